@@ -1,0 +1,257 @@
+# librelora. One Makefile, not recursive. `make help` lists the targets.
+
+# ---- settings: any of these can be given on the command line ----
+PKG_CONFIG ?= pkg-config
+INSTALL    ?= install
+OBJCOPY    ?= objcopy
+NM         ?= nm
+CONFIG     ?= release
+ONEDNN     ?= 1
+WERROR     ?= 1
+prefix     ?= /usr/local
+libdir     ?= $(prefix)/lib
+includedir ?= $(prefix)/include
+Q          := $(if $(filter 1,$(V)),,@)
+
+# Debian packages: to build and install; for the tests; for the demonstration.
+DEPS := gcc g++ make pkg-config libdnnl-dev \
+        check libjansson-dev \
+        gnuplot-nox bible-kjv
+
+# ---- version: read from the header, written nowhere else ----
+vnum     = $(shell sed -n 's/^.define RELORA_$(1) //p' include/relora/version.h)
+VERSION := $(call vnum,VERSION_MAJOR).$(call vnum,VERSION_MINOR).$(call vnum,VERSION_PATCH)
+ABI     := $(call vnum,ABI)
+
+# ---- what a configuration means ----
+CFLAGS_release := -O3 -g
+CFLAGS_debug   := -O0 -g3
+CFLAGS_asan    := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
+                  -fno-sanitize-recover=all
+CFLAGS_tsan    := -O1 -g -fsanitize=thread
+CFLAGS_cov     := -O0 -g --coverage
+ifeq ($(CFLAGS_$(CONFIG)),)
+  $(error CONFIG=$(CONFIG) is not one of release debug asan tsan cov)
+endif
+OPENMP := -fopenmp
+ifeq ($(CONFIG),tsan) # neither OpenMP's runtime nor oneDNN is instrumented: they would look like races
+  OPENMP := -Wno-unknown-pragmas
+  override ONEDNN := 0
+endif
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef \
+        -Wpointer-arith -Wcast-qual -Wwrite-strings -Wdouble-promotion $(if $(filter 1,$(WERROR)),-Werror)
+ALL_CPPFLAGS = -Iinclude -D_POSIX_C_SOURCE=200809L $(CPPFLAGS)
+ALL_CFLAGS   = -std=c11 $(WARN) $(CFLAGS_$(CONFIG)) $(OPENMP) $(CFLAGS)
+ALL_LDFLAGS  = -Wl,-z,noexecstack -Wl,--as-needed $(LDFLAGS)
+LDLIBS       = $(if $(filter 1,$(ONEDNN)),-ldnnl) -lm
+
+# The library: bits must not depend on whether a compiler fuses a * b + c.
+LIB_CPPFLAGS = -Isrc -DRELORA_ONEDNN=$(ONEDNN) $(ALL_CPPFLAGS)
+LIB_CFLAGS   = -ffp-contract=off -fPIC -fvisibility=hidden $(ALL_CFLAGS)
+LIB_LDFLAGS  = $(if $(filter asan tsan,$(CONFIG)),,-Wl,-z,defs) -Wl,-soname,librelora.so.$(ABI) \
+               -Wl,--no-undefined-version -Wl,--version-script=lib/librelora.map
+# Programs of examples/pretrain and examples/bench are made to run here, not to be packaged.
+EXAMPLE_CFLAGS ?= $(if $(filter release,$(CONFIG)),-O3 -march=native)
+
+# ---- files ----
+# Configurations, and compilers other than gcc, have folders of their own, so objects never mix.
+B    := build/$(CONFIG)$(if $(filter 0,$(ONEDNN)),-portable)
+B    := $(B)$(patsubst %,-%,$(filter-out cc gcc,$(notdir $(lastword $(CC)))))
+SRCS := $(sort $(wildcard src/*.c src/cpu/*.c))
+ifeq ($(ONEDNN),0)
+  SRCS := $(filter-out src/cpu/cpu_gemm_onednn.c,$(SRCS))
+endif
+OBJS     := $(SRCS:%.c=$(B)/%.o)
+HEADERS  := $(sort $(wildcard include/relora/*.h))
+SO       := $(B)/librelora.so.$(VERSION)
+BUILT    := $(SO) $(B)/librelora.a
+SUITES   := $(sort $(patsubst test/%/main.c,%,$(wildcard test/*/main.c)))
+EXAMPLES := $(patsubst examples/%.c,$(B)/examples/%,$(sort $(wildcard examples/*.c)))
+PRETRAIN := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard examples/pretrain/*.c)))
+BENCH    := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard examples/bench/*.c)))
+FIRST    := $(filter deps,$(MAKECMDGOALS)) # `make -j2 deps check`: nothing starts before it is done
+
+.SUFFIXES:
+.DELETE_ON_ERROR:
+.SECONDARY:
+.PHONY: all lib examples pretrain demo bench deps install uninstall clean help \
+        check check-headers symbols check-examples check-pretrain check-install check-long
+all: lib
+
+# ---- the library ----
+## lib: librelora.so*, librelora.a and relora.pc; a release build is copied to lib/
+lib: $(BUILT) $(B)/relora.pc
+ifeq ($(CONFIG),release)
+	$(Q)cp -Ppf $(BUILT) $(B)/librelora.so.$(ABI) $(B)/librelora.so lib
+endif
+
+$(SO): $(OBJS) lib/librelora.map
+	@echo LD $@
+	$(Q)$(CC) -shared $(LIB_CFLAGS) $(OBJS) $(ALL_LDFLAGS) $(LIB_LDFLAGS) $(LDLIBS) -o $@
+	$(Q)ln -sf $(@F) $(B)/librelora.so.$(ABI)
+	$(Q)ln -sf librelora.so.$(ABI) $(B)/librelora.so
+
+# One object whose inner names are made local, so that they cannot collide with those of a program.
+$(B)/librelora.a: $(OBJS)
+	@echo AR $@
+	$(Q)$(CC) $(CFLAGS) -r -nostdlib $^ -o $(B)/librelora.o
+	$(Q)$(OBJCOPY) --localize-hidden $(B)/librelora.o
+	$(Q)$(RM) $@ && $(AR) rcs $@ $(B)/librelora.o
+
+$(B)/src/%.o: src/%.c | $(FIRST)
+	@mkdir -p $(@D)
+	@echo CC $<
+	$(Q)$(CC) $(LIB_CPPFLAGS) $(LIB_CFLAGS) -MMD -MP -c $< -o $@
+
+-include $(OBJS:.o=.d) $(PRETRAIN:.o=.d) $(BENCH:.o=.d) $(EXAMPLES:=.d) $(wildcard $(B)/test/*/*.d)
+
+.PHONY: $(B)/relora.pc # must follow prefix, which make cannot see change
+$(B)/relora.pc: pkgconfig/relora.pc.in
+	@mkdir -p $(@D)
+	$(Q)sed -e 's|@PREFIX@|$(prefix)|' -e 's|@VERSION@|$(VERSION)|' \
+	  -e 's|@LIBDIR@|$(patsubst $(prefix)%,$${prefix}%,$(libdir))|' \
+	  -e 's|@INCLUDEDIR@|$(patsubst $(prefix)%,$${prefix}%,$(includedir))|' \
+	  -e 's|@LIBS_PRIVATE@|$(strip $(LDLIBS) $(filter -fopenmp,$(OPENMP)))|' $< > $@
+
+# ---- examples and benchmarks: programs that see only the public headers and librelora.a ----
+LINK_PROGRAM = $(CC) $(ALL_CFLAGS) $(EXAMPLE_CFLAGS) $(filter %.o %.a,$^) $(ALL_LDFLAGS) \
+               $(LDLIBS) -o $@
+
+$(B)/examples/%.o: examples/%.c | $(FIRST)
+	@mkdir -p $(@D)
+	@echo CC $<
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(EXAMPLE_CFLAGS) -MMD -MP -c $< -o $@
+
+$(EXAMPLES): %: %.o $(B)/librelora.a
+	@echo LD $@
+	$(Q)$(LINK_PROGRAM)
+
+$(B)/pretrain: $(PRETRAIN) $(B)/librelora.a
+	@echo LD $@
+	$(Q)$(LINK_PROGRAM)
+
+$(B)/bench: $(BENCH) $(B)/librelora.a
+	@echo LD $@
+	$(Q)$(LINK_PROGRAM)
+
+## examples: the small programs of examples/
+examples: $(EXAMPLES)
+
+## pretrain: the program of examples/pretrain, which trains a language model
+pretrain: $(B)/pretrain
+
+## demo: train a small language model with ReLoRA, here and now, and plot it as demo.png
+demo: $(B)/pretrain | $(FIRST)
+	@examples/pretrain/demo.sh $(B)/pretrain demo.png
+
+## bench: measure the library here, write bench.json; BENCH_ARGS=--help shows its options
+bench: $(B)/bench $(if $(PRETRAIN),$(B)/pretrain) | $(FIRST)
+	@$(B)/bench --json bench.json $(if $(PRETRAIN),--pretrain $(B)/pretrain) $(BENCH_ARGS)
+
+# ---- tests: each folder of test/ with a main.c is one Check program, linked with the objects ----
+TEST_CPPFLAGS = -Itest -DRELORA_TEST_DATA='"$(CURDIR)/test"' $(LIB_CPPFLAGS)
+
+$(B)/test/%.o: test/%.c | $(FIRST)
+	@mkdir -p $(@D)
+	@echo CC $<
+	$(Q)$(CC) $(TEST_CPPFLAGS) $(ALL_CFLAGS) $$($(PKG_CONFIG) --cflags check jansson) \
+	  -MMD -MP -c $< -o $@
+
+EXTRA_train := $(filter-out %/main.o,$(PRETRAIN)) # this suite tests the example's model too
+define SUITE
+$(B)/test-$(1): $(patsubst %.c,$(B)/%.o,$(wildcard test/$(1)/*.c test/support/*.c)) \
+                $(EXTRA_$(1)) $(OBJS)
+	@echo LD $$@
+	$$(Q)$$(CC) $$(ALL_CFLAGS) $$^ $$(ALL_LDFLAGS) $$(LDLIBS) \
+	  $$$$($$(PKG_CONFIG) --libs check jansson) -o $$@
+.PHONY: check-$(1)
+check-$(1): $(B)/test-$(1)
+	$$(Q)$$<
+endef
+$(foreach s,$(SUITES),$(eval $(call SUITE,$(s))))
+
+# A library with a sanitizer runs only in programs built with it, so it is not worth installing.
+STEPS := check-headers symbols $(SUITES:%=check-%) check-examples \
+         $(if $(PRETRAIN),check-pretrain) $(if $(filter release debug,$(CONFIG)),check-install)
+
+## check: every test, to the end even if one fails; the last line counts them
+check: $(BUILT) $(SUITES:%=$(B)/test-%) $(EXAMPLES) $(if $(PRETRAIN),$(B)/pretrain) | $(FIRST)
+	@MAKE="$(MAKE)" sh test/run.sh $(STEPS)
+
+## check-headers: each public header alone, as strict C99 and as C++11
+check-headers: | $(FIRST)
+	$(Q)for h in $(HEADERS:include/%=%); do \
+	  for m in "$(CC) -x c -std=c99" "$(CXX) -x c++ -std=c++11"; do \
+	  printf '#include <%s>\nint x;\n' $$h | $$m -pedantic-errors -Wall -Wextra -Wpadded -Werror -Iinclude -fsyntax-only - \
+	  || exit 1; done; done
+
+## symbols: what the library exports is what the headers declare
+symbols: $(BUILT)
+	$(Q)sed -n 's/^RELORA_API .*[ *]\(relora_[a-z0-9_]*\)(.*/\1/p' $(HEADERS) \
+	  | LC_ALL=C sort > $(B)/declared
+	$(Q)$(NM) -D --defined-only $(SO) \
+	  | sed -n 's/.* [BDRTVW] \([^@]*\).*/\1/p' | LC_ALL=C sort > $(B)/exported
+	$(Q)$(NM) -g --defined-only $(B)/librelora.a \
+	  | sed -n 's/.* [BDRTVW] //p' | LC_ALL=C sort > $(B)/archived
+	$(Q)test -s $(B)/declared
+	$(Q)diff $(B)/declared $(B)/exported
+	$(Q)diff $(B)/declared $(B)/archived
+
+## check-install: install into a new folder, build the examples from it by pkg-config, uninstall
+check-install: $(BUILT) | $(FIRST)
+	$(Q)MAKE="$(MAKE)" CC="$(CC)" CXX="$(CXX)" PKG_CONFIG="$(PKG_CONFIG)" sh test/install.sh
+
+## check-examples: run the small programs of examples/
+check-examples: $(EXAMPLES)
+	$(Q)for e in $(EXAMPLES); do echo $$e && $$e > $(B)/output || exit 1; done
+
+## check-pretrain: a few steps of the program of examples/pretrain
+check-pretrain: $(B)/pretrain
+	$(Q)examples/pretrain/check.sh $(B)/pretrain
+
+## check-long: all of check under the sanitizers, and with the portable matrix product alone
+check-long: check
+	$(Q)$(MAKE) --no-print-directory check ONEDNN=0
+	$(Q)CK_FORK=no $(MAKE) --no-print-directory check CONFIG=asan
+	$(Q)CK_FORK=no $(MAKE) --no-print-directory check CONFIG=tsan
+
+## check-SUITE: one folder of test/, such as check-unit
+
+# ---- the rest ----
+## deps: install the Debian packages that building, testing and the demonstration need
+deps:
+	@missing=$$(for p in $(DEPS); do \
+	  dpkg-query -W -f='$${Status}' $$p 2>&1 | grep -q 'ok installed' || echo $$p; done); \
+	if [ -z "$$missing" ]; then echo "deps: nothing is missing"; exit 0; fi; \
+	if ! command -v apt-get > /dev/null; then \
+	  echo "deps: no apt-get here; please install what your system calls:" $(DEPS); exit 1; fi; \
+	sudo=; [ $$(id -u) = 0 ] || sudo=sudo; \
+	echo "deps: installing" $$missing; \
+	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq update && \
+	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 install -y \
+	  --no-install-recommends $$missing > /dev/null
+
+## install: libraries, headers and relora.pc under $(DESTDIR)$(prefix)
+install: $(BUILT) $(B)/relora.pc
+	$(Q)$(INSTALL) -d $(DESTDIR)$(libdir)/pkgconfig $(DESTDIR)$(includedir)/relora
+	$(Q)$(INSTALL) -m 755 $(SO) $(DESTDIR)$(libdir)
+	$(Q)ln -sf librelora.so.$(VERSION) $(DESTDIR)$(libdir)/librelora.so.$(ABI)
+	$(Q)ln -sf librelora.so.$(ABI) $(DESTDIR)$(libdir)/librelora.so
+	$(Q)$(INSTALL) -m 644 $(B)/librelora.a $(DESTDIR)$(libdir)
+	$(Q)$(INSTALL) -m 644 $(HEADERS) $(DESTDIR)$(includedir)/relora
+	$(Q)$(INSTALL) -m 644 $(B)/relora.pc $(DESTDIR)$(libdir)/pkgconfig
+
+## uninstall: remove what install put there
+uninstall:
+	$(Q)$(RM) $(HEADERS:include/%=$(DESTDIR)$(includedir)/%) $(DESTDIR)$(libdir)/pkgconfig/relora.pc
+	$(Q)$(RM) $(addprefix $(DESTDIR)$(libdir)/librelora,.a .so .so.$(ABI) .so.$(VERSION))
+	$(Q)[ ! -d $(DESTDIR)$(includedir)/relora ] \
+	  || rmdir --ignore-fail-on-non-empty $(DESTDIR)$(includedir)/relora
+
+## clean: remove build/ and what make put into lib/
+clean:
+	$(Q)$(RM) -r build lib/librelora.so* lib/librelora.a
+
+## help: this list
+help:
+	@sed -n 's/^## //p' Makefile | sort | awk -F': ' '{printf "  %-15s %s\n", $$1, $$2}'

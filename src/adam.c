@@ -1,0 +1,397 @@
+/* The optimizer as an object: options, and the registry of parameters. */
+#include "adam.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#include "options.h"
+
+static const relora_adam_options adam_defaults = {
+    .struct_size = sizeof(relora_adam_options),
+    .flags = RELORA_ADAM_DECOUPLED,
+    .beta1 = 0.9,
+    .beta2 = 0.999,
+    .eps = 1e-8,
+    .rounding = RELORA_ROUND_STOCHASTIC,
+};
+
+relora_status relora_adam_options_init(relora_adam_options *options, size_t size)
+{
+    return options_write(options, size, &adam_defaults, sizeof adam_defaults);
+}
+
+static int is_rate(double x) /* 0 or more, and a number */
+{
+    return isfinite(x) && x >= 0;
+}
+
+static relora_status check_options(const relora_context *ctx, const char *fn,
+                                   const relora_adam_options *o)
+{
+    const uint32_t known = RELORA_ADAM_DECOUPLED | RELORA_ADAM_SKIP_NOT_FINITE;
+    if (o->flags & ~known)
+        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.flags is 0x%x, and only 0x%x is known", fn, o->flags,
+             known);
+    if (!(o->beta1 >= 0 && o->beta1 < 1))
+        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.beta1 is %g, outside [0, 1)", fn, o->beta1);
+    if (!(o->beta2 >= 0 && o->beta2 < 1))
+        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.beta2 is %g, outside [0, 1)", fn, o->beta2);
+    if (!(isfinite(o->eps) && o->eps > 0))
+        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.eps is %g, and must be above 0", fn, o->eps);
+    if (!is_rate(o->weight_decay))
+        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.weight_decay is %g, and must be 0 or more", fn,
+             o->weight_decay);
+    if (!is_rate(o->max_norm))
+        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.max_norm is %g, and must be 0 or more", fn,
+             o->max_norm);
+    if (o->rounding != RELORA_ROUND_NEAREST && o->rounding != RELORA_ROUND_STOCHASTIC)
+        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.rounding is %d, not a RELORA_ROUND", fn, o->rounding);
+    if (o->reserved)
+        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.reserved is %d, not 0", fn, o->reserved);
+    return RELORA_OK;
+}
+
+/* ---- life ---- */
+
+relora_status relora_adam_create(relora_adam **out, relora_device *device,
+                                 const relora_adam_options *options)
+{
+    const char *fn = "relora_adam_create";
+    relora_adam_options o = adam_defaults;
+    if (!out) FAIL(device ? device->ctx : NULL, RELORA_E_ARGUMENT, "%s: out is NULL", fn);
+    *out = NULL;
+    if (!device) return RELORA_E_ARGUMENT;
+    relora_context *ctx = device->ctx;
+    relora_status status = options_read(&o, sizeof o, sizeof o, options);
+    if (status < 0) return context_fail_options(ctx, status, fn, "options");
+    TRY(check_options(ctx, fn, &o));
+    relora_adam *adam = context_new(ctx, sizeof *adam);
+    if (!adam) return context_fail_memory(ctx, fn, sizeof *adam);
+    atomic_init(&adam->refs, 1);
+    adam->ctx = ctx;
+    adam->device = device;
+    adam->options = o;
+    *out = adam;
+    return RELORA_OK;
+}
+
+static void entry_free(relora_adam *adam, struct adam_entry *e)
+{
+    const struct memory *memory = &adam->ctx->memory;
+    const relora_device *device = adam->device;
+    relora_tensor_release(e->param);
+    relora_tensor_release(e->grad);
+    relora_tensor_release(e->first);
+    relora_tensor_release(e->second);
+    relora_linear_release(e->linear);
+    if (e->steps) device->backend->release(device->queue, e->steps, sizeof *e->steps);
+    if (e->name) memory_free(memory, e->name, strlen(e->name) + 1);
+}
+
+static void destroy(relora_adam *adam)
+{
+    adam_plan_free(adam);
+    for (int32_t i = 0; i < adam->count; i++) entry_free(adam, &adam->entries[i]);
+    relora_tensor_release(adam->flat);
+    memory_free(&adam->ctx->memory, adam->entries, (size_t)adam->capacity * sizeof *adam->entries);
+    context_delete(adam->ctx, adam, sizeof *adam);
+}
+
+void adam_retain(relora_adam *adam)
+{
+    atomic_fetch_add_explicit(&adam->refs, 1, memory_order_relaxed);
+}
+
+void relora_adam_release(relora_adam *adam)
+{
+    if (adam && atomic_fetch_sub_explicit(&adam->refs, 1, memory_order_acq_rel) == 1) destroy(adam);
+}
+
+/* ---- arguments ---- */
+
+relora_status adam_check(const relora_adam *adam, const relora_stream *stream, const char *fn)
+{
+    if (!adam) FAIL(stream ? stream->ctx : NULL, RELORA_E_ARGUMENT, "%s: adam is NULL", fn);
+    if (!stream) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: stream is NULL", fn);
+    if (stream->ctx != adam->ctx)
+        FAIL(adam->ctx, RELORA_E_CONTEXT, "%s: stream belongs to another context than adam", fn);
+    if (stream->device != adam->device)
+        FAIL(adam->ctx, RELORA_E_DEVICE, "%s: stream is on %s, adam on %s", fn, stream->device->name,
+             adam->device->name);
+    return stream_check(stream, fn);
+}
+
+static relora_status check_index(const relora_adam *adam, const char *fn, int32_t index)
+{
+    if (index < 0 || index >= adam->count)
+        FAIL(adam->ctx, RELORA_E_NOT_FOUND, "%s: index is %d, but adam has %d parameters", fn, index,
+             adam->count);
+    return RELORA_OK;
+}
+
+relora_status adam_check_index(const relora_adam *adam, const relora_stream *stream, const char *fn,
+                               int32_t index)
+{
+    TRY(adam_check(adam, stream, fn));
+    return check_index(adam, fn, index);
+}
+
+/* ---- registration ---- */
+
+static relora_status check_param(const relora_adam *adam, const char *fn, const char *what,
+                                 const char *name, const relora_tensor *t)
+{
+    if (!t) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: %s of \"%s\" is NULL", fn, what, name);
+    if (t->ctx != adam->ctx)
+        FAIL(adam->ctx, RELORA_E_CONTEXT, "%s: %s of \"%s\" belongs to another context", fn, what, name);
+    if (t->device != adam->device)
+        FAIL(adam->ctx, RELORA_E_DEVICE, "%s: %s of \"%s\" is on %s, adam on %s", fn, what, name,
+             t->device->name, adam->device->name);
+    if (!shape_is_dense(&t->shape))
+        FAIL(adam->ctx, RELORA_E_LAYOUT, "%s: %s of \"%s\" has rows %lld apart, but %lld long", fn, what,
+             name, (long long)t->shape.ld, (long long)t->shape.cols);
+    return RELORA_OK;
+}
+
+static relora_status check_entry(const relora_adam *adam, const char *fn, const char *name,
+                                 const relora_tensor *param, const relora_tensor *grad)
+{
+    char a[SHAPE_TEXT], b[SHAPE_TEXT];
+    if (!name[0]) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: name is empty", fn);
+    TRY(check_param(adam, fn, "param", name, param));
+    TRY(check_param(adam, fn, "grad", name, grad));
+    if (!shape_equal(&param->shape, &grad->shape))
+        FAIL(adam->ctx, RELORA_E_SHAPE, "%s: param of \"%s\" is %s, but grad is %s", fn, name,
+             shape_text(&param->shape, a), shape_text(&grad->shape, b));
+    if (views_overlap(tensor_view(param), tensor_view(grad)))
+        FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: param and grad of \"%s\" share memory", fn, name);
+    for (int32_t i = 0; i < adam->count; i++) {
+        const struct adam_entry *e = &adam->entries[i];
+        if (!strcmp(e->name, name))
+            FAIL(adam->ctx, RELORA_E_EXISTS, "%s: name \"%s\" is registered already", fn, name);
+        if (views_overlap(tensor_view(e->param), tensor_view(param)) ||
+            views_overlap(tensor_view(e->grad), tensor_view(grad)))
+            FAIL(adam->ctx, RELORA_E_EXISTS, "%s: param or grad of \"%s\" shares memory with \"%s\"", fn,
+                 name, e->name);
+    }
+    return RELORA_OK;
+}
+
+static relora_status grow(relora_adam *adam, const char *fn)
+{
+    if (adam->count < adam->capacity) return RELORA_OK;
+    if (adam->capacity > INT32_MAX / 2)
+        FAIL(adam->ctx, RELORA_E_OVERFLOW, "%s: more than %d parameters", fn, adam->capacity);
+    const struct memory *memory = &adam->ctx->memory;
+    int32_t capacity = adam->capacity ? 2 * adam->capacity : 16;
+    size_t bytes = size_mul((size_t)capacity, sizeof *adam->entries);
+    struct adam_entry *entries = memory_alloc_zero(memory, bytes);
+    if (!entries) return context_fail_memory(adam->ctx, fn, bytes);
+    if (adam->count) memcpy(entries, adam->entries, (size_t)adam->count * sizeof *entries);
+    memory_free(memory, adam->entries, (size_t)adam->capacity * sizeof *entries);
+    adam->entries = entries;
+    adam->capacity = capacity;
+    return RELORA_OK;
+}
+
+static relora_status make_moment(relora_tensor **out, const relora_adam *adam, const char *fn,
+                                 const struct shape *shape)
+{
+    TRY(tensor_new(out, adam->device, fn, RELORA_F32, shape->ndim, shape->dim));
+    return tensor_preset(*out, fn, 0);
+}
+
+/* Make what the optimizer adds to a parameter: a name, two moments, a step count. */
+static relora_status fill_entry(relora_adam *adam, const char *fn, struct adam_entry *e,
+                                const char *name)
+{
+    size_t bytes = strlen(name) + 1;
+    e->name = memory_alloc(&adam->ctx->memory, bytes);
+    if (!e->name) return context_fail_memory(adam->ctx, fn, bytes);
+    memcpy(e->name, name, bytes);
+    TRY(make_moment(&e->first, adam, fn, &e->param->shape));
+    TRY(make_moment(&e->second, adam, fn, &e->param->shape));
+    struct queue *queue = adam->device->queue;
+    void *steps = NULL;
+    if (adam->device->backend->alloc(queue, sizeof *e->steps, &steps) < 0)
+        return context_fail_memory(adam->ctx, fn, sizeof *e->steps);
+    e->steps = steps;
+    int64_t zero = 0;
+    struct copy copy = {e->steps, &zero, 1, sizeof zero, 0, 0, COPY_TO_DEVICE};
+    relora_status status = adam->device->backend->copy(queue, &copy);
+    if (status < 0)
+        return context_fail_backend(adam->ctx, status, fn, adam->device->backend, queue);
+    return RELORA_OK;
+}
+
+static relora_status add(relora_adam *adam, const char *fn, const char *name, relora_tensor *param,
+                         relora_tensor *grad, relora_linear *linear, relora_param role)
+{
+    TRY(check_entry(adam, fn, name, param, grad));
+    TRY(grow(adam, fn));
+    struct adam_entry e = {.param = param,
+                           .grad = grad,
+                           .lr_factor = 1,
+                           .weight_decay = adam->options.weight_decay,
+                           .linear = linear,
+                           .generation = linear ? linear->generation : 0,
+                           .role = role};
+    relora_tensor_retain(param);
+    relora_tensor_retain(grad);
+    if (linear) linear_retain(linear);
+    relora_status status = fill_entry(adam, fn, &e, name);
+    if (status < 0) {
+        entry_free(adam, &e);
+        return status;
+    }
+    adam->entries[adam->count++] = e;
+    return RELORA_OK;
+}
+
+relora_status relora_adam_add(relora_adam *adam, const char *name, relora_tensor *param,
+                              relora_tensor *grad, int32_t *index)
+{
+    const char *fn = "relora_adam_add";
+    if (!adam) FAIL(param ? param->ctx : grad ? grad->ctx : NULL, RELORA_E_ARGUMENT, "%s: adam is NULL", fn);
+    if (!name) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: name is NULL", fn);
+    TRY(add(adam, fn, name, param, grad, NULL, 0));
+    if (index) *index = adam->count - 1;
+    return RELORA_OK;
+}
+
+static relora_status add_part(relora_adam *adam, const char *fn, const char *prefix,
+                              relora_linear *linear, relora_param role)
+{
+    const struct memory *memory = &adam->ctx->memory;
+    size_t bytes = strlen(prefix) + 1 + strlen(linear_param_name(role)) + 1;
+    char *name = memory_alloc(memory, bytes);
+    if (!name) return context_fail_memory(adam->ctx, fn, bytes);
+    snprintf(name, bytes, "%s.%s", prefix, linear_param_name(role));
+    relora_status status =
+        add(adam, fn, name, linear->param[role], linear->grad[role], linear, role);
+    memory_free(memory, name, bytes);
+    return status;
+}
+
+relora_status relora_adam_add_linear(relora_adam *adam, const char *prefix, relora_linear *linear)
+{
+    const char *fn = "relora_adam_add_linear";
+    static const relora_param order[] = {RELORA_PARAM_WEIGHT, RELORA_PARAM_A, RELORA_PARAM_B,
+                                         RELORA_PARAM_SCALE, RELORA_PARAM_BIAS};
+    if (!adam) FAIL(linear ? linear->ctx : NULL, RELORA_E_ARGUMENT, "%s: adam is NULL", fn);
+    if (!prefix) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: prefix is NULL", fn);
+    if (!linear) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: linear is NULL", fn);
+    if (linear->ctx != adam->ctx)
+        FAIL(adam->ctx, RELORA_E_CONTEXT, "%s: linear belongs to another context than adam", fn);
+    if (linear->options.mode != RELORA_MODE_LOWRANK && !linear->param[RELORA_PARAM_WEIGHT])
+        FAIL(adam->ctx, RELORA_E_STATE, "%s: linear \"%s\" has no weight; call relora_linear_set_weight",
+             fn, prefix);
+    int32_t before = adam->count;
+    for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
+        if (!linear->grad[order[i]]) continue;
+        relora_status status = add_part(adam, fn, prefix, linear, order[i]);
+        if (status >= 0) continue;
+        while (adam->count > before) entry_free(adam, &adam->entries[--adam->count]);
+        return status;
+    }
+    return RELORA_OK;
+}
+
+relora_status relora_adam_set_factors(relora_adam *adam, int32_t index, double lr_factor,
+                                      double weight_decay)
+{
+    const char *fn = "relora_adam_set_factors";
+    if (!adam) return RELORA_E_ARGUMENT;
+    TRY(check_index(adam, fn, index));
+    if (!is_rate(lr_factor))
+        FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: lr_factor is %g, and must be 0 or more", fn, lr_factor);
+    if (!is_rate(weight_decay))
+        FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: weight_decay is %g, and must be 0 or more", fn,
+             weight_decay);
+    adam->entries[index].lr_factor = lr_factor;
+    adam->entries[index].weight_decay = weight_decay;
+    return RELORA_OK;
+}
+
+/* ---- what is registered ---- */
+
+int32_t relora_adam_count(const relora_adam *adam)
+{
+    return adam ? adam->count : -1;
+}
+
+static struct adam_entry *entry(const relora_adam *adam, int32_t index)
+{
+    return adam && index >= 0 && index < adam->count ? &adam->entries[index] : NULL;
+}
+
+const char *relora_adam_name(const relora_adam *adam, int32_t index)
+{
+    const struct adam_entry *e = entry(adam, index);
+    return e ? e->name : NULL;
+}
+
+relora_status relora_adam_find(const relora_adam *adam, const char *name, int32_t *index)
+{
+    const char *fn = "relora_adam_find";
+    if (!adam) return RELORA_E_ARGUMENT;
+    if (!name) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: name is NULL", fn);
+    if (!index) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: index is NULL", fn);
+    for (int32_t i = 0; i < adam->count; i++) {
+        if (strcmp(adam->entries[i].name, name)) continue;
+        *index = i;
+        return RELORA_OK;
+    }
+    FAIL(adam->ctx, RELORA_E_NOT_FOUND, "%s: no parameter is called \"%s\"", fn, name);
+}
+
+int32_t adam_index_of(const relora_adam *adam, const relora_linear *linear, relora_param role)
+{
+    for (int32_t i = 0; i < adam->count; i++)
+        if (adam->entries[i].linear == linear && adam->entries[i].role == role) return i;
+    return -1;
+}
+
+relora_tensor *relora_adam_moment(relora_adam *adam, int32_t index, relora_moment moment)
+{
+    const struct adam_entry *e = entry(adam, index);
+    if (!e) return NULL;
+    return moment == RELORA_MOMENT_FIRST ? e->first : moment == RELORA_MOMENT_SECOND ? e->second : NULL;
+}
+
+relora_tensor *relora_adam_flat_grad(relora_adam *adam)
+{
+    return adam ? adam->flat : NULL;
+}
+
+/* ---- step counts ---- */
+
+relora_status adam_write_steps(relora_adam *adam, struct queue *queue, int32_t index, int64_t steps)
+{
+    struct copy copy = {adam->entries[index].steps, &steps, 1, sizeof steps, 0, 0, COPY_TO_DEVICE};
+    return adam->device->backend->copy(queue, &copy);
+}
+
+relora_status relora_adam_steps(relora_adam *adam, relora_stream *stream, int32_t index,
+                                int64_t *steps)
+{
+    const char *fn = "relora_adam_steps";
+    TRY(adam_check_index(adam, stream, fn, index));
+    if (!steps) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: steps is NULL", fn);
+    const struct backend *backend = adam->device->backend;
+    struct copy copy = {steps, adam->entries[index].steps, 1, sizeof *steps, 0, 0, COPY_TO_HOST};
+    TRY_QUEUE(stream, fn, backend->copy(stream->queue, &copy));
+    TRY_QUEUE(stream, fn, backend->queue_sync(stream->queue));
+    return RELORA_OK;
+}
+
+relora_status relora_adam_set_steps(relora_adam *adam, relora_stream *stream, int32_t index,
+                                    int64_t steps)
+{
+    const char *fn = "relora_adam_set_steps";
+    TRY(adam_check_index(adam, stream, fn, index));
+    if (steps < 0)
+        FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: steps is %lld, less than 0", fn, (long long)steps);
+    TRY_QUEUE(stream, fn, adam_write_steps(adam, stream->queue, index, steps));
+    return RELORA_OK;
+}

@@ -1,0 +1,55 @@
+/* The optimizer's registry, as its own files and the cycle see it. */
+#ifndef RELORA_SRC_ADAM_H
+#define RELORA_SRC_ADAM_H
+
+#include "linear.h"
+#include "relora/adam.h"
+
+struct adam_entry { /* one registered parameter */
+    char *name;
+    relora_tensor *param, *grad, *first, *second;
+    int64_t *steps; /* on the device, so that a step can skip itself */
+    double lr_factor, weight_decay;
+    relora_linear *linear; /* NULL: a parameter of its own */
+    uint64_t generation;   /* of the layer when it was added */
+    relora_param role;     /* in the layer */
+};
+
+struct relora_adam {
+    atomic_int refs;
+    relora_context *ctx;
+    relora_device *device;
+    relora_adam_options options;
+    struct adam_entry *entries;
+    int32_t count, capacity;
+    relora_tensor *flat; /* NULL until the gradients are flat */
+
+    /* the sweep over all parameters; made anew at the first step after one is added */
+    int32_t planned; /* parameters it covers */
+    struct adam_param *params;
+    struct adam_chunk *chunks;
+    int64_t chunk_count;
+    double *partials;             /* on the device */
+    struct adam_control *control; /* on the device */
+};
+
+/* adam and stream: there, of one context and device, and the stream not finished. */
+relora_status adam_check(const relora_adam *adam, const relora_stream *stream, const char *function);
+
+/* Like adam_check, and `index` is a parameter. */
+relora_status adam_check_index(const relora_adam *adam, const relora_stream *stream,
+                               const char *function, int32_t index);
+
+/* Index of a layer's parameter, or -1. */
+int32_t adam_index_of(const relora_adam *adam, const relora_linear *linear, relora_param role);
+
+void adam_retain(relora_adam *adam);
+void adam_plan_free(relora_adam *adam);
+
+relora_status adam_write_steps(relora_adam *adam, struct queue *queue, int32_t index, int64_t steps);
+
+/* Read and check; NULL gives the defaults. */
+relora_status reset_options_read(relora_reset_options *options, const relora_context *ctx,
+                                 const char *function, const relora_reset_options *from);
+
+#endif

@@ -1,0 +1,50 @@
+/* What Adam does to one element. Compiles as C and as CUDA, without contraction into fused
+ * multiply-adds, so that both give the same bits. */
+#ifndef RELORA_SRC_ADAM_MATH_H
+#define RELORA_SRC_ADAM_MATH_H
+
+#include <math.h>
+
+#include "backend.h"
+#include "rng.h"
+
+/* Everything that is the same for all elements of one parameter, rounded to F32 once. */
+struct adam_constants {
+    float grad_factor;     /* grad_scale * clip_factor */
+    float beta1, one_less_beta1, beta2, one_less_beta2;
+    float keep;            /* 1 - lr * decay, decoupled; else 1 */
+    float decay;           /* L2; else 0 */
+    float step;            /* lr / (1 - beta1^t) */
+    float root_correction; /* sqrt(1 - beta2^t) */
+    float eps;
+};
+
+RNG_INLINE struct adam_constants adam_constants_make(const struct adam *a, const struct adam_param *p,
+                                                     double clip_factor, int64_t t)
+{
+    double lr = a->lr * p->lr_factor;
+    int decoupled = (a->flags & RELORA_ADAM_DECOUPLED) != 0;
+    struct adam_constants c;
+    c.grad_factor = (float)(a->grad_scale * clip_factor);
+    c.beta1 = (float)a->beta1;
+    c.one_less_beta1 = (float)(1 - a->beta1);
+    c.beta2 = (float)a->beta2;
+    c.one_less_beta2 = (float)(1 - a->beta2);
+    c.keep = decoupled ? (float)(1 - lr * p->weight_decay) : 1.0f;
+    c.decay = decoupled ? 0.0f : (float)p->weight_decay;
+    c.step = (float)(lr / (1 - pow(a->beta1, (double)t)));
+    c.root_correction = (float)sqrt(1 - pow(a->beta2, (double)t));
+    c.eps = (float)a->eps;
+    return c;
+}
+
+/* The new value of an element; its moments are updated in place. */
+RNG_INLINE float adam_element(const struct adam_constants *c, float param, float grad, float *m, float *v)
+{
+    float g = grad * c->grad_factor + c->decay * param;
+    *m = c->beta1 * *m + c->one_less_beta1 * g;
+    *v = c->beta2 * *v + c->one_less_beta2 * g * g;
+    return c->keep * param - c->step * (*m / (sqrtf(*v) / c->root_correction + c->eps));
+}
+
+#endif

@@ -1,0 +1,142 @@
+/* The partial reset of the moments, in place. */
+#include "adam.h"
+#include "options.h"
+
+static const relora_reset_options reset_defaults = {
+    .struct_size = sizeof(relora_reset_options),
+    .mode = RELORA_RESET_MAGNITUDE,
+    .ratio = 0.99,
+};
+
+relora_status relora_reset_options_init(relora_reset_options *options, size_t size)
+{
+    return options_write(options, size, &reset_defaults, sizeof reset_defaults);
+}
+
+relora_status reset_options_read(relora_reset_options *o, const relora_context *ctx, const char *fn,
+                                 const relora_reset_options *from)
+{
+    const uint32_t known = RELORA_RESET_STEP_COUNT | RELORA_RESET_INDEPENDENT | RELORA_RESET_QUANTILE;
+    *o = reset_defaults;
+    relora_status status = options_read(o, sizeof *o, sizeof *o, from);
+    if (status < 0) return context_fail_options(ctx, status, fn, "options");
+    if (o->flags & ~known)
+        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.flags is 0x%x, and only 0x%x is known", fn, o->flags,
+             known);
+    if (o->mode < RELORA_RESET_ZERO || o->mode > RELORA_RESET_MAGNITUDE)
+        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.mode is %d, not a RELORA_RESET mode", fn, o->mode);
+    if ((o->flags & RELORA_RESET_QUANTILE) && o->mode != RELORA_RESET_MAGNITUDE)
+        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.flags has QUANTILE, but options.mode is %d, not MAGNITUDE",
+             fn, o->mode);
+    if (o->mode != RELORA_RESET_ZERO && !(o->ratio >= 0 && o->ratio <= 1))
+        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.ratio is %g, outside [0, 1]", fn, o->ratio);
+    if (o->reserved)
+        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.reserved is %d, not 0", fn, o->reserved);
+    return RELORA_OK;
+}
+
+/* ---- which parameters ---- */
+
+static int is_factor(const struct adam_entry *e)
+{
+    return e->linear && (e->role == RELORA_PARAM_A || e->role == RELORA_PARAM_B);
+}
+
+static relora_status check_listed(const relora_adam *adam, const char *fn, const int32_t *indices,
+                                  int32_t count)
+{
+    if (count < 1) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: count is %d, less than 1", fn, count);
+    for (int32_t i = 0; i < count; i++) {
+        if (indices[i] < 0 || indices[i] >= adam->count)
+            FAIL(adam->ctx, RELORA_E_NOT_FOUND, "%s: indices[%d] is %d, but adam has %d parameters", fn, i,
+                 indices[i], adam->count);
+        for (int32_t j = 0; j < i; j++)
+            if (indices[j] == indices[i])
+                FAIL(adam->ctx, RELORA_E_EXISTS, "%s: indices[%d] and indices[%d] are both %d", fn, j, i,
+                     indices[i]);
+    }
+    return RELORA_OK;
+}
+
+static relora_status check_factors(const relora_adam *adam, const char *fn, int32_t count)
+{
+    if (count)
+        FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: indices is NULL, but count is %d, not 0", fn, count);
+    for (int32_t i = 0; i < adam->count; i++)
+        if (is_factor(&adam->entries[i])) return RELORA_OK;
+    FAIL(adam->ctx, RELORA_E_NOT_FOUND, "%s: none of the %d parameters is an A or B of a layer", fn,
+         adam->count);
+}
+
+/* ---- the reset ---- */
+
+enum { COUNTS = 3 }; /* zero in the first, zero in the second, first without second */
+
+static relora_status reset_one(relora_adam *adam, relora_stream *stream, const char *fn, int32_t index,
+                               const relora_reset_options *o, int64_t *counts)
+{
+    const struct adam_entry *e = &adam->entries[index];
+    struct prune p = {.m = e->first->data,
+                      .v = e->second->data,
+                      .count = e->first->shape.count,
+                      .mode = o->mode,
+                      .flags = o->flags,
+                      .ratio = o->ratio,
+                      .first = draw_make(o->seed, (uint64_t)index, DRAW_PRUNE_FIRST, o->cycle),
+                      .second = draw_make(o->seed, (uint64_t)index, DRAW_PRUNE_SECOND, o->cycle),
+                      .counts = counts};
+    TRY_QUEUE(stream, fn, adam->device->backend->prune(stream->queue, &p));
+    if (o->flags & RELORA_RESET_STEP_COUNT)
+        TRY_QUEUE(stream, fn, adam_write_steps(adam, stream->queue, index, 0));
+    return RELORA_OK;
+}
+
+static relora_status transfer_counts(relora_adam *adam, relora_stream *stream, const char *fn,
+                                     int64_t *device_counts, int64_t counts[COUNTS], int to_host)
+{
+    const struct backend *backend = adam->device->backend;
+    size_t bytes = COUNTS * sizeof *counts;
+    struct copy down = {device_counts, counts, 1, bytes, 0, 0, COPY_TO_DEVICE};
+    struct copy up = {counts, device_counts, 1, bytes, 0, 0, COPY_TO_HOST};
+    TRY_QUEUE(stream, fn, backend->copy(stream->queue, to_host ? &up : &down));
+    if (to_host) TRY_QUEUE(stream, fn, backend->queue_sync(stream->queue));
+    return RELORA_OK;
+}
+
+relora_status relora_adam_reset(relora_adam *adam, relora_stream *stream, const int32_t *indices,
+                                int32_t count, const relora_reset_options *options,
+                                relora_reset_report *report)
+{
+    const char *fn = "relora_adam_reset";
+    relora_reset_options o;
+    relora_reset_report r = {.struct_size = sizeof r};
+    int64_t counts[COUNTS] = {0}, *device_counts = NULL;
+    TRY(adam_check(adam, stream, fn));
+    TRY(reset_options_read(&o, adam->ctx, fn, options));
+    TRY(indices ? check_listed(adam, fn, indices, count) : check_factors(adam, fn, count));
+    relora_status status = report_write(report, &r, sizeof r);
+    if (status < 0) return context_fail_options(adam->ctx, status, fn, "report");
+    if (report) {
+        struct scratch scratch = {0};
+        scratch_bytes(&scratch, sizeof counts);
+        TRY(scratch_open(&scratch, stream, fn));
+        device_counts = scratch_bytes(&scratch, sizeof counts);
+        TRY(transfer_counts(adam, stream, fn, device_counts, counts, 0));
+    }
+    int32_t length = indices ? count : adam->count;
+    for (int32_t i = 0; i < length; i++) {
+        int32_t index = indices ? indices[i] : i;
+        if (!indices && !is_factor(&adam->entries[index])) continue;
+        TRY(reset_one(adam, stream, fn, index, &o, device_counts));
+        r.params++;
+        r.elements += adam->entries[index].first->shape.count;
+    }
+    if (!report) return RELORA_OK;
+    TRY(transfer_counts(adam, stream, fn, device_counts, counts, 1));
+    r.zeroed_first = counts[0];
+    r.zeroed_second = counts[1];
+    r.unpaired = counts[2];
+    context_log(adam->ctx, RELORA_LOG_INFO, "%s: %d parameters, %lld of %lld first moments zero", fn,
+                r.params, (long long)r.zeroed_first, (long long)r.elements);
+    return report_write(report, &r, sizeof r);
+}

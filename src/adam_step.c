@@ -1,0 +1,265 @@
+/* Calls that sweep over all parameters: the step, the norm, and gradients in one piece. */
+#include <math.h>
+
+#include "adam.h"
+#include "options.h"
+
+enum {
+    CHUNK = 65536,  /* elements; a multiple of 4, so that chunks start with a Philox block */
+    FLAT_ALIGN = 16 /* elements */
+};
+
+/* ---- the plan ---- */
+
+void adam_plan_free(relora_adam *adam)
+{
+    const struct memory *memory = &adam->ctx->memory;
+    const struct backend *backend = adam->device->backend;
+    struct queue *queue = adam->device->queue;
+    size_t chunks = (size_t)adam->chunk_count, params = (size_t)adam->planned;
+    memory_free(memory, adam->params, params * sizeof *adam->params);
+    memory_free(memory, adam->chunks, chunks * sizeof *adam->chunks);
+    if (adam->partials) backend->release(queue, adam->partials, chunks * sizeof *adam->partials);
+    if (adam->control) backend->release(queue, adam->control, sizeof *adam->control);
+    adam->params = NULL;
+    adam->chunks = NULL;
+    adam->partials = NULL;
+    adam->control = NULL;
+    adam->planned = 0;
+    adam->chunk_count = 0;
+}
+
+static int64_t chunks_of(int64_t count)
+{
+    return (count + CHUNK - 1) / CHUNK;
+}
+
+static void cut_chunks(relora_adam *adam)
+{
+    int64_t k = 0;
+    for (int32_t i = 0; i < adam->count; i++) {
+        int64_t n = adam->entries[i].param->shape.count;
+        for (int64_t start = 0; start < n; start += CHUNK)
+            adam->chunks[k++] = (struct adam_chunk){i, start, n - start < CHUNK ? n - start : CHUNK};
+    }
+}
+
+static relora_status plan(relora_adam *adam, const char *fn)
+{
+    if (adam->planned == adam->count) return RELORA_OK;
+    adam_plan_free(adam);
+    const struct memory *memory = &adam->ctx->memory;
+    const struct backend *backend = adam->device->backend;
+    struct queue *queue = adam->device->queue;
+    void *partials = NULL, *control = NULL;
+    int64_t chunks = 0;
+    for (int32_t i = 0; i < adam->count; i++) chunks += chunks_of(adam->entries[i].param->shape.count);
+    size_t bytes = size_mul((size_t)chunks, sizeof *adam->chunks);
+    adam->planned = adam->count;
+    adam->chunk_count = chunks;
+    adam->params = memory_alloc_zero(memory, (size_t)adam->count * sizeof *adam->params);
+    adam->chunks = memory_alloc(memory, bytes);
+    if (backend->alloc(queue, (size_t)chunks * sizeof *adam->partials, &partials) >= 0)
+        adam->partials = partials;
+    if (backend->alloc(queue, sizeof *adam->control, &control) >= 0) adam->control = control;
+    if (!adam->params || !adam->chunks || !adam->partials || !adam->control) {
+        adam_plan_free(adam);
+        return context_fail_memory(adam->ctx, fn, bytes);
+    }
+    cut_chunks(adam);
+    return RELORA_OK;
+}
+
+/* Pointers may have moved since the last sweep, and factors changed. */
+static void refresh(relora_adam *adam)
+{
+    for (int32_t i = 0; i < adam->count; i++) {
+        const struct adam_entry *e = &adam->entries[i];
+        const relora_linear *layer = e->role == RELORA_PARAM_WEIGHT ? e->linear : NULL;
+        adam->params[i] = (struct adam_param){
+            .param = e->param->data,
+            .grad = e->grad->data,
+            .m = e->first->data,
+            .v = e->second->data,
+            .count = e->param->shape.count,
+            .param_dtype = e->param->shape.dtype,
+            .grad_dtype = e->grad->shape.dtype,
+            .lr_factor = e->lr_factor,
+            .weight_decay = e->weight_decay,
+            .rounding = layer ? layer->options.rounding : adam->options.rounding,
+            .draw = layer ? linear_draw(layer, DRAW_TRAIN, 0)
+                          : draw_make(adam->options.seed, (uint64_t)i, DRAW_TRAIN, 0),
+            .steps = e->steps,
+        };
+    }
+}
+
+static relora_status open_sweep(struct adam *sweep, relora_adam *adam, relora_stream *stream,
+                                const char *fn)
+{
+    TRY(adam_check(adam, stream, fn));
+    if (!adam->count) FAIL(adam->ctx, RELORA_E_STATE, "%s: no parameter is registered", fn);
+    TRY(plan(adam, fn));
+    refresh(adam);
+    *sweep = (struct adam){
+        .params = adam->params,
+        .chunks = adam->chunks,
+        .param_count = adam->count,
+        .chunk_count = adam->chunk_count,
+        .grad_scale = 1,
+        .beta1 = adam->options.beta1,
+        .beta2 = adam->options.beta2,
+        .eps = adam->options.eps,
+        .max_norm = adam->options.max_norm,
+        .flags = adam->options.flags,
+        .partials = adam->partials,
+        .control = adam->control,
+    };
+    return RELORA_OK;
+}
+
+static relora_status read_control(const relora_adam *adam, relora_stream *stream, const char *fn,
+                                  struct adam_control *control)
+{
+    const struct backend *backend = adam->device->backend;
+    struct copy copy = {control, adam->control, 1, sizeof *control, 0, 0, COPY_TO_HOST};
+    TRY_QUEUE(stream, fn, backend->copy(stream->queue, &copy));
+    TRY_QUEUE(stream, fn, backend->queue_sync(stream->queue));
+    return RELORA_OK;
+}
+
+/* ---- step ---- */
+
+static relora_status check_step(const relora_adam *adam, const char *fn, double lr, double grad_scale)
+{
+    if (!(isfinite(lr) && lr >= 0))
+        FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: lr is %g, and must be 0 or more", fn, lr);
+    if (!isfinite(grad_scale))
+        FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: grad_scale is %g, not a finite number", fn, grad_scale);
+    for (int32_t i = 0; i < adam->count; i++) {
+        const struct adam_entry *e = &adam->entries[i];
+        if (e->linear && e->linear->generation != e->generation)
+            FAIL(adam->ctx, RELORA_E_STATE,
+                 "%s: the layer of \"%s\" has changed its mode or weight; make a new optimizer", fn,
+                 e->name);
+    }
+    return RELORA_OK;
+}
+
+relora_status relora_adam_step(relora_adam *adam, relora_stream *stream, double lr, double grad_scale,
+                               relora_step_report *report)
+{
+    const char *fn = "relora_adam_step";
+    relora_step_report r = {.struct_size = sizeof r};
+    struct adam sweep;
+    struct adam_control control;
+    TRY(adam_check(adam, stream, fn));
+    TRY(check_step(adam, fn, lr, grad_scale));
+    relora_status status = report_write(report, &r, sizeof r);
+    if (status < 0) return context_fail_options(adam->ctx, status, fn, "report");
+    TRY(open_sweep(&sweep, adam, stream, fn));
+    sweep.lr = lr;
+    sweep.grad_scale = grad_scale;
+    sweep.need_norm = report || sweep.max_norm > 0 || sweep.flags & RELORA_ADAM_SKIP_NOT_FINITE;
+    const struct backend *backend = adam->device->backend;
+    if (sweep.need_norm) TRY_QUEUE(stream, fn, backend->adam_norm(stream->queue, &sweep));
+    TRY_QUEUE(stream, fn, backend->adam_step(stream->queue, &sweep));
+    if (!report) return RELORA_OK;
+    TRY(read_control(adam, stream, fn, &control));
+    r.skipped = control.skip;
+    r.grad_norm = control.grad_norm;
+    r.clip_factor = control.clip_factor;
+    return report_write(report, &r, sizeof r);
+}
+
+relora_status relora_adam_grad_norm(relora_adam *adam, relora_stream *stream, double *norm)
+{
+    const char *fn = "relora_adam_grad_norm";
+    struct adam sweep;
+    struct adam_control control;
+    TRY(adam_check(adam, stream, fn));
+    if (!norm) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: norm is NULL", fn);
+    TRY(open_sweep(&sweep, adam, stream, fn));
+    TRY_QUEUE(stream, fn, adam->device->backend->adam_norm(stream->queue, &sweep));
+    TRY(read_control(adam, stream, fn, &control));
+    *norm = control.grad_norm;
+    return RELORA_OK;
+}
+
+relora_status relora_adam_zero_grad(relora_adam *adam, relora_stream *stream)
+{
+    const char *fn = "relora_adam_zero_grad";
+    TRY(adam_check(adam, stream, fn));
+    for (int32_t i = 0; i < adam->count; i++)
+        TRY_QUEUE(stream, fn, adam->device->backend->fill(stream->queue,
+                                                          tensor_view(adam->entries[i].grad), 0));
+    return RELORA_OK;
+}
+
+/* ---- gradients in one piece ---- */
+
+static relora_status check_flatten(const relora_adam *adam, const char *fn, int64_t *elements)
+{
+    *elements = 0;
+    if (adam->flat) FAIL(adam->ctx, RELORA_E_STATE, "%s: the gradients are in one buffer already", fn);
+    if (!adam->count) FAIL(adam->ctx, RELORA_E_STATE, "%s: no parameter is registered", fn);
+    for (int32_t i = 0; i < adam->count; i++) {
+        const struct adam_entry *e = &adam->entries[i];
+        if (e->grad->shape.dtype != RELORA_F32)
+            FAIL(adam->ctx, RELORA_E_DTYPE, "%s: the gradient of \"%s\" is %s, but must be F32", fn,
+                 e->name, dtype_name(e->grad->shape.dtype));
+        if (e->grad->memory != MEMORY_OWN)
+            FAIL(adam->ctx, RELORA_E_STATE, "%s: the memory of the gradient of \"%s\" is not the library's",
+                 fn, e->name);
+        *elements += (e->grad->shape.count + FLAT_ALIGN - 1) / FLAT_ALIGN * FLAT_ALIGN;
+    }
+    return RELORA_OK;
+}
+
+/* Where the gradient of a parameter will lie in the buffer, as its present shape. */
+static struct view flat_part(const relora_tensor *flat, const relora_tensor *grad, int64_t offset)
+{
+    struct view v = tensor_view(grad);
+    v.data = (float *)flat->data + offset;
+    v.ld = v.cols;
+    return v;
+}
+
+static relora_status copy_gradients(relora_adam *adam, relora_stream *stream, const char *fn,
+                                    relora_tensor *flat)
+{
+    const struct backend *backend = adam->device->backend;
+    struct scale one = {.value = 1};
+    int64_t offset = 0;
+    TRY_QUEUE(stream, fn, backend->fill(stream->queue, tensor_view(flat), 0));
+    for (int32_t i = 0; i < adam->count; i++) {
+        const relora_tensor *grad = adam->entries[i].grad;
+        TRY_QUEUE(stream, fn, backend->convert(stream->queue, flat_part(flat, grad, offset),
+                                               tensor_view(grad), one));
+        offset += (grad->shape.count + FLAT_ALIGN - 1) / FLAT_ALIGN * FLAT_ALIGN;
+    }
+    TRY_QUEUE(stream, fn, backend->queue_sync(stream->queue)); /* before the old memory goes */
+    return RELORA_OK;
+}
+
+relora_status relora_adam_flatten_grads(relora_adam *adam, relora_stream *stream)
+{
+    const char *fn = "relora_adam_flatten_grads";
+    relora_tensor *flat = NULL;
+    int64_t elements, offset = 0;
+    TRY(adam_check(adam, stream, fn));
+    TRY(check_flatten(adam, fn, &elements));
+    TRY(tensor_new(&flat, adam->device, fn, RELORA_F32, 1, &elements));
+    relora_status status = copy_gradients(adam, stream, fn, flat);
+    if (status < 0) {
+        relora_tensor_release(flat);
+        return status;
+    }
+    for (int32_t i = 0; i < adam->count; i++) {
+        relora_tensor *grad = adam->entries[i].grad;
+        tensor_move_into(grad, flat, (size_t)offset * sizeof(float));
+        offset += (grad->shape.count + FLAT_ALIGN - 1) / FLAT_ALIGN * FLAT_ALIGN;
+    }
+    adam->flat = flat;
+    return RELORA_OK;
+}

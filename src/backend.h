@@ -1,0 +1,138 @@
+/* What a device must be able to do. src/cpu fills one such table; nothing above this line of the
+ * library knows which one it is talking to. Entries that can fail return RELORA_E_NO_MEMORY or
+ * RELORA_E_BACKEND and nothing else: arguments are checked before they get here. Compiles as C and
+ * as CUDA. */
+#ifndef RELORA_SRC_BACKEND_H
+#define RELORA_SRC_BACKEND_H
+
+#include "memory.h"
+#include "relora/adam.h"
+#include "relora/types.h"
+#include "rng.h"
+
+struct queue; /* a backend's own stream state */
+
+struct view { /* a checked tensor as a matrix: rows of contiguous elements, `ld` elements apart */
+    void *data;
+    int64_t rows, cols, ld;
+    relora_dtype dtype;
+};
+
+struct copy { /* `rows` pieces of `bytes` bytes, as far apart as the pitches say */
+    void *to;
+    const void *from;
+    int64_t rows;
+    size_t bytes, to_pitch, from_pitch;
+    enum { COPY_TO_DEVICE = 1, COPY_TO_HOST, COPY_ON_DEVICE } direction;
+};
+
+struct scale { /* s = value, or tanh(*trainable) */
+    double value;
+    const float *trainable;
+};
+
+struct gemm { /* c = op(a) op(b) (+ c) (+ bias in every row); a and b of one dtype, c of it or F32 */
+    struct view a, b, c;
+    int32_t ta, tb, accumulate;
+    const float *bias;
+};
+
+struct merge { /* y = round(y + s * x); norms += {|change of y|^2, |y|^2} as stored */
+    struct view y, x;
+    struct scale scale;
+    relora_rounding rounding;
+    struct draw draw;
+    uint64_t first; /* index of y's first element among the elements of the draw */
+    double *norms;
+};
+
+struct dropout { /* y = (y +) mask * x / (1 - p); element i is dropped by word i of the draw */
+    struct view y, x;
+    double p;
+    struct draw draw;
+    int32_t accumulate;
+};
+
+struct adam_param { /* one registered parameter; everything without gaps */
+    void *param, *grad;
+    float *m, *v;
+    int64_t count;
+    relora_dtype param_dtype, grad_dtype;
+    double lr_factor, weight_decay;
+    relora_rounding rounding;
+    struct draw draw; /* its `call` is the step count */
+    int64_t *steps;   /* on the device */
+};
+
+struct adam_chunk { /* a piece of one parameter; a multiple of 4 elements starts it */
+    int32_t param;
+    int64_t start, count;
+};
+
+struct adam_control { /* what one step decides, on the device */
+    double grad_norm, clip_factor;
+    int32_t skip;
+};
+
+struct adam { /* one update of all parameters */
+    const struct adam_param *params;
+    const struct adam_chunk *chunks;
+    int64_t param_count, chunk_count;
+    double lr, grad_scale, beta1, beta2, eps, max_norm;
+    uint32_t flags;           /* of relora_adam_options */
+    int32_t need_norm;        /* 0: neither clipping, nor skipping, nor a report */
+    double *partials;         /* on the device, one for each chunk */
+    struct adam_control *control;
+};
+
+struct prune { /* zero a share of m and v; mode, flags and ratio are those of relora_reset_options */
+    float *m, *v;
+    int64_t count;
+    relora_reset_mode mode;
+    uint32_t flags;
+    double ratio;
+    struct draw first, second;
+    int64_t *counts; /* on the device, += {zero in m, zero in v, m alone}; may be NULL */
+};
+
+struct backend {
+    relora_device_kind kind;
+    const char *name;
+
+    /* devices and queues */
+    relora_status (*count)(int32_t *count);
+    relora_status (*describe)(int32_t device, char *name, size_t capacity, uint64_t *free_bytes,
+                              uint64_t *total_bytes);
+    relora_status (*queue_open)(int32_t device, const struct memory *memory, int32_t threads,
+                                struct queue **out);
+    void (*queue_close)(struct queue *q);
+    const char *(*queue_error)(const struct queue *q); /* text of its last failure */
+    relora_status (*queue_sync)(struct queue *q);
+    relora_status (*queue_wait)(struct queue *q, struct queue *other);
+
+    /* memory */
+    relora_status (*alloc)(struct queue *q, size_t bytes, void **out);
+    void (*release)(struct queue *q, void *ptr, size_t bytes);
+    relora_status (*copy)(struct queue *q, const struct copy *c);
+
+    /* arithmetic */
+    relora_status (*fill)(struct queue *q, struct view y, double value);
+    relora_status (*convert)(struct queue *q, struct view y, struct view x, struct scale s);
+    relora_status (*gemm)(struct queue *q, const struct gemm *g);
+    relora_status (*merge)(struct queue *q, const struct merge *m);
+    relora_status (*sum_rows)(struct queue *q, float *sums, struct view x, int32_t accumulate);
+    relora_status (*dropout)(struct queue *q, const struct dropout *d);
+    relora_status (*uniform)(struct queue *q, struct view y, double bound, struct draw d);
+    /* *grad (+)= (1 - tanh(*scale)^2) * sum of h * u */
+    relora_status (*scale_grad)(struct queue *q, float *grad, const float *scale, struct view h,
+                                struct view u, int32_t accumulate);
+    /* *flag |= is there a NaN or an infinity in x? */
+    relora_status (*not_finite)(struct queue *q, struct view x, int32_t *flag);
+    relora_status (*adam_norm)(struct queue *q, const struct adam *a);
+    relora_status (*adam_step)(struct queue *q, const struct adam *a);
+    relora_status (*prune)(struct queue *q, const struct prune *p);
+};
+
+extern const struct backend backend_cpu;
+
+#endif

@@ -1,0 +1,57 @@
+/* The CPU backend: its queue, which runs everything at once, and its kernels. Loops are split by
+ * shape, never by the number of threads, so results do not depend on it. */
+#ifndef RELORA_SRC_CPU_H
+#define RELORA_SRC_CPU_H
+
+#include "backend.h"
+#include "convert.h"
+
+struct gemm_cache; /* of cpu_gemm_onednn.c */
+
+struct queue {
+    const struct memory *memory;
+    int32_t threads;
+    void *scratch; /* grows and stays */
+    size_t scratch_bytes;
+    struct gemm_cache *gemm_cache;
+};
+
+/* At least `bytes` bytes that live until the next request; NULL if there are none. */
+void *cpu_scratch(struct queue *q, size_t bytes);
+
+enum {
+    CPU_BLOCK = 65536,   /* elements that one thread takes at a time */
+    CPU_SERIAL = 1 << 15 /* below so many elements a loop is not worth a second thread */
+};
+
+/* Row `i` of a view. */
+static inline float *row_f32(struct view v, int64_t i)
+{
+    return (float *)v.data + i * v.ld;
+}
+
+static inline bf16 *row_bf16(struct view v, int64_t i)
+{
+    return (bf16 *)v.data + i * v.ld;
+}
+
+relora_status cpu_gemm_portable(struct queue *q, const struct gemm *g);
+#if RELORA_ONEDNN
+relora_status cpu_gemm_onednn(struct queue *q, const struct gemm *g);
+void cpu_gemm_cache_free(struct queue *q);
+#endif
+
+relora_status cpu_fill(struct queue *q, struct view y, double value);
+relora_status cpu_convert(struct queue *q, struct view y, struct view x, struct scale s);
+relora_status cpu_merge(struct queue *q, const struct merge *m);
+relora_status cpu_sum_rows(struct queue *q, float *sums, struct view x, int32_t accumulate);
+relora_status cpu_scale_grad(struct queue *q, float *grad, const float *scale, struct view h,
+                             struct view u, int32_t accumulate);
+relora_status cpu_not_finite(struct queue *q, struct view x, int32_t *flag);
+relora_status cpu_dropout(struct queue *q, const struct dropout *d);
+relora_status cpu_uniform(struct queue *q, struct view y, double bound, struct draw d);
+relora_status cpu_adam_norm(struct queue *q, const struct adam *a);
+relora_status cpu_adam_step(struct queue *q, const struct adam *a);
+relora_status cpu_prune(struct queue *q, const struct prune *p);
+
+#endif

@@ -1,0 +1,91 @@
+/* The optimizer: one sweep over the chunks of all parameters for the norm, one for the update. */
+#include "adam_math.h"
+#include "cpu.h"
+
+static float grad_at(const struct adam_param *p, int64_t i)
+{
+    return p->grad_dtype == RELORA_F32 ? ((const float *)p->grad)[i]
+                                       : bf16_to_float(((const bf16 *)p->grad)[i]);
+}
+
+/* Squares of F32 cannot overflow a double, so the sum is finite exactly if all gradients are. */
+static double chunk_squares(const struct adam_param *p, const struct adam_chunk *chunk)
+{
+    enum { LANES = 8 }; /* independent sums, in a fixed order: vectors without reassociation */
+    double lane[LANES] = {0}, sum = 0;
+    int64_t end = chunk->start + chunk->count, i = chunk->start;
+    if (p->grad_dtype == RELORA_F32) {
+        const float *g = p->grad;
+        for (; i + LANES <= end; i += LANES)
+            for (int k = 0; k < LANES; k++) lane[k] += (double)g[i + k] * (double)g[i + k];
+    }
+    for (; i < end; i++) sum += (double)grad_at(p, i) * (double)grad_at(p, i);
+    for (int k = 0; k < LANES; k++) sum += lane[k];
+    return sum;
+}
+
+relora_status cpu_adam_norm(struct queue *q, const struct adam *a)
+{
+    (void)q;
+#pragma omp parallel for num_threads(q->threads) schedule(static)
+    for (int64_t k = 0; k < a->chunk_count; k++)
+        a->partials[k] = chunk_squares(&a->params[a->chunks[k].param], &a->chunks[k]);
+    double sum = 0;
+    for (int64_t k = 0; k < a->chunk_count; k++) sum += a->partials[k];
+
+    struct adam_control *c = a->control;
+    c->grad_norm = sqrt(sum) * fabs(a->grad_scale);
+    double factor = a->max_norm / (c->grad_norm + 1e-6);
+    c->clip_factor = a->max_norm > 0 && !(factor >= 1) ? factor : 1; /* a NaN stays one */
+    c->skip = (a->flags & RELORA_ADAM_SKIP_NOT_FINITE) && !isfinite(c->grad_norm);
+    return RELORA_OK;
+}
+
+static void update_f32(const struct adam_constants *c, const struct adam_param *p,
+                       const struct adam_chunk *chunk)
+{
+    float *w = p->param, *m = p->m, *v = p->v;
+    const float *g = p->grad;
+    for (int64_t i = chunk->start; i < chunk->start + chunk->count; i++)
+        w[i] = adam_element(c, w[i], g[i], &m[i], &v[i]);
+}
+
+/* Any other pair of dtypes. */
+static void update_mixed(const struct adam_constants *c, const struct adam_param *p,
+                         const struct adam_chunk *chunk, struct draw draw)
+{
+    int stochastic = p->rounding == RELORA_ROUND_STOCHASTIC;
+    uint32_t words[4] = {0};
+    for (int64_t k = 0; k < chunk->count; k++) {
+        int64_t i = chunk->start + k;
+        float *f = p->param_dtype == RELORA_F32 ? (float *)p->param + i : NULL;
+        bf16 *b = f ? NULL : (bf16 *)p->param + i;
+        float value = adam_element(c, f ? *f : bf16_to_float(*b), grad_at(p, i), &p->m[i], &p->v[i]);
+        if (f) {
+            *f = value;
+            continue;
+        }
+        if (stochastic && i % 4 == 0) draw_block(draw, (uint64_t)i / 4, words);
+        *b = stochastic ? bf16_stochastic(value, words[i % 4]) : bf16_nearest(value);
+    }
+}
+
+relora_status cpu_adam_step(struct queue *q, const struct adam *a)
+{
+    (void)q;
+    if (a->need_norm && a->control->skip) return RELORA_OK;
+    double clip = a->need_norm ? a->control->clip_factor : 1;
+    for (int64_t k = 0; k < a->param_count; k++) ++*a->params[k].steps;
+#pragma omp parallel for num_threads(q->threads) schedule(static)
+    for (int64_t k = 0; k < a->chunk_count; k++) {
+        const struct adam_chunk *chunk = &a->chunks[k];
+        const struct adam_param *p = &a->params[chunk->param];
+        struct adam_constants c = adam_constants_make(a, p, clip, *p->steps);
+        struct draw draw = {{p->draw.key[0], p->draw.key[1]}, (uint64_t)*p->steps};
+        if (p->param_dtype == RELORA_F32 && p->grad_dtype == RELORA_F32)
+            update_f32(&c, p, chunk);
+        else
+            update_mixed(&c, p, chunk, draw);
+    }
+    return RELORA_OK;
+}

@@ -1,0 +1,66 @@
+/* Random elements: dropout and the uniform start of A. Words are made in batches, so that the
+ * compiler can run several Philox blocks side by side. */
+#include "cpu.h"
+
+enum { BATCH = 256 }; /* words; a multiple of 4 */
+
+/* words[k] = word of element first + k, for k < n <= BATCH */
+static void draw_words(uint32_t words[BATCH + 4], struct draw d, uint64_t first, int64_t n,
+                       const uint32_t **start)
+{
+    uint64_t block = first / 4;
+    int64_t skip = (int64_t)(first % 4);
+    for (int64_t k = 0; k < n + skip; k += 4) draw_block(d, block++, words + k);
+    *start = words + skip;
+}
+
+static void dropout_batch(const struct dropout *d, int64_t i, int64_t j0, int64_t n,
+                          const uint32_t *words, uint64_t threshold, float keep)
+{
+    if (d->y.dtype == RELORA_F32) {
+        const float *x = row_f32(d->x, i) + j0;
+        float *y = row_f32(d->y, i) + j0;
+        for (int64_t j = 0; j < n; j++)
+            y[j] = (d->accumulate ? y[j] : 0.0f) + (words[j] < threshold ? 0.0f : keep * x[j]);
+    } else {
+        const bf16 *x = row_bf16(d->x, i) + j0;
+        bf16 *y = row_bf16(d->y, i) + j0;
+        for (int64_t j = 0; j < n; j++) {
+            float kept = words[j] < threshold ? 0.0f : keep * bf16_to_float(x[j]);
+            y[j] = bf16_nearest((d->accumulate ? bf16_to_float(y[j]) : 0.0f) + kept);
+        }
+    }
+}
+
+relora_status cpu_dropout(struct queue *q, const struct dropout *d)
+{
+    (void)q;
+    uint64_t threshold = draw_threshold(d->p);
+    float keep = (float)(1 / (1 - d->p));
+#pragma omp parallel for num_threads(q->threads) schedule(static) if (d->x.rows * d->x.cols > CPU_SERIAL)
+    for (int64_t i = 0; i < d->x.rows; i++)
+        for (int64_t j0 = 0; j0 < d->x.cols; j0 += BATCH) {
+            uint32_t words[BATCH + 4];
+            const uint32_t *start;
+            int64_t n = d->x.cols - j0 < BATCH ? d->x.cols - j0 : BATCH;
+            draw_words(words, d->draw, (uint64_t)(i * d->x.cols + j0), n, &start);
+            dropout_batch(d, i, j0, n, start, threshold, keep);
+        }
+    return RELORA_OK;
+}
+
+relora_status cpu_uniform(struct queue *q, struct view y, double bound, struct draw d)
+{
+    (void)q;
+    float scale = (float)bound;
+#pragma omp parallel for num_threads(q->threads) schedule(static) if (y.rows * y.cols > CPU_SERIAL)
+    for (int64_t i = 0; i < y.rows; i++)
+        for (int64_t j0 = 0; j0 < y.cols; j0 += BATCH) {
+            uint32_t words[BATCH + 4];
+            const uint32_t *start;
+            int64_t n = y.cols - j0 < BATCH ? y.cols - j0 : BATCH;
+            draw_words(words, d, (uint64_t)(i * y.cols + j0), n, &start);
+            for (int64_t j = 0; j < n; j++) row_f32(y, i)[j0 + j] = scale * draw_symmetric(start[j]);
+        }
+    return RELORA_OK;
+}

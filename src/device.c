@@ -1,0 +1,36 @@
+/* Which devices a context has. */
+#include "context.h"
+
+int32_t relora_device_count(const relora_context *ctx, relora_device_kind kind)
+{
+    int32_t count = 0;
+    if (!ctx || kind != ctx->cpu.backend->kind) return 0;
+    return ctx->cpu.backend->count(&count) < 0 ? 0 : count;
+}
+
+relora_device *relora_device_get(relora_context *ctx, relora_device_kind kind, int32_t index)
+{
+    if (index < 0 || index >= relora_device_count(ctx, kind)) return NULL;
+    return &ctx->cpu;
+}
+
+relora_device_kind relora_device_get_kind(const relora_device *device)
+{
+    return device ? device->backend->kind : 0;
+}
+
+const char *relora_device_name(const relora_device *device)
+{
+    return device ? device->name : "";
+}
+
+relora_status relora_device_memory(const relora_device *device, uint64_t *free_bytes,
+                                   uint64_t *total_bytes)
+{
+    if (!device) return RELORA_E_ARGUMENT;
+    relora_status status =
+        device->backend->describe(device->index, NULL, 0, free_bytes, total_bytes);
+    if (status < 0)
+        FAIL(device->ctx, status, "relora_device_memory: the device does not tell its memory");
+    return RELORA_OK;
+}

@@ -1,0 +1,46 @@
+/* The layer, as the optimizer and the cycle see it. */
+#ifndef RELORA_SRC_LINEAR_H
+#define RELORA_SRC_LINEAR_H
+
+#include "relora/linear.h"
+#include "tensor.h"
+
+enum { PARAM_COUNT = RELORA_PARAM_SCALE + 1 }; /* relora_param is an index; 0 is not used */
+
+struct relora_linear {
+    atomic_int refs;
+    relora_context *ctx;
+    relora_device *device;
+    relora_linear_options options;
+    uint64_t generation; /* of mode and weight; an optimizer made for another refuses to step */
+    relora_tensor *param[PARAM_COUNT];
+    relora_tensor *grad[PARAM_COUNT];
+};
+
+void linear_retain(relora_linear *linear);
+
+/* "lora_A.weight" and so on: the name of a parameter in the authors' files. */
+const char *linear_param_name(relora_param param);
+
+/* s as a number, or where the trainable one stands. */
+struct scale linear_scale(const relora_linear *linear);
+
+/* linear and stream: there, of one context and device, and the stream not finished. */
+relora_status linear_check(const relora_linear *linear, const relora_stream *stream,
+                           const char *function);
+
+struct draw linear_draw(const relora_linear *linear, enum draw_purpose purpose, uint64_t call);
+
+/* A and B of a cycle, on any queue of the device. Dead means A = 0 too: nothing can train then. */
+relora_status linear_draw_factors(relora_linear *linear, struct queue *queue, uint64_t cycle,
+                                  int dead);
+
+/* A merge in two parts, so that a cycle can look at every layer before it changes one.
+ * linear_merge_check reserves what the merge needs and may fail; after it only the device can. */
+relora_status linear_merge_check(relora_linear *linear, relora_stream *stream, const char *function);
+relora_status linear_merge_run(relora_linear *linear, relora_stream *stream, const char *function,
+                               uint64_t cycle, double norms[2]);
+relora_status linear_reset_run(relora_linear *linear, relora_stream *stream, const char *function,
+                               uint64_t cycle);
+
+#endif

@@ -1,0 +1,143 @@
+/* The end of a cycle: W += s B A, and factors drawn afresh. */
+#include <math.h>
+
+#include "linear.h"
+#include "options.h"
+
+enum { MERGE_ROWS = 256 }; /* the product is made in slices, so that it needs little memory */
+
+struct merge_memory {
+    struct view product; /* MERGE_ROWS rows of B A */
+    double *norms;
+    int32_t *flag;
+};
+
+static struct merge_memory layout_merge(const relora_linear *linear, struct scratch *scratch)
+{
+    const relora_linear_options *o = &linear->options;
+    int64_t rows = o->out_features < MERGE_ROWS ? o->out_features : MERGE_ROWS;
+    struct merge_memory memory;
+    memory.product = scratch_take(scratch, rows, o->in_features, RELORA_F32);
+    memory.norms = scratch_bytes(scratch, 2 * sizeof(double));
+    memory.flag = scratch_bytes(scratch, sizeof(int32_t));
+    return memory;
+}
+
+static relora_status open_merge(struct merge_memory *memory, const relora_linear *linear,
+                                relora_stream *stream, const char *fn)
+{
+    struct scratch scratch = {0};
+    layout_merge(linear, &scratch);
+    TRY(scratch_open(&scratch, stream, fn));
+    *memory = layout_merge(linear, &scratch);
+    return RELORA_OK;
+}
+
+relora_status linear_merge_check(relora_linear *linear, relora_stream *stream, const char *fn)
+{
+    const struct backend *backend = linear->device->backend;
+    const relora_linear_options *o = &linear->options;
+    struct merge_memory memory;
+    if (o->mode != RELORA_MODE_LORA)
+        FAIL(linear->ctx, RELORA_E_STATE, "%s: layer %llu is in mode %d; only LORA has what to merge", fn,
+             (unsigned long long)o->layer, o->mode);
+    if (!linear->param[RELORA_PARAM_WEIGHT])
+        FAIL(linear->ctx, RELORA_E_STATE, "%s: layer %llu has no weight; call relora_linear_set_weight",
+             fn, (unsigned long long)o->layer);
+    TRY(open_merge(&memory, linear, stream, fn));
+    int32_t flag = 0;
+    struct copy down = {memory.flag, &flag, 1, sizeof flag, 0, 0, COPY_TO_DEVICE};
+    struct copy up = {&flag, memory.flag, 1, sizeof flag, 0, 0, COPY_TO_HOST};
+    TRY_QUEUE(stream, fn, backend->copy(stream->queue, &down));
+    for (relora_param p = RELORA_PARAM_A; p <= RELORA_PARAM_SCALE; p++)
+        if (linear->param[p])
+            TRY_QUEUE(stream, fn, backend->not_finite(stream->queue, tensor_view(linear->param[p]),
+                                                      memory.flag));
+    TRY_QUEUE(stream, fn, backend->copy(stream->queue, &up));
+    TRY_QUEUE(stream, fn, backend->queue_sync(stream->queue));
+    if (flag)
+        FAIL(linear->ctx, RELORA_E_NOT_FINITE,
+             "%s: a factor of layer %llu holds a NaN or an infinity; nothing was merged", fn,
+             (unsigned long long)o->layer);
+    return RELORA_OK;
+}
+
+static struct view rows_of(struct view v, int64_t first, int64_t rows)
+{
+    v.data = (unsigned char *)v.data + (size_t)(first * v.ld) * dtype_size(v.dtype);
+    v.rows = rows;
+    return v;
+}
+
+relora_status linear_merge_run(relora_linear *linear, relora_stream *stream, const char *fn,
+                               uint64_t cycle, double norms[2])
+{
+    const struct backend *backend = linear->device->backend;
+    struct view w = tensor_view(linear->param[RELORA_PARAM_WEIGHT]);
+    struct view a = tensor_view(linear->param[RELORA_PARAM_A]);
+    struct view b = tensor_view(linear->param[RELORA_PARAM_B]);
+    struct merge_memory memory;
+    TRY(open_merge(&memory, linear, stream, fn));
+    norms[0] = norms[1] = 0;
+    struct copy down = {memory.norms, norms, 1, 2 * sizeof *norms, 0, 0, COPY_TO_DEVICE};
+    struct copy up = {norms, memory.norms, 1, 2 * sizeof *norms, 0, 0, COPY_TO_HOST};
+    TRY_QUEUE(stream, fn, backend->copy(stream->queue, &down));
+    for (int64_t first = 0; first < w.rows; first += MERGE_ROWS) {
+        int64_t rows = w.rows - first < MERGE_ROWS ? w.rows - first : MERGE_ROWS;
+        struct view product = rows_of(memory.product, 0, rows);
+        struct gemm g = {.a = rows_of(b, first, rows), .b = a, .c = product};
+        struct merge m = {.y = rows_of(w, first, rows),
+                          .x = product,
+                          .scale = linear_scale(linear),
+                          .rounding = linear->options.rounding,
+                          .draw = linear_draw(linear, DRAW_MERGE, cycle),
+                          .first = (uint64_t)(first * w.cols),
+                          .norms = memory.norms};
+        TRY_QUEUE(stream, fn, backend->gemm(stream->queue, &g));
+        TRY_QUEUE(stream, fn, backend->merge(stream->queue, &m));
+    }
+    TRY_QUEUE(stream, fn, backend->copy(stream->queue, &up));
+    TRY_QUEUE(stream, fn, backend->queue_sync(stream->queue));
+    return RELORA_OK;
+}
+
+relora_status linear_reset_run(relora_linear *linear, relora_stream *stream, const char *fn,
+                               uint64_t cycle)
+{
+    relora_tensor *scale = linear->param[RELORA_PARAM_SCALE];
+    double start = linear->options.flags & RELORA_LINEAR_REFERENCE ? 0 : 1;
+    TRY_QUEUE(stream, fn, linear_draw_factors(linear, stream->queue, cycle, 0));
+    if (scale)
+        TRY_QUEUE(stream, fn,
+                  stream->device->backend->fill(stream->queue, tensor_view(scale), start));
+    return RELORA_OK;
+}
+
+relora_status relora_linear_merge(relora_linear *linear, relora_stream *stream, uint64_t cycle,
+                                  relora_merge_report *report)
+{
+    const char *fn = "relora_linear_merge";
+    relora_merge_report r = {.struct_size = sizeof r};
+    double norms[2];
+    TRY(linear_check(linear, stream, fn));
+    relora_status status = report_write(report, &r, sizeof r);
+    if (status < 0) return context_fail_options(linear->ctx, status, fn, "report");
+    TRY(linear_merge_check(linear, stream, fn));
+    TRY(linear_merge_run(linear, stream, fn, cycle, norms));
+    r.layers = 1;
+    r.delta_norm = sqrt(norms[0]);
+    r.weight_norm = sqrt(norms[1]);
+    context_log(linear->ctx, RELORA_LOG_INFO, "%s: layer %llu, cycle %llu: |dW| %g, |W| %g", fn,
+                (unsigned long long)linear->options.layer, (unsigned long long)cycle, r.delta_norm,
+                r.weight_norm);
+    return report_write(report, &r, sizeof r);
+}
+
+relora_status relora_linear_reset(relora_linear *linear, relora_stream *stream, uint64_t cycle)
+{
+    const char *fn = "relora_linear_reset";
+    TRY(linear_check(linear, stream, fn));
+    if (linear->options.mode == RELORA_MODE_FULL)
+        FAIL(linear->ctx, RELORA_E_STATE, "%s: linear is in mode FULL and has no factors", fn);
+    return linear_reset_run(linear, stream, fn, cycle);
+}

@@ -1,0 +1,49 @@
+#include "memory.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void *system_alloc(void *user, size_t size, size_t alignment)
+{
+    (void)user;
+    size_t rounded = size_add(size, alignment - 1) / alignment * alignment; /* aligned_alloc asks for it */
+    return rounded < size ? NULL : aligned_alloc(alignment, rounded);
+}
+
+static void system_free(void *user, void *ptr, size_t size, size_t alignment)
+{
+    (void)user, (void)size, (void)alignment;
+    free(ptr);
+}
+
+const struct memory memory_system = {system_alloc, system_free, NULL};
+
+void *memory_alloc(const struct memory *memory, size_t size)
+{
+    if (size > PTRDIFF_MAX) return NULL;
+    return memory->alloc(memory->user, size ? size : 1, MEMORY_ALIGNMENT);
+}
+
+void *memory_alloc_zero(const struct memory *memory, size_t size)
+{
+    void *ptr = memory_alloc(memory, size);
+    if (ptr) memset(ptr, 0, size);
+    return ptr;
+}
+
+void memory_free(const struct memory *memory, void *ptr, size_t size)
+{
+    if (ptr) memory->free(memory->user, ptr, size ? size : 1, MEMORY_ALIGNMENT);
+}
+
+size_t size_mul(size_t a, size_t b)
+{
+    size_t product;
+    return __builtin_mul_overflow(a, b, &product) ? SIZE_MAX : product;
+}
+
+size_t size_add(size_t a, size_t b)
+{
+    size_t sum;
+    return __builtin_add_overflow(a, b, &sum) ? SIZE_MAX : sum;
+}

@@ -1,0 +1,121 @@
+#include "shape.h"
+
+#include <stdio.h>
+
+const char *dtype_name(relora_dtype dtype)
+{
+    return dtype == RELORA_F32 ? "F32" : dtype == RELORA_BF16 ? "BF16" : "unknown";
+}
+
+/* Sizes, and with them the row-major strides. */
+static relora_status set_sizes(struct shape *s, const relora_context *ctx, const char *fn,
+                               const int64_t *dims)
+{
+    int64_t count = 1;
+    int empty = 0;
+    for (int32_t i = s->ndim - 1; i >= 0; i--) {
+        if (dims[i] < 0)
+            FAIL(ctx, RELORA_E_SHAPE, "%s: shape[%d] is %lld, less than 0", fn, i, (long long)dims[i]);
+        s->dim[i] = dims[i];
+        s->stride[i] = count;
+        empty |= dims[i] == 0;
+        /* an empty axis counts as 1 here, so that the other sizes are checked all the same */
+        if (__builtin_mul_overflow(count, dims[i] ? dims[i] : 1, &count) || count > INT64_MAX / 4)
+            FAIL(ctx, RELORA_E_OVERFLOW, "%s: shape[%d] is %lld, and all sizes together exceed 2^61", fn,
+                 i, (long long)dims[i]);
+    }
+    s->count = empty ? 0 : count;
+    s->cols = s->ndim ? s->dim[s->ndim - 1] : 1;
+    s->rows = 1;
+    for (int32_t i = 0; i < s->ndim - 1; i++) s->rows *= s->dim[i]; /* 0 wins over all */
+    s->ld = s->cols;
+    return RELORA_OK;
+}
+
+/* The caller's strides must say: contiguous columns, and rows at one distance. Axes of size 1 may
+ * have any stride. */
+static relora_status set_strides(struct shape *s, const relora_context *ctx, const char *fn,
+                                 const int64_t *strides)
+{
+    int64_t expected = 0; /* of the next axis outwards; 0: the row axis has not been met */
+    for (int32_t i = s->ndim - 1; i >= 0; i--) {
+        s->stride[i] = strides[i];
+        if (s->dim[i] <= 1 || s->count == 0) continue;
+        if (i == s->ndim - 1) {
+            if (strides[i] != 1)
+                FAIL(ctx, RELORA_E_LAYOUT, "%s: strides[%d] is %lld, and the last axis needs 1", fn, i,
+                     (long long)strides[i]);
+            continue;
+        }
+        if (!expected) {
+            if (strides[i] < s->cols)
+                FAIL(ctx, RELORA_E_LAYOUT, "%s: strides[%d] is %lld, less than a row of %lld", fn, i,
+                     (long long)strides[i], (long long)s->cols);
+            s->ld = expected = strides[i];
+        } else if (strides[i] != expected) {
+            FAIL(ctx, RELORA_E_LAYOUT, "%s: strides[%d] is %lld, and rows at one distance need %lld", fn,
+                 i, (long long)strides[i], (long long)expected);
+        }
+        if (__builtin_mul_overflow(expected, s->dim[i], &expected) || expected > INT64_MAX / 4)
+            FAIL(ctx, RELORA_E_OVERFLOW, "%s: strides[%d] is %lld, and the array exceeds 2^61 elements",
+                 fn, i, (long long)strides[i]);
+    }
+    return RELORA_OK;
+}
+
+relora_status shape_make(struct shape *shape, const relora_context *ctx, const char *function,
+                         relora_dtype dtype, int32_t ndim, const int64_t *dims,
+                         const int64_t *strides)
+{
+    if (!dtype_size(dtype)) FAIL(ctx, RELORA_E_DTYPE, "%s: dtype %d is unknown", function, dtype);
+    if (ndim < 0 || ndim > RELORA_MAX_DIMS)
+        FAIL(ctx, RELORA_E_SHAPE, "%s: ndim is %d, outside 0 to %d", function, ndim, RELORA_MAX_DIMS);
+    if (ndim && !dims) FAIL(ctx, RELORA_E_ARGUMENT, "%s: shape is NULL", function);
+    struct shape s = {.dtype = dtype, .ndim = ndim};
+    TRY(set_sizes(&s, ctx, function, dims));
+    if (strides) TRY(set_strides(&s, ctx, function, strides));
+    *shape = s;
+    return RELORA_OK;
+}
+
+int shape_equal(const struct shape *a, const struct shape *b)
+{
+    if (a->ndim != b->ndim) return 0;
+    for (int32_t i = 0; i < a->ndim; i++)
+        if (a->dim[i] != b->dim[i]) return 0;
+    return 1;
+}
+
+const char *shape_text(const struct shape *shape, char text[SHAPE_TEXT])
+{
+    size_t used = 0;
+    text[used++] = '[';
+    for (int32_t i = 0; i < shape->ndim; i++) {
+        int n = snprintf(text + used, SHAPE_TEXT - used - 2, "%s%lld", i ? ", " : "",
+                         (long long)shape->dim[i]);
+        used += (size_t)n;
+    }
+    text[used++] = ']';
+    text[used] = '\0';
+    return text;
+}
+
+int views_overlap(struct view a, struct view b)
+{
+    if (a.rows <= 0 || a.cols <= 0 || b.rows <= 0 || b.cols <= 0) return 0;
+    size_t size_a = dtype_size(a.dtype), size_b = dtype_size(b.dtype);
+    uintptr_t a0 = (uintptr_t)a.data, b0 = (uintptr_t)b.data;
+    uintptr_t a1 = a0 + (size_t)((a.rows - 1) * a.ld + a.cols) * size_a;
+    uintptr_t b1 = b0 + (size_t)((b.rows - 1) * b.ld + b.cols) * size_b;
+    if (a1 <= b0 || b1 <= a0) return 0;
+    /* one array cut into blocks of columns: compare the columns */
+    size_t pitch = (size_t)a.ld * size_a;
+    if (pitch == (size_t)b.ld * size_b) {
+        uintptr_t distance = a0 < b0 ? b0 - a0 : a0 - b0;
+        size_t first = (a0 < b0 ? (size_t)a.cols * size_a : (size_t)b.cols * size_b);
+        size_t second = (a0 < b0 ? (size_t)b.cols * size_b : (size_t)a.cols * size_a);
+        size_t offset = distance % pitch;
+        return offset < first || offset + second > pitch;
+    }
+    return 1;
+}

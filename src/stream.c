@@ -1,0 +1,112 @@
+#include "stream.h"
+
+#include "shape.h"
+
+relora_status relora_stream_create(relora_stream **out, relora_device *device)
+{
+    const char *fn = "relora_stream_create";
+    if (!out) FAIL(device ? device->ctx : NULL, RELORA_E_ARGUMENT, "%s: out is NULL", fn);
+    *out = NULL;
+    if (!device) return RELORA_E_ARGUMENT;
+    relora_context *ctx = device->ctx;
+    relora_stream *stream = context_new(ctx, sizeof *stream);
+    if (!stream) return context_fail_memory(ctx, fn, sizeof *stream);
+    stream->ctx = ctx;
+    stream->device = device;
+    relora_status status =
+        device->backend->queue_open(device->index, &ctx->memory, ctx->threads, &stream->queue);
+    if (status < 0) {
+        context_fail(ctx, status, "%s: cannot open a queue on %s", fn, device->name);
+        context_delete(ctx, stream, sizeof *stream);
+        return status;
+    }
+    *out = stream;
+    return RELORA_OK;
+}
+
+void relora_stream_release(relora_stream *stream)
+{
+    if (!stream) return;
+    const struct backend *backend = stream->device->backend;
+    if (stream->workspace) backend->release(stream->queue, stream->workspace, stream->workspace_bytes);
+    backend->queue_close(stream->queue);
+    context_delete(stream->ctx, stream, sizeof *stream);
+}
+
+relora_status stream_check(const relora_stream *stream, const char *function)
+{
+    if (stream->failed < 0)
+        FAIL(stream->ctx, stream->failed, "%s: the stream is finished: its device failed before",
+             function);
+    return RELORA_OK;
+}
+
+relora_status stream_result(relora_stream *stream, relora_status status, const char *function)
+{
+    if (status >= 0) return RELORA_OK;
+    if (status == RELORA_E_BACKEND) stream->failed = status;
+    return context_fail_backend(stream->ctx, status, function, stream->device->backend,
+                                stream->queue);
+}
+
+relora_status relora_stream_wait(relora_stream *stream, relora_stream *other)
+{
+    const char *fn = "relora_stream_wait";
+    relora_context *ctx = stream ? stream->ctx : other ? other->ctx : NULL;
+    if (!stream) FAIL(ctx, RELORA_E_ARGUMENT, "%s: stream is NULL", fn);
+    if (!other) FAIL(ctx, RELORA_E_ARGUMENT, "%s: other is NULL", fn);
+    if (other->ctx != ctx) FAIL(ctx, RELORA_E_CONTEXT, "%s: other belongs to another context", fn);
+    if (other->device != stream->device)
+        FAIL(ctx, RELORA_E_DEVICE, "%s: other is on %s, stream on %s", fn, other->device->name,
+             stream->device->name);
+    TRY(stream_check(stream, fn));
+    TRY(stream_check(other, fn));
+    TRY_QUEUE(stream, fn, stream->device->backend->queue_wait(stream->queue, other->queue));
+    return RELORA_OK;
+}
+
+relora_status relora_stream_synchronize(relora_stream *stream)
+{
+    const char *fn = "relora_stream_synchronize";
+    if (!stream) return RELORA_E_ARGUMENT;
+    TRY(stream_check(stream, fn));
+    TRY_QUEUE(stream, fn, stream->device->backend->queue_sync(stream->queue));
+    return RELORA_OK;
+}
+
+/* ---- temporaries ---- */
+
+void *scratch_bytes(struct scratch *scratch, size_t bytes)
+{
+    void *ptr = scratch->base ? scratch->base + scratch->used : NULL;
+    size_t rounded = size_add(bytes, MEMORY_ALIGNMENT - 1);
+    if (rounded != SIZE_MAX) rounded = rounded / MEMORY_ALIGNMENT * MEMORY_ALIGNMENT;
+    scratch->used = size_add(scratch->used, rounded);
+    return ptr;
+}
+
+struct view scratch_take(struct scratch *scratch, int64_t rows, int64_t cols, relora_dtype dtype)
+{
+    size_t bytes = size_mul(size_mul((size_t)rows, (size_t)cols), dtype_size(dtype));
+    return (struct view){scratch_bytes(scratch, bytes), rows, cols, cols, dtype};
+}
+
+relora_status scratch_open(struct scratch *scratch, relora_stream *stream, const char *function)
+{
+    const struct backend *backend = stream->device->backend;
+    size_t need = scratch->used;
+    if (need > stream->workspace_bytes) {
+        void *grown = NULL;
+        relora_status status =
+            need == SIZE_MAX ? RELORA_E_NO_MEMORY : backend->alloc(stream->queue, need, &grown);
+        if (status < 0) return context_fail_memory(stream->ctx, function, need);
+        if (stream->workspace)
+            backend->release(stream->queue, stream->workspace, stream->workspace_bytes);
+        context_log(stream->ctx, RELORA_LOG_DEBUG, "%s: workspace grows from %zu to %zu bytes",
+                    function, stream->workspace_bytes, need);
+        stream->workspace = grown;
+        stream->workspace_bytes = need;
+    }
+    *scratch = (struct scratch){stream->workspace, 0};
+    return RELORA_OK;
+}

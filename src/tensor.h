@@ -1,0 +1,38 @@
+#ifndef RELORA_SRC_TENSOR_H
+#define RELORA_SRC_TENSOR_H
+
+#include "shape.h"
+#include "stream.h"
+
+struct relora_tensor {
+    atomic_int refs;
+    relora_context *ctx;
+    relora_device *device;
+    struct shape shape;
+    void *data;
+    enum { MEMORY_OWN = 1, MEMORY_BORROWED, MEMORY_PART } memory;
+    relora_tensor *whole; /* MEMORY_PART: the tensor whose memory this is a part of */
+    relora_deleter_fn deleter;
+    void *user;
+};
+
+static inline struct view tensor_view(const relora_tensor *t)
+{
+    return (struct view){t->data, t->shape.rows, t->shape.cols, t->shape.ld, t->shape.dtype};
+}
+
+/* A tensor that the library makes for itself; `function` is the caller's, for the sentence. */
+relora_status tensor_new(relora_tensor **out, relora_device *device, const char *function,
+                         relora_dtype dtype, int32_t ndim, const int64_t *shape);
+
+/* Fill with `value` at once on the device's own queue, for tensors nobody else knows yet. */
+relora_status tensor_preset(relora_tensor *tensor, const char *function, double value);
+
+/* Let an own tensor live at byte `offset` of `whole`, which it retains; its memory is released. */
+void tensor_move_into(relora_tensor *tensor, relora_tensor *whole, size_t offset);
+
+/* Check one tensor argument: not NULL, of the context and device of `stream`. */
+relora_status tensor_check(const relora_tensor *tensor, const relora_stream *stream,
+                           const char *function, const char *name);
+
+#endif

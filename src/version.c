@@ -1,0 +1,36 @@
+/* What this build is. */
+#include "relora/version.h"
+
+#if RELORA_ONEDNN
+#include <oneapi/dnnl/dnnl_version.h>
+#endif
+
+#define TEXT2(x) #x
+#define TEXT(x) TEXT2(x)
+
+uint32_t relora_version(void)
+{
+    return RELORA_VERSION_MAJOR << 16 | RELORA_VERSION_MINOR << 8 | RELORA_VERSION_PATCH;
+}
+
+const char *relora_version_string(void)
+{
+    return TEXT(RELORA_VERSION_MAJOR) "." TEXT(RELORA_VERSION_MINOR) "." TEXT(RELORA_VERSION_PATCH);
+}
+
+const char *relora_build_info(void)
+{
+    return
+#if RELORA_ONEDNN
+        "gemm=onednn-" TEXT(DNNL_VERSION_MAJOR) "." TEXT(DNNL_VERSION_MINOR) "." TEXT(
+            DNNL_VERSION_PATCH)
+#else
+        "gemm=portable"
+#endif
+#ifdef _OPENMP
+        ",threads=openmp"
+#else
+        ",threads=none"
+#endif
+        ;
+}
