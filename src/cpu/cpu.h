@@ -24,6 +24,16 @@ enum {
     CPU_SERIAL = 1 << 15 /* below so many elements a loop is not worth a second thread */
 };
 
+/* Words of a draw, a batch at a time. */
+enum { DRAW_BATCH = 256 };
+
+struct draw_words {
+    uint32_t word[DRAW_BATCH + 4]; /* a batch may begin inside a block */
+};
+
+/* The words of elements first, first + 1, ..., n of them, at most DRAW_BATCH; they lie in `words`. */
+const uint32_t *cpu_draw_words(struct draw_words *words, struct draw d, uint64_t first, int64_t n);
+
 /* Row `i` of a view. */
 static inline float *row_f32(struct view v, int64_t i)
 {

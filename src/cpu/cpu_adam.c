@@ -50,23 +50,42 @@ static void update_f32(const struct adam_constants *c, const struct adam_param *
         w[i] = adam_element(c, w[i], g[i], &m[i], &v[i]);
 }
 
-/* Any other pair of dtypes. */
+/* Batches for any other pair of dtypes: widen, update, round. */
+
+static void load(float *to, const void *from, relora_dtype dtype, int64_t start, int64_t n)
+{
+    for (int64_t k = 0; k < n; k++)
+        to[k] = dtype == RELORA_F32 ? ((const float *)from)[start + k]
+                                    : bf16_to_float(((const bf16 *)from)[start + k]);
+}
+
+static void store(const struct adam_param *p, struct draw draw, const float *from, int64_t start,
+                  int64_t n)
+{
+    if (p->param_dtype == RELORA_F32) {
+        for (int64_t k = 0; k < n; k++) ((float *)p->param)[start + k] = from[k];
+    } else if (p->rounding == RELORA_ROUND_NEAREST) {
+        for (int64_t k = 0; k < n; k++) ((bf16 *)p->param)[start + k] = bf16_nearest(from[k]);
+    } else {
+        struct draw_words words;
+        const uint32_t *word = cpu_draw_words(&words, draw, (uint64_t)start, n);
+        for (int64_t k = 0; k < n; k++)
+            ((bf16 *)p->param)[start + k] = bf16_stochastic(from[k], word[k]);
+    }
+}
+
 static void update_mixed(const struct adam_constants *c, const struct adam_param *p,
                          const struct adam_chunk *chunk, struct draw draw)
 {
-    int stochastic = p->rounding == RELORA_ROUND_STOCHASTIC;
-    uint32_t words[4] = {0};
-    for (int64_t k = 0; k < chunk->count; k++) {
-        int64_t i = chunk->start + k;
-        float *f = p->param_dtype == RELORA_F32 ? (float *)p->param + i : NULL;
-        bf16 *b = f ? NULL : (bf16 *)p->param + i;
-        float value = adam_element(c, f ? *f : bf16_to_float(*b), grad_at(p, i), &p->m[i], &p->v[i]);
-        if (f) {
-            *f = value;
-            continue;
-        }
-        if (stochastic && i % 4 == 0) draw_block(draw, (uint64_t)i / 4, words);
-        *b = stochastic ? bf16_stochastic(value, words[i % 4]) : bf16_nearest(value);
+    float w[DRAW_BATCH], g[DRAW_BATCH];
+    for (int64_t done = 0; done < chunk->count; done += DRAW_BATCH) {
+        int64_t start = chunk->start + done, left = chunk->count - done;
+        int64_t n = left < DRAW_BATCH ? left : DRAW_BATCH;
+        load(w, p->param, p->param_dtype, start, n);
+        load(g, p->grad, p->grad_dtype, start, n);
+        for (int64_t k = 0; k < n; k++)
+            w[k] = adam_element(c, w[k], g[k], &p->m[start + k], &p->v[start + k]);
+        store(p, draw, w, start, n);
     }
 }
 

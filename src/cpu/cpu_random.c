@@ -2,16 +2,12 @@
  * compiler can run several Philox blocks side by side. */
 #include "cpu.h"
 
-enum { BATCH = 256 }; /* words; a multiple of 4 */
-
-/* words[k] = word of element first + k, for k < n <= BATCH */
-static void draw_words(uint32_t words[BATCH + 4], struct draw d, uint64_t first, int64_t n,
-                       const uint32_t **start)
+const uint32_t *cpu_draw_words(struct draw_words *words, struct draw d, uint64_t first, int64_t n)
 {
     uint64_t block = first / 4;
     int64_t skip = (int64_t)(first % 4);
-    for (int64_t k = 0; k < n + skip; k += 4) draw_block(d, block++, words + k);
-    *start = words + skip;
+    for (int64_t k = 0; k < n + skip; k += 4) draw_block(d, block++, words->word + k);
+    return words->word + skip;
 }
 
 static void dropout_batch(const struct dropout *d, int64_t i, int64_t j0, int64_t n,
@@ -39,12 +35,11 @@ relora_status cpu_dropout(struct queue *q, const struct dropout *d)
     float keep = (float)(1 / (1 - d->p));
 #pragma omp parallel for num_threads(q->threads) schedule(static) if (d->x.rows * d->x.cols > CPU_SERIAL)
     for (int64_t i = 0; i < d->x.rows; i++)
-        for (int64_t j0 = 0; j0 < d->x.cols; j0 += BATCH) {
-            uint32_t words[BATCH + 4];
-            const uint32_t *start;
-            int64_t n = d->x.cols - j0 < BATCH ? d->x.cols - j0 : BATCH;
-            draw_words(words, d->draw, (uint64_t)(i * d->x.cols + j0), n, &start);
-            dropout_batch(d, i, j0, n, start, threshold, keep);
+        for (int64_t j0 = 0; j0 < d->x.cols; j0 += DRAW_BATCH) {
+            struct draw_words words;
+            int64_t n = d->x.cols - j0 < DRAW_BATCH ? d->x.cols - j0 : DRAW_BATCH;
+            uint64_t first = (uint64_t)(i * d->x.cols + j0);
+            dropout_batch(d, i, j0, n, cpu_draw_words(&words, d->draw, first, n), threshold, keep);
         }
     return RELORA_OK;
 }
@@ -55,12 +50,11 @@ relora_status cpu_uniform(struct queue *q, struct view y, double bound, struct d
     float scale = (float)bound;
 #pragma omp parallel for num_threads(q->threads) schedule(static) if (y.rows * y.cols > CPU_SERIAL)
     for (int64_t i = 0; i < y.rows; i++)
-        for (int64_t j0 = 0; j0 < y.cols; j0 += BATCH) {
-            uint32_t words[BATCH + 4];
-            const uint32_t *start;
-            int64_t n = y.cols - j0 < BATCH ? y.cols - j0 : BATCH;
-            draw_words(words, d, (uint64_t)(i * y.cols + j0), n, &start);
-            for (int64_t j = 0; j < n; j++) row_f32(y, i)[j0 + j] = scale * draw_symmetric(start[j]);
+        for (int64_t j0 = 0; j0 < y.cols; j0 += DRAW_BATCH) {
+            struct draw_words words;
+            int64_t n = y.cols - j0 < DRAW_BATCH ? y.cols - j0 : DRAW_BATCH;
+            const uint32_t *word = cpu_draw_words(&words, d, (uint64_t)(i * y.cols + j0), n);
+            for (int64_t j = 0; j < n; j++) row_f32(y, i)[j0 + j] = scale * draw_symmetric(word[j]);
         }
     return RELORA_OK;
 }
