@@ -126,21 +126,21 @@ static relora_status check_member(const relora_cycle *cycle, const char *fn,
 {
     unsigned long long layer = linear->options.layer;
     if (linear->options.mode != RELORA_MODE_LORA)
-        FAIL(cycle->ctx, RELORA_E_STATE, "%s: layer %llu is in mode %d, not LORA", fn, layer,
-             linear->options.mode);
+        FAIL(cycle->ctx, RELORA_E_STATE, "%s: linear (layer %llu) is in mode %s, not LORA", fn, layer,
+             linear_mode_name(linear->options.mode));
     for (int32_t i = 0; i < cycle->count; i++) {
         const relora_linear *other = cycle->members[i].linear;
         if (other == linear)
-            FAIL(cycle->ctx, RELORA_E_EXISTS, "%s: layer %llu is in the cycle already", fn, layer);
+            FAIL(cycle->ctx, RELORA_E_EXISTS, "%s: linear (layer %llu) is in the cycle already", fn, layer);
         if (views_overlap(weight_of(other), weight_of(linear)))
-            FAIL(cycle->ctx, RELORA_E_EXISTS, "%s: layer %llu shares its weight with layer %llu", fn, layer,
+            FAIL(cycle->ctx, RELORA_E_EXISTS, "%s: linear (layer %llu) shares its weight with layer %llu", fn, layer,
                  (unsigned long long)other->options.layer);
     }
     if (!cycle->adam) return RELORA_OK;
     m->a = adam_index_of(cycle->adam, linear, RELORA_PARAM_A);
     m->b = adam_index_of(cycle->adam, linear, RELORA_PARAM_B);
     if (m->a < 0 || m->b < 0)
-        FAIL(cycle->ctx, RELORA_E_NOT_FOUND, "%s: the optimizer does not hold A and B of layer %llu", fn,
+        FAIL(cycle->ctx, RELORA_E_NOT_FOUND, "%s: adam does not hold A and B of linear (layer %llu)", fn,
              layer);
     return RELORA_OK;
 }

@@ -30,17 +30,17 @@ static relora_status check_options(const relora_context *ctx, const char *fn,
     if (o->mode < RELORA_MODE_FULL || o->mode > RELORA_MODE_LOWRANK)
         FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.mode is %d, not a RELORA_MODE", fn, o->mode);
     if (!dtype_size(o->dtype))
-        FAIL(ctx, RELORA_E_DTYPE, "%s: options.dtype is %d, neither RELORA_F32 nor RELORA_BF16", fn,
+        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.dtype is %d, neither RELORA_F32 nor RELORA_BF16", fn,
              o->dtype);
     if (o->in_features < 1)
-        FAIL(ctx, RELORA_E_SHAPE, "%s: options.in_features is %lld, less than 1", fn,
+        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.in_features is %lld, less than 1", fn,
              (long long)o->in_features);
     if (o->out_features < 1)
-        FAIL(ctx, RELORA_E_SHAPE, "%s: options.out_features is %lld, less than 1", fn,
+        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.out_features is %lld, less than 1", fn,
              (long long)o->out_features);
     int64_t least = o->mode == RELORA_MODE_FULL ? 0 : 1;
     if (o->rank < least)
-        FAIL(ctx, RELORA_E_SHAPE, "%s: options.rank is %lld, less than %lld", fn, (long long)o->rank,
+        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.rank is %lld, less than %lld", fn, (long long)o->rank,
              (long long)least);
     if (!isfinite(o->alpha))
         FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.alpha is %g, not a finite number", fn, o->alpha);
@@ -60,6 +60,11 @@ const char *linear_param_name(relora_param param)
     static const char *const names[PARAM_COUNT] = {NULL,            "weight",        "bias",
                                                    "lora_A.weight", "lora_B.weight", "scaling"};
     return names[param];
+}
+
+const char *linear_mode_name(relora_linear_mode mode)
+{
+    return mode == RELORA_MODE_FULL ? "FULL" : mode == RELORA_MODE_LORA ? "LORA" : "LOWRANK";
 }
 
 /* Shape of a parameter; its number of axes. */
@@ -263,10 +268,10 @@ relora_status relora_linear_set_mode(relora_linear *linear, relora_stream *strea
     if (mode < RELORA_MODE_FULL || mode > RELORA_MODE_LOWRANK)
         FAIL(ctx, RELORA_E_ARGUMENT, "%s: mode is %d, not a RELORA_MODE", fn, mode);
     if (mode == o->mode)
-        FAIL(ctx, RELORA_E_STATE, "%s: the layer is in mode %d already", fn, mode);
+        FAIL(ctx, RELORA_E_STATE, "%s: the layer is in mode %s already", fn, linear_mode_name(mode));
     if (mode != RELORA_MODE_LORA || o->mode != RELORA_MODE_FULL)
-        FAIL(ctx, RELORA_E_UNSUPPORTED, "%s: from mode %d to %d; only FULL to LORA is offered", fn,
-             o->mode, mode);
+        FAIL(ctx, RELORA_E_UNSUPPORTED, "%s: from mode %s to %s; only FULL to LORA is offered", fn,
+             linear_mode_name(o->mode), linear_mode_name(mode));
     if (!o->rank)
         FAIL(ctx, RELORA_E_STATE, "%s: options.rank was 0 when the layer was made, LORA needs 1 or more",
              fn);

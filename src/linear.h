@@ -22,6 +22,8 @@ void linear_retain(relora_linear *linear);
 /* "lora_A.weight" and so on: the name of a parameter in the authors' files. */
 const char *linear_param_name(relora_param param);
 
+const char *linear_mode_name(relora_linear_mode mode);
+
 /* s as a number, or where the trainable one stands. */
 struct scale linear_scale(const relora_linear *linear);
 

@@ -39,8 +39,8 @@ relora_status linear_merge_check(relora_linear *linear, relora_stream *stream, c
     const relora_linear_options *o = &linear->options;
     struct merge_memory memory;
     if (o->mode != RELORA_MODE_LORA)
-        FAIL(linear->ctx, RELORA_E_STATE, "%s: layer %llu is in mode %d; only LORA has what to merge", fn,
-             (unsigned long long)o->layer, o->mode);
+        FAIL(linear->ctx, RELORA_E_STATE, "%s: layer %llu is in mode %s; only LORA has what to merge", fn,
+             (unsigned long long)o->layer, linear_mode_name(o->mode));
     if (!linear->param[RELORA_PARAM_WEIGHT])
         FAIL(linear->ctx, RELORA_E_STATE, "%s: layer %llu has no weight; call relora_linear_set_weight",
              fn, (unsigned long long)o->layer);
@@ -57,7 +57,7 @@ relora_status linear_merge_check(relora_linear *linear, relora_stream *stream, c
     TRY_QUEUE(stream, fn, backend->queue_sync(stream->queue));
     if (flag)
         FAIL(linear->ctx, RELORA_E_NOT_FINITE,
-             "%s: a factor of layer %llu holds a NaN or an infinity; nothing was merged", fn,
+             "%s: a factor of layer %llu is not finite; nothing was merged", fn,
              (unsigned long long)o->layer);
     return RELORA_OK;
 }

@@ -15,7 +15,7 @@ static relora_status set_sizes(struct shape *s, const relora_context *ctx, const
     int empty = 0;
     for (int32_t i = s->ndim - 1; i >= 0; i--) {
         if (dims[i] < 0)
-            FAIL(ctx, RELORA_E_SHAPE, "%s: shape[%d] is %lld, less than 0", fn, i, (long long)dims[i]);
+            FAIL(ctx, RELORA_E_ARGUMENT, "%s: shape[%d] is %lld, less than 0", fn, i, (long long)dims[i]);
         s->dim[i] = dims[i];
         s->stride[i] = count;
         empty |= dims[i] == 0;
@@ -67,9 +67,10 @@ relora_status shape_make(struct shape *shape, const relora_context *ctx, const c
                          relora_dtype dtype, int32_t ndim, const int64_t *dims,
                          const int64_t *strides)
 {
-    if (!dtype_size(dtype)) FAIL(ctx, RELORA_E_DTYPE, "%s: dtype %d is unknown", function, dtype);
+    if (!dtype_size(dtype))
+        FAIL(ctx, RELORA_E_ARGUMENT, "%s: dtype is %d, neither RELORA_F32 nor RELORA_BF16", function, dtype);
     if (ndim < 0 || ndim > RELORA_MAX_DIMS)
-        FAIL(ctx, RELORA_E_SHAPE, "%s: ndim is %d, outside 0 to %d", function, ndim, RELORA_MAX_DIMS);
+        FAIL(ctx, RELORA_E_ARGUMENT, "%s: ndim is %d, outside 0 to %d", function, ndim, RELORA_MAX_DIMS);
     if (ndim && !dims) FAIL(ctx, RELORA_E_ARGUMENT, "%s: shape is NULL", function);
     struct shape s = {.dtype = dtype, .ndim = ndim};
     TRY(set_sizes(&s, ctx, function, dims));

@@ -183,17 +183,27 @@ relora_status tensor_check(const relora_tensor *tensor, const relora_stream *str
     return RELORA_OK;
 }
 
+/* The tensor a call is about, and the stream it runs on. */
+static relora_status check_handles(const relora_tensor *tensor, const relora_stream *stream,
+                                   const char *fn, const char *name)
+{
+    if (!tensor) FAIL(stream ? stream->ctx : NULL, RELORA_E_ARGUMENT, "%s: %s is NULL", fn, name);
+    if (!stream) FAIL(tensor->ctx, RELORA_E_ARGUMENT, "%s: stream is NULL", fn);
+    if (stream->ctx != tensor->ctx)
+        FAIL(tensor->ctx, RELORA_E_CONTEXT, "%s: stream belongs to another context than %s", fn, name);
+    TRY(tensor_check(tensor, stream, fn, name));
+    return stream_check(stream, fn);
+}
+
 static relora_status check_transfer(const relora_tensor *tensor, const relora_stream *stream,
                                     const char *fn, const char *name, const void *host, size_t bytes)
 {
-    if (!tensor) FAIL(stream ? stream->ctx : NULL, RELORA_E_ARGUMENT, "%s: tensor is NULL", fn);
-    if (!stream) FAIL(tensor->ctx, RELORA_E_ARGUMENT, "%s: stream is NULL", fn);
-    TRY(tensor_check(tensor, stream, fn, "tensor"));
+    TRY(check_handles(tensor, stream, fn, "tensor"));
     if (bytes != shape_bytes(&tensor->shape))
         FAIL(tensor->ctx, RELORA_E_SHAPE, "%s: bytes is %zu, but the tensor has %zu", fn, bytes,
              shape_bytes(&tensor->shape));
     if (!host && bytes) FAIL(tensor->ctx, RELORA_E_ARGUMENT, "%s: %s is NULL", fn, name);
-    return stream_check(stream, fn);
+    return RELORA_OK;
 }
 
 relora_status relora_tensor_write(relora_tensor *tensor, relora_stream *stream, const void *source,
@@ -226,17 +236,16 @@ relora_status relora_tensor_copy(relora_tensor *target, const relora_tensor *sou
 {
     const char *fn = "relora_tensor_copy";
     char a[SHAPE_TEXT], b[SHAPE_TEXT];
-    relora_context *ctx = target ? target->ctx : source ? source->ctx : stream ? stream->ctx : NULL;
-    if (!stream) FAIL(ctx, RELORA_E_ARGUMENT, "%s: stream is NULL", fn);
-    TRY(tensor_check(target, stream, fn, "target"));
+    if (!target && !stream && source) FAIL(source->ctx, RELORA_E_ARGUMENT, "%s: target is NULL", fn);
+    TRY(check_handles(target, stream, fn, "target"));
     TRY(tensor_check(source, stream, fn, "source"));
+    const relora_context *ctx = target->ctx;
     if (!shape_equal(&target->shape, &source->shape))
         FAIL(ctx, RELORA_E_SHAPE, "%s: target is %s, but source is %s", fn,
              shape_text(&target->shape, a), shape_text(&source->shape, b));
     if (target == source) return RELORA_OK;
     if (views_overlap(tensor_view(target), tensor_view(source)))
         FAIL(ctx, RELORA_E_ARGUMENT, "%s: the memory of target overlaps that of source", fn);
-    TRY(stream_check(stream, fn));
     struct scale one = {.value = 1};
     TRY_QUEUE(stream, fn, stream->device->backend->convert(stream->queue, tensor_view(target),
                                                            tensor_view(source), one));
@@ -246,10 +255,7 @@ relora_status relora_tensor_copy(relora_tensor *target, const relora_tensor *sou
 relora_status relora_tensor_fill(relora_tensor *tensor, relora_stream *stream, double value)
 {
     const char *fn = "relora_tensor_fill";
-    if (!tensor) FAIL(stream ? stream->ctx : NULL, RELORA_E_ARGUMENT, "%s: tensor is NULL", fn);
-    if (!stream) FAIL(tensor->ctx, RELORA_E_ARGUMENT, "%s: stream is NULL", fn);
-    TRY(tensor_check(tensor, stream, fn, "tensor"));
-    TRY(stream_check(stream, fn));
+    TRY(check_handles(tensor, stream, fn, "tensor"));
     TRY_QUEUE(stream, fn,
               stream->device->backend->fill(stream->queue, tensor_view(tensor), value));
     return RELORA_OK;

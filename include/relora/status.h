@@ -22,7 +22,7 @@ enum {
     RELORA_E_ARGUMENT = -10,    /**< NULL where an object is needed, or a value out of range */
     RELORA_E_STRUCT_SIZE = -11, /**< struct_size is impossible, or a field this release lacks is set */
     RELORA_E_SHAPE = -12,       /**< the sizes of two things do not fit */
-    RELORA_E_DTYPE = -13,
+    RELORA_E_DTYPE = -13,       /**< an element type that does not fit here */
     RELORA_E_DEVICE = -14,      /**< objects of two devices in one call */
     RELORA_E_LAYOUT = -15,      /**< strides or alignment that cannot be used in place */
     RELORA_E_CONTEXT = -16,     /**< objects of two contexts in one call */
@@ -58,7 +58,8 @@ RELORA_API const char *relora_status_text(relora_status status);
  *  context the last one wins; the returned status codes are always exact, and the log
  *  callback, which runs inside the failing call, always pairs text with call.
  *
- *  A call whose every handle is NULL has no context, and so leaves no text.
+ *  The context is that of the first handle a call is given. A call whose every handle is NULL has
+ *  none, and so leaves no text.
  *
  *  @param buffer    receives at most `capacity` bytes, always NUL-terminated; may be NULL
  *  @param capacity  size of `buffer` in bytes; 0 asks for the length only
