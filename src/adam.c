@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "options.h"
+#include "state.h"
 
 static const relora_adam_options adam_defaults = {
     .struct_size = sizeof(relora_adam_options),
@@ -362,6 +363,23 @@ relora_tensor *relora_adam_moment(relora_adam *adam, int32_t index, relora_momen
 relora_tensor *relora_adam_flat_grad(relora_adam *adam)
 {
     return adam ? adam->flat : NULL;
+}
+
+void adam_describe(const relora_adam *adam, struct text *text)
+{
+    const relora_adam_options *o = &adam->options;
+    text_number(text, "beta1", o->beta1);
+    text_number(text, "beta2", o->beta2);
+    text_number(text, "eps", o->eps);
+    text_number(text, "max_norm", o->max_norm);
+    text_put(text, "flags=%u\nseed=%llu\nrounding=%d\ncount=%d\n", o->flags, (unsigned long long)o->seed,
+             o->rounding, adam->count);
+    for (int32_t i = 0; i < adam->count; i++) {
+        const struct adam_entry *e = &adam->entries[i];
+        text_put(text, "parameter %d=%s\n", i, e->name);
+        text_number(text, "lr_factor", e->lr_factor);
+        text_number(text, "weight_decay", e->weight_decay);
+    }
 }
 
 /* ---- step counts ---- */

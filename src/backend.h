@@ -43,7 +43,8 @@ struct merge { /* y = round(y + s * x); norms += {|change of y|^2, |y|^2} as sto
     relora_rounding rounding;
     struct draw draw;
     uint64_t first; /* index of y's first element among the elements of the draw */
-    double *norms;
+    double *norms;     /* may be NULL */
+    struct view delta; /* F32, += the change of y as stored; may have no data */
 };
 
 struct dropout { /* y = (y +) mask * x / (1 - p); element i is dropped by word i of the draw */

@@ -4,6 +4,7 @@
 #include "adam.h"
 #include "options.h"
 #include "relora/cycle.h"
+#include "state.h"
 
 struct member { /* one layer, and its factors in the optimizer */
     relora_linear *linear;
@@ -87,6 +88,22 @@ void relora_cycle_release(relora_cycle *cycle)
     memory_free(memory, cycle->indices, 2 * (size_t)cycle->capacity * sizeof *cycle->indices);
     relora_adam_release(cycle->adam);
     context_delete(cycle->ctx, cycle, sizeof *cycle);
+}
+
+const relora_context *cycle_context(const relora_cycle *cycle)
+{
+    return cycle ? cycle->ctx : NULL;
+}
+
+void cycle_describe(const relora_cycle *cycle, struct text *text)
+{
+    const relora_cycle_options *o = &cycle->options;
+    const relora_reset_options *r = &cycle->reset;
+    text_put(text, "first_step=%lld\nmerge_every=%lld\nreset_every=%lld\n", (long long)o->first_step,
+             (long long)o->merge_every, (long long)o->reset_every);
+    text_put(text, "reset mode=%d\nreset flags=%u\nreset seed=%llu\n", r->mode, r->flags,
+             (unsigned long long)r->seed);
+    text_number(text, "reset ratio", r->ratio);
 }
 
 /* ---- members ---- */

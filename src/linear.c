@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "options.h"
+#include "state.h"
 
 static const relora_linear_options linear_defaults = {
     .struct_size = sizeof(relora_linear_options),
@@ -22,8 +23,8 @@ relora_status relora_linear_options_init(relora_linear_options *options, size_t 
 static relora_status check_options(const relora_context *ctx, const char *fn,
                                    const relora_linear_options *o)
 {
-    const uint32_t known =
-        RELORA_LINEAR_BIAS | RELORA_LINEAR_TRAINABLE_SCALE | RELORA_LINEAR_REFERENCE;
+    const uint32_t known = RELORA_LINEAR_BIAS | RELORA_LINEAR_TRAINABLE_SCALE |
+                           RELORA_LINEAR_REFERENCE | RELORA_LINEAR_KEEP_DELTA;
     if (o->flags & ~known)
         FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.flags is 0x%x, and only 0x%x is known", fn, o->flags,
              known);
@@ -58,7 +59,8 @@ static relora_status check_options(const relora_context *ctx, const char *fn,
 const char *linear_param_name(relora_param param)
 {
     static const char *const names[PARAM_COUNT] = {NULL,            "weight",        "bias",
-                                                   "lora_A.weight", "lora_B.weight", "scaling"};
+                                                   "lora_A.weight", "lora_B.weight", "scaling",
+                                                   "delta"};
     return names[param];
 }
 
@@ -71,7 +73,8 @@ const char *linear_mode_name(relora_linear_mode mode)
 static int32_t param_shape(const relora_linear_options *o, relora_param param, int64_t shape[2])
 {
     switch (param) {
-    case RELORA_PARAM_WEIGHT: shape[0] = o->out_features, shape[1] = o->in_features; return 2;
+    case RELORA_PARAM_WEIGHT:
+    case RELORA_PARAM_DELTA: shape[0] = o->out_features, shape[1] = o->in_features; return 2;
     case RELORA_PARAM_A: shape[0] = o->rank, shape[1] = o->in_features; return 2;
     case RELORA_PARAM_B: shape[0] = o->out_features, shape[1] = o->rank; return 2;
     case RELORA_PARAM_BIAS: shape[0] = o->out_features; return 1;
@@ -86,37 +89,52 @@ static int is_trained(const relora_linear_options *o, relora_param param)
     case RELORA_PARAM_BIAS: return (o->flags & RELORA_LINEAR_BIAS) != 0;
     case RELORA_PARAM_SCALE:
         return o->mode != RELORA_MODE_FULL && (o->flags & RELORA_LINEAR_TRAINABLE_SCALE);
+    case RELORA_PARAM_DELTA: return 0;
     default: return o->mode != RELORA_MODE_FULL;
     }
 }
 
-/* Make, zeroed, what the mode trains and the layer lacks; W itself is the host's. */
+/* Does the layer make the values of a parameter itself? W is the host's. */
+static int is_own(const relora_linear_options *o, relora_param param)
+{
+    if (param == RELORA_PARAM_WEIGHT) return 0;
+    if (param == RELORA_PARAM_DELTA)
+        return o->mode == RELORA_MODE_LORA && (o->flags & RELORA_LINEAR_KEEP_DELTA);
+    return is_trained(o, param);
+}
+
+static relora_status add_part(relora_tensor **part, const relora_linear *linear, const char *fn,
+                              relora_param param)
+{
+    int64_t shape[2];
+    int32_t ndim = param_shape(&linear->options, param, shape);
+    if (*part) return RELORA_OK;
+    TRY(tensor_new(part, linear->device, fn, RELORA_F32, ndim, shape));
+    return tensor_preset(*part, fn, 0);
+}
+
+/* Make, zeroed, what the mode needs and the layer lacks. */
 static relora_status add_parts(relora_linear *linear, const char *fn)
 {
     for (relora_param p = RELORA_PARAM_WEIGHT; p < PARAM_COUNT; p++) {
-        int64_t shape[2];
-        int32_t ndim = param_shape(&linear->options, p, shape);
-        if (!is_trained(&linear->options, p)) continue;
-        relora_tensor **parts[2] = {&linear->grad[p], &linear->param[p]};
-        for (int i = 0; i < (p == RELORA_PARAM_WEIGHT ? 1 : 2); i++) {
-            if (*parts[i]) continue;
-            TRY(tensor_new(parts[i], linear->device, fn, RELORA_F32, ndim, shape));
-            TRY(tensor_preset(*parts[i], fn, 0));
-        }
+        if (is_trained(&linear->options, p)) TRY(add_part(&linear->grad[p], linear, fn, p));
+        if (is_own(&linear->options, p)) TRY(add_part(&linear->param[p], linear, fn, p));
     }
     return RELORA_OK;
 }
 
-/* Let go of what the mode does not train; parameters go only where the mode does not use them. */
+/* Let go of what the mode does not need. */
 static void drop_parts(relora_linear *linear)
 {
     for (relora_param p = RELORA_PARAM_WEIGHT; p < PARAM_COUNT; p++) {
-        if (is_trained(&linear->options, p)) continue;
-        relora_tensor_release(linear->grad[p]);
-        linear->grad[p] = NULL;
-        if (p == RELORA_PARAM_WEIGHT) continue;
-        relora_tensor_release(linear->param[p]);
-        linear->param[p] = NULL;
+        if (!is_trained(&linear->options, p)) {
+            relora_tensor_release(linear->grad[p]);
+            linear->grad[p] = NULL;
+        }
+        if (!is_own(&linear->options, p) && p != RELORA_PARAM_WEIGHT) {
+            relora_tensor_release(linear->param[p]);
+            linear->param[p] = NULL;
+        }
     }
 }
 
@@ -306,6 +324,18 @@ struct scale linear_scale(const relora_linear *linear)
     const relora_tensor *scale = linear->param[RELORA_PARAM_SCALE];
     if (scale) return (struct scale){0, scale->data};
     return (struct scale){linear->options.alpha / (double)linear->options.rank, NULL};
+}
+
+void linear_describe(const relora_linear *linear, struct text *text)
+{
+    const relora_linear_options *o = &linear->options;
+    text_put(text, "mode=%s\ndtype=%s\nin_features=%lld\nout_features=%lld\nrank=%lld\n",
+             linear_mode_name(o->mode), dtype_name(o->dtype), (long long)o->in_features,
+             (long long)o->out_features, (long long)o->rank);
+    text_number(text, "alpha", o->alpha);
+    text_number(text, "dropout", o->dropout);
+    text_put(text, "seed=%llu\nlayer=%llu\nrounding=%d\nflags=%u\n", (unsigned long long)o->seed,
+             (unsigned long long)o->layer, o->rounding, o->flags);
 }
 
 /* ---- gradients ---- */

@@ -5,7 +5,7 @@
 #include "relora/linear.h"
 #include "tensor.h"
 
-enum { PARAM_COUNT = RELORA_PARAM_SCALE + 1 }; /* relora_param is an index; 0 is not used */
+enum { PARAM_COUNT = RELORA_PARAM_DELTA + 1 }; /* relora_param is an index; 0 is not used */
 
 struct relora_linear {
     atomic_int refs;
@@ -42,6 +42,9 @@ relora_status linear_draw_factors(relora_linear *linear, struct queue *queue, ui
 relora_status linear_merge_check(relora_linear *linear, relora_stream *stream, const char *function);
 relora_status linear_merge_run(relora_linear *linear, relora_stream *stream, const char *function,
                                uint64_t cycle, double norms[2]);
+/* Rows `first` and on of W + s B A, rounded to nearest, into `out` on the device; W stays. */
+relora_status linear_merged_rows(relora_linear *linear, relora_stream *stream, const char *function,
+                                 int64_t first, struct view out);
 relora_status linear_reset_run(relora_linear *linear, relora_stream *stream, const char *function,
                                uint64_t cycle);
 

@@ -76,6 +76,7 @@ relora_status linear_merge_run(relora_linear *linear, relora_stream *stream, con
     struct view w = tensor_view(linear->param[RELORA_PARAM_WEIGHT]);
     struct view a = tensor_view(linear->param[RELORA_PARAM_A]);
     struct view b = tensor_view(linear->param[RELORA_PARAM_B]);
+    const relora_tensor *delta = linear->param[RELORA_PARAM_DELTA];
     struct merge_memory memory;
     TRY(open_merge(&memory, linear, stream, fn));
     norms[0] = norms[1] = 0;
@@ -93,11 +94,42 @@ relora_status linear_merge_run(relora_linear *linear, relora_stream *stream, con
                           .draw = linear_draw(linear, DRAW_MERGE, cycle),
                           .first = (uint64_t)(first * w.cols),
                           .norms = memory.norms};
+        if (delta) m.delta = rows_of(tensor_view(delta), first, rows);
         TRY_QUEUE(stream, fn, backend->gemm(stream->queue, &g));
         TRY_QUEUE(stream, fn, backend->merge(stream->queue, &m));
     }
     TRY_QUEUE(stream, fn, backend->copy(stream->queue, &up));
     TRY_QUEUE(stream, fn, backend->queue_sync(stream->queue));
+    return RELORA_OK;
+}
+
+relora_status linear_merged_rows(relora_linear *linear, relora_stream *stream, const char *fn,
+                                 int64_t first, struct view out)
+{
+    const struct backend *backend = linear->device->backend;
+    const relora_tensor *w = linear->param[RELORA_PARAM_WEIGHT];
+    const struct scale one = {.value = 1};
+    struct merge_memory memory;
+    if (w)
+        TRY_QUEUE(stream, fn, backend->convert(stream->queue, out, rows_of(tensor_view(w), first, out.rows),
+                                               one));
+    else
+        TRY_QUEUE(stream, fn, backend->fill(stream->queue, out, 0));
+    if (linear->options.mode == RELORA_MODE_FULL) return RELORA_OK;
+    TRY(open_merge(&memory, linear, stream, fn));
+    for (int64_t done = 0; done < out.rows; done += MERGE_ROWS) {
+        int64_t rows = out.rows - done < MERGE_ROWS ? out.rows - done : MERGE_ROWS;
+        struct view product = rows_of(memory.product, 0, rows);
+        struct gemm g = {.a = rows_of(tensor_view(linear->param[RELORA_PARAM_B]), first + done, rows),
+                         .b = tensor_view(linear->param[RELORA_PARAM_A]),
+                         .c = product};
+        struct merge m = {.y = rows_of(out, done, rows),
+                          .x = product,
+                          .scale = linear_scale(linear),
+                          .rounding = RELORA_ROUND_NEAREST};
+        TRY_QUEUE(stream, fn, backend->gemm(stream->queue, &g));
+        TRY_QUEUE(stream, fn, backend->merge(stream->queue, &m));
+    }
     return RELORA_OK;
 }
 

@@ -4,6 +4,7 @@
 #include "context.h"
 #include "options.h"
 #include "relora/schedule.h"
+#include "state.h"
 
 struct relora_schedule {
     relora_context *ctx;
@@ -111,6 +112,22 @@ relora_status relora_schedule_create(relora_schedule **out, relora_context *ctx,
 void relora_schedule_release(relora_schedule *schedule)
 {
     if (schedule) context_delete(schedule->ctx, schedule, sizeof *schedule);
+}
+
+const relora_context *schedule_context(const relora_schedule *schedule)
+{
+    return schedule ? schedule->ctx : NULL;
+}
+
+void schedule_describe(const relora_schedule *schedule, struct text *text)
+{
+    const relora_schedule_options *o = &schedule->options;
+    text_put(text, "kind=%d\nfirst_step=%lld\ntotal_steps=%lld\nwarmup_steps=%lld\n", o->kind,
+             (long long)o->first_step, (long long)o->total_steps, (long long)o->warmup_steps);
+    text_put(text, "restart_warmup_steps=%lld\nrestart_every=%lld\nadjust_step=%lld\n",
+             (long long)o->restart_warmup_steps, (long long)o->restart_every, (long long)o->adjust_step);
+    text_number(text, "lr", o->lr);
+    text_number(text, "min_lr_ratio", o->min_lr_ratio);
 }
 
 /* ---- the curves; t counts from first_step ---- */

@@ -33,8 +33,10 @@ enum { /* a bias is trained in every mode */
 enum { /* relora_linear_options.flags */
     RELORA_LINEAR_BIAS = 1,
     RELORA_LINEAR_TRAINABLE_SCALE = 2, /**< s = tanh(scale), not alpha / rank; scale starts at 1 */
-    RELORA_LINEAR_REFERENCE = 4        /**< for comparison with the authors' code only: A is 0 at
+    RELORA_LINEAR_REFERENCE = 4,       /**< for comparison with the authors' code only: A is 0 at
                                             first, and a reset sets scale to 0; both stop training */
+    RELORA_LINEAR_KEEP_DELTA = 8       /**< keep the sum of all merges, F32 [out, in]: W is what it
+                                            was when it became frozen, plus this */
 };
 
 typedef struct relora_linear_options {
@@ -61,7 +63,8 @@ enum {
     RELORA_PARAM_BIAS = 2,
     RELORA_PARAM_A = 3,
     RELORA_PARAM_B = 4,
-    RELORA_PARAM_SCALE = 5
+    RELORA_PARAM_SCALE = 5,
+    RELORA_PARAM_DELTA = 6 /**< what RELORA_LINEAR_KEEP_DELTA keeps; never trained */
 };
 
 enum { /* flags of relora_linear_forward and relora_linear_backward */

@@ -14,5 +14,7 @@
 #include "relora/adam.h"
 #include "relora/schedule.h"
 #include "relora/cycle.h"
+#include "relora/checkpoint.h"
+#include "relora/state.h"
 
 #endif

@@ -11,7 +11,7 @@ RELORA_BEGIN
 /** Values are pinned. Positive values are reserved for success with information.
  *  A caller must treat any negative value it does not know as a failure.
  *
- *  After -10 to -29 nothing was changed. After -30, -40 and -60 every object still exists and
+ *  After -10 to -29 nothing was changed. After -30, -40, -50 to -60 every object still exists and
  *  can be used and released; what a call was writing may hold part of its result, except where
  *  its comment promises more. */
 enum {
@@ -38,6 +38,9 @@ enum {
 
     /* the device failed; the stream is unusable from now on */
     RELORA_E_BACKEND = -40,
+
+    RELORA_E_IO = -50,     /**< a system call on a file failed; the text says which and why */
+    RELORA_E_FORMAT = -51, /**< a file is not what it should be */
 
     RELORA_E_NOT_FINITE = -60 /**< a NaN or an infinity stood where it would have done harm */
 };

@@ -24,6 +24,9 @@ typedef struct relora_linear relora_linear;
 typedef struct relora_adam relora_adam;
 typedef struct relora_schedule relora_schedule;
 typedef struct relora_cycle relora_cycle;
+typedef struct relora_writer relora_writer;
+typedef struct relora_reader relora_reader;
+typedef struct relora_state relora_state;
 
 /** RELORA_OK or one of the negative RELORA_E_* values in status.h. */
 typedef int32_t relora_status;

@@ -119,6 +119,7 @@ static void merge_row(const struct merge *m, int64_t i, float s, double norms[2]
     uint32_t words[4] = {0};
     int stochastic = m->y.dtype == RELORA_BF16 && m->rounding == RELORA_ROUND_STOCHASTIC;
     const float *x = row_f32(m->x, i);
+    float *delta = m->delta.data ? row_f32(m->delta, i) : NULL;
     for (int64_t j = 0; j < m->y.cols; j++) {
         float before, after;
         if (m->y.dtype == RELORA_F32) {
@@ -134,6 +135,7 @@ static void merge_row(const struct merge *m, int64_t i, float s, double norms[2]
             after = bf16_to_float(rounded);
         }
         double change = (double)after - (double)before;
+        if (delta) delta[j] += after - before;
         norms[0] += change * change;
         norms[1] += (double)after * (double)after;
     }
@@ -149,7 +151,7 @@ relora_status cpu_merge(struct queue *q, const struct merge *m)
         norms[i][0] = norms[i][1] = 0;
         merge_row(m, i, s, norms[i]);
     }
-    for (int64_t i = 0; i < m->y.rows; i++) {
+    for (int64_t i = 0; i < m->y.rows && m->norms; i++) {
         m->norms[0] += norms[i][0];
         m->norms[1] += norms[i][1];
     }

@@ -1,0 +1,26 @@
+#ifndef RELORA_SRC_READER_H
+#define RELORA_SRC_READER_H
+
+#include "relora/checkpoint.h"
+#include "safetensors.h"
+#include "tensor.h"
+
+struct relora_reader {
+    relora_context *ctx;
+    const unsigned char *bytes; /* the whole file */
+    uint64_t size;
+    int mapped;
+    struct st_header header;
+    const char *checksums; /* CHECKSUM_DIGITS for each tensor, or NULL */
+};
+
+/* Can `name` be copied into `target`? Sentences as in relora_reader_read. */
+relora_status reader_check(const relora_reader *reader, const char *function, const char *name,
+                           const relora_tensor *target, uint32_t flags);
+/* Copy it, after reader_check. */
+relora_status reader_copy(const relora_reader *reader, relora_stream *stream, const char *function,
+                          const char *name, relora_tensor *target);
+/* Checksum of one tensor; RELORA_OK if the file has none. */
+relora_status reader_check_sum(const relora_reader *reader, const char *function, int32_t index);
+
+#endif

@@ -1,0 +1,223 @@
+/* What other programs read: plain weights, adapters as PEFT has them, the sum of all merges. */
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "file.h"
+#include "state.h"
+
+struct export {
+    const relora_state *state;
+    relora_stream *stream;
+    const char *fn;
+    relora_writer *writer;
+    int32_t layers; /* exported */
+};
+
+static relora_status open_export(struct export *e, const char *fn, const relora_state *state,
+                                 relora_stream *stream, const char *path_of, const char *path)
+{
+    *e = (struct export){.state = state, .stream = stream, .fn = fn};
+    if (!state) FAIL(stream ? stream->ctx : NULL, RELORA_E_ARGUMENT, "%s: state is NULL", fn);
+    if (!stream) FAIL(state->ctx, RELORA_E_ARGUMENT, "%s: stream is NULL", fn);
+    if (stream->ctx != state->ctx)
+        FAIL(state->ctx, RELORA_E_CONTEXT, "%s: stream belongs to another context than state", fn);
+    if (!path || !path[0]) FAIL(state->ctx, RELORA_E_ARGUMENT, "%s: %s is NULL or empty", fn, path_of);
+    TRY(stream_check(stream, fn));
+    TRY(relora_writer_create(&e->writer, state->ctx));
+    relora_status status = relora_writer_set_metadata(e->writer, "format", "pt"); /* transformers asks for it */
+    if (status < 0) relora_writer_release(e->writer);
+    return status;
+}
+
+/* Add one tensor, or with `merged` the merged weight of a layer, under prefix + "." + name. */
+static relora_status add_named(const struct export *e, const char *before, const char *prefix,
+                               const char *name, relora_tensor *tensor, relora_linear *merged)
+{
+    struct text text = {.memory = &e->state->ctx->memory};
+    relora_status status;
+    text_put(&text, "%s", before);
+    text_join(&text, prefix, name);
+    if (text.failed) status = context_fail_memory(e->state->ctx, e->fn, text.capacity);
+    else
+        status = merged ? writer_add_merged(e->writer, e->fn, text.data, merged)
+                        : relora_writer_add(e->writer, text.data, tensor);
+    text_free(&text);
+    return status;
+}
+
+static relora_status save(const struct export *e, relora_status status, const char *path,
+                          const char *what)
+{
+    if (status >= 0 && !e->layers)
+        status = context_fail(e->state->ctx, RELORA_E_NOT_FOUND, "%s: no layer of the state %s", e->fn, what);
+    if (status >= 0) status = relora_writer_save(e->writer, e->stream, path, 0);
+    relora_writer_release(e->writer);
+    return status;
+}
+
+/* ---- plain weights ---- */
+
+static relora_status add_merged(struct export *e, const struct state_part *part)
+{
+    if (part->kind == PART_TENSOR) {
+        e->layers++;
+        return relora_writer_add(e->writer, part->name, part->tensor);
+    }
+    if (part->kind != PART_LINEAR) return RELORA_OK;
+    relora_linear *linear = part->linear;
+    relora_tensor *bias = linear->param[RELORA_PARAM_BIAS];
+    if (linear->options.mode != RELORA_MODE_LOWRANK && !linear->param[RELORA_PARAM_WEIGHT])
+        FAIL(e->state->ctx, RELORA_E_STATE, "%s: \"%s\" has no weight; call relora_linear_set_weight", e->fn,
+             part->name);
+    e->layers++;
+    TRY(add_named(e, "", part->name, "weight", NULL, linear));
+    return bias ? add_named(e, "", part->name, "bias", bias, NULL) : RELORA_OK;
+}
+
+relora_status relora_state_export_merged(relora_state *state, relora_stream *stream, const char *path)
+{
+    struct export e;
+    relora_status status = RELORA_OK;
+    TRY(open_export(&e, "relora_state_export_merged", state, stream, "path", path));
+    for (int32_t i = 0; i < state->count && status >= 0; i++) status = add_merged(&e, &state->parts[i]);
+    return save(&e, status, path, "has a weight");
+}
+
+/* ---- sum of all merges ---- */
+
+relora_status relora_state_export_delta(relora_state *state, relora_stream *stream, const char *path)
+{
+    struct export e;
+    relora_status status = RELORA_OK;
+    TRY(open_export(&e, "relora_state_export_delta", state, stream, "path", path));
+    for (int32_t i = 0; i < state->count && status >= 0; i++) {
+        const struct state_part *part = &state->parts[i];
+        if (part->kind != PART_LINEAR || !part->linear->param[RELORA_PARAM_DELTA]) continue;
+        e.layers++;
+        status = add_named(&e, "", part->name, "weight", part->linear->param[RELORA_PARAM_DELTA], NULL);
+    }
+    return save(&e, status, path, "keeps a delta");
+}
+
+/* ---- adapters ---- */
+
+static int is_adapter(const struct state_part *part)
+{
+    return part->kind == PART_LINEAR && part->linear->options.mode == RELORA_MODE_LORA;
+}
+
+static relora_status add_adapter(struct export *e, const struct state_part *part)
+{
+    static const char before[] = "base_model.model.";
+    if (!is_adapter(part)) return RELORA_OK;
+    e->layers++;
+    TRY(add_named(e, before, part->name, "lora_A.weight", part->linear->param[RELORA_PARAM_A], NULL));
+    return add_named(e, before, part->name, "lora_B.weight", part->linear->param[RELORA_PARAM_B], NULL);
+}
+
+/* alpha of a layer: PEFT scales by alpha / r, so a trainable scale s is alpha = s * r. */
+static relora_status alpha_of(const struct export *e, const relora_linear *linear, double *alpha)
+{
+    const relora_tensor *scale = linear->param[RELORA_PARAM_SCALE];
+    float value;
+    *alpha = linear->options.alpha;
+    if (!scale) return RELORA_OK;
+    TRY(relora_tensor_read(scale, e->stream, &value, sizeof value));
+    *alpha = tanh((double)value) * (double)linear->options.rank;
+    return RELORA_OK;
+}
+
+/* What is the same for all adapters: the least that PEFT reads. */
+static json_t *config_base(const char *base_model)
+{
+    return json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:b, s:n}", "peft_type", "LORA", "task_type",
+                     "CAUSAL_LM", "base_model_name_or_path", base_model, "bias", "none",
+                     "fan_in_fan_out", 0, "inference_mode", 1, "init_lora_weights", 1, "use_rslora", 0,
+                     "modules_to_save");
+}
+
+static json_t *number(double x) /* whole numbers as PEFT writes them */
+{
+    return x == floor(x) && fabs(x) < 1e15 ? json_integer((json_int_t)x) : json_real(x);
+}
+
+/* Rank and alpha of the first layer, and a pattern for each that differs. */
+static relora_status config_layers(const struct export *e, json_t *config)
+{
+    json_t *modules = json_array(), *ranks = json_object(), *alphas = json_object();
+    const relora_linear *first = NULL;
+    double first_alpha = 0, alpha;
+    int failed = json_object_set_new(config, "target_modules", modules) != 0;
+    failed |= json_object_set_new(config, "rank_pattern", ranks) != 0;
+    failed |= json_object_set_new(config, "alpha_pattern", alphas) != 0;
+    for (int32_t i = 0; i < e->state->count && !failed; i++) {
+        const struct state_part *part = &e->state->parts[i];
+        if (!is_adapter(part)) continue;
+        const relora_linear_options *o = &part->linear->options;
+        TRY(alpha_of(e, part->linear, &alpha));
+        failed |= json_array_append_new(modules, json_string(part->name)) != 0;
+        if (!first) {
+            first = part->linear;
+            first_alpha = alpha;
+            failed |= json_object_set_new(config, "r", json_integer(o->rank)) != 0;
+            failed |= json_object_set_new(config, "lora_alpha", number(alpha)) != 0;
+            failed |= json_object_set_new(config, "lora_dropout", number(o->dropout)) != 0;
+        }
+        if (o->rank != first->options.rank)
+            failed |= json_object_set_new(ranks, part->name, json_integer(o->rank)) != 0;
+        if (alpha < first_alpha || alpha > first_alpha)
+            failed |= json_object_set_new(alphas, part->name, number(alpha)) != 0;
+    }
+    return failed ? context_fail_memory(e->state->ctx, e->fn, 0) : RELORA_OK;
+}
+
+static relora_status write_config(const struct export *e, const json_t *config, const char *path)
+{
+    struct new_file file;
+    const struct memory *memory = &e->state->ctx->memory;
+    const size_t style = JSON_INDENT(2) | JSON_SORT_KEYS | JSON_REAL_PRECISION(12);
+    size_t bytes = json_dumpb(config, NULL, 0, style);
+    char *text = bytes ? memory_alloc(memory, bytes) : NULL;
+    if (!text) return context_fail_memory(e->state->ctx, e->fn, bytes);
+    json_dumpb(config, text, bytes, style);
+    relora_status status = file_open_new(&file, e->state->ctx, e->fn, path);
+    if (status >= 0) status = file_write(&file, text, bytes);
+    if (status >= 0) status = file_write(&file, "\n", 1);
+    if (status >= 0) status = file_commit(&file);
+    file_close_new(&file);
+    memory_free(memory, text, bytes);
+    return status;
+}
+
+static relora_status export_config(const struct export *e, const char *path, const char *base_model)
+{
+    json_t *config = config_base(base_model);
+    if (!config)
+        FAIL(e->state->ctx, RELORA_E_ARGUMENT, "%s: base_model is not UTF-8, or memory ran out", e->fn);
+    relora_status status = config_layers(e, config);
+    if (status >= 0) status = write_config(e, config, path);
+    json_decref(config);
+    return status;
+}
+
+relora_status relora_state_export_adapter(relora_state *state, relora_stream *stream,
+                                          const char *folder, const char *base_model)
+{
+    struct export e;
+    relora_status status = RELORA_OK;
+    TRY(open_export(&e, "relora_state_export_adapter", state, stream, "folder", folder));
+    struct text tensors = {.memory = &state->ctx->memory}, config = {.memory = &state->ctx->memory};
+    text_put(&tensors, "%s/adapter_model.safetensors", folder);
+    text_put(&config, "%s/adapter_config.json", folder);
+    if (!base_model) status = context_fail(state->ctx, RELORA_E_ARGUMENT, "%s: base_model is NULL", e.fn);
+    else if (tensors.failed || config.failed)
+        status = context_fail_memory(state->ctx, e.fn, tensors.capacity);
+    for (int32_t i = 0; i < state->count && status >= 0; i++) status = add_adapter(&e, &state->parts[i]);
+    status = save(&e, status, tensors.failed ? "" : tensors.data, "is in mode LORA");
+    if (status >= 0) status = export_config(&e, config.data, base_model);
+    text_free(&tensors);
+    text_free(&config);
+    return status;
+}

@@ -1,0 +1,293 @@
+/* Collecting what a safetensors file will hold, and writing its header. */
+#include "writer.h"
+
+#include <jansson.h>
+#include <string.h>
+
+const char writer_checksum_key[] = "relora.xxh3";
+
+relora_status relora_writer_create(relora_writer **out, relora_context *ctx)
+{
+    const char *fn = "relora_writer_create";
+    if (!out) FAIL(ctx, RELORA_E_ARGUMENT, "%s: out is NULL", fn);
+    *out = NULL;
+    if (!ctx) return RELORA_E_ARGUMENT;
+    relora_writer *writer = context_new(ctx, sizeof *writer);
+    if (!writer) return context_fail_memory(ctx, fn, sizeof *writer);
+    writer->ctx = ctx;
+    *out = writer;
+    return RELORA_OK;
+}
+
+static void entry_free(const struct memory *memory, struct writer_entry *e)
+{
+    if (e->name) memory_free(memory, e->name, strlen(e->name) + 1);
+    memory_free(memory, e->shape, (size_t)e->ndim * sizeof *e->shape);
+    relora_tensor_release(e->tensor);
+}
+
+static void pair_free(const struct memory *memory, struct st_pair *pair)
+{
+    memory_free(memory, pair->key, pair->key_bytes);
+    memory_free(memory, pair->value, pair->value_bytes);
+}
+
+void relora_writer_release(relora_writer *writer)
+{
+    if (!writer) return;
+    const struct memory *memory = &writer->ctx->memory;
+    for (int32_t i = 0; i < writer->count; i++) entry_free(memory, &writer->entries[i]);
+    for (int32_t i = 0; i < writer->pair_count; i++) pair_free(memory, &writer->pairs[i]);
+    memory_free(memory, writer->entries, (size_t)writer->capacity * sizeof *writer->entries);
+    memory_free(memory, writer->pairs, (size_t)writer->pair_capacity * sizeof *writer->pairs);
+    context_delete(writer->ctx, writer, sizeof *writer);
+}
+
+/* ---- adding ---- */
+
+/* Room for one more in an array that doubles. */
+static relora_status grow(const relora_writer *writer, const char *fn, void **array, int32_t count,
+                          int32_t *capacity, size_t size)
+{
+    if (count < *capacity) return RELORA_OK;
+    if (*capacity > INT32_MAX / 2) FAIL(writer->ctx, RELORA_E_OVERFLOW, "%s: too many", fn);
+    const struct memory *memory = &writer->ctx->memory;
+    int32_t larger = *capacity ? 2 * *capacity : 32;
+    void *grown = memory_alloc_zero(memory, size_mul((size_t)larger, size));
+    if (!grown) return context_fail_memory(writer->ctx, fn, size_mul((size_t)larger, size));
+    if (count) memcpy(grown, *array, (size_t)count * size);
+    memory_free(memory, *array, (size_t)*capacity * size);
+    *array = grown;
+    *capacity = larger;
+    return RELORA_OK;
+}
+
+/* jansson is asked whether a string is UTF-8, since it will have to write it. */
+static relora_status check_text(const relora_writer *writer, const char *fn, const char *what,
+                                const char *text)
+{
+    if (!text) FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: %s is NULL", fn, what);
+    json_t *string = json_string(text);
+    if (!string) FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: %s is not UTF-8", fn, what);
+    json_decref(string);
+    return RELORA_OK;
+}
+
+static relora_status check_name(const relora_writer *writer, const char *fn, const char *name)
+{
+    TRY(check_text(writer, fn, "name", name));
+    if (!name[0]) FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: name is empty", fn);
+    if (!strcmp(name, "__metadata__"))
+        FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: name is __metadata__, which the format keeps for itself",
+             fn);
+    for (int32_t i = 0; i < writer->count; i++)
+        if (!strcmp(writer->entries[i].name, name))
+            FAIL(writer->ctx, RELORA_E_EXISTS, "%s: name \"%s\" is in the file already", fn, name);
+    return RELORA_OK;
+}
+
+static char *copy_string(const relora_writer *writer, const char *text)
+{
+    size_t bytes = strlen(text) + 1;
+    char *copy = memory_alloc(&writer->ctx->memory, bytes);
+    if (copy) memcpy(copy, text, bytes);
+    return copy;
+}
+
+/* Add `e`, whose name and shape are still the caller's. */
+static relora_status add(relora_writer *writer, const char *fn, struct writer_entry e)
+{
+    const struct memory *memory = &writer->ctx->memory;
+    void *entries = writer->entries;
+    TRY(grow(writer, fn, &entries, writer->count, &writer->capacity, sizeof *writer->entries));
+    writer->entries = entries;
+    size_t bytes = (size_t)e.ndim * sizeof *e.shape;
+    const int64_t *shape = e.shape;
+    e.name = copy_string(writer, e.name);
+    e.shape = memory_alloc(memory, bytes);
+    if (!e.name || !e.shape) {
+        e.tensor = NULL;
+        entry_free(memory, &e);
+        return context_fail_memory(writer->ctx, fn, bytes);
+    }
+    if (bytes) memcpy(e.shape, shape, bytes);
+    relora_tensor_retain(e.tensor);
+    writer->entries[writer->count++] = e;
+    return RELORA_OK;
+}
+
+relora_status relora_writer_add(relora_writer *writer, const char *name, relora_tensor *tensor)
+{
+    const char *fn = "relora_writer_add";
+    if (!writer) FAIL(tensor ? tensor->ctx : NULL, RELORA_E_ARGUMENT, "%s: writer is NULL", fn);
+    TRY(check_name(writer, fn, name));
+    if (!tensor) FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: tensor is NULL", fn);
+    if (tensor->ctx != writer->ctx)
+        FAIL(writer->ctx, RELORA_E_CONTEXT, "%s: tensor belongs to another context than writer", fn);
+    union { /* add() copies both */
+        const char *read;
+        char *text;
+    } copied = {name};
+    return add(writer, fn, (struct writer_entry){.name = copied.text,
+                                                 .dtype = st_dtype_of(tensor->shape.dtype),
+                                                 .ndim = tensor->shape.ndim,
+                                                 .shape = tensor->shape.dim,
+                                                 .bytes = shape_bytes(&tensor->shape),
+                                                 .tensor = tensor});
+}
+
+relora_status relora_writer_add_bytes(relora_writer *writer, const char *name, const char *dtype,
+                                      int32_t ndim, const int64_t *shape, const void *data,
+                                      size_t bytes)
+{
+    const char *fn = "relora_writer_add_bytes";
+    int fits = 0;
+    if (!writer) return RELORA_E_ARGUMENT;
+    TRY(check_name(writer, fn, name));
+    if (!dtype) FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: dtype is NULL", fn);
+    const struct st_dtype *type = st_dtype_find(dtype, strlen(dtype));
+    if (!type) FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: dtype is \"%s\", not one of the format", fn, dtype);
+    if (ndim < 0) FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: ndim is %d, less than 0", fn, ndim);
+    if (ndim && !shape) FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: shape is NULL", fn);
+    for (int32_t i = 0; i < ndim; i++)
+        if (shape[i] < 0)
+            FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: shape[%d] is %lld, less than 0", fn, i,
+                 (long long)shape[i]);
+    uint64_t needed = st_tensor_bytes(type, ndim, shape, &fits);
+    if (!fits) FAIL(writer->ctx, RELORA_E_OVERFLOW, "%s: shape is too large, or no whole bytes", fn);
+    if (needed != bytes)
+        FAIL(writer->ctx, RELORA_E_SHAPE, "%s: bytes is %zu, but dtype and shape say %llu", fn, bytes,
+             (unsigned long long)needed);
+    if (!data && bytes) FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: data is NULL", fn);
+    union {
+        const char *read;
+        char *text;
+    } copied_name = {name};
+    union {
+        const int64_t *read;
+        int64_t *sizes;
+    } copied_shape = {shape};
+    return add(writer, fn, (struct writer_entry){.name = copied_name.text,
+                                                 .dtype = type,
+                                                 .ndim = ndim,
+                                                 .shape = copied_shape.sizes,
+                                                 .bytes = bytes,
+                                                 .data = data});
+}
+
+relora_status writer_add_merged(relora_writer *writer, const char *fn, const char *name,
+                                relora_linear *linear)
+{
+    const relora_linear_options *o = &linear->options;
+    int64_t shape[2] = {o->out_features, o->in_features};
+    TRY(check_name(writer, fn, name));
+    union {
+        const char *read;
+        char *text;
+    } copied = {name};
+    size_t bytes = size_mul(size_mul((size_t)shape[0], (size_t)shape[1]), dtype_size(o->dtype));
+    return add(writer, fn, (struct writer_entry){.name = copied.text,
+                                                 .dtype = st_dtype_of(o->dtype),
+                                                 .ndim = 2,
+                                                 .shape = shape,
+                                                 .bytes = bytes,
+                                                 .merged = linear});
+}
+
+relora_status relora_writer_set_metadata(relora_writer *writer, const char *key, const char *value)
+{
+    const char *fn = "relora_writer_set_metadata";
+    if (!writer) return RELORA_E_ARGUMENT;
+    TRY(check_text(writer, fn, "key", key));
+    TRY(check_text(writer, fn, "value", value));
+    if (!strcmp(key, writer_checksum_key))
+        FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: key is \"%s\", which relora_writer_save sets", fn, key);
+    const struct memory *memory = &writer->ctx->memory;
+    int32_t place = 0;
+    while (place < writer->pair_count && strcmp(writer->pairs[place].key, key)) place++;
+    void *pairs = writer->pairs;
+    TRY(grow(writer, fn, &pairs, place, &writer->pair_capacity, sizeof *writer->pairs));
+    writer->pairs = pairs;
+    struct st_pair pair = {copy_string(writer, key), copy_string(writer, value), strlen(key) + 1,
+                           strlen(value) + 1};
+    if (!pair.key || !pair.value) {
+        pair_free(memory, &pair);
+        return context_fail_memory(writer->ctx, fn, pair.value_bytes);
+    }
+    if (place < writer->pair_count) pair_free(memory, &writer->pairs[place]);
+    else
+        writer->pair_count++;
+    writer->pairs[place] = pair;
+    return RELORA_OK;
+}
+
+/* ---- the header ---- */
+
+static json_t *tensor_object(const struct writer_entry *e, uint64_t begin)
+{
+    json_t *shape = json_array();
+    int failed = !shape;
+    for (int32_t i = 0; i < e->ndim && !failed; i++)
+        failed = json_array_append_new(shape, json_integer(e->shape[i])) != 0;
+    if (failed) {
+        json_decref(shape);
+        return NULL;
+    }
+    return json_pack("{s:s, s:o, s:[I, I]}", "dtype", e->dtype->name, "shape", shape, "data_offsets",
+                     (json_int_t)begin, (json_int_t)(begin + e->bytes));
+}
+
+static json_t *metadata_object(const relora_writer *writer, const char *checksums)
+{
+    json_t *object = json_object();
+    int failed = !object;
+    for (int32_t i = 0; i < writer->pair_count && !failed; i++)
+        failed = json_object_set_new(object, writer->pairs[i].key,
+                                     json_string(writer->pairs[i].value)) != 0;
+    if (checksums && !failed)
+        failed = json_object_set_new(object, writer_checksum_key, json_string(checksums)) != 0;
+    if (!failed) return object;
+    json_decref(object);
+    return NULL;
+}
+
+static json_t *root_object(const relora_writer *writer, const int32_t *order, const char *checksums)
+{
+    json_t *root = json_object();
+    int failed = !root;
+    if (!failed && (writer->pair_count || checksums))
+        failed = json_object_set_new(root, "__metadata__", metadata_object(writer, checksums)) != 0;
+    uint64_t begin = 0;
+    for (int32_t i = 0; i < writer->count && !failed; i++) {
+        const struct writer_entry *e = &writer->entries[order[i]];
+        failed = json_object_set_new(root, e->name, tensor_object(e, begin)) != 0;
+        begin += e->bytes;
+    }
+    if (!failed) return root;
+    json_decref(root);
+    return NULL;
+}
+
+relora_status writer_header(const relora_writer *writer, const char *function, const int32_t *order,
+                            const char *checksums, char **text, size_t *bytes)
+{
+    *text = NULL;
+    json_t *root = root_object(writer, order, checksums);
+    size_t length = root ? json_dumpb(root, NULL, 0, JSON_COMPACT) : 0;
+    *bytes = (length + ST_ALIGN - 1) / ST_ALIGN * ST_ALIGN;
+    relora_status status = RELORA_OK;
+    if (!length) {
+        status = context_fail_memory(writer->ctx, function, 0);
+    } else if (*bytes > ST_HEADER_MAX) {
+        status = context_fail(writer->ctx, RELORA_E_OVERFLOW,
+                              "%s: the header of %zu bytes exceeds the %d of the format", function,
+                              *bytes, ST_HEADER_MAX);
+    } else if (!(*text = memory_alloc(&writer->ctx->memory, *bytes))) {
+        status = context_fail_memory(writer->ctx, function, *bytes);
+    } else {
+        memset(*text, ' ', *bytes);
+        json_dumpb(root, *text, length, JSON_COMPACT);
+    }
+    json_decref(root);
+    return status;
+}

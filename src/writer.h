@@ -1,0 +1,42 @@
+/* A file to be: the tensors and metadata collected for it. */
+#ifndef RELORA_SRC_WRITER_H
+#define RELORA_SRC_WRITER_H
+
+#include "linear.h"
+#include "relora/checkpoint.h"
+#include "safetensors.h"
+#include "tensor.h"
+
+struct writer_entry {
+    char *name;
+    const struct st_dtype *dtype;
+    int32_t ndim;
+    int64_t *shape;
+    uint64_t bytes;
+    relora_tensor *tensor; /* its values, or */
+    const void *data;      /* these bytes, or */
+    relora_linear *merged; /* W + s B A of a layer, made as it is written */
+};
+
+struct relora_writer {
+    relora_context *ctx;
+    struct writer_entry *entries;
+    int32_t count, capacity;
+    struct st_pair *pairs;
+    int32_t pair_count, pair_capacity;
+};
+
+/* W + s B A of a layer under `name`. The layer is not kept alive. */
+relora_status writer_add_merged(relora_writer *writer, const char *function, const char *name,
+                                relora_linear *linear);
+
+/* The text of the header with its padding, allocated by the context: `*bytes` of it. The order of the
+ * tensors is that of `order`; `checksums`, if not NULL, is hexadecimal text of 16 digits for each. */
+relora_status writer_header(const relora_writer *writer, const char *function, const int32_t *order,
+                            const char *checksums, char **text, size_t *bytes);
+
+/* Key of the metadata that holds the checksums: one after the other, in the order of the bytes. */
+extern const char writer_checksum_key[];
+enum { CHECKSUM_DIGITS = 16 };
+
+#endif

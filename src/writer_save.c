@@ -1,0 +1,204 @@
+/* Streaming a file out. Values go through a small buffer, so memory does not grow with the tensors;
+ * the checksums, which stand in the header, are known at the end and put there afterwards. */
+#include <stdio.h>
+#include <string.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "file.h"
+#include "writer.h"
+
+enum { BUFFER_BYTES = 1 << 20 };
+
+struct save {
+    const relora_writer *writer;
+    relora_stream *stream;
+    const char *fn;
+    struct new_file file;
+    int32_t *order;       /* of the entries in the file */
+    unsigned char *buffer;
+    char *checksums;      /* CHECKSUM_DIGITS for each tensor and a NUL, or NULL */
+    XXH3_state_t *hash;
+};
+
+/* ---- order: the widest types first, so that every tensor is aligned; then by name ---- */
+
+static int precedes(const struct writer_entry *a, const struct writer_entry *b)
+{
+    if (a->dtype != b->dtype) return a->dtype < b->dtype; /* the table of types is in that order */
+    return strcmp(a->name, b->name) < 0;
+}
+
+/* Merge sort of indices: qsort has no argument for the entries. */
+static void sort_entries(const struct writer_entry *entries, int32_t *order, int32_t *spare, int32_t n)
+{
+    if (n < 2) return;
+    int32_t half = n / 2, i = 0, j = half, k = 0;
+    sort_entries(entries, order, spare, half);
+    sort_entries(entries, order + half, spare, n - half);
+    while (i < half && j < n)
+        spare[k++] = precedes(&entries[order[j]], &entries[order[i]]) ? order[j++] : order[i++];
+    while (i < half) spare[k++] = order[i++];
+    memcpy(order, spare, (size_t)k * sizeof *order);
+}
+
+static relora_status make_order(struct save *s)
+{
+    const struct memory *memory = &s->writer->ctx->memory;
+    size_t n = (size_t)s->writer->count, bytes = n * sizeof *s->order;
+    s->order = memory_alloc(memory, bytes);
+    int32_t *spare = memory_alloc(memory, bytes);
+    if (!s->order || !spare) {
+        memory_free(memory, spare, bytes);
+        return context_fail_memory(s->writer->ctx, s->fn, bytes);
+    }
+    for (int32_t i = 0; i < s->writer->count; i++) s->order[i] = i;
+    sort_entries(s->writer->entries, s->order, spare, s->writer->count);
+    memory_free(memory, spare, bytes);
+    return RELORA_OK;
+}
+
+/* ---- values ---- */
+
+static relora_status put(struct save *s, const void *data, size_t bytes)
+{
+    if (s->hash) XXH3_64bits_update(s->hash, data, bytes);
+    return file_write(&s->file, data, bytes);
+}
+
+/* Row after row, in pieces that fit the buffer; without gaps it is all one row. */
+static relora_status put_view(struct save *s, struct view v)
+{
+    const struct backend *backend = s->stream->device->backend;
+    size_t item = dtype_size(v.dtype), rows = (size_t)v.rows;
+    size_t row = (size_t)v.cols * item, pitch = (size_t)v.ld * item;
+    if (v.ld == v.cols) row *= rows, rows = 1;
+    for (size_t i = 0; i < rows; i++)
+        for (size_t done = 0; done < row;) {
+            size_t n = row - done < BUFFER_BYTES ? row - done : BUFFER_BYTES;
+            struct copy copy = {s->buffer, (const unsigned char *)v.data + i * pitch + done, 1, n, 0, 0,
+                                COPY_TO_HOST};
+            TRY_QUEUE(s->stream, s->fn, backend->copy(s->stream->queue, &copy));
+            TRY_QUEUE(s->stream, s->fn, backend->queue_sync(s->stream->queue));
+            TRY(put(s, s->buffer, n));
+            done += n;
+        }
+    return RELORA_OK;
+}
+
+/* A slice of rows at a time, on the device, through a tensor of its own. */
+static relora_status put_merged(struct save *s, relora_linear *linear)
+{
+    enum { SLICE_ROWS = 256 };
+    const relora_linear_options *o = &linear->options;
+    int64_t rows = o->out_features < SLICE_ROWS ? o->out_features : SLICE_ROWS;
+    int64_t shape[2] = {rows, o->in_features};
+    relora_tensor *slice = NULL;
+    TRY(tensor_new(&slice, linear->device, s->fn, o->dtype, 2, shape));
+    relora_status status = RELORA_OK;
+    for (int64_t first = 0; first < o->out_features && status >= 0; first += rows) {
+        struct view part = tensor_view(slice);
+        if (o->out_features - first < rows) part.rows = o->out_features - first;
+        status = linear_merged_rows(linear, s->stream, s->fn, first, part);
+        if (status >= 0) status = put_view(s, part);
+    }
+    relora_tensor_release(slice);
+    return status;
+}
+
+static relora_status put_entry(struct save *s, const struct writer_entry *e)
+{
+    if (e->merged) return put_merged(s, e->merged);
+    return e->tensor ? put_view(s, tensor_view(e->tensor)) : put(s, e->data, (size_t)e->bytes);
+}
+
+static relora_status put_values(struct save *s)
+{
+    for (int32_t i = 0; i < s->writer->count; i++) {
+        const struct writer_entry *e = &s->writer->entries[s->order[i]];
+        if (s->hash) XXH3_64bits_reset(s->hash);
+        TRY(put_entry(s, e));
+        if (!s->hash) continue;
+        char digits[CHECKSUM_DIGITS + 1];
+        snprintf(digits, sizeof digits, "%016llx", (unsigned long long)XXH3_64bits_digest(s->hash));
+        memcpy(s->checksums + (size_t)i * CHECKSUM_DIGITS, digits, CHECKSUM_DIGITS);
+    }
+    return RELORA_OK;
+}
+
+/* ---- the file ---- */
+
+static relora_status put_header(struct save *s, int again)
+{
+    char *text;
+    size_t bytes;
+    TRY(writer_header(s->writer, s->fn, s->order, s->checksums, &text, &bytes));
+    unsigned char length[ST_LENGTH_BYTES];
+    for (int i = 0; i < ST_LENGTH_BYTES; i++) length[i] = (unsigned char)(bytes >> (8 * i));
+    relora_status status;
+    if (again) {
+        status = file_write_at(&s->file, text, bytes, ST_LENGTH_BYTES);
+    } else {
+        status = file_write(&s->file, length, sizeof length);
+        if (status >= 0) status = file_write(&s->file, text, bytes);
+    }
+    memory_free(&s->writer->ctx->memory, text, bytes);
+    return status;
+}
+
+static relora_status open_checksums(struct save *s)
+{
+    size_t bytes = size_add(size_mul((size_t)s->writer->count, CHECKSUM_DIGITS), 1);
+    s->checksums = memory_alloc(&s->writer->ctx->memory, bytes);
+    s->hash = memory_alloc(&s->writer->ctx->memory, sizeof *s->hash);
+    if (!s->checksums || !s->hash) return context_fail_memory(s->writer->ctx, s->fn, bytes);
+    memset(s->checksums, '0', bytes - 1);
+    s->checksums[bytes - 1] = '\0';
+    return RELORA_OK;
+}
+
+static relora_status save(struct save *s, const char *path, uint32_t flags)
+{
+    const relora_context *ctx = s->writer->ctx;
+    TRY(make_order(s));
+    if (flags & RELORA_SAVE_CHECKSUM) TRY(open_checksums(s));
+    s->buffer = memory_alloc(&ctx->memory, BUFFER_BYTES);
+    if (!s->buffer) return context_fail_memory(ctx, s->fn, BUFFER_BYTES);
+    TRY(file_open_new(&s->file, ctx, s->fn, path));
+    TRY(put_header(s, 0));
+    TRY(put_values(s));
+    if (s->checksums) TRY(put_header(s, 1));
+    return file_commit(&s->file);
+}
+
+static void close_save(struct save *s)
+{
+    const struct memory *memory = &s->writer->ctx->memory;
+    size_t n = (size_t)s->writer->count;
+    if (s->file.ctx) file_close_new(&s->file);
+    memory_free(memory, s->order, n * sizeof *s->order);
+    memory_free(memory, s->buffer, BUFFER_BYTES);
+    memory_free(memory, s->checksums, n * CHECKSUM_DIGITS + 1);
+    memory_free(memory, s->hash, sizeof *s->hash);
+}
+
+relora_status relora_writer_save(relora_writer *writer, relora_stream *stream, const char *path,
+                                 uint32_t flags)
+{
+    const char *fn = "relora_writer_save";
+    if (!writer) FAIL(stream ? stream->ctx : NULL, RELORA_E_ARGUMENT, "%s: writer is NULL", fn);
+    if (!stream) FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: stream is NULL", fn);
+    if (stream->ctx != writer->ctx)
+        FAIL(writer->ctx, RELORA_E_CONTEXT, "%s: stream belongs to another context than writer", fn);
+    if (!path) FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: path is NULL", fn);
+    if (!path[0]) FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: path is empty", fn);
+    if (flags & ~(uint32_t)RELORA_SAVE_CHECKSUM)
+        FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: flags is 0x%x, and only 0x%x is known", fn, flags,
+             RELORA_SAVE_CHECKSUM);
+    TRY(stream_check(stream, fn));
+    struct save s = {.writer = writer, .stream = stream, .fn = fn};
+    relora_status status = save(&s, path, flags);
+    close_save(&s);
+    return status;
+}
