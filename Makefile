@@ -37,6 +37,7 @@ OPENMP := -fopenmp
 ifeq ($(CONFIG),tsan) # neither OpenMP's runtime nor oneDNN is instrumented: they would look like races
   OPENMP := -Wno-unknown-pragmas -Wno-unused-function
   override ONEDNN := 0
+  EXAMPLE_CFLAGS ?= -O0 # no target_clones: their resolvers run before the sanitizer is ready
 endif
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef \
         -Wpointer-arith -Wcast-qual -Wwrite-strings -Wdouble-promotion $(if $(filter 1,$(WERROR)),-Werror)
@@ -212,7 +213,7 @@ check-examples: $(EXAMPLES)
 check-pretrain: $(B)/pretrain
 	$(Q)cat $(HEADERS) > $(B)/text
 	$(Q)$(B)/pretrain --data $(B)/text --out $(B)/out --steps 8 --warm-start 2 --restarts 2 --seq 32 \
-	  --batch 2 --accumulate 1 --final-batches 1 --sample 20 > $(B)/pretrain.log 2>&1 \
+	  --batch 2 --accumulate 1 --eval-batches 1 --sample 20 > $(B)/pretrain.log 2>&1 \
 	  || { cat $(B)/pretrain.log; exit 1; }
 	$(Q)grep 'restarts=2' $(B)/out/summary.txt
 

@@ -1,0 +1,289 @@
+#include "model_private.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "philox.h"
+#include "simd.h"
+
+static const char *const projection_names[PROJECTIONS] = {
+    "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
+    "mlp.gate_proj",    "mlp.up_proj",      "mlp.down_proj"};
+
+static void free_memory(void *user, void *data)
+{
+    (void)user;
+    free(data);
+}
+
+relora_status matrix_create(struct matrix *out, relora_device *device, relora_dtype dtype,
+                            int64_t rows, int64_t cols)
+{
+    size_t bytes = (size_t)((rows ? rows : 1) * cols) * (dtype == RELORA_F32 ? 4 : 2);
+    bytes = (bytes + 63) / 64 * 64;
+    void *data = aligned_alloc(64, bytes);
+    if (!data)
+        return RELORA_E_NO_MEMORY;
+    memset(data, 0, bytes);
+    const int64_t shape[2] = {rows, cols};
+    relora_status status = relora_tensor_borrow(&out->tensor, device, dtype, rows ? 2 : 1,
+                                                rows ? shape : shape + 1, NULL, data,
+                                                free_memory, NULL);
+    if (status != RELORA_OK)
+        free(data);
+    else
+        out->data = data;
+    return status;
+}
+
+/* Normal numbers by Box and Muller, four for each draw; `which` tells matrices apart. */
+static void fill_normal(const struct model_config *config, void *data, relora_dtype dtype,
+                        int64_t count, uint64_t which)
+{
+#pragma omp parallel for num_threads(config->threads) schedule(static)
+    for (int64_t i = 0; i < count; i += 4) {
+        struct philox bits = draw(config->seed, STREAM_INIT, which, (uint64_t)i);
+        float normal[4];
+        for (int j = 0; j < 4; j += 2) {
+            double radius = config->init_std * sqrt(-2.0 * log(unit(bits.word[j])));
+            double angle = 6.283185307179586 * unit(bits.word[j + 1]);
+            normal[j] = (float)(radius * cos(angle));
+            normal[j + 1] = (float)(radius * sin(angle));
+        }
+        store(data, dtype, i, normal, count - i < 4 ? count - i : 4);
+    }
+}
+
+static relora_status array_create(struct model *model, struct array *array, int64_t rows)
+{
+    array->rows = rows;
+    array->cols = model->config.hidden;
+    TRY(matrix_create(&array->value, model->device, RELORA_F32, rows, array->cols));
+    return matrix_create(&array->grad, model->device, RELORA_F32, rows, array->cols);
+}
+
+static relora_status create_arrays(struct model *model)
+{
+    const struct model_config *c = &model->config;
+    for (int i = 0; i < model->array_count; i++) {
+        struct array *array = &model->arrays[i];
+        if (i < 2)
+            snprintf(array->name, sizeof array->name, "model.%s.weight", i ? "norm" : "embed_tokens");
+        else
+            snprintf(array->name, sizeof array->name, "model.layers.%d.%s.weight", (i - 2) / 2,
+                     i % 2 ? "post_attention_layernorm" : "input_layernorm");
+        TRY(array_create(model, array, i ? 0 : c->vocab));
+        for (int64_t j = 0; i && j < c->hidden; j++)
+            array_value(array)[j] = 1.0f;
+    }
+    fill_normal(c, model->arrays[0].value.data, RELORA_F32, c->vocab * c->hidden, 0);
+    return RELORA_OK;
+}
+
+/* Size of layer `index`; the last one is the head. */
+static void linear_shape(const struct model *model, int index, int64_t *out, int64_t *in)
+{
+    const struct model_config *c = &model->config;
+    int which = index % PROJECTIONS, head = index == model->linear_count - 1;
+    *out = head ? c->vocab : which == GATE || which == UP ? c->ffn : c->hidden;
+    *in = !head && which == DOWN ? c->ffn : c->hidden;
+}
+
+static void linear_name(const struct model *model, int index, char *name, size_t size)
+{
+    if (index == model->linear_count - 1)
+        snprintf(name, size, "lm_head");
+    else
+        snprintf(name, size, "model.layers.%d.%s", index / PROJECTIONS,
+                 projection_names[index % PROJECTIONS]);
+}
+
+static relora_status linear_create(struct model *model, int index)
+{
+    const struct model_config *c = &model->config;
+    int head = index == model->linear_count - 1;
+    relora_linear_options options;
+    TRY(relora_linear_options_init(&options, sizeof options));
+    options.mode = head ? RELORA_MODE_FULL : c->mode;
+    options.dtype = c->dtype;
+    linear_shape(model, index, &options.out_features, &options.in_features);
+    options.rank = head ? 0 : c->rank;
+    options.alpha = c->alpha;
+    options.dropout = c->dropout;
+    options.seed = c->seed;
+    options.layer = (uint64_t)index;
+    TRY(relora_linear_create(&model->linears[index], model->device, &options));
+    if (options.mode == RELORA_MODE_LOWRANK)
+        return RELORA_OK;
+
+    struct matrix weight;
+    TRY(matrix_create(&weight, model->device, c->dtype, options.out_features, options.in_features));
+    fill_normal(c, weight.data, c->dtype, options.out_features * options.in_features,
+                (uint64_t)index + 1);
+    relora_status status = relora_linear_set_weight(model->linears[index], weight.tensor, NULL);
+    relora_tensor_release(weight.tensor); /* the layer keeps it alive now */
+    return status;
+}
+
+relora_status model_create(struct model **out, relora_context *ctx, relora_stream *stream,
+                           const struct model_config *config)
+{
+    (void)stream;
+    *out = NULL;
+    struct model *model = calloc(1, sizeof *model);
+    if (!model)
+        return RELORA_E_NO_MEMORY;
+    model->config = *config;
+    model->device = relora_device_get(ctx, RELORA_DEVICE_CPU, 0);
+    model->array_count = 2 + 2 * (int)config->layers;
+    model->linear_count = PROJECTIONS * (int)config->layers + 1;
+    model->arrays = calloc((size_t)model->array_count, sizeof *model->arrays);
+    model->linears = calloc((size_t)model->linear_count, sizeof(relora_linear *));
+    relora_status status = RELORA_E_NO_MEMORY;
+    if (model->arrays && model->linears)
+        status = create_arrays(model);
+    for (int i = 0; status == RELORA_OK && i < model->linear_count; i++)
+        status = linear_create(model, i);
+    if (status != RELORA_OK) {
+        model_destroy(model);
+        return status;
+    }
+    *out = model;
+    return RELORA_OK;
+}
+
+void model_destroy(struct model *model)
+{
+    if (!model)
+        return;
+    for (int i = 0; model->linears && i < model->linear_count; i++)
+        relora_linear_release(model->linears[i]);
+    for (int i = 0; model->arrays && i < model->array_count; i++) {
+        relora_tensor_release(model->arrays[i].value.tensor);
+        relora_tensor_release(model->arrays[i].grad.tensor);
+    }
+    free(model->linears);
+    free(model->arrays);
+    free(model);
+}
+
+const struct model_config *model_get_config(const struct model *model)
+{
+    return &model->config;
+}
+
+/* What layer `index` trains now: its W, or its A and B. Returns how many. */
+static int trained(const struct model *model, int index, relora_param which[2])
+{
+    int full = relora_linear_get_mode(model->linears[index]) == RELORA_MODE_FULL;
+    which[0] = full ? RELORA_PARAM_WEIGHT : RELORA_PARAM_A;
+    which[1] = RELORA_PARAM_B;
+    return full ? 1 : 2;
+}
+
+int model_param_count(const struct model *model)
+{
+    int count = model->array_count;
+    relora_param which[2];
+    for (int i = 0; i < model->linear_count; i++)
+        count += trained(model, i, which);
+    return count;
+}
+
+static void describe_linear(const struct model *model, int index, relora_param which,
+                            struct model_param *out)
+{
+    char prefix[64];
+    relora_tensor *value = relora_linear_param(model->linears[index], which);
+    linear_name(model, index, prefix, sizeof prefix);
+    snprintf(out->name, sizeof out->name, "%s.%s", prefix,
+             which == RELORA_PARAM_A   ? "lora_A.weight"
+             : which == RELORA_PARAM_B ? "lora_B.weight"
+                                       : "weight");
+    out->rows = relora_tensor_dim(value, 0);
+    out->cols = relora_tensor_dim(value, 1);
+    out->dtype = relora_tensor_dtype(value);
+    out->data = relora_tensor_data(value);
+    out->grad = relora_tensor_data(relora_linear_grad(model->linears[index], which));
+}
+
+int model_param_get(const struct model *model, int index, struct model_param *out)
+{
+    if (index < 0)
+        return 0;
+    if (index < model->array_count) {
+        const struct array *array = &model->arrays[index];
+        *out = (struct model_param){.rows = array->rows ? array->rows : 1, .cols = array->cols, .dtype = RELORA_F32,
+                                    .data = array->value.data, .grad = array_grad(array)};
+        memcpy(out->name, array->name, sizeof array->name);
+        return 1;
+    }
+    index -= model->array_count;
+    for (int i = 0; i < model->linear_count; i++) {
+        relora_param which[2];
+        int count = trained(model, i, which);
+        if (index < count) {
+            describe_linear(model, i, which[index], out);
+            return 1;
+        }
+        index -= count;
+    }
+    return 0;
+}
+
+int64_t model_count_trainable(const struct model *model)
+{
+    struct model_param param;
+    int64_t count = 0;
+    for (int i = 0; model_param_get(model, i, &param); i++)
+        count += param.rows * param.cols;
+    return count;
+}
+
+int64_t model_count_all(const struct model *model)
+{
+    int64_t count = model_count_trainable(model);
+    for (int i = 0; i < model->linear_count; i++)
+        if (relora_linear_get_mode(model->linears[i]) == RELORA_MODE_LORA) {
+            int64_t out, in;
+            linear_shape(model, i, &out, &in);
+            count += out * in;
+        }
+    return count;
+}
+
+relora_linear *model_projection(const struct model *model, int index)
+{
+    return index >= 0 && index < model->linear_count - 1 ? model->linears[index] : NULL;
+}
+
+relora_status model_set_lora(struct model *model, relora_stream *stream)
+{
+    for (int i = 0; i < model->linear_count - 1; i++)
+        TRY(relora_linear_set_mode(model->linears[i], stream, RELORA_MODE_LORA));
+    return RELORA_OK;
+}
+
+relora_status model_register(struct model *model, relora_adam *adam)
+{
+    for (int i = 0; i < model->array_count; i++) {
+        struct array *array = &model->arrays[i];
+        TRY(relora_adam_add(adam, array->name, array->value.tensor, array->grad.tensor, NULL));
+    }
+    for (int i = 0; i < model->linear_count; i++) {
+        char prefix[64];
+        linear_name(model, i, prefix, sizeof prefix);
+        TRY(relora_adam_add_linear(adam, prefix, model->linears[i]));
+    }
+    return RELORA_OK;
+}
+
+relora_status model_zero_grad(struct model *model, relora_stream *stream)
+{
+    for (int i = 0; i < model->array_count; i++)
+        TRY(relora_tensor_fill(model->arrays[i].grad.tensor, stream, 0.0));
+    for (int i = 0; i < model->linear_count; i++)
+        TRY(relora_linear_zero_grad(model->linears[i], stream));
+    return RELORA_OK;
+}

@@ -1,0 +1,77 @@
+/* A Llama-style decoder over bytes or tokens, forward and backward by hand.
+ *
+ * The seven projections of each block and the head are relora_linear layers over weight memory that
+ * the model owns; embedding and norms are plain arrays. Nothing is global: a test can link these
+ * files without main.c, make a model of any size, and compare gradients with finite differences. */
+#ifndef PRETRAIN_MODEL_H
+#define PRETRAIN_MODEL_H
+
+#include <stdint.h>
+#include <relora/relora.h>
+
+struct model_config {
+    int64_t vocab, hidden, ffn, heads, layers; /* hidden / heads is even */
+    relora_dtype dtype;      /* of projections, head, and what enters them; the rest is F32 */
+    relora_linear_mode mode; /* of the projections: FULL or LOWRANK; model_set_lora() changes FULL */
+    int64_t rank;            /* 0 if the model stays FULL for good */
+    double alpha, dropout;   /* of the projections */
+    double init_std;         /* of every weight matrix and the embedding; the authors have 0.02 */
+    uint64_t seed;
+    int threads;             /* of our own loops; the library has its own setting */
+};
+
+struct model;       /* parameters and layers */
+struct activations; /* what one forward keeps for its backward, for one size of input */
+
+/* Parameters get their first values from config->seed. On failure *out is NULL and the text, if any,
+ * is in relora_context_error(). */
+relora_status model_create(struct model **out, relora_context *ctx, relora_stream *stream,
+                           const struct model_config *config);
+void model_destroy(struct model *model); /* NULL is allowed */
+const struct model_config *model_get_config(const struct model *model);
+
+/* One entry for everything that is trained now: in LORA the frozen W is not in the list. */
+struct model_param {
+    char name[96];        /* "model.layers.0.self_attn.q_proj.weight", or "….lora_A.weight" */
+    int64_t rows, cols;   /* a vector has one row */
+    relora_dtype dtype;   /* of data: F32, or BF16 for a W in a BF16 model */
+    void *data;           /* rows * cols elements without gaps */
+    float *grad;          /* likewise */
+};
+int model_param_count(const struct model *model);
+/* Pointers are good until the next model_set_lora(). 0 if there is no such index, else 1. */
+int model_param_get(const struct model *model, int index, struct model_param *out);
+/* Number of elements in that list, or with the frozen matrices as well. */
+int64_t model_count_trainable(const struct model *model);
+int64_t model_count_all(const struct model *model);
+
+/* The layers a restart is about, 7 per block; NULL past the last. */
+relora_linear *model_projection(const struct model *model, int index);
+/* End of the warm start: every projection FULL -> LORA. The output does not change. */
+relora_status model_set_lora(struct model *model, relora_stream *stream);
+/* Register everything that is trained now. */
+relora_status model_register(struct model *model, relora_adam *adam);
+/* Set every gradient to 0. */
+relora_status model_zero_grad(struct model *model, relora_stream *stream);
+
+relora_status activations_create(struct activations **out, struct model *model, int64_t batch,
+                                 int64_t seq);
+void activations_destroy(struct activations *acts); /* NULL is allowed */
+
+enum { /* flags of model_forward */
+    MODEL_DROPOUT = 1, /* apply LoRA dropout */
+    MODEL_GRADIENT = 2 /* a model_backward() follows. The head's gradient is made here already,
+                          chunk by chunk over the logits, so that they never exist all at once */
+};
+/* Mean cross-entropy in nats of `targets` [batch, seq] after `tokens` [batch, seq], each below vocab.
+ * `call` names this use of the layers: dropout is a function of it. */
+relora_status model_forward(struct model *model, struct activations *acts, relora_stream *stream,
+                            const int32_t *tokens, const int32_t *targets, uint64_t call,
+                            unsigned flags, double *loss);
+/* Add d loss / d parameter to every gradient. Tokens, call and dropout are those of the forward. */
+relora_status model_backward(struct model *model, struct activations *acts, relora_stream *stream);
+/* Logits [vocab] of the token that follows tokens[0 .. position] of the first sequence. */
+relora_status model_next(struct model *model, struct activations *acts, relora_stream *stream,
+                         const int32_t *tokens, int64_t position, float *logits);
+
+#endif

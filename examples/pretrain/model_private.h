@@ -1,0 +1,78 @@
+/* What model.c, activations.c and pass.c share. */
+#ifndef PRETRAIN_MODEL_PRIVATE_H
+#define PRETRAIN_MODEL_PRIVATE_H
+
+#include "attention.h"
+#include "model.h"
+
+#define TRY(expr)                                                                                  \
+    do {                                                                                           \
+        relora_status try_status = (expr);                                                         \
+        if (try_status != RELORA_OK)                                                               \
+            return try_status;                                                                     \
+    } while (0)
+
+/* Memory of ours, lent to the library; goes when the last reference to the tensor does. */
+struct matrix {
+    relora_tensor *tensor;
+    void *data;
+};
+/* Zeros; rows 0 makes a vector of `cols`. */
+relora_status matrix_create(struct matrix *out, relora_device *device, relora_dtype dtype,
+                            int64_t rows, int64_t cols);
+
+struct array { /* an ordinary parameter: the embedding or a norm */
+    char name[64];
+    int64_t rows, cols; /* rows 0 for a vector */
+    struct matrix value, grad;
+};
+
+enum projection { Q, K, V, O, GATE, UP, DOWN, PROJECTIONS };
+
+struct model {
+    struct model_config config;
+    relora_device *device;
+    struct array *arrays;    /* embedding, final norm, then two norms per block */
+    relora_linear **linears; /* PROJECTIONS per block, then the head */
+    int array_count, linear_count;
+};
+
+static inline float *array_value(const struct array *array)
+{
+    return array->value.data;
+}
+
+static inline float *array_grad(const struct array *array)
+{
+    return array->grad.data;
+}
+
+struct block { /* activations of one block */
+    struct matrix x, middle;               /* residual stream at the two norms, F32 */
+    struct matrix inverse[2];              /* 1 / rms at both */
+    struct matrix normed[2];               /* what enters q, k, v; and gate, up */
+    struct matrix q, k, v, log_sum, mixed; /* of attention; `mixed` enters o */
+    struct matrix gate, up, product;       /* `product` enters down */
+};
+
+struct activations {
+    int64_t batch, seq;
+    struct attention attention;
+    struct block *blocks;
+    int64_t block_count;
+    struct matrix x, inverse, normed;  /* after the last block */
+    struct matrix y;                   /* a projection's output on its way */
+    struct matrix dx;                  /* gradient by the residual stream, F32 */
+    struct matrix dnormed, dq, dk, dv; /* backward */
+    struct matrix dgate, dup;
+    struct matrix losses;              /* one for each row */
+    struct matrix logits;              /* of head_rows rows */
+    relora_tensor *head_x, *head_dx;   /* windows of head_rows rows on normed and dnormed */
+    relora_tensor *last_x, *last_y;    /* windows of one row on normed and logits */
+    int64_t head_rows;
+    const int32_t *tokens;             /* of the forward under way */
+    uint64_t call;
+    uint32_t layer_flags;
+};
+
+#endif

@@ -1,0 +1,51 @@
+/* The command line, and the model sizes with what is usual for each. */
+#ifndef PRETRAIN_OPTIONS_H
+#define PRETRAIN_OPTIONS_H
+
+#include <stdint.h>
+#include <relora/relora.h>
+
+enum method {
+    METHOD_FULL,    /* full rank all the way */
+    METHOD_LORA,    /* warm start, then low rank without a restart */
+    METHOD_LOWRANK, /* low rank from scratch, no W */
+    METHOD_RELORA   /* warm start, then restarts */
+};
+
+/* A row of the table: the shape, and what the authors train it with (method.md 6.1), or for `demo`
+ * what works in two minutes. The options override every field but the shape. */
+struct size {
+    const char *name;
+    int64_t hidden, ffn, heads, layers;
+    int64_t seq, batch, accumulate, steps;
+    double lr, beta2, dropout, init_std;
+};
+extern const struct size sizes[];
+extern const int size_count;
+
+struct options {
+    int64_t size; /* index into sizes */
+    int64_t method, dtype, reset;
+    const char *data, *out, *prompt;
+    int64_t vocab;
+    int64_t seq, batch, accumulate, steps, seed, threads;
+    int64_t rank, warm_start, warmup, restarts, restart_warmup;
+    double lr, lora_lr, min_lr_ratio;
+    double alpha, dropout, init_std, reset_ratio;
+    double beta1, beta2, eps, weight_decay, clip;
+    int64_t eval_every, eval_batches, sample;
+    double temperature;
+
+    int64_t adjusted; /* steps added to the warm start so that the cycles are equal; 0 if none */
+};
+
+/* 0: go on; 1: --help was printed; -1: something is wrong and was said. */
+int options_read(struct options *options, int argc, char **argv);
+/* Fill in what was not given; options_read() calls it. */
+int options_resolve(struct options *options);
+/* "relora", "magnitude": what an option that names a choice is set to. */
+const char *options_choice(const char *option, int64_t value);
+/* Updates in one cycle of the low-rank part. */
+int64_t options_cycle(const struct options *options);
+
+#endif

@@ -1,0 +1,84 @@
+/* What was not given on the command line follows from the size and from what was. */
+#include "options.h"
+
+#include <inttypes.h>
+#include <unistd.h>
+#include "report.h"
+
+static int64_t at_most(int64_t value, int64_t limit)
+{
+    return value < limit ? value : limit;
+}
+
+static void or_whole(int64_t *value, int64_t otherwise)
+{
+    if (*value < 0)
+        *value = otherwise;
+}
+
+static void or_real(double *value, double otherwise)
+{
+    if (*value < 0.0)
+        *value = otherwise;
+}
+
+static int has_warm_start(const struct options *o)
+{
+    return o->method == METHOD_LORA || o->method == METHOD_RELORA;
+}
+
+int64_t options_cycle(const struct options *o)
+{
+    return (o->steps - o->warm_start) / (o->restarts + 1);
+}
+
+/* Equal cycles: the warm start takes what is left over. */
+static int divide(struct options *o)
+{
+    int64_t cycles = o->restarts + 1, low_rank = o->steps - o->warm_start;
+    int64_t shortest = o->method == METHOD_RELORA ? 2 : 1;
+    if (low_rank < cycles * shortest)
+        return fail("--steps %" PRId64 " without a warm start of %" PRId64 " leaves %" PRId64 " for low rank; "
+                    "%" PRId64 " restarts need at least %" PRId64, o->steps, o->warm_start,
+                    low_rank > 0 ? low_rank : 0, o->restarts, cycles * shortest);
+    o->adjusted = low_rank % cycles;
+    o->warm_start += o->adjusted;
+    return 0;
+}
+
+static void take_size(struct options *o, const struct size *s)
+{
+    or_whole(&o->seq, s->seq);
+    or_whole(&o->batch, s->batch);
+    or_whole(&o->accumulate, s->accumulate);
+    or_whole(&o->steps, s->steps);
+    or_whole(&o->rank, at_most(128, s->hidden / 4));
+    or_real(&o->lr, s->lr);
+    or_real(&o->beta2, s->beta2);
+    or_real(&o->dropout, s->dropout);
+    or_real(&o->init_std, s->init_std);
+}
+
+int options_resolve(struct options *o)
+{
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    take_size(o, &sizes[o->size]);
+    or_whole(&o->threads, processors > 0 ? at_most(processors, 1024) : 1);
+    or_real(&o->lora_lr, 2 * o->lr);
+    or_whole(&o->warmup, at_most(500, o->steps / 20));
+    or_whole(&o->warm_start, o->steps / 4);
+    or_whole(&o->eval_every, o->steps < 20 ? 1 : o->steps / 20);
+    if (o->method != METHOD_RELORA)
+        o->restarts = 0;
+    if (!has_warm_start(o))
+        o->warm_start = 0;
+    else if (divide(o) != 0)
+        return -1;
+    or_whole(&o->restart_warmup, at_most(100, options_cycle(o) / 10));
+    if (o->warmup > o->steps)
+        return fail("--warmup %" PRId64 " is longer than --steps %" PRId64, o->warmup, o->steps);
+    if (has_warm_start(o) && o->restart_warmup > options_cycle(o))
+        return fail("--restart-warmup %" PRId64 " is longer than a cycle of %" PRId64 " steps",
+                    o->restart_warmup, options_cycle(o));
+    return 0;
+}

@@ -1,0 +1,105 @@
+/* The two phases of a run. Each has an optimizer and a schedule of its own: what is trained in one is
+ * frozen in the other. */
+#include "train.h"
+
+#include "report.h"
+
+/* Drop what the previous phase had. */
+static void leave(struct trainer *t)
+{
+    relora_cycle_release(t->cycle);
+    relora_schedule_release(t->schedule);
+    relora_adam_release(t->adam);
+    t->cycle = NULL;
+    t->schedule = NULL;
+    t->adam = NULL;
+}
+
+static int make_adam(struct trainer *t)
+{
+    const struct options *o = t->options;
+    relora_adam_options options;
+    relora_adam_options_init(&options, sizeof options);
+    options.flags |= RELORA_ADAM_SKIP_NOT_FINITE;
+    options.beta1 = o->beta1;
+    options.beta2 = o->beta2;
+    options.eps = o->eps;
+    options.weight_decay = o->weight_decay;
+    options.max_norm = o->clip;
+    options.seed = (uint64_t)o->seed;
+    relora_device *device = relora_device_get(t->ctx, RELORA_DEVICE_CPU, 0);
+    if (check(t->ctx, relora_adam_create(&t->adam, device, &options), "cannot make the optimizer"))
+        return -1;
+    return check(t->ctx, model_register(t->model, t->adam), "cannot register the parameters");
+}
+
+/* One cosine over the whole run. */
+static int make_cosine(struct trainer *t, double lr, int64_t warmup)
+{
+    const struct options *o = t->options;
+    relora_schedule_options options;
+    relora_schedule_options_init(&options, sizeof options);
+    options.kind = RELORA_SCHEDULE_COSINE;
+    options.lr = lr;
+    options.min_lr_ratio = o->min_lr_ratio;
+    options.first_step = t->step;
+    options.total_steps = o->steps - t->step;
+    options.warmup_steps = warmup;
+    return check(t->ctx, relora_schedule_create(&t->schedule, t->ctx, &options), "schedule");
+}
+
+/* One cosine over what is left of the run, with a climb at each restart. */
+static int make_jagged(struct trainer *t)
+{
+    const struct options *o = t->options;
+    relora_schedule_options options;
+    relora_schedule_options_init(&options, sizeof options);
+    options.kind = RELORA_SCHEDULE_COSINE_RESTARTS;
+    options.lr = o->lora_lr;
+    options.min_lr_ratio = o->min_lr_ratio;
+    options.first_step = t->step;
+    options.total_steps = o->steps - t->step;
+    options.warmup_steps = o->restart_warmup;
+    options.restart_warmup_steps = o->restart_warmup;
+    options.restart_every = options_cycle(o);
+    return check(t->ctx, relora_schedule_create(&t->schedule, t->ctx, &options), "schedule");
+}
+
+static int make_cycle(struct trainer *t)
+{
+    const struct options *o = t->options;
+    relora_cycle_options options;
+    relora_reset_options reset;
+    relora_cycle_options_init(&options, sizeof options);
+    options.first_step = t->step;
+    options.merge_every = options_cycle(o) < 2 ? 2 : options_cycle(o);
+    relora_reset_options_init(&reset, sizeof reset);
+    reset.mode = (relora_reset_mode)o->reset;
+    reset.ratio = o->reset_ratio;
+    reset.seed = (uint64_t)o->seed;
+    if (check(t->ctx, relora_cycle_create(&t->cycle, t->ctx, &options, t->adam, &reset), "cycle"))
+        return -1;
+    relora_linear *linear;
+    for (int i = 0; (linear = model_projection(t->model, i)); i++)
+        if (check(t->ctx, relora_cycle_add(t->cycle, linear), "cannot add a layer to the cycle"))
+            return -1;
+    return 0;
+}
+
+int phase_full(struct trainer *t)
+{
+    leave(t);
+    return make_adam(t) || make_cosine(t, t->options->lr, t->options->warmup) ? -1 : 0;
+}
+
+int phase_low_rank(struct trainer *t)
+{
+    const struct options *o = t->options;
+    leave(t);
+    if (o->method == METHOD_LOWRANK)
+        return make_adam(t) || make_cosine(t, o->lora_lr, o->warmup) ? -1 : 0;
+    if (check(t->ctx, model_set_lora(t->model, t->stream), "cannot go over to low rank") ||
+        make_adam(t) || make_cycle(t))
+        return -1;
+    return o->method == METHOD_RELORA ? make_jagged(t) : make_cosine(t, o->lora_lr, o->restart_warmup);
+}

@@ -1,0 +1,228 @@
+#include "train.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "report.h"
+
+static int create_model(struct trainer *t)
+{
+    const struct options *o = t->options;
+    const struct size *s = &sizes[o->size];
+    int full = o->method == METHOD_FULL, lowrank = o->method == METHOD_LOWRANK;
+    struct model_config config = {
+        .vocab = t->data->vocab, .hidden = s->hidden, .ffn = s->ffn, .heads = s->heads,
+        .layers = s->layers, .dtype = (relora_dtype)o->dtype,
+        .mode = lowrank ? RELORA_MODE_LOWRANK : RELORA_MODE_FULL, .rank = full ? 0 : o->rank,
+        .alpha = o->alpha, .dropout = o->dropout, .init_std = o->init_std,
+        .seed = (uint64_t)o->seed, .threads = (int)o->threads};
+    size_t window = (size_t)(o->batch * o->seq) * sizeof(int32_t);
+    t->tokens = malloc(window);
+    t->targets = malloc(window);
+    if (!t->tokens || !t->targets)
+        return fail("no memory for a batch of %" PRId64 " x %" PRId64 " tokens", o->batch, o->seq);
+    if (check(t->ctx, model_create(&t->model, t->ctx, t->stream, &config), "cannot make the model"))
+        return -1;
+    return check(t->ctx, activations_create(&t->acts, t->model, o->batch, o->seq),
+                 "cannot make the activations; try a smaller --batch");
+}
+
+int trainer_open(struct trainer *t, const struct options *options, const struct data *data,
+                 volatile sig_atomic_t *stop)
+{
+    *t = (struct trainer){.options = options, .data = data, .stop = stop, .val_loss = -1.0};
+    relora_context_options context;
+    relora_context_options_init(&context, sizeof context);
+    context.threads = (int32_t)options->threads;
+    if (check(NULL, relora_context_create(&t->ctx, &context), "cannot start the library"))
+        return -1;
+    relora_device *device = relora_device_get(t->ctx, RELORA_DEVICE_CPU, 0);
+    if (check(t->ctx, relora_stream_create(&t->stream, device), "stream") || create_model(t))
+        return -1;
+    return metrics_open(&t->metrics, options->out);
+}
+
+void trainer_close(struct trainer *t)
+{
+    relora_cycle_release(t->cycle);
+    relora_schedule_release(t->schedule);
+    relora_adam_release(t->adam);
+    activations_destroy(t->acts);
+    model_destroy(t->model);
+    relora_stream_release(t->stream);
+    relora_context_release(t->ctx);
+    free(t->tokens);
+    free(t->targets);
+}
+
+/* Forward and backward of every micro-batch; the gradients add up. `loss` is the mean. */
+static int accumulate(struct trainer *t, double *loss)
+{
+    const struct options *o = t->options;
+    *loss = 0.0;
+    if (check(t->ctx, model_zero_grad(t->model, t->stream), "zero_grad"))
+        return -1;
+    for (int64_t micro = 0; micro < o->accumulate; micro++) {
+        uint64_t call = (uint64_t)(t->attempts * o->accumulate + micro);
+        double part;
+        for (int64_t row = 0; row < o->batch; row++)
+            if (data_train_row(t->data, (uint64_t)o->seed, t->attempts, micro * o->batch + row, o->seq,
+                               t->tokens + row * o->seq, t->targets + row * o->seq))
+                return -1;
+        if (check(t->ctx, model_forward(t->model, t->acts, t->stream, t->tokens, t->targets, call,
+                                        MODEL_DROPOUT | MODEL_GRADIENT, &part), "forward") ||
+            check(t->ctx, model_backward(t->model, t->acts, t->stream), "backward"))
+            return -1;
+        *loss += part / (double)o->accumulate;
+    }
+    return 0;
+}
+
+/* The windows are the same each time, so that losses can be compared. */
+static int evaluate(struct trainer *t)
+{
+    const struct options *o = t->options;
+    int64_t enough = (data_validation_windows(t->data, o->seq) + o->batch - 1) / o->batch;
+    int64_t batches = o->eval_batches < enough ? o->eval_batches : enough;
+    double sum = 0.0;
+    for (int64_t b = 0; b < batches; b++) {
+        double loss;
+        for (int64_t row = 0; row < o->batch; row++)
+            if (data_validation_row(t->data, b * o->batch + row, batches * o->batch, o->seq,
+                                    t->tokens + row * o->seq, t->targets + row * o->seq))
+                return -1;
+        if (check(t->ctx, model_forward(t->model, t->acts, t->stream, t->tokens, t->targets, 0, 0, &loss),
+                  "evaluation"))
+            return -1;
+        sum += loss;
+    }
+    t->val_loss = sum / (double)batches;
+    metrics_eval(&t->metrics, t->step, t->val_loss);
+    return 0;
+}
+
+static double percent(int64_t part, int64_t whole)
+{
+    return whole ? 100.0 * (double)part / (double)whole : 0.0;
+}
+
+/* Merge and reset if the update just done is one that they follow. */
+static int advance(struct trainer *t, const char **event)
+{
+    uint32_t events = 0;
+    relora_merge_report merge = {.struct_size = sizeof merge};
+    relora_reset_report reset = {.struct_size = sizeof reset};
+    if (!t->cycle)
+        return 0;
+    if (check(t->ctx, relora_cycle_advance(t->cycle, t->stream, t->step, &events, &merge, &reset),
+              "restart"))
+        return -1;
+    if (!events)
+        return 0;
+    t->restarts++;
+    *event = "restart";
+    progress_line(&t->progress, "step %" PRId64 ": restart %" PRId64 ": merged %d layers, |dW|/|W| = %.3f; "
+                  "reset %d moments, %.1f %% of m and %.1f %% of v are zero", t->step, t->restarts,
+                  merge.layers, merge.delta_norm / merge.weight_norm, reset.params,
+                  percent(reset.zeroed_first, reset.elements), percent(reset.zeroed_second, reset.elements));
+    return 0;
+}
+
+/* An update that was skipped moves neither schedule nor cycle. */
+static int count_update(struct trainer *t, const relora_step_report *report, const char **event)
+{
+    t->attempts++;
+    if (!report->skipped) {
+        t->step++;
+        return advance(t, event);
+    }
+    t->skipped++;
+    if (t->skipped * 20 <= t->options->steps)
+        return 0;
+    return fail("%" PRId64 " updates were skipped because a gradient was not finite, more than 5 %% of "
+                "--steps %" PRId64 ": try a smaller learning rate (--lr, --lora-lr)", t->skipped,
+                t->options->steps);
+}
+
+/* `last` is decided here, once, so that the file and the loop agree. */
+static int train_step(struct trainer *t, int *last)
+{
+    const struct options *o = t->options;
+    relora_step_report report = {.struct_size = sizeof report};
+    struct metrics_row row = {.event = ""};
+    double begin = progress_now();
+
+    if (check(t->ctx, relora_schedule_lr(t->schedule, t->step, &row.lr), "learning rate") ||
+        accumulate(t, &row.loss) ||
+        check(t->ctx, relora_adam_step(t->adam, t->stream, row.lr, 1.0 / (double)o->accumulate, &report),
+              "update") ||
+        count_update(t, &report, &row.event))
+        return -1;
+
+    double seconds = progress_now() - begin;
+    t->seconds += seconds;
+    *last = *t->stop || t->step >= o->steps;
+    row.step = t->step;
+    row.grad_norm = report.grad_norm;
+    row.clip = report.clip_factor;
+    row.skipped = report.skipped;
+    row.tokens_per_s = (double)(o->batch * o->accumulate * o->seq) / seconds;
+    if (*last)
+        row.event = "finish";
+    else if (t->step == o->warm_start && !report.skipped && t->step > 0 && !t->cycle)
+        row.event = "warm_start_end";
+    metrics_step(&t->metrics, &row);
+    progress_step(&t->progress, t->step, row.loss, row.lr, row.tokens_per_s);
+    return 0;
+}
+
+static int enter_phase(struct trainer *t)
+{
+    const struct options *o = t->options;
+    int warm = o->method != METHOD_LOWRANK && (o->method == METHOD_FULL || o->warm_start > 0);
+    if (t->step == 0 && !t->adam)
+        return warm ? phase_full(t) : phase_low_rank(t);
+    if (!warm || o->method == METHOD_FULL || t->step != o->warm_start || t->cycle)
+        return 0;
+    if (phase_low_rank(t))
+        return -1;
+    progress_line(&t->progress, "step %" PRId64 ": low rank begins: rank %" PRId64 ", %" PRId64 " of %" PRId64
+                  " parameters are trained", t->step, o->rank, model_count_trainable(t->model),
+                  model_count_all(t->model));
+    return 0;
+}
+
+/* Fold the last cycle into W, so that nothing of it is lost. */
+static int finish(struct trainer *t)
+{
+    relora_merge_report merge = {.struct_size = sizeof merge};
+    if (!t->cycle)
+        return 0;
+    if (check(t->ctx, relora_cycle_finish(t->cycle, t->stream, t->step, &merge), "last merge"))
+        return -1;
+    progress_line(&t->progress, "step %" PRId64 ": last merge: %d layers, |dW|/|W| = %.3f", t->step,
+                  merge.layers, merge.delta_norm / merge.weight_norm);
+    return 0;
+}
+
+int trainer_run(struct trainer *t)
+{
+    const struct options *o = t->options;
+    progress_begin(&t->progress, o->steps);
+    for (int last = 0; !last;) {
+        if (enter_phase(t) || train_step(t, &last))
+            return -1;
+        if (last || o->eval_every == 0 || t->step % o->eval_every != 0)
+            continue;
+        if (evaluate(t))
+            return -1;
+        progress_line(&t->progress, "step %" PRId64 ": validation loss %.4f", t->step, t->val_loss);
+    }
+    if (*t->stop)
+        progress_line(&t->progress, "stopped after %" PRId64 " of %" PRId64 " steps", t->step, o->steps);
+    if (finish(t) || evaluate(t))
+        return -1;
+    progress_end(&t->progress);
+    return metrics_close(&t->metrics);
+}

@@ -1,0 +1,122 @@
+/* context.h, stream.h, status.h with wrong arguments. */
+#include "arguments/arguments.h"
+
+static relora_context_options good(void)
+{
+    relora_context_options o;
+    OK(relora_context_options_init(&o, sizeof o));
+    track_install(&env.mem, &o);
+    return o;
+}
+
+static void refused(const relora_context_options *o, relora_status status)
+{
+    relora_context *ctx = POISON;
+    FAILS_SILENTLY(status, relora_context_create(&ctx, o));
+    ck_assert_ptr_null(ctx);
+}
+
+START_TEST(test_create_refuses_each_field)
+{
+    relora_context_options o = good();
+    o.flags = 1;
+    refused(&o, RELORA_E_ARGUMENT);
+    const int32_t threads[] = {0, -1, 1025, INT32_MIN};
+    for (int i = 0; i < 4; i++) {
+        o = good();
+        o.threads = threads[i];
+        refused(&o, RELORA_E_ARGUMENT);
+    }
+    const int32_t levels[] = {-1, 5};
+    for (int i = 0; i < 2; i++) {
+        o = good();
+        o.log_level = levels[i];
+        refused(&o, RELORA_E_ARGUMENT);
+    }
+    o = good();
+    o.host_free = NULL; /* both or neither */
+    refused(&o, RELORA_E_ARGUMENT);
+    o = good();
+    o.host_alloc = NULL;
+    refused(&o, RELORA_E_ARGUMENT);
+    FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_context_create(NULL, NULL));
+}
+END_TEST
+
+START_TEST(test_create_refuses_struct_size)
+{
+    struct padded p;
+    relora_context_options o = good();
+    const void *bad = bad_struct_size(&p, &o, sizeof o, _i);
+    ck_assert_ptr_nonnull(bad);
+    refused(bad, RELORA_E_STRUCT_SIZE);
+}
+END_TEST
+
+typedef relora_status (*init_fn)(void *options, size_t size);
+static relora_status init_context(void *o, size_t n) { return relora_context_options_init(o, n); }
+static relora_status init_linear(void *o, size_t n) { return relora_linear_options_init(o, n); }
+static relora_status init_adam(void *o, size_t n) { return relora_adam_options_init(o, n); }
+static relora_status init_reset(void *o, size_t n) { return relora_reset_options_init(o, n); }
+static relora_status init_schedule(void *o, size_t n) { return relora_schedule_options_init(o, n); }
+static relora_status init_cycle(void *o, size_t n) { return relora_cycle_options_init(o, n); }
+static const init_fn inits[] = {init_context, init_linear, init_adam, init_reset, init_schedule, init_cycle};
+
+START_TEST(test_options_init)
+{
+    unsigned char bytes[256];
+    memset(bytes, 0xee, sizeof bytes);
+    FAILS_SILENTLY(RELORA_E_ARGUMENT, inits[_i](NULL, 64));
+    FAILS_SILENTLY(RELORA_E_STRUCT_SIZE, inits[_i](bytes, 0));
+    FAILS_SILENTLY(RELORA_E_STRUCT_SIZE, inits[_i](bytes, 3));
+    FAILS_SILENTLY(RELORA_E_STRUCT_SIZE, inits[_i](bytes, SIZE_MAX));
+    for (size_t i = 0; i < sizeof bytes; i++) ck_assert_uint_eq(bytes[i], 0xee);
+}
+END_TEST
+
+START_TEST(test_null_handles)
+{
+    uint64_t n;
+    relora_context_release(NULL);
+    relora_stream_release(NULL);
+    ck_assert_int_eq(relora_device_count(NULL, RELORA_DEVICE_CPU), 0);
+    ck_assert_int_eq(relora_device_count(env.ctx, 0), 0);
+    ck_assert_int_eq(relora_device_count(env.ctx, 77), 0);
+    ck_assert_ptr_null(relora_device_get(NULL, RELORA_DEVICE_CPU, 0));
+    ck_assert_ptr_null(relora_device_get(env.ctx, RELORA_DEVICE_CPU, 1));
+    ck_assert_ptr_null(relora_device_get(env.ctx, RELORA_DEVICE_CPU, -1));
+    ck_assert_ptr_null(relora_device_get(env.ctx, 77, 0));
+    ck_assert_int_eq(relora_device_get_kind(NULL), 0);
+    ck_assert_str_eq(relora_device_name(NULL), "");
+    FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_device_memory(NULL, &n, &n));
+    OK(relora_device_memory(env.dev, NULL, NULL));
+    FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_context_error(NULL, NULL, 0, NULL));
+}
+END_TEST
+
+START_TEST(test_streams)
+{
+    struct stranger s = new_stranger();
+    relora_stream *st = POISON;
+    FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_stream_create(&st, NULL));
+    ck_assert_ptr_null(st);
+    FAILS(RELORA_E_ARGUMENT, relora_stream_create(NULL, env.dev), "out");
+    FAILS(RELORA_E_ARGUMENT, relora_stream_wait(NULL, env.st), "stream");
+    FAILS(RELORA_E_ARGUMENT, relora_stream_wait(env.st, NULL), "other");
+    FAILS(RELORA_E_CONTEXT, relora_stream_wait(env.st, s.st), "other");
+    FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_stream_wait(NULL, NULL));
+    FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_stream_synchronize(NULL));
+}
+END_TEST
+
+Suite *context_arguments(void)
+{
+    Suite *s = suite_create("arguments of context, stream, options_init");
+    TCase *tc = env_case(s, "context", 20);
+    tcase_add_test(tc, test_create_refuses_each_field);
+    tcase_add_loop_test(tc, test_create_refuses_struct_size, 0, 5);
+    tcase_add_loop_test(tc, test_options_init, 0, 6);
+    tcase_add_test(tc, test_null_handles);
+    tcase_add_test(tc, test_streams);
+    return s;
+}

@@ -1,0 +1,17 @@
+#include "arguments/arguments.h"
+
+int main(void)
+{
+    SRunner *runner = srunner_create(context_arguments());
+    srunner_add_suite(runner, tensor_arguments());
+    srunner_add_suite(runner, linear_options_arguments());
+    srunner_add_suite(runner, linear_arguments());
+    srunner_add_suite(runner, adam_arguments());
+    srunner_add_suite(runner, adam_more_arguments());
+    srunner_add_suite(runner, schedule_arguments());
+    srunner_add_suite(runner, cycle_arguments());
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}

@@ -1,0 +1,18 @@
+#include "conformance/suites.h"
+
+typedef Suite *(*suite_fn)(void);
+static const suite_fn suites[] = {
+    linear_shape,    linear_gradient, linear_dropout, linear_modes, linear_accumulate, merge_suite,
+    merge_rounding,  factors_suite,   adam_values,    adam_rules,   adam_flat,         reset_magnitude,
+    reset_quantile,  reset_random,    reset_rules,    reset_transient, cycle_when,     cycle_work,
+};
+
+int main(void)
+{
+    SRunner *runner = srunner_create(linear_values());
+    for (size_t i = 0; i < sizeof suites / sizeof *suites; i++) srunner_add_suite(runner, suites[i]());
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}

@@ -1,0 +1,166 @@
+/* W += s B A. T2, T3, T21, T23, the report, and what a NaN may not do. */
+#include "conformance/suites.h"
+
+enum { ROWS = 21, IN = 37, OUT = 29, RANK = 5 };
+
+static relora_linear_options options(uint32_t flags, relora_dtype dtype)
+{
+    relora_linear_options o = layer_options(RELORA_MODE_LORA, IN, OUT, RANK);
+    o.flags = flags;
+    o.dtype = dtype;
+    o.alpha = 3; /* s = 0.6, not 1 */
+    return o;
+}
+
+static relora_tensor *weight(relora_linear *l) { return relora_linear_param(l, RELORA_PARAM_WEIGHT); }
+
+static double s_of(const relora_linear_options *o, relora_linear *l)
+{
+    if (o->flags & RELORA_LINEAR_TRAINABLE_SCALE) return tanh(*get(relora_linear_param(l, RELORA_PARAM_SCALE)));
+    return o->alpha / (double)o->rank;
+}
+
+/* T3, T21: W is W + s B A; s is really applied. The factors stay. */
+START_TEST(test_value)
+{
+    struct rnd r = rnd_seed(1);
+    relora_linear_options o = options((uint32_t)_i, RELORA_F32);
+    relora_linear *l = new_filled_linear(&o, &r);
+    double *want = oracle_merged(l, s_of(&o, l));
+    void *a = snapshot(relora_linear_param(l, RELORA_PARAM_A)), *b = snapshot(relora_linear_param(l, RELORA_PARAM_B));
+    OK(relora_linear_merge(l, env.st, 1, NULL));
+    CLOSE(get(weight(l)), want, OUT * IN, close_tolerance(0, RELORA_F32, largest(want, OUT * IN), RANK));
+    UNCHANGED(relora_linear_param(l, RELORA_PARAM_A), a);
+    UNCHANGED(relora_linear_param(l, RELORA_PARAM_B), b);
+    want = oracle_merged(l, s_of(&o, l)); /* once more: twice the product */
+    OK(relora_linear_merge(l, env.st, 2, NULL));
+    CLOSE(get(weight(l)), want, OUT * IN, close_tolerance(0, RELORA_F32, largest(want, OUT * IN), RANK));
+}
+END_TEST
+
+/* T2: merge and reset together leave y where it was; F32 to 1e-5 relative, BF16 to its own eps. */
+START_TEST(test_output_kept)
+{
+    struct rnd r = rnd_seed(2);
+    relora_linear_options o = options((uint32_t)_i % 4, _i < 4 ? RELORA_F32 : RELORA_BF16);
+    relora_linear *l = new_filled_linear(&o, &r);
+    relora_tensor *x = new_matrix(o.dtype, ROWS, IN), *y = new_matrix(o.dtype, ROWS, OUT);
+    put_normal(x, &r, 1);
+    OK(relora_linear_forward(l, env.st, x, y, 0, 0));
+    double *before = get(y);
+    OK(relora_linear_merge(l, env.st, 1, NULL));
+    OK(relora_linear_reset(l, env.st, 1));
+    OK(relora_linear_forward(l, env.st, x, y, 0, 0));
+    double most = largest(before, ROWS * OUT);
+    /* BF16: each of IN weights is rounded by up to an eps of itself (stochastic), and y twice */
+    double tolerance = o.dtype == RELORA_F32 ? 1e-5 * most : 0x1p-7 * (most + 0.6 * sqrt(IN) * 3);
+    CLOSE(get(y), before, ROWS * OUT, tolerance);
+}
+END_TEST
+
+/* T23: a merge does not know dropout, nor training from evaluation. */
+START_TEST(test_dropout_is_irrelevant)
+{
+    relora_linear *layers[2];
+    for (int i = 0; i < 2; i++) {
+        struct rnd r = rnd_seed(3);
+        relora_linear_options o = options(0, RELORA_F32);
+        o.dropout = i ? 0.5 : 0;
+        layers[i] = new_filled_linear(&o, &r);
+        relora_tensor *x = new_matrix(RELORA_F32, ROWS, IN), *y = new_matrix(RELORA_F32, ROWS, OUT);
+        put_normal(x, &r, 1);
+        OK(relora_linear_forward(layers[i], env.st, x, y, (uint64_t)i, i ? RELORA_TRAIN : 0));
+        OK(relora_linear_merge(layers[i], env.st, 1, NULL));
+    }
+    UNCHANGED(weight(layers[0]), snapshot(weight(layers[1])));
+}
+END_TEST
+
+START_TEST(test_b_zero_is_the_identity)
+{
+    struct rnd r = rnd_seed(4);
+    relora_linear_options o = options(0, _i ? RELORA_BF16 : RELORA_F32);
+    relora_linear *l = new_filled_linear(&o, &r);
+    relora_merge_report report = {.struct_size = sizeof report, .delta_norm = 7};
+    put_all(relora_linear_param(l, RELORA_PARAM_B), 0);
+    void *was = snapshot(weight(l));
+    OK(relora_linear_merge(l, env.st, 1, &report));
+    UNCHANGED(weight(l), was);
+    ck_assert_double_eq(report.delta_norm, 0);
+    ck_assert_int_eq(report.layers, 1);
+}
+END_TEST
+
+/* The norms are those of W as it was stored: compared with a count on the host. */
+START_TEST(test_report)
+{
+    struct rnd r = rnd_seed(5);
+    relora_linear_options o = options(0, _i ? RELORA_BF16 : RELORA_F32);
+    relora_linear *l = new_filled_linear(&o, &r);
+    relora_merge_report report = {.struct_size = sizeof report};
+    double *was = get(weight(l)), *delta = doubles(OUT * IN);
+    OK(relora_linear_merge(l, env.st, 1, &report));
+    double *now = get(weight(l));
+    for (int i = 0; i < OUT * IN; i++) delta[i] = now[i] - was[i];
+    ck_assert_int_eq(report.layers, 1);
+    ck_assert_uint_eq(report.struct_size, sizeof report);
+    ck_assert_double_gt(norm2(delta, OUT * IN), 0.1);
+    /* sums of squares in double of values exact in F32: only the square root's last bits; the change may
+     * be taken in F32, one rounding each */
+    ck_assert_double_eq_tol(report.delta_norm, norm2(delta, OUT * IN), 1e-6 * report.delta_norm);
+    ck_assert_double_eq_tol(report.weight_norm, norm2(now, OUT * IN), 1e-6 * report.weight_norm);
+}
+END_TEST
+
+/* A caller with a shorter report gets no more than that; a longer one gets zeros behind. */
+START_TEST(test_report_sizes)
+{
+    struct rnd r = rnd_seed(6);
+    relora_linear_options o = options(0, RELORA_F32);
+    relora_linear *l = new_filled_linear(&o, &r);
+    _Alignas(8) unsigned char bytes[64];
+    memset(bytes, 0xee, sizeof bytes);
+    uint32_t size = 8;
+    memcpy(bytes, &size, sizeof size);
+    OK(relora_linear_merge(l, env.st, 1, (void *)bytes));
+    ck_assert_uint_eq(bytes[4], 1); /* layers */
+    for (size_t i = 8; i < sizeof bytes; i++) ck_assert_uint_eq(bytes[i], 0xee);
+    size = 40;
+    memcpy(bytes, &size, sizeof size);
+    OK(relora_linear_merge(l, env.st, 2, (void *)bytes));
+    for (size_t i = sizeof(relora_merge_report); i < 40; i++) ck_assert_uint_eq(bytes[i], 0);
+    ck_assert_uint_eq(bytes[40], 0xee);
+}
+END_TEST
+
+/* A NaN or an infinity in a factor: W keeps every byte. */
+START_TEST(test_not_finite)
+{
+    static const relora_param params[] = {RELORA_PARAM_A, RELORA_PARAM_B, RELORA_PARAM_SCALE};
+    static const float poisons[] = {NAN, INFINITY, -INFINITY};
+    struct rnd r = rnd_seed(7);
+    relora_linear_options o = options(RELORA_LINEAR_TRAINABLE_SCALE, _i / 9 ? RELORA_BF16 : RELORA_F32);
+    relora_linear *l = new_filled_linear(&o, &r);
+    relora_tensor *t = relora_linear_param(l, params[_i % 3]);
+    double *values = get(t);
+    values[relora_tensor_count(t) - 1] = (double)poisons[_i / 3 % 3]; /* the last element is easy to miss */
+    put(t, values);
+    void *was = snapshot(weight(l));
+    FAILS(RELORA_E_NOT_FINITE, relora_linear_merge(l, env.st, 1, NULL), "factor");
+    UNCHANGED(weight(l), was);
+}
+END_TEST
+
+Suite *merge_suite(void)
+{
+    Suite *s = suite_create("merge");
+    TCase *tc = env_case(s, "merge", 20);
+    tcase_add_loop_test(tc, test_value, 0, 4);
+    tcase_add_loop_test(tc, test_output_kept, 0, 8);
+    tcase_add_test(tc, test_dropout_is_irrelevant);
+    tcase_add_loop_test(tc, test_b_zero_is_the_identity, 0, 2);
+    tcase_add_loop_test(tc, test_report, 0, 2);
+    tcase_add_test(tc, test_report_sizes);
+    tcase_add_loop_test(tc, test_not_finite, 0, 18);
+    return s;
+}

@@ -1,0 +1,31 @@
+/* What the public calls promise, against references written in double or against themselves. */
+#ifndef TEST_CONFORMANCE_SUITES_H
+#define TEST_CONFORMANCE_SUITES_H
+
+#include <math.h>
+#include <string.h>
+#include "support/close.h"
+#include "support/objects.h"
+#include "support/oracle.h"
+
+Suite *linear_values(void);
+Suite *linear_shape(void);
+Suite *linear_gradient(void);
+Suite *linear_dropout(void);
+Suite *linear_modes(void);
+Suite *linear_accumulate(void);
+Suite *merge_suite(void);
+Suite *merge_rounding(void);
+Suite *factors_suite(void);
+Suite *adam_values(void);
+Suite *adam_rules(void);
+Suite *adam_flat(void);
+Suite *reset_magnitude(void);
+Suite *reset_quantile(void);
+Suite *reset_random(void);
+Suite *reset_rules(void);
+Suite *reset_transient(void);
+Suite *cycle_when(void);
+Suite *cycle_work(void);
+
+#endif

@@ -1,0 +1,13 @@
+#include "golden/golden_suites.h"
+
+int main(void)
+{
+    SRunner *runner = srunner_create(golden_layer());
+    srunner_add_suite(runner, golden_schedule());
+    srunner_add_suite(runner, golden_prune());
+    srunner_add_suite(runner, golden_trajectory());
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}

@@ -1,0 +1,134 @@
+#include "support/fixture.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct env env;
+
+struct deferred {
+    void (*release)(void *);
+    void *object;
+    struct deferred *next;
+};
+static struct deferred *deferred;
+
+static void listen(void *user, int32_t level, const char *message)
+{
+    struct env *e = user;
+    if (level >= 0 && level < 5) e->lines[level]++;
+    if (level != RELORA_LOG_ERROR) return;
+    e->errors++;
+    snprintf(e->last, sizeof e->last, "%s", message);
+}
+
+void env_open_threads(int32_t threads)
+{
+    relora_context_options o;
+    memset(&env, 0, sizeof env);
+    track_init(&env.mem);
+    OK(relora_context_options_init(&o, sizeof o));
+    track_install(&env.mem, &o);
+    o.threads = threads;
+    o.log = listen;
+    o.log_user = &env;
+    o.log_level = RELORA_LOG_DEBUG;
+    OK(relora_context_create(&env.ctx, &o));
+    env.dev = relora_device_get(env.ctx, RELORA_DEVICE_CPU, 0);
+    ck_assert_ptr_nonnull(env.dev);
+    OK(relora_stream_create(&env.st, env.dev));
+}
+
+void env_open(void)
+{
+    env_open_threads(1);
+}
+
+static void run_deferred(void)
+{
+    while (deferred) {
+        struct deferred *d = deferred;
+        deferred = d->next;
+        d->release(d->object);
+        free(d);
+    }
+}
+
+void env_close(void)
+{
+    run_deferred();
+    relora_stream_release(env.st);
+    relora_context_release(env.ctx);
+    env.st = NULL;
+    env.ctx = NULL;
+    ck_assert_int_eq(env.mem.bytes, 0);
+    ck_assert_int_eq(env.mem.blocks, 0);
+    ck_assert_int_eq(env.mem.mistakes, 0);
+}
+
+void defer(void (*release)(void *), void *object)
+{
+    struct deferred *d = malloc(sizeof *d);
+    d->release = release;
+    d->object = object;
+    d->next = deferred;
+    deferred = d;
+}
+
+void *scratch(size_t bytes)
+{
+    void *p = calloc(1, bytes ? bytes : 1);
+    defer(free, p);
+    return p;
+}
+
+double *doubles(int64_t n)
+{
+    return scratch((size_t)n * sizeof(double));
+}
+
+TCase *env_case(Suite *suite, const char *name, double seconds)
+{
+    TCase *tc = tcase_create(name);
+    tcase_add_checked_fixture(tc, env_open, env_close);
+    tcase_set_timeout(tc, seconds);
+    suite_add_tcase(suite, tc);
+    return tc;
+}
+
+static const char *error_text(char *buffer, size_t capacity)
+{
+    buffer[0] = 0;
+    if (env.ctx) relora_context_error(env.ctx, buffer, capacity, NULL);
+    return buffer;
+}
+
+void status_ok(relora_status status, const char *call, const char *file, int line)
+{
+    char text[1024];
+    if (status != RELORA_OK)
+        ck_abort_msg("%s:%d: %s is %s: %s", file, line, call, relora_status_name(status),
+                     error_text(text, sizeof text));
+    mark_point();
+}
+
+void status_fails(relora_status got, relora_status want, const char *call, const char *const *words,
+                  const char *file, int line)
+{
+    char text[1024], name[128];
+    size_t n = strcspn(call, "( ");
+    snprintf(name, sizeof name, "%.*s", (int)n, call);
+    error_text(text, sizeof text);
+    if (got != want)
+        ck_abort_msg("%s:%d: %s is %s, expected %s; text: %s", file, line, call, relora_status_name(got),
+                     relora_status_name(want), text);
+    if (env.errors != 1)
+        ck_abort_msg("%s:%d: %s logged %d error lines", file, line, name, env.errors);
+    if (strcmp(text, env.last) != 0)
+        ck_abort_msg("%s:%d: text \"%s\" but log \"%s\"", file, line, text, env.last);
+    if (!strstr(text, name) || strchr(text, '\n'))
+        ck_abort_msg("%s:%d: \"%s\" does not name %s in one line", file, line, text, name);
+    for (; *words; words++)
+        if (!strstr(text, *words))
+            ck_abort_msg("%s:%d: \"%s\" does not mention \"%s\"", file, line, text, *words);
+    mark_point();
+}

@@ -1,0 +1,54 @@
+/* What almost every test needs: a context with a counting allocator and a listening log, its CPU device
+ * and a stream. Opened by a checked fixture, so in the child and not in the runner (CK_FORK). */
+#ifndef TEST_SUPPORT_FIXTURE_H
+#define TEST_SUPPORT_FIXTURE_H
+
+#include <check.h>
+#include "relora/relora.h"
+#include "support/random.h"
+#include "support/track.h"
+
+struct env {
+    relora_context *ctx;
+    relora_device *dev;
+    relora_stream *st;
+    struct track mem;
+    int errors;      /* lines received at RELORA_LOG_ERROR */
+    int lines[5];    /* lines received at each level */
+    char last[1024]; /* text of the last one at RELORA_LOG_ERROR */
+};
+extern struct env env;
+
+void env_open(void); /* one thread */
+void env_open_threads(int32_t threads);
+/** Releases what was deferred, then everything else, and fails unless no byte is outstanding. */
+void env_close(void);
+
+/** `release(object)` at env_close(), last come first served. */
+void defer(void (*release)(void *), void *object);
+/** Zeroed memory that lives until env_close(). */
+void *scratch(size_t bytes);
+double *doubles(int64_t n);
+
+/** A test case with the environment around each test, `seconds` of time for each. */
+TCase *env_case(Suite *suite, const char *name, double seconds);
+
+/** The call must succeed; if not, its text is in the report. */
+#define OK(call) status_ok((call), #call, __FILE__, __LINE__)
+void status_ok(relora_status status, const char *call, const char *file, int line);
+
+/** The call must fail with `status`, log exactly one line, and leave a text on env.ctx that names the
+ *  function (the word before the first bracket of the call) and contains every word given. */
+#define FAILS(status, call, ...)                                                             \
+    do {                                                                                     \
+        env.errors = 0;                                                                      \
+        const char *const fails_words[] = {__VA_ARGS__, NULL};                               \
+        status_fails((call), status, #call, fails_words, __FILE__, __LINE__);                \
+    } while (0)
+void status_fails(relora_status got, relora_status want, const char *call, const char *const *words,
+                  const char *file, int line);
+
+/** The same for a call without a handle, which has no context to leave a text on. */
+#define FAILS_SILENTLY(status, call) ck_assert_int_eq((call), (status))
+
+#endif

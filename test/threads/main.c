@@ -1,0 +1,11 @@
+#include "threads/suites.h"
+
+int main(void)
+{
+    SRunner *runner = srunner_create(threads_parallel());
+    srunner_add_suite(runner, threads_host());
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}

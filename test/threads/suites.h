@@ -1,0 +1,15 @@
+/* Several threads, and the host's own OpenMP setting. A thread of these tests asserts nothing itself: it
+ * hands back numbers, and the test looks at them. */
+#ifndef TEST_THREADS_SUITES_H
+#define TEST_THREADS_SUITES_H
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include "support/close.h"
+#include "support/objects.h"
+
+Suite *threads_parallel(void);
+Suite *threads_host(void);
+
+#endif

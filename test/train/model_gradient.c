@@ -1,0 +1,169 @@
+/* The model of examples/pretrain: loss, logits and every gradient against an independent forward pass in
+ * double (llama.c), with central differences there. */
+#include "train/suites.h"
+#include "train/llama.h"
+
+enum { VOCAB = 13, HIDDEN = 16, FFN = 24, HEADS = 2, LAYERS = 2, RANK = 3, BATCH = 2, SEQ = 7 };
+
+struct bench {
+    struct model *model;
+    struct activations *acts;
+    struct llama *l;
+    int32_t tokens[BATCH * SEQ], targets[BATCH * SEQ];
+};
+
+static void free_model(void *p) { model_destroy(p); }
+static void free_activations(void *p) { activations_destroy(p); }
+
+static struct model_config config(relora_linear_mode mode)
+{
+    return (struct model_config){.vocab = VOCAB, .hidden = HIDDEN, .ffn = FFN, .heads = HEADS, .layers = LAYERS,
+                                 .dtype = RELORA_F32, .mode = mode, .rank = RANK, .alpha = 2 * RANK,
+                                 .dropout = 0, .init_std = 0.3, .seed = 5, .threads = 1};
+}
+
+/* Norms off 1 and factors off 0, so that every gradient is alive. */
+static void stir(struct model *model, struct rnd *r)
+{
+    struct model_param p;
+    for (int i = 0; model_param_get(model, i, &p); i++) {
+        float *data = p.data;
+        int norm = strstr(p.name, "norm") != NULL, factor = strstr(p.name, "lora_") != NULL;
+        for (int64_t k = 0; (norm || factor) && k < p.rows * p.cols; k++)
+            data[k] = (float)(norm ? rnd_uniform(r, 0.5, 1.5) : 0.3 * rnd_normal(r));
+    }
+}
+
+/* 0: FULL, 1: LORA after a warm start, 2: LOWRANK */
+static struct bench *new_bench(int kind)
+{
+    struct bench *b = scratch(sizeof *b);
+    struct rnd r = rnd_seed(3);
+    struct model_config c = config(kind == 2 ? RELORA_MODE_LOWRANK : RELORA_MODE_FULL);
+    OK(model_create(&b->model, env.ctx, env.st, &c));
+    defer(free_model, b->model);
+    if (kind == 1) OK(model_set_lora(b->model, env.st));
+    stir(b->model, &r);
+    OK(activations_create(&b->acts, b->model, BATCH, SEQ));
+    defer(free_activations, b->acts);
+    for (int i = 0; i < BATCH * SEQ; i++) {
+        b->tokens[i] = (int32_t)(rnd_bits(&r) % VOCAB);
+        b->targets[i] = (int32_t)(rnd_bits(&r) % VOCAB);
+    }
+    b->l = llama_read(b->model, BATCH, SEQ, b->tokens, b->targets);
+    return b;
+}
+
+static double forward(struct bench *b, unsigned flags)
+{
+    double loss = -1;
+    OK(model_forward(b->model, b->acts, env.st, b->tokens, b->targets, 0, flags, &loss));
+    return loss;
+}
+
+START_TEST(test_loss)
+{
+    struct bench *b = new_bench(_i);
+    /* F32, with a polynomial for exp of some 1e-7 */
+    ck_assert_double_eq_tol(forward(b, 0), llama_loss(b->l), 2e-6 * llama_loss(b->l));
+}
+END_TEST
+
+START_TEST(test_next)
+{
+    struct bench *b = new_bench(_i);
+    float got[VOCAB];
+    llama_loss(b->l);
+    for (int64_t position = 0; position < SEQ; position++) {
+        double wide[VOCAB], *want = b->l->logits + position * VOCAB;
+        OK(model_next(b->model, b->acts, env.st, b->tokens, position, got));
+        for (int i = 0; i < VOCAB; i++) wide[i] = (double)got[i];
+        CLOSE(wide, want, VOCAB, 1e-5 * largest(want, VOCAB));
+    }
+}
+END_TEST
+
+/* Central differences in double with h = 1e-5: h^2 of truncation, 1e-16 / h of rounding, both below 1e-9
+ * of a loss near 3. What remains is the model's own F32. */
+static double difference(struct bench *b, double *value)
+{
+    const double h = 1e-5, was = *value;
+    *value = was + h;
+    double high = llama_loss(b->l);
+    *value = was - h;
+    double low = llama_loss(b->l);
+    *value = was;
+    return (high - low) / (2 * h);
+}
+
+static void check_param(struct bench *b, const struct model_param *p)
+{
+    int64_t n = p->rows * p->cols;
+    double *values = llama_find(b->l, p->name), *want = doubles(n), *got = doubles(n);
+    for (int64_t k = 0; k < n; k++) {
+        want[k] = difference(b, &values[k]);
+        got[k] = (double)p->grad[k];
+    }
+    ck_assert_msg(largest(want, n) > 1e-4, "%s has no gradient worth the name", p->name);
+    /* F32 through two blocks and back: measured 2.4e-5 of the largest at worst */
+    close_check(got, want, n, 6e-5 * largest(want, n) + 1e-8, p->name, __FILE__, __LINE__);
+}
+
+START_TEST(test_gradients)
+{
+    static const int counts[] = {2 + 2 * LAYERS + 7 * LAYERS + 1, 2 + 2 * LAYERS + 14 * LAYERS + 1,
+                                 2 + 2 * LAYERS + 14 * LAYERS + 1};
+    struct bench *b = new_bench(_i);
+    struct model_param p;
+    OK(model_zero_grad(b->model, env.st));
+    forward(b, MODEL_GRADIENT);
+    OK(model_backward(b->model, b->acts, env.st));
+    ck_assert_int_eq(model_param_count(b->model), counts[_i]);
+    int seen = 0;
+    for (; model_param_get(b->model, seen, &p); seen++) check_param(b, &p);
+    ck_assert_int_eq(seen, counts[_i]);
+}
+END_TEST
+
+/* Backward adds: twice gives twice. */
+START_TEST(test_gradients_add)
+{
+    struct bench *b = new_bench(1);
+    struct model_param p;
+    double once[64];
+    OK(model_zero_grad(b->model, env.st));
+    for (int pass = 0; pass < 2; pass++) {
+        forward(b, MODEL_GRADIENT);
+        OK(model_backward(b->model, b->acts, env.st));
+        for (int i = 0; model_param_get(b->model, i, &p); i++) {
+            ck_assert_int_lt(i, 64);
+            double value = (double)p.grad[p.rows * p.cols / 2];
+            if (pass) ck_assert_double_le(fabs(value - 2 * once[i]), 1e-5 * fabs(value) + 1e-8);
+            else once[i] = value;
+        }
+    }
+}
+END_TEST
+
+/* The end of a warm start changes no bit of the loss. */
+START_TEST(test_set_lora)
+{
+    struct bench *b = new_bench(0);
+    double before = forward(b, 0);
+    OK(model_set_lora(b->model, env.st));
+    ck_assert_double_eq(forward(b, 0), before);
+    ck_assert_double_eq(forward(b, MODEL_DROPOUT), before);
+}
+END_TEST
+
+Suite *train_model(void)
+{
+    Suite *s = suite_create("model of examples/pretrain");
+    TCase *tc = env_case(s, "model", 240);
+    tcase_add_loop_test(tc, test_loss, 0, 3);
+    tcase_add_loop_test(tc, test_next, 0, 3);
+    tcase_add_loop_test(tc, test_gradients, 0, 3);
+    tcase_add_test(tc, test_gradients_add);
+    tcase_add_test(tc, test_set_lora);
+    return s;
+}
