@@ -14,8 +14,8 @@ includedir ?= $(prefix)/include
 Q          := $(if $(filter 1,$(V)),,@)
 
 # Debian packages: to build and install; for the tests; for the demonstration.
-DEPS := gcc g++ make pkg-config libdnnl-dev \
-        check libjansson-dev \
+DEPS := gcc g++ make pkg-config libdnnl-dev libjansson-dev libxxhash-dev \
+        check \
         gnuplot-nox bible-kjv
 
 # ---- version: read from the header, written nowhere else ----
@@ -44,7 +44,7 @@ WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -W
 ALL_CPPFLAGS = -Iinclude -D_POSIX_C_SOURCE=200809L $(CPPFLAGS)
 ALL_CFLAGS   = -std=c11 $(WARN) $(CFLAGS_$(CONFIG)) $(OPENMP) $(CFLAGS)
 ALL_LDFLAGS  = -Wl,-z,noexecstack -Wl,--as-needed $(LDFLAGS)
-LDLIBS       = $(if $(filter 1,$(ONEDNN)),-ldnnl) -lm
+LDLIBS       = $(if $(filter 1,$(ONEDNN)),-ldnnl) -ljansson -lm
 
 # The library: bits must not depend on whether a compiler fuses a * b + c. The two after that let it
 # vectorise sqrtf() and comparisons, and change no bit.
