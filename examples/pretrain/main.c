@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include "checkpoint.h"
 #include "data.h"
 #include "options.h"
 #include "report.h"
@@ -30,6 +31,7 @@ static void catch_signals(void)
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    signal(SIGXFSZ, SIG_IGN); /* a file-size limit is an error of write(), not the end of the process */
 }
 
 static int open_data(const struct options *o, struct data *data, char *path, size_t size)
@@ -88,6 +90,10 @@ static int run(const struct options *o, const struct data *data)
 {
     struct trainer trainer;
     int result = trainer_open(&trainer, o, data, &stop);
+    if (!result && o->init)
+        result = checkpoint_init(&trainer);
+    if (!result && o->resume)
+        result = checkpoint_resume(&trainer);
     if (!result) {
         print_header(&trainer);
         result = trainer_run(&trainer);
@@ -96,6 +102,10 @@ static int run(const struct options *o, const struct data *data)
         result = sample_print(&trainer);
     if (!result)
         result = print_summary(&trainer);
+    if (!result && o->export)
+        result = export_llama(&trainer, o->export);
+    if (!result && trainer.save_failed)
+        result = fail("the run is complete, but its last checkpoint could not be written");
     metrics_close(&trainer.metrics);
     trainer_close(&trainer);
     return result;

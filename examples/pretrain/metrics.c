@@ -4,8 +4,10 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include "report.h"
 
 static FILE *create(const char *folder, const char *name, const char *head)
@@ -25,13 +27,39 @@ static FILE *create(const char *folder, const char *name, const char *head)
     return file;
 }
 
-int metrics_open(struct metrics *metrics, const char *folder)
+/* Open a file for the rows after `step`: a new one, or what there is cut off behind the last row that
+ * belongs to a step up to it. */
+static FILE *go_on(const char *folder, const char *name, const char *head, int64_t step)
+{
+    char path[PATH_MAX], line[1024];
+    if (step == 0 || snprintf(path, sizeof path, "%s/%s", folder, name) >= (int)sizeof path)
+        return create(folder, name, head);
+    FILE *file = fopen(path, "r+");
+    if (file)
+        setvbuf(file, NULL, _IOLBF, BUFSIZ);
+    if (!file || !fgets(line, sizeof line, file) || strcmp(line, head) != 0) {
+        if (file)
+            fclose(file);
+        return create(folder, name, head);
+    }
+    long end = ftell(file);
+    while (fgets(line, sizeof line, file) && strchr(line, '\n') && strtoll(line, NULL, 10) <= step)
+        end = ftell(file);
+    if (fseek(file, end, SEEK_SET) != 0 || ftruncate(fileno(file), end) != 0) {
+        fail("cannot go on with %s: %s", path, strerror(errno));
+        fclose(file);
+        return NULL;
+    }
+    return file;
+}
+
+int metrics_open(struct metrics *metrics, const char *folder, int64_t step)
 {
     *metrics = (struct metrics){0};
     if (mkdir(folder, 0777) != 0 && errno != EEXIST)
         return fail("cannot make the folder %s: %s", folder, strerror(errno));
-    metrics->train = create(folder, "train.csv", "step,loss,lr,grad_norm,clip,tokens_per_s,skipped,event\n");
-    metrics->eval = create(folder, "eval.csv", "step,val_loss,val_ppl\n");
+    metrics->train = go_on(folder, "train.csv", "step,loss,lr,grad_norm,clip,tokens_per_s,skipped,event\n", step);
+    metrics->eval = go_on(folder, "eval.csv", "step,val_loss,val_ppl\n", step);
     if (metrics->train && metrics->eval)
         return 0;
     metrics_close(metrics);

@@ -17,8 +17,8 @@ struct metrics_row {
     const char *event; /* "", "warm_start_end", "restart" or "finish" */
 };
 
-/* Makes the folder if need be. */
-int metrics_open(struct metrics *metrics, const char *folder);
+/* Makes the folder if need be. A run that goes on after `step` keeps the rows up to there. */
+int metrics_open(struct metrics *metrics, const char *folder, int64_t step);
 int metrics_close(struct metrics *metrics);
 void metrics_step(struct metrics *metrics, const struct metrics_row *row);
 void metrics_eval(struct metrics *metrics, int64_t step, double loss);

@@ -279,6 +279,33 @@ relora_status model_register(struct model *model, relora_adam *adam)
     return RELORA_OK;
 }
 
+relora_status model_add_to_state(struct model *model, relora_state *state)
+{
+    for (int i = 0; i < model->array_count; i++)
+        TRY(relora_state_add_tensor(state, model->arrays[i].name, model->arrays[i].value.tensor));
+    for (int i = 0; i < model->linear_count; i++) {
+        char prefix[64];
+        linear_name(model, i, prefix, sizeof prefix);
+        TRY(relora_state_add_linear(state, prefix, model->linears[i]));
+    }
+    return RELORA_OK;
+}
+
+relora_status model_read(struct model *model, relora_stream *stream, relora_reader *reader)
+{
+    for (int i = 0; i < model->array_count; i++)
+        TRY(relora_reader_read(reader, stream, model->arrays[i].name, model->arrays[i].value.tensor,
+                               RELORA_READ_CONVERT));
+    for (int i = 0; i < model->linear_count; i++) {
+        char prefix[64], name[96];
+        linear_name(model, i, prefix, sizeof prefix);
+        snprintf(name, sizeof name, "%s.weight", prefix);
+        TRY(relora_reader_read(reader, stream, name, relora_linear_param(model->linears[i], RELORA_PARAM_WEIGHT),
+                               RELORA_READ_CONVERT));
+    }
+    return RELORA_OK;
+}
+
 relora_status model_zero_grad(struct model *model, relora_stream *stream)
 {
     for (int i = 0; i < model->array_count; i++)

@@ -51,6 +51,10 @@ relora_linear *model_projection(const struct model *model, int index);
 relora_status model_set_lora(struct model *model, relora_stream *stream);
 /* Register everything that is trained now. */
 relora_status model_register(struct model *model, relora_adam *adam);
+/* Put every tensor, the frozen ones too, and every layer into a state. */
+relora_status model_add_to_state(struct model *model, relora_state *state);
+/* Read full-rank weights by their names; F32 and BF16 are converted. */
+relora_status model_read(struct model *model, relora_stream *stream, relora_reader *reader);
 /* Set every gradient to 0. */
 relora_status model_zero_grad(struct model *model, relora_stream *stream);
 

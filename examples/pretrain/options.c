@@ -30,6 +30,8 @@ struct option_row {
     double low, high;     /* accepted, both ends included */
     double initial;       /* UNSET: found later from the size or from other options */
     const struct choice *choices;
+    enum { BOUND, FREE } free; /* FREE: a resumed run may have another value, its numbers do not
+                                  depend on it */
 };
 
 #define AT(field) offsetof(struct options, field)
@@ -40,61 +42,71 @@ struct option_row {
 #define BELOW_1 0.9999999
 
 static const struct option_row rows[] = {
-    {"size", "NAME", "model size, see below (demo)", CHOICE, AT(size), 0, 0, 0, NULL},
+    {"size", "NAME", "model size, see below (demo)", CHOICE, AT(size), 0, 0, 0, NULL, BOUND},
     {"method", "NAME", "full, lora, lowrank or relora (relora)", CHOICE, AT(method), 0, 0,
-     METHOD_RELORA, methods},
+     METHOD_RELORA, methods, BOUND},
     {"data", "FILE", "text, or tokens in a .bin of nanoGPT or llm.c (the King James Bible)", TEXT,
-     AT(data), 0, 0, 0, NULL},
+     AT(data), 0, 0, 0, NULL, FREE},
     {"vocab", "N", "size of the vocabulary (256 for text; for .bin the largest token + 1)", WHOLE,
-     AT(vocab), 2, 1 << 24, 0, NULL},
-    {"out", "DIR", "folder for train.csv, eval.csv and summary.txt (out)", TEXT, AT(out), 0, 0, 0, NULL},
+     AT(vocab), 2, 1 << 24, 0, NULL, FREE},
+    {"out", "DIR", "folder for train.csv, eval.csv and summary.txt (out)", TEXT, AT(out), 0, 0, 0, NULL, FREE},
     {"dtype", "NAME", "f32 or bf16: of projections, head, and what enters them (f32)", CHOICE,
-     AT(dtype), 0, 0, RELORA_F32, dtypes},
-    {"threads", "N", "CPU threads (all processors)", WHOLE, AT(threads), 1, 1024, UNSET, NULL},
-    {"seed", "N", "everything random follows from it (1)", WHOLE, AT(seed), 0, BIG, 1, NULL},
-    {"steps", "N", "updates of the whole run (by size)", WHOLE, AT(steps), 1, 4e9, UNSET, NULL},
-    {"batch", "N", "sequences in a micro-batch (by size)", WHOLE, AT(batch), 1, 65536, UNSET, NULL},
-    {"seq", "N", "tokens in a sequence (by size)", WHOLE, AT(seq), 2, 65536, UNSET, NULL},
+     AT(dtype), 0, 0, RELORA_F32, dtypes, BOUND},
+    {"threads", "N", "CPU threads (all processors)", WHOLE, AT(threads), 1, 1024, UNSET, NULL, FREE},
+    {"seed", "N", "everything random follows from it (1)", WHOLE, AT(seed), 0, BIG, 1, NULL, BOUND},
+    {"steps", "N", "updates of the whole run (by size)", WHOLE, AT(steps), 1, 4e9, UNSET, NULL, BOUND},
+    {"batch", "N", "sequences in a micro-batch (by size)", WHOLE, AT(batch), 1, 65536, UNSET, NULL, BOUND},
+    {"seq", "N", "tokens in a sequence (by size)", WHOLE, AT(seq), 2, 65536, UNSET, NULL, BOUND},
     {"accumulate", "N", "micro-batches in an update (by size)", WHOLE, AT(accumulate), 1, 1 << 20,
-     UNSET, NULL},
+     UNSET, NULL, BOUND},
     {"lr", "X", "peak learning rate of full-rank training (by size)", REAL, AT(lr), ABOVE_0, ANY,
-     UNSET, NULL},
+     UNSET, NULL, BOUND},
     {"lora-lr", "X", "peak of low-rank training (twice --lr)", REAL, AT(lora_lr), ABOVE_0, ANY, UNSET,
-     NULL},
+     NULL, BOUND},
     {"min-lr-ratio", "X", "the cosine ends at this share of the peak (0.1)", REAL,
-     AT(min_lr_ratio), ABOVE_0, 1, 0.1, NULL},
+     AT(min_lr_ratio), ABOVE_0, 1, 0.1, NULL, BOUND},
     {"warmup", "N", "steps of the first climb (500, at most a 20th of the run)", WHOLE, AT(warmup), 0,
-     4e9, UNSET, NULL},
+     4e9, UNSET, NULL, BOUND},
     {"warm-start", "N", "full-rank steps before low rank begins (a quarter of the run)", WHOLE,
-     AT(warm_start), 0, 4e9, UNSET, NULL},
+     AT(warm_start), 0, 4e9, UNSET, NULL, BOUND},
     {"restarts", "N", "merges on the way; they cut the low-rank part into N + 1 equal cycles (3)",
-     WHOLE, AT(restarts), 0, 1 << 20, 3, NULL},
+     WHOLE, AT(restarts), 0, 1 << 20, 3, NULL, BOUND},
     {"restart-warmup", "N", "steps of the climb in each cycle (100, at most a 10th of one)", WHOLE,
-     AT(restart_warmup), 0, 4e9, UNSET, NULL},
+     AT(restart_warmup), 0, 4e9, UNSET, NULL, BOUND},
     {"rank", "N", "rank of A and B (128, at most a quarter of the hidden size)", WHOLE, AT(rank), 1,
-     65536, UNSET, NULL},
-    {"alpha", "X", "scale of the product is alpha / rank (32)", REAL, AT(alpha), ABOVE_0, ANY, 32, NULL},
-    {"dropout", "X", "of what enters A, below 1 (by size)", REAL, AT(dropout), 0, BELOW_1, UNSET, NULL},
-    {"init-std", "X", "of the first weights (by size)", REAL, AT(init_std), 0, 10, UNSET, NULL},
+     65536, UNSET, NULL, BOUND},
+    {"alpha", "X", "scale of the product is alpha / rank (32)", REAL, AT(alpha), ABOVE_0, ANY, 32, NULL, BOUND},
+    {"dropout", "X", "of what enters A, below 1 (by size)", REAL, AT(dropout), 0, BELOW_1, UNSET, NULL, BOUND},
+    {"init-std", "X", "of the first weights (by size)", REAL, AT(init_std), 0, 10, UNSET, NULL, BOUND},
     {"reset", "NAME", "moments at a restart: zero, random or magnitude (magnitude)", CHOICE,
-     AT(reset), 0, 0, RELORA_RESET_MAGNITUDE, resets},
+     AT(reset), 0, 0, RELORA_RESET_MAGNITUDE, resets, BOUND},
     {"reset-ratio", "X", "share of the moments that random and magnitude clear (0.99)", REAL,
-     AT(reset_ratio), 0, 1, 0.99, NULL},
-    {"beta1", "X", "of Adam, below 1 (0.9)", REAL, AT(beta1), 0, BELOW_1, 0.9, NULL},
-    {"beta2", "X", "of Adam, below 1 (by size)", REAL, AT(beta2), 0, BELOW_1, UNSET, NULL},
-    {"eps", "X", "of Adam (1e-8)", REAL, AT(eps), ABOVE_0, 1, 1e-8, NULL},
-    {"weight-decay", "X", "decoupled, as in AdamW (0)", REAL, AT(weight_decay), 0, 1e3, 0, NULL},
-    {"clip", "X", "largest gradient norm; 0 for no limit (1)", REAL, AT(clip), 0, ANY, 1, NULL},
+     AT(reset_ratio), 0, 1, 0.99, NULL, BOUND},
+    {"beta1", "X", "of Adam, below 1 (0.9)", REAL, AT(beta1), 0, BELOW_1, 0.9, NULL, BOUND},
+    {"beta2", "X", "of Adam, below 1 (by size)", REAL, AT(beta2), 0, BELOW_1, UNSET, NULL, BOUND},
+    {"eps", "X", "of Adam (1e-8)", REAL, AT(eps), ABOVE_0, 1, 1e-8, NULL, BOUND},
+    {"weight-decay", "X", "decoupled, as in AdamW (0)", REAL, AT(weight_decay), 0, 1e3, 0, NULL, BOUND},
+    {"clip", "X", "largest gradient norm; 0 for no limit (1)", REAL, AT(clip), 0, ANY, 1, NULL, BOUND},
     {"eval-every", "N", "steps between evaluations; 0 for one at the end (a 20th of the run)", WHOLE,
-     AT(eval_every), 0, 4e9, UNSET, NULL},
+     AT(eval_every), 0, 4e9, UNSET, NULL, FREE},
     {"eval-batches", "N", "micro-batches in an evaluation (20)", WHOLE, AT(eval_batches), 1, 1 << 30,
-     20, NULL},
+     20, NULL, FREE},
     {"sample", "N", "tokens to write at the end; 0 for none (300)", WHOLE, AT(sample), 0, 1 << 20, 300,
-     NULL},
+     NULL, FREE},
     {"prompt", "TEXT", "how that text begins, for byte data (\"In the beginning\")", TEXT, AT(prompt), 0,
-     0, 0, NULL},
+     0, 0, NULL, FREE},
     {"temperature", "X", "of the sample; 0 takes the likeliest token (0.8)", REAL, AT(temperature), 0,
-     100, 0.8, NULL},
+     100, 0.8, NULL, FREE},
+    {"save", "DIR", "folder for checkpoints; Ctrl-C leaves one there too", TEXT, AT(save), 0, 0, 0, NULL, FREE},
+    {"save-every", "N", "updates between checkpoints; 0 for the end alone (a 20th of the run)", WHOLE,
+     AT(save_every), 0, 4e9, UNSET, NULL, FREE},
+    {"keep", "N", "newest checkpoints that stay; 0 for all (3)", WHOLE, AT(keep), 0, 1 << 30, 3, NULL, FREE},
+    {"resume", "PATH", "go on from a checkpoint, the newest good one of a folder, or auto: of --save", TEXT,
+     AT(resume), 0, 0, 0, NULL, FREE},
+    {"init", "PATH", "first weights: a safetensors file, or a Llama folder that holds one", TEXT, AT(init),
+     0, 0, 0, NULL, FREE},
+    {"export", "DIR", "write the trained model as a Hugging Face Llama folder", TEXT, AT(export), 0, 0, 0,
+     NULL, FREE},
 };
 enum { ROWS = sizeof rows / sizeof *rows, HELP = 1000 };
 
@@ -253,4 +265,59 @@ const char *options_choice(const char *option, int64_t value)
             if (rows[i].choices[j].value == value)
                 return rows[i].choices[j].name;
     return "?";
+}
+
+/* ---- for checkpoints ---- */
+
+static void print_value(const struct options *o, const struct option_row *row, char *text, size_t size)
+{
+    union { /* the accessors are for writing too */
+        const struct options *read;
+        struct options *write;
+    } same = {o};
+    if (row->kind == REAL) {
+        double value = *real_at(same.write, row);
+        snprintf(text, size, "%.15g", value); /* as it was typed, if that is exact */
+        if (strtod(text, NULL) < value || strtod(text, NULL) > value)
+            snprintf(text, size, "%.17g", value);
+    } else if (row->kind == CHOICE)
+        snprintf(text, size, "%s", row->choices ? options_choice(row->name, *whole_at(same.write, row))
+                                                : sizes[o->size].name);
+    else
+        snprintf(text, size, "%" PRId64, *whole_at(same.write, row));
+}
+
+void options_describe(const struct options *o, char *text, size_t size)
+{
+    size_t used = 0;
+    text[0] = '\0';
+    for (int i = 0; i < ROWS; i++) {
+        char value[64];
+        if (rows[i].free || used >= size)
+            continue;
+        print_value(o, &rows[i], value, sizeof value);
+        used += (size_t)snprintf(text + used, size - used, "%s=%s\n", rows[i].name, value);
+    }
+}
+
+int options_compare(const struct options *o, const char *text)
+{
+    int result = 0;
+    for (int i = 0; i < ROWS; i++) {
+        char value[64], name[64];
+        if (rows[i].free)
+            continue;
+        print_value(o, &rows[i], value, sizeof value);
+        snprintf(name, sizeof name, "%s=", rows[i].name);
+        const char *line = text;
+        while (line && strncmp(line, name, strlen(name)) != 0)
+            line = (line = strchr(line, '\n')) ? line + 1 : NULL;
+        const char *stored = line ? line + strlen(name) : "nothing";
+        int length = (int)strcspn(stored, "\n");
+        if ((size_t)length == strlen(value) && !strncmp(stored, value, strlen(value)))
+            continue;
+        result = fail("--%s is %s, but the checkpoint was made with %.*s", rows[i].name, value, length,
+                      stored);
+    }
+    return result;
 }

@@ -2,6 +2,7 @@
 #ifndef PRETRAIN_OPTIONS_H
 #define PRETRAIN_OPTIONS_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <relora/relora.h>
 
@@ -27,6 +28,8 @@ struct options {
     int64_t size; /* index into sizes */
     int64_t method, dtype, reset;
     const char *data, *out, *prompt;
+    const char *save, *resume, *init, *export;
+    int64_t save_every, keep;
     int64_t vocab;
     int64_t seq, batch, accumulate, steps, seed, threads;
     int64_t rank, warm_start, warmup, restarts, restart_warmup;
@@ -45,6 +48,10 @@ int options_read(struct options *options, int argc, char **argv);
 int options_resolve(struct options *options);
 /* "relora", "magnitude": what an option that names a choice is set to. */
 const char *options_choice(const char *option, int64_t value);
+/* Every option that the numbers of a run depend on, a line "name=value" each. */
+void options_describe(const struct options *options, char *text, size_t size);
+/* Say on which of them `text`, from a checkpoint, differs; 0 if on none, else -1. */
+int options_compare(const struct options *options, const char *text);
 /* Updates in one cycle of the low-rank part. */
 int64_t options_cycle(const struct options *options);
 

@@ -2,6 +2,7 @@
 #include "options.h"
 
 #include <inttypes.h>
+#include <string.h>
 #include <unistd.h>
 #include "report.h"
 
@@ -67,7 +68,10 @@ int options_resolve(struct options *o)
     or_real(&o->lora_lr, 2 * o->lr);
     or_whole(&o->warmup, at_most(500, o->steps / 20));
     or_whole(&o->warm_start, o->steps / 4);
+    or_whole(&o->save_every, o->steps < 20 ? 1 : o->steps / 20);
     or_whole(&o->eval_every, o->steps < 20 ? 1 : o->steps / 20);
+    if (o->resume && strcmp(o->resume, "auto") == 0 && !o->save)
+        return fail("--resume auto looks in the folder of --save, which is not given");
     if (o->method != METHOD_RELORA)
         o->restarts = 0;
     if (!has_warm_start(o))

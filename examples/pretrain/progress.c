@@ -17,9 +17,9 @@ double progress_now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-void progress_begin(struct progress *progress, int64_t total)
+void progress_begin(struct progress *progress, int64_t first, int64_t total)
 {
-    *progress = (struct progress){.terminal = isatty(STDERR_FILENO), .total = total,
+    *progress = (struct progress){.terminal = isatty(STDERR_FILENO), .first = first, .total = total,
                                   .every = total / PLAIN_LINES > 0 ? total / PLAIN_LINES : 1,
                                   .started = progress_now(), .loss = -1.0};
 }
@@ -53,7 +53,9 @@ void progress_step(struct progress *progress, int64_t step, double loss, double 
     if (!due && step != progress->total)
         return;
     progress->drawn = now;
-    double left = step ? (now - progress->started) / (double)step * (double)(progress->total - step) : 0.0;
+    double done = (double)(step - progress->first), left = 0.0;
+    if (done > 0.0)
+        left = (now - progress->started) / done * (double)(progress->total - step);
     char text[160];
     snprintf(text, sizeof text, "%" PRId64 "/%" PRId64 "  loss %.3f  lr %.2e  %.0f tokens/s  %d:%02d left",
              step, progress->total, progress->loss, lr, tokens_per_s, (int)left / 60, (int)left % 60);

@@ -6,13 +6,13 @@
 
 struct progress {
     int terminal;
-    int64_t total, every; /* steps; plain lines come every so many */
+    int64_t first, total, every; /* steps; plain lines come every so many */
     double started, drawn, loss; /* loss is smoothed */
     int bar_shown;
 };
 
 double progress_now(void); /* seconds, monotonic */
-void progress_begin(struct progress *progress, int64_t total);
+void progress_begin(struct progress *progress, int64_t first, int64_t total);
 void progress_step(struct progress *progress, int64_t step, double loss, double lr,
                    double tokens_per_s);
 /* A line of its own; the bar comes back below it. */

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include "checkpoint.h"
 #include "report.h"
 
 static int create_model(struct trainer *t)
@@ -40,7 +41,7 @@ int trainer_open(struct trainer *t, const struct options *options, const struct 
     relora_device *device = relora_device_get(t->ctx, RELORA_DEVICE_CPU, 0);
     if (check(t->ctx, relora_stream_create(&t->stream, device), "stream") || create_model(t))
         return -1;
-    return metrics_open(&t->metrics, options->out);
+    return 0;
 }
 
 void trainer_close(struct trainer *t)
@@ -206,18 +207,34 @@ static int finish(struct trainer *t)
     return 0;
 }
 
+static int evaluate_on_the_way(struct trainer *t, int last)
+{
+    if (last || t->options->eval_every == 0 || t->step % t->options->eval_every != 0)
+        return 0;
+    if (evaluate(t))
+        return -1;
+    progress_line(&t->progress, "step %" PRId64 ": validation loss %.4f", t->step, t->val_loss);
+    return 0;
+}
+
+/* After everything that belongs to the step. A disk that is full is no reason to lose the run. */
+static void save_on_the_way(struct trainer *t, int last)
+{
+    const struct options *o = t->options;
+    if (o->save && (last || (o->save_every && t->step % o->save_every == 0)))
+        t->save_failed = checkpoint_save(t) != 0;
+}
+
 int trainer_run(struct trainer *t)
 {
     const struct options *o = t->options;
-    progress_begin(&t->progress, o->steps);
-    for (int last = 0; !last;) {
-        if (enter_phase(t) || train_step(t, &last))
+    if (metrics_open(&t->metrics, o->out, t->step))
+        return -1;
+    progress_begin(&t->progress, t->step, o->steps);
+    for (int last = t->step >= o->steps; !last;) {
+        if (enter_phase(t) || train_step(t, &last) || evaluate_on_the_way(t, last))
             return -1;
-        if (last || o->eval_every == 0 || t->step % o->eval_every != 0)
-            continue;
-        if (evaluate(t))
-            return -1;
-        progress_line(&t->progress, "step %" PRId64 ": validation loss %.4f", t->step, t->val_loss);
+        save_on_the_way(t, last);
     }
     if (*t->stop)
         progress_line(&t->progress, "stopped after %" PRId64 " of %" PRId64 " steps", t->step, o->steps);

@@ -33,6 +33,7 @@ struct trainer {
     int64_t skipped, restarts;
     double seconds;   /* spent in training steps */
     double val_loss;  /* of the last evaluation */
+    int save_failed;  /* the last checkpoint could not be written */
 };
 
 /* All memory is taken here. On failure a sentence was printed; close it all the same. */

@@ -1,0 +1,280 @@
+/* A checkpoint is a relora_state: parameters, optimizer, schedule and cycle of the present phase, and
+ * as texts of our own where the run is and what it was started with. */
+#include "checkpoint.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "report.h"
+
+enum { OPTIONS_TEXT = 4096 };
+
+/* ---- what goes in ---- */
+
+static int is_low_rank(const struct trainer *t)
+{
+    relora_linear *first = model_projection(t->model, 0);
+    return relora_linear_get_mode(first) != RELORA_MODE_FULL;
+}
+
+static relora_status set_number(relora_state *state, const char *key, int64_t value)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%" PRId64, value);
+    return relora_state_set(state, key, text);
+}
+
+static relora_status add_objects(const struct trainer *t, relora_state *state)
+{
+    relora_status status = model_add_to_state(t->model, state);
+    if (status >= 0)
+        status = relora_state_add_adam(state, "optimizer", t->adam);
+    if (status >= 0)
+        status = relora_state_add_schedule(state, "run", t->schedule);
+    if (status >= 0 && t->cycle)
+        status = relora_state_add_cycle(state, "run", t->cycle);
+    return status;
+}
+
+static relora_status add_position(const struct trainer *t, relora_state *state)
+{
+    char options[OPTIONS_TEXT], seconds[40];
+    options_describe(t->options, options, sizeof options);
+    snprintf(seconds, sizeof seconds, "%.6f", t->seconds);
+    const struct {
+        const char *key;
+        int64_t value;
+    } numbers[] = {{"step", t->step},         {"attempts", t->attempts},
+                   {"skipped", t->skipped},   {"restarts", t->restarts},
+                   {"low_rank", is_low_rank(t)}, {"data_tokens", t->data->tokens}};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        relora_status status = set_number(state, numbers[i].key, numbers[i].value);
+        if (status < 0)
+            return status;
+    }
+    relora_status status = relora_state_set(state, "options", options);
+    return status < 0 ? status : relora_state_set(state, "seconds", seconds);
+}
+
+/* ---- the folder ---- */
+
+/* Step of a file name "step-N.safetensors", or -1. */
+static int64_t step_of(const char *name)
+{
+    char *end;
+    if (strncmp(name, "step-", 5) != 0)
+        return -1;
+    long long step = strtoll(name + 5, &end, 10);
+    return end != name + 5 && strcmp(end, ".safetensors") == 0 ? step : -1;
+}
+
+static int newest_first(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return x < y ? 1 : x > y ? -1 : 0;
+}
+
+/* Steps of all checkpoints, the newest first. Returns how many, or -1; *steps is to be freed. */
+static int list_steps(const char *folder, int64_t **steps)
+{
+    *steps = NULL;
+    DIR *dir = opendir(folder);
+    if (!dir)
+        return errno == ENOENT ? 0 : fail("cannot read the folder %s: %s", folder, strerror(errno));
+    int count = 0, room = 0;
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        int64_t step = step_of(entry->d_name);
+        if (step < 0)
+            continue;
+        if (count == room) {
+            int64_t *more = realloc(*steps, (size_t)(room = 2 * room + 8) * sizeof *more);
+            if (!more) {
+                closedir(dir);
+                return fail("no memory for the list of checkpoints in %s", folder);
+            }
+            *steps = more;
+        }
+        (*steps)[count++] = step;
+    }
+    closedir(dir);
+    if (count)
+        qsort(*steps, (size_t)count, sizeof **steps, newest_first);
+    return count;
+}
+
+static int path_of(char path[PATH_MAX], const char *folder, int64_t step)
+{
+    int n = snprintf(path, PATH_MAX, "%s/step-%08" PRId64 ".safetensors", folder, step);
+    return n >= PATH_MAX ? fail("the name %s is too long", folder) : 0;
+}
+
+static void drop_old(const char *folder, int64_t keep)
+{
+    int64_t *steps;
+    char path[PATH_MAX];
+    int count = keep ? list_steps(folder, &steps) : 0;
+    for (int i = (int)keep; i < count; i++)
+        if (path_of(path, folder, steps[i]) == 0)
+            unlink(path); /* one that stays does no harm */
+    if (keep)
+        free(steps);
+}
+
+int checkpoint_save(const struct trainer *t)
+{
+    char path[PATH_MAX];
+    relora_state *state;
+    if (mkdir(t->options->save, 0777) != 0 && errno != EEXIST)
+        return fail("cannot make the folder %s: %s", t->options->save, strerror(errno));
+    if (path_of(path, t->options->save, t->step) ||
+        check(t->ctx, relora_state_create(&state, t->ctx), "checkpoint"))
+        return -1;
+    relora_status status = add_objects(t, state);
+    if (status >= 0)
+        status = add_position(t, state);
+    if (status >= 0)
+        status = relora_state_save(state, t->stream, path, RELORA_SAVE_CHECKSUM);
+    relora_state_release(state);
+    if (check(t->ctx, status, "cannot save a checkpoint; earlier ones are as they were"))
+        return -1;
+    drop_old(t->options->save, t->options->keep);
+    return 0;
+}
+
+/* ---- going on ---- */
+
+/* A number that checkpoint_save() put in; -1 if it is not there. */
+static int64_t get_number(const relora_reader *reader, const char *key)
+{
+    const char *text = relora_reader_metadata(reader, key);
+    return text ? strtoll(text, NULL, 10) : -1;
+}
+
+/* Make the objects of the phase the checkpoint was made in; each phase begins at a known step. */
+static int enter_phase_of(struct trainer *t, const relora_reader *reader)
+{
+    t->step = 0;
+    if (get_number(reader, "low_rank") != 1)
+        return phase_full(t);
+    t->step = t->options->warm_start;
+    return phase_low_rank(t);
+}
+
+static int restore(struct trainer *t, relora_reader *reader)
+{
+    relora_state *state;
+    const char *options = relora_reader_metadata(reader, "options");
+    const char *seconds = relora_reader_metadata(reader, "seconds");
+    if (!options || !seconds || get_number(reader, "step") < 0)
+        return fail("--resume: the file is no checkpoint of this program");
+    if (options_compare(t->options, options))
+        return -1;
+    if (get_number(reader, "data_tokens") != t->data->tokens)
+        return fail("--resume: the data has %" PRId64 " tokens, but the checkpoint's had %" PRId64,
+                    t->data->tokens, get_number(reader, "data_tokens"));
+    if (enter_phase_of(t, reader) || check(t->ctx, relora_state_create(&state, t->ctx), "resume"))
+        return -1;
+    relora_status status = add_objects(t, state);
+    if (status >= 0)
+        status = relora_state_load(state, t->stream, reader);
+    relora_state_release(state);
+    t->step = get_number(reader, "step");
+    t->attempts = get_number(reader, "attempts");
+    t->skipped = get_number(reader, "skipped");
+    t->restarts = get_number(reader, "restarts");
+    t->seconds = strtod(seconds, NULL);
+    return check(t->ctx, status, "cannot resume");
+}
+
+/* The file if it is whole, to its last byte; else NULL, after saying why. */
+static relora_reader *open_whole(const struct trainer *t, const char *path)
+{
+    relora_reader *reader;
+    if (check(t->ctx, relora_reader_open(&reader, t->ctx, path), "checkpoint"))
+        return NULL;
+    relora_status status = relora_reader_verify(reader);
+    if (status != RELORA_E_NOT_FOUND && check(t->ctx, status, path)) {
+        relora_reader_release(reader);
+        return NULL;
+    }
+    return reader;
+}
+
+/* The newest checkpoint of a folder that is whole. *found is how many files were looked at. */
+static relora_reader *open_newest(const struct trainer *t, const char *folder, char path[PATH_MAX],
+                                  int *found)
+{
+    int64_t *steps;
+    relora_reader *reader = NULL;
+    *found = list_steps(folder, &steps);
+    for (int i = 0; i < *found && !reader; i++) {
+        if (path_of(path, folder, steps[i]))
+            break;
+        reader = open_whole(t, path);
+        if (!reader)
+            fprintf(stderr, "pretrain: %s is skipped\n", path);
+    }
+    free(steps);
+    return reader;
+}
+
+int checkpoint_resume(struct trainer *t)
+{
+    const char *from = t->options->resume;
+    int automatic = strcmp(from, "auto") == 0, found = 1;
+    char path[PATH_MAX];
+    struct stat info;
+    relora_reader *reader;
+    if (automatic)
+        from = t->options->save;
+    snprintf(path, sizeof path, "%s", from);
+    if (automatic || (stat(from, &info) == 0 && S_ISDIR(info.st_mode)))
+        reader = open_newest(t, from, path, &found);
+    else
+        reader = open_whole(t, from);
+    if (!reader && automatic && found == 0) {
+        printf("no checkpoint in %s: a new run begins\n", from);
+        return 0;
+    }
+    if (!reader)
+        return found == 0 ? fail("--resume %s: the folder has no checkpoint", from)
+                          : fail("--resume %s: no good checkpoint was found", from);
+    int result = restore(t, reader);
+    relora_reader_release(reader);
+    if (result == 0)
+        printf("resumed from %s, after step %" PRId64 "\n", path, t->step);
+    return result;
+}
+
+/* ---- first weights ---- */
+
+int checkpoint_init(struct trainer *t)
+{
+    const char *from = t->options->init;
+    char path[PATH_MAX];
+    struct stat info;
+    relora_reader *reader;
+    if (t->options->method == METHOD_LOWRANK)
+        return fail("--init: with --method lowrank there is no full-rank weight to start from");
+    int folder = stat(from, &info) == 0 && S_ISDIR(info.st_mode);
+    if (snprintf(path, sizeof path, folder ? "%s/model.safetensors" : "%s", from) >= (int)sizeof path)
+        return fail("the name %s is too long", from);
+    if (check(t->ctx, relora_reader_open(&reader, t->ctx, path), "--init"))
+        return -1;
+    int low_rank = 0;
+    for (int32_t i = 0; i < relora_reader_count(reader); i++)
+        low_rank |= strstr(relora_reader_name(reader, i), ".lora_A.weight") != NULL;
+    int result = low_rank ? fail("--init %s: its weights lack their low-rank part; --export it first, or "
+                                 "--resume it", from)
+                          : check(t->ctx, model_read(t->model, t->stream, reader), "--init");
+    relora_reader_release(reader);
+    if (result == 0)
+        printf("first weights from %s\n", path);
+    return result;
+}
