@@ -78,7 +78,7 @@ FIRST    := $(filter deps,$(MAKECMDGOALS)) # `make -j2 deps check`: nothing star
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all lib examples pretrain demo bench deps install uninstall clean help \
-        check check-headers symbols check-examples check-pretrain check-install check-long
+        check check-headers symbols check-examples check-pretrain check-crash check-install check-long
 all: lib
 
 # ---- the library ----
@@ -176,7 +176,7 @@ $(foreach s,$(SUITES),$(eval $(call SUITE,$(s))))
 
 # A library with a sanitizer runs only in programs built with it, so it is not worth installing.
 STEPS := check-headers symbols $(SUITES:%=check-%) check-examples \
-         $(if $(PRETRAIN),check-pretrain) $(if $(filter release debug,$(CONFIG)),check-install)
+         $(if $(PRETRAIN),check-pretrain check-crash) $(if $(filter release debug,$(CONFIG)),check-install)
 
 ## check: every test, to the end even if one fails; the last line counts them
 check: $(BUILT) | $(FIRST)
@@ -216,6 +216,11 @@ check-pretrain: $(B)/pretrain
 	  --batch 2 --accumulate 1 --eval-batches 1 --sample 20 > $(B)/pretrain.log 2>&1 \
 	  || { cat $(B)/pretrain.log; exit 1; }
 	$(Q)grep 'restarts=2' $(B)/out/summary.txt
+
+## check-crash: kill the program of examples/pretrain CRASHES times while it trains and saves, and resume it
+CRASHES ?= 10
+check-crash: $(B)/pretrain
+	$(Q)bash test/crash.sh $(B)/pretrain $(CRASHES)
 
 ## check-long: all of check under the sanitizers, and with the portable matrix product alone
 check-long: check

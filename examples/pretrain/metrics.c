@@ -29,10 +29,11 @@ static FILE *create(const char *folder, const char *name, const char *head)
 
 /* Open a file for the rows after `step`: a new one, or what there is cut off behind the last row that
  * belongs to a step up to it. */
-static FILE *go_on(const char *folder, const char *name, const char *head, int64_t step)
+static FILE *go_on(const char *folder, const char *name, const char *head, int64_t resumed,
+                   int64_t step)
 {
     char path[PATH_MAX], line[1024];
-    if (step == 0 || snprintf(path, sizeof path, "%s/%s", folder, name) >= (int)sizeof path)
+    if (resumed == 0 || snprintf(path, sizeof path, "%s/%s", folder, name) >= (int)sizeof path)
         return create(folder, name, head);
     FILE *file = fopen(path, "r+");
     if (file)
@@ -58,8 +59,9 @@ int metrics_open(struct metrics *metrics, const char *folder, int64_t step)
     *metrics = (struct metrics){0};
     if (mkdir(folder, 0777) != 0 && errno != EEXIST)
         return fail("cannot make the folder %s: %s", folder, strerror(errno));
-    metrics->train = go_on(folder, "train.csv", "step,loss,lr,grad_norm,clip,tokens_per_s,skipped,event\n", step);
-    metrics->eval = go_on(folder, "eval.csv", "step,val_loss,val_ppl\n", step);
+    metrics->train = go_on(folder, "train.csv", "step,loss,lr,grad_norm,clip,tokens_per_s,skipped,event\n", step,
+                           step);
+    metrics->eval = go_on(folder, "eval.csv", "step,val_loss,val_ppl\n", step, step - 1);
     if (metrics->train && metrics->eval)
         return 0;
     metrics_close(metrics);

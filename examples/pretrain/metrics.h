@@ -14,10 +14,11 @@ struct metrics_row {
     int64_t step; /* updates done; a skipped one does not count */
     double loss, lr, grad_norm, clip, tokens_per_s;
     int skipped;
-    const char *event; /* "", "warm_start_end", "restart" or "finish" */
+    const char *event; /* "", "warm_start_end", "restart", "finish" or "stopped" */
 };
 
-/* Makes the folder if need be. A run that goes on after `step` keeps the rows up to there. */
+/* Makes the folder if need be. A run that goes on after `step` keeps the steps up to there and
+ * the evaluations before it: it repeats one that belongs to `step` itself. */
 int metrics_open(struct metrics *metrics, const char *folder, int64_t step);
 int metrics_close(struct metrics *metrics);
 void metrics_step(struct metrics *metrics, const struct metrics_row *row);

@@ -170,7 +170,7 @@ static int train_step(struct trainer *t, int *last)
     row.skipped = report.skipped;
     row.tokens_per_s = (double)(o->batch * o->accumulate * o->seq) / seconds;
     if (*last)
-        row.event = "finish";
+        row.event = t->step >= o->steps ? "finish" : "stopped";
     else if (t->step == o->warm_start && !report.skipped && t->step > 0 && !t->cycle)
         row.event = "warm_start_end";
     metrics_step(&t->metrics, &row);
@@ -231,7 +231,10 @@ int trainer_run(struct trainer *t)
     if (metrics_open(&t->metrics, o->out, t->step))
         return -1;
     progress_begin(&t->progress, t->step, o->steps);
-    for (int last = t->step >= o->steps; !last;) {
+    int last = t->step >= o->steps;
+    if (t->step > 0 && evaluate_on_the_way(t, last)) /* resumed where an evaluation belongs */
+        return -1;
+    while (!last) {
         if (enter_phase(t) || train_step(t, &last) || evaluate_on_the_way(t, last))
             return -1;
         save_on_the_way(t, last);
