@@ -1,9 +1,10 @@
-# Draws a run. Called by demo.sh as: gnuplot -e "run='FOLDER'; png='FILE.png'" demo.gp
+# Draws a run: gnuplot -c demo.gp FOLDER FILE.png
 # Above: training loss, thin and smoothed, and validation loss. Below: the jagged learning rate, with a
 # line at each restart.
 
 set terminal pngcairo size 1200,900 font "DejaVu Sans,12"
-set output png
+run = ARG1
+set output ARG2
 set datafile separator ","
 set key autotitle columnhead
 
@@ -14,18 +15,14 @@ eval  = run."/eval.csv"
 mean = NaN
 smooth(x) = (mean = (mean == mean) ? 0.9 * mean + 0.1 * x : x)
 
-# Where the restarts were, and how far the run went.
+# How far the run went, how low the loss, and where the restarts were.
 stats train using 1 nooutput
 last = STATS_max
-stats train using (stringcolumn(8) eq "restart" ? $1 : 1/0) nooutput
-restarts = STATS_records
-stats train using 2 nooutput
+array at[STATS_records]
+restarts = 0
+note(step, event) = (event eq "restart" ? (restarts = restarts + 1, at[restarts] = step) : 0)
+stats train using (note($1, stringcolumn(8)), $2) nooutput
 low = STATS_min
-array at[restarts > 0 ? restarts : 1]
-n = 0
-set table $ignored
-plot train using (stringcolumn(8) eq "restart" ? (n = n + 1, at[n] = $1, $1) : 1/0):1 with table
-unset table
 do for [i=1:restarts] {
     set arrow from at[i], graph 0 to at[i], graph 1 nohead dashtype 2 linecolor rgb "#b03030"
 }

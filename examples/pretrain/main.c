@@ -48,9 +48,10 @@ static void print_header(const struct trainer *t)
 {
     const struct options *o = t->options;
     const struct size *s = &sizes[o->size];
-    printf("model %s: %" PRId64 " layers of %" PRId64 " (ffn %" PRId64 ", %" PRId64 " heads), vocabulary %" PRId64
-           ", %.2f M parameters, %s\n", s->name, s->layers, s->hidden, s->ffn, s->heads, t->data->vocab,
-           (double)model_count_all(t->model) * 1e-6, options_choice("dtype", o->dtype));
+    printf("model %s: %" PRId64 " layers of %" PRId64 " (ffn %" PRId64 ", %" PRId64 " heads), "
+           "vocabulary %" PRId64 ", %.2f M parameters, %s\n", s->name, s->layers, s->hidden, s->ffn,
+           s->heads, t->data->vocab, (double)model_count_all(t->model) * 1e-6,
+           options_choice("dtype", o->dtype));
     printf("data %s: %" PRId64 " tokens (%s), the last %" PRId64 " for validation\n", t->data->path,
            t->data->tokens, t->data->format, t->data->tokens - t->data->train_tokens);
     printf("method %s: %" PRId64 " updates of %" PRId64 " tokens (%" PRId64 " x %" PRId64 " x %" PRId64 ")",
@@ -64,8 +65,7 @@ static void print_header(const struct trainer *t)
         printf(", %" PRId64 " restarts, one each %" PRId64 " updates", o->restarts, options_cycle(o));
     putchar('\n');
     if (o->adjusted)
-        printf("(the warm start is %" PRId64 " longer than asked for, so that all cycles are equal)\n",
-               o->adjusted);
+        printf("(the warm start is %" PRId64 " longer, so that all cycles are equal)\n", o->adjusted);
     fflush(stdout);
 }
 

@@ -90,7 +90,8 @@ static double plain(double value)
 void metrics_step(struct metrics *metrics, const struct metrics_row *row)
 {
     fprintf(metrics->train, "%" PRId64 ",%.5f,%.6g,%.5g,%.5g,%.0f,%d,%s\n", row->step,
-            plain(row->loss), row->lr, plain(row->grad_norm), plain(row->clip), row->tokens_per_s, row->skipped, row->event);
+            plain(row->loss), row->lr, plain(row->grad_norm), plain(row->clip), row->tokens_per_s,
+            row->skipped, row->event);
 }
 
 void metrics_eval(struct metrics *metrics, int64_t step, double loss)

@@ -214,8 +214,9 @@ int model_param_get(const struct model *model, int index, struct model_param *ou
         return 0;
     if (index < model->array_count) {
         const struct array *array = &model->arrays[index];
-        *out = (struct model_param){.rows = array->rows ? array->rows : 1, .cols = array->cols, .dtype = RELORA_F32,
-                                    .data = array->value.data, .grad = array_grad(array)};
+        *out = (struct model_param){.rows = array->rows ? array->rows : 1, .cols = array->cols,
+                                    .dtype = RELORA_F32, .data = array->value.data,
+                                    .grad = array_grad(array)};
         memcpy(out->name, array->name, sizeof array->name);
         return 1;
     }

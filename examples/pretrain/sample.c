@@ -35,8 +35,8 @@ static int64_t choose(float *logits, int64_t count, double temperature, double c
 static int64_t character(const int32_t *token, int64_t left)
 {
     int32_t lead = token[0];
-    int64_t length = lead < 0x80 ? 1 : lead < 0xC2 ? 0 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : lead < 0xF5 ? 4 : 0;
-    if (length > left || (length == 1 && lead != '\n' && !isprint((int)lead)))
+    int64_t length = lead < 0x80 ? 1 : lead < 0xC2 ? 0 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+    if (length > left || lead > 0xF4 || (length == 1 && lead != '\n' && !isprint((int)lead)))
         return 0;
     for (int64_t i = 1; i < length; i++)
         if ((token[i] & 0xC0) != 0x80)
