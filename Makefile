@@ -78,7 +78,7 @@ FIRST    := $(filter deps,$(MAKECMDGOALS)) # `make -j2 deps check`: nothing star
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all lib examples pretrain demo bench deps install uninstall clean help \
-        check check-headers symbols check-examples check-pretrain check-crash check-install check-long
+        check check-headers symbols check-examples check-pretrain check-crash check-install check-long check-transformers
 all: lib
 
 # ---- the library ----
@@ -221,6 +221,16 @@ check-pretrain: $(B)/pretrain
 CRASHES ?= 10
 check-crash: $(B)/pretrain
 	$(Q)bash test/crash.sh $(B)/pretrain $(CRASHES)
+
+## check-transformers: export small models and compare their logits with Hugging Face transformers, if PYTHON has it
+PYTHON ?= python3
+$(B)/logits: $(B)/test/transformers/logits.o $(filter-out %/main.o,$(PRETRAIN)) $(B)/librelora.a
+	@echo LD $@
+	$(Q)$(LINK_PROGRAM)
+check-transformers: $(B)/pretrain $(B)/logits
+	$(Q)for d in f32 bf16; do $(B)/pretrain --data README.md --dtype $$d --steps 24 --warm-start 4 --restarts 1 \
+	  --seq 96 --batch 4 --sample 0 --out $(B)/out --export $(B)/exported-$$d > $(B)/output || exit 1; done
+	$(Q)$(PYTHON) test/transformers/compare.py $(B)/logits $(B)/exported-f32 $(B)/exported-bf16
 
 ## check-long: all of check under the sanitizers, and with the portable matrix product alone
 check-long: check
