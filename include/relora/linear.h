@@ -9,8 +9,9 @@
  *      dx = g W + drop'(s h A)         dscale = (1 - s^2) * sum of h * u, element by element
  *
  *  (Lialin et al., ICLR 2024, and docs/method.md.) W, x, y, dx, dy have the dtype of the layer;
- *  A, B, b, scale and every gradient are F32. Sums are made in F32 or wider; with BF16, u, h and A,
- *  B are rounded to nearest where they enter a product.
+ *  A, B, b, scale and every gradient are F32. Each product sums in F32 or wider; with BF16, u, h and
+ *  A, B are rounded to nearest where they enter one, and y and dx where each of their two parts is
+ *  stored.
  *
  *  A layer keeps nothing between forward and backward, so several micro-batches may be under way,
  *  and one layer may be used several times in a graph (each use with its own `call`). */

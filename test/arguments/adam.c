@@ -99,6 +99,9 @@ START_TEST(test_add_linear)
     FAILS(RELORA_E_ARGUMENT, relora_adam_add_linear(a, "l", NULL), "linear");
     ck_assert_int_eq(relora_adam_add_linear(far, "l", l), RELORA_E_CONTEXT);
     ck_assert_int_eq(relora_adam_count(a), 0);
+    o.mode = RELORA_MODE_FULL; /* W is what it would train, and it has none yet */
+    FAILS(RELORA_E_STATE, relora_adam_add_linear(a, "bare", new_linear(&o)), "bare", "weight");
+    ck_assert_int_eq(relora_adam_count(a), 0);
     /* all or none: the second name is taken, so the first is not registered either */
     add_vector(a, "l.lora_B.weight", 4, &r, NULL, NULL);
     FAILS(RELORA_E_EXISTS, relora_adam_add_linear(a, "l", l), "l.lora_B.weight");

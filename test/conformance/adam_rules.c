@@ -102,6 +102,30 @@ START_TEST(test_skip)
 }
 END_TEST
 
+/* Clipping and skipping happen whether or not somebody asks for a report. */
+START_TEST(test_without_report)
+{
+    struct world w = new_world(RELORA_ADAM_SKIP_NOT_FINITE, 0.5), twin = new_world(RELORA_ADAM_SKIP_NOT_FINITE, 0.5);
+    struct world free_one = new_world(RELORA_ADAM_SKIP_NOT_FINITE, 0);
+    relora_step_report report = {.struct_size = sizeof report};
+    OK(relora_adam_step(w.adam, env.st, 0.01, 1, &report));
+    OK(relora_adam_step(twin.adam, env.st, 0.01, 1, NULL));
+    OK(relora_adam_step(free_one.adam, env.st, 0.01, 1, NULL));
+    ck_assert_double_lt(report.clip_factor, 0.1);
+    relora_tensor *m = relora_adam_moment(twin.adam, 0, RELORA_MOMENT_FIRST);
+    UNCHANGED(m, snapshot(relora_adam_moment(w.adam, 0, RELORA_MOMENT_FIRST)));
+    double clipped = norm2(get(m), 70000);
+    double whole = norm2(get(relora_adam_moment(free_one.adam, 0, RELORA_MOMENT_FIRST)), 70000);
+    ck_assert_double_eq_tol(clipped, report.clip_factor * whole, 1e-5 * clipped);
+    double *g = get(twin.g[1]);
+    g[0] = NAN;
+    put(twin.g[1], g);
+    void *was = snapshot(twin.p[0]);
+    OK(relora_adam_step(twin.adam, env.st, 0.01, 1, NULL));
+    UNCHANGED(twin.p[0], was);
+}
+END_TEST
+
 /* Without the flag the NaN arrives: nobody filters in silence. */
 START_TEST(test_no_skip)
 {
@@ -164,6 +188,25 @@ START_TEST(test_refuses_a_changed_layer)
 }
 END_TEST
 
+/* Parameters and gradients of the host are used where they lie, and where set_data() moves them. */
+START_TEST(test_borrowed_memory)
+{
+    float p[5] = {1, 2, 3, 4, 5}, g[5] = {1, -1, 1, -1, 1}, moved[5] = {-1, 1, -1, 1, -1};
+    relora_tensor *tp = new_borrowed(5, p), *tg = new_borrowed(5, g);
+    relora_adam *adam = new_adam(NULL);
+    OK(relora_adam_add(adam, "p", tp, tg, NULL));
+    OK(relora_adam_step(adam, env.st, 0.5, 1, NULL)); /* the first update is lr against the sign of g */
+    for (int i = 0; i < 5; i++) ck_assert_float_eq_tol(p[i], (float)(i + 1) - 0.5f * g[i], 1e-5f);
+    OK(relora_tensor_set_data(tg, moved));
+    OK(relora_adam_set_steps(adam, env.st, 0, 0));
+    put_all(relora_adam_moment(adam, 0, RELORA_MOMENT_FIRST), 0);
+    put_all(relora_adam_moment(adam, 0, RELORA_MOMENT_SECOND), 0);
+    OK(relora_adam_step(adam, env.st, 0.5, 1, NULL));
+    for (int i = 0; i < 5; i++) ck_assert_float_eq_tol(p[i], (float)(i + 1), 1e-5f);
+    ck_assert_float_eq(g[0], 1); /* gradients are only read */
+}
+END_TEST
+
 /* Retained tensors and layers live on in the optimizer when everybody else has let go. */
 START_TEST(test_keeps_alive)
 {
@@ -200,6 +243,42 @@ START_TEST(test_zero_grad_and_norm)
     OK(relora_adam_grad_norm(w.adam, env.st, &norm));
     ck_assert_double_eq(norm, 0);
     ck_assert_double_eq(largest(get(w.g[0]), 70000), 0);
+}
+END_TEST
+
+/* A parameter registered after some steps joins in, with a step count of its own. */
+START_TEST(test_added_after_steps)
+{
+    struct world w = new_world(0, 1);
+    struct rnd r = rnd_seed(5);
+    relora_tensor *late;
+    relora_step_report before = {.struct_size = sizeof before}, after = before;
+    OK(relora_adam_step(w.adam, env.st, 0.01, 1, &before));
+    int32_t index = add_vector(w.adam, "late", 90000, &r, &late, NULL);
+    void *was = snapshot(late);
+    int64_t steps[2];
+    OK(relora_adam_step(w.adam, env.st, 0.01, 1, &after));
+    ck_assert_int_ne(memcmp(snapshot(late), was, bytes_of(late)), 0);
+    ck_assert_double_gt(after.grad_norm, 1.2 * before.grad_norm); /* sqrt(160 / 70) */
+    OK(relora_adam_steps(w.adam, env.st, 0, &steps[0]));
+    OK(relora_adam_steps(w.adam, env.st, index, &steps[1]));
+    ck_assert_int_eq(steps[0], 2);
+    ck_assert_int_eq(steps[1], 1);
+}
+END_TEST
+
+/* Finite gradients whose squares no F32 can hold are clipped, not skipped. */
+START_TEST(test_huge_gradients)
+{
+    struct world w = new_world(RELORA_ADAM_SKIP_NOT_FINITE, 1);
+    relora_step_report report = {.struct_size = sizeof report};
+    put_all(w.g[0], 1e30);
+    put_all(w.g[1], 0);
+    OK(relora_adam_step(w.adam, env.st, 0.01, 1, &report));
+    ck_assert_int_eq(report.skipped, 0);
+    ck_assert_double_eq_tol(report.grad_norm, 1e30 * sqrt(70000), 1e25);
+    double m = get(relora_adam_moment(w.adam, 0, RELORA_MOMENT_FIRST))[0];
+    ck_assert_double_eq_tol(m, 0.1 / sqrt(70000), 1e-9); /* of the gradient clipped to norm 1 */
 }
 END_TEST
 
@@ -271,12 +350,16 @@ Suite *adam_rules(void)
     TCase *tc = env_case(s, "rules", 30);
     tcase_add_loop_test(tc, test_names, 0, 3);
     tcase_add_loop_test(tc, test_skip, 0, 6);
+    tcase_add_test(tc, test_without_report);
     tcase_add_test(tc, test_no_skip);
     tcase_add_test(tc, test_learning_rate_0);
     tcase_add_test(tc, test_lr_factor_0);
     tcase_add_loop_test(tc, test_refuses_a_changed_layer, 0, 2);
+    tcase_add_test(tc, test_borrowed_memory);
     tcase_add_test(tc, test_keeps_alive);
     tcase_add_test(tc, test_zero_grad_and_norm);
+    tcase_add_test(tc, test_added_after_steps);
+    tcase_add_test(tc, test_huge_gradients);
     tcase_add_test(tc, test_steps);
     tcase_add_test(tc, test_threads);
     tcase_add_test(tc, test_report_size);

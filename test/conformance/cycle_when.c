@@ -33,7 +33,8 @@ START_TEST(test_rule)
     int64_t reset = row->reset ? row->reset : row->merge;
     for (int pass = 0; pass < 2; pass++) /* pure: asking changes nothing */
         for (int64_t n = 0; n <= 4 * row->merge + reset + 2; n++) {
-            uint32_t want = (fires(n, row->merge) ? RELORA_CYCLE_MERGE : 0u) | (fires(n, reset) ? RELORA_CYCLE_RESET : 0u);
+            uint32_t want = fires(n, row->merge) ? RELORA_CYCLE_MERGE : 0u;
+            want |= fires(n, reset) ? RELORA_CYCLE_RESET : 0u;
             ck_assert_msg(due(c, row->first + n) == want, "n=%lld", (long long)n);
         }
     ck_assert_uint_eq(due(c, row->first + 1), 0); /* never on the first update */

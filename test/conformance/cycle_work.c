@@ -245,6 +245,44 @@ START_TEST(test_many_restarts)
 }
 END_TEST
 
+/* finish() right after a restart draws another A than that restart did. */
+START_TEST(test_finish_draws_anew)
+{
+    struct world *w = new_world(4, 0, 0);
+    for (int64_t n = 5; n <= 10; n++) {
+        OK(relora_cycle_advance(w->c, env.st, n, NULL, NULL, NULL));
+        if (n % 4 != 1) continue;
+        double *drawn = get(param(w, 0, RELORA_PARAM_A));
+        OK(relora_cycle_finish(w->c, env.st, n, NULL));
+        ck_assert_double_gt(distance(get(param(w, 0, RELORA_PARAM_A)), drawn, RANK * IN), 0.1);
+    }
+}
+END_TEST
+
+/* `cycle` of the reset options is set at each restart: a random mask is another one each time. */
+START_TEST(test_random_masks_differ)
+{
+    struct rnd r = rnd_seed(6);
+    relora_linear_options o = layer_options(RELORA_MODE_LORA, 200, OUT, RANK);
+    relora_cycle_options co = cycle_options(4, 0);
+    relora_reset_options ro = reset_options(RELORA_RESET_RANDOM, 0.5, 0);
+    relora_adam *adam = new_adam(NULL);
+    relora_linear *l = new_filled_linear(&o, &r);
+    OK(relora_adam_add_linear(adam, "l", l));
+    relora_cycle *c = new_cycle(&co, adam, &ro);
+    OK(relora_cycle_add(c, l));
+    relora_tensor *m = relora_adam_moment(adam, 0, RELORA_MOMENT_FIRST);
+    double *masks[2], same = 0;
+    for (int i = 0; i < 2; i++) {
+        put_all(m, 1);
+        OK(relora_cycle_advance(c, env.st, 5 + 4 * i, NULL, NULL, NULL));
+        masks[i] = get(m);
+    }
+    for (int i = 0; i < RANK * 200; i++) same += masks[0][i] == masks[1][i];
+    ck_assert_double_lt(fabs(same / (RANK * 200) - 0.5), 0.1); /* 5 deviations of 0.02 */
+}
+END_TEST
+
 /* T12: two replicas stay equal through merge and reset, bit for bit. */
 START_TEST(test_replicas)
 {
@@ -268,8 +306,8 @@ START_TEST(test_one_weight_twice)
     relora_linear *tied = new_linear(&o);
     relora_tensor *weight = param(w, 0, RELORA_PARAM_WEIGHT), *again = weight;
     if (_i) {
-        OK(relora_tensor_borrow(&again, env.dev, RELORA_F32, 2, (int64_t[]){OUT, IN}, NULL, relora_tensor_data(weight),
-                                NULL, NULL));
+        OK(relora_tensor_borrow(&again, env.dev, RELORA_F32, 2, (int64_t[]){OUT, IN}, NULL,
+                                relora_tensor_data(weight), NULL, NULL));
     }
     OK(relora_linear_set_weight(tied, again, NULL));
     if (_i) relora_tensor_release(again);
@@ -314,6 +352,8 @@ Suite *cycle_work(void)
     tcase_add_loop_test(tc, test_finish, 0, 2);
     tcase_add_test(tc, test_without_adam);
     tcase_add_test(tc, test_many_restarts);
+    tcase_add_test(tc, test_finish_draws_anew);
+    tcase_add_test(tc, test_random_masks_differ);
     tcase_add_test(tc, test_replicas);
     tcase_add_loop_test(tc, test_one_weight_twice, 0, 2);
     tcase_add_test(tc, test_keeps_alive);

@@ -1,5 +1,6 @@
 /* A and B as relora_linear_reset() makes them. T4, and T12 as far as one process can show it. */
 #include "conformance/suites.h"
+#include <stdlib.h>
 
 enum { IN = 300, OUT = 20, RANK = 16, N = RANK * IN };
 
@@ -85,6 +86,24 @@ START_TEST(test_reset)
 }
 END_TEST
 
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* No part of A repeats another: of 4800 draws out of 2^24 values fewer than one pair is equal on average,
+ * and more than eight never. */
+START_TEST(test_no_repetition)
+{
+    double *a = drawn(1, 2, 3);
+    int equal = 0;
+    qsort(a, N, sizeof *a, ascending);
+    for (int i = 1; i < N; i++) equal += a[i] == a[i - 1];
+    ck_assert_int_le(equal, 8);
+}
+END_TEST
+
 START_TEST(test_gradients_are_left)
 {
     relora_linear *l = new_layer(1, 2);
@@ -130,6 +149,7 @@ Suite *factors_suite(void)
     tcase_add_loop_test(tc, test_distribution, 0, 4);
     tcase_add_test(tc, test_key);
     tcase_add_test(tc, test_reset);
+    tcase_add_test(tc, test_no_repetition);
     tcase_add_test(tc, test_gradients_are_left);
     tcase_add_test(tc, test_threads);
     return s;

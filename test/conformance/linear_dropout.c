@@ -1,5 +1,6 @@
 /* Dropout: a function of (seed, layer, call) on the input of the low-rank branch and nowhere else. */
 #include "conformance/suites.h"
+#include <stdlib.h>
 
 enum { ROWS = 200, IN = 60 };
 
@@ -88,6 +89,37 @@ static double *forward(struct run *run, uint64_t call, uint32_t flags)
     return get(run->y);
 }
 
+/* Wide rows: random words are made 256 at a time, and the mask does not start over with each batch. */
+START_TEST(test_columns_differ)
+{
+    enum { FEW = 30, WIDE = 600 };
+    relora_linear_options o = layer_options(RELORA_MODE_LOWRANK, WIDE, 1, 1);
+    o.dropout = 0.5;
+    double *k = oracle_keep(&o, FEW, 3), same = 0, n = FEW * (WIDE - 256);
+    for (int i = 0; i < FEW; i++)
+        for (int j = 0; j < WIDE - 256; j++) same += k[i * WIDE + j] == k[i * WIDE + j + 256];
+    ck_assert_double_lt(fabs(same / n - 0.5), 0.03); /* 6 deviations of 0.005 */
+}
+END_TEST
+
+/* The mask does not depend on the number of threads; 200 x 300 is enough for two to share the work. */
+START_TEST(test_threads)
+{
+    enum { WIDE = 300 };
+    relora_linear_options o = layer_options(RELORA_MODE_LOWRANK, WIDE, WIDE, WIDE);
+    o.dropout = 0.3;
+    double *one, *kept = malloc(ROWS * WIDE * sizeof *kept);
+    memcpy(kept, oracle_keep(&o, ROWS, 5), ROWS * WIDE * sizeof *kept);
+    env_close();
+    env_open_threads(2);
+    one = oracle_keep(&o, ROWS, 5);
+    int64_t off = 0;
+    for (int i = 0; i < ROWS * WIDE; i++) off += (one[i] == 0) != (kept[i] == 0);
+    free(kept);
+    ck_assert_int_eq(off, 0);
+}
+END_TEST
+
 /* Without RELORA_TRAIN there is none, whatever the call. T23 */
 START_TEST(test_eval)
 {
@@ -119,6 +151,8 @@ Suite *linear_dropout(void)
     tcase_add_loop_test(tc, test_values_and_share, 0, 3);
     tcase_add_test(tc, test_key);
     tcase_add_test(tc, test_rows_differ);
+    tcase_add_test(tc, test_columns_differ);
+    tcase_add_test(tc, test_threads);
     tcase_add_test(tc, test_eval);
     tcase_add_test(tc, test_not_on_the_weight_path);
     return s;

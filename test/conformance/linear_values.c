@@ -5,7 +5,7 @@
 static const int64_t shapes[][4] = { /* rows, in, out, rank */
     {1, 1, 1, 1},     {5, 7, 3, 2},    {0, 7, 5, 2},      {13, 3, 11, 8}, /* rank above in */
     {31, 29, 1, 4},   {17, 31, 37, 1}, {65, 65, 65, 65},  /* one past a tile of 64 */
-    {64, 64, 128, 16}, {1, 129, 66, 5},
+    {64, 64, 128, 16}, {1, 129, 66, 5}, {7, 301, 9, 3},  /* one past a batch of random words */
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 

@@ -38,6 +38,32 @@ START_TEST(test_value)
 }
 END_TEST
 
+/* More rows than a merge takes at a time: every slice arrives, and stochastic draws do not repeat in it. */
+START_TEST(test_tall)
+{
+    enum { TALL = 700, NARROW = 3 };
+    struct rnd r = rnd_seed(9);
+    relora_linear_options o = layer_options(RELORA_MODE_LORA, NARROW, TALL, 2);
+    o.dtype = _i ? RELORA_BF16 : RELORA_F32;
+    o.alpha = 1;
+    relora_linear *l = new_filled_linear(&o, &r);
+    double *want = oracle_merged(l, 0.5);
+    OK(relora_linear_merge(l, env.st, 1, NULL));
+    double *got = get(weight(l)), most = largest(want, TALL * NARROW);
+    CLOSE(got, want, TALL * NARROW, close_tolerance(0, o.dtype, most, 1));
+    if (!_i) return;
+    /* 1 + eps/2 everywhere: up or down at random; rows 256 apart agree in half of their elements, +- 0.014 */
+    put_all(weight(l), 1);
+    put_all(relora_linear_param(l, RELORA_PARAM_A), 1);
+    put_all(relora_linear_param(l, RELORA_PARAM_B), 0x1p-8);
+    OK(relora_linear_merge(l, env.st, 2, NULL));
+    double same = 0, n = (TALL - 256) * NARROW;
+    got = get(weight(l));
+    for (int i = 256 * NARROW; i < TALL * NARROW; i++) same += got[i] == got[i - 256 * NARROW];
+    ck_assert_double_lt(fabs(same / n - 0.5), 0.07);
+}
+END_TEST
+
 /* T2: merge and reset together leave y where it was; F32 to 1e-5 relative, BF16 to its own eps. */
 START_TEST(test_output_kept)
 {
@@ -156,6 +182,7 @@ Suite *merge_suite(void)
     Suite *s = suite_create("merge");
     TCase *tc = env_case(s, "merge", 20);
     tcase_add_loop_test(tc, test_value, 0, 4);
+    tcase_add_loop_test(tc, test_tall, 0, 2);
     tcase_add_loop_test(tc, test_output_kept, 0, 8);
     tcase_add_test(tc, test_dropout_is_irrelevant);
     tcase_add_loop_test(tc, test_b_zero_is_the_identity, 0, 2);

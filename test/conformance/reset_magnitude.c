@@ -12,9 +12,8 @@ struct world {
 static struct world new_world(int64_t n)
 {
     struct world w;
-    struct rnd r = rnd_seed(1);
     w.adam = new_adam(NULL);
-    w.index = add_vector(w.adam, "p", n, &r, NULL, NULL);
+    OK(relora_adam_add(w.adam, "p", new_vector(RELORA_F32, n), new_vector(RELORA_F32, n), &w.index));
     w.m = relora_adam_moment(w.adam, w.index, RELORA_MOMENT_FIRST);
     w.v = relora_adam_moment(w.adam, w.index, RELORA_MOMENT_SECOND);
     return w;
@@ -114,6 +113,21 @@ START_TEST(test_ties)
     put(w.v, values);
     reset(&w, qs[_i], 0);
     masked(w.m, values, survivors(values, N, (int64_t)floor(qs[_i] * N)), N);
+}
+END_TEST
+
+/* Equals counted over more than one of the pieces of 65536 that the work is cut into. */
+START_TEST(test_ties_of_many)
+{
+    enum { N = 200000 };
+    struct world w = new_world(N);
+    double *values = doubles(N);
+    for (int i = 0; i < N; i++) values[i] = 1 + i % 3; /* 66667, 66667, 66666 of 1, 2, 3 */
+    put(w.m, values);
+    put_all(w.v, 1);
+    relora_reset_report report = reset(&w, 0.6, 0); /* all ones and the last 53333 twos go */
+    ck_assert_int_eq(report.zeroed_first, 120000);
+    masked(w.m, values, survivors(values, N, 120000), N);
 }
 END_TEST
 
@@ -242,6 +256,7 @@ Suite *reset_magnitude(void)
     tcase_add_loop_test(tc, test_counts, 0, sizeof sizes / sizeof *sizes);
     tcase_add_loop_test(tc, test_never_empty, 0, 6);
     tcase_add_loop_test(tc, test_ties, 0, 5);
+    tcase_add_test(tc, test_ties_of_many);
     tcase_add_test(tc, test_all_equal);
     tcase_add_test(tc, test_not_finite);
     tcase_add_test(tc, test_sparse);

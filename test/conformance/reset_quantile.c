@@ -37,9 +37,8 @@ struct world {
 static struct world new_world(int64_t n)
 {
     struct world w;
-    struct rnd r = rnd_seed(1);
     w.adam = new_adam(NULL);
-    w.index = add_vector(w.adam, "p", n, &r, NULL, NULL);
+    OK(relora_adam_add(w.adam, "p", new_vector(RELORA_F32, n), new_vector(RELORA_F32, n), &w.index));
     w.m = relora_adam_moment(w.adam, w.index, RELORA_MOMENT_FIRST);
     w.v = relora_adam_moment(w.adam, w.index, RELORA_MOMENT_SECOND);
     return w;
@@ -108,6 +107,22 @@ START_TEST(test_kept)
 }
 END_TEST
 
+/* Where ratio * (n - 1) is a whole number, but not in F32: 0.84 * 75 is 62.999996 there, and the value of
+ * rank 63 is kept, which in double would be the threshold itself. */
+START_TEST(test_rank_just_below)
+{
+    static const struct { double ratio; int n, kept; } cases[] = {
+        {.84, 76, 13}, {.53, 101, 48}, {.59, 101, 42}, {.42, 151, 88}};
+    int n = cases[_i].n;
+    struct world w = new_world(n);
+    double *values = doubles(n);
+    for (int i = 0; i < n; i++) values[i] = 1 + i;
+    put(w.m, values);
+    relora_reset_report report = reset(&w, cases[_i].ratio, RELORA_RESET_INDEPENDENT);
+    ck_assert_int_eq(n - report.zeroed_first, cases[_i].kept);
+}
+END_TEST
+
 /* The rank is made in F32: n = 5000003 at .99 gives 4950002.0, in double 4950001.98. */
 START_TEST(test_rank_is_f32)
 {
@@ -127,6 +142,7 @@ Suite *reset_quantile(void)
     tcase_add_loop_test(tc, test_table, 0, sizeof rows / sizeof *rows);
     tcase_add_test(tc, test_joint);
     tcase_add_test(tc, test_kept);
+    tcase_add_loop_test(tc, test_rank_just_below, 0, 4);
     tcase_add_test(tc, test_rank_is_f32);
     return s;
 }

@@ -181,7 +181,8 @@ START_TEST(test_threads)
             env_open_threads(2);
         }
         struct world w = new_world(40000, 20);
-        relora_reset_options o = reset_options(_i == 3 ? RELORA_RESET_RANDOM : RELORA_RESET_MAGNITUDE, 0.9, flags[_i]);
+        relora_reset_mode mode = _i == 3 ? RELORA_RESET_RANDOM : RELORA_RESET_MAGNITUDE;
+        relora_reset_options o = reset_options(mode, 0.9, flags[_i]);
         OK(relora_adam_reset(w.adam, env.st, NULL, 0, &o, NULL));
         m[threads - 1] = malloc(N * 4);
         v[threads - 1] = malloc(N * 4);

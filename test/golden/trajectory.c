@@ -165,8 +165,8 @@ static void update(struct net *n, int u) /* u = 1, 2, ... */
 static void near(const double *got, const double *want, int from, int to, double relative, const char *what)
 {
     for (int i = from; i < to; i++)
-        ck_assert_msg(fabs(got[i] - want[i]) <= relative * fabs(want[i]), "%s of update %d: %.9g, expected %.9g", what,
-                      i + 1, got[i], want[i]);
+        ck_assert_msg(fabs(got[i] - want[i]) <= relative * fabs(want[i]),
+                      "%s of update %d: %.9g, expected %.9g", what, i + 1, got[i], want[i]);
 }
 
 static void final_near(struct net *n, const char *name, const relora_tensor *got)

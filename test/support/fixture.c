@@ -12,13 +12,18 @@ struct deferred {
 };
 static struct deferred *deferred;
 
+static pthread_mutex_t listening = PTHREAD_MUTEX_INITIALIZER; /* some tests have several threads */
+
 static void listen(void *user, int32_t level, const char *message)
 {
     struct env *e = user;
+    pthread_mutex_lock(&listening);
     if (level >= 0 && level < 5) e->lines[level]++;
-    if (level != RELORA_LOG_ERROR) return;
-    e->errors++;
-    snprintf(e->last, sizeof e->last, "%s", message);
+    if (level == RELORA_LOG_ERROR) {
+        e->errors++;
+        snprintf(e->last, sizeof e->last, "%s", message);
+    }
+    pthread_mutex_unlock(&listening);
 }
 
 void env_open_threads(int32_t threads)

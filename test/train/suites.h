@@ -10,5 +10,6 @@
 
 Suite *train_toy(void);
 Suite *train_model(void);
+Suite *train_resume(void);
 
 #endif

@@ -177,7 +177,7 @@ START_TEST(test_repeats)
 END_TEST
 
 /* One and two threads. With the portable product the bits are the same; oneDNN promises that only for
- * one number of threads, so there the runs stay close: measured 1e-5, drifting over 280 updates. */
+ * one number of threads, so there the runs only stay close. */
 START_TEST(test_threads)
 {
     static float weights[2][WEIGHTS];

@@ -285,6 +285,50 @@ START_TEST(test_every_allocation_fails_once)
 }
 END_TEST
 
+/* After RELORA_E_NO_MEMORY of set_mode the layer is as it was: mode, parts, gradient and output; and once
+ * there is memory it succeeds. */
+START_TEST(test_set_mode_without_memory)
+{
+    struct failing f = {.left = 1000};
+    struct pile p = {0};
+    relora_context_options o;
+    relora_linear_options lo = layer_options(RELORA_MODE_FULL, 6, 4, 2);
+    lo.flags = RELORA_LINEAR_TRAINABLE_SCALE;
+    track_init(&f.track);
+    OK(relora_context_options_init(&o, sizeof o));
+    o.host_alloc = failing_alloc;
+    o.host_free = failing_free;
+    o.host_user = &f;
+    OK(relora_context_create(&p.ctx, &o));
+    relora_device *dev = relora_device_get(p.ctx, RELORA_DEVICE_CPU, 0);
+    OK(relora_stream_create(&p.st, dev));
+    OK(relora_tensor_create(&p.w, dev, RELORA_F32, 2, (int64_t[]){4, 6}));
+    OK(relora_linear_create(&p.l, dev, &lo));
+    OK(relora_linear_set_weight(p.l, p.w, NULL));
+    OK(relora_tensor_fill(relora_linear_grad(p.l, RELORA_PARAM_WEIGHT), p.st, 5));
+    relora_tensor *grad = relora_linear_grad(p.l, RELORA_PARAM_WEIGHT);
+    int64_t blocks = f.track.blocks, failures = 0;
+    relora_status status = RELORA_E_NO_MEMORY;
+    for (int64_t n = 0; status == RELORA_E_NO_MEMORY; n++) {
+        f.left = n;
+        status = relora_linear_set_mode(p.l, p.st, RELORA_MODE_LORA);
+        if (status == RELORA_OK) break;
+        failures++;
+        ck_assert_int_eq(relora_linear_get_mode(p.l), RELORA_MODE_FULL);
+        ck_assert_ptr_eq(relora_linear_grad(p.l, RELORA_PARAM_WEIGHT), grad);
+        ck_assert_float_eq(((const float *)relora_tensor_data(grad))[23], 5);
+        for (relora_param q = RELORA_PARAM_A; q <= RELORA_PARAM_SCALE; q++)
+            ck_assert_ptr_null(relora_linear_param(p.l, q));
+        ck_assert_int_eq(f.track.blocks, blocks);
+    }
+    ck_assert_int_eq(status, RELORA_OK);
+    ck_assert_int_gt(failures, 5);
+    ck_assert_int_eq(relora_linear_get_mode(p.l), RELORA_MODE_LORA);
+    for (int i = 0; i < 7; i++) drop(&p, i);
+    ck_assert_int_eq(f.track.blocks, 0);
+}
+END_TEST
+
 Suite *unit_context(void)
 {
     Suite *s = suite_create("context, device, stream");
@@ -297,5 +341,6 @@ Suite *unit_context(void)
     tcase_add_test(tc, test_two_contexts);
     tcase_add_test(tc, test_no_memory);
     tcase_add_test(tc, test_every_allocation_fails_once);
+    tcase_add_test(tc, test_set_mode_without_memory);
     return s;
 }

@@ -127,7 +127,8 @@ START_TEST(test_public_defaults)
     OK(relora_schedule_options_init(&s, sizeof s));
     OK(relora_cycle_options_init(&y, sizeof y));
     OK(relora_reset_options_init(&r, sizeof r));
-    ck_assert(c.struct_size == sizeof c && c.threads == 1 && c.log_level == RELORA_LOG_OFF && !c.host_alloc && !c.log);
+    ck_assert(c.struct_size == sizeof c && c.threads == 1 && c.log_level == RELORA_LOG_OFF);
+    ck_assert(!c.host_alloc && !c.host_free && !c.log && c.flags == 0);
     ck_assert(l.mode == RELORA_MODE_LORA && l.dtype == RELORA_F32 && l.rounding == RELORA_ROUND_STOCHASTIC);
     ck_assert(l.alpha == 32 && l.dropout == 0.1 && l.seed == 0 && l.flags == 0 && l.reserved == 0);
     ck_assert(a.flags == RELORA_ADAM_DECOUPLED && a.beta1 == 0.9 && a.beta2 == 0.999 && a.eps == 1e-8);

@@ -51,7 +51,8 @@ END_TEST
 START_TEST(test_version)
 {
     char text[32];
-    ck_assert_uint_eq(relora_version(), RELORA_VERSION_MAJOR << 16 | RELORA_VERSION_MINOR << 8 | RELORA_VERSION_PATCH);
+    uint32_t version = RELORA_VERSION_MAJOR << 16 | RELORA_VERSION_MINOR << 8 | RELORA_VERSION_PATCH;
+    ck_assert_uint_eq(relora_version(), version);
     snprintf(text, sizeof text, "%d.%d.%d", RELORA_VERSION_MAJOR, RELORA_VERSION_MINOR, RELORA_VERSION_PATCH);
     ck_assert_str_eq(relora_version_string(), text);
     ck_assert_ptr_nonnull(strstr(relora_build_info(), RELORA_ONEDNN ? "gemm=onednn-" : "gemm=portable"));

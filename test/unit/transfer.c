@@ -81,6 +81,17 @@ START_TEST(test_fill)
 }
 END_TEST
 
+/* "Rounded to nearest" once: just above the tie between 1 and 1 + 2^-7 is up, though F32 sees the tie. */
+START_TEST(test_fill_rounds_once)
+{
+    relora_tensor *b = new_vector(RELORA_BF16, 3);
+    OK(relora_tensor_fill(b, env.st, 1 + 0x1p-8 + 0x1p-40));
+    ck_assert_double_eq(get(b)[0], 1 + 0x1p-7);
+    OK(relora_tensor_fill(b, env.st, 1 + 3 * 0x1p-8 - 0x1p-40)); /* just below the next one is down */
+    ck_assert_double_eq(get(b)[0], 1 + 0x1p-7);
+}
+END_TEST
+
 /* Blocks of columns of one array do not overlap, and may be copied side by side. */
 START_TEST(test_copy_between_column_blocks)
 {
@@ -116,6 +127,7 @@ Suite *unit_transfer(void)
     tcase_add_loop_test(tc, test_copy_between_dtypes, 0, 4);
     tcase_add_test(tc, test_copy_keeps_bits);
     tcase_add_loop_test(tc, test_fill, 0, 7);
+    tcase_add_test(tc, test_fill_rounds_once);
     tcase_add_test(tc, test_copy_between_column_blocks);
     tcase_add_test(tc, test_streams);
     return s;
