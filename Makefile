@@ -85,7 +85,7 @@ all: lib
 ## lib: librelora.so*, librelora.a and relora.pc; a release build is copied to lib/
 lib: $(BUILT) $(B)/relora.pc
 ifeq ($(CONFIG),release)
-	$(Q)cp -Ppf $(BUILT) $(B)/librelora.so.$(ABI) $(B)/librelora.so lib
+	$(Q)cp -Pp --remove-destination $(BUILT) $(B)/librelora.so.$(ABI) $(B)/librelora.so lib
 endif
 
 $(SO): $(OBJS) lib/librelora.map

@@ -121,14 +121,11 @@ const char *dtype_name(relora_dtype dtype)
 
 void threaded_copy(const struct bench *bench, void *target, const void *source, size_t bytes)
 {
-    const size_t part = 1 << 20;
-    const int64_t parts = (int64_t)((bytes + part - 1) / part);
     const int threads = bench->threads;
-    (void)threads; /* without OpenMP */
+    const size_t part = (bytes / (size_t)threads + 63) / 64 * 64;
 #pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t i = 0; i < parts; i++) {
-        size_t from = (size_t)i * part;
-        memcpy((char *)target + from, (const char *)source + from,
-               bytes - from < part ? bytes - from : part);
+    for (int i = 0; i < threads; i++) {
+        size_t from = (size_t)i * part, left = from < bytes ? bytes - from : 0;
+        memcpy((char *)target + from, (const char *)source + from, left < part ? left : part);
     }
 }
