@@ -43,8 +43,10 @@ while ((done_kills < kills)); do
         child=$!
         sleep "$(printf '%d.%03d' 0 $((RANDOM % (length < 900 ? length : 900))))"
         pkill -KILL -P "$child" 2> /dev/null || true
-        if wait "$child" 2> /dev/null; then break; fi # it was faster
-        [ -s "$work/log" ] && grep -q '^pretrain: .*cannot' "$work/log" && fault "$(cat "$work/log")"
+        status=0
+        wait "$child" 2> /dev/null || status=$?
+        ((status)) || break # it was faster
+        ((status == 137)) || fault "it ended with $status: $(cat "$work/log")"
         done_kills=$((done_kills + 1))
         ls "$folder"/saved/*.tmp > /dev/null 2>&1 && while_saving=$((while_saving + 1))
     done

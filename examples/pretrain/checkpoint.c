@@ -52,7 +52,8 @@ static relora_status add_position(const struct trainer *t, relora_state *state)
         int64_t value;
     } numbers[] = {{"step", t->step},         {"attempts", t->attempts},
                    {"skipped", t->skipped},   {"restarts", t->restarts},
-                   {"low_rank", is_low_rank(t)}, {"data_tokens", t->data->tokens}};
+                   {"low_rank", is_low_rank(t)}, {"data_tokens", t->data->tokens},
+                   {"data_sum", data_sum(t->data)}, {"threads", t->options->threads}};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         relora_status status = set_number(state, numbers[i].key, numbers[i].value);
         if (status < 0)
@@ -64,14 +65,17 @@ static relora_status add_position(const struct trainer *t, relora_state *state)
 
 /* ---- the folder ---- */
 
-/* Step of a file name "step-N.safetensors", or -1. */
+static const char name_format[] = "step-%08" PRId64 ".safetensors";
+
+/* Step of a file that checkpoint_save() has named so, or -1. */
 static int64_t step_of(const char *name)
 {
-    char *end;
+    char again[64];
     if (strncmp(name, "step-", 5) != 0)
         return -1;
-    long long step = strtoll(name + 5, &end, 10);
-    return end != name + 5 && strcmp(end, ".safetensors") == 0 ? step : -1;
+    long long step = strtoll(name + 5, NULL, 10);
+    snprintf(again, sizeof again, name_format, (int64_t)step);
+    return strcmp(again, name) == 0 ? step : -1;
 }
 
 static int newest_first(const void *a, const void *b)
@@ -110,28 +114,69 @@ static int list_steps(const char *folder, int64_t **steps)
 
 static int path_of(char path[PATH_MAX], const char *folder, int64_t step)
 {
-    int n = snprintf(path, PATH_MAX, "%s/step-%08" PRId64 ".safetensors", folder, step);
-    return n >= PATH_MAX ? fail("the name %s is too long", folder) : 0;
+    char name[64];
+    snprintf(name, sizeof name, name_format, step);
+    return snprintf(path, PATH_MAX, "%s/%s", folder, name) >= PATH_MAX ? fail("the name %s is too long", folder) : 0;
 }
 
-static void drop_old(const char *folder, int64_t keep)
+/* Remove what is older than the `keep` newest up to `last`, which is our own. Later ones are not ours: a
+ * run that had to go back may find damaged ones there, and writes over them in time. */
+static void drop_old(const char *folder, int64_t keep, int64_t last)
+{
+    int64_t *steps, kept = 0;
+    char path[PATH_MAX];
+    int count = list_steps(folder, &steps);
+    for (int i = 0; i < count; i++)
+        if (steps[i] <= last && keep && ++kept > keep && path_of(path, folder, steps[i]) == 0)
+            unlink(path); /* one that stays does no harm */
+    free(steps);
+}
+
+/* A new run must not mix its checkpoints with those of another. */
+static int check_folder(const struct trainer *t)
 {
     int64_t *steps;
-    char path[PATH_MAX];
-    int count = keep ? list_steps(folder, &steps) : 0;
-    for (int i = (int)keep; i < count; i++)
-        if (path_of(path, folder, steps[i]) == 0)
-            unlink(path); /* one that stays does no harm */
-    if (keep)
-        free(steps);
+    int count = list_steps(t->options->save, &steps);
+    int64_t newest = count > 0 ? steps[0] : -1;
+    free(steps);
+    if (count < 0)
+        return -1;
+    if (newest <= t->step && (t->step > 0 || newest < 0))
+        return 0;
+    if (t->step > 0 && strcmp(t->options->resume, "auto") == 0)
+        return 0; /* the newer ones were found damaged */
+    return fail("--save %s: the folder has a checkpoint after step %" PRId64 ", of another run; go on from it with "
+                "--resume auto, or take another folder", t->options->save, newest);
+}
+
+static int make_folder(const char *option, const char *folder)
+{
+    if (mkdir(folder, 0777) != 0 && errno != EEXIST)
+        return fail("--%s: cannot make the folder %s: %s", option, folder, strerror(errno));
+    if (access(folder, W_OK) != 0)
+        return fail("--%s: cannot write to %s: %s", option, folder, strerror(errno));
+    return 0;
+}
+
+static int checkpoint_resume(struct trainer *t);
+static int checkpoint_init(struct trainer *t);
+
+int checkpoint_prepare(struct trainer *t)
+{
+    const struct options *o = t->options;
+    if ((o->save && make_folder("save", o->save)) || (o->export && make_folder("export", o->export)))
+        return -1;
+    if (o->resume && checkpoint_resume(t))
+        return -1;
+    if (o->save && check_folder(t))
+        return -1;
+    return o->init && t->step == 0 ? checkpoint_init(t) : 0;
 }
 
 int checkpoint_save(const struct trainer *t)
 {
     char path[PATH_MAX];
     relora_state *state;
-    if (mkdir(t->options->save, 0777) != 0 && errno != EEXIST)
-        return fail("cannot make the folder %s: %s", t->options->save, strerror(errno));
     if (path_of(path, t->options->save, t->step) ||
         check(t->ctx, relora_state_create(&state, t->ctx), "checkpoint"))
         return -1;
@@ -143,7 +188,7 @@ int checkpoint_save(const struct trainer *t)
     relora_state_release(state);
     if (check(t->ctx, status, "cannot save a checkpoint; earlier ones are as they were"))
         return -1;
-    drop_old(t->options->save, t->options->keep);
+    drop_old(t->options->save, t->options->keep, t->step);
     return 0;
 }
 
@@ -178,6 +223,11 @@ static int restore(struct trainer *t, relora_reader *reader)
     if (get_number(reader, "data_tokens") != t->data->tokens)
         return fail("--resume: the data has %" PRId64 " tokens, but the checkpoint's had %" PRId64,
                     t->data->tokens, get_number(reader, "data_tokens"));
+    if (get_number(reader, "data_sum") != data_sum(t->data))
+        return fail("--resume: %s is not the data that the checkpoint was trained on", t->data->path);
+    if (get_number(reader, "threads") != t->options->threads)
+        printf("note: --threads is %" PRId64 ", was %" PRId64 "; losses may differ in the last digits\n",
+               t->options->threads, get_number(reader, "threads"));
     if (enter_phase_of(t, reader) || check(t->ctx, relora_state_create(&state, t->ctx), "resume"))
         return -1;
     relora_status status = add_objects(t, state);
@@ -224,7 +274,7 @@ static relora_reader *open_newest(const struct trainer *t, const char *folder, c
     return reader;
 }
 
-int checkpoint_resume(struct trainer *t)
+static int checkpoint_resume(struct trainer *t)
 {
     const char *from = t->options->resume;
     int automatic = strcmp(from, "auto") == 0, found = 1;
@@ -254,7 +304,7 @@ int checkpoint_resume(struct trainer *t)
 
 /* ---- first weights ---- */
 
-int checkpoint_init(struct trainer *t)
+static int checkpoint_init(struct trainer *t)
 {
     const char *from = t->options->init;
     char path[PATH_MAX];

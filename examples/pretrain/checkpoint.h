@@ -7,11 +7,9 @@
 /* Write step-N.safetensors into the folder of --save and drop the oldest beyond --keep. */
 int checkpoint_save(const struct trainer *trainer);
 
-/* Put the trainer, which has just been opened, where --resume says. */
-int checkpoint_resume(struct trainer *trainer);
-
-/* Take first weights from --init. */
-int checkpoint_init(struct trainer *trainer);
+/* For a trainer that has just been opened: try the folders of --save and --export, put it where --resume
+ * says, or else take first weights from --init. */
+int checkpoint_prepare(struct trainer *trainer);
 
 /* Write the model as a Hugging Face Llama folder. */
 int export_llama(const struct trainer *trainer, const char *folder);

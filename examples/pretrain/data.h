@@ -22,6 +22,8 @@ struct data {
  * be at least seq + 1 tokens in both parts. On failure a sentence is printed. */
 int data_open(struct data *data, const char *path, int64_t vocab, int64_t seq);
 void data_close(struct data *data);
+/* A number that tells data from other data of the same size, made from pieces all over the file. */
+int64_t data_sum(const struct data *data);
 
 /* A window of `seq` tokens and the seq that follow each of them. -1, with a sentence, if one of them
  * is not below vocab. */

@@ -86,26 +86,33 @@ static int print_summary(const struct trainer *t)
     return metrics_summary(t->options->out, line);
 }
 
+/* What a trained model leaves behind; one that fails is no reason to lose the others. */
+static int finish(struct trainer *t)
+{
+    const struct options *o = t->options;
+    int failed = metrics_close(&t->metrics) != 0;
+    if (o->export)
+        failed |= export_llama(t, o->export) != 0;
+    if (o->sample)
+        failed |= sample_print(t) != 0;
+    failed |= print_summary(t) != 0;
+    if (t->save_failed)
+        failed |= fail("the last checkpoint of this run could not be written") != 0;
+    return failed ? -1 : 0;
+}
+
 static int run(const struct options *o, const struct data *data)
 {
     struct trainer trainer;
     int result = trainer_open(&trainer, o, data, &stop);
-    if (!result && o->init)
-        result = checkpoint_init(&trainer);
-    if (!result && o->resume)
-        result = checkpoint_resume(&trainer);
+    if (!result)
+        result = checkpoint_prepare(&trainer);
     if (!result) {
         print_header(&trainer);
         result = trainer_run(&trainer);
     }
-    if (!result && o->sample)
-        result = sample_print(&trainer);
     if (!result)
-        result = print_summary(&trainer);
-    if (!result && o->export)
-        result = export_llama(&trainer, o->export);
-    if (!result && trainer.save_failed)
-        result = fail("the run is complete, but its last checkpoint could not be written");
+        result = finish(&trainer);
     metrics_close(&trainer.metrics);
     trainer_close(&trainer);
     return result;

@@ -27,41 +27,40 @@ static FILE *create(const char *folder, const char *name, const char *head)
     return file;
 }
 
-/* Open a file for the rows after `step`: a new one, or what there is cut off behind the last row that
- * belongs to a step up to it. */
-static FILE *go_on(const char *folder, const char *name, const char *head, int64_t resumed,
-                   int64_t step)
+/* Open a file to go on after its first `rows` rows, or at the first row of a step above `step`; a new
+ * one if there is none. */
+static FILE *go_on(const char *folder, const char *name, const char *head, int64_t rows, int64_t step)
 {
     char path[PATH_MAX], line[1024];
-    if (resumed == 0 || snprintf(path, sizeof path, "%s/%s", folder, name) >= (int)sizeof path)
+    FILE *file = NULL;
+    if (snprintf(path, sizeof path, "%s/%s", folder, name) < (int)sizeof path)
+        file = fopen(path, "r+");
+    if (!file)
         return create(folder, name, head);
-    FILE *file = fopen(path, "r+");
-    if (file)
-        setvbuf(file, NULL, _IOLBF, BUFSIZ);
-    if (!file || !fgets(line, sizeof line, file) || strcmp(line, head) != 0) {
-        if (file)
-            fclose(file);
-        return create(folder, name, head);
-    }
+    setvbuf(file, NULL, _IOLBF, BUFSIZ);
+    int ours = fgets(line, sizeof line, file) && strcmp(line, head) == 0;
     long end = ftell(file);
-    while (fgets(line, sizeof line, file) && strchr(line, '\n') && strtoll(line, NULL, 10) <= step)
+    while (ours && rows-- > 0 && fgets(line, sizeof line, file) && strchr(line, '\n') &&
+           strtoll(line, NULL, 10) <= step)
         end = ftell(file);
-    if (fseek(file, end, SEEK_SET) != 0 || ftruncate(fileno(file), end) != 0) {
-        fail("cannot go on with %s: %s", path, strerror(errno));
-        fclose(file);
-        return NULL;
-    }
-    return file;
+    if (ours && fseek(file, end, SEEK_SET) == 0 && ftruncate(fileno(file), end) == 0)
+        return file;
+    fail(ours ? "cannot go on with %s" : "%s has other columns than this program writes; move it away", path);
+    fclose(file);
+    return NULL;
 }
 
-int metrics_open(struct metrics *metrics, const char *folder, int64_t step)
+int metrics_open(struct metrics *metrics, const char *folder, int64_t rows, int64_t step)
 {
     *metrics = (struct metrics){0};
     if (mkdir(folder, 0777) != 0 && errno != EEXIST)
         return fail("cannot make the folder %s: %s", folder, strerror(errno));
-    metrics->train = go_on(folder, "train.csv", "step,loss,lr,grad_norm,clip,tokens_per_s,skipped,event\n", step,
-                           step);
-    metrics->eval = go_on(folder, "eval.csv", "step,val_loss,val_ppl\n", step, step - 1);
+    static const char train_head[] = "step,loss,lr,grad_norm,clip,tokens_per_s,skipped,event\n";
+    static const char eval_head[] = "step,val_loss,val_ppl\n";
+    metrics->train = rows ? go_on(folder, "train.csv", train_head, rows, INT64_MAX)
+                          : create(folder, "train.csv", train_head);
+    metrics->eval = rows ? go_on(folder, "eval.csv", eval_head, INT64_MAX, step - 1)
+                         : create(folder, "eval.csv", eval_head);
     if (metrics->train && metrics->eval)
         return 0;
     metrics_close(metrics);
@@ -96,7 +95,7 @@ void metrics_step(struct metrics *metrics, const struct metrics_row *row)
 
 void metrics_eval(struct metrics *metrics, int64_t step, double loss)
 {
-    fprintf(metrics->eval, "%" PRId64 ",%.5f,%.4f\n", step, loss, exp(loss));
+    fprintf(metrics->eval, "%" PRId64 ",%.5f,%.4f\n", step, plain(loss), plain(exp(loss)));
 }
 
 int metrics_summary(const char *folder, const char *line)

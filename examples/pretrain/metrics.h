@@ -14,12 +14,12 @@ struct metrics_row {
     int64_t step; /* updates done; a skipped one does not count */
     double loss, lr, grad_norm, clip, tokens_per_s;
     int skipped;
-    const char *event; /* "", "warm_start_end", "restart", "finish" or "stopped" */
+    const char *event; /* "", "warm_start_end", "restart" or "finish" */
 };
 
-/* Makes the folder if need be. A run that goes on after `step` keeps the steps up to there and
- * the evaluations before it: it repeats one that belongs to `step` itself. */
-int metrics_open(struct metrics *metrics, const char *folder, int64_t step);
+/* Makes the folder if need be. A run that goes on after `rows` steps, skipped ones included, which made
+ * `step` updates, keeps those rows, and the evaluations before it: it repeats one that belongs to `step`. */
+int metrics_open(struct metrics *metrics, const char *folder, int64_t rows, int64_t step);
 int metrics_close(struct metrics *metrics);
 void metrics_step(struct metrics *metrics, const struct metrics_row *row);
 void metrics_eval(struct metrics *metrics, int64_t step, double loss);

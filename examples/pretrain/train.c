@@ -134,6 +134,7 @@ static int advance(struct trainer *t, const char **event)
 static int count_update(struct trainer *t, const relora_step_report *report, const char **event)
 {
     t->attempts++;
+    t->skipping = report->skipped;
     if (!report->skipped) {
         t->step++;
         return advance(t, event);
@@ -169,8 +170,8 @@ static int train_step(struct trainer *t, int *last)
     row.clip = report.clip_factor;
     row.skipped = report.skipped;
     row.tokens_per_s = (double)(o->batch * o->accumulate * o->seq) / seconds;
-    if (*last)
-        row.event = t->step >= o->steps ? "finish" : "stopped";
+    if (t->step >= o->steps)
+        row.event = "finish";
     else if (t->step == o->warm_start && !report.skipped && t->step > 0 && !t->cycle)
         row.event = "warm_start_end";
     metrics_step(&t->metrics, &row);
@@ -209,7 +210,7 @@ static int finish(struct trainer *t)
 
 static int evaluate_on_the_way(struct trainer *t, int last)
 {
-    if (last || t->options->eval_every == 0 || t->step % t->options->eval_every != 0)
+    if (last || t->skipping || t->options->eval_every == 0 || t->step % t->options->eval_every != 0)
         return 0;
     if (evaluate(t))
         return -1;
@@ -221,14 +222,14 @@ static int evaluate_on_the_way(struct trainer *t, int last)
 static void save_on_the_way(struct trainer *t, int last)
 {
     const struct options *o = t->options;
-    if (o->save && (last || (o->save_every && t->step % o->save_every == 0)))
+    if (o->save && (last || (!t->skipping && o->save_every && t->step % o->save_every == 0)))
         t->save_failed = checkpoint_save(t) != 0;
 }
 
 int trainer_run(struct trainer *t)
 {
     const struct options *o = t->options;
-    if (metrics_open(&t->metrics, o->out, t->step))
+    if (metrics_open(&t->metrics, o->out, t->attempts, t->step))
         return -1;
     progress_begin(&t->progress, t->step, o->steps);
     int last = t->step >= o->steps;
@@ -244,5 +245,5 @@ int trainer_run(struct trainer *t)
     if (finish(t) || evaluate(t))
         return -1;
     progress_end(&t->progress);
-    return metrics_close(&t->metrics);
+    return 0;
 }

@@ -33,6 +33,7 @@ struct trainer {
     int64_t skipped, restarts;
     double seconds;   /* spent in training steps */
     double val_loss;  /* of the last evaluation */
+    int skipping;     /* the update just tried was skipped */
     int save_failed;  /* the last checkpoint could not be written */
 };
 
