@@ -37,7 +37,7 @@ static relora_status check_options(const relora_context *ctx, const char *fn,
         FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.beta1 is %g, outside [0, 1)", fn, o->beta1);
     if (!(o->beta2 >= 0 && o->beta2 < 1))
         FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.beta2 is %g, outside [0, 1)", fn, o->beta2);
-    if (!(isfinite(o->eps) && o->eps > 0))
+    if (!(isfinite(o->eps) && (float)o->eps > 0))
         FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.eps is %g, and must be above 0", fn, o->eps);
     if (!is_rate(o->weight_decay))
         FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.weight_decay is %g, and must be 0 or more", fn,
@@ -171,6 +171,8 @@ static relora_status check_entry(const relora_adam *adam, const char *fn, const 
         if (!strcmp(e->name, name))
             FAIL(adam->ctx, RELORA_E_EXISTS, "%s: name \"%s\" is registered already", fn, name);
         if (views_overlap(tensor_view(e->param), tensor_view(param)) ||
+            views_overlap(tensor_view(e->param), tensor_view(grad)) ||
+            views_overlap(tensor_view(e->grad), tensor_view(param)) ||
             views_overlap(tensor_view(e->grad), tensor_view(grad)))
             FAIL(adam->ctx, RELORA_E_EXISTS, "%s: param or grad of \"%s\" shares memory with \"%s\"", fn,
                  name, e->name);
@@ -408,8 +410,8 @@ relora_status relora_adam_set_steps(relora_adam *adam, relora_stream *stream, in
 {
     const char *fn = "relora_adam_set_steps";
     TRY(adam_check_index(adam, stream, fn, index));
-    if (steps < 0)
-        FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: steps is %lld, less than 0", fn, (long long)steps);
+    if (steps < 0 || steps > ADAM_STEPS_MAX)
+        FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: steps is %lld, outside 0 to 2^53", fn, (long long)steps);
     TRY_QUEUE(stream, fn, adam_write_steps(adam, stream->queue, index, steps));
     return RELORA_OK;
 }

@@ -5,6 +5,8 @@
 #include "linear.h"
 #include "relora/adam.h"
 
+#define ADAM_STEPS_MAX (INT64_C(1) << 53) /* exact in double */
+
 struct adam_entry { /* one registered parameter */
     char *name;
     relora_tensor *param, *grad, *first, *second;

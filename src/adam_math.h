@@ -17,6 +17,7 @@ struct adam_constants {
     float step;            /* lr / (1 - beta1^t) */
     float root_correction; /* sqrt(1 - beta2^t) */
     float eps;
+    int hold;              /* the parameter stays where it is, whatever the gradient */
 };
 
 RNG_INLINE struct adam_constants adam_constants_make(const struct adam *a, const struct adam_param *p,
@@ -35,6 +36,7 @@ RNG_INLINE struct adam_constants adam_constants_make(const struct adam *a, const
     c.step = (float)(lr / (1 - pow(a->beta1, (double)t)));
     c.root_correction = (float)sqrt(1 - pow(a->beta2, (double)t));
     c.eps = (float)a->eps;
+    c.hold = lr <= 0;
     return c;
 }
 
@@ -44,7 +46,8 @@ RNG_INLINE float adam_element(const struct adam_constants *c, float param, float
     float g = grad * c->grad_factor + c->decay * param;
     *m = c->beta1 * *m + c->one_less_beta1 * g;
     *v = c->beta2 * *v + c->one_less_beta2 * g * g;
-    return c->keep * param - c->step * (*m / (sqrtf(*v) / c->root_correction + c->eps));
+    float moved = c->keep * param - c->step * (*m / (sqrtf(*v) / c->root_correction + c->eps));
+    return c->hold ? param : moved;
 }
 
 #endif

@@ -131,12 +131,14 @@ relora_status relora_adam_reset(relora_adam *adam, relora_stream *stream, const 
         r.params++;
         r.elements += adam->entries[index].first->shape.count;
     }
+    context_log(adam->ctx, RELORA_LOG_INFO, "%s: %d parameters, %lld elements in each moment", fn, r.params,
+                (long long)r.elements);
     if (!report) return RELORA_OK;
     TRY(transfer_counts(adam, stream, fn, device_counts, counts, 1));
     r.zeroed_first = counts[0];
     r.zeroed_second = counts[1];
     r.unpaired = counts[2];
-    context_log(adam->ctx, RELORA_LOG_INFO, "%s: %d parameters, %lld of %lld first moments zero", fn,
-                r.params, (long long)r.zeroed_first, (long long)r.elements);
+    context_log(adam->ctx, RELORA_LOG_INFO, "%s: %lld of them zero in the first, %lld in the second", fn,
+                (long long)r.zeroed_first, (long long)r.zeroed_second);
     return report_write(report, &r, sizeof r);
 }

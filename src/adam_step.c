@@ -88,7 +88,7 @@ static void refresh(relora_adam *adam)
             .weight_decay = e->weight_decay,
             .rounding = layer ? layer->options.rounding : adam->options.rounding,
             .draw = layer ? linear_draw(layer, DRAW_TRAIN, 0)
-                          : draw_make(adam->options.seed, (uint64_t)i, DRAW_TRAIN, 0),
+                          : draw_make(adam->options.seed, (uint64_t)i, DRAW_TRAIN_PARAM, 0),
             .steps = e->steps,
         };
     }
@@ -198,6 +198,11 @@ relora_status relora_adam_zero_grad(relora_adam *adam, relora_stream *stream)
 
 /* ---- gradients in one piece ---- */
 
+static int64_t flat_span(const relora_tensor *grad) /* elements it takes in the buffer */
+{
+    return (grad->shape.count + FLAT_ALIGN - 1) / FLAT_ALIGN * FLAT_ALIGN;
+}
+
 static relora_status check_flatten(const relora_adam *adam, const char *fn, int64_t *elements)
 {
     *elements = 0;
@@ -208,10 +213,10 @@ static relora_status check_flatten(const relora_adam *adam, const char *fn, int6
         if (e->grad->shape.dtype != RELORA_F32)
             FAIL(adam->ctx, RELORA_E_DTYPE, "%s: the gradient of \"%s\" is %s, but must be F32", fn,
                  e->name, dtype_name(e->grad->shape.dtype));
-        if (e->grad->memory != MEMORY_OWN)
-            FAIL(adam->ctx, RELORA_E_STATE, "%s: the memory of the gradient of \"%s\" is not the library's",
-                 fn, e->name);
-        *elements += (e->grad->shape.count + FLAT_ALIGN - 1) / FLAT_ALIGN * FLAT_ALIGN;
+        if (e->grad->memory == MEMORY_BORROWED)
+            FAIL(adam->ctx, RELORA_E_STATE, "%s: the memory of the gradient of \"%s\" is borrowed", fn,
+                 e->name);
+        *elements += flat_span(e->grad);
     }
     return RELORA_OK;
 }
@@ -236,7 +241,7 @@ static relora_status copy_gradients(relora_adam *adam, relora_stream *stream, co
         const relora_tensor *grad = adam->entries[i].grad;
         TRY_QUEUE(stream, fn, backend->convert(stream->queue, flat_part(flat, grad, offset),
                                                tensor_view(grad), one));
-        offset += (grad->shape.count + FLAT_ALIGN - 1) / FLAT_ALIGN * FLAT_ALIGN;
+        offset += flat_span(grad);
     }
     TRY_QUEUE(stream, fn, backend->queue_sync(stream->queue)); /* before the old memory goes */
     return RELORA_OK;
@@ -258,7 +263,7 @@ relora_status relora_adam_flatten_grads(relora_adam *adam, relora_stream *stream
     for (int32_t i = 0; i < adam->count; i++) {
         relora_tensor *grad = adam->entries[i].grad;
         tensor_move_into(grad, flat, (size_t)offset * sizeof(float));
-        offset += (grad->shape.count + FLAT_ALIGN - 1) / FLAT_ALIGN * FLAT_ALIGN;
+        offset += flat_span(grad);
     }
     adam->flat = flat;
     return RELORA_OK;

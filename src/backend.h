@@ -43,7 +43,8 @@ struct merge { /* y = round(y + s * x); norms += {|change of y|^2, |y|^2} as sto
     relora_rounding rounding;
     struct draw draw;
     uint64_t first; /* index of y's first element among the elements of the draw */
-    double *norms;     /* may be NULL */
+    double *norms;     /* may be NULL; then so is partials */
+    double *partials;  /* on the device, two for each row of y */
     struct view delta; /* F32, += the change of y as stored; may have no data */
 };
 

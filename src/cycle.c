@@ -58,7 +58,7 @@ relora_status relora_cycle_create(relora_cycle **out, relora_context *ctx,
     relora_reset_options r;
     if (!out) FAIL(ctx, RELORA_E_ARGUMENT, "%s: out is NULL", fn);
     *out = NULL;
-    if (!ctx) return RELORA_E_ARGUMENT;
+    if (!ctx) FAIL(adam ? adam->ctx : NULL, RELORA_E_ARGUMENT, "%s: ctx is NULL", fn);
     if (!options) FAIL(ctx, RELORA_E_ARGUMENT, "%s: options is NULL", fn);
     relora_status status = options_read(&o, sizeof o, sizeof o, options);
     if (status < 0) return context_fail_options(ctx, status, fn, "options");
@@ -145,6 +145,9 @@ static relora_status check_member(const relora_cycle *cycle, const char *fn,
     if (linear->options.mode != RELORA_MODE_LORA)
         FAIL(cycle->ctx, RELORA_E_STATE, "%s: linear (layer %llu) is in mode %s, not LORA", fn, layer,
              linear_mode_name(linear->options.mode));
+    if (!linear->param[RELORA_PARAM_WEIGHT])
+        FAIL(cycle->ctx, RELORA_E_STATE, "%s: linear (layer %llu) has no weight; call relora_linear_set_weight",
+             fn, layer);
     for (int32_t i = 0; i < cycle->count; i++) {
         const relora_linear *other = cycle->members[i].linear;
         if (other == linear)
@@ -288,7 +291,7 @@ relora_status relora_cycle_advance(relora_cycle *cycle, relora_stream *stream, i
     const relora_cycle_options *o = &cycle->options;
     int64_t n = step - o->first_step;
     uint32_t due = events_at(cycle, step);
-    if (due & RELORA_CYCLE_MERGE) TRY(check_layers(cycle, stream, fn));
+    if (due) TRY(check_layers(cycle, stream, fn));
     if (due && o->before) o->before(o->hook_user, step, due);
     if (due & RELORA_CYCLE_MERGE)
         TRY(merge_layers(cycle, stream, fn, (uint64_t)event_number(n, o->merge_every), &m));

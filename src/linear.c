@@ -43,8 +43,10 @@ static relora_status check_options(const relora_context *ctx, const char *fn,
     if (o->rank < least)
         FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.rank is %lld, less than %lld", fn, (long long)o->rank,
              (long long)least);
-    if (!isfinite(o->alpha))
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.alpha is %g, not a finite number", fn, o->alpha);
+    if (!isfinite((float)(o->alpha / (double)(o->rank ? o->rank : 1))))
+        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.alpha is %g, and alpha / rank no finite F32", fn, o->alpha);
+    if (o->mode == RELORA_MODE_LOWRANK && (o->flags & RELORA_LINEAR_KEEP_DELTA))
+        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.flags has KEEP_DELTA, but LOWRANK never merges", fn);
     if (!(o->dropout >= 0 && o->dropout < 1))
         FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.dropout is %g, outside [0, 1)", fn, o->dropout);
     if (o->rounding != RELORA_ROUND_NEAREST && o->rounding != RELORA_ROUND_STOCHASTIC)
@@ -143,7 +145,7 @@ struct draw linear_draw(const relora_linear *linear, enum draw_purpose purpose, 
     return draw_make(linear->options.seed, linear->options.layer, purpose, call);
 }
 
-/* A, B and scale of a cycle, on any queue. A layer is dead when A and B are both 0; the authors'
+/* A and B of a cycle, on any queue. A layer is dead when A and B are both 0; the authors'
  * code starts that way. */
 relora_status linear_draw_factors(relora_linear *linear, struct queue *queue, uint64_t cycle,
                                   int dead)
@@ -268,6 +270,8 @@ relora_status relora_linear_set_weight(relora_linear *linear, relora_tensor *wei
              fn);
     if (weight) TRY(check_weight(linear, fn, "weight", weight, RELORA_PARAM_WEIGHT, o->dtype));
     if (bias) TRY(check_weight(linear, fn, "bias", bias, RELORA_PARAM_BIAS, RELORA_F32));
+    relora_tensor *delta = linear->param[RELORA_PARAM_DELTA];
+    if (delta) TRY(tensor_preset(delta, fn, 0)); /* of the new W nothing is merged yet */
     if (weight) replace(&linear->param[RELORA_PARAM_WEIGHT], weight);
     if (bias) replace(&linear->param[RELORA_PARAM_BIAS], bias);
     linear->generation++;
@@ -278,11 +282,9 @@ relora_status relora_linear_set_mode(relora_linear *linear, relora_stream *strea
                                      relora_linear_mode mode)
 {
     const char *fn = "relora_linear_set_mode";
-    if (!linear) FAIL(stream ? stream->ctx : NULL, RELORA_E_ARGUMENT, "%s: linear is NULL", fn);
+    TRY(linear_check(linear, stream, fn));
     const relora_context *ctx = linear->ctx;
     relora_linear_options *o = &linear->options;
-    if (!stream) FAIL(ctx, RELORA_E_ARGUMENT, "%s: stream is NULL", fn);
-    if (stream->ctx != ctx) FAIL(ctx, RELORA_E_CONTEXT, "%s: stream belongs to another context", fn);
     if (mode < RELORA_MODE_FULL || mode > RELORA_MODE_LOWRANK)
         FAIL(ctx, RELORA_E_ARGUMENT, "%s: mode is %d, not a RELORA_MODE", fn, mode);
     if (mode == o->mode)
@@ -293,7 +295,6 @@ relora_status relora_linear_set_mode(relora_linear *linear, relora_stream *strea
     if (!o->rank)
         FAIL(ctx, RELORA_E_STATE, "%s: options.rank was 0 when the layer was made, LORA needs 1 or more",
              fn);
-    TRY(stream_check(stream, fn));
     TRY_QUEUE(stream, fn, stream->device->backend->queue_sync(stream->queue));
     o->mode = mode;
     relora_status status = add_parts(linear, fn);

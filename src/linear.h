@@ -38,11 +38,14 @@ relora_status linear_draw_factors(relora_linear *linear, struct queue *queue, ui
                                   int dead);
 
 /* A merge in two parts, so that a cycle can look at every layer before it changes one.
- * linear_merge_check reserves what the merge needs and may fail; after it only the device can. */
+ * linear_merge_check takes all memory that the merge needs, and may fail; after it only the device
+ * can. */
 relora_status linear_merge_check(relora_linear *linear, relora_stream *stream, const char *function);
 relora_status linear_merge_run(relora_linear *linear, relora_stream *stream, const char *function,
                                uint64_t cycle, double norms[2]);
-/* Rows `first` and on of W + s B A, rounded to nearest, into `out` on the device; W stays. */
+/* Rows `first` and on of W + s B A, rounded to nearest, into `out` on the device; W stays. `out` has
+ * linear_merged_count() rows, a slice; the next slice begins after it. */
+int64_t linear_merged_count(const relora_linear *linear, int64_t first);
 relora_status linear_merged_rows(relora_linear *linear, relora_stream *stream, const char *function,
                                  int64_t first, struct view out);
 relora_status linear_reset_run(relora_linear *linear, relora_stream *stream, const char *function,

@@ -7,18 +7,24 @@
 enum { MERGE_ROWS = 256 }; /* the product is made in slices, so that it needs little memory */
 
 struct merge_memory {
-    struct view product; /* MERGE_ROWS rows of B A */
-    double *norms;
+    struct view product;      /* MERGE_ROWS rows of B A */
+    double *norms, *partials; /* of struct merge */
     int32_t *flag;
 };
 
+static int64_t slice_rows(const relora_linear *linear, int64_t first)
+{
+    int64_t left = linear->options.out_features - first;
+    return left < MERGE_ROWS ? left : MERGE_ROWS;
+}
+
 static struct merge_memory layout_merge(const relora_linear *linear, struct scratch *scratch)
 {
-    const relora_linear_options *o = &linear->options;
-    int64_t rows = o->out_features < MERGE_ROWS ? o->out_features : MERGE_ROWS;
+    int64_t rows = slice_rows(linear, 0);
     struct merge_memory memory;
-    memory.product = scratch_take(scratch, rows, o->in_features, RELORA_F32);
+    memory.product = scratch_take(scratch, rows, linear->options.in_features, RELORA_F32);
     memory.norms = scratch_bytes(scratch, 2 * sizeof(double));
+    memory.partials = scratch_bytes(scratch, 2 * (size_t)rows * sizeof(double));
     memory.flag = scratch_bytes(scratch, sizeof(int32_t));
     return memory;
 }
@@ -33,35 +39,6 @@ static relora_status open_merge(struct merge_memory *memory, const relora_linear
     return RELORA_OK;
 }
 
-relora_status linear_merge_check(relora_linear *linear, relora_stream *stream, const char *fn)
-{
-    const struct backend *backend = linear->device->backend;
-    const relora_linear_options *o = &linear->options;
-    struct merge_memory memory;
-    if (o->mode != RELORA_MODE_LORA)
-        FAIL(linear->ctx, RELORA_E_STATE, "%s: layer %llu is in mode %s; only LORA has what to merge", fn,
-             (unsigned long long)o->layer, linear_mode_name(o->mode));
-    if (!linear->param[RELORA_PARAM_WEIGHT])
-        FAIL(linear->ctx, RELORA_E_STATE, "%s: layer %llu has no weight; call relora_linear_set_weight",
-             fn, (unsigned long long)o->layer);
-    TRY(open_merge(&memory, linear, stream, fn));
-    int32_t flag = 0;
-    struct copy down = {memory.flag, &flag, 1, sizeof flag, 0, 0, COPY_TO_DEVICE};
-    struct copy up = {&flag, memory.flag, 1, sizeof flag, 0, 0, COPY_TO_HOST};
-    TRY_QUEUE(stream, fn, backend->copy(stream->queue, &down));
-    for (relora_param p = RELORA_PARAM_A; p <= RELORA_PARAM_SCALE; p++)
-        if (linear->param[p])
-            TRY_QUEUE(stream, fn, backend->not_finite(stream->queue, tensor_view(linear->param[p]),
-                                                      memory.flag));
-    TRY_QUEUE(stream, fn, backend->copy(stream->queue, &up));
-    TRY_QUEUE(stream, fn, backend->queue_sync(stream->queue));
-    if (flag)
-        FAIL(linear->ctx, RELORA_E_NOT_FINITE,
-             "%s: a factor of layer %llu is not finite; nothing was merged", fn,
-             (unsigned long long)o->layer);
-    return RELORA_OK;
-}
-
 static struct view rows_of(struct view v, int64_t first, int64_t rows)
 {
     v.data = (unsigned char *)v.data + (size_t)(first * v.ld) * dtype_size(v.dtype);
@@ -69,13 +46,69 @@ static struct view rows_of(struct view v, int64_t first, int64_t rows)
     return v;
 }
 
+/* Rows `first` and on of B A. */
+static relora_status multiply_slice(const relora_linear *linear, relora_stream *stream, const char *fn,
+                                    int64_t first, const struct merge_memory *memory,
+                                    struct view *product)
+{
+    int64_t rows = slice_rows(linear, first);
+    *product = rows_of(memory->product, 0, rows);
+    struct gemm g = {.a = rows_of(tensor_view(linear->param[RELORA_PARAM_B]), first, rows),
+                     .b = tensor_view(linear->param[RELORA_PARAM_A]),
+                     .c = *product};
+    TRY_QUEUE(stream, fn, linear->device->backend->gemm(stream->queue, &g));
+    return RELORA_OK;
+}
+
+/* ---- looking ---- */
+
+static relora_status check_finite(const relora_linear *linear, relora_stream *stream, const char *fn,
+                                  int32_t *device_flag)
+{
+    const struct backend *backend = linear->device->backend;
+    int32_t flag = 0;
+    struct copy down = {device_flag, &flag, 1, sizeof flag, 0, 0, COPY_TO_DEVICE};
+    struct copy up = {&flag, device_flag, 1, sizeof flag, 0, 0, COPY_TO_HOST};
+    TRY_QUEUE(stream, fn, backend->copy(stream->queue, &down));
+    for (relora_param p = RELORA_PARAM_A; p <= RELORA_PARAM_SCALE; p++)
+        if (linear->param[p])
+            TRY_QUEUE(stream, fn,
+                      backend->not_finite(stream->queue, tensor_view(linear->param[p]), device_flag));
+    TRY_QUEUE(stream, fn, backend->copy(stream->queue, &up));
+    TRY_QUEUE(stream, fn, backend->queue_sync(stream->queue));
+    if (flag)
+        FAIL(linear->ctx, RELORA_E_NOT_FINITE,
+             "%s: a factor of layer %llu is not finite; nothing was merged", fn,
+             (unsigned long long)linear->options.layer);
+    return RELORA_OK;
+}
+
+relora_status linear_merge_check(relora_linear *linear, relora_stream *stream, const char *fn)
+{
+    const relora_linear_options *o = &linear->options;
+    struct merge_memory memory;
+    struct view product;
+    if (o->mode != RELORA_MODE_LORA)
+        FAIL(linear->ctx, RELORA_E_STATE, "%s: layer %llu is in mode %s; only LORA has what to merge", fn,
+             (unsigned long long)o->layer, linear_mode_name(o->mode));
+    if (!linear->param[RELORA_PARAM_WEIGHT])
+        FAIL(linear->ctx, RELORA_E_STATE, "%s: layer %llu has no weight; call relora_linear_set_weight",
+             fn, (unsigned long long)o->layer);
+    TRY(open_merge(&memory, linear, stream, fn));
+    TRY(check_finite(linear, stream, fn, memory.flag));
+    /* one slice of each size: what the products need is then there */
+    TRY(multiply_slice(linear, stream, fn, 0, &memory, &product));
+    return multiply_slice(linear, stream, fn, (o->out_features - 1) / MERGE_ROWS * MERGE_ROWS, &memory,
+                          &product);
+}
+
+/* ---- doing it ---- */
+
 relora_status linear_merge_run(relora_linear *linear, relora_stream *stream, const char *fn,
                                uint64_t cycle, double norms[2])
 {
     const struct backend *backend = linear->device->backend;
     struct view w = tensor_view(linear->param[RELORA_PARAM_WEIGHT]);
-    struct view a = tensor_view(linear->param[RELORA_PARAM_A]);
-    struct view b = tensor_view(linear->param[RELORA_PARAM_B]);
     const relora_tensor *delta = linear->param[RELORA_PARAM_DELTA];
     struct merge_memory memory;
     TRY(open_merge(&memory, linear, stream, fn));
@@ -84,23 +117,25 @@ relora_status linear_merge_run(relora_linear *linear, relora_stream *stream, con
     struct copy up = {norms, memory.norms, 1, 2 * sizeof *norms, 0, 0, COPY_TO_HOST};
     TRY_QUEUE(stream, fn, backend->copy(stream->queue, &down));
     for (int64_t first = 0; first < w.rows; first += MERGE_ROWS) {
-        int64_t rows = w.rows - first < MERGE_ROWS ? w.rows - first : MERGE_ROWS;
-        struct view product = rows_of(memory.product, 0, rows);
-        struct gemm g = {.a = rows_of(b, first, rows), .b = a, .c = product};
-        struct merge m = {.y = rows_of(w, first, rows),
-                          .x = product,
-                          .scale = linear_scale(linear),
+        struct merge m = {.scale = linear_scale(linear),
                           .rounding = linear->options.rounding,
                           .draw = linear_draw(linear, DRAW_MERGE, cycle),
                           .first = (uint64_t)(first * w.cols),
-                          .norms = memory.norms};
-        if (delta) m.delta = rows_of(tensor_view(delta), first, rows);
-        TRY_QUEUE(stream, fn, backend->gemm(stream->queue, &g));
+                          .norms = memory.norms,
+                          .partials = memory.partials};
+        TRY(multiply_slice(linear, stream, fn, first, &memory, &m.x));
+        m.y = rows_of(w, first, m.x.rows);
+        if (delta) m.delta = rows_of(tensor_view(delta), first, m.x.rows);
         TRY_QUEUE(stream, fn, backend->merge(stream->queue, &m));
     }
     TRY_QUEUE(stream, fn, backend->copy(stream->queue, &up));
     TRY_QUEUE(stream, fn, backend->queue_sync(stream->queue));
     return RELORA_OK;
+}
+
+int64_t linear_merged_count(const relora_linear *linear, int64_t first)
+{
+    return slice_rows(linear, first);
 }
 
 relora_status linear_merged_rows(relora_linear *linear, relora_stream *stream, const char *fn,
@@ -111,25 +146,15 @@ relora_status linear_merged_rows(relora_linear *linear, relora_stream *stream, c
     const struct scale one = {.value = 1};
     struct merge_memory memory;
     if (w)
-        TRY_QUEUE(stream, fn, backend->convert(stream->queue, out, rows_of(tensor_view(w), first, out.rows),
-                                               one));
+        TRY_QUEUE(stream, fn,
+                  backend->convert(stream->queue, out, rows_of(tensor_view(w), first, out.rows), one));
     else
         TRY_QUEUE(stream, fn, backend->fill(stream->queue, out, 0));
     if (linear->options.mode == RELORA_MODE_FULL) return RELORA_OK;
     TRY(open_merge(&memory, linear, stream, fn));
-    for (int64_t done = 0; done < out.rows; done += MERGE_ROWS) {
-        int64_t rows = out.rows - done < MERGE_ROWS ? out.rows - done : MERGE_ROWS;
-        struct view product = rows_of(memory.product, 0, rows);
-        struct gemm g = {.a = rows_of(tensor_view(linear->param[RELORA_PARAM_B]), first + done, rows),
-                         .b = tensor_view(linear->param[RELORA_PARAM_A]),
-                         .c = product};
-        struct merge m = {.y = rows_of(out, done, rows),
-                          .x = product,
-                          .scale = linear_scale(linear),
-                          .rounding = RELORA_ROUND_NEAREST};
-        TRY_QUEUE(stream, fn, backend->gemm(stream->queue, &g));
-        TRY_QUEUE(stream, fn, backend->merge(stream->queue, &m));
-    }
+    struct merge m = {.y = out, .scale = linear_scale(linear), .rounding = RELORA_ROUND_NEAREST};
+    TRY(multiply_slice(linear, stream, fn, first, &memory, &m.x));
+    TRY_QUEUE(stream, fn, backend->merge(stream->queue, &m));
     return RELORA_OK;
 }
 
@@ -142,6 +167,8 @@ relora_status linear_reset_run(relora_linear *linear, relora_stream *stream, con
     if (scale)
         TRY_QUEUE(stream, fn,
                   stream->device->backend->fill(stream->queue, tensor_view(scale), start));
+    context_log(linear->ctx, RELORA_LOG_DEBUG, "%s: factors of layer %llu drawn for cycle %llu", fn,
+                (unsigned long long)linear->options.layer, (unsigned long long)cycle);
     return RELORA_OK;
 }
 

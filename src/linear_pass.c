@@ -59,6 +59,7 @@ static relora_status pass_open(struct pass *p, const char *fn, relora_linear *li
                                relora_stream *stream, const relora_tensor *x, uint64_t call,
                                uint32_t flags, uint32_t known)
 {
+    if (!linear && !stream && x) FAIL(x->ctx, RELORA_E_ARGUMENT, "%s: linear is NULL", fn);
     TRY(linear_check(linear, stream, fn));
     const relora_linear_options *o = &linear->options;
     *p = (struct pass){.linear = linear, .stream = stream, .fn = fn, .backend = stream->device->backend};

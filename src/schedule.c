@@ -152,7 +152,8 @@ static double linear_factor(const relora_schedule_options *o, int64_t t)
 
 static double cosine_factor(const relora_schedule_options *o, int64_t t)
 {
-    int64_t period = o->restart_every ? o->restart_every : o->total_steps, c = t % period;
+    int64_t period = o->restart_every ? o->restart_every : o->total_steps;
+    int64_t c = o->restart_every ? t % period : t;
     if (t > o->total_steps) return o->min_lr_ratio;
     if (c >= o->warmup_steps) return cosine(o, part(c - o->warmup_steps, period - o->warmup_steps));
     if (t != c && c < 2) return 1e-7; /* as the authors' code does in later cycles */

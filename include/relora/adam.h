@@ -13,8 +13,9 @@ RELORA_BEGIN
 enum { /* relora_adam_options.flags */
     RELORA_ADAM_DECOUPLED = 1,     /**< AdamW: p -= lr * decay * p. Without it the decay is added to
                                         the gradient (L2). On by default */
-    RELORA_ADAM_SKIP_NOT_FINITE = 2 /**< a step whose gradients hold a NaN or an infinity changes
-                                        nothing, and counts for no bias correction */
+    RELORA_ADAM_SKIP_NOT_FINITE = 2 /**< a step whose gradients hold a NaN or an infinity, or, after
+                                         clipping, squares that F32 cannot hold, changes nothing and
+                                         counts for no bias correction */
 };
 
 typedef struct relora_adam_options {
@@ -22,7 +23,7 @@ typedef struct relora_adam_options {
     uint32_t flags;
     double beta1;             /**< in [0, 1); default 0.9 */
     double beta2;             /**< in [0, 1); default 0.999 */
-    double eps;               /**< above 0; default 1e-8 */
+    double eps;               /**< above 0, also as F32; default 1e-8 */
     double weight_decay;      /**< of every parameter until relora_adam_set_factors(); default 0 */
     double max_norm;          /**< clip the global gradient norm to this; 0, the default: never */
     uint64_t seed;            /**< of stochastic rounding; default 0 */
@@ -119,8 +120,9 @@ RELORA_API relora_status relora_adam_set_factors(relora_adam *adam, int32_t inde
  *  registration, each at a multiple of 16 elements with zeros between: what a host that sums
  *  gradients over machines sends in one piece. The gradient tensors stay valid, but their data
  *  moves: ask relora_tensor_data() again. RELORA_E_STATE if a gradient's memory is borrowed (lay
- *  that out yourself) or the gradients are flat already; RELORA_E_DTYPE if one is not F32. A
- *  parameter added later is not in the buffer. @since 0.1 @threads one @stream queues */
+ *  that out yourself) or `adam` has done it already; RELORA_E_DTYPE if one is not F32. A parameter
+ *  added later is not in the buffer. The buffer lives as long as any gradient in it; one moves on
+ *  when another optimizer flattens it. @since 0.1 @threads one @stream queues */
 RELORA_API relora_status relora_adam_flatten_grads(relora_adam *adam, relora_stream *stream);
 
 /** The buffer that relora_adam_flatten_grads() made, one axis. Borrowed: lives as long as `adam`;
@@ -181,7 +183,7 @@ RELORA_API relora_tensor *relora_adam_moment(relora_adam *adam, int32_t index,
  *  @since 0.1 @threads one @stream synchronises */
 RELORA_API relora_status relora_adam_steps(relora_adam *adam, relora_stream *stream, int32_t index,
                                            int64_t *steps);
-/** Set that count, as when a run is resumed; 0 or more.
+/** Set that count, as when a run is resumed; 0 to 2^53.
  *  @since 0.1 @threads one @stream queues */
 RELORA_API relora_status relora_adam_set_steps(relora_adam *adam, relora_stream *stream,
                                                int32_t index, int64_t steps);

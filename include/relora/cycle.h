@@ -46,7 +46,8 @@ RELORA_API relora_status relora_cycle_create(relora_cycle **out, relora_context 
                                              const relora_cycle_options *options,
                                              relora_adam *adam, const relora_reset_options *reset);
 
-/** Keep `linear` alive and restart it with the others. RELORA_E_STATE unless its mode is LORA,
+/** Keep `linear` alive and restart it with the others. RELORA_E_STATE unless its mode is LORA and it
+ *  has its weight,
  *  RELORA_E_NOT_FOUND if the optimizer does not hold its A and B, RELORA_E_EXISTS if it, or
  *  another layer over the same W, is in the cycle: both would be merged into one W.
  *  @since 0.1 @threads one @stream none */
@@ -56,7 +57,8 @@ RELORA_API void relora_cycle_release(relora_cycle *cycle);
 
 /** Which events follow the update that makes `step` of them, a pure function: an event with period
  *  P falls on (step - first_step) % P == 1, past the first period; so never on 1, and first on
- *  first_step + P + 1. (On a schedule of that period the update just done had learning rate 0.)
+ *  first_step + P + 1. (On a jagged schedule of that period, with a restart warmup, the update just
+ *  done had learning rate 0.)
  *  @since 0.1 @threads any @stream none */
 RELORA_API relora_status relora_cycle_due(const relora_cycle *cycle, int64_t step,
                                           uint32_t *events);
@@ -76,7 +78,7 @@ RELORA_API relora_status relora_cycle_advance(relora_cycle *cycle, relora_stream
 
 /** Merge every layer once more at the end of training and draw its factors afresh, so that nothing
  *  learned in the last cycle is lost: W alone then gives the trained output. The moments are not
- *  touched. @param merge may be NULL
+ *  touched. Who trains on afterwards needs a new cycle: this one may draw the same numbers again. @param merge may be NULL
  *  @since 0.1 @threads one @stream synchronises */
 RELORA_API relora_status relora_cycle_finish(relora_cycle *cycle, relora_stream *stream,
                                              int64_t step, relora_merge_report *merge);

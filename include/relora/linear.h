@@ -9,9 +9,9 @@
  *      dx = g W + drop'(s h A)         dscale = (1 - s^2) * sum of h * u, element by element
  *
  *  (Lialin et al., ICLR 2024, and docs/method.md.) W, x, y, dx, dy have the dtype of the layer;
- *  A, B, b, scale and every gradient are F32. Each product sums in F32 or wider; with BF16, u, h and
- *  A, B are rounded to nearest where they enter one, and y and dx where each of their two parts is
- *  stored.
+ *  A, B, b, scale and every gradient are F32. Each product sums in F32 or wider. With BF16, d, u, h,
+ *  A, s A and s B are rounded to nearest where they enter one, h A before its dropout, and y and dx
+ *  where each of their two parts is stored.
  *
  *  A layer keeps nothing between forward and backward, so several micro-batches may be under way,
  *  and one layer may be used several times in a graph (each use with its own `call`). */
@@ -37,7 +37,8 @@ enum { /* relora_linear_options.flags */
     RELORA_LINEAR_REFERENCE = 4,       /**< for comparison with the authors' code only: A is 0 at
                                             first, and a reset sets scale to 0; both stop training */
     RELORA_LINEAR_KEEP_DELTA = 8       /**< keep the sum of all merges, F32 [out, in]: W is what it
-                                            was when it became frozen, plus this */
+                                            was when it was set or became frozen, plus this. Refused
+                                            in LOWRANK */
 };
 
 typedef struct relora_linear_options {
@@ -49,7 +50,7 @@ typedef struct relora_linear_options {
     int64_t out_features;     /**< 1 or more */
     int64_t rank;             /**< 1 or more; above min(in, out) it works and only costs more. In
                                    FULL: 0, or the rank for a later change to LORA */
-    double alpha;             /**< s = alpha / rank; default 32 */
+    double alpha;             /**< s = alpha / rank, finite as F32; default 32 */
     double dropout;           /**< in [0, 1); default 0.1 */
     uint64_t seed;            /**< default 0 */
     uint64_t layer;           /**< distinguishes layers that share a seed */
@@ -105,7 +106,7 @@ RELORA_API relora_status relora_linear_set_weight(relora_linear *linear, relora_
 
 /** FULL to LORA in place, the end of a warm start: W is frozen, its gradient freed, A drawn for
  *  cycle 0 and B set to 0, so y does not change. Optimizers that hold the layer refuse to step
- *  from now on: make a new one. RELORA_E_STATE if rank is 0 or the mode is LORA already,
+ *  from now on: make a new one. RELORA_E_STATE if rank is 0 or the layer is in `mode` already,
  *  RELORA_E_UNSUPPORTED for other changes. After RELORA_E_NO_MEMORY the layer is as it was.
  *  @since 0.1 @threads one @stream queues */
 RELORA_API relora_status relora_linear_set_mode(relora_linear *linear, relora_stream *stream,

@@ -15,7 +15,7 @@ RELORA_BEGIN
  *
  *  CONSTANT          t / w for t < w, then 1
  *  LINEAR            t / w for t < w, then (N - t) / (N - w), not below 0
- *  COSINE            c = t mod R: c / w for c < w (1e-7 at c = 0 and 1 of later cycles, as in the
+ *  COSINE            c = t mod R, or t if R is 0: c / w for c < w (1e-7 at c = 0 and 1 of later cycles, as in the
  *                    authors' code), then cosine((c - w) / (R - w))
  *  COSINE_RESTARTS   t / w for t < w; then one cosine((t - w) / (N - w)) over the whole run, except
  *                    that each cycle k = 1, 2, ... first climbs from 0 in rw steps to the value
@@ -61,9 +61,10 @@ RELORA_API void relora_schedule_release(relora_schedule *schedule);
 RELORA_API relora_status relora_schedule_lr(const relora_schedule *schedule, int64_t step,
                                             double *lr);
 
-/** First step after `step` whose learning rate begins a new climb; -1 if there is none any more.
- *  With a cycle of the same period, that update still belongs to the old factors: it has learning
- *  rate 0, and merge and reset follow it. @since 0.1 @threads any @stream none */
+/** First step after `step` that begins a new cycle of the curve; -1 if there is none any more. In
+ *  COSINE_RESTARTS with restart_warmup_steps of 1 or more its learning rate is 0: with a
+ *  relora_cycle of the same period, that update still belongs to the old factors, and merge and
+ *  reset follow it. @since 0.1 @threads any @stream none */
 RELORA_API relora_status relora_schedule_next_restart(const relora_schedule *schedule, int64_t step,
                                                       int64_t *next);
 

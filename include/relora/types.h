@@ -6,7 +6,8 @@
  *    @since    the release that added it
  *    @threads  "any": may be called from several threads at once;
  *              "one": at most one thread at a time for each handle it is given, the stream
- *              included; calls with different handles may run at once
+ *              included; calls with different handles may run at once. A function tagged "any"
+ *              that only looks at an object counts as a use of it here
  *    @stream   "none": touches no queued work; "queues": the work is done in the order of the
  *              stream, and may still be under way on return (on the CPU it is done);
  *              "synchronises": waits for the stream, because it hands a result to the host */

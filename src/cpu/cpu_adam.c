@@ -1,4 +1,6 @@
 /* The optimizer: one sweep over the chunks of all parameters for the norm, one for the update. */
+#include <errno.h>
+
 #include "adam_math.h"
 #include "cpu.h"
 
@@ -37,7 +39,8 @@ relora_status cpu_adam_norm(struct queue *q, const struct adam *a)
     c->grad_norm = sqrt(sum) * fabs(a->grad_scale);
     double factor = a->max_norm / (c->grad_norm + 1e-6);
     c->clip_factor = a->max_norm > 0 && !(factor >= 1) ? factor : 1; /* a NaN stays one */
-    c->skip = (a->flags & RELORA_ADAM_SKIP_NOT_FINITE) && !isfinite(c->grad_norm);
+    const double most = 1e19; /* about the root of the largest F32: v holds squares */
+    c->skip = (a->flags & RELORA_ADAM_SKIP_NOT_FINITE) && !(c->grad_norm * c->clip_factor < most);
     return RELORA_OK;
 }
 
@@ -94,6 +97,7 @@ relora_status cpu_adam_step(struct queue *q, const struct adam *a)
     (void)q;
     if (a->need_norm && a->control->skip) return RELORA_OK;
     double clip = a->need_norm ? a->control->clip_factor : 1;
+    int host = errno; /* pow says there that beta^t has become 0 */
     for (int64_t k = 0; k < a->param_count; k++) ++*a->params[k].steps;
 #pragma omp parallel for num_threads(q->threads) schedule(static)
     for (int64_t k = 0; k < a->chunk_count; k++) {
@@ -106,5 +110,6 @@ relora_status cpu_adam_step(struct queue *q, const struct adam *a)
         else
             update_mixed(&c, p, chunk, draw);
     }
+    errno = host;
     return RELORA_OK;
 }

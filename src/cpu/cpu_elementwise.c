@@ -1,5 +1,6 @@
 /* Loops over the elements of one or two matrices. */
 #include <math.h>
+#include <string.h>
 
 #include "cpu.h"
 
@@ -157,16 +158,16 @@ static void merge_row(const struct merge *m, int64_t i, float s, double norms[2]
 relora_status cpu_merge(struct queue *q, const struct merge *m)
 {
     float s = scale_value(m->scale);
-    double(*norms)[2] = cpu_scratch(q, (size_t)m->y.rows * sizeof *norms); /* a row each: any order */
-    if (!norms) return RELORA_E_NO_MEMORY;
+    (void)q;
 #pragma omp parallel for num_threads(q->threads) schedule(static) if (is_large(m->y))
     for (int64_t i = 0; i < m->y.rows; i++) {
-        norms[i][0] = norms[i][1] = 0;
-        merge_row(m, i, s, norms[i]);
+        double norms[2] = {0, 0};
+        merge_row(m, i, s, norms);
+        if (m->norms) memcpy(m->partials + 2 * i, norms, sizeof norms);
     }
-    for (int64_t i = 0; i < m->y.rows && m->norms; i++) {
-        m->norms[0] += norms[i][0];
-        m->norms[1] += norms[i][1];
+    for (int64_t i = 0; i < m->y.rows && m->norms; i++) { /* in one order, whoever made them */
+        m->norms[0] += m->partials[2 * i];
+        m->norms[1] += m->partials[2 * i + 1];
     }
     return RELORA_OK;
 }

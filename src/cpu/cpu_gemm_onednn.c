@@ -116,7 +116,7 @@ struct entry {
     uint64_t used; /* when; the oldest gives way */
 };
 
-enum { CACHE_ENTRIES = 128 };
+enum { CACHE_ENTRIES = 512 };
 
 struct gemm_cache {
     dnnl_engine_t engine;
@@ -177,6 +177,8 @@ static dnnl_status_t attributes_make(dnnl_primitive_attr_t *attr, const struct k
     dnnl_status_t status = dnnl_primitive_attr_create(attr);
     if (status) return status;
     status = dnnl_primitive_attr_set_scratchpad_mode(*attr, dnnl_scratchpad_mode_user);
+    if (!status) /* F32 means F32, whatever the environment says */
+        status = dnnl_primitive_attr_set_fpmath_mode(*attr, dnnl_fpmath_mode_strict);
     if (status || !k->accumulate) return status;
     dnnl_post_ops_t ops = NULL;
     status = dnnl_post_ops_create(&ops);

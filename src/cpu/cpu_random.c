@@ -32,7 +32,7 @@ relora_status cpu_dropout(struct queue *q, const struct dropout *d)
 {
     (void)q;
     uint64_t threshold = draw_threshold(d->p);
-    float keep = (float)(1 / (1 - d->p));
+    float keep = (float)(4294967296.0 / (4294967296.0 - (double)threshold)); /* of what really stays */
 #pragma omp parallel for num_threads(q->threads) schedule(static) if (d->x.rows * d->x.cols > CPU_SERIAL)
     for (int64_t i = 0; i < d->x.rows; i++)
         for (int64_t j0 = 0; j0 < d->x.cols; j0 += DRAW_BATCH) {
