@@ -111,14 +111,27 @@ void context_delete(relora_context *ctx, void *object, size_t size)
 
 /* ---- text ---- */
 
+/* Names come from files and from hosts: a line stays one line, and one cut short stays UTF-8. */
+static void tidy_line(char line[ERROR_CAPACITY], int length)
+{
+    for (char *c = line; *c; c++)
+        if ((unsigned char)*c < ' ' || *c == 127) *c = '?';
+    if (length < ERROR_CAPACITY) return;
+    size_t n = ERROR_CAPACITY - 1;
+    while (n && ((unsigned char)line[n - 1] & 0xC0) == 0x80) n--;
+    if (n && (unsigned char)line[n - 1] >= 0xC0) n--;
+    line[n] = '\0';
+}
+
 void context_log(const relora_context *ctx, int32_t level, const char *format, ...)
 {
     char line[ERROR_CAPACITY];
     if (!ctx->log || level > ctx->log_level) return;
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(line, sizeof line, format, arguments);
+    int length = vsnprintf(line, sizeof line, format, arguments);
     va_end(arguments);
+    tidy_line(line, length);
     ctx->log(ctx->log_user, level, line);
 }
 
@@ -128,8 +141,9 @@ relora_status context_fail(const relora_context *ctx, relora_status status, cons
     if (!ctx) return status;
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(line, sizeof line, format, arguments);
+    int length = vsnprintf(line, sizeof line, format, arguments);
     va_end(arguments);
+    tidy_line(line, length);
     pthread_mutex_lock(&ctx->error->lock);
     memcpy(ctx->error->text, line, sizeof line);
     pthread_mutex_unlock(&ctx->error->lock);

@@ -50,17 +50,28 @@ static relora_status make_paths(struct new_file *file, const char *path)
 static int is_named(int fd, const char *path)
 {
     struct stat by_fd, by_name;
-    return !fstat(fd, &by_fd) && !stat(path, &by_name) && by_fd.st_dev == by_name.st_dev &&
+    return !fstat(fd, &by_fd) && !lstat(path, &by_name) && by_fd.st_dev == by_name.st_dev &&
            by_fd.st_ino == by_name.st_ino;
+}
+
+/* A link is not followed: whoever may write to the folder could lead us anywhere. */
+static int open_or_create(const char *path, int *created)
+{
+    const int flags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW;
+    int fd = open(path, flags | O_EXCL, 0666);
+    *created = fd >= 0;
+    return *created || errno != EEXIST ? fd : open(path, flags, 0666);
 }
 
 static relora_status open_temporary(struct new_file *file)
 {
     for (int attempt = 0; attempt < 16; attempt++) {
-        file->fd = open(file->temporary, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+        int created;
+        file->fd = open_or_create(file->temporary, &created);
         if (file->fd < 0) return fail_new(file, "open", file->temporary);
         if (flock(file->fd, LOCK_EX | LOCK_NB) < 0) {
             int error = errno;
+            if (created && error != EWOULDBLOCK) unlink(file->temporary);
             close(file->fd);
             file->fd = -1;
             if (error == EWOULDBLOCK)
@@ -78,9 +89,11 @@ static relora_status open_temporary(struct new_file *file)
 relora_status file_open_new(struct new_file *file, const relora_context *ctx, const char *function,
                             const char *path)
 {
-    *file = (struct new_file){.ctx = ctx, .fn = function, .fd = -1};
+    *file = (struct new_file){.ctx = ctx, .fn = function, .fd = -1, .folder_fd = -1};
     TRY(make_paths(file, path));
     TRY(open_temporary(file));
+    file->folder_fd = open(file->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* now, while it may fail */
+    if (file->folder_fd < 0) return fail_new(file, "open", file->folder);
     if (ftruncate(file->fd, 0) < 0) return fail_new(file, "ftruncate", file->temporary);
     return RELORA_OK;
 }
@@ -112,23 +125,15 @@ relora_status file_write_at(struct new_file *file, const void *data, size_t byte
     return RELORA_OK;
 }
 
-static relora_status flush_folder(const struct new_file *file)
-{
-    int fd = open(file->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return fail_new(file, "open", file->folder);
-    int failed = fsync(fd) < 0 && errno != EINVAL; /* some file systems cannot flush a folder */
-    int error = errno;
-    close(fd);
-    return failed ? fail_call(file->ctx, file->fn, "fsync", file->folder, error) : RELORA_OK;
-}
-
 relora_status file_commit(struct new_file *file)
 {
     if (fsync(file->fd) < 0) return fail_new(file, "fsync", file->temporary);
     if (rename(file->temporary, file->path) < 0) return fail_new(file, "rename", file->temporary);
     close(file->fd);
     file->fd = -1;
-    return flush_folder(file);
+    if (fsync(file->folder_fd) < 0 && errno != EINVAL) /* some file systems cannot flush a folder */
+        return fail_new(file, "fsync", file->folder);
+    return RELORA_OK;
 }
 
 void file_close_new(struct new_file *file)
@@ -138,6 +143,7 @@ void file_close_new(struct new_file *file)
         unlink(file->temporary);
         close(file->fd);
     }
+    if (file->folder_fd >= 0) close(file->folder_fd);
     memory_free(memory, file->path, file->path_bytes);
     memory_free(memory, file->temporary, file->path_bytes);
     memory_free(memory, file->folder, file->path_bytes);

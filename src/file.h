@@ -10,7 +10,7 @@ struct new_file {
     const char *fn;
     char *path, *temporary, *folder;
     size_t path_bytes;
-    int fd;
+    int fd, folder_fd;
 };
 
 /* Create "<path>.tmp" and lock it; a leftover of a killed process is taken over. */

@@ -255,9 +255,9 @@ static relora_status copy_converted(relora_stream *stream, const char *fn, const
 }
 
 relora_status reader_copy(const relora_reader *reader, relora_stream *stream, const char *fn,
-                          const char *name, relora_tensor *target)
+                          int32_t index, relora_tensor *target)
 {
-    const struct st_tensor *t = &reader->header.tensors[st_header_find(&reader->header, name)];
+    const struct st_tensor *t = &reader->header.tensors[index];
     const struct shape *s = &target->shape;
     const unsigned char *from = bytes_of(reader, t);
     if (t->dtype->dtype != s->dtype) return copy_converted(stream, fn, t, from, target);
@@ -281,5 +281,5 @@ relora_status relora_reader_read(relora_reader *reader, relora_stream *stream, c
              RELORA_READ_CONVERT);
     TRY(stream_check(stream, fn));
     TRY(reader_check(reader, fn, name, target, flags));
-    return reader_copy(reader, stream, fn, name, target);
+    return reader_copy(reader, stream, fn, st_header_find(&reader->header, name), target);
 }

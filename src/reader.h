@@ -17,9 +17,9 @@ struct relora_reader {
 /* Can `name` be copied into `target`? Sentences as in relora_reader_read. */
 relora_status reader_check(const relora_reader *reader, const char *function, const char *name,
                            const relora_tensor *target, uint32_t flags);
-/* Copy it, after reader_check. */
+/* Copy the tensor of that index, after reader_check. Asks for no memory. */
 relora_status reader_copy(const relora_reader *reader, relora_stream *stream, const char *function,
-                          const char *name, relora_tensor *target);
+                          int32_t index, relora_tensor *target);
 /* Checksum of one tensor; RELORA_OK if the file has none. */
 relora_status reader_check_sum(const relora_reader *reader, const char *function, int32_t index);
 

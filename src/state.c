@@ -112,7 +112,13 @@ static char *copy_string(const relora_state *state, const char *text)
     return copy;
 }
 
-/* Add `part`, taking over its references; name and text are copied. A pair replaces one of its key. */
+static int is_ours(const char *key)
+{
+    return !strncmp(key, "relora.", strlen("relora."));
+}
+
+/* Add `part`, taking over its references; name and text are copied. A pair of the host replaces one of
+ * its key. */
 static relora_status add(relora_state *state, const char *fn, struct state_part part, const char *name,
                          const char *text)
 {
@@ -128,6 +134,10 @@ static relora_status add(relora_state *state, const char *fn, struct state_part 
     for (int32_t i = 0; text && i < state->count; i++) {
         struct state_part *old = &state->parts[i];
         if (old->kind != PART_TEXT || strcmp(old->name, name)) continue;
+        if (is_ours(name)) {
+            part_free(&state->ctx->memory, &part);
+            FAIL(state->ctx, RELORA_E_EXISTS, "%s: prefix: the state has \"%s\" already", fn, name);
+        }
         part_free(&state->ctx->memory, old);
         *old = part;
         return RELORA_OK;
@@ -214,7 +224,7 @@ relora_status relora_state_set(relora_state *state, const char *key, const char 
     if (!state) return RELORA_E_ARGUMENT;
     if (!key) FAIL(state->ctx, RELORA_E_ARGUMENT, "%s: key is NULL", fn);
     if (!value) FAIL(state->ctx, RELORA_E_ARGUMENT, "%s: value is NULL", fn);
-    if (!strncmp(key, "relora.", strlen("relora.")))
+    if (is_ours(key))
         FAIL(state->ctx, RELORA_E_ARGUMENT, "%s: key is \"%s\", but \"relora.\" is the library's", fn, key);
     return add(state, fn, (struct state_part){.kind = PART_TEXT}, key, value);
 }

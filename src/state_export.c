@@ -26,7 +26,7 @@ static relora_status open_export(struct export *e, const char *fn, const relora_
     if (!path || !path[0]) FAIL(state->ctx, RELORA_E_ARGUMENT, "%s: %s is NULL or empty", fn, path_of);
     TRY(stream_check(stream, fn));
     TRY(relora_writer_create(&e->writer, state->ctx));
-    relora_status status = relora_writer_set_metadata(e->writer, "format", "pt"); /* transformers asks for it */
+    relora_status status = writer_set_metadata(e->writer, fn, "format", "pt"); /* transformers asks for it */
     if (status < 0) relora_writer_release(e->writer);
     return status;
 }
@@ -42,7 +42,7 @@ static relora_status add_named(const struct export *e, const char *before, const
     if (text.failed) status = context_fail_memory(e->state->ctx, e->fn, text.capacity);
     else
         status = merged ? writer_add_merged(e->writer, e->fn, text.data, merged)
-                        : relora_writer_add(e->writer, text.data, tensor);
+                        : writer_add(e->writer, e->fn, text.data, tensor);
     text_free(&text);
     return status;
 }
@@ -52,7 +52,7 @@ static relora_status save(const struct export *e, relora_status status, const ch
 {
     if (status >= 0 && !e->layers)
         status = context_fail(e->state->ctx, RELORA_E_NOT_FOUND, "%s: no layer of the state %s", e->fn, what);
-    if (status >= 0) status = relora_writer_save(e->writer, e->stream, path, 0);
+    if (status >= 0) status = writer_save(e->writer, e->stream, e->fn, path, 0);
     relora_writer_release(e->writer);
     return status;
 }
@@ -63,7 +63,7 @@ static relora_status add_merged(struct export *e, const struct state_part *part)
 {
     if (part->kind == PART_TENSOR) {
         e->layers++;
-        return relora_writer_add(e->writer, part->name, part->tensor);
+        return writer_add(e->writer, e->fn, part->name, part->tensor);
     }
     if (part->kind != PART_LINEAR) return RELORA_OK;
     relora_linear *linear = part->linear;
@@ -181,7 +181,10 @@ static relora_status write_config(const struct export *e, const json_t *config, 
     size_t bytes = json_dumpb(config, NULL, 0, style);
     char *text = bytes ? memory_alloc(memory, bytes) : NULL;
     if (!text) return context_fail_memory(e->state->ctx, e->fn, bytes);
-    json_dumpb(config, text, bytes, style);
+    if (json_dumpb(config, text, bytes, style) != bytes) {
+        memory_free(memory, text, bytes);
+        return context_fail_memory(e->state->ctx, e->fn, bytes);
+    }
     relora_status status = file_open_new(&file, e->state->ctx, e->fn, path);
     if (status >= 0) status = file_write(&file, text, bytes);
     if (status >= 0) status = file_write(&file, "\n", 1);
@@ -191,15 +194,13 @@ static relora_status write_config(const struct export *e, const json_t *config, 
     return status;
 }
 
-static relora_status export_config(const struct export *e, const char *path, const char *base_model)
+static relora_status make_config(const struct export *e, const char *base_model, json_t **config)
 {
-    json_t *config = config_base(base_model);
-    if (!config)
+    if (!base_model) FAIL(e->state->ctx, RELORA_E_ARGUMENT, "%s: base_model is NULL", e->fn);
+    *config = config_base(base_model);
+    if (!*config)
         FAIL(e->state->ctx, RELORA_E_ARGUMENT, "%s: base_model is not UTF-8, or memory ran out", e->fn);
-    relora_status status = config_layers(e, config);
-    if (status >= 0) status = write_config(e, config, path);
-    json_decref(config);
-    return status;
+    return config_layers(e, *config);
 }
 
 relora_status relora_state_export_adapter(relora_state *state, relora_stream *stream,
@@ -208,16 +209,17 @@ relora_status relora_state_export_adapter(relora_state *state, relora_stream *st
     struct export e;
     relora_status status = RELORA_OK;
     TRY(open_export(&e, "relora_state_export_adapter", state, stream, "folder", folder));
-    struct text tensors = {.memory = &state->ctx->memory}, config = {.memory = &state->ctx->memory};
+    struct text tensors = {.memory = &state->ctx->memory}, settings = {.memory = &state->ctx->memory};
+    json_t *config = NULL;
     text_put(&tensors, "%s/adapter_model.safetensors", folder);
-    text_put(&config, "%s/adapter_config.json", folder);
-    if (!base_model) status = context_fail(state->ctx, RELORA_E_ARGUMENT, "%s: base_model is NULL", e.fn);
-    else if (tensors.failed || config.failed)
-        status = context_fail_memory(state->ctx, e.fn, tensors.capacity);
+    text_put(&settings, "%s/adapter_config.json", folder);
+    if (tensors.failed || settings.failed) status = context_fail_memory(state->ctx, e.fn, tensors.capacity);
     for (int32_t i = 0; i < state->count && status >= 0; i++) status = add_adapter(&e, &state->parts[i]);
+    if (status >= 0) status = make_config(&e, base_model, &config); /* before any file is touched */
     status = save(&e, status, tensors.failed ? "" : tensors.data, "is in mode LORA");
-    if (status >= 0) status = export_config(&e, config.data, base_model);
+    if (status >= 0) status = write_config(&e, config, settings.data);
+    json_decref(config);
     text_free(&tensors);
-    text_free(&config);
+    text_free(&settings);
     return status;
 }

@@ -16,6 +16,8 @@ struct walk {
     relora_writer *writer;       /* saving */
     const relora_reader *reader; /* checking and loading */
     int32_t tensors;             /* met so far */
+    int32_t *found;              /* checking and loading: which of the file they are, as they are met */
+    unsigned char *taken;        /* and whether a tensor of the file was met */
     int64_t **steps;             /* saving: step counts, until the file is written */
     int32_t step_arrays;
 };
@@ -24,18 +26,33 @@ static const char format_key[] = "relora.state", format_value[] = "1";
 
 /* ---- one tensor, one description ---- */
 
+/* A tensor of the file is for one object only. */
+static relora_status take(struct walk *w, const char *name)
+{
+    int32_t index = st_header_find(&w->reader->header, name);
+    if (w->taken[index])
+        FAIL(w->state->ctx, RELORA_E_EXISTS, "%s: two objects of the state have a tensor \"%s\"", w->fn,
+             name);
+    w->taken[index] = 1;
+    w->found[w->tensors++] = index;
+    return RELORA_OK;
+}
+
+/* Loading, which must not fail half way, needs no name and no memory: it knows what the check found. */
 static relora_status visit_tensor(struct walk *w, const char *name, relora_tensor *tensor)
 {
-    w->tensors++;
-    if (w->mode == WALK_SAVE) return relora_writer_add(w->writer, name, tensor);
-    if (w->mode == WALK_CHECK) return reader_check(w->reader, w->fn, name, tensor, 0);
-    return reader_copy(w->reader, w->stream, w->fn, name, tensor);
+    if (w->mode == WALK_SAVE) return writer_add(w->writer, w->fn, name, tensor);
+    if (w->mode == WALK_LOAD)
+        return reader_copy(w->reader, w->stream, w->fn, w->found[w->tensors++], tensor);
+    TRY(reader_check(w->reader, w->fn, name, tensor, 0));
+    return take(w, name);
 }
 
 static relora_status visit_joined(struct walk *w, const char *prefix, const char *name,
                                   const char *suffix, relora_tensor *tensor)
 {
     struct text text = {.memory = &w->state->ctx->memory};
+    if (w->mode == WALK_LOAD) return visit_tensor(w, NULL, tensor);
     text_join(&text, prefix, name);
     text_put(&text, "%s", suffix);
     relora_status status = text.failed ? context_fail_memory(w->state->ctx, w->fn, text.capacity)
@@ -58,12 +75,19 @@ static relora_status fail_difference(const struct walk *w, const char *key, cons
 
 static relora_status visit_pair(struct walk *w, const char *key, const char *value)
 {
-    if (w->mode == WALK_SAVE) return relora_writer_set_metadata(w->writer, key, value);
+    if (w->mode == WALK_SAVE) return writer_set_metadata(w->writer, w->fn, key, value);
     if (w->mode == WALK_LOAD) return RELORA_OK;
     const char *stored = relora_reader_metadata(w->reader, key);
     if (!stored)
         FAIL(w->state->ctx, RELORA_E_NOT_FOUND, "%s: the file has no \"%s\"", w->fn, key);
     return strcmp(stored, value) ? fail_difference(w, key, value, stored) : RELORA_OK;
+}
+
+static relora_status visit_key(struct walk *w, const char *key, const char *description)
+{
+    if (w->mode == WALK_SAVE && writer_has_metadata(w->writer, key))
+        FAIL(w->state->ctx, RELORA_E_EXISTS, "%s: the state has two of \"%s\"", w->fn, key);
+    return visit_pair(w, key, description);
 }
 
 static relora_status visit_description(struct walk *w, const char *kind, const char *prefix,
@@ -74,7 +98,7 @@ static relora_status visit_description(struct walk *w, const char *kind, const c
     text_join(&key, kind, prefix);
     relora_status status = key.failed || description->failed
                                ? context_fail_memory(w->state->ctx, w->fn, key.capacity)
-                               : visit_pair(w, key.data, description->data);
+                               : visit_key(w, key.data, description->data);
     text_free(&key);
     text_free(description);
     return status;
@@ -85,8 +109,10 @@ static relora_status visit_description(struct walk *w, const char *kind, const c
 static relora_status visit_linear(struct walk *w, const struct state_part *part)
 {
     struct text description = {.memory = &w->state->ctx->memory};
-    linear_describe(part->linear, &description);
-    TRY(visit_description(w, "linear", part->name, &description));
+    if (w->mode != WALK_LOAD) {
+        linear_describe(part->linear, &description);
+        TRY(visit_description(w, "linear", part->name, &description));
+    }
     for (relora_param p = RELORA_PARAM_WEIGHT; p < PARAM_COUNT; p++)
         if (part->linear->param[p])
             TRY(visit_joined(w, part->name, linear_param_name(p), "", part->linear->param[p]));
@@ -101,37 +127,53 @@ static relora_status save_steps(struct walk *w, const char *name, relora_adam *a
     if (!steps) return context_fail_memory(w->state->ctx, w->fn, (size_t)adam->count * sizeof *steps);
     w->steps[w->step_arrays++] = steps;
     for (int32_t i = 0; i < adam->count; i++) TRY(relora_adam_steps(adam, w->stream, i, &steps[i]));
-    return relora_writer_add_bytes(w->writer, name, "I64", 1, &shape, steps,
-                                   (size_t)adam->count * sizeof *steps);
+    return writer_add_bytes(w->writer, w->fn, name, "I64", 1, &shape, steps,
+                            (size_t)adam->count * sizeof *steps);
 }
 
-static relora_status load_steps(const struct walk *w, const char *name, relora_adam *adam)
+static int64_t stored_steps(const struct walk *w, int32_t tensor, int32_t index)
 {
-    const void *data;
-    size_t bytes, expected = (size_t)adam->count * sizeof(int64_t);
-    TRY(relora_reader_bytes(w->reader, name, &data, &bytes));
-    if (w->mode == WALK_CHECK) {
-        if (bytes != expected || strcmp(relora_reader_dtype(w->reader, name), "I64"))
-            FAIL(w->state->ctx, RELORA_E_SHAPE, "%s: \"%s\" has %zu bytes, not %d numbers of type I64",
-                 w->fn, name, bytes, adam->count);
-        return reader_check_sum(w->reader, w->fn, st_header_find(&w->reader->header, name));
-    }
-    for (int32_t i = 0; i < adam->count; i++) {
-        int64_t steps;
-        memcpy(&steps, (const unsigned char *)data + (size_t)i * sizeof steps, sizeof steps);
-        TRY(relora_adam_set_steps(adam, w->stream, i, steps));
-    }
+    int64_t steps;
+    const struct st_header *header = &w->reader->header;
+    const unsigned char *data = w->reader->bytes + header->data + header->tensors[tensor].begin;
+    memcpy(&steps, data + (size_t)index * sizeof steps, sizeof steps);
+    return steps;
+}
+
+static relora_status check_steps(struct walk *w, const char *name, const relora_adam *adam)
+{
+    const relora_context *ctx = w->state->ctx;
+    int32_t tensor = st_header_find(&w->reader->header, name);
+    if (tensor < 0) FAIL(ctx, RELORA_E_NOT_FOUND, "%s: the file has no tensor \"%s\"", w->fn, name);
+    const struct st_tensor *t = &w->reader->header.tensors[tensor];
+    if (strcmp(t->dtype->name, "I64"))
+        FAIL(ctx, RELORA_E_DTYPE, "%s: \"%s\" is %s in the file, not I64", w->fn, name, t->dtype->name);
+    if (t->ndim != 1 || t->shape[0] != adam->count)
+        FAIL(ctx, RELORA_E_SHAPE, "%s: \"%s\" must have the shape [%d]", w->fn, name, adam->count);
+    TRY(reader_check_sum(w->reader, w->fn, tensor));
+    for (int32_t i = 0; i < adam->count; i++)
+        if (stored_steps(w, tensor, i) < 0)
+            FAIL(ctx, RELORA_E_FORMAT, "%s: \"%s\"[%d] is %lld, less than 0", w->fn, name, i,
+                 (long long)stored_steps(w, tensor, i));
+    return take(w, name);
+}
+
+static relora_status load_steps(struct walk *w, relora_adam *adam)
+{
+    int32_t tensor = w->found[w->tensors++];
+    for (int32_t i = 0; i < adam->count; i++)
+        TRY_QUEUE(w->stream, w->fn, adam_write_steps(adam, w->stream->queue, i, stored_steps(w, tensor, i)));
     return RELORA_OK;
 }
 
 static relora_status visit_steps(struct walk *w, const struct state_part *part)
 {
     struct text name = {.memory = &w->state->ctx->memory};
+    if (w->mode == WALK_LOAD) return load_steps(w, part->adam);
     text_join(&name, part->name, "steps");
-    w->tensors++;
     relora_status status = name.failed ? context_fail_memory(w->state->ctx, w->fn, name.capacity)
                            : w->mode == WALK_SAVE ? save_steps(w, name.data, part->adam)
-                                                  : load_steps(w, name.data, part->adam);
+                                                  : check_steps(w, name.data, part->adam);
     text_free(&name);
     return status;
 }
@@ -139,8 +181,10 @@ static relora_status visit_steps(struct walk *w, const struct state_part *part)
 static relora_status visit_adam(struct walk *w, const struct state_part *part)
 {
     struct text description = {.memory = &w->state->ctx->memory};
-    adam_describe(part->adam, &description);
-    TRY(visit_description(w, "adam", part->name, &description));
+    if (w->mode != WALK_LOAD) {
+        adam_describe(part->adam, &description);
+        TRY(visit_description(w, "adam", part->name, &description));
+    }
     for (int32_t i = 0; i < part->adam->count; i++) {
         const struct adam_entry *e = &part->adam->entries[i];
         TRY(visit_joined(w, part->name, e->name, ".exp_avg", e->first));
@@ -187,8 +231,8 @@ static relora_status save(struct walk *w, const char *path, uint32_t flags)
 {
     TRY(relora_writer_create(&w->writer, w->state->ctx));
     TRY(walk(w, WALK_SAVE));
-    TRY(relora_writer_set_metadata(w->writer, "relora.version", relora_version_string()));
-    return relora_writer_save(w->writer, w->stream, path, flags);
+    TRY(writer_set_metadata(w->writer, w->fn, "relora.version", relora_version_string()));
+    return writer_save(w->writer, w->stream, w->fn, path, flags);
 }
 
 relora_status relora_state_save(relora_state *state, relora_stream *stream, const char *path,
@@ -211,6 +255,20 @@ relora_status relora_state_save(relora_state *state, relora_stream *stream, cons
     return status;
 }
 
+static relora_status load(struct walk *w)
+{
+    const relora_context *ctx = w->state->ctx;
+    if (!w->found || !w->taken) return context_fail_memory(ctx, w->fn, (size_t)w->reader->header.count);
+    TRY(walk(w, WALK_CHECK));
+    if (w->tensors != w->reader->header.count)
+        FAIL(ctx, RELORA_E_NOT_FOUND, "%s: the file has %d tensors, but the objects of the state take %d",
+             w->fn, w->reader->header.count, w->tensors);
+    TRY(walk(w, WALK_LOAD));
+    /* the reader may go now */
+    TRY_QUEUE(w->stream, w->fn, w->stream->device->backend->queue_sync(w->stream->queue));
+    return RELORA_OK;
+}
+
 relora_status relora_state_load(relora_state *state, relora_stream *stream, relora_reader *reader)
 {
     const char *fn = "relora_state_load";
@@ -219,12 +277,12 @@ relora_status relora_state_load(relora_state *state, relora_stream *stream, relo
     if (reader->ctx != state->ctx)
         FAIL(state->ctx, RELORA_E_CONTEXT, "%s: reader belongs to another context than state", fn);
     struct walk w = {.state = state, .stream = stream, .fn = fn, .reader = reader};
-    TRY(walk(&w, WALK_CHECK));
-    if (w.tensors != reader->header.count)
-        FAIL(state->ctx, RELORA_E_NOT_FOUND,
-             "%s: the file has %d tensors, but the objects of the state take %d", fn,
-             reader->header.count, w.tensors);
-    TRY(walk(&w, WALK_LOAD));
-    TRY_QUEUE(stream, fn, stream->device->backend->queue_sync(stream->queue)); /* the reader may go now */
-    return RELORA_OK;
+    const struct memory *memory = &state->ctx->memory;
+    size_t n = (size_t)reader->header.count;
+    w.found = memory_alloc(memory, n * sizeof *w.found);
+    w.taken = memory_alloc_zero(memory, n);
+    relora_status status = load(&w);
+    memory_free(memory, w.found, n * sizeof *w.found);
+    memory_free(memory, w.taken, n);
+    return status;
 }

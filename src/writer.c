@@ -116,10 +116,8 @@ static relora_status add(relora_writer *writer, const char *fn, struct writer_en
     return RELORA_OK;
 }
 
-relora_status relora_writer_add(relora_writer *writer, const char *name, relora_tensor *tensor)
+relora_status writer_add(relora_writer *writer, const char *fn, const char *name, relora_tensor *tensor)
 {
-    const char *fn = "relora_writer_add";
-    if (!writer) FAIL(tensor ? tensor->ctx : NULL, RELORA_E_ARGUMENT, "%s: writer is NULL", fn);
     TRY(check_name(writer, fn, name));
     if (!tensor) FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: tensor is NULL", fn);
     if (tensor->ctx != writer->ctx)
@@ -136,13 +134,18 @@ relora_status relora_writer_add(relora_writer *writer, const char *name, relora_
                                                  .tensor = tensor});
 }
 
-relora_status relora_writer_add_bytes(relora_writer *writer, const char *name, const char *dtype,
-                                      int32_t ndim, const int64_t *shape, const void *data,
-                                      size_t bytes)
+relora_status relora_writer_add(relora_writer *writer, const char *name, relora_tensor *tensor)
 {
-    const char *fn = "relora_writer_add_bytes";
+    const char *fn = "relora_writer_add";
+    if (!writer) FAIL(tensor ? tensor->ctx : NULL, RELORA_E_ARGUMENT, "%s: writer is NULL", fn);
+    return writer_add(writer, fn, name, tensor);
+}
+
+relora_status writer_add_bytes(relora_writer *writer, const char *fn, const char *name,
+                               const char *dtype, int32_t ndim, const int64_t *shape, const void *data,
+                               size_t bytes)
+{
     int fits = 0;
-    if (!writer) return RELORA_E_ARGUMENT;
     TRY(check_name(writer, fn, name));
     if (!dtype) FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: dtype is NULL", fn);
     const struct st_dtype *type = st_dtype_find(dtype, strlen(dtype));
@@ -175,6 +178,14 @@ relora_status relora_writer_add_bytes(relora_writer *writer, const char *name, c
                                                  .data = data});
 }
 
+relora_status relora_writer_add_bytes(relora_writer *writer, const char *name, const char *dtype,
+                                      int32_t ndim, const int64_t *shape, const void *data,
+                                      size_t bytes)
+{
+    if (!writer) return RELORA_E_ARGUMENT;
+    return writer_add_bytes(writer, "relora_writer_add_bytes", name, dtype, ndim, shape, data, bytes);
+}
+
 relora_status writer_add_merged(relora_writer *writer, const char *fn, const char *name,
                                 relora_linear *linear)
 {
@@ -194,17 +205,28 @@ relora_status writer_add_merged(relora_writer *writer, const char *fn, const cha
                                                  .merged = linear});
 }
 
-relora_status relora_writer_set_metadata(relora_writer *writer, const char *key, const char *value)
+/* Where the pair of that key is, or the place after the last. */
+static int32_t find_pair(const relora_writer *writer, const char *key)
 {
-    const char *fn = "relora_writer_set_metadata";
-    if (!writer) return RELORA_E_ARGUMENT;
+    int32_t place = 0;
+    while (place < writer->pair_count && strcmp(writer->pairs[place].key, key)) place++;
+    return place;
+}
+
+int writer_has_metadata(const relora_writer *writer, const char *key)
+{
+    return find_pair(writer, key) < writer->pair_count;
+}
+
+relora_status writer_set_metadata(relora_writer *writer, const char *fn, const char *key,
+                                  const char *value)
+{
     TRY(check_text(writer, fn, "key", key));
     TRY(check_text(writer, fn, "value", value));
     if (!strcmp(key, writer_checksum_key))
         FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: key is \"%s\", which relora_writer_save sets", fn, key);
     const struct memory *memory = &writer->ctx->memory;
-    int32_t place = 0;
-    while (place < writer->pair_count && strcmp(writer->pairs[place].key, key)) place++;
+    int32_t place = find_pair(writer, key);
     void *pairs = writer->pairs;
     TRY(grow(writer, fn, &pairs, place, &writer->pair_capacity, sizeof *writer->pairs));
     writer->pairs = pairs;
@@ -219,6 +241,12 @@ relora_status relora_writer_set_metadata(relora_writer *writer, const char *key,
         writer->pair_count++;
     writer->pairs[place] = pair;
     return RELORA_OK;
+}
+
+relora_status relora_writer_set_metadata(relora_writer *writer, const char *key, const char *value)
+{
+    if (!writer) return RELORA_E_ARGUMENT;
+    return writer_set_metadata(writer, "relora_writer_set_metadata", key, value);
 }
 
 /* ---- the header ---- */
@@ -286,7 +314,10 @@ relora_status writer_header(const relora_writer *writer, const char *function, c
         status = context_fail_memory(writer->ctx, function, *bytes);
     } else {
         memset(*text, ' ', *bytes);
-        json_dumpb(root, *text, length, JSON_COMPACT);
+        if (json_dumpb(root, *text, length, JSON_COMPACT) != length) { /* it needs memory each time */
+            memory_free(&writer->ctx->memory, *text, *bytes);
+            status = context_fail_memory(writer->ctx, function, length);
+        }
     }
     json_decref(root);
     return status;

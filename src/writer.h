@@ -26,6 +26,18 @@ struct relora_writer {
     int32_t pair_count, pair_capacity;
 };
 
+/* The public functions of these names, for a call of `function`; the handles are checked. */
+relora_status writer_add(relora_writer *writer, const char *function, const char *name,
+                         relora_tensor *tensor);
+relora_status writer_add_bytes(relora_writer *writer, const char *function, const char *name,
+                               const char *dtype, int32_t ndim, const int64_t *shape, const void *data,
+                               size_t bytes);
+relora_status writer_set_metadata(relora_writer *writer, const char *function, const char *key,
+                                  const char *value);
+relora_status writer_save(const relora_writer *writer, relora_stream *stream, const char *function,
+                          const char *path, uint32_t flags);
+int writer_has_metadata(const relora_writer *writer, const char *key);
+
 /* W + s B A of a layer under `name`. The layer is not kept alive. */
 relora_status writer_add_merged(relora_writer *writer, const char *function, const char *name,
                                 relora_linear *linear);

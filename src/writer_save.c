@@ -90,18 +90,17 @@ static relora_status put_view(struct save *s, struct view v)
 /* A slice of rows at a time, on the device, through a tensor of its own. */
 static relora_status put_merged(struct save *s, relora_linear *linear)
 {
-    enum { SLICE_ROWS = 256 };
     const relora_linear_options *o = &linear->options;
-    int64_t rows = o->out_features < SLICE_ROWS ? o->out_features : SLICE_ROWS;
-    int64_t shape[2] = {rows, o->in_features};
+    int64_t shape[2] = {linear_merged_count(linear, 0), o->in_features};
     relora_tensor *slice = NULL;
     TRY(tensor_new(&slice, linear->device, s->fn, o->dtype, 2, shape));
     relora_status status = RELORA_OK;
-    for (int64_t first = 0; first < o->out_features && status >= 0; first += rows) {
+    for (int64_t first = 0; first < o->out_features && status >= 0;) {
         struct view part = tensor_view(slice);
-        if (o->out_features - first < rows) part.rows = o->out_features - first;
+        part.rows = linear_merged_count(linear, first);
         status = linear_merged_rows(linear, s->stream, s->fn, first, part);
         if (status >= 0) status = put_view(s, part);
+        first += part.rows;
     }
     relora_tensor_release(slice);
     return status;
@@ -183,6 +182,20 @@ static void close_save(struct save *s)
     memory_free(memory, s->hash, sizeof *s->hash);
 }
 
+relora_status writer_save(const relora_writer *writer, relora_stream *stream, const char *fn,
+                          const char *path, uint32_t flags)
+{
+    if (!path) FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: path is NULL", fn);
+    if (!path[0]) FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: path is empty", fn);
+    if (flags & ~(uint32_t)RELORA_SAVE_CHECKSUM)
+        FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: flags is 0x%x, and only 0x%x is known", fn, flags,
+             RELORA_SAVE_CHECKSUM);
+    struct save s = {.writer = writer, .stream = stream, .fn = fn};
+    relora_status status = save(&s, path, flags);
+    close_save(&s);
+    return status;
+}
+
 relora_status relora_writer_save(relora_writer *writer, relora_stream *stream, const char *path,
                                  uint32_t flags)
 {
@@ -191,14 +204,6 @@ relora_status relora_writer_save(relora_writer *writer, relora_stream *stream, c
     if (!stream) FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: stream is NULL", fn);
     if (stream->ctx != writer->ctx)
         FAIL(writer->ctx, RELORA_E_CONTEXT, "%s: stream belongs to another context than writer", fn);
-    if (!path) FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: path is NULL", fn);
-    if (!path[0]) FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: path is empty", fn);
-    if (flags & ~(uint32_t)RELORA_SAVE_CHECKSUM)
-        FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: flags is 0x%x, and only 0x%x is known", fn, flags,
-             RELORA_SAVE_CHECKSUM);
     TRY(stream_check(stream, fn));
-    struct save s = {.writer = writer, .stream = stream, .fn = fn};
-    relora_status status = save(&s, path, flags);
-    close_save(&s);
-    return status;
+    return writer_save(writer, stream, fn, path, flags);
 }
