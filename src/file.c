@@ -9,14 +9,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* "relora_writer_save: write of model.safetensors.tmp: No space left on device"; errno is the host's
- * and stays what it was before. */
+/* "relora_writer_save: write of model.safetensors.tmp: No space left on device" */
 static relora_status fail_call(const relora_context *ctx, const char *fn, const char *call,
                                const char *path, int error)
 {
+    enum { SHOWN = 240 }; /* of a long path the end, so that the reason has room */
     char reason[128] = "unknown error";
+    size_t length = strlen(path);
     if (strerror_r(error, reason, sizeof reason)) snprintf(reason, sizeof reason, "error %d", error);
-    return context_fail(ctx, RELORA_E_IO, "%s: %s of %s: %s", fn, call, path, reason);
+    return context_fail(ctx, RELORA_E_IO, "%s: %s of %s%s: %s", fn, call, length > SHOWN ? "..." : "",
+                        length > SHOWN ? path + length - SHOWN : path, reason);
 }
 
 static relora_status fail_new(const struct new_file *file, const char *call, const char *path)
@@ -63,13 +65,38 @@ static int open_or_create(const char *path, int *created)
     return *created || errno != EEXIST ? fd : open(path, flags, 0666);
 }
 
+/* What stands at the path may be replaced if it is a file or a link, or nothing. A file leaves its mode. */
+static relora_status check_place(const struct new_file *file, mode_t *mode)
+{
+    struct stat info;
+    *mode = 0;
+    if (lstat(file->path, &info) < 0) return RELORA_OK; /* what is wrong, if anything, opening will tell */
+    if (!S_ISREG(info.st_mode) && !S_ISLNK(info.st_mode))
+        FAIL(file->ctx, RELORA_E_IO, "%s: %s is there and is not a regular file", file->fn, file->path);
+    if (S_ISREG(info.st_mode)) *mode = info.st_mode & 07777;
+    return RELORA_OK;
+}
+
+/* Some file systems have no locks; then nobody else can be seen. */
+static int is_lockless(int error)
+{
+    return error == ENOSYS || error == EOPNOTSUPP;
+}
+
 static relora_status open_temporary(struct new_file *file)
 {
     for (int attempt = 0; attempt < 16; attempt++) {
         int created;
+        struct stat info;
         file->fd = open_or_create(file->temporary, &created);
         if (file->fd < 0) return fail_new(file, "open", file->temporary);
-        if (flock(file->fd, LOCK_EX | LOCK_NB) < 0) {
+        if (!fstat(file->fd, &info) && !S_ISREG(info.st_mode)) {
+            close(file->fd); /* not ours to remove */
+            file->fd = -1;
+            FAIL(file->ctx, RELORA_E_IO, "%s: %s is there and is not a regular file", file->fn,
+                 file->temporary);
+        }
+        if (flock(file->fd, LOCK_EX | LOCK_NB) < 0 && !is_lockless(errno)) {
             int error = errno;
             if (created && error != EWOULDBLOCK) unlink(file->temporary);
             close(file->fd);
@@ -90,8 +117,11 @@ relora_status file_open_new(struct new_file *file, const relora_context *ctx, co
                             const char *path)
 {
     *file = (struct new_file){.ctx = ctx, .fn = function, .fd = -1, .folder_fd = -1};
+    mode_t mode;
     TRY(make_paths(file, path));
+    TRY(check_place(file, &mode));
     TRY(open_temporary(file));
+    if (mode && fchmod(file->fd, mode) < 0) return fail_new(file, "fchmod", file->temporary);
     file->folder_fd = open(file->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* now, while it may fail */
     if (file->folder_fd < 0) return fail_new(file, "open", file->folder);
     if (ftruncate(file->fd, 0) < 0) return fail_new(file, "ftruncate", file->temporary);
@@ -125,14 +155,22 @@ relora_status file_write_at(struct new_file *file, const void *data, size_t byte
     return RELORA_OK;
 }
 
+static int flush(int fd)
+{
+    int result;
+    do result = fsync(fd);
+    while (result < 0 && errno == EINTR);
+    return result;
+}
+
 relora_status file_commit(struct new_file *file)
 {
-    if (fsync(file->fd) < 0) return fail_new(file, "fsync", file->temporary);
+    if (flush(file->fd) < 0) return fail_new(file, "fsync", file->temporary);
     if (rename(file->temporary, file->path) < 0) return fail_new(file, "rename", file->temporary);
     close(file->fd);
     file->fd = -1;
-    if (fsync(file->folder_fd) < 0 && errno != EINVAL) /* some file systems cannot flush a folder */
-        return fail_new(file, "fsync", file->folder);
+    if (flush(file->folder_fd) < 0 && errno != EINVAL) /* some file systems cannot flush a folder */
+        return fail_new(file, "the new file is in place, but fsync", file->folder);
     return RELORA_OK;
 }
 

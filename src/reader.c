@@ -1,6 +1,7 @@
 /* A safetensors file, checked whole when it is opened and read from where it lies. */
 #include "reader.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -57,8 +58,11 @@ relora_status relora_reader_open(relora_reader **out, relora_context *ctx, const
     *out = NULL;
     if (!ctx) return RELORA_E_ARGUMENT;
     if (!path) FAIL(ctx, RELORA_E_ARGUMENT, "%s: path is NULL", fn);
-    TRY(file_map(ctx, fn, path, &bytes, &size));
-    return open_bytes(out, ctx, fn, path, bytes, size, 1);
+    int host = errno;
+    relora_status status = file_map(ctx, fn, path, &bytes, &size);
+    if (status >= 0) status = open_bytes(out, ctx, fn, path, bytes, size, 1);
+    errno = host;
+    return status;
 }
 
 relora_status relora_reader_open_memory(relora_reader **out, relora_context *ctx, const void *data,
@@ -221,17 +225,22 @@ relora_status reader_check(const relora_reader *reader, const char *fn, const ch
 enum { CONVERT_ELEMENTS = 4096 };
 
 /* One row into memory of the other dtype; the file's bytes have no alignment. */
-static void convert_piece(void *to, relora_dtype to_dtype, const unsigned char *from, int64_t n)
+union piece {
+    float wide[CONVERT_ELEMENTS];
+    bf16 narrow[CONVERT_ELEMENTS];
+};
+
+static void convert_piece(union piece *to, relora_dtype to_dtype, const unsigned char *from, int64_t n)
 {
     for (int64_t i = 0; i < n; i++) {
         if (to_dtype == RELORA_F32) {
             bf16 b;
             memcpy(&b, from + (size_t)i * sizeof b, sizeof b);
-            ((float *)to)[i] = bf16_to_float(b);
+            to->wide[i] = bf16_to_float(b);
         } else {
             float f;
             memcpy(&f, from + (size_t)i * sizeof f, sizeof f);
-            ((bf16 *)to)[i] = bf16_nearest(f);
+            to->narrow[i] = bf16_nearest(f);
         }
     }
 }
@@ -242,12 +251,12 @@ static relora_status copy_converted(relora_stream *stream, const char *fn, const
     const struct backend *backend = stream->device->backend;
     const struct shape *s = &target->shape;
     size_t from_item = (size_t)t->dtype->bits / 8, to_item = dtype_size(s->dtype);
-    float piece[CONVERT_ELEMENTS];
-    for (int64_t i = 0; i < s->rows; i++)
+    union piece piece;
+    for (int64_t i = 0; i < s->rows && s->cols; i++)
         for (int64_t j = 0; j < s->cols; j += CONVERT_ELEMENTS) {
             int64_t n = s->cols - j < CONVERT_ELEMENTS ? s->cols - j : CONVERT_ELEMENTS;
-            convert_piece(piece, s->dtype, from + (size_t)(i * s->cols + j) * from_item, n);
-            struct copy copy = {(unsigned char *)target->data + (size_t)(i * s->ld + j) * to_item, piece, 1,
+            convert_piece(&piece, s->dtype, from + (size_t)(i * s->cols + j) * from_item, n);
+            struct copy copy = {(unsigned char *)target->data + (size_t)(i * s->ld + j) * to_item, &piece, 1,
                                 (size_t)n * to_item, 0, 0, COPY_TO_DEVICE};
             TRY_QUEUE(stream, fn, backend->copy(stream->queue, &copy));
         }

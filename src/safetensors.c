@@ -35,6 +35,8 @@ uint64_t st_tensor_bytes(const struct st_dtype *dtype, int32_t ndim, const int64
     uint64_t bits = (uint64_t)dtype->bits;
     *fits = 1;
     for (int32_t i = 0; i < ndim; i++)
+        if (shape[i] == 0) return 0; /* whatever the other sizes are */
+    for (int32_t i = 0; i < ndim; i++)
         if (__builtin_mul_overflow(bits, (uint64_t)shape[i], &bits)) *fits = 0;
     if (bits % 8 || bits > INT64_MAX) *fits = 0;
     return *fits ? bits / 8 : 0;

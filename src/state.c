@@ -189,7 +189,7 @@ static relora_status add_description(relora_state *state, const char *fn, const 
 {
     struct text key = {.memory = &state->ctx->memory};
     text_put(&key, "relora.");
-    text_join(&key, kind, prefix);
+    text_put(&key, "%s%s%s", kind, prefix[0] ? "." : "", prefix);
     relora_status status = key.failed || description->failed
                                ? context_fail_memory(state->ctx, fn, key.capacity)
                                : add(state, fn, (struct state_part){.kind = PART_TEXT}, key.data,

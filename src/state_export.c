@@ -125,6 +125,9 @@ static relora_status alpha_of(const struct export *e, const relora_linear *linea
     *alpha = linear->options.alpha;
     if (!scale) return RELORA_OK;
     TRY(relora_tensor_read(scale, e->stream, &value, sizeof value));
+    if (!isfinite(value))
+        FAIL(e->state->ctx, RELORA_E_NOT_FINITE, "%s: the scale of layer %llu is not finite", e->fn,
+             (unsigned long long)linear->options.layer);
     *alpha = tanh((double)value) * (double)linear->options.rank;
     return RELORA_OK;
 }

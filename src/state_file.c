@@ -95,7 +95,7 @@ static relora_status visit_description(struct walk *w, const char *kind, const c
 {
     struct text key = {.memory = &w->state->ctx->memory};
     text_put(&key, "relora.");
-    text_join(&key, kind, prefix);
+    text_put(&key, "%s%s%s", kind, prefix[0] ? "." : "", prefix);
     relora_status status = key.failed || description->failed
                                ? context_fail_memory(w->state->ctx, w->fn, key.capacity)
                                : visit_key(w, key.data, description->data);
@@ -152,8 +152,8 @@ static relora_status check_steps(struct walk *w, const char *name, const relora_
         FAIL(ctx, RELORA_E_SHAPE, "%s: \"%s\" must have the shape [%d]", w->fn, name, adam->count);
     TRY(reader_check_sum(w->reader, w->fn, tensor));
     for (int32_t i = 0; i < adam->count; i++)
-        if (stored_steps(w, tensor, i) < 0)
-            FAIL(ctx, RELORA_E_FORMAT, "%s: \"%s\"[%d] is %lld, less than 0", w->fn, name, i,
+        if (stored_steps(w, tensor, i) < 0 || stored_steps(w, tensor, i) > ADAM_STEPS_MAX)
+            FAIL(ctx, RELORA_E_FORMAT, "%s: \"%s\"[%d] is %lld, outside 0 to 2^53", w->fn, name, i,
                  (long long)stored_steps(w, tensor, i));
     return take(w, name);
 }

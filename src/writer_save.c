@@ -1,5 +1,6 @@
 /* Streaming a file out. Values go through a small buffer, so memory does not grow with the tensors;
  * the checksums, which stand in the header, are known at the end and put there afterwards. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -191,8 +192,10 @@ relora_status writer_save(const relora_writer *writer, relora_stream *stream, co
         FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: flags is 0x%x, and only 0x%x is known", fn, flags,
              RELORA_SAVE_CHECKSUM);
     struct save s = {.writer = writer, .stream = stream, .fn = fn};
+    int host = errno;
     relora_status status = save(&s, path, flags);
     close_save(&s);
+    errno = host;
     return status;
 }
 

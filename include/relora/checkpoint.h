@@ -44,8 +44,11 @@ RELORA_API relora_status relora_writer_set_metadata(relora_writer *writer, const
                                                     const char *value);
 
 /** Write the file: into `path` with ".tmp" appended, flushed to the disk, renamed over `path`, and
- *  the folder flushed. A crash leaves the old file or the new one; any failure leaves the old one,
- *  removes the temporary, and is RELORA_E_IO with the system call and its reason as text. The
+ *  the folder flushed. A crash leaves the old file or the new one. Any failure up to the renaming
+ *  leaves the old one and removes the temporary; if only flushing the folder fails, the new one is in
+ *  place. Both are RELORA_E_IO with the system call and its reason as text. The new file has the mode
+ *  of the old one; a link at `path` is replaced, not followed; what is neither is refused. (A limit
+ *  on file sizes reaches this call as an error only if the process ignores SIGXFSZ.) The
  *  temporary is locked: a second save to the same path at the same time is RELORA_E_IO. Values are
  *  streamed; a few MiB of memory are enough at any size.
  *  @param flags RELORA_SAVE_CHECKSUM or 0
@@ -54,8 +57,9 @@ RELORA_API relora_status relora_writer_save(relora_writer *writer, relora_stream
                                             const char *path, uint32_t flags);
 
 /** Open and check a file: header length, UTF-8, JSON without duplicate keys, known types, shapes
- *  without overflow, ranges without gap or overlap, and nothing behind them. The file is mapped, not
- *  read; it must not be shortened while the reader lives.
+ *  without overflow, ranges without gap or overlap, no other fields, and nothing behind them. The file
+ *  is mapped, not read; it must not be shortened while the reader lives. While the header is taken
+ *  apart it needs some 30 times its size in memory.
  *  @return RELORA_E_IO, or RELORA_E_FORMAT with the tensor or the offset in the text
  *  @since 0.2 @threads any @stream none */
 RELORA_API relora_status relora_reader_open(relora_reader **out, relora_context *ctx,

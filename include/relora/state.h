@@ -50,7 +50,8 @@ RELORA_API relora_status relora_state_add_cycle(relora_state *state, const char 
                                                 const relora_cycle *cycle);
 /** Set one pair of metadata of the host's own: step, data position, settings. Both are copied, the
  *  key must not begin with "relora."; a later value replaces an earlier one. Read it back with
- *  relora_reader_metadata(). @since 0.2 @threads one @stream none */
+ *  relora_reader_metadata(). Names and texts that are not UTF-8 are refused when the state is saved.
+ *  @since 0.2 @threads one @stream none */
 RELORA_API relora_status relora_state_set(relora_state *state, const char *key, const char *value);
 
 /** Save all of it, as relora_writer_save() does. @since 0.2 @threads one @stream synchronises */
@@ -72,7 +73,8 @@ RELORA_API relora_status relora_state_export_merged(relora_state *state, relora_
 
 /** Write the present A and B of every layer in mode LORA into an existing folder, as PEFT reads it:
  *  adapter_model.safetensors and adapter_config.json. They fit the present W, not the one before a
- *  merge. @param base_model  name or path of the base model, for the configuration; may be ""
+ *  merge. Each of the two files is replaced whole; a failure between them leaves the new tensors beside
+ *  the old configuration. @param base_model  name or path of the base model, for the configuration; may be ""
  *  @return RELORA_E_NOT_FOUND if no layer is in mode LORA
  *  @since 0.2 @threads one @stream synchronises */
 RELORA_API relora_status relora_state_export_adapter(relora_state *state, relora_stream *stream,

@@ -139,7 +139,7 @@ START_TEST(test_path_is_a_folder)
 {
     relora_writer *w = writer_of(100, 1);
     ck_assert_int_eq(mkdir(at("sub"), 0700), 0);
-    FAILS(RELORA_E_IO, relora_writer_save(w, env.st, at("sub"), 0), "rename", "sub", "directory");
+    FAILS(RELORA_E_IO, relora_writer_save(w, env.st, at("sub"), 0), "regular file", "sub");
     ck_assert_int_eq(files(), 1);
 }
 END_TEST

@@ -104,7 +104,7 @@ static const struct change {
     {norm_shape, RELORA_E_SHAPE, {"norm", "[8]", "[7]"}},
     {norm_dtype, RELORA_E_DTYPE, {"norm", "BF16", "F32"}},
     {norm_name, RELORA_E_NOT_FOUND, {"nurm"}},
-    {prefix, RELORA_E_NOT_FOUND, {"relora.linear."}},
+    {prefix, RELORA_E_NOT_FOUND, {"relora.linear\""}},
 };
 enum { CHANGES = sizeof changes / sizeof *changes };
 
