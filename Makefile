@@ -78,7 +78,7 @@ FIRST    := $(filter deps,$(MAKECMDGOALS)) # `make -j2 deps check`: nothing star
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all lib examples pretrain demo bench deps install uninstall clean help \
-        check check-headers symbols check-examples check-pretrain check-crash check-fuzz check-install check-long check-transformers
+        check check-headers symbols check-examples check-pretrain check-crash check-resume check-fuzz check-install check-long check-transformers
 all: lib
 
 # ---- the library ----
@@ -207,7 +207,7 @@ check-fuzz: $(FUZZERS:%=$(B)/replay-%)
 
 # A library with a sanitizer runs only in programs built with it, so it is not worth installing.
 STEPS := check-headers symbols $(SUITES:%=check-%) check-fuzz check-examples \
-         $(if $(PRETRAIN),check-pretrain check-crash) $(if $(filter release debug,$(CONFIG)),check-install)
+         $(if $(PRETRAIN),check-pretrain check-resume check-crash) $(if $(filter release debug,$(CONFIG)),check-install)
 
 ## check: every test, to the end even if one fails; the last line counts them
 check: $(BUILT) | $(FIRST)
@@ -252,6 +252,10 @@ check-pretrain: $(B)/pretrain
 CRASHES ?= 10
 check-crash: $(B)/pretrain
 	$(Q)bash test/crash.sh $(B)/pretrain $(CRASHES)
+
+## check-resume: go on from checkpoints of every method and type, and ask for the same bits
+check-resume: $(B)/pretrain
+	$(Q)bash test/resume.sh $(B)/pretrain
 
 ## check-transformers: export small models and compare their logits with Hugging Face transformers, if PYTHON has it
 PYTHON ?= python3
