@@ -33,18 +33,21 @@ RELORA_API void relora_state_release(relora_state *state);
 RELORA_API relora_status relora_state_add_tensor(relora_state *state, const char *name,
                                                  relora_tensor *tensor);
 /** Add every parameter the layer has when the state is saved or loaded, and a description of it.
- *  The layer is kept alive. @since 0.2 @threads one @stream none */
+ *  The layer is kept alive. Two layers of one prefix are refused at save and load
+ *  (RELORA_E_EXISTS), and so are two optimizers. @since 0.2 @threads one @stream none */
 RELORA_API relora_status relora_state_add_linear(relora_state *state, const char *prefix,
                                                  relora_linear *linear);
 /** Add both moments and the step count of every parameter. The optimizer is kept alive.
  *  @since 0.2 @threads one @stream none */
 RELORA_API relora_status relora_state_add_adam(relora_state *state, const char *prefix,
                                                relora_adam *adam);
-/** Add a description of the schedule, which is not kept alive.
+/** Add a description of the schedule, which is not kept alive. A second one under the same prefix
+ *  is RELORA_E_EXISTS.
  *  @since 0.2 @threads one @stream none */
 RELORA_API relora_status relora_state_add_schedule(relora_state *state, const char *prefix,
                                                    const relora_schedule *schedule);
-/** Add a description of the cycle, which is not kept alive.
+/** Add a description of the cycle, which is not kept alive. A second one under the same prefix is
+ *  RELORA_E_EXISTS.
  *  @since 0.2 @threads one @stream none */
 RELORA_API relora_status relora_state_add_cycle(relora_state *state, const char *prefix,
                                                 const relora_cycle *cycle);

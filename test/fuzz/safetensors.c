@@ -80,12 +80,33 @@ static struct tensor get(const relora_reader *r, int32_t index)
     return t;
 }
 
+/* Bits of an element by the format's own name: BF16, F8_E4M3, C64. */
+static int bits_of(const char *dtype)
+{
+    return strcmp(dtype, "BOOL") ? atoi(dtype + strcspn(dtype, "0123456789")) : 8;
+}
+
+/* The bytes are what type and shape say, counted here without the library; nothing wraps round. */
+static void check_size(const struct tensor *t)
+{
+    int64_t bits = bits_of(t->dtype);
+    REQUIRE(bits >= 4 && bits <= 64);
+    for (int32_t i = 0; i < t->ndim; i++) { /* without elements no other size matters */
+        REQUIRE(t->shape[i] >= 0);
+        if (!t->shape[i]) bits = 0;
+    }
+    for (int32_t i = 0; i < t->ndim && bits; i++) {
+        REQUIRE(bits <= INT64_MAX / t->shape[i]);
+        bits *= t->shape[i];
+    }
+    REQUIRE(bits % 8 == 0 && (uint64_t)bits / 8 == t->bytes);
+}
+
 /* Every byte must be there to be read; the sum keeps the compiler from leaving it out. */
 static volatile unsigned touched;
 static void touch(const struct tensor *t)
 {
     for (size_t i = 0; i < t->bytes; i++) touched += ((const unsigned char *)t->data)[i];
-    for (int32_t i = 0; i < t->ndim; i++) REQUIRE(t->shape[i] >= 0);
 }
 
 /* Into tensors of the library, of its own type and of the other. */
@@ -103,11 +124,16 @@ static void read_into(relora_reader *r, const struct tensor *t, relora_dtype dty
     relora_tensor_release(target);
 }
 
-static void read_all(relora_reader *r)
+/* `end` is that of the file: tensors lie one behind the other, up to there. */
+static void read_all(relora_reader *r, const uint8_t *end)
 {
+    const unsigned char *next = NULL;
     for (int32_t i = 0; i < relora_reader_count(r); i++) {
         struct tensor t = get(r, i);
         int f32 = !strcmp(t.dtype, "F32"), bf16 = !strcmp(t.dtype, "BF16");
+        REQUIRE(!next || t.data == next);
+        next = (const unsigned char *)t.data + t.bytes;
+        check_size(&t);
         touch(&t);
         if (f32 || bf16) {
             read_into(r, &t, RELORA_F32, f32);
@@ -115,6 +141,7 @@ static void read_all(relora_reader *r)
         }
         free(t.shape);
     }
+    REQUIRE(!next || next == end);
     relora_status status = relora_reader_verify(r);
     REQUIRE(status == RELORA_OK || status == RELORA_E_FORMAT || status == RELORA_E_NOT_FOUND);
     REQUIRE((status != RELORA_E_NOT_FOUND) == !!relora_reader_metadata(r, "relora.xxh3"));
@@ -206,7 +233,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         REQUIRE(status == RELORA_E_FORMAT && !r);
         return 0;
     }
-    read_all(r);
+    read_all(r, data + size);
     if (write_all(r, first_path)) {
         REQUIRE(relora_reader_open(&back, ctx, first_path) == RELORA_OK);
         REQUIRE(relora_reader_verify(back) == RELORA_OK);
