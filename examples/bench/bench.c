@@ -11,7 +11,8 @@ static const struct {
     void (*run)(const struct bench *bench);
 } benchmarks[] = {
     { "linear", bench_linear }, { "merge", bench_merge },       { "adam", bench_adam },
-    { "reset", bench_reset },   { "pretrain", bench_pretrain },
+    { "reset", bench_reset },   { "checkpoint", bench_checkpoint },
+    { "pretrain", bench_pretrain },
 };
 enum { BENCHMARKS = sizeof benchmarks / sizeof *benchmarks };
 
@@ -25,7 +26,7 @@ static void usage(FILE *to)
         "  --quick             the two smallest layers only, half a second each\n"
         "  --json FILE         also write the numbers there\n"
         "  --pretrain PROGRAM  the program of examples/pretrain, to measure tokens per second\n"
-        "  NAME                linear, merge, adam, reset, pretrain; default: all\n");
+        "  NAME                linear, merge, adam, reset, checkpoint, pretrain\n");
 }
 
 static void cpu_name(char *name, size_t size)

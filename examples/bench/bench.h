@@ -52,6 +52,7 @@ void bench_linear(const struct bench *bench);
 void bench_merge(const struct bench *bench);
 void bench_adam(const struct bench *bench);
 void bench_reset(const struct bench *bench);
+void bench_checkpoint(const struct bench *bench);
 void bench_pretrain(const struct bench *bench);
 
 #endif

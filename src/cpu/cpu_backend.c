@@ -72,12 +72,16 @@ static void release(struct queue *q, void *ptr, size_t bytes)
     memory_free(q->memory, ptr, bytes);
 }
 
+enum { COPY_SERIAL = 4 << 20 }; /* below so many bytes one thread is as fast */
+
 static relora_status copy(struct queue *q, const struct copy *c)
 {
-    (void)q;
     unsigned char *to = c->to;
     const unsigned char *from = c->from;
-    for (int64_t i = 0; i < c->rows && c->bytes; i++)
+    if (!c->bytes) return RELORA_OK;
+    (void)q;
+#pragma omp parallel for num_threads(q->threads) schedule(static) if ((size_t)c->rows > COPY_SERIAL / c->bytes)
+    for (int64_t i = 0; i < c->rows; i++)
         memcpy(to + (size_t)i * c->to_pitch, from + (size_t)i * c->from_pitch, c->bytes);
     return RELORA_OK;
 }

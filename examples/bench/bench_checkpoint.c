@@ -1,0 +1,101 @@
+/* Saving and loading: against a plain copy of the same bytes, between the same memory and a file in the
+ * same folder, which is flushed and renamed as a checkpoint has to be. */
+#include "bench.h"
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { TENSORS = 8, SIDE = 2896 }; /* 8 matrices of 32 MiB */
+static const size_t tensor_bytes = (size_t)SIDE * SIDE * sizeof(float);
+
+struct run {
+    const struct bench *bench;
+    relora_tensor *tensors[TENSORS];
+    relora_writer *writer;
+    uint32_t flags;
+};
+
+static const char ours[] = "bench.safetensors", plain[] = "bench.copy", temporary[] = "bench.copy.tmp";
+
+static void fault(const char *what)
+{
+    perror(what);
+    exit(1);
+}
+
+static void save(void *arg)
+{
+    struct run *run = arg;
+    CHECK(run->bench, relora_writer_save(run->writer, run->bench->stream, ours, run->flags));
+}
+
+static void load(void *arg)
+{
+    struct run *run = arg;
+    relora_reader *reader;
+    CHECK(run->bench, relora_reader_open(&reader, run->bench->context, ours));
+    for (int i = 0; i < TENSORS; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "tensor %d", i);
+        CHECK(run->bench, relora_reader_read(reader, run->bench->stream, name, run->tensors[i], 0));
+    }
+    relora_reader_release(reader);
+}
+
+static void write_plain(void *arg)
+{
+    struct run *run = arg;
+    int fd = open(temporary, O_RDWR | O_CREAT | O_TRUNC, 0666);
+    if (fd < 0) fault(temporary);
+    for (int i = 0; i < TENSORS; i++)
+        if (write(fd, relora_tensor_data(run->tensors[i]), tensor_bytes) != (ssize_t)tensor_bytes) fault("write");
+    if (fsync(fd) || close(fd) || rename(temporary, plain)) fault(plain);
+}
+
+static void read_plain(void *arg)
+{
+    struct run *run = arg;
+    int fd = open(plain, O_RDONLY);
+    if (fd < 0) fault(plain);
+    for (int i = 0; i < TENSORS; i++)
+        if (read(fd, relora_tensor_data(run->tensors[i]), tensor_bytes) != (ssize_t)tensor_bytes) fault("read");
+    close(fd);
+}
+
+static void row(const struct bench *bench, const char *what, struct timing own, struct timing copy, int first)
+{
+    const double gigabytes = (double)(TENSORS * tensor_bytes) * 1e-9;
+    printf("  %-20s %7.2f GB/s (median %.2f)   plain %7.2f GB/s (median %.2f)   %3.0f%%\n", what,
+           gigabytes / own.best, gigabytes / own.median, gigabytes / copy.best, gigabytes / copy.median,
+           100 * copy.best / own.best);
+    if (bench->json)
+        fprintf(bench->json, "%s\n    {\"what\": \"%s\", \"gb_per_s\": %.4g, \"plain_gb_per_s\": %.4g}",
+                first ? "" : ",", what, gigabytes / own.best, gigabytes / copy.best);
+}
+
+void bench_checkpoint(const struct bench *bench)
+{
+    struct run run = { .bench = bench };
+    CHECK(bench, relora_writer_create(&run.writer, bench->context));
+    for (int i = 0; i < TENSORS; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "tensor %d", i);
+        run.tensors[i] = new_matrix(bench, RELORA_F32, SIDE, SIDE);
+        fill_random(bench, run.tensors[i], 1);
+        CHECK(bench, relora_writer_add(run.writer, name, run.tensors[i]));
+    }
+    printf("\nCheckpoint of %.0f MB in this folder\n", (double)(TENSORS * tensor_bytes) * 1e-6);
+    if (bench->json) fprintf(bench->json, ",\n  \"checkpoint\": [");
+    struct timing write_time = measure(bench, NULL, write_plain, &run);
+    struct timing read_time = measure(bench, NULL, read_plain, &run);
+    for (int sums = 0; sums < 2; sums++) {
+        run.flags = sums ? RELORA_SAVE_CHECKSUM : 0;
+        row(bench, sums ? "save with checksums" : "save", measure(bench, NULL, save, &run), write_time, !sums);
+        row(bench, sums ? "load with checksums" : "load", measure(bench, NULL, load, &run), read_time, 0);
+    }
+    if (bench->json) fprintf(bench->json, "\n  ]");
+    for (int i = 0; i < TENSORS; i++) relora_tensor_release(run.tensors[i]);
+    relora_writer_release(run.writer);
+    unlink(ours);
+    unlink(plain);
+}
