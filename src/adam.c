@@ -208,10 +208,8 @@ static relora_status make_moment(relora_tensor **out, const relora_adam *adam, c
 static relora_status fill_entry(relora_adam *adam, const char *fn, struct adam_entry *e,
                                 const char *name)
 {
-    size_t bytes = strlen(name) + 1;
-    e->name = memory_alloc(&adam->ctx->memory, bytes);
-    if (!e->name) return context_fail_memory(adam->ctx, fn, bytes);
-    memcpy(e->name, name, bytes);
+    e->name = memory_string(&adam->ctx->memory, name);
+    if (!e->name) return context_fail_memory(adam->ctx, fn, strlen(name) + 1);
     TRY(make_moment(&e->first, adam, fn, &e->param->shape));
     TRY(make_moment(&e->second, adam, fn, &e->param->shape));
     struct queue *queue = adam->device->queue;

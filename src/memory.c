@@ -31,6 +31,14 @@ void *memory_alloc_zero(const struct memory *memory, size_t size)
     return ptr;
 }
 
+char *memory_string(const struct memory *memory, const char *text)
+{
+    size_t bytes = strlen(text) + 1;
+    char *copy = memory_alloc(memory, bytes);
+    if (copy) memcpy(copy, text, bytes);
+    return copy;
+}
+
 void memory_free(const struct memory *memory, void *ptr, size_t size)
 {
     if (ptr) memory->free(memory->user, ptr, size ? size : 1, MEMORY_ALIGNMENT);

@@ -18,6 +18,8 @@ extern const struct memory memory_system;
 /* `size` bytes on a 64-byte boundary, contents undefined; NULL if there are none. */
 void *memory_alloc(const struct memory *memory, size_t size);
 void *memory_alloc_zero(const struct memory *memory, size_t size);
+/* A copy of a string, strlen(text) + 1 bytes; NULL if there is no memory. */
+char *memory_string(const struct memory *memory, const char *text);
 void memory_free(const struct memory *memory, void *ptr, size_t size);
 
 /* Products and sums of sizes; SIZE_MAX stands for "too large" and stays what it is. */

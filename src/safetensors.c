@@ -53,9 +53,7 @@ struct parse {
 static char *copy_string(const struct parse *p, const char *text, size_t *bytes)
 {
     *bytes = strlen(text) + 1;
-    char *copy = memory_alloc(&p->ctx->memory, *bytes);
-    if (copy) memcpy(copy, text, *bytes);
-    return copy;
+    return memory_string(&p->ctx->memory, text);
 }
 
 static relora_status parse_pairs(const struct parse *p, json_t *object)

@@ -104,14 +104,6 @@ static relora_status grow(relora_state *state, const char *fn)
     return RELORA_OK;
 }
 
-static char *copy_string(const relora_state *state, const char *text)
-{
-    size_t bytes = strlen(text) + 1;
-    char *copy = memory_alloc(&state->ctx->memory, bytes);
-    if (copy) memcpy(copy, text, bytes);
-    return copy;
-}
-
 static int is_ours(const char *key)
 {
     return !strncmp(key, "relora.", strlen("relora."));
@@ -122,8 +114,8 @@ static int is_ours(const char *key)
 static relora_status add(relora_state *state, const char *fn, struct state_part part, const char *name,
                          const char *text)
 {
-    part.name = copy_string(state, name);
-    part.text = text ? copy_string(state, text) : NULL;
+    part.name = memory_string(&state->ctx->memory, name);
+    part.text = text ? memory_string(&state->ctx->memory, text) : NULL;
     relora_status status = grow(state, fn);
     if (status >= 0 && (!part.name || (text && !part.text)))
         status = context_fail_memory(state->ctx, fn, strlen(name) + 1);

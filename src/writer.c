@@ -86,24 +86,16 @@ static relora_status check_name(const relora_writer *writer, const char *fn, con
     return RELORA_OK;
 }
 
-static char *copy_string(const relora_writer *writer, const char *text)
-{
-    size_t bytes = strlen(text) + 1;
-    char *copy = memory_alloc(&writer->ctx->memory, bytes);
-    if (copy) memcpy(copy, text, bytes);
-    return copy;
-}
-
-/* Add `e`, whose name and shape are still the caller's. */
-static relora_status add(relora_writer *writer, const char *fn, struct writer_entry e)
+/* Add `e`, which still lacks its name and shape; both are copied. */
+static relora_status add(relora_writer *writer, const char *fn, const char *name, const int64_t *shape,
+                         struct writer_entry e)
 {
     const struct memory *memory = &writer->ctx->memory;
     void *entries = writer->entries;
     TRY(grow(writer, fn, &entries, writer->count, &writer->capacity, sizeof *writer->entries));
     writer->entries = entries;
     size_t bytes = (size_t)e.ndim * sizeof *e.shape;
-    const int64_t *shape = e.shape;
-    e.name = copy_string(writer, e.name);
+    e.name = memory_string(memory, name);
     e.shape = memory_alloc(memory, bytes);
     if (!e.name || !e.shape) {
         e.tensor = NULL;
@@ -122,16 +114,11 @@ relora_status writer_add(relora_writer *writer, const char *fn, const char *name
     if (!tensor) FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: tensor is NULL", fn);
     if (tensor->ctx != writer->ctx)
         FAIL(writer->ctx, RELORA_E_CONTEXT, "%s: tensor belongs to another context than writer", fn);
-    union { /* add() copies both */
-        const char *read;
-        char *text;
-    } copied = {name};
-    return add(writer, fn, (struct writer_entry){.name = copied.text,
-                                                 .dtype = st_dtype_of(tensor->shape.dtype),
-                                                 .ndim = tensor->shape.ndim,
-                                                 .shape = tensor->shape.dim,
-                                                 .bytes = shape_bytes(&tensor->shape),
-                                                 .tensor = tensor});
+    return add(writer, fn, name, tensor->shape.dim, (struct writer_entry){
+        .dtype = st_dtype_of(tensor->shape.dtype),
+        .ndim = tensor->shape.ndim,
+        .bytes = shape_bytes(&tensor->shape),
+        .tensor = tensor});
 }
 
 relora_status relora_writer_add(relora_writer *writer, const char *name, relora_tensor *tensor)
@@ -162,20 +149,11 @@ relora_status writer_add_bytes(relora_writer *writer, const char *fn, const char
         FAIL(writer->ctx, RELORA_E_SHAPE, "%s: bytes is %zu, but dtype and shape say %llu", fn, bytes,
              (unsigned long long)needed);
     if (!data && bytes) FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: data is NULL", fn);
-    union {
-        const char *read;
-        char *text;
-    } copied_name = {name};
-    union {
-        const int64_t *read;
-        int64_t *sizes;
-    } copied_shape = {shape};
-    return add(writer, fn, (struct writer_entry){.name = copied_name.text,
-                                                 .dtype = type,
-                                                 .ndim = ndim,
-                                                 .shape = copied_shape.sizes,
-                                                 .bytes = bytes,
-                                                 .data = data});
+    return add(writer, fn, name, shape, (struct writer_entry){
+        .dtype = type,
+        .ndim = ndim,
+        .bytes = bytes,
+        .data = data});
 }
 
 relora_status relora_writer_add_bytes(relora_writer *writer, const char *name, const char *dtype,
@@ -192,17 +170,12 @@ relora_status writer_add_merged(relora_writer *writer, const char *fn, const cha
     const relora_linear_options *o = &linear->options;
     int64_t shape[2] = {o->out_features, o->in_features};
     TRY(check_name(writer, fn, name));
-    union {
-        const char *read;
-        char *text;
-    } copied = {name};
     size_t bytes = size_mul(size_mul((size_t)shape[0], (size_t)shape[1]), dtype_size(o->dtype));
-    return add(writer, fn, (struct writer_entry){.name = copied.text,
-                                                 .dtype = st_dtype_of(o->dtype),
-                                                 .ndim = 2,
-                                                 .shape = shape,
-                                                 .bytes = bytes,
-                                                 .merged = linear});
+    return add(writer, fn, name, shape, (struct writer_entry){
+        .dtype = st_dtype_of(o->dtype),
+        .ndim = 2,
+        .bytes = bytes,
+        .merged = linear});
 }
 
 /* Where the pair of that key is, or the place after the last. */
@@ -230,7 +203,7 @@ relora_status writer_set_metadata(relora_writer *writer, const char *fn, const c
     void *pairs = writer->pairs;
     TRY(grow(writer, fn, &pairs, place, &writer->pair_capacity, sizeof *writer->pairs));
     writer->pairs = pairs;
-    struct st_pair pair = {copy_string(writer, key), copy_string(writer, value), strlen(key) + 1,
+    struct st_pair pair = {memory_string(memory, key), memory_string(memory, value), strlen(key) + 1,
                            strlen(value) + 1};
     if (!pair.key || !pair.value) {
         pair_free(memory, &pair);
