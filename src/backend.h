@@ -48,6 +48,12 @@ struct merge { /* y = round(y + s * x); norms += {|change of y|^2, |y|^2} as sto
     struct view delta; /* F32, += the change of y as stored; may have no data */
 };
 
+struct fold { /* y = w + x rounded stochastically, BF16 from BF16 and F32 */
+    struct view y, w, x;
+    struct draw draw;
+    uint64_t first; /* index of y's first element among the elements of the draw */
+};
+
 struct dropout { /* y = (y +) mask * x / (1 - p); element i is dropped by word i of the draw */
     struct view y, x;
     double p;
@@ -122,6 +128,7 @@ struct backend {
     relora_status (*convert)(struct queue *q, struct view y, struct view x, struct scale s);
     relora_status (*gemm)(struct queue *q, const struct gemm *g);
     relora_status (*merge)(struct queue *q, const struct merge *m);
+    relora_status (*fold)(struct queue *q, const struct fold *f);
     relora_status (*sum_rows)(struct queue *q, float *sums, struct view x, int32_t accumulate);
     relora_status (*dropout)(struct queue *q, const struct dropout *d);
     relora_status (*uniform)(struct queue *q, struct view y, double bound, struct draw d);

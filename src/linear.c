@@ -197,6 +197,7 @@ relora_status relora_linear_create(relora_linear **out, relora_device *device,
 
     relora_linear *linear = context_new(ctx, sizeof *linear);
     if (!linear) return context_fail_memory(ctx, fn, sizeof *linear);
+    linear->forward_order = linear->backward_order = RELORA_ORDER_AUTO;
     atomic_init(&linear->refs, 1);
     linear->ctx = ctx;
     linear->device = device;

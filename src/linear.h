@@ -13,6 +13,7 @@ struct relora_linear {
     relora_device *device;
     relora_linear_options options;
     uint64_t generation; /* of mode and weight; an optimizer made for another refuses to step */
+    relora_order forward_order, backward_order; /* what the host wants; AUTO at first */
     relora_tensor *param[PARAM_COUNT];
     relora_tensor *grad[PARAM_COUNT];
 };

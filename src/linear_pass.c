@@ -1,30 +1,17 @@
-/* Forward and backward as sequences of backend calls.
- *
- * The order of products is the authors': x W^T, then the branch through the rank. The scale rides on
- * the copies of the factors, which are r/rows the size of an activation, so it costs no pass. */
-#include "linear.h"
+/* Forward and backward: arguments, the order of products, and the temporaries it needs. */
+#include "linear_pass.h"
 
-struct pass { /* what forward and backward share */
-    relora_linear *linear;
-    relora_stream *stream;
-    const char *fn;
-    const struct backend *backend;
-    struct view x;
-    int64_t rows;
-    struct draw mask;
-    int drops; /* dropout acts on this pass */
-};
+#include "options.h"
 
-/* Temporaries of a pass; what a pass does not need has no data. */
-struct pass_memory {
-    struct view dropped;       /* d = drop(x) */
-    struct view a, b;          /* the factors in the layer's dtype */
-    struct view scaled_a, scaled_b;
-    struct view u, h;          /* d A^T and g B */
-    struct view branch;        /* h A, before its dropout */
-};
+relora_status pass_product(const struct pass *p, struct gemm g)
+{
+    return stream_result(p->stream, p->backend->gemm(p->stream->queue, &g), p->fn);
+}
 
-static const struct scale unscaled = {1, NULL};
+relora_status pass_convert(const struct pass *p, struct view y, struct view x, struct scale s)
+{
+    return stream_result(p->stream, p->backend->convert(p->stream->queue, y, x, s), p->fn);
+}
 
 /* ---- arguments ---- */
 
@@ -55,6 +42,12 @@ static relora_status check_apart(const struct pass *p, const char *name, const r
     return RELORA_OK;
 }
 
+static int drops_on(const relora_linear *linear, uint32_t flags)
+{
+    const relora_linear_options *o = &linear->options;
+    return (flags & RELORA_TRAIN) && o->dropout > 0 && o->mode != RELORA_MODE_FULL;
+}
+
 static relora_status pass_open(struct pass *p, const char *fn, relora_linear *linear,
                                relora_stream *stream, const relora_tensor *x, uint64_t call,
                                uint32_t flags, uint32_t known)
@@ -72,96 +65,94 @@ static relora_status pass_open(struct pass *p, const char *fn, relora_linear *li
     if (o->mode != RELORA_MODE_LOWRANK && !linear->param[RELORA_PARAM_WEIGHT])
         FAIL(linear->ctx, RELORA_E_STATE, "%s: layer %llu has no weight; call relora_linear_set_weight",
              fn, (unsigned long long)o->layer);
-    p->drops = (flags & RELORA_TRAIN) && o->dropout > 0 && o->mode != RELORA_MODE_FULL;
+    p->drops = drops_on(linear, flags);
     p->mask = linear_draw(linear, DRAW_DROPOUT, call);
+    p->rounding = linear_draw(linear, DRAW_FOLD, call);
     return RELORA_OK;
 }
 
-/* ---- the branch through the rank ---- */
+/* ---- the order of products ---- */
 
-static int has_branch(const struct pass *p)
+static int has_branch(const relora_linear *linear)
 {
-    return p->linear->options.mode != RELORA_MODE_FULL;
+    return linear->options.mode != RELORA_MODE_FULL;
 }
 
-static struct view param_view(const struct pass *p, relora_param param)
+/* A fold is exact only without dropout, and loses small updates in a BF16 that is rounded to
+ * nearest. A trainable scale needs h and u for its gradient. */
+static struct plan_case plan_case_of(const relora_linear *linear, int64_t rows, int drops, int wants_dx)
 {
-    return tensor_view(p->linear->param[param]);
+    const relora_linear_options *o = &linear->options;
+    return (struct plan_case){
+        .rows = rows,
+        .in = o->in_features,
+        .out = o->out_features,
+        .rank = o->rank,
+        .dtype = o->dtype,
+        .may_fold = o->mode == RELORA_MODE_LORA && !drops &&
+                    (o->dtype == RELORA_F32 || o->rounding == RELORA_ROUND_STOCHASTIC),
+        .may_through = !(o->flags & RELORA_LINEAR_TRAINABLE_SCALE),
+        .wants_dx = wants_dx,
+    };
 }
 
 static struct pass_memory layout_forward(const struct pass *p, struct scratch *s)
 {
     const relora_linear_options *o = &p->linear->options;
     struct pass_memory m = {0};
-    if (!has_branch(p)) return m;
-    if (p->drops) m.dropped = scratch_take(s, p->rows, o->in_features, o->dtype);
+    if (!has_branch(p->linear)) return m;
     if (o->dtype != RELORA_F32) m.a = scratch_take(s, o->rank, o->in_features, o->dtype);
-    m.scaled_b = scratch_take(s, o->out_features, o->rank, o->dtype);
-    m.u = scratch_take(s, p->rows, o->rank, o->dtype);
+    m.b = scratch_take(s, o->out_features, o->rank, o->dtype);
+    if (p->order == RELORA_ORDER_SPLIT) {
+        if (p->drops) m.dropped = scratch_take(s, p->rows, o->in_features, o->dtype);
+        m.u = scratch_take(s, p->rows, o->rank, o->dtype);
+    } else {
+        m.folded = scratch_take(s, o->out_features, o->in_features, o->dtype);
+        if (o->dtype != RELORA_F32) m.slice = scratch_take(s, FOLD_ROWS, o->in_features, RELORA_F32);
+    }
     return m;
 }
 
 static struct pass_memory layout_backward(const struct pass *p, int wants_dx, struct scratch *s)
 {
     const relora_linear_options *o = &p->linear->options;
+    int folds = p->order != RELORA_ORDER_SPLIT && wants_dx;
     struct pass_memory m = {0};
-    if (!has_branch(p)) return m;
+    if (!has_branch(p->linear)) return m;
+    if (o->dtype != RELORA_F32) m.a = scratch_take(s, o->rank, o->in_features, o->dtype);
+    m.b = scratch_take(s, o->out_features, o->rank, o->dtype);
+    if (folds) m.folded = scratch_take(s, o->out_features, o->in_features, o->dtype);
+    if (folds && o->dtype != RELORA_F32) m.slice = scratch_take(s, FOLD_ROWS, o->in_features, RELORA_F32);
+    if (p->order == RELORA_ORDER_THROUGH) {
+        m.through = scratch_take(s, o->out_features, o->in_features, RELORA_F32);
+        m.wide_a = scratch_take(s, o->rank, o->in_features, RELORA_F32);
+        m.wide_b = scratch_take(s, o->out_features, o->rank, RELORA_F32);
+        return m;
+    }
     if (p->drops) m.dropped = scratch_take(s, p->rows, o->in_features, o->dtype);
     if (p->drops && wants_dx) m.branch = scratch_take(s, p->rows, o->in_features, o->dtype);
-    if (o->dtype != RELORA_F32) m.a = scratch_take(s, o->rank, o->in_features, o->dtype);
     m.scaled_a = scratch_take(s, o->rank, o->in_features, o->dtype);
-    m.scaled_b = scratch_take(s, o->out_features, o->rank, o->dtype);
     m.u = scratch_take(s, p->rows, o->rank, o->dtype);
     m.h = scratch_take(s, p->rows, o->rank, o->dtype);
     return m;
 }
 
-static relora_status product(const struct pass *p, struct gemm g)
-{
-    return stream_result(p->stream, p->backend->gemm(p->stream->queue, &g), p->fn);
-}
-
-static relora_status convert(const struct pass *p, struct view y, struct view x, struct scale s)
-{
-    return stream_result(p->stream, p->backend->convert(p->stream->queue, y, x, s), p->fn);
-}
-
-/* d = drop(x), or x itself. */
-static relora_status drop_input(const struct pass *p, struct pass_memory *m)
-{
-    if (!p->drops) {
-        m->dropped = p->x;
-        return RELORA_OK;
-    }
-    struct dropout d = {m->dropped, p->x, p->linear->options.dropout, p->mask, 0};
-    return stream_result(p->stream, p->backend->dropout(p->stream->queue, &d), p->fn);
-}
-
-/* A in the layer's dtype: a copy if that is not F32. */
-static relora_status cast_a(const struct pass *p, struct pass_memory *m)
-{
-    struct view a = param_view(p, RELORA_PARAM_A);
-    if (m->a.data) return convert(p, m->a, a, unscaled);
-    m->a = a;
-    return RELORA_OK;
-}
-
 /* ---- forward ---- */
 
-static relora_status forward_branch(const struct pass *p, struct pass_memory *m, struct view y,
-                                    const float *bias)
+static relora_status forward_products(const struct pass *p, struct pass_memory *m, struct view y)
 {
-    TRY(drop_input(p, m));
-    TRY(cast_a(p, m));
-    TRY(convert(p, m->scaled_b, param_view(p, RELORA_PARAM_B), linear_scale(p->linear)));
-    TRY(product(p, (struct gemm){.a = m->dropped, .b = m->a, .tb = 1, .c = m->u}));
-    int lowrank = p->linear->options.mode == RELORA_MODE_LOWRANK; /* then y starts here, with b */
-    return product(p, (struct gemm){.a = m->u,
-                                    .b = m->scaled_b,
-                                    .tb = 1,
-                                    .c = y,
-                                    .accumulate = !lowrank,
-                                    .bias = lowrank ? bias : NULL});
+    const relora_tensor *b = p->linear->param[RELORA_PARAM_BIAS];
+    const float *bias = b ? b->data : NULL;
+    struct gemm g = {.a = p->x, .tb = 1, .c = y, .bias = bias};
+    if (p->linear->options.mode == RELORA_MODE_LOWRANK) return split_forward(p, m, y, 0, bias);
+    if (p->order == RELORA_ORDER_FOLD) {
+        TRY(fold_weight(p, m));
+        g.b = m->folded;
+        return pass_product(p, g);
+    }
+    g.b = pass_param(p, RELORA_PARAM_WEIGHT);
+    TRY(pass_product(p, g));
+    return has_branch(p->linear) ? split_forward(p, m, y, 1, NULL) : RELORA_OK;
 }
 
 relora_status relora_linear_forward(relora_linear *linear, relora_stream *stream,
@@ -173,76 +164,49 @@ relora_status relora_linear_forward(relora_linear *linear, relora_stream *stream
     TRY(pass_open(&p, "relora_linear_forward", linear, stream, x, call, flags, RELORA_TRAIN));
     TRY(check_matrix(&p, "y", y, linear->options.out_features));
     TRY(check_apart(&p, "y", y, "x", x));
+    struct plan_case c = plan_case_of(linear, p.rows, p.drops, 0);
+    p.order = plan_forward(&c, linear->forward_order).order;
     layout_forward(&p, &scratch);
     TRY(scratch_open(&scratch, stream, p.fn));
     struct pass_memory m = layout_forward(&p, &scratch);
-
-    const relora_tensor *b = linear->param[RELORA_PARAM_BIAS];
-    const float *bias = b ? b->data : NULL;
-    if (linear->options.mode != RELORA_MODE_LOWRANK)
-        TRY(product(&p, (struct gemm){.a = p.x,
-                                      .b = param_view(&p, RELORA_PARAM_WEIGHT),
-                                      .tb = 1,
-                                      .c = tensor_view(y),
-                                      .bias = bias}));
-    return has_branch(&p) ? forward_branch(&p, &m, tensor_view(y), bias) : RELORA_OK;
+    return forward_products(&p, &m, tensor_view(y));
 }
 
 /* ---- backward ---- */
 
-/* h, u and the gradients of A, B and scale. Afterwards h holds s g B. */
-static relora_status backward_factors(const struct pass *p, struct pass_memory *m, struct view g,
-                                      int accumulate)
+/* Add to the gradients, or store them, of W or of A, B and scale; and of the bias. */
+static relora_status backward_params(const struct pass *p, struct pass_memory *m, struct view g,
+                                     int accumulate)
 {
-    relora_linear *linear = p->linear;
-    struct scale s = linear_scale(linear);
-    /* the gradient of a trainable scale needs h and u without it */
-    struct scale early = s.trainable ? unscaled : s, late = s.trainable ? s : unscaled;
-    TRY(drop_input(p, m));
-    TRY(cast_a(p, m));
-    TRY(convert(p, m->scaled_a, param_view(p, RELORA_PARAM_A), early));
-    TRY(convert(p, m->scaled_b, param_view(p, RELORA_PARAM_B), early));
-    TRY(product(p, (struct gemm){.a = m->dropped, .b = m->scaled_a, .tb = 1, .c = m->u}));
-    TRY(product(p, (struct gemm){.a = g, .b = m->scaled_b, .c = m->h}));
-    if (s.trainable) {
-        float *grad = linear->grad[RELORA_PARAM_SCALE]->data;
-        TRY_QUEUE(p->stream, p->fn, p->backend->scale_grad(p->stream->queue, grad, s.trainable, m->h,
-                                                           m->u, accumulate));
-        TRY(convert(p, m->h, m->h, late));
-        TRY(convert(p, m->u, m->u, late));
-    }
-    TRY(product(p, (struct gemm){.a = m->h,
-                                 .ta = 1,
-                                 .b = m->dropped,
-                                 .c = tensor_view(linear->grad[RELORA_PARAM_A]),
-                                 .accumulate = accumulate}));
-    return product(p, (struct gemm){.a = g,
-                                    .ta = 1,
-                                    .b = m->u,
-                                    .c = tensor_view(linear->grad[RELORA_PARAM_B]),
-                                    .accumulate = accumulate});
+    if (!has_branch(p->linear))
+        TRY(pass_product(p, (struct gemm){.a = g,
+                                          .ta = 1,
+                                          .b = p->x,
+                                          .c = pass_grad(p, RELORA_PARAM_WEIGHT),
+                                          .accumulate = accumulate}));
+    else if (p->order == RELORA_ORDER_THROUGH)
+        TRY(through_backward(p, m, g, accumulate));
+    else
+        TRY(split_backward(p, m, g, accumulate));
+    const relora_tensor *db = p->linear->grad[RELORA_PARAM_BIAS];
+    if (!db) return RELORA_OK;
+    return stream_result(p->stream, p->backend->sum_rows(p->stream->queue, db->data, g, accumulate), p->fn);
 }
 
 /* dx = g W + drop'(h A), stored or added */
 static relora_status backward_input(const struct pass *p, struct pass_memory *m, struct view g,
                                     struct view dx, int accumulate)
 {
-    if (p->linear->options.mode != RELORA_MODE_LOWRANK) {
-        TRY(product(p, (struct gemm){.a = g,
-                                     .b = param_view(p, RELORA_PARAM_WEIGHT),
-                                     .c = dx,
-                                     .accumulate = accumulate}));
-        accumulate = 1;
+    struct gemm product = {.a = g, .c = dx, .accumulate = accumulate};
+    if (p->linear->options.mode == RELORA_MODE_LOWRANK) return split_input(p, m, dx, accumulate);
+    if (has_branch(p->linear) && p->order != RELORA_ORDER_SPLIT) {
+        TRY(fold_weight(p, m));
+        product.b = m->folded;
+        return pass_product(p, product);
     }
-    if (!has_branch(p)) return RELORA_OK;
-    struct view target = p->drops ? m->branch : dx;
-    TRY(product(p, (struct gemm){.a = m->h,
-                                 .b = m->a,
-                                 .c = target,
-                                 .accumulate = accumulate && !p->drops}));
-    if (!p->drops) return RELORA_OK;
-    struct dropout d = {dx, m->branch, p->linear->options.dropout, p->mask, accumulate};
-    return stream_result(p->stream, p->backend->dropout(p->stream->queue, &d), p->fn);
+    product.b = pass_param(p, RELORA_PARAM_WEIGHT);
+    TRY(pass_product(p, product));
+    return has_branch(p->linear) ? split_input(p, m, dx, 1) : RELORA_OK;
 }
 
 static relora_status backward_check(const struct pass *p, const relora_tensor *x,
@@ -264,22 +228,70 @@ relora_status relora_linear_backward(relora_linear *linear, relora_stream *strea
     const uint32_t known = RELORA_TRAIN | RELORA_OVERWRITE | RELORA_ACCUMULATE_DX;
     TRY(pass_open(&p, "relora_linear_backward", linear, stream, x, call, flags, known));
     TRY(backward_check(&p, x, dy, dx));
+    struct plan_case c = plan_case_of(linear, p.rows, p.drops, dx != NULL);
+    p.order = plan_backward(&c, linear->backward_order).order;
     layout_backward(&p, dx != NULL, &scratch);
     TRY(scratch_open(&scratch, stream, p.fn));
     struct pass_memory m = layout_backward(&p, dx != NULL, &scratch);
 
-    struct view g = tensor_view(dy);
-    int accumulate = !(flags & RELORA_OVERWRITE);
-    if (has_branch(&p)) TRY(backward_factors(&p, &m, g, accumulate));
-    else
-        TRY(product(&p, (struct gemm){.a = g,
-                                      .ta = 1,
-                                      .b = p.x,
-                                      .c = tensor_view(linear->grad[RELORA_PARAM_WEIGHT]),
-                                      .accumulate = accumulate}));
-    relora_tensor *db = linear->grad[RELORA_PARAM_BIAS];
-    if (db)
-        TRY_QUEUE(stream, p.fn, p.backend->sum_rows(stream->queue, db->data, g, accumulate));
+    TRY(backward_params(&p, &m, tensor_view(dy), !(flags & RELORA_OVERWRITE)));
     if (!dx) return RELORA_OK;
-    return backward_input(&p, &m, g, tensor_view(dx), (flags & RELORA_ACCUMULATE_DX) != 0);
+    return backward_input(&p, &m, tensor_view(dy), tensor_view(dx), (flags & RELORA_ACCUMULATE_DX) != 0);
+}
+
+/* ---- the plan, for the host ---- */
+
+relora_status relora_linear_set_order(relora_linear *linear, relora_order forward, relora_order backward)
+{
+    const char *fn = "relora_linear_set_order";
+    if (!linear) return RELORA_E_ARGUMENT;
+    if (forward < RELORA_ORDER_AUTO || forward > RELORA_ORDER_FOLD)
+        FAIL(linear->ctx, RELORA_E_ARGUMENT, "%s: forward is %d, not AUTO, SPLIT or FOLD", fn, forward);
+    if (backward < RELORA_ORDER_AUTO || backward > RELORA_ORDER_THROUGH)
+        FAIL(linear->ctx, RELORA_E_ARGUMENT, "%s: backward is %d, not a RELORA_ORDER", fn, backward);
+    linear->forward_order = forward;
+    linear->backward_order = backward;
+    return RELORA_OK;
+}
+
+/* FULL has one product forward and two backward, in no particular order. */
+static void plan_report(const relora_linear *linear, int64_t rows, int drops, relora_plan_report *r)
+{
+    struct plan_case c = plan_case_of(linear, rows, drops, 1);
+    struct plan forward = plan_forward(&c, linear->forward_order);
+    struct plan backward = plan_backward(&c, linear->backward_order);
+    double whole = 2.0 * (double)rows * (double)c.in * (double)c.out;
+    if (!has_branch(linear)) forward.flops = whole, backward.flops = 2 * whole;
+    if (linear->options.mode == RELORA_MODE_LOWRANK) forward.flops -= whole, backward.flops -= whole;
+    r->forward = forward.order, r->backward = backward.order;
+    r->forward_flops = forward.flops, r->backward_flops = backward.flops;
+}
+
+static int64_t bytes_of(const struct scratch *s)
+{
+    return s->used > INT64_MAX ? INT64_MAX : (int64_t)s->used;
+}
+
+relora_status relora_linear_plan(const relora_linear *linear, int64_t rows, uint32_t flags,
+                                 relora_plan_report *report)
+{
+    const char *fn = "relora_linear_plan";
+    relora_plan_report r = {.struct_size = sizeof r};
+    if (!linear) return RELORA_E_ARGUMENT;
+    if (rows < 0) FAIL(linear->ctx, RELORA_E_ARGUMENT, "%s: rows is %lld, less than 0", fn, (long long)rows);
+    if (flags & ~(uint32_t)RELORA_TRAIN)
+        FAIL(linear->ctx, RELORA_E_ARGUMENT, "%s: flags is 0x%x, and only 0x%x is known", fn, flags,
+             RELORA_TRAIN);
+    if (!report) FAIL(linear->ctx, RELORA_E_ARGUMENT, "%s: report is NULL", fn);
+    struct pass p = {.linear = linear, .rows = rows, .drops = drops_on(linear, flags)};
+    struct scratch forward = {0}, backward = {0};
+    plan_report(linear, rows, p.drops, &r);
+    p.order = r.forward;
+    layout_forward(&p, &forward);
+    p.order = r.backward;
+    layout_backward(&p, 1, &backward);
+    r.forward_bytes = bytes_of(&forward);
+    r.backward_bytes = bytes_of(&backward);
+    relora_status status = report_write(report, &r, sizeof r);
+    return status < 0 ? context_fail_options(linear->ctx, status, fn, "report") : RELORA_OK;
 }

@@ -54,6 +54,7 @@ void cpu_gemm_cache_free(struct queue *q);
 relora_status cpu_fill(struct queue *q, struct view y, double value);
 relora_status cpu_convert(struct queue *q, struct view y, struct view x, struct scale s);
 relora_status cpu_merge(struct queue *q, const struct merge *m);
+relora_status cpu_fold(struct queue *q, const struct fold *f);
 relora_status cpu_sum_rows(struct queue *q, float *sums, struct view x, int32_t accumulate);
 relora_status cpu_scale_grad(struct queue *q, float *grad, const float *scale, struct view h,
                              struct view u, int32_t accumulate);

@@ -119,6 +119,7 @@ const struct backend backend_cpu = {
     .gemm = cpu_gemm_portable,
 #endif
     .merge = cpu_merge,
+    .fold = cpu_fold,
     .sum_rows = cpu_sum_rows,
     .dropout = cpu_dropout,
     .uniform = cpu_uniform,

@@ -1,0 +1,61 @@
+/* W + s B A as one matrix, and the gradients of A and B through the one that W would have. */
+#include "linear_pass.h"
+
+static const struct scale unscaled = {1, NULL};
+
+static struct view rows_of(struct view v, int64_t first, int64_t rows)
+{
+    v.data = (unsigned char *)v.data + (size_t)(first * v.ld) * dtype_size(v.dtype);
+    v.rows = rows;
+    return v;
+}
+
+/* Rows `first` and on. In F32 the product adds to a copy of W; in BF16 the sum is rounded once. */
+static relora_status fold_slice(const struct pass *p, const struct pass_memory *m, int64_t first,
+                                int64_t rows)
+{
+    struct view w = rows_of(pass_param(p, RELORA_PARAM_WEIGHT), first, rows);
+    struct view y = rows_of(m->folded, first, rows);
+    struct gemm g = {.a = rows_of(m->b, first, rows), .b = m->a};
+    if (y.dtype == RELORA_F32) {
+        TRY(pass_convert(p, y, w, unscaled));
+        g.c = y, g.accumulate = 1;
+        return pass_product(p, g);
+    }
+    g.c = rows_of(m->slice, 0, rows);
+    TRY(pass_product(p, g));
+    struct fold f = {.y = y, .w = w, .x = g.c, .draw = p->rounding, .first = (uint64_t)(first * w.cols)};
+    return stream_result(p->stream, p->backend->fold(p->stream->queue, &f), p->fn);
+}
+
+relora_status fold_weight(const struct pass *p, struct pass_memory *m)
+{
+    struct view a = pass_param(p, RELORA_PARAM_A);
+    TRY(pass_convert(p, m->b, pass_param(p, RELORA_PARAM_B), linear_scale(p->linear)));
+    if (m->a.data) TRY(pass_convert(p, m->a, a, unscaled));
+    else m->a = a;
+    for (int64_t first = 0; first < m->folded.rows; first += FOLD_ROWS) {
+        int64_t left = m->folded.rows - first;
+        TRY(fold_slice(p, m, first, left < FOLD_ROWS ? left : FOLD_ROWS));
+    }
+    return RELORA_OK;
+}
+
+/* With G = g^T x in F32: dA = s B^T G, dB = s G A^T. */
+relora_status through_backward(const struct pass *p, struct pass_memory *m, struct view g, int accumulate)
+{
+    struct scale s = linear_scale(p->linear);
+    TRY(pass_product(p, (struct gemm){.a = g, .ta = 1, .b = p->x, .c = m->through}));
+    TRY(pass_convert(p, m->wide_a, pass_param(p, RELORA_PARAM_A), s));
+    TRY(pass_convert(p, m->wide_b, pass_param(p, RELORA_PARAM_B), s));
+    TRY(pass_product(p, (struct gemm){.a = m->wide_b,
+                                      .ta = 1,
+                                      .b = m->through,
+                                      .c = pass_grad(p, RELORA_PARAM_A),
+                                      .accumulate = accumulate}));
+    return pass_product(p, (struct gemm){.a = m->through,
+                                         .b = m->wide_a,
+                                         .tb = 1,
+                                         .c = pass_grad(p, RELORA_PARAM_B),
+                                         .accumulate = accumulate});
+}

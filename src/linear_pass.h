@@ -1,0 +1,63 @@
+/* What the orders of products share. linear_pass.c checks the arguments, asks plan.c for an order,
+ * lays out the temporaries and calls linear_split.c or linear_fold.c. */
+#ifndef RELORA_SRC_LINEAR_PASS_H
+#define RELORA_SRC_LINEAR_PASS_H
+
+#include "linear.h"
+#include "plan.h"
+
+struct pass { /* one forward or backward of one layer */
+    const relora_linear *linear;
+    relora_stream *stream;
+    const char *fn;
+    const struct backend *backend;
+    struct view x;
+    int64_t rows;
+    struct draw mask, rounding; /* of the dropout; of a fold */
+    int drops;                  /* dropout acts on this pass */
+    relora_order order;
+};
+
+/* Temporaries of a pass; what a pass does not need has no data. */
+struct pass_memory {
+    struct view dropped;  /* d = drop(x) */
+    struct view a, b;     /* the factors in the layer's dtype, b with the scale */
+    struct view scaled_a;
+    struct view u, h;     /* d A^T and g B */
+    struct view branch;   /* h A, before its dropout */
+    struct view folded;   /* W + s B A */
+    struct view slice;    /* FOLD_ROWS rows of B A, F32, if W is not */
+    struct view through;  /* g^T x, F32 */
+    struct view wide_a, wide_b; /* s A and s B in F32, if the layer is not */
+};
+
+enum { FOLD_ROWS = 256 }; /* a fold is made in slices that stay in the cache */
+
+static inline struct view pass_param(const struct pass *p, relora_param param)
+{
+    return tensor_view(p->linear->param[param]);
+}
+
+static inline struct view pass_grad(const struct pass *p, relora_param param)
+{
+    return tensor_view(p->linear->grad[param]);
+}
+
+/* Backend calls that fail with a sentence. */
+relora_status pass_product(const struct pass *p, struct gemm g);
+relora_status pass_convert(const struct pass *p, struct view y, struct view x, struct scale s);
+
+/* y (+)= the branch through the rank. Bias is NULL unless y starts here. */
+relora_status split_forward(const struct pass *p, struct pass_memory *m, struct view y, int accumulate,
+                            const float *bias);
+/* The gradients of A, B and scale. Afterwards h holds s g B. */
+relora_status split_backward(const struct pass *p, struct pass_memory *m, struct view g, int accumulate);
+/* dx (+)= drop'(h A) */
+relora_status split_input(const struct pass *p, struct pass_memory *m, struct view dx, int accumulate);
+
+/* m->folded := W + s B A. Needs m->a and m->b, which are written here. */
+relora_status fold_weight(const struct pass *p, struct pass_memory *m);
+/* The gradients of A and B from g^T x. */
+relora_status through_backward(const struct pass *p, struct pass_memory *m, struct view g, int accumulate);
+
+#endif

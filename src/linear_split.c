@@ -1,0 +1,83 @@
+/* The branch through the rank as products of its own: the authors' order. The scale rides on the
+ * copies of the factors, which are r/rows the size of an activation, so it costs no pass. */
+#include "linear_pass.h"
+
+static const struct scale unscaled = {1, NULL};
+
+/* d = drop(x), or x itself. */
+static relora_status drop_input(const struct pass *p, struct pass_memory *m)
+{
+    if (!p->drops) {
+        m->dropped = p->x;
+        return RELORA_OK;
+    }
+    struct dropout d = {m->dropped, p->x, p->linear->options.dropout, p->mask, 0};
+    return stream_result(p->stream, p->backend->dropout(p->stream->queue, &d), p->fn);
+}
+
+/* A in the layer's dtype: a copy if that is not F32. */
+static relora_status cast_a(const struct pass *p, struct pass_memory *m)
+{
+    struct view a = pass_param(p, RELORA_PARAM_A);
+    if (m->a.data) return pass_convert(p, m->a, a, unscaled);
+    m->a = a;
+    return RELORA_OK;
+}
+
+relora_status split_forward(const struct pass *p, struct pass_memory *m, struct view y, int accumulate,
+                            const float *bias)
+{
+    TRY(drop_input(p, m));
+    TRY(cast_a(p, m));
+    TRY(pass_convert(p, m->b, pass_param(p, RELORA_PARAM_B), linear_scale(p->linear)));
+    TRY(pass_product(p, (struct gemm){.a = m->dropped, .b = m->a, .tb = 1, .c = m->u}));
+    return pass_product(p, (struct gemm){.a = m->u,
+                                         .b = m->b,
+                                         .tb = 1,
+                                         .c = y,
+                                         .accumulate = accumulate,
+                                         .bias = bias});
+}
+
+relora_status split_backward(const struct pass *p, struct pass_memory *m, struct view g, int accumulate)
+{
+    const relora_linear *linear = p->linear;
+    struct scale s = linear_scale(linear);
+    /* the gradient of a trainable scale needs h and u without it */
+    struct scale early = s.trainable ? unscaled : s, late = s.trainable ? s : unscaled;
+    TRY(drop_input(p, m));
+    TRY(pass_convert(p, m->scaled_a, pass_param(p, RELORA_PARAM_A), early));
+    TRY(pass_convert(p, m->b, pass_param(p, RELORA_PARAM_B), early));
+    TRY(pass_product(p, (struct gemm){.a = m->dropped, .b = m->scaled_a, .tb = 1, .c = m->u}));
+    TRY(pass_product(p, (struct gemm){.a = g, .b = m->b, .c = m->h}));
+    if (s.trainable) {
+        float *grad = linear->grad[RELORA_PARAM_SCALE]->data;
+        TRY_QUEUE(p->stream, p->fn, p->backend->scale_grad(p->stream->queue, grad, s.trainable, m->h,
+                                                           m->u, accumulate));
+        TRY(pass_convert(p, m->h, m->h, late));
+        TRY(pass_convert(p, m->u, m->u, late));
+    }
+    TRY(pass_product(p, (struct gemm){.a = m->h,
+                                      .ta = 1,
+                                      .b = m->dropped,
+                                      .c = pass_grad(p, RELORA_PARAM_A),
+                                      .accumulate = accumulate}));
+    return pass_product(p, (struct gemm){.a = g,
+                                         .ta = 1,
+                                         .b = m->u,
+                                         .c = pass_grad(p, RELORA_PARAM_B),
+                                         .accumulate = accumulate});
+}
+
+relora_status split_input(const struct pass *p, struct pass_memory *m, struct view dx, int accumulate)
+{
+    struct view target = p->drops ? m->branch : dx;
+    TRY(cast_a(p, m));
+    TRY(pass_product(p, (struct gemm){.a = m->h,
+                                      .b = m->a,
+                                      .c = target,
+                                      .accumulate = accumulate && !p->drops}));
+    if (!p->drops) return RELORA_OK;
+    struct dropout d = {dx, m->branch, p->linear->options.dropout, p->mask, accumulate};
+    return stream_result(p->stream, p->backend->dropout(p->stream->queue, &d), p->fn);
+}

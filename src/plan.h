@@ -1,0 +1,24 @@
+/* Which order of products is the cheapest, by a closed form. A pure function of shape and dtype. */
+#ifndef RELORA_SRC_PLAN_H
+#define RELORA_SRC_PLAN_H
+
+#include "relora/linear.h"
+
+struct plan_case { /* one forward or backward of a layer with W, A and B */
+    int64_t rows, in, out, rank;
+    relora_dtype dtype;
+    int32_t may_fold;    /* dropout does not act, and small updates survive the rounding of W + s B A */
+    int32_t may_through; /* the gradient of W may stand for those of A and B */
+    int32_t wants_dx;
+};
+
+struct plan {
+    relora_order order; /* never AUTO */
+    double flops;       /* of the products; a multiply-add counts as two */
+};
+
+/* The cheapest order if `wanted` is AUTO, else `wanted`, or SPLIT where that is not allowed. */
+struct plan plan_forward(const struct plan_case *c, relora_order wanted);
+struct plan plan_backward(const struct plan_case *c, relora_order wanted);
+
+#endif
