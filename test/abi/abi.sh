@@ -40,8 +40,8 @@ check() { # INCLUDE LIBRARY BASELINE
         "$3" "$2.abi" > "$2.changes" || {
         cat "$2.changes"
         fault "the binary interface is not the one of $3. If the change above would break a program that is" \
-            "already built, undo it and give the new thing a new name. If it only adds something, such as a constant" \
-            "or a field at the end, run 'make abi-store' and commit the file together with the change."
+            "already built, undo it and give the new thing a new name. If it only adds something, such as a field at" \
+            "the end of a struct, run 'make abi-store' and commit the file together with the change."
     }
 }
 

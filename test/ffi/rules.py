@@ -99,6 +99,13 @@ BREAKS = [  # file, what stands there, what is put there, words of the finding
     ('map', '    relora_stream_wait;\n', '    relora_stream_wait;\n    relora_stream_weight;\n', 'in no header'),
 ]
 
+UNPINNED = [  # what test/abi/pins.c has to be asked for
+    ('types.h', 'RELORA_BF16 = 2', 'RELORA_BF16 = 2, RELORA_NEW = 3', 'CONSTANT(RELORA_NEW, 3);'),
+    ('context.h', '} relora_context_options;', 'int64_t more; } relora_context_options;', 'int64_t, more);'),
+    ('context.h', '} relora_context_options;', 'int64_t more; } relora_context_options;', 'SIZE(relora_context_'),
+    ('context.h', 'int32_t threads;', 'double threads;', 'double, threads);'),
+]
+
 
 def broken(folder, file, old, new):
     """A copy with one change; answers what is found in it."""
@@ -120,17 +127,14 @@ def main():
             found = broken(folder, file, old, new).bad
         if not any(words in line for line in found):
             sys.exit('rules.py: not reported as "%s": %s\n%s' % (words, new, '\n'.join(found)))
-    with tempfile.TemporaryDirectory() as folder:  # what is new has to be pinned
-        changed = broken(folder, 'types.h', 'RELORA_BF16 = 2', 'RELORA_BF16 = 2, RELORA_F16 = 3')
-    with tempfile.TemporaryDirectory() as folder:
-        grown = broken(folder, 'context.h', 'void *log_user;\n', 'void *log_user;\n    int64_t more;\n')
     with open(os.path.join(root, 'test', 'abi', 'pins.c'), encoding='utf-8') as f:
         pins = f.read().split('\n')
-    missing = [line for line in list(changed.pins()) + list(grown.pins()) if line not in pins]
-    if missing != ['CONSTANT(RELORA_F16, 3);', 'FIELD(relora_context_options, 56, int64_t, more);',
-                   'SIZE(relora_context_options, 64);']:
-        sys.exit('rules.py: not reported as missing in pins.c: %s' % missing)
-    print('%d broken rules reported' % len(BREAKS))
+    for file, old, new, words in UNPINNED:
+        with tempfile.TemporaryDirectory() as folder:
+            missing = [line for line in broken(folder, file, old, new).pins() if line not in pins]
+        if not any(words in line for line in missing):
+            sys.exit('rules.py: not asked of pins.c: %s' % words)
+    print('%d broken rules reported' % len(BREAKS + UNPINNED))
 
 
 main()
