@@ -43,6 +43,7 @@ check() { # INCLUDE LIBRARY BASELINE
             "already built, undo it and give the new thing a new name. If it only adds something, such as a field at" \
             "the end of a struct, run 'make abi-store' and commit the file together with the change."
     }
+    echo "the interface is that of $3"
 }
 
 "$@"
