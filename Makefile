@@ -15,7 +15,7 @@ Q          := $(if $(filter 1,$(V)),,@)
 
 # Debian packages: to build and install; for the tests; for the demonstration.
 DEPS := gcc g++ make pkg-config libdnnl-dev libjansson-dev libxxhash-dev \
-        check \
+        check python3 abigail-tools \
         gnuplot-nox bible-kjv
 
 # ---- version: read from the header, written nowhere else ----
@@ -205,8 +205,50 @@ check-fuzz: $(FUZZERS:%=$(B)/replay-%)
 
 ## fuzz-NAME: fuzz for FUZZ_TIME seconds, NAME one of safetensors and tokens; new inputs go to build/corpus
 
+# ---- the interface (docs/abi.md). The headers are the same in every configuration: two are enough to check them ----
+PYTHON ?= python3
+.PHONY: check-ffi check-python abi-check abi-store abi-pins check-breaks check-callers
+ABI_STEPS := $(if $(filter release debug,$(CONFIG)),check-ffi check-python abi-check check-breaks) check-callers
+
+build/abi/librelora.so: $(HEADERS) lib/librelora.map test/headers.py test/abi/abi.sh | $(FIRST)
+	@mkdir -p $(@D)
+	$(Q)sh test/abi/abi.sh stubs include lib/librelora.map $@
+
+## abi-check: compare the binary interface of the headers with lib/librelora.abi, and every number with pins.c
+abi-check: build/abi/librelora.so
+	$(Q)sh test/abi/abi.sh check include $< lib/librelora.abi
+	$(Q)$(CC) -std=c11 -Wall -Wextra -pedantic -Werror -Iinclude -fsyntax-only test/abi/pins.c
+	$(Q)$(PYTHON) test/headers.py pins include test/abi/pins.c \
+	  || { echo "test/abi/pins.c lacks these lines: run 'make abi-pins'"; exit 1; }
+
+## abi-store: put the interface of the headers on record in lib/librelora.abi; to be committed with the change
+abi-store: build/abi/librelora.so
+	$(Q)sh test/abi/abi.sh store include $< lib/librelora.abi
+
+## abi-pins: append to test/abi/pins.c what it lacks
+abi-pins:
+	$(Q)$(PYTHON) test/headers.py pins include test/abi/pins.c > test/abi/pins.new; \
+	  cat test/abi/pins.new; cat test/abi/pins.new >> test/abi/pins.c; $(RM) test/abi/pins.new
+
+## check-breaks: break the binary interface in every way, and see abi-check report it
+check-breaks: | $(FIRST)
+	$(Q)sh test/abi/breaks.sh
+
+## check-callers: programs compiled with the headers of earlier releases, run with this library
+check-callers: $(SO)
+	$(Q)sh test/abi/callers.sh $(SO) $(CC) $(WARN) $(CFLAGS_$(CONFIG)) $(CFLAGS) $(LDFLAGS)
+
+## check-ffi: the headers as other languages need them, each function documented; then each rule broken
+check-ffi: | $(FIRST)
+	$(Q)$(PYTHON) test/headers.py check include lib/librelora.map
+	$(Q)$(PYTHON) test/ffi/rules.py .
+
+## check-python: train a layer from Python
+check-python: $(SO) | $(FIRST)
+	$(Q)$(PYTHON) test/ffi/train.py . $(SO)
+
 # A library with a sanitizer runs only in programs built with it, so it is not worth installing.
-STEPS := check-headers symbols $(SUITES:%=check-%) check-fuzz check-examples \
+STEPS := check-headers symbols $(ABI_STEPS) $(SUITES:%=check-%) check-fuzz check-examples \
          $(if $(PRETRAIN),check-pretrain check-resume check-crash) $(if $(filter release debug,$(CONFIG)),check-install)
 
 ## check: every test, to the end even if one fails; the last line counts them
@@ -258,7 +300,6 @@ check-resume: $(B)/pretrain
 	$(Q)bash test/resume.sh $(B)/pretrain
 
 ## check-transformers: export small models and compare their logits with Hugging Face transformers, if PYTHON has it
-PYTHON ?= python3
 $(B)/logits: $(B)/test/transformers/logits.o $(filter-out %/main.o,$(PRETRAIN)) $(B)/librelora.a
 	@echo LD $@
 	$(Q)$(LINK_PROGRAM)
