@@ -183,3 +183,16 @@ SIZE(relora_cycle_options, 56);
 /* ---- checkpoint.h ---- */
 CONSTANT(RELORA_SAVE_CHECKSUM, 1);
 CONSTANT(RELORA_READ_CONVERT, 1);
+CONSTANT(RELORA_ORDER_AUTO, 1);
+CONSTANT(RELORA_ORDER_SPLIT, 2);
+CONSTANT(RELORA_ORDER_FOLD, 3);
+CONSTANT(RELORA_ORDER_THROUGH, 4);
+FIELD(relora_plan_report, 0, uint32_t, struct_size);
+FIELD(relora_plan_report, 4, relora_order, forward);
+FIELD(relora_plan_report, 8, relora_order, backward);
+FIELD(relora_plan_report, 12, int32_t, reserved);
+FIELD(relora_plan_report, 16, double, forward_flops);
+FIELD(relora_plan_report, 24, double, backward_flops);
+FIELD(relora_plan_report, 32, int64_t, forward_bytes);
+FIELD(relora_plan_report, 40, int64_t, backward_bytes);
+SIZE(relora_plan_report, 48);
