@@ -16,7 +16,8 @@ static int create_model(struct trainer *t)
         .vocab = t->data->vocab, .hidden = s->hidden, .ffn = s->ffn, .heads = s->heads,
         .layers = s->layers, .dtype = (relora_dtype)o->dtype,
         .mode = lowrank ? RELORA_MODE_LOWRANK : RELORA_MODE_FULL, .rank = full ? 0 : o->rank,
-        .alpha = o->alpha, .dropout = o->dropout, .init_std = o->init_std,
+        .alpha = o->alpha, .dropout = o->dropout, .order = (relora_order)o->order,
+        .recompute = o->recompute != 0, .init_std = o->init_std,
         .seed = (uint64_t)o->seed, .threads = (int)o->threads};
     size_t window = (size_t)(o->batch * o->seq) * sizeof(int32_t);
     t->tokens = malloc(window);
@@ -192,6 +193,9 @@ static int enter_phase(struct trainer *t)
     progress_line(&t->progress, "step %" PRId64 ": low rank begins: rank %" PRId64 ", %" PRId64 " of %" PRId64
                   " parameters are trained", t->step, o->rank, model_count_trainable(t->model),
                   model_count_all(t->model));
+    char memory[240];
+    trainer_memory(t, memory, sizeof memory);
+    progress_line(&t->progress, "memory: %s", memory);
     return 0;
 }
 
