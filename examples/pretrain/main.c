@@ -66,9 +66,6 @@ static void print_header(const struct trainer *t)
     putchar('\n');
     if (o->adjusted)
         printf("(the warm start is %" PRId64 " longer, so that all cycles are equal)\n", o->adjusted);
-    char memory[240];
-    trainer_memory(t, memory, sizeof memory);
-    printf("memory: %s\n", memory);
     fflush(stdout);
 }
 

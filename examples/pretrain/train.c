@@ -180,12 +180,23 @@ static int train_step(struct trainer *t, int *last)
     return 0;
 }
 
+static void print_memory(struct trainer *t)
+{
+    char memory[240];
+    trainer_memory(t, memory, sizeof memory);
+    progress_line(&t->progress, "step %" PRId64 ": memory: %s", t->step, memory);
+}
+
 static int enter_phase(struct trainer *t)
 {
     const struct options *o = t->options;
     int warm = o->method != METHOD_LOWRANK && (o->method == METHOD_FULL || o->warm_start > 0);
-    if (t->step == 0 && !t->adam)
-        return warm ? phase_full(t) : phase_low_rank(t);
+    if (t->step == 0 && !t->adam) {
+        if (warm ? phase_full(t) : phase_low_rank(t))
+            return -1;
+        print_memory(t);
+        return 0;
+    }
     if (!warm || o->method == METHOD_FULL || t->step != o->warm_start || t->cycle)
         return 0;
     if (phase_low_rank(t))
@@ -193,9 +204,7 @@ static int enter_phase(struct trainer *t)
     progress_line(&t->progress, "step %" PRId64 ": low rank begins: rank %" PRId64 ", %" PRId64 " of %" PRId64
                   " parameters are trained", t->step, o->rank, model_count_trainable(t->model),
                   model_count_all(t->model));
-    char memory[240];
-    trainer_memory(t, memory, sizeof memory);
-    progress_line(&t->progress, "memory: %s", memory);
+    print_memory(t);
     return 0;
 }
 
