@@ -11,7 +11,8 @@
  *  (Lialin et al., ICLR 2024, and docs/method.md.) W, x, y, dx, dy have the dtype of the layer;
  *  A, B, b, scale and every gradient are F32. Each product sums in F32 or wider. With BF16, d, u, h,
  *  A, s A and s B are rounded to nearest where they enter one, h A before its dropout, and y and dx
- *  where each of their two parts is stored.
+ *  where each of their two parts is stored; where W + s B A is made first (relora_order), it is rounded
+ *  stochastically and y and dx once.
  *
  *  A layer keeps nothing between forward and backward, so several micro-batches may be under way,
  *  and one layer may be used several times in a graph (each use with its own `call`). */
