@@ -5,7 +5,14 @@
 
 struct faulty faulty;
 
+struct arrival { /* a copy to the host on its way */
+    struct arrival *next;
+    struct copy copy; /* from `bytes`, without gaps */
+    unsigned char bytes[];
+};
+
 struct faulty_queue {
+    struct arrival *arrivals; /* latest first; no two go to one place between two queue_sync */
     struct queue *inner; /* the CPU's */
     int of_device;       /* the device's own, which lives as long as the context */
     int broken;          /* queued work has failed and nobody was told; the rest does not run */
@@ -108,8 +115,20 @@ static relora_status queue_open(int32_t device, const struct memory *memory, int
     return RELORA_OK;
 }
 
+/* Let everything that is on its way arrive, or only forget it. */
+static void empty(struct queue *q, int arrive)
+{
+    struct arrival *a;
+    while ((a = of(q)->arrivals)) {
+        of(q)->arrivals = a->next;
+        if (arrive) backend_cpu.copy(inner(q), &a->copy);
+        free(a);
+    }
+}
+
 static void queue_close(struct queue *q)
 {
+    empty(q, 0);
     faulty.queues--;
     backend_cpu.queue_close(inner(q));
     free(of(q));
@@ -123,7 +142,9 @@ static const char *queue_error(const struct queue *q)
 static relora_status queue_sync(struct queue *q)
 {
     relora_status fate = enter(q, "queue_sync", 0);
-    return fate ? without_work(fate) : backend_cpu.queue_sync(inner(q));
+    if (fate) return without_work(fate);
+    empty(q, 1);
+    return backend_cpu.queue_sync(inner(q));
 }
 
 static relora_status queue_wait(struct queue *q, struct queue *other)
@@ -149,10 +170,30 @@ static void release(struct queue *q, void *ptr, size_t bytes)
     backend_cpu.release(inner(q), ptr, bytes);
 }
 
+/* The host sees noise until the queue is synchronised. */
+static relora_status send(struct queue *q, const struct copy *c)
+{
+    size_t total = (size_t)c->rows * c->bytes;
+    struct arrival *a = malloc(sizeof *a + total);
+    if (!a) return RELORA_E_NO_MEMORY;
+    struct copy now = *c;
+    now.to = a->bytes;
+    now.to_pitch = c->bytes;
+    backend_cpu.copy(inner(q), &now);
+    a->copy = *c;
+    a->copy.from = a->bytes;
+    a->copy.from_pitch = c->bytes;
+    a->next = of(q)->arrivals;
+    of(q)->arrivals = a;
+    for (int64_t i = 0; i < c->rows; i++) memset((unsigned char *)c->to + (size_t)i * c->to_pitch, 0xa5, c->bytes);
+    return RELORA_OK;
+}
+
 static relora_status copy(struct queue *q, const struct copy *c)
 {
     relora_status fate = enter(q, "copy", 1);
-    return fate ? without_work(fate) : backend_cpu.copy(inner(q), c);
+    if (fate) return without_work(fate);
+    return c->direction == COPY_TO_HOST ? send(q, c) : backend_cpu.copy(inner(q), c);
 }
 
 /* ---- arithmetic ---- */

@@ -1,5 +1,6 @@
 /* The CPU's backend table, except that one call of it fails: what a device may do, where there is none.
- * A context made to use it knows no difference, and everything above src/backend.h is tested as it is. */
+ * A context made to use it knows no difference, and everything above src/backend.h is tested as it is.
+ * One more habit of devices is kept: what is copied to the host is not there before queue_sync. */
 #ifndef TEST_BACKEND_FAULTY_H
 #define TEST_BACKEND_FAULTY_H
 

@@ -14,7 +14,8 @@ static relora_tensor *copy;
 
 static void open_all(void)
 {
-    struct recipe recipe = recipe_of(2); /* LORA, F32 */
+    struct recipe recipe = recipe_of(2); /* LORA, F32, with a scale */
+    recipe.linear.flags |= RELORA_LINEAR_KEEP_DELTA;
     relora_linear_options o = layer_options(RELORA_MODE_FULL, 4, 3, 2);
     env_open();
     relora_stream_release(env.st);
@@ -101,6 +102,45 @@ START_TEST(test_every_call)
 }
 END_TEST
 
+/* What synchronises reports failures of the work before it, which nobody was told of. */
+#define REPORTS(call)                                                    \
+    do {                                                                 \
+        relora_stream_release(env.st);                                   \
+        OK(relora_stream_create(&env.st, env.dev));                      \
+        faulty_plan(FAULT_VERY_LATE, 1);                                 \
+        OK(relora_tensor_fill(copy, env.st, 1));                         \
+        FAILS(RELORA_E_BACKEND, call, "queue_sync", "as planned");       \
+        FAILS(RELORA_E_BACKEND, relora_stream_synchronize(env.st), "is finished"); \
+    } while (0)
+
+START_TEST(test_late_reports)
+{
+    relora_step_report step = {.struct_size = sizeof step};
+    relora_reset_report reset = {.struct_size = sizeof reset};
+    unsigned char bytes[64];
+    double norm;
+    int64_t steps;
+    open_all();
+    REPORTS(relora_stream_synchronize(env.st));
+    REPORTS(relora_tensor_read(run.norm, env.st, bytes, bytes_of(run.norm)));
+    REPORTS(relora_linear_merge(run.linear, env.st, 1, NULL));
+    REPORTS(relora_adam_grad_norm(run.adam, env.st, &norm));
+    REPORTS(relora_adam_steps(run.adam, env.st, 0, &steps));
+    REPORTS(relora_adam_step(run.adam, env.st, 0.1, 1, &step));
+    REPORTS(relora_adam_reset(run.adam, env.st, NULL, 0, NULL, &reset));
+    REPORTS(relora_cycle_advance(run.cycle, env.st, RUN_EVERY + 1, NULL, NULL, NULL));
+    REPORTS(relora_cycle_finish(run.cycle, env.st, 1, NULL));
+    REPORTS(relora_writer_save(writer, env.st, at("new"), 0));
+    REPORTS(relora_state_save(run.state, env.st, at("new"), 0));
+    REPORTS(relora_state_load(run.state, env.st, reader));
+    REPORTS(relora_state_export_merged(run.state, env.st, at("new")));
+    REPORTS(relora_state_export_adapter(run.state, env.st, at(""), "base"));
+    REPORTS(relora_state_export_delta(run.state, env.st, at("new")));
+    ck_assert_int_eq(files(), 1);
+    close_all();
+}
+END_TEST
+
 /* A finished stream cannot be waited for, and whoever tries is none the worse. */
 START_TEST(test_waiting_for_it)
 {
@@ -129,25 +169,29 @@ START_TEST(test_release_before_the_report)
 END_TEST
 
 static const char *source;
-static int streams;
+static int streams, synchronising;
 
 static void is_called(const char *name, const char *comment, const char *declaration)
 {
     char call[128];
-    (void)comment;
     if (!strstr(declaration, "relora_stream *") || strstr(declaration, "relora_stream **")) return;
     if (!strcmp(name, "relora_stream_release")) return;
     snprintf(call, sizeof call, "SAYS_SO(%s(", name);
     ck_assert_msg(strstr(source, call), "%s takes a stream and is not tested here", name);
     streams++;
+    if (!strstr(comment, "@stream synchronises")) return;
+    snprintf(call, sizeof call, "REPORTS(%s(", name);
+    ck_assert_msg(strstr(source, call), "%s synchronises and is not tested here", name);
+    synchronising++;
 }
 
 START_TEST(test_none_is_missing)
 {
     source = test_source("backend/finished.c");
-    streams = 0;
+    streams = synchronising = 0;
     ck_assert_int_gt(each_function(is_called), 90);
     ck_assert_int_ge(streams, 28);
+    ck_assert_int_ge(synchronising, 13);
 }
 END_TEST
 
@@ -157,6 +201,7 @@ Suite *backend_finished(void)
     TCase *tc = tcase_create("finished"), *headers = env_case(s, "headers", 20);
     tcase_set_timeout(tc, 20);
     tcase_add_test(tc, test_every_call);
+    tcase_add_test(tc, test_late_reports);
     tcase_add_test(tc, test_waiting_for_it);
     tcase_add_test(tc, test_release_before_the_report);
     tcase_add_test(headers, test_none_is_missing);
