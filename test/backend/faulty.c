@@ -65,7 +65,8 @@ static relora_status enter(struct queue *queue, const char *entry, int queued)
     if (!faulty.held) faulty.calls++;
     if (q && q->told && !q->of_device) faulty.after++;
     if (q && q->broken) {
-        if (faulty.kind == FAULT_VERY_LATE && strcmp(entry, "queue_sync") != 0) return queued ? SKIPPED : RELORA_OK;
+        if (faulty.kind == FAULT_VERY_LATE && strcmp(entry, "queue_sync") != 0)
+            return queued ? SKIPPED : RELORA_OK;
         q->broken = 0;
         return tell(q, RELORA_E_BACKEND, entry);
     }
@@ -141,7 +142,7 @@ static const char *queue_error(const struct queue *q)
 
 static relora_status queue_sync(struct queue *q)
 {
-    relora_status fate = enter(q, "queue_sync", 0);
+    relora_status fate = faulty.kind == FAULT_MEMORY ? RELORA_OK : enter(q, "queue_sync", 0);
     if (fate) return without_work(fate);
     empty(q, 1);
     return backend_cpu.queue_sync(inner(q));
@@ -185,7 +186,8 @@ static relora_status send(struct queue *q, const struct copy *c)
     a->copy.from_pitch = c->bytes;
     a->next = of(q)->arrivals;
     of(q)->arrivals = a;
-    for (int64_t i = 0; i < c->rows; i++) memset((unsigned char *)c->to + (size_t)i * c->to_pitch, 0xa5, c->bytes);
+    for (int64_t i = 0; i < c->rows; i++)
+        memset((unsigned char *)c->to + (size_t)i * c->to_pitch, 0xa5, c->bytes);
     return RELORA_OK;
 }
 

@@ -100,7 +100,7 @@ static void drop(int backwards)
 
 START_TEST(test_files)
 {
-    if (!access("/dev/shm", W_OK)) setenv("TMPDIR", "/dev/shm", 1); /* thousands of flushes to a disk take long */
+    if (!access("/dev/shm", W_OK)) setenv("TMPDIR", "/dev/shm", 1); /* flushing to a disk takes long */
     play(&(struct scenario){run, mend, result, drop}, 60);
 }
 END_TEST

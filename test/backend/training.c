@@ -5,7 +5,8 @@
 #include "backend/rounds.h"
 #include "backend/suites.h"
 
-enum { ROWS = 3, IN = 6, MID = 5, OUT = 4, RANK = 2, WARM_STEPS = 2, STEPS = 4, MERGE_EVERY = 2, RESET_EVERY = 3 };
+enum { ROWS = 3, IN = 6, MID = 5, OUT = 4, RANK = 2 };
+enum { WARM_STEPS = 2, STEPS = 4, MERGE_EVERY = 2, RESET_EVERY = 3 };
 
 static struct job {
     relora_tensor *w1, *w2, *x, *mid, *x2, *y, *dy, *dx2, *dmid, *dx;
@@ -28,7 +29,8 @@ static void after_cycle(void *user, int64_t step, uint32_t events)
 
 static relora_status make_tensors(void)
 {
-    const int64_t w1[] = {MID, IN}, w2[] = {OUT, MID}, x[] = {ROWS, IN}, mid[] = {ROWS, MID}, y[] = {ROWS, OUT};
+    const int64_t w1[] = {MID, IN}, w2[] = {OUT, MID};
+    const int64_t x[] = {ROWS, IN}, mid[] = {ROWS, MID}, y[] = {ROWS, OUT};
     MAKE(job.w1, relora_tensor_create(&job.w1, env.dev, RELORA_F32, 2, w1));
     MAKE(job.w2, relora_tensor_create(&job.w2, env.dev, RELORA_BF16, 2, w2));
     MAKE(job.x, relora_tensor_create(&job.x, env.dev, RELORA_F32, 2, x));
@@ -77,8 +79,9 @@ static relora_status make_layers(void)
 
 static relora_status fill_adam(relora_adam *adam, int *layers)
 {
+    static const char *const prefixes[] = {"first", "second"};
     for (; *layers < 2; ++*layers)
-        CALL(NULL, relora_adam_add_linear(adam, *layers ? "second" : "first", *layers ? job.second : job.first));
+        CALL(NULL, relora_adam_add_linear(adam, prefixes[*layers], *layers ? job.second : job.first));
     return RELORA_OK;
 }
 
@@ -156,7 +159,8 @@ static relora_status train(void)
         TRY(pass(10 + (uint64_t)step));
         CALL(env.st, relora_adam_grad_norm(job.adam, env.st, &norm));
         CALL(env.st, relora_adam_step(job.adam, env.st, 0.01, 1, NULL));
-        CALL(env.st, relora_cycle_advance(job.cycle, env.st, step + 1, &events, &merge, step % 2 ? &reset : NULL));
+        CALL(env.st, relora_cycle_advance(job.cycle, env.st, step + 1, &events, &merge,
+                                          step % 2 ? &reset : NULL));
         ck_assert_int_eq(job.hooks, hooks + (events != 0));
     }
     ck_assert_int_ge(job.hooks, 2); /* steps 3 and 4: a merge, and a reset */
@@ -167,7 +171,7 @@ static relora_status finish(void)
 {
     int64_t steps;
     CALL(env.st, relora_cycle_finish(job.cycle, env.st, STEPS, NULL));
-    CALL(env.st, relora_linear_merge(job.second, env.st, 50, NULL)); /* of factors that are 0: the call alone */
+    CALL(env.st, relora_linear_merge(job.second, env.st, 50, NULL)); /* B is 0: the call alone */
     CALL(env.st, relora_linear_reset(job.second, env.st, 50));
     CALL(env.st, relora_adam_reset(job.adam, env.st, NULL, 0, NULL, NULL));
     CALL(env.st, relora_adam_steps(job.adam, env.st, 0, &steps));

@@ -223,7 +223,7 @@ static void *use(void *user)
     for (uint64_t i = 0; i < TURNS && w->failed == RELORA_OK; i++) {
         w->failed = relora_linear_forward(k->l, k->st, k->x, k->y, i, RELORA_TRAIN);
         if (w->failed == RELORA_OK)
-            w->failed = relora_linear_backward(k->l, k->st, k->x, k->dy, NULL, i, RELORA_TRAIN | RELORA_OVERWRITE);
+            w->failed = relora_linear_backward(k->l, k->st, k->x, k->dy, NULL, i, RELORA_TRAIN);
         if (w->failed == RELORA_OK) w->failed = relora_adam_step(k->adam, k->st, 0.01, 1, NULL);
     }
     return NULL;
@@ -252,7 +252,8 @@ static void open_handles(struct kit *kit)
     so.restart_every = 20;
     ck_assert_int_eq(make(&job, kit), RELORA_OK);
     ck_assert_int_eq(train(&job, kit), RELORA_OK);
-    handles = (struct handles){.dev = env.dev, .x = kit->x, .linear = kit->l, .adam = kit->adam, .cycle = kit->cycle};
+    handles = (struct handles){
+        .dev = env.dev, .x = kit->x, .linear = kit->l, .adam = kit->adam, .cycle = kit->cycle};
     handles.schedule = new_schedule(&so);
     open_file(kit->x);
     FAILS(RELORA_E_NOT_FOUND, relora_adam_find(kit->adam, "none", &(int32_t){0}), "none"); /* a text to read */

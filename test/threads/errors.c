@@ -33,7 +33,8 @@ static relora_status provoke(const struct failing *f, int kind)
     }
 }
 
-static const relora_status codes[4] = {RELORA_E_ARGUMENT, RELORA_E_ARGUMENT, RELORA_E_OVERFLOW, RELORA_E_ARGUMENT};
+static const relora_status codes[4] = {RELORA_E_ARGUMENT, RELORA_E_ARGUMENT, RELORA_E_OVERFLOW,
+                                       RELORA_E_ARGUMENT};
 
 static _Thread_local char logged[TEXT]; /* by the thread's own last call */
 static _Thread_local int lines;

@@ -52,7 +52,8 @@ relora_status train(struct job *job, struct kit *k)
         TRY(fill(k->x, k->st, 100 + (uint64_t)step));
         TRY(fill(k->dy, k->st, 200 + (uint64_t)step));
         TRY(relora_linear_forward(k->l, k->st, k->x, k->y, (uint64_t)step, RELORA_TRAIN));
-        TRY(relora_linear_backward(k->l, k->st, k->x, k->dy, NULL, (uint64_t)step, RELORA_TRAIN | RELORA_OVERWRITE));
+        TRY(relora_linear_backward(k->l, k->st, k->x, k->dy, NULL, (uint64_t)step,
+                                   RELORA_TRAIN | RELORA_OVERWRITE));
         TRY(relora_adam_step(k->adam, k->st, 0.01, 1, NULL));
         if (k->cycle) TRY(relora_cycle_advance(k->cycle, k->st, step + 1, NULL, NULL, NULL));
     }
