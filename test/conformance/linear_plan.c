@@ -1,16 +1,9 @@
 /* What relora_linear_plan() reports is what forward and backward then do: operations, and memory. */
-#include "conformance/suites.h"
+#include "conformance/orders.h"
 #include "cpu/cpu.h"
 #include "stream.h"
 
-enum { ROWS = 37, IN = 29, OUT = 300, RANK = 6 };
-
-static const relora_order orders[][2] = { /* forward, backward */
-    {RELORA_ORDER_SPLIT, RELORA_ORDER_SPLIT},
-    {RELORA_ORDER_FOLD, RELORA_ORDER_FOLD},
-    {RELORA_ORDER_FOLD, RELORA_ORDER_THROUGH},
-    {RELORA_ORDER_AUTO, RELORA_ORDER_AUTO},
-};
+enum { ROWS = 37, IN = 29, OUT = 300, RANK = 6, FIRST_OF_LORA = ORDERS * 8, VARIANTS = 3 * FIRST_OF_LORA };
 
 struct run {
     relora_linear *l;
@@ -30,8 +23,8 @@ static relora_plan_report plan_of(const relora_linear *l, int64_t rows, uint32_t
 static struct run new_run(int variant)
 {
     struct rnd r = rnd_seed(1);
-    const relora_order *order = orders[variant / 8 % 4];
-    relora_linear_options o = layer_options(1 + variant / 32, IN, OUT, RANK);
+    const relora_order *order = orders[variant / 8 % ORDERS];
+    relora_linear_options o = layer_options(1 + variant / FIRST_OF_LORA, IN, OUT, RANK);
     o.dtype = variant & 1 ? RELORA_BF16 : RELORA_F32;
     o.flags = RELORA_LINEAR_BIAS | (variant & 2 ? RELORA_LINEAR_TRAINABLE_SCALE : 0);
     o.dropout = variant & 4 ? 0.1 : 0;
@@ -46,7 +39,6 @@ static struct run new_run(int variant)
     run.plan = plan_of(run.l, ROWS, RELORA_TRAIN);
     return run;
 }
-enum { VARIANTS = 3 * 4 * 8 };
 
 static void pass(struct run *run, int back)
 {
@@ -100,11 +92,11 @@ START_TEST(test_bytes_are_few)
     int64_t row = ROWS * (2 * IN + 2 * RANK), factors = 2 * RANK * (IN + OUT), w = OUT * IN;
     ck_assert_int_le(run.plan.forward_bytes, 4 * (row + factors + 2 * w) + 10 * 64);
     ck_assert_int_le(run.plan.backward_bytes, 4 * (row + factors + 3 * w) + 10 * 64);
-    if (_i >= 32 && run.plan.forward == RELORA_ORDER_SPLIT)
+    if (_i >= FIRST_OF_LORA && run.plan.forward == RELORA_ORDER_SPLIT)
         ck_assert_int_le(run.plan.forward_bytes, 4 * (row + factors) + 10 * 64); /* no [out, in] */
-    if (_i >= 32 && run.plan.backward == RELORA_ORDER_SPLIT)
+    if (_i >= FIRST_OF_LORA && run.plan.backward == RELORA_ORDER_SPLIT)
         ck_assert_int_le(run.plan.backward_bytes, 4 * (row + factors) + 10 * 64);
-    if (_i < 32) ck_assert_int_eq(run.plan.forward_bytes + run.plan.backward_bytes, 0); /* FULL needs nothing */
+    if (_i < FIRST_OF_LORA) ck_assert_int_eq(run.plan.forward_bytes + run.plan.backward_bytes, 0); /* FULL needs nothing */
 }
 END_TEST
 

@@ -15,6 +15,7 @@ Suite *linear_dropout(void);
 Suite *linear_modes(void);
 Suite *linear_accumulate(void);
 Suite *linear_orders(void);
+Suite *linear_order_rules(void);
 Suite *linear_fold(void);
 Suite *linear_plan(void);
 Suite *merge_suite(void);
