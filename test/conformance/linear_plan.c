@@ -114,6 +114,60 @@ START_TEST(test_no_allocation_after_the_first)
 }
 END_TEST
 
+/* ---- too little memory ---- */
+
+static int64_t requests_left;
+
+static void *failing_alloc(void *user, size_t size, size_t alignment)
+{
+    return requests_left-- > 0 ? track_alloc(user, size, alignment) : NULL;
+}
+
+/* The environment again, with an allocator that may be told to fail. */
+static void reopen_failing(void)
+{
+    relora_context_options o;
+    env_close();
+    track_init(&env.mem);
+    OK(relora_context_options_init(&o, sizeof o));
+    track_install(&env.mem, &o);
+    o.host_alloc = failing_alloc;
+    requests_left = INT64_MAX;
+    OK(relora_context_create(&env.ctx, &o));
+    env.dev = relora_device_get(env.ctx, RELORA_DEVICE_CPU, 0);
+    OK(relora_stream_create(&env.st, env.dev));
+}
+
+/* Each request of a pass fails in turn. Without a workspace nothing is written at all; once there is memory the
+ * same call gives what it gives elsewhere. */
+START_TEST(test_without_memory)
+{
+    reopen_failing();
+    struct run run = new_run(_i);
+    relora_tensor *grad_a = relora_linear_grad(run.l, RELORA_PARAM_A);
+    run.flags |= RELORA_OVERWRITE;
+    pass(&run, 1);
+    void *dx = snapshot(run.dx), *da = grad_a ? snapshot(grad_a) : NULL;
+    put_all(run.dx, 7);
+    new_stream();
+    relora_status status = RELORA_E_NO_MEMORY;
+    int64_t failures = 0;
+    for (; status == RELORA_E_NO_MEMORY; failures++) {
+        requests_left = failures;
+        status = relora_linear_backward(run.l, env.st, run.x, run.dy, run.dx, 1, run.flags);
+        requests_left = INT64_MAX;
+        if (failures == 0 && run.plan.backward_bytes) {
+            ck_assert_int_eq(status, RELORA_E_NO_MEMORY);
+            ck_assert_double_eq(*get(run.dx), 7);
+            UNCHANGED(grad_a, da);
+        }
+    }
+    ck_assert_int_eq(status, RELORA_OK);
+    UNCHANGED(run.dx, dx);
+    if (grad_a) UNCHANGED(grad_a, da);
+}
+END_TEST
+
 /* The operations of plan.c (unit/plan.c counts those) reach the report, and the other modes have their own. */
 START_TEST(test_flops)
 {
@@ -161,6 +215,7 @@ Suite *linear_plan(void)
     tcase_add_loop_test(tc, test_bytes, 0, VARIANTS);
     tcase_add_loop_test(tc, test_bytes_are_few, 0, VARIANTS);
     tcase_add_loop_test(tc, test_no_allocation_after_the_first, 0, VARIANTS);
+    tcase_add_loop_test(tc, test_without_memory, 0, VARIANTS);
     tcase_add_loop_test(tc, test_flops, 0, 5);
     tcase_add_test(tc, test_full_without_rank);
     return s;
