@@ -25,7 +25,7 @@ static relora_status open_export(struct export *e, const char *fn, const relora_
         FAIL(state->ctx, RELORA_E_CONTEXT, "%s: stream belongs to another context than state", fn);
     if (!path || !path[0]) FAIL(state->ctx, RELORA_E_ARGUMENT, "%s: %s is NULL or empty", fn, path_of);
     TRY(stream_check(stream, fn));
-    TRY(relora_writer_create(&e->writer, state->ctx));
+    TRY(writer_create(&e->writer, state->ctx, fn));
     relora_status status = writer_set_metadata(e->writer, fn, "format", "pt"); /* transformers asks for it */
     if (status < 0) relora_writer_release(e->writer);
     return status;

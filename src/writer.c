@@ -6,17 +6,22 @@
 
 const char writer_checksum_key[] = "relora.xxh3";
 
+relora_status writer_create(relora_writer **out, relora_context *ctx, const char *fn)
+{
+    relora_writer *writer = context_new(ctx, sizeof *writer);
+    if (!writer) return context_fail_memory(ctx, fn, sizeof *writer);
+    writer->ctx = ctx;
+    *out = writer;
+    return RELORA_OK;
+}
+
 relora_status relora_writer_create(relora_writer **out, relora_context *ctx)
 {
     const char *fn = "relora_writer_create";
     if (!out) FAIL(ctx, RELORA_E_ARGUMENT, "%s: out is NULL", fn);
     *out = NULL;
     if (!ctx) return RELORA_E_ARGUMENT;
-    relora_writer *writer = context_new(ctx, sizeof *writer);
-    if (!writer) return context_fail_memory(ctx, fn, sizeof *writer);
-    writer->ctx = ctx;
-    *out = writer;
-    return RELORA_OK;
+    return writer_create(out, ctx, fn);
 }
 
 static void entry_free(const struct memory *memory, struct writer_entry *e)
