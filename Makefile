@@ -162,6 +162,7 @@ $(B)/test/%.o: test/%.c | $(FIRST)
 	  -MMD -MP -c $< -o $@
 
 EXTRA_train := $(filter-out %/main.o,$(PRETRAIN)) # this suite tests the example's model too
+EXTRA_oom := $(patsubst %,$(B)/test/checkpoint/%.o,folder made raw run) # this one saves and resumes
 define SUITE
 $(B)/test-$(1): $(patsubst %.c,$(B)/%.o,$(wildcard test/$(1)/*.c test/support/*.c)) \
                 $(EXTRA_$(1)) $(OBJS)
