@@ -77,6 +77,7 @@ FIRST    := $(filter deps,$(MAKECMDGOALS)) # `make -j2 deps check`: nothing star
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .SECONDARY:
+.PHONY: check-system-memory
 .PHONY: all lib examples pretrain demo bench deps install uninstall clean help \
         check check-headers symbols check-examples check-pretrain check-crash check-resume check-fuzz check-install check-long check-transformers
 all: lib
@@ -206,8 +207,17 @@ check-fuzz: $(FUZZERS:%=$(B)/replay-%)
 
 ## fuzz-NAME: fuzz for FUZZ_TIME seconds, NAME one of safetensors and tokens; new inputs go to build/corpus
 
+# ---- the system's memory: a program with a malloc() of its own, in front of every library in the process ----
+$(B)/starve: $(patsubst %.c,$(B)/%.o,$(wildcard test/system_memory/*.c)) $(B)/test/support/random.o $(SO)
+	@echo LD $@
+	$(Q)$(CC) $(ALL_CFLAGS) $(filter %.o,$^) $(ALL_LDFLAGS) -L$(B) -lrelora -Wl,-rpath,$(CURDIR)/$(B) -lm -ldl -o $@
+
+## check-system-memory: refuse memory to jansson, OpenMP and oneDNN; STARVE=all: every request of theirs, not a sample
+check-system-memory: $(if $(filter asan tsan,$(CONFIG)),,$(B)/starve)
+	$(Q)$(if $(filter asan tsan,$(CONFIG)),echo "left out: the sanitizer has a malloc() of its own",$< $(STARVE))
+
 # A library with a sanitizer runs only in programs built with it, so it is not worth installing.
-STEPS := check-headers symbols $(SUITES:%=check-%) check-fuzz check-examples \
+STEPS := check-headers symbols $(SUITES:%=check-%) check-system-memory check-fuzz check-examples \
          $(if $(PRETRAIN),check-pretrain check-resume check-crash) $(if $(filter release debug,$(CONFIG)),check-install)
 
 ## check: every test, to the end even if one fails; the last line counts them
