@@ -203,87 +203,12 @@ static relora_status check_length(const struct parse *p, const unsigned char *by
     return RELORA_OK;
 }
 
-/* ---- reading the text ---- */
-
-/* jansson gathers each token in a buffer that grows, and does not look whether it could: then a byte of the
- * token is missing, or it reads past the end. So it is given the header with a pair in front, {"xxx...x":0,
- * whose name is longer than any token of the file: the buffer grows there, where it can be checked. */
-struct feed {
-    const unsigned char *text;
-    size_t length, name, at;
-};
-
-/* The longest stretch from quote to quote; a number lies between two as well. */
-static size_t longest_token(const unsigned char *text, size_t length)
-{
-    size_t longest = 0, start = 0;
-    int escaped = 0;
-    for (size_t i = 0; i <= length; i++) {
-        if (i == length || (text[i] == '"' && !escaped)) {
-            if (i - start > longest) longest = i - start;
-            start = i;
-        }
-        escaped = i < length && text[i] == '\\' && !escaped;
-    }
-    return longest;
-}
-
-static unsigned char feed_byte(const struct feed *f, size_t i)
-{
-    if (i < 2) return (unsigned char)"{\""[i];
-    if ((i -= 2) < f->name) return 'x';
-    if ((i -= f->name) < 4) return (unsigned char)"\":0,"[i];
-    return f->text[i - 4 + 1]; /* what follows its { */
-}
-
-static size_t feed(void *to, size_t capacity, void *user)
-{
-    struct feed *f = user;
-    size_t n = 0, end = 6 + f->name + f->length - 1;
-    while (n < capacity && f->at < end) ((unsigned char *)to)[n++] = feed_byte(f, f->at++);
-    return n;
-}
-
-static int is_empty(const unsigned char *text, size_t length) /* {} */
-{
-    size_t i = 1;
-    while (i < length && strchr(" \t\r\n", text[i]) && text[i]) i++;
-    return i < length && text[i] == '}';
-}
-
-/* NULL: bad JSON, with error.text, or no memory. */
-static json_t *load_once(const unsigned char *text, size_t length, json_error_t *error)
-{
-    if (is_empty(text, length)) return json_loadb((const char *)text, length, JSON_REJECT_DUPLICATES, error);
-    struct feed f = {text, length, longest_token(text, length) | 1, 0}; /* odd: it does not grow for the last quote */
-    json_t *root = json_load_callback(feed, &f, JSON_REJECT_DUPLICATES, error);
-    error->position -= (int)f.name + 5;
-    if (!root) return NULL;
-    const char *name = json_object_iter_key(json_object_iter(root));
-    if (name && strlen(name) == f.name && !json_object_del(root, name)) return root;
-    json_decref(root);
-    return NULL;
-}
-
-/* Out of memory is bad syntax to jansson. What is bad is so a second time, when there is memory. */
-static relora_status load(const struct parse *p, const unsigned char *text, size_t length, json_t **root)
-{
-    json_error_t error;
-    *root = load_once(text, length, &error);
-    if (!*root) *root = load_once(text, length, &error);
-    if (*root) return RELORA_OK;
-    json_t *probe = json_integer(0);
-    if (!probe) return context_fail_memory(p->ctx, p->fn, 0);
-    json_decref(probe);
-    FAIL(p->ctx, RELORA_E_FORMAT, "%s: %s: header, byte %d: %s", p->fn, p->what, error.position, error.text);
-}
-
 static relora_status parse(const struct parse *p, const unsigned char *bytes, uint64_t size)
 {
     uint64_t length = 0;
     json_t *root = NULL;
     TRY(check_length(p, bytes, size, &length));
-    TRY(load(p, bytes + ST_LENGTH_BYTES, (size_t)length, &root));
+    TRY(st_text_load(&root, p->ctx, p->fn, p->what, bytes + ST_LENGTH_BYTES, (size_t)length));
     relora_status status = parse_object(p, root);
     json_decref(root);
     if (status < 0) return status;

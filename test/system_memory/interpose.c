@@ -16,15 +16,17 @@ void *__libc_realloc(void *ptr, size_t size);
 void *__libc_memalign(size_t alignment, size_t size);
 
 static atomic_int watching;
-static atomic_llong requests, ours, first, last;
+static atomic_llong requests, ours, nth;
+static atomic_size_t least; /* of those refused, once there is one */
+static enum interpose_how how;
 static char asked_by[LIBRARY_NAME];
 
-void interpose_start(int64_t nth, int lasting)
+void interpose_start(int64_t which, enum interpose_how kind)
 {
     asked_by[0] = '\0';
     requests = ours = 0;
-    first = nth;
-    last = lasting ? INT64_MAX : nth;
+    nth = which;
+    how = kind;
     watching = 1;
 }
 
@@ -72,17 +74,20 @@ void library_of_stack(char name[LIBRARY_NAME])
     }
 }
 
-static int refused(const void *caller)
+static int refused(size_t size, const void *caller)
 {
     if (!watching) return 0;
     const char *library = library_at(caller);
     if (library && !strncmp(library, "librelora", strlen("librelora"))) ours++;
     long long n = ++requests;
-    if (!first || n < first || n > last) return 0;
-    if (n == first) {
+    if (!nth || n < nth) return 0;
+    if (n == nth) {
         watching = 0; /* looking may need memory itself */
         library_of_stack(asked_by);
+        least = how == REFUSE_LARGE ? size : 0;
         watching = 1;
+    } else if (how == REFUSE_ALONE || size < least) {
+        return 0;
     }
     errno = ENOMEM;
     return 1;
@@ -90,32 +95,32 @@ static int refused(const void *caller)
 
 void *malloc(size_t size)
 {
-    return refused(__builtin_return_address(0)) ? NULL : __libc_malloc(size);
+    return refused(size, __builtin_return_address(0)) ? NULL : __libc_malloc(size);
 }
 
 void *calloc(size_t count, size_t size)
 {
-    return refused(__builtin_return_address(0)) ? NULL : __libc_calloc(count, size);
+    return refused(count * size, __builtin_return_address(0)) ? NULL : __libc_calloc(count, size);
 }
 
 void *realloc(void *ptr, size_t size)
 {
-    return refused(__builtin_return_address(0)) ? NULL : __libc_realloc(ptr, size);
+    return refused(size, __builtin_return_address(0)) ? NULL : __libc_realloc(ptr, size);
 }
 
 void *aligned_alloc(size_t alignment, size_t size)
 {
-    return refused(__builtin_return_address(0)) ? NULL : __libc_memalign(alignment, size);
+    return refused(size, __builtin_return_address(0)) ? NULL : __libc_memalign(alignment, size);
 }
 
 void *memalign(size_t alignment, size_t size)
 {
-    return refused(__builtin_return_address(0)) ? NULL : __libc_memalign(alignment, size);
+    return refused(size, __builtin_return_address(0)) ? NULL : __libc_memalign(alignment, size);
 }
 
 int posix_memalign(void **out, size_t alignment, size_t size)
 {
-    void *ptr = refused(__builtin_return_address(0)) ? NULL : __libc_memalign(alignment, size);
+    void *ptr = refused(size, __builtin_return_address(0)) ? NULL : __libc_memalign(alignment, size);
     if (!ptr) return ENOMEM;
     *out = ptr;
     return 0;

@@ -8,8 +8,15 @@
 
 enum { LIBRARY_NAME = 32 };
 
-/** Count from 0, and refuse the `nth` request from now on (0: none); with `lasting`, all that follow too. */
-void interpose_start(int64_t nth, int lasting);
+enum interpose_how { /* what is refused after the n-th request */
+    REFUSE_ALONE,   /* nothing */
+    REFUSE_LASTING, /* everything */
+    REFUSE_LARGE,   /* what is at least as large */
+    REFUSE_KINDS
+};
+
+/** Count from 0, and refuse the `nth` request from now on (0: none). */
+void interpose_start(int64_t nth, enum interpose_how how);
 /** Requests since interpose_start(). Nothing is counted or refused any more. */
 int64_t interpose_stop(void);
 /** How many of them librelora made itself. It asks the context's allocator for all it needs. */

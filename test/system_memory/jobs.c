@@ -202,12 +202,12 @@ static relora_status load(void)
 }
 
 const struct job jobs[] = {
-    {"pass, F32, 1 thread", 1, RELORA_F32, NULL, pass, result_numbers},
-    {"pass, BF16, 1 thread", 1, RELORA_BF16, NULL, pass, result_numbers},
-    {"pass, F32, 2 threads", 2, RELORA_F32, NULL, pass, result_numbers},
-    {"merge, F32, 1 thread", 1, RELORA_F32, prepare_restart, merge, result_numbers},
-    {"restart, F32, 2 threads", 2, RELORA_F32, prepare_restart, restart, result_numbers},
-    {"save", 1, RELORA_F32, NULL, save, result_files},
-    {"load", 1, RELORA_F32, prepare_load, load, result_numbers},
+    {"pass, F32, 1 thread", 1, RELORA_F32, 15, NULL, pass, result_numbers},
+    {"pass, BF16, 1 thread", 1, RELORA_BF16, 15, NULL, pass, result_numbers},
+    {"pass, F32, 2 threads", 2, RELORA_F32, 15, NULL, pass, result_numbers},
+    {"merge, F32, 1 thread", 1, RELORA_F32, 15, prepare_restart, merge, result_numbers},
+    {"restart, F32, 2 threads", 2, RELORA_F32, 15, prepare_restart, restart, result_numbers},
+    {"save", 1, RELORA_F32, 150, NULL, save, result_files},
+    {"load", 1, RELORA_F32, 150, prepare_load, load, result_numbers},
 };
 const int job_count = sizeof jobs / sizeof *jobs;
