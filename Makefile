@@ -77,8 +77,9 @@ FIRST    := $(filter deps,$(MAKECMDGOALS)) # `make -j2 deps check`: nothing star
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .SECONDARY:
+.PHONY: check-system-memory
 .PHONY: all lib examples pretrain demo bench deps install uninstall clean help \
-        check check-headers symbols check-examples check-pretrain check-crash check-resume check-fuzz check-install check-long check-transformers
+        check check-headers symbols check-system-memory check-examples check-pretrain check-crash check-resume check-fuzz check-install check-long check-transformers
 all: lib
 
 # ---- the library ----
@@ -164,6 +165,7 @@ $(B)/test/%.o: test/%.c | $(FIRST)
 EXTRA_train := $(filter-out %/main.o,$(PRETRAIN)) # this suite tests the example's model too
 EXTRA_backend := $(addprefix $(B)/test/checkpoint/,folder.o made.o raw.o run.o)
 EXTRA_threads := $(B)/test/checkpoint/folder.o
+EXTRA_oom := $(patsubst %,$(B)/test/checkpoint/%.o,folder made raw run) # this one saves and resumes
 define SUITE
 $(B)/test-$(1): $(patsubst %.c,$(B)/%.o,$(wildcard test/$(1)/*.c test/support/*.c)) \
                 $(EXTRA_$(1)) $(OBJS)
@@ -249,8 +251,17 @@ check-ffi: | $(FIRST)
 check-python: $(SO) | $(FIRST)
 	$(Q)$(PYTHON) test/ffi/train.py . $(SO)
 
+# ---- the system's memory: a program with a malloc() of its own, in front of every library in the process ----
+$(B)/starve: $(patsubst %.c,$(B)/%.o,$(wildcard test/system_memory/*.c)) $(B)/test/support/random.o $(SO)
+	@echo LD $@
+	$(Q)$(CC) $(ALL_CFLAGS) $(filter %.o,$^) $(ALL_LDFLAGS) -L$(B) -lrelora -Wl,-rpath,$(CURDIR)/$(B) -lm -ldl -o $@
+
+## check-system-memory: refuse memory to jansson, OpenMP and oneDNN; STARVE=all: every request of theirs, not a sample
+check-system-memory: $(if $(filter asan tsan,$(CONFIG)),,$(B)/starve)
+	$(Q)$(if $(filter asan tsan,$(CONFIG)),echo "left out: the sanitizer has a malloc() of its own",$< $(STARVE))
+
 # A library with a sanitizer runs only in programs built with it, so it is not worth installing.
-STEPS := check-headers symbols $(ABI_STEPS) $(SUITES:%=check-%) check-fuzz check-examples \
+STEPS := check-headers symbols $(ABI_STEPS) $(SUITES:%=check-%) check-system-memory check-fuzz check-examples \
          $(if $(PRETRAIN),check-pretrain check-resume check-crash) $(if $(filter release debug,$(CONFIG)),check-install)
 
 ## check: every test, to the end even if one fails; the last line counts them

@@ -163,6 +163,7 @@ relora_status context_fail_memory(const relora_context *ctx, const char *functio
 {
     if (bytes == SIZE_MAX)
         FAIL(ctx, RELORA_E_OVERFLOW, "%s: the memory it needs cannot be counted in 64 bits", function);
+    if (!bytes) FAIL(ctx, RELORA_E_NO_MEMORY, "%s: out of memory", function); /* somebody else asked */
     FAIL(ctx, RELORA_E_NO_MEMORY, "%s: out of memory, asking for %zu bytes", function, bytes);
 }
 

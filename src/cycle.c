@@ -296,7 +296,8 @@ relora_status relora_cycle_advance(relora_cycle *cycle, relora_stream *stream, i
     if (due & RELORA_CYCLE_MERGE)
         TRY(merge_layers(cycle, stream, fn, (uint64_t)event_number(n, o->merge_every), &m));
     if (due & RELORA_CYCLE_RESET)
-        TRY(reset_moments(cycle, stream, fn, (uint64_t)event_number(n, o->reset_every), reset ? &r : NULL));
+        TRY(reset_moments(cycle, stream, fn, (uint64_t)event_number(n, o->reset_every),
+                          reset ? &r : NULL));
     if (due && o->after) o->after(o->hook_user, step, due);
     if (events) *events = due;
     TRY(report_write(merge, &m, sizeof m));

@@ -206,13 +206,9 @@ static relora_status check_length(const struct parse *p, const unsigned char *by
 static relora_status parse(const struct parse *p, const unsigned char *bytes, uint64_t size)
 {
     uint64_t length = 0;
-    json_error_t error;
+    json_t *root = NULL;
     TRY(check_length(p, bytes, size, &length));
-    json_t *root = json_loadb((const char *)bytes + ST_LENGTH_BYTES, (size_t)length,
-                              JSON_REJECT_DUPLICATES, &error);
-    if (!root)
-        FAIL(p->ctx, RELORA_E_FORMAT, "%s: %s: header, byte %d: %s", p->fn, p->what, error.position,
-             error.text);
+    TRY(st_text_load(&root, p->ctx, p->fn, p->what, bytes + ST_LENGTH_BYTES, (size_t)length));
     relora_status status = parse_object(p, root);
     json_decref(root);
     if (status < 0) return status;

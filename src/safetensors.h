@@ -45,6 +45,11 @@ relora_status st_header_parse(struct st_header *header, const relora_context *ct
                               const char *what, const unsigned char *bytes, uint64_t size);
 void st_header_free(struct st_header *header, const relora_context *ctx);
 
+/* The JSON of a header, which begins with {; RELORA_E_FORMAT or RELORA_E_NO_MEMORY. */
+struct json_t;
+relora_status st_text_load(struct json_t **root, const relora_context *ctx, const char *function,
+                           const char *what, const unsigned char *text, size_t length);
+
 /* Index of a tensor, or -1. */
 int32_t st_header_find(const struct st_header *header, const char *name);
 

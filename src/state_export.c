@@ -25,7 +25,7 @@ static relora_status open_export(struct export *e, const char *fn, const relora_
         FAIL(state->ctx, RELORA_E_CONTEXT, "%s: stream belongs to another context than state", fn);
     if (!path || !path[0]) FAIL(state->ctx, RELORA_E_ARGUMENT, "%s: %s is NULL or empty", fn, path_of);
     TRY(stream_check(stream, fn));
-    TRY(relora_writer_create(&e->writer, state->ctx));
+    TRY(writer_create(&e->writer, state->ctx, fn));
     relora_status status = writer_set_metadata(e->writer, fn, "format", "pt"); /* transformers asks for it */
     if (status < 0) relora_writer_release(e->writer);
     return status;
@@ -133,12 +133,12 @@ static relora_status alpha_of(const struct export *e, const relora_linear *linea
 }
 
 /* What is the same for all adapters: the least that PEFT reads. */
-static json_t *config_base(const char *base_model)
+static json_t *config_base(const char *base_model, json_error_t *error)
 {
-    return json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:b, s:n}", "peft_type", "LORA", "task_type",
-                     "CAUSAL_LM", "base_model_name_or_path", base_model, "bias", "none",
-                     "fan_in_fan_out", 0, "inference_mode", 1, "init_lora_weights", 1, "use_rslora", 0,
-                     "modules_to_save");
+    return json_pack_ex(error, 0, "{s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:b, s:n}", "peft_type", "LORA",
+                        "task_type", "CAUSAL_LM", "base_model_name_or_path", base_model, "bias", "none",
+                        "fan_in_fan_out", 0, "inference_mode", 1, "init_lora_weights", 1, "use_rslora", 0,
+                        "modules_to_save");
 }
 
 static json_t *number(double x) /* whole numbers as PEFT writes them */
@@ -200,9 +200,11 @@ static relora_status write_config(const struct export *e, const json_t *config, 
 static relora_status make_config(const struct export *e, const char *base_model, json_t **config)
 {
     if (!base_model) FAIL(e->state->ctx, RELORA_E_ARGUMENT, "%s: base_model is NULL", e->fn);
-    *config = config_base(base_model);
-    if (!*config)
-        FAIL(e->state->ctx, RELORA_E_ARGUMENT, "%s: base_model is not UTF-8, or memory ran out", e->fn);
+    json_error_t error = {0};
+    *config = config_base(base_model, &error);
+    if (!*config && json_error_code(&error) != json_error_invalid_utf8)
+        return context_fail_memory(e->state->ctx, e->fn, 0);
+    if (!*config) FAIL(e->state->ctx, RELORA_E_ARGUMENT, "%s: base_model is not UTF-8", e->fn);
     return config_layers(e, *config);
 }
 

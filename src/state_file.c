@@ -229,7 +229,7 @@ static relora_status check_handles(const relora_state *state, const relora_strea
 
 static relora_status save(struct walk *w, const char *path, uint32_t flags)
 {
-    TRY(relora_writer_create(&w->writer, w->state->ctx));
+    TRY(writer_create(&w->writer, w->state->ctx, w->fn));
     TRY(walk(w, WALK_SAVE));
     TRY(writer_set_metadata(w->writer, w->fn, "relora.version", relora_version_string()));
     return writer_save(w->writer, w->stream, w->fn, path, flags);

@@ -16,7 +16,8 @@ relora_status relora_stream_create(relora_stream **out, relora_device *device)
     relora_status status =
         device->backend->queue_open(device->index, &ctx->memory, ctx->threads, &stream->queue);
     if (status < 0) {
-        context_fail(ctx, status, "%s: cannot open a queue on %s", fn, device->name);
+        context_fail(ctx, status, "%s: cannot open a queue on %s: %s", fn, device->name,
+                     relora_status_text(status));
         context_delete(ctx, stream, sizeof *stream);
         return status;
     }

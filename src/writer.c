@@ -6,17 +6,22 @@
 
 const char writer_checksum_key[] = "relora.xxh3";
 
+relora_status writer_create(relora_writer **out, relora_context *ctx, const char *fn)
+{
+    relora_writer *writer = context_new(ctx, sizeof *writer);
+    if (!writer) return context_fail_memory(ctx, fn, sizeof *writer);
+    writer->ctx = ctx;
+    *out = writer;
+    return RELORA_OK;
+}
+
 relora_status relora_writer_create(relora_writer **out, relora_context *ctx)
 {
     const char *fn = "relora_writer_create";
     if (!out) FAIL(ctx, RELORA_E_ARGUMENT, "%s: out is NULL", fn);
     *out = NULL;
     if (!ctx) return RELORA_E_ARGUMENT;
-    relora_writer *writer = context_new(ctx, sizeof *writer);
-    if (!writer) return context_fail_memory(ctx, fn, sizeof *writer);
-    writer->ctx = ctx;
-    *out = writer;
-    return RELORA_OK;
+    return writer_create(out, ctx, fn);
 }
 
 static void entry_free(const struct memory *memory, struct writer_entry *e)
@@ -62,12 +67,16 @@ static relora_status grow(const relora_writer *writer, const char *fn, void **ar
     return RELORA_OK;
 }
 
-/* jansson is asked whether a string is UTF-8, since it will have to write it. */
+/* jansson is asked whether a string is UTF-8, since it will have to write it. Only json_pack_ex says whether
+ * it was that or memory. */
 static relora_status check_text(const relora_writer *writer, const char *fn, const char *what,
                                 const char *text)
 {
     if (!text) FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: %s is NULL", fn, what);
-    json_t *string = json_string(text);
+    json_error_t error = {0};
+    json_t *string = json_pack_ex(&error, 0, "s", text);
+    if (!string && json_error_code(&error) != json_error_invalid_utf8)
+        return context_fail_memory(writer->ctx, fn, 0);
     if (!string) FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: %s is not UTF-8", fn, what);
     json_decref(string);
     return RELORA_OK;

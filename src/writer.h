@@ -27,6 +27,7 @@ struct relora_writer {
 };
 
 /* The public functions of these names, for a call of `function`; the handles are checked. */
+relora_status writer_create(relora_writer **out, relora_context *ctx, const char *function);
 relora_status writer_add(relora_writer *writer, const char *function, const char *name,
                          relora_tensor *tensor);
 relora_status writer_add_bytes(relora_writer *writer, const char *function, const char *name,

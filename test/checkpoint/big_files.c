@@ -4,7 +4,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "checkpoint/checkpoint.h"
-#include "checkpoint/meter.h"
 
 enum { MIB = 1 << 20 };
 
@@ -52,24 +51,23 @@ END_TEST
 START_TEST(test_memory_of_a_save)
 {
     enum { COLS = 1024, ROWS = 64 * MIB / 4 / COLS };
-    meter_env();
     relora_tensor *t = new_matrix(RELORA_F32, ROWS, COLS);
     relora_writer *w = new_writer();
     put_all(t, 1.5);
     OK(relora_writer_add(w, "t", t));
     int64_t before = env.mem.bytes;
     ck_assert_int_ge(before, 64 * MIB);
-    meter_start();
+    track_peak(&env.mem);
     OK(relora_writer_save(w, env.st, at("file"), RELORA_SAVE_CHECKSUM));
-    ck_assert_int_lt(meter.peak - before, 4 * MIB);
-    ck_assert_int_gt(meter.peak - before, 0); /* the meter works */
+    ck_assert_int_lt(env.mem.peak - before, 4 * MIB);
+    ck_assert_int_gt(env.mem.peak - before, 0); /* it is measured */
     put_all(t, 0);
-    meter_start();
+    track_peak(&env.mem);
     before = env.mem.bytes;
     relora_reader *r = open_path(at("file"));
     OK(relora_reader_verify(r));
     OK(relora_reader_read(r, env.st, "t", t, 0));
-    ck_assert_int_lt(meter.peak - before, 4 * MIB);
+    ck_assert_int_lt(env.mem.peak - before, 4 * MIB);
     close_reader(r);
     const float *values = relora_tensor_data(t);
     for (int64_t i = 0; i < (int64_t)ROWS * COLS; i++)
@@ -81,16 +79,15 @@ END_TEST
 START_TEST(test_memory_of_an_export)
 {
     enum { IN = 1024, OUT = 4096 };
-    meter_env();
     struct rnd rnd = rnd_seed(1);
     relora_linear_options o = layer_options(RELORA_MODE_LORA, IN, OUT, 2);
     relora_state *s = new_state();
     OK(relora_state_add_linear(s, "l", new_filled_linear(&o, &rnd)));
     int64_t before = env.mem.bytes;
     ck_assert_int_ge(before, 16 * MIB);
-    meter_start();
+    track_peak(&env.mem);
     OK(relora_state_export_merged(s, env.st, at("file")));
-    ck_assert_int_lt(meter.peak - before, 4 * MIB);
+    ck_assert_int_lt(env.mem.peak - before, 4 * MIB);
 }
 END_TEST
 

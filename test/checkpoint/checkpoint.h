@@ -90,7 +90,6 @@ Suite *state_resumes(void);
 Suite *exports_merged(void);
 Suite *exports_adapter(void);
 Suite *exports_delta(void);
-Suite *failing_memory(void);
 Suite *failing_json(void);
 
 #endif

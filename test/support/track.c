@@ -16,11 +16,36 @@ void track_init(struct track *t)
     pthread_mutex_init(&t->lock, NULL);
 }
 
+void track_refuse(struct track *t, int64_t nth, int lasting)
+{
+    pthread_mutex_lock(&t->lock);
+    t->refused = 0;
+    t->first = nth ? t->requests + nth : 0;
+    t->last = !nth ? 0 : lasting ? INT64_MAX : t->first;
+    pthread_mutex_unlock(&t->lock);
+}
+
+void track_peak(struct track *t)
+{
+    t->peak = t->bytes;
+}
+
+/* Count a request; is it one to refuse? */
+static int refuses(struct track *t)
+{
+    pthread_mutex_lock(&t->lock);
+    t->requests++;
+    int refused = t->requests >= t->first && t->requests <= t->last;
+    t->refused += refused;
+    pthread_mutex_unlock(&t->lock);
+    return refused;
+}
+
 void *track_alloc(void *user, size_t size, size_t alignment)
 {
     struct track *t = user;
     int odd = size == 0 || alignment == 0 || alignment > 64 || (alignment & (alignment - 1)) != 0;
-    if (size > TOO_MUCH) return NULL;
+    if (refuses(t) || size > TOO_MUCH) return NULL;
     char *base = aligned_alloc(HEAD, HEAD + (size + HEAD - 1) / HEAD * HEAD);
     if (!base) return NULL;
     struct head head = {size, alignment, MARK};
@@ -29,8 +54,8 @@ void *track_alloc(void *user, size_t size, size_t alignment)
     pthread_mutex_lock(&t->lock);
     t->mistakes += odd;
     t->bytes += (int64_t)size;
+    if (t->bytes > t->peak) t->peak = t->bytes;
     t->blocks++;
-    t->requests++;
     pthread_mutex_unlock(&t->lock);
     return base + HEAD;
 }

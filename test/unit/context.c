@@ -221,23 +221,6 @@ START_TEST(test_no_memory)
 END_TEST
 
 /* The n-th request fails, for every n until all succeed: RELORA_E_NO_MEMORY, and nothing is left behind. */
-struct failing {
-    struct track track;
-    int64_t left;
-};
-
-static void *failing_alloc(void *user, size_t size, size_t alignment)
-{
-    struct failing *f = user;
-    return f->left-- > 0 ? track_alloc(&f->track, size, alignment) : NULL;
-}
-
-static void failing_free(void *user, void *ptr, size_t size, size_t alignment)
-{
-    struct failing *f = user;
-    track_free(&f->track, ptr, size, alignment);
-}
-
 static relora_status scenario(struct pile *p, const relora_context_options *o)
 {
     relora_cycle_options co = cycle_options(5, 0);
@@ -266,20 +249,19 @@ START_TEST(test_every_allocation_fails_once)
 {
     relora_status status = RELORA_E_NO_MEMORY;
     for (int64_t n = 0; status == RELORA_E_NO_MEMORY; n++) {
-        struct failing f = {.left = n};
+        struct track t;
         struct pile p = {0};
         relora_context_options o;
-        track_init(&f.track);
+        track_init(&t);
+        track_refuse(&t, n + 1, 1);
         OK(relora_context_options_init(&o, sizeof o));
-        o.host_alloc = failing_alloc;
-        o.host_free = failing_free;
-        o.host_user = &f;
+        track_install(&t, &o);
         status = scenario(&p, &o);
         ck_assert_msg(status == RELORA_OK || status == RELORA_E_NO_MEMORY, "request %lld: %s", (long long)n,
                       relora_status_name(status));
         for (int i = 0; i < 7; i++) drop(&p, 6 - i);
-        ck_assert_msg(f.track.blocks == 0, "request %lld fails and leaves %lld blocks", (long long)n,
-                      (long long)f.track.blocks);
+        ck_assert_msg(t.blocks == 0, "request %lld fails and leaves %lld blocks", (long long)n,
+                      (long long)t.blocks);
         if (status == RELORA_OK) ck_assert_int_gt(n, 15); /* the scenario does allocate */
     }
 }
@@ -289,16 +271,14 @@ END_TEST
  * there is memory it succeeds. */
 START_TEST(test_set_mode_without_memory)
 {
-    struct failing f = {.left = 1000};
+    struct track t;
     struct pile p = {0};
     relora_context_options o;
     relora_linear_options lo = layer_options(RELORA_MODE_FULL, 6, 4, 2);
     lo.flags = RELORA_LINEAR_TRAINABLE_SCALE;
-    track_init(&f.track);
+    track_init(&t);
     OK(relora_context_options_init(&o, sizeof o));
-    o.host_alloc = failing_alloc;
-    o.host_free = failing_free;
-    o.host_user = &f;
+    track_install(&t, &o);
     OK(relora_context_create(&p.ctx, &o));
     relora_device *dev = relora_device_get(p.ctx, RELORA_DEVICE_CPU, 0);
     OK(relora_stream_create(&p.st, dev));
@@ -307,10 +287,10 @@ START_TEST(test_set_mode_without_memory)
     OK(relora_linear_set_weight(p.l, p.w, NULL));
     OK(relora_tensor_fill(relora_linear_grad(p.l, RELORA_PARAM_WEIGHT), p.st, 5));
     relora_tensor *grad = relora_linear_grad(p.l, RELORA_PARAM_WEIGHT);
-    int64_t blocks = f.track.blocks, failures = 0;
+    int64_t blocks = t.blocks, failures = 0;
     relora_status status = RELORA_E_NO_MEMORY;
     for (int64_t n = 0; status == RELORA_E_NO_MEMORY; n++) {
-        f.left = n;
+        track_refuse(&t, n + 1, 1);
         status = relora_linear_set_mode(p.l, p.st, RELORA_MODE_LORA);
         if (status == RELORA_OK) break;
         failures++;
@@ -319,13 +299,13 @@ START_TEST(test_set_mode_without_memory)
         ck_assert_float_eq(((const float *)relora_tensor_data(grad))[23], 5);
         for (relora_param q = RELORA_PARAM_A; q <= RELORA_PARAM_SCALE; q++)
             ck_assert_ptr_null(relora_linear_param(p.l, q));
-        ck_assert_int_eq(f.track.blocks, blocks);
+        ck_assert_int_eq(t.blocks, blocks);
     }
     ck_assert_int_eq(status, RELORA_OK);
     ck_assert_int_gt(failures, 5);
     ck_assert_int_eq(relora_linear_get_mode(p.l), RELORA_MODE_LORA);
     for (int i = 0; i < 7; i++) drop(&p, i);
-    ck_assert_int_eq(f.track.blocks, 0);
+    ck_assert_int_eq(t.blocks, 0);
 }
 END_TEST
 
