@@ -18,6 +18,9 @@ DEPS := gcc g++ make pkg-config libdnnl-dev libjansson-dev libxxhash-dev \
         check \
         gnuplot-nox bible-kjv
 
+# Only for lint, check-long, coverage and fuzzing: `make deps-dev`.
+DEV_DEPS := clang clang-tidy cppcheck valgrind
+
 # ---- version: read from the header, written nowhere else ----
 vnum     = $(shell sed -n 's/^.define RELORA_$(1) //p' include/relora/version.h)
 VERSION := $(call vnum,VERSION_MAJOR).$(call vnum,VERSION_MINOR).$(call vnum,VERSION_PATCH)
@@ -29,7 +32,7 @@ CFLAGS_debug   := -O0 -g3
 CFLAGS_asan    := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
                   -fno-sanitize-recover=all
 CFLAGS_tsan    := -O1 -g -fsanitize=thread
-CFLAGS_cov     := -O0 -g --coverage
+CFLAGS_cov     := -O0 -g --coverage -fprofile-update=atomic
 ifeq ($(CFLAGS_$(CONFIG)),)
   $(error CONFIG=$(CONFIG) is not one of release debug asan tsan cov)
 endif
@@ -272,6 +275,15 @@ check-long: check
 	$(Q)$(MAKE) --no-print-directory check ONEDNN=0
 	$(Q)CK_FORK=no $(MAKE) --no-print-directory check CONFIG=asan
 	$(Q)CK_FORK=no $(MAKE) --no-print-directory check CONFIG=tsan
+
+# ---- checkers ----
+LINT := lint-includes lint-calls lint-size lint-cppcheck lint-tidy
+.PHONY: lint $(LINT)
+## lint: clang-tidy, cppcheck, include rule, banned calls, and what is over its budget; needs deps-dev
+lint: $(OBJS)
+	@MAKE="$(MAKE)" sh test/run.sh $(LINT)
+$(LINT): $(OBJS)
+	$(Q)FLAGS='-Itest -DRELORA_TEST_DATA=__FILE__ $(LIB_CPPFLAGS)' NM=$(NM) sh test/lint/lint.sh $(@:lint-%=%) $(OBJS)
 
 ## check-SUITE: one folder of test/, such as check-unit
 
