@@ -18,8 +18,8 @@ DEPS := gcc g++ make pkg-config libdnnl-dev libjansson-dev libxxhash-dev \
         check \
         gnuplot-nox bible-kjv
 
-# Only for lint, check-long, coverage and fuzzing: `make deps-dev`.
-DEV_DEPS := clang clang-tidy cppcheck valgrind
+# For lint, check-long and fuzzing; `make deps-dev` installs them.
+DEV_DEPS := clang libclang-rt-dev clang-tidy cppcheck valgrind
 
 # ---- version: read from the header, written nowhere else ----
 vnum     = $(shell sed -n 's/^.define RELORA_$(1) //p' include/relora/version.h)
@@ -75,12 +75,12 @@ SUITES   := $(sort $(patsubst test/%/main.c,%,$(wildcard test/*/main.c)))
 EXAMPLES := $(patsubst examples/%.c,$(B)/examples/%,$(sort $(wildcard examples/*.c)))
 PRETRAIN := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard examples/pretrain/*.c)))
 BENCH    := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard examples/bench/*.c)))
-FIRST    := $(filter deps,$(MAKECMDGOALS)) # `make -j2 deps check`: nothing starts before it is done
+FIRST    := $(filter deps deps-dev,$(MAKECMDGOALS)) # `make -j2 deps check`: nothing starts before it is done
 
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all lib examples pretrain demo bench deps install uninstall clean help \
+.PHONY: all lib examples pretrain demo bench deps deps-dev install uninstall clean help \
         check check-headers symbols check-examples check-pretrain check-crash check-resume check-fuzz check-install check-long check-transformers
 all: lib
 
@@ -173,7 +173,7 @@ $(B)/test-$(1): $(patsubst %.c,$(B)/%.o,$(wildcard test/$(1)/*.c test/support/*.
 	  $$$$($$(PKG_CONFIG) --libs check jansson) -o $$@
 .PHONY: check-$(1)
 check-$(1): $(B)/test-$(1)
-	$$(Q)$$<
+	$$(Q)$$(WRAPPER) $$<
 endef
 $(foreach s,$(SUITES),$(eval $(call SUITE,$(s))))
 
@@ -270,16 +270,27 @@ check-transformers: $(B)/pretrain $(B)/logits
 	  --seq 96 --batch 4 --sample 0 --out $(B)/out --export $(B)/exported-$$d > $(B)/output || exit 1; done
 	$(Q)$(PYTHON) test/transformers/compare.py $(B)/logits $(B)/exported-f32 $(B)/exported-bf16
 
-## check-long: all of check under the sanitizers, and with the portable matrix product alone
-check-long: check
-	$(Q)$(MAKE) --no-print-directory check ONEDNN=0
-	$(Q)CK_FORK=no $(MAKE) --no-print-directory check CONFIG=asan
-	$(Q)CK_FORK=no $(MAKE) --no-print-directory check CONFIG=tsan
+# ---- checkers: they need deps-dev ----
+## check-long: check; the same with the portable product alone, and under the sanitizers; check-valgrind
+check-long: | $(FIRST)
+	@MAKE="$(MAKE)" sh test/long.sh
 
-# ---- checkers ----
+## check-valgrind: the quick tests under valgrind, in one process each
+WRAPPER ?=
+MEMCHECK := valgrind -q --error-exitcode=9 --leak-check=full --suppressions=test/lint/valgrind.supp
+MEMCHECK_SUITES := arguments golden threads unit
+check-valgrind: | $(FIRST)
+	@WRAPPER="$(MEMCHECK)" CK_FORK=no MAKE="$(MAKE)" sh test/run.sh $(MEMCHECK_SUITES:%=check-%)
+
+## coverage: lines and branches of src/ that the tests execute, and the lines they do not
+coverage: | $(FIRST)
+	$(Q)[ ! -d build/cov ] || find build/cov -name '*.gcda' -delete
+	@MAKE="$(MAKE) CONFIG=cov" sh test/run.sh $(SUITES:%=check-%) check-fuzz
+	@sh test/coverage.sh build/cov
+
 LINT := lint-includes lint-calls lint-size lint-cppcheck lint-tidy
-.PHONY: lint $(LINT)
-## lint: clang-tidy, cppcheck, include rule, banned calls, and what is over its budget; needs deps-dev
+.PHONY: lint $(LINT) check-valgrind coverage
+## lint: clang-tidy, cppcheck, include rule, banned calls, and what is over its budget
 lint: $(OBJS)
 	@MAKE="$(MAKE)" sh test/run.sh $(LINT)
 $(LINT): $(OBJS)
@@ -288,13 +299,14 @@ $(LINT): $(OBJS)
 ## check-SUITE: one folder of test/, such as check-unit
 
 # ---- the rest ----
-## deps: install the Debian packages that building, testing and the demonstration need
-deps:
-	@missing=$$(for p in $(DEPS); do \
+## deps: install the Debian packages that building, testing and the demonstration need; deps-dev: those of checkers
+deps deps-dev: WANTED = $(if $(filter deps-dev,$@),$(DEV_DEPS),$(DEPS))
+deps deps-dev: | $(if $(filter deps-dev,$@),$(filter deps,$(FIRST)))
+	@missing=$$(for p in $(WANTED); do \
 	  dpkg-query -W -f='$${Status}' $$p 2>&1 | grep -q 'ok installed' || echo $$p; done); \
 	if [ -z "$$missing" ]; then echo "deps: nothing is missing"; exit 0; fi; \
 	if ! command -v apt-get > /dev/null; then \
-	  echo "deps: no apt-get here; please install what your system calls:" $(DEPS); exit 1; fi; \
+	  echo "deps: no apt-get here; please install what your system calls:" $(WANTED); exit 1; fi; \
 	sudo=; [ $$(id -u) = 0 ] || sudo=sudo; \
 	echo "deps: installing" $$missing; \
 	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq update && \
