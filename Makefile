@@ -290,11 +290,17 @@ coverage: | $(FIRST)
 	@MAKE="$(MAKE) CONFIG=cov" sh test/run.sh $(SUITES:%=check-%) check-fuzz
 	@sh test/coverage.sh build/cov
 
+## everything: build the library, its tests and all programs, and run none
+everything: $(BUILT) $(EXAMPLES) $(B)/pretrain $(B)/bench $(SUITES:%=$(B)/test-%) $(FUZZERS:%=$(B)/replay-%)
+
 LINT := lint-includes lint-calls lint-size lint-cppcheck lint-tidy
-.PHONY: lint $(LINT) check-valgrind coverage
-## lint: clang-tidy, cppcheck, include rule, banned calls, and what is over its budget
+.PHONY: lint lint-compilers $(LINT) everything check-valgrind coverage
+## lint: warnings of gcc and clang, clang-tidy, cppcheck, include rule, banned calls, what is over its budget
 lint: $(OBJS)
-	@MAKE="$(MAKE)" sh test/run.sh $(LINT)
+	@MAKE="$(MAKE)" sh test/run.sh lint-compilers $(LINT)
+lint-compilers:
+	$(Q)$(MAKE) --no-print-directory everything CC=gcc
+	$(Q)$(MAKE) --no-print-directory everything CC=clang
 $(LINT): $(OBJS)
 	$(Q)FLAGS='-Itest -DRELORA_TEST_DATA=__FILE__ $(LIB_CPPFLAGS)' NM=$(NM) sh test/lint/lint.sh $(@:lint-%=%) $(OBJS)
 

@@ -144,7 +144,7 @@ START_TEST(test_many_layers)
     relora_linear *l[MANY];
     for (int i = 0; i < MANY; i++) {
         relora_linear_options o = layer_options(RELORA_MODE_LORA, IN, OUT, RANK);
-        char name[8];
+        char name[16];
         snprintf(name, sizeof name, "l%d", i);
         l[i] = new_filled_linear(&o, &r);
         OK(relora_adam_add_linear(adam, name, l[i]));
