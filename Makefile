@@ -18,6 +18,9 @@ DEPS := gcc g++ make pkg-config libdnnl-dev libjansson-dev libxxhash-dev \
         check python3 abigail-tools \
         gnuplot-nox bible-kjv
 
+# For lint, check-long and fuzzing; `make deps-dev` installs them.
+DEV_DEPS := clang libclang-rt-dev clang-tidy cppcheck valgrind
+
 # ---- version: read from the header, written nowhere else ----
 vnum     = $(shell sed -n 's/^.define RELORA_$(1) //p' include/relora/version.h)
 VERSION := $(call vnum,VERSION_MAJOR).$(call vnum,VERSION_MINOR).$(call vnum,VERSION_PATCH)
@@ -29,7 +32,7 @@ CFLAGS_debug   := -O0 -g3
 CFLAGS_asan    := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
                   -fno-sanitize-recover=all
 CFLAGS_tsan    := -O1 -g -fsanitize=thread
-CFLAGS_cov     := -O0 -g --coverage
+CFLAGS_cov     := -O0 -g --coverage -fprofile-update=atomic
 ifeq ($(CFLAGS_$(CONFIG)),)
   $(error CONFIG=$(CONFIG) is not one of release debug asan tsan cov)
 endif
@@ -72,14 +75,14 @@ SUITES   := $(sort $(patsubst test/%/main.c,%,$(wildcard test/*/main.c)))
 EXAMPLES := $(patsubst examples/%.c,$(B)/examples/%,$(sort $(wildcard examples/*.c)))
 PRETRAIN := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard examples/pretrain/*.c)))
 BENCH    := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard examples/bench/*.c)))
-FIRST    := $(filter deps,$(MAKECMDGOALS)) # `make -j2 deps check`: nothing starts before it is done
+FIRST    := $(filter deps deps-dev,$(MAKECMDGOALS)) # `make -j2 deps check`: nothing starts before it is done
 
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: check-system-memory
-.PHONY: all lib examples pretrain demo bench deps install uninstall clean help \
-        check check-headers symbols check-system-memory check-examples check-pretrain check-crash check-resume check-fuzz check-install check-long check-transformers
+.PHONY: all lib examples pretrain demo bench deps deps-dev install uninstall clean help \
+        check check-headers symbols check-system-memory check-examples check-pretrain check-crash check-resume \
+        check-fuzz check-install check-long check-transformers
 all: lib
 
 # ---- the library ----
@@ -174,7 +177,7 @@ $(B)/test-$(1): $(patsubst %.c,$(B)/%.o,$(wildcard test/$(1)/*.c test/support/*.
 	  $$$$($$(PKG_CONFIG) --libs check jansson) -o $$@
 .PHONY: check-$(1)
 check-$(1): $(B)/test-$(1)
-	$$(Q)$$<
+	$$(Q)$$(WRAPPER) $$<
 endef
 $(foreach s,$(SUITES),$(eval $(call SUITE,$(s))))
 
@@ -261,8 +264,10 @@ check-system-memory: $(if $(filter asan tsan,$(CONFIG)),,$(B)/starve)
 	$(Q)$(if $(filter asan tsan,$(CONFIG)),echo "left out: the sanitizer has a malloc() of its own",$< $(STARVE))
 
 # A library with a sanitizer runs only in programs built with it, so it is not worth installing.
+# The many runs of check-resume and check-crash have one thread each: nothing for the thread sanitizer, in an hour.
 STEPS := check-headers symbols $(ABI_STEPS) $(SUITES:%=check-%) check-system-memory check-fuzz check-examples \
-         $(if $(PRETRAIN),check-pretrain check-resume check-crash) $(if $(filter release debug,$(CONFIG)),check-install)
+         $(if $(PRETRAIN),check-pretrain $(if $(filter tsan,$(CONFIG)),,check-resume check-crash)) \
+         $(if $(filter release debug,$(CONFIG)),check-install)
 
 ## check: every test, to the end even if one fails; the last line counts them
 check: $(BUILT) | $(FIRST)
@@ -321,22 +326,49 @@ check-transformers: $(B)/pretrain $(B)/logits
 	  --seq 96 --batch 4 --sample 0 --out $(B)/out --export $(B)/exported-$$d > $(B)/output || exit 1; done
 	$(Q)$(PYTHON) test/transformers/compare.py $(B)/logits $(B)/exported-f32 $(B)/exported-bf16
 
-## check-long: all of check under the sanitizers, and with the portable matrix product alone
-check-long: check
-	$(Q)$(MAKE) --no-print-directory check ONEDNN=0
-	$(Q)CK_FORK=no $(MAKE) --no-print-directory check CONFIG=asan
-	$(Q)CK_FORK=no $(MAKE) --no-print-directory check CONFIG=tsan
+# ---- checkers: they need deps-dev ----
+## check-long: check; the same with the portable product alone, and under the sanitizers; check-valgrind
+check-long: | $(FIRST)
+	@MAKE="$(MAKE)" sh test/long.sh
+
+## check-valgrind: the quick tests under valgrind, in one process each
+WRAPPER ?=
+MEMCHECK := valgrind -q --error-exitcode=9 --leak-check=full --suppressions=test/lint/valgrind.supp
+MEMCHECK_SUITES := arguments golden threads unit
+check-valgrind: | $(FIRST)
+	@WRAPPER="$(MEMCHECK)" CK_FORK=no MAKE="$(MAKE)" sh test/run.sh $(MEMCHECK_SUITES:%=check-%)
+
+## coverage: lines and branches of src/ that the tests execute, and the lines they do not
+coverage: | $(FIRST)
+	$(Q)[ ! -d build/cov ] || find build/cov -name '*.gcda' -delete
+	@MAKE="$(MAKE) CONFIG=cov" sh test/run.sh $(SUITES:%=check-%) check-fuzz
+	@sh test/coverage.sh build/cov
+
+## everything: build the library, its tests and all programs, and run none
+everything: $(BUILT) $(EXAMPLES) $(B)/pretrain $(B)/bench $(SUITES:%=$(B)/test-%) $(FUZZERS:%=$(B)/replay-%)
+
+LINT := lint-includes lint-calls lint-size lint-cppcheck lint-tidy
+.PHONY: lint lint-compilers $(LINT) everything check-valgrind coverage
+## lint: warnings of gcc and clang, clang-tidy, cppcheck, include rule, banned calls, what is over its budget
+lint: $(OBJS)
+	@MAKE="$(MAKE)" sh test/run.sh lint-compilers $(LINT)
+lint-compilers:
+	$(Q)$(MAKE) --no-print-directory everything CC=gcc
+	$(Q)$(MAKE) --no-print-directory everything CC=clang
+$(LINT): $(OBJS)
+	$(Q)FLAGS='-Itest -DRELORA_TEST_DATA=__FILE__ $(LIB_CPPFLAGS)' NM=$(NM) sh test/lint/lint.sh $(@:lint-%=%) $(OBJS)
 
 ## check-SUITE: one folder of test/, such as check-unit
 
 # ---- the rest ----
-## deps: install the Debian packages that building, testing and the demonstration need
-deps:
-	@missing=$$(for p in $(DEPS); do \
+## deps: install the Debian packages that building, testing and the demonstration need; deps-dev: those of checkers
+deps deps-dev: WANTED = $(if $(filter deps-dev,$@),$(DEV_DEPS),$(DEPS))
+deps deps-dev: | $(if $(filter deps-dev,$@),$(filter deps,$(FIRST)))
+	@missing=$$(for p in $(WANTED); do \
 	  dpkg-query -W -f='$${Status}' $$p 2>&1 | grep -q 'ok installed' || echo $$p; done); \
 	if [ -z "$$missing" ]; then echo "deps: nothing is missing"; exit 0; fi; \
 	if ! command -v apt-get > /dev/null; then \
-	  echo "deps: no apt-get here; please install what your system calls:" $(DEPS); exit 1; fi; \
+	  echo "deps: no apt-get here; please install what your system calls:" $(WANTED); exit 1; fi; \
 	sudo=; [ $$(id -u) = 0 ] || sudo=sudo; \
 	echo "deps: installing" $$missing; \
 	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq update && \

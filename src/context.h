@@ -56,7 +56,8 @@ relora_status context_fail(const relora_context *ctx, relora_status status, cons
 void context_log(const relora_context *ctx, int32_t level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-#define FAIL(ctx, status, ...) return context_fail((ctx), (status), __VA_ARGS__)
+/* It returns what context_fail() returns, in a way that lets an analyser see that it is a failure. */
+#define FAIL(ctx, status, ...) return context_fail((ctx), (status), __VA_ARGS__), (status)
 #define TRY(expression)                               \
     do {                                              \
         relora_status status_of_try = (expression);   \

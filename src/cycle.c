@@ -176,8 +176,9 @@ relora_status relora_cycle_add(relora_cycle *cycle, relora_linear *linear)
     TRY(check_member(cycle, fn, linear, &m));
     TRY(grow(cycle, fn));
     linear_retain(linear);
-    cycle->indices[2 * cycle->count] = m.a;
-    cycle->indices[2 * cycle->count + 1] = m.b;
+    int32_t *pair = cycle->indices + 2 * (size_t)cycle->count;
+    pair[0] = m.a;
+    pair[1] = m.b;
     cycle->members[cycle->count++] = m;
     return RELORA_OK;
 }

@@ -71,6 +71,7 @@ START_TEST(test_add)
     FAILS(RELORA_E_SHAPE, relora_adam_add(a, "p", p, row, &index), "grad"); /* one shape, not one count */
     FAILS(RELORA_E_LAYOUT, relora_adam_add(a, "p", view, g23, &index), "param");
     FAILS(RELORA_E_LAYOUT, relora_adam_add(a, "p", g23, view, &index), "grad");
+    FAILS(RELORA_E_ARGUMENT, relora_adam_add(a, "p", p, p, &index), "param", "grad", "memory");
     FAILS(RELORA_E_CONTEXT, relora_adam_add(a, "p", row, far, &index), "grad");
     FAILS(RELORA_E_CONTEXT, relora_adam_add(a, "p", far, row, &index), "param");
     ck_assert_int_eq(relora_adam_count(a), 0);

@@ -51,6 +51,8 @@ START_TEST(test_reset_options)
     BAD(ratio, 1.125, RELORA_E_ARGUMENT, "1.125");
     BAD(ratio, INFINITY, RELORA_E_ARGUMENT, "inf");
     BAD(reserved, 1, RELORA_E_ARGUMENT, "1");
+    relora_reset_options o = reset_options(RELORA_RESET_RANDOM, 0.5, RELORA_RESET_QUANTILE);
+    FAILS(RELORA_E_ARGUMENT, relora_adam_reset(b.a, env.st, &index, 1, &o, NULL), "flags", "QUANTILE");
     untouched(&b);
 }
 END_TEST

@@ -15,6 +15,7 @@
 START_TEST(test_fields)
 {
     BAD(flags, 1, "1");
+    BAD(first_step, -37, "-37");
     BAD(merge_every, 0, "0");
     BAD(merge_every, 1, "1");
     BAD(merge_every, -37, "-37");
@@ -77,6 +78,7 @@ START_TEST(test_add)
     relora_adam *adam = new_adam(NULL);
     relora_cycle *c = new_cycle(&o, adam, NULL), *far;
     relora_linear *l = layer(RELORA_MODE_LORA, &r), *unknown = layer(RELORA_MODE_LORA, &r);
+    relora_linear_options bare = layer_options(RELORA_MODE_LORA, 5, 3, 2);
     OK(relora_adam_add_linear(adam, "l", l));
     OK(relora_cycle_create(&far, s.ctx, &o, NULL, NULL));
     FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_cycle_add(NULL, NULL));
@@ -84,6 +86,7 @@ START_TEST(test_add)
     FAILS(RELORA_E_ARGUMENT, relora_cycle_add(c, NULL), "linear");
     FAILS(RELORA_E_STATE, relora_cycle_add(c, layer(RELORA_MODE_FULL, &r)), "mode");
     FAILS(RELORA_E_STATE, relora_cycle_add(c, layer(RELORA_MODE_LOWRANK, &r)), "mode");
+    FAILS(RELORA_E_STATE, relora_cycle_add(c, new_linear(&bare)), "weight");
     FAILS(RELORA_E_NOT_FOUND, relora_cycle_add(c, unknown), "adam");
     ck_assert_int_eq(relora_cycle_add(far, l), RELORA_E_CONTEXT);
     FAILS(RELORA_E_STATE, relora_cycle_advance(c, env.st, 11, NULL, NULL, NULL), ""); /* none was added */
@@ -99,24 +102,31 @@ START_TEST(test_calls)
     struct rnd r = rnd_seed(2);
     relora_cycle_options o = cycle_options(10, 0);
     relora_cycle *c = new_cycle(&o, NULL, NULL);
+    o.first_step = 41;
+    relora_cycle *late = new_cycle(&o, NULL, NULL);
     relora_linear *l = layer(RELORA_MODE_LORA, &r);
     relora_merge_report bad_merge = {.struct_size = 3};
     relora_reset_report bad_reset = {.struct_size = 3};
     uint32_t events = 77;
     OK(relora_cycle_add(c, l));
+    OK(relora_cycle_add(late, l));
     void *w = snapshot(relora_linear_param(l, RELORA_PARAM_WEIGHT));
     void *b = snapshot(relora_linear_param(l, RELORA_PARAM_B));
     FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_cycle_due(NULL, 11, &events));
     FAILS(RELORA_E_ARGUMENT, relora_cycle_due(c, 11, NULL), "events");
+    FAILS(RELORA_E_ARGUMENT, relora_cycle_due(c, -37, &events), "step", "-37");
     FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_cycle_advance(NULL, NULL, 11, &events, NULL, NULL));
     FAILS(RELORA_E_ARGUMENT, relora_cycle_advance(NULL, env.st, 11, &events, NULL, NULL), "cycle");
     FAILS(RELORA_E_ARGUMENT, relora_cycle_advance(c, NULL, 11, &events, NULL, NULL), "stream");
     FAILS(RELORA_E_CONTEXT, relora_cycle_advance(c, s.st, 11, &events, NULL, NULL), "stream");
+    FAILS(RELORA_E_ARGUMENT, relora_cycle_advance(c, env.st, -37, &events, NULL, NULL), "step", "-37");
     FAILS(RELORA_E_STRUCT_SIZE, relora_cycle_advance(c, env.st, 11, NULL, &bad_merge, NULL), "merge");
     FAILS(RELORA_E_STRUCT_SIZE, relora_cycle_advance(c, env.st, 11, NULL, NULL, &bad_reset), "reset");
     FAILS(RELORA_E_ARGUMENT, relora_cycle_finish(NULL, env.st, 11, NULL), "cycle");
     FAILS(RELORA_E_ARGUMENT, relora_cycle_finish(c, NULL, 11, NULL), "stream");
     FAILS(RELORA_E_CONTEXT, relora_cycle_finish(c, s.st, 11, NULL), "stream");
+    FAILS(RELORA_E_ARGUMENT, relora_cycle_finish(c, env.st, -37, NULL), "step", "-37");
+    FAILS(RELORA_E_ARGUMENT, relora_cycle_finish(late, env.st, 37, NULL), "step", "37", "41");
     FAILS(RELORA_E_STRUCT_SIZE, relora_cycle_finish(c, env.st, 11, &bad_merge), "merge");
     UNCHANGED(relora_linear_param(l, RELORA_PARAM_WEIGHT), w);
     UNCHANGED(relora_linear_param(l, RELORA_PARAM_B), b);

@@ -211,6 +211,22 @@ START_TEST(test_weight_missing)
 }
 END_TEST
 
+/* A batch whose shape is possible but whose product x A^T no memory could hold: nothing is read of it. */
+START_TEST(test_rows_that_overflow)
+{
+    const int64_t rows = INT64_C(1) << 60;
+    relora_linear_options o = layer_options(RELORA_MODE_LORA, 1, 1, 16);
+    struct rnd r = rnd_seed(2);
+    relora_linear *l = new_filled_linear(&o, &r);
+    relora_tensor *x, *y;
+    OK(relora_tensor_borrow(&x, env.dev, RELORA_F32, 2, (int64_t[]){rows, 1}, NULL, (void *)64, NULL, NULL));
+    OK(relora_tensor_borrow(&y, env.dev, RELORA_F32, 2, (int64_t[]){rows, 1}, NULL, (void *)(UINTPTR_MAX / 2 + 1), NULL, NULL));
+    FAILS(RELORA_E_OVERFLOW, relora_linear_forward(l, env.st, x, y, 0, RELORA_TRAIN), "64 bits");
+    relora_tensor_release(x);
+    relora_tensor_release(y);
+}
+END_TEST
+
 Suite *linear_arguments(void)
 {
     Suite *s = suite_create("arguments of linear");
@@ -222,5 +238,6 @@ Suite *linear_arguments(void)
     tcase_add_test(tc, test_set_mode);
     tcase_add_test(tc, test_merge_reset_zero_grad);
     tcase_add_test(tc, test_weight_missing);
+    tcase_add_test(tc, test_rows_that_overflow);
     return s;
 }

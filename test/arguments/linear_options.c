@@ -64,6 +64,17 @@ START_TEST(test_sizes_that_overflow)
 }
 END_TEST
 
+/* A layer without W has nothing that a merge could change. */
+START_TEST(test_delta_in_low_rank)
+{
+    relora_linear_options o = layer_options(RELORA_MODE_LOWRANK, 5, 3, 2);
+    relora_linear *l = POISON;
+    o.flags = RELORA_LINEAR_KEEP_DELTA;
+    FAILS(RELORA_E_ARGUMENT, relora_linear_create(&l, env.dev, &o), "flags", "KEEP_DELTA", "LOWRANK");
+    ck_assert_ptr_null(l);
+}
+END_TEST
+
 START_TEST(test_negative_rank_in_full)
 {
     relora_linear_options o = layer_options(RELORA_MODE_FULL, 5, 3, -1);
@@ -121,6 +132,7 @@ Suite *linear_options_arguments(void)
     tcase_add_test(tc, test_sizes);
     tcase_add_test(tc, test_numbers);
     tcase_add_test(tc, test_sizes_that_overflow);
+    tcase_add_test(tc, test_delta_in_low_rank);
     tcase_add_test(tc, test_negative_rank_in_full);
     tcase_add_loop_test(tc, test_struct_size, 0, 5);
     tcase_add_test(tc, test_nulls);

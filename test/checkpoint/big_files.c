@@ -1,6 +1,7 @@
 /* Offsets of more than 32 bits, and memory that does not grow with the tensors. */
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "checkpoint/checkpoint.h"
@@ -91,6 +92,23 @@ START_TEST(test_memory_of_an_export)
 }
 END_TEST
 
+/* What no reader of the format would take is not written: a header of more than 100 MB. */
+START_TEST(test_header_too_large)
+{
+    const size_t length = 100000000;
+    char *text = malloc(length + 1);
+    relora_writer *w = new_writer();
+    ck_assert_ptr_nonnull(text);
+    memset(text, 'x', length);
+    text[length] = 0;
+    relora_status set = relora_writer_set_metadata(w, "text", text);
+    free(text);
+    OK(set);
+    FAILS(RELORA_E_OVERFLOW, relora_writer_save(w, env.st, at("file"), 0), "header", "100000000");
+    ck_assert_int_eq(files(), 0);
+}
+END_TEST
+
 Suite *big_files(void)
 {
     Suite *s = suite_create("big files");
@@ -98,5 +116,6 @@ Suite *big_files(void)
     tcase_add_test(tc, test_behind_4_gib);
     tcase_add_test(tc, test_memory_of_a_save);
     tcase_add_test(tc, test_memory_of_an_export);
+    tcase_add_test(tc, test_header_too_large);
     return s;
 }

@@ -137,6 +137,20 @@ START_TEST(test_trainable_scale)
 }
 END_TEST
 
+/* No number that JSON could hold: nothing is written. */
+START_TEST(test_scale_not_finite)
+{
+    relora_linear *l = layer_of(5, 3, 2, 99, RELORA_LINEAR_TRAINABLE_SCALE);
+    relora_state *s = new_state();
+    OK(relora_state_add_linear(s, "l", l));
+    for (int i = 0; i < 2; i++) {
+        put_all(relora_linear_param(l, RELORA_PARAM_SCALE), i ? INFINITY : NAN);
+        FAILS(RELORA_E_NOT_FINITE, relora_state_export_adapter(s, env.st, at(""), ""), "scale");
+        ck_assert_int_eq(files(), 0);
+    }
+}
+END_TEST
+
 /* The adapter beside the present W is the layer: y = x (W + s B A)^T, by the numbers in the files. */
 START_TEST(test_what_it_is_worth)
 {
@@ -186,6 +200,7 @@ Suite *exports_adapter(void)
     tcase_add_test(tc, test_alike);
     tcase_add_test(tc, test_patterns);
     tcase_add_test(tc, test_trainable_scale);
+    tcase_add_test(tc, test_scale_not_finite);
     tcase_add_test(tc, test_what_it_is_worth);
     tcase_add_test(tc, test_replaced);
     return s;

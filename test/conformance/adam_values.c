@@ -130,6 +130,27 @@ START_TEST(test_large)
 }
 END_TEST
 
+/* A BF16 gradient of an F32 parameter is read as it is: the bits are those of the same values in F32. */
+START_TEST(test_bf16_gradient)
+{
+    struct rnd r = rnd_seed(11);
+    relora_adam_options o = adam_options();
+    o.weight_decay = 0.1;
+    relora_adam *wide = new_adam(&o), *narrow = new_adam(&o);
+    relora_tensor *p, *g, *q = new_vector(RELORA_F32, 517), *h = new_vector(RELORA_BF16, 517);
+    add_vector(wide, "p", 517, &r, &p, &g);
+    put(q, get(p));
+    OK(relora_adam_add(narrow, "p", q, h, NULL));
+    for (int t = 1; t <= STEPS; t++) {
+        put_normal(h, &r, 1);
+        put(g, get(h));
+        OK(relora_adam_step(wide, env.st, 0.01, 1, NULL));
+        OK(relora_adam_step(narrow, env.st, 0.01, 1, NULL));
+        UNCHANGED(q, snapshot(p));
+    }
+}
+END_TEST
+
 /* A BF16 parameter rounded to nearest holds the rounded F32 result; where that lies within an F32 error
  * of a tie it may fall on the other side: at most 1 in 100. BF16 gradients are read as they are. */
 START_TEST(test_bf16)
@@ -220,6 +241,7 @@ Suite *adam_values(void)
     TCase *tc = env_case(s, "values", 60);
     tcase_add_loop_test(tc, test_against_double, 0, VARIANTS);
     tcase_add_loop_test(tc, test_large, 0, 4);
+    tcase_add_test(tc, test_bf16_gradient);
     tcase_add_loop_test(tc, test_bf16, 0, 2);
     tcase_add_test(tc, test_bf16_stochastic);
     tcase_add_loop_test(tc, test_bf16_weight_of_a_layer, 0, 2);

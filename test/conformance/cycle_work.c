@@ -1,5 +1,6 @@
 /* What a cycle does when it fires: every layer or none, the moments of its factors, hooks, reports,
  * finish. T8, T12, T21, T22 */
+#include <stdio.h>
 #include "conformance/suites.h"
 
 enum { IN = 11, OUT = 9, RANK = 3, LAYERS = 2 };
@@ -125,6 +126,40 @@ START_TEST(test_restart)
         ck_assert_int_eq(w->calls[i].after, i);
         ck_assert_int_eq(w->calls[i].step, 5);
         ck_assert_uint_eq(w->calls[i].events, both);
+    }
+}
+END_TEST
+
+/* More layers than a cycle first has room for: each is merged, and each of its moments reset. */
+START_TEST(test_many_layers)
+{
+    enum { MANY = 37 };
+    struct rnd r = rnd_seed(7);
+    relora_cycle_options co = cycle_options(4, 0);
+    relora_reset_options ro = reset_options(RELORA_RESET_ZERO, 1, 0);
+    relora_merge_report merge = {.struct_size = sizeof merge};
+    relora_reset_report reset = {.struct_size = sizeof reset};
+    relora_adam *adam = new_adam(NULL);
+    relora_cycle *c = new_cycle(&co, adam, &ro);
+    relora_linear *l[MANY];
+    for (int i = 0; i < MANY; i++) {
+        relora_linear_options o = layer_options(RELORA_MODE_LORA, IN, OUT, RANK);
+        char name[16];
+        snprintf(name, sizeof name, "l%d", i);
+        l[i] = new_filled_linear(&o, &r);
+        OK(relora_adam_add_linear(adam, name, l[i]));
+        OK(relora_cycle_add(c, l[i]));
+    }
+    for (int32_t k = 0; k < relora_adam_count(adam); k++)
+        put_normal(relora_adam_moment(adam, k, RELORA_MOMENT_FIRST), &r, 1);
+    OK(relora_cycle_advance(c, env.st, 5, NULL, &merge, &reset));
+    ck_assert_int_eq(merge.layers, MANY);
+    ck_assert_int_eq(reset.params, 2 * MANY);
+    for (int i = 0; i < MANY; i++)
+        ck_assert_double_eq(largest(get(relora_linear_param(l[i], RELORA_PARAM_B)), OUT * RANK), 0);
+    for (int32_t k = 0; k < relora_adam_count(adam); k++) {
+        relora_tensor *m = relora_adam_moment(adam, k, RELORA_MOMENT_FIRST);
+        ck_assert_double_eq(largest(get(m), relora_tensor_count(m)), 0);
     }
 }
 END_TEST
@@ -346,6 +381,7 @@ Suite *cycle_work(void)
     Suite *s = suite_create("cycle: work");
     TCase *tc = env_case(s, "work", 20);
     tcase_add_test(tc, test_restart);
+    tcase_add_test(tc, test_many_layers);
     tcase_add_test(tc, test_nothing_due);
     tcase_add_test(tc, test_periods_apart);
     tcase_add_loop_test(tc, test_not_finite, 0, 2);

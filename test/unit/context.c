@@ -237,7 +237,7 @@ static relora_status scenario(struct pile *p, const relora_context_options *o)
     if ((s = relora_adam_add_linear(p->adam, "l", p->l)) < 0) return s;
     if ((s = relora_adam_flatten_grads(p->adam, p->st)) < 0) return s;
     if ((s = relora_tensor_fill(p->w, p->st, 1)) < 0) return s;
-    if ((s = relora_linear_forward(p->l, p->st, p->w, p->w, 0, 0)) != RELORA_E_SHAPE) return RELORA_E_INTERNAL;
+    if (relora_linear_forward(p->l, p->st, p->w, p->w, 0, 0) != RELORA_E_SHAPE) return RELORA_E_INTERNAL;
     if ((s = relora_adam_step(p->adam, p->st, 0.1, 1, NULL)) < 0) return s;
     if ((s = relora_adam_reset(p->adam, p->st, NULL, 0, NULL, NULL)) < 0) return s;
     if ((s = relora_cycle_create(&p->cycle, p->ctx, &co, p->adam, NULL)) < 0) return s;

@@ -19,5 +19,6 @@ Suite *unit_transfer(void);
 Suite *unit_schedule(void);
 Suite *unit_gemm(void);
 Suite *unit_plan(void);
+Suite *unit_devices(void);
 
 #endif
