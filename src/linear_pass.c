@@ -55,11 +55,18 @@ static relora_status check_apart(const struct pass *p, const char *name, const r
     return RELORA_OK;
 }
 
+/* Without layer and stream the text goes to the context of the first matrix. */
+static relora_status check_layer(const char *fn, const relora_linear *linear, const relora_stream *stream,
+                                 const relora_tensor *first)
+{
+    if (!linear && !stream && first) FAIL(first->ctx, RELORA_E_ARGUMENT, "%s: linear is NULL", fn);
+    return RELORA_OK;
+}
+
 static relora_status pass_open(struct pass *p, const char *fn, relora_linear *linear,
                                relora_stream *stream, const relora_tensor *x, uint64_t call,
                                uint32_t flags, uint32_t known)
 {
-    if (!linear && !stream && x) FAIL(x->ctx, RELORA_E_ARGUMENT, "%s: linear is NULL", fn);
     TRY(linear_check(linear, stream, fn));
     const relora_linear_options *o = &linear->options;
     *p = (struct pass){.linear = linear, .stream = stream, .fn = fn, .backend = stream->device->backend};
@@ -168,9 +175,11 @@ relora_status relora_linear_forward(relora_linear *linear, relora_stream *stream
                                     const relora_tensor *x, relora_tensor *y, uint64_t call,
                                     uint32_t flags)
 {
+    const char *fn = "relora_linear_forward";
     struct pass p;
     struct scratch scratch = {0};
-    TRY(pass_open(&p, "relora_linear_forward", linear, stream, x, call, flags, RELORA_TRAIN));
+    TRY(check_layer(fn, linear, stream, x ? x : y));
+    TRY(pass_open(&p, fn, linear, stream, x, call, flags, RELORA_TRAIN));
     TRY(check_matrix(&p, "y", y, linear->options.out_features));
     TRY(check_apart(&p, "y", y, "x", x));
     layout_forward(&p, &scratch);
@@ -259,10 +268,12 @@ relora_status relora_linear_backward(relora_linear *linear, relora_stream *strea
                                      const relora_tensor *x, const relora_tensor *dy,
                                      relora_tensor *dx, uint64_t call, uint32_t flags)
 {
+    const char *fn = "relora_linear_backward";
     struct pass p;
     struct scratch scratch = {0};
     const uint32_t known = RELORA_TRAIN | RELORA_OVERWRITE | RELORA_ACCUMULATE_DX;
-    TRY(pass_open(&p, "relora_linear_backward", linear, stream, x, call, flags, known));
+    TRY(check_layer(fn, linear, stream, x ? x : dy ? dy : dx));
+    TRY(pass_open(&p, fn, linear, stream, x, call, flags, known));
     TRY(backward_check(&p, x, dy, dx));
     layout_backward(&p, dx != NULL, &scratch);
     TRY(scratch_open(&scratch, stream, p.fn));
