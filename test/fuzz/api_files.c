@@ -113,6 +113,15 @@ void ask_reader(void)
     CALL(relora_reader_verify, reader);
 }
 
+/* A tensor as a file has it, but for the type. */
+static relora_tensor *fitting(const relora_tensor *like, const relora_reader *reader, const char *name, uint8_t c)
+{
+    int64_t shape[RELORA_MAX_DIMS];
+    int32_t ndim = 0;
+    if (CALL(relora_reader_shape, reader, name, &ndim, shape, RELORA_MAX_DIMS) < 0) return NULL;
+    return temporary(like, c & 4 ? RELORA_F32 : RELORA_BF16, ndim, shape, c);
+}
+
 void read_reader(void)
 {
     relora_reader *reader = pick(READER);
@@ -120,8 +129,10 @@ void read_reader(void)
     const char *name = relora_reader_name(reader, choose() % 8);
     relora_tensor *target = pick_any_tensor();
     uint8_t c = choose();
+    uint32_t flags = c < 240 ? c & RELORA_READ_CONVERT : c;
     if (!name) name = choose_name();
-    CALL(relora_reader_read, reader, stream, name, target, c < 240 ? c & RELORA_READ_CONVERT : c);
+    if (reader && target && c & 2) target = fitting(target, reader, name, c);
+    CALL(relora_reader_read, reader, stream, name, target, flags);
 }
 
 /* ---- states ---- */

@@ -266,6 +266,12 @@ static void features(relora_linear *linear, int64_t *in, int64_t *out)
     *out = relora_tensor_dim(b, 0);
 }
 
+static relora_tensor *matrix(const relora_tensor *like, relora_dtype dtype, int64_t rows, int64_t cols, uint8_t seed)
+{
+    const int64_t shape[2] = {rows, cols};
+    return temporary(like, dtype, 2, shape, seed);
+}
+
 static relora_tensor *any_part(relora_linear *linear)
 {
     relora_tensor *a = relora_linear_param(linear, RELORA_PARAM_A);
@@ -292,7 +298,7 @@ void set_weight(void)
     uint8_t how = choose();
     if (linear && how < 200) { /* one that fits */
         features(linear, &in, &out);
-        weight = temporary(any_part(linear), how % 8 ? RELORA_F32 : RELORA_BF16, out, in, how);
+        weight = matrix(any_part(linear), how % 8 ? RELORA_F32 : RELORA_BF16, out, in, how);
     } else {
         weight = pick_any_tensor();
         bias = pick_any_tensor();
@@ -323,9 +329,9 @@ static void choose_matrices(relora_linear *linear, relora_tensor *m[3], int coun
     const relora_tensor *like = any_part(linear), *w = relora_linear_param(linear, RELORA_PARAM_WEIGHT);
     relora_dtype dtype = w ? relora_tensor_dtype(w) : how & 1 ? RELORA_BF16 : RELORA_F32;
     uint8_t seed = choose();
-    m[0] = temporary(like, dtype, how % 7, in, seed);
-    m[1] = temporary(like, dtype, how % 7 + (how == 207), out, seed);
-    if (count == 3 && how & 8) m[2] = temporary(like, dtype, how % 7, in, seed / 2);
+    m[0] = matrix(like, dtype, how % 7, in, seed);
+    m[1] = matrix(like, dtype, how % 7 + (how == 207), out, seed);
+    if (count == 3 && how & 8) m[2] = matrix(like, dtype, how % 7, in, seed / 2);
 }
 
 static uint32_t choose_flags(uint32_t known)
@@ -412,8 +418,8 @@ static void merge_and_compare(relora_linear *linear, relora_stream *stream, relo
     int64_t in, out;
     features(linear, &in, &out);
     relora_tensor *a = relora_linear_param(linear, RELORA_PARAM_A), *b = relora_linear_param(linear, RELORA_PARAM_B);
-    relora_tensor *x = temporary(a, dtype, 3, in, seed), *w = temporary(a, dtype, out, in, seed / 2);
-    relora_tensor *before = temporary(a, dtype, 3, out, 0), *after = temporary(a, dtype, 3, out, 0);
+    relora_tensor *x = matrix(a, dtype, 3, in, seed), *w = matrix(a, dtype, out, in, seed / 2);
+    relora_tensor *before = matrix(a, dtype, 3, out, 0), *after = matrix(a, dtype, 3, out, 0);
     if (!x || !w || !before || !after || CALL(relora_linear_set_weight, linear, w, NULL) < 0) return;
     fill_tensor(b, seed % 240);
     double scale = 1 + (double)in * largest(x) * (largest(w) + 2 * (double)relora_tensor_dim(a, 0) * largest(a) * largest(b));

@@ -21,20 +21,30 @@ void make_adam(void)
     keep(ADAM, CALL(relora_adam_create, out, device, options), adam, out != NULL);
 }
 
+/* A new tensor of the same shape. */
+static relora_tensor *partner(const relora_tensor *t, relora_dtype dtype, uint8_t seed)
+{
+    int64_t shape[RELORA_MAX_DIMS];
+    if (!t) return NULL;
+    for (int32_t i = 0; i < relora_tensor_ndim(t); i++) shape[i] = relora_tensor_dim(t, i);
+    return temporary(t, dtype, relora_tensor_ndim(t), shape, seed);
+}
+
 void add_param(void)
 {
     relora_adam *adam = pick(ADAM);
-    relora_tensor *param = pick_any_tensor(), *grad = NULL;
+    relora_tensor *param = pick_any_tensor();
     uint8_t c = choose();
     const char *name = choose_name();
     int32_t index = -7;
-    if (c < 128 && relora_tensor_ndim(param) == 2)
-        grad = temporary(param, c % 2 ? RELORA_F32 : RELORA_BF16, relora_tensor_dim(param, 0),
-                         relora_tensor_dim(param, 1), c);
-    else
-        grad = pick_any_tensor();
-    relora_status status = CALL(relora_adam_add, adam, name, param, grad, c % 8 ? &index : NULL);
-    if (c % 8) REQUIRE(index == (status == RELORA_OK ? relora_adam_count(adam) - 1 : -7));
+    relora_tensor *grad = c >= 224 ? pick_any_tensor() : partner(param, c % 4 ? RELORA_F32 : RELORA_BF16, c);
+    if (c % 8 >= 6) { /* any tensor may be a gradient, too */
+        relora_tensor *other = param;
+        param = grad;
+        grad = other;
+    }
+    relora_status status = CALL(relora_adam_add, adam, name, param, grad, c % 16 ? &index : NULL);
+    if (c % 16) REQUIRE(index == (status == RELORA_OK ? relora_adam_count(adam) - 1 : -7));
 }
 
 void add_linear(void)

@@ -68,8 +68,8 @@ struct rows { /* where the elements of a tensor lie */
 struct rows rows_of(const relora_tensor *tensor);
 /** Fill a tensor without the library; from 240 on, `seed` gives infinities, NaNs and other extremes. */
 void fill_tensor(relora_tensor *tensor, uint8_t seed);
-/** A filled matrix until the operation is over; NULL if memory failed. */
-relora_tensor *temporary(const relora_tensor *like, relora_dtype dtype, int64_t rows, int64_t cols,
+/** A filled tensor on the device of another until the operation is over; NULL if memory failed. */
+relora_tensor *temporary(const relora_tensor *like, relora_dtype dtype, int32_t ndim, const int64_t *shape,
                          uint8_t seed);
 void end_operation(void);
 
