@@ -151,15 +151,15 @@ void add_to_state(void)
     const char *name = choose_name();
     uint8_t c = choose() % 6;
     const char *value = c == 5 ? choose_name() : NULL;
-    void *object = c == 0   ? pick_any_tensor()
-                   : c == 1 ? pick(LINEAR)
+    void *object = c == 0   ? pick(LINEAR)
+                   : c == 1 ? pick_any_tensor()
                    : c == 2 ? pick(ADAM)
                    : c == 3 ? pick(SCHEDULE)
                    : c == 4 ? pick(CYCLE)
                             : NULL;
     switch (c) {
-    case 0: CALL(relora_state_add_tensor, state, name, object); break;
-    case 1: CALL(relora_state_add_linear, state, name, object); break;
+    case 0: CALL(relora_state_add_linear, state, name, object); break;
+    case 1: CALL(relora_state_add_tensor, state, name, object); break;
     case 2: CALL(relora_state_add_adam, state, name, object); break;
     case 3: CALL(relora_state_add_schedule, state, name, object); break;
     case 4: CALL(relora_state_add_cycle, state, name, object); break;
@@ -194,6 +194,8 @@ void save_state(void)
 
 void load_state(void)
 {
+    fill_any(); /* so that there is something to restore */
+    end_operation();
     relora_state *state = pick(STATE);
     relora_stream *stream = pick(STREAM);
     relora_reader *reader = pick(READER);

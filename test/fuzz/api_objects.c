@@ -235,6 +235,15 @@ void fill_any(void)
     if (t) fill_tensor(t, seed);
 }
 
+static double number_at(const relora_tensor *t, int64_t i)
+{
+    float f = 0;
+    const unsigned char *data = relora_tensor_data(t);
+    int wide = relora_tensor_dtype(t) == RELORA_F32;
+    memcpy((unsigned char *)&f + (wide ? 0 : 2), data + i * (wide ? 4 : 2), wide ? 4 : 2);
+    return (double)f;
+}
+
 /* ---- layers ---- */
 
 static relora_linear_options choose_layer(void)
@@ -362,14 +371,32 @@ void backward(void)
     CALL(relora_linear_backward, linear, stream, m[0], m[1], m[2], call, flags);
 }
 
+static int is_finite(const relora_tensor *t)
+{
+    int finite = 1;
+    for (int64_t i = 0; i < relora_tensor_count(t); i++) finite &= isfinite(number_at(t, i)) != 0;
+    return finite;
+}
+
+/* Only finite factors are merged. They must not be the layer's own W, which a host may also do. */
+static void check_merged(relora_linear *linear)
+{
+    const relora_tensor *w = relora_linear_param(linear, RELORA_PARAM_WEIGHT);
+    for (relora_param p = RELORA_PARAM_A; p <= RELORA_PARAM_SCALE; p++) {
+        const relora_tensor *t = relora_linear_param(linear, p);
+        REQUIRE(t == w || is_finite(t));
+    }
+}
+
 void merge(void)
 {
     relora_linear *linear = pick(LINEAR);
     relora_stream *stream = pick(STREAM);
     uint64_t cycle = (uint64_t)choose_number(1);
     relora_merge_report *report = choose_report(sizeof *report);
-    if (CALL(relora_linear_merge, linear, stream, cycle, report) == RELORA_OK && report)
-        result(report, report->struct_size);
+    if (CALL(relora_linear_merge, linear, stream, cycle, report) < 0) return;
+    check_merged(linear);
+    if (report) result(report, report->struct_size);
 }
 
 void reset(void)
@@ -388,15 +415,6 @@ void zero_linear(void)
 }
 
 /* ---- merge and reset together leave y as it was ---- */
-
-static double number_at(const relora_tensor *t, int64_t i)
-{
-    float f = 0;
-    const unsigned char *data = relora_tensor_data(t);
-    int wide = relora_tensor_dtype(t) == RELORA_F32;
-    memcpy((unsigned char *)&f + (wide ? 0 : 2), data + i * (wide ? 4 : 2), wide ? 4 : 2);
-    return (double)f;
-}
 
 static double largest(const relora_tensor *t)
 {

@@ -494,7 +494,7 @@ relora_tensor *pick_any_tensor(void)
     if (c % 8 == 7) {
         relora_adam *adam = peek(ADAM);
         uint8_t which = choose();
-        t = which % 4 == 3 ? relora_adam_flat_grad(adam) : relora_adam_moment(adam, which / 4 % 4, which % 4);
+        t = which % 2 ? relora_adam_flat_grad(adam) : relora_adam_moment(adam, which / 8 % 4, which / 2 % 4);
     } else if (c % 8 >= 5) {
         relora_linear *linear = peek(LINEAR);
         relora_param p = choose() % 8;
@@ -549,8 +549,7 @@ void keep(enum kind kind, relora_status status, void *object, int given)
     if (!object) return;
     uint8_t c = choose();
     int slot = c % SLOTS;
-    for (int i = 0; i < SLOTS && c < 160; i++)
-        if (!w.slots[kind][(c + i) % SLOTS]) slot = (c + i) % SLOTS;
+    for (int i = 0; i < SLOTS && c < 160 && w.slots[kind][slot]; i++) slot = (c + i) % SLOTS; /* an empty one */
     release_slot(kind, slot);
     w.slots[kind][slot] = object;
     w.touched = 1;
