@@ -10,7 +10,8 @@ void make_writer(void)
     relora_writer *writer = NOWHERE;
     relora_context *ctx = pick(CONTEXT);
     relora_writer **out = choose() == 255 ? NULL : &writer;
-    keep(WRITER, CALL(relora_writer_create, out, ctx), writer, out != NULL);
+    relora_status status = CALL(relora_writer_create, out, ctx);
+    keep(WRITER, status, writer, out != NULL);
 }
 
 void add_tensor(void)
@@ -65,7 +66,8 @@ void open_file(void)
     relora_context *ctx = pick(CONTEXT);
     const char *path = choose_path();
     relora_reader **out = choose() == 255 ? NULL : &reader;
-    keep(READER, CALL(relora_reader_open, out, ctx, path), reader, out != NULL);
+    relora_status status = CALL(relora_reader_open, out, ctx, path);
+    keep(READER, status, reader, out != NULL);
 }
 
 /* A file that was saved, whole, cut short, or with one byte changed. */
@@ -80,7 +82,8 @@ void open_memory(void)
     const void *file = how == 255 ? NULL : read_back(&size, at, how & 1 ? choose() : 0);
     if (how & 2) size = size ? at % size : 0;
     relora_reader **out = how == 254 ? NULL : &reader;
-    keep(READER, CALL(relora_reader_open_memory, out, ctx, file, size), reader, out != NULL);
+    relora_status status = CALL(relora_reader_open_memory, out, ctx, file, size);
+    keep(READER, status, reader, out != NULL);
 }
 
 static void ask_tensor(const relora_reader *reader, const char *name)
@@ -142,7 +145,8 @@ void make_state(void)
     relora_state *state = NOWHERE;
     relora_context *ctx = pick(CONTEXT);
     relora_state **out = choose() == 255 ? NULL : &state;
-    keep(STATE, CALL(relora_state_create, out, ctx), state, out != NULL);
+    relora_status status = CALL(relora_state_create, out, ctx);
+    keep(STATE, status, state, out != NULL);
 }
 
 void add_to_state(void)

@@ -17,7 +17,8 @@ void make_context(void)
     if (c == 239) o.host_free = NULL; /* one without the other */
     const void *options = choose_options(&o, sizeof o, offsetof(relora_context_options, log_level));
     relora_context **out = choose() == 255 ? NULL : &ctx;
-    keep(CONTEXT, CALL(relora_context_create, out, options), ctx, out != NULL);
+    relora_status status = CALL(relora_context_create, out, options);
+    keep(CONTEXT, status, ctx, out != NULL);
 }
 
 void ask_error(void)
@@ -52,7 +53,8 @@ void make_stream(void)
     relora_stream *stream = NOWHERE;
     relora_device *device = pick_device();
     relora_stream **out = choose() == 255 ? NULL : &stream;
-    keep(STREAM, CALL(relora_stream_create, out, device), stream, out != NULL);
+    relora_status status = CALL(relora_stream_create, out, device);
+    keep(STREAM, status, stream, out != NULL);
 }
 
 void use_stream(void)
@@ -296,7 +298,8 @@ void make_linear(void)
     uint8_t lost = choose();
     relora_linear **out = lost == 255 ? NULL : &linear;
     if (lost == 254) options = NULL;
-    keep(LINEAR, CALL(relora_linear_create, out, device, options), linear, out != NULL);
+    relora_status status = CALL(relora_linear_create, out, device, options);
+    keep(LINEAR, status, linear, out != NULL);
 }
 
 void set_weight(void)

@@ -18,7 +18,8 @@ void make_adam(void)
     const void *options = choose_options(&o, sizeof o, sizeof o);
     uint8_t lost = choose();
     relora_adam **out = lost == 255 ? NULL : &adam;
-    keep(ADAM, CALL(relora_adam_create, out, device, options), adam, out != NULL);
+    relora_status status = CALL(relora_adam_create, out, device, options);
+    keep(ADAM, status, adam, out != NULL);
 }
 
 /* A new tensor of the same shape. */
@@ -190,7 +191,8 @@ void make_schedule(void)
     uint8_t lost = choose();
     relora_schedule **out = lost == 255 ? NULL : &schedule;
     if (lost == 254) options = NULL;
-    keep(SCHEDULE, CALL(relora_schedule_create, out, ctx, options), schedule, out != NULL);
+    relora_status status = CALL(relora_schedule_create, out, ctx, options);
+    keep(SCHEDULE, status, schedule, out != NULL);
 }
 
 /* A rate is finite and not negative; a restart lies ahead. */
@@ -235,7 +237,8 @@ void make_cycle(void)
     uint8_t lost = choose();
     relora_cycle **out = lost == 255 ? NULL : &cycle;
     if (lost == 254) options = NULL;
-    keep(CYCLE, CALL(relora_cycle_create, out, ctx, options, adam, moments), cycle, out != NULL);
+    relora_status status = CALL(relora_cycle_create, out, ctx, options, adam, moments);
+    keep(CYCLE, status, cycle, out != NULL);
 }
 
 void add_member(void)
