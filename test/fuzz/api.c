@@ -9,7 +9,7 @@
 static void refuse_memory(void)
 {
     uint8_t wait = choose(), count = choose();
-    fail_memory(wait % 16, count >= 224 ? 1000 : count % 2);
+    memory_fail(wait % 16, count >= 224 ? 1000 : count % 2);
 }
 
 static operation *const operations[] = {
@@ -37,7 +37,8 @@ static void run_all(const uint8_t *data, size_t size, int poison)
     world_open(data, size, poison);
     uint8_t begun = choose() % (sizeof beginning / sizeof *beginning + 1);
     for (uint8_t i = 0; i < begun; i++) run(beginning, i);
-    while (!chosen_all()) run(operations, choose() % (sizeof operations / sizeof *operations));
+    while (!chosen_all() && world_has_room())
+        run(operations, choose() % (sizeof operations / sizeof *operations));
     world_close();
 }
 

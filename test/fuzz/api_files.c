@@ -24,7 +24,8 @@ void add_tensor(void)
 
 void add_bytes(void)
 {
-    static const char *const dtypes[] = {"U8", "BF16", "F32", "I64", "C64", "F4", "F6_E2M3", "BOOL", "f32", NULL};
+    static const char *const dtypes[] = {"U8", "BF16", "F32", "I64", "C64", "F4", "F6_E2M3", "BOOL", "f32",
+                                         NULL};
     static const unsigned char bytes[64] = "what a host may have, for as long as the writer lives";
     relora_writer *writer = pick(WRITER);
     const char *name = choose_name();
@@ -117,7 +118,8 @@ void ask_reader(void)
 }
 
 /* A tensor as a file has it, but for the type. */
-static relora_tensor *fitting(const relora_tensor *like, const relora_reader *reader, const char *name, uint8_t c)
+static relora_tensor *fitting(const relora_tensor *like, const relora_reader *reader, const char *name,
+                              uint8_t c)
 {
     int64_t shape[RELORA_MAX_DIMS];
     int32_t ndim = 0;

@@ -203,7 +203,8 @@ void ask_schedule(void)
     relora_schedule *schedule = pick(SCHEDULE);
     uint8_t c = choose();
     int64_t at = choose_number(c);
-    if (CALL(relora_schedule_lr, schedule, at, c == 255 ? NULL : &lr) == RELORA_OK) REQUIRE(lr >= 0 && lr <= 1e308);
+    if (CALL(relora_schedule_lr, schedule, at, c == 255 ? NULL : &lr) == RELORA_OK)
+        REQUIRE(lr >= 0 && lr <= 1e308);
     if (CALL(relora_schedule_next_restart, schedule, at, c == 255 ? NULL : &next) == RELORA_OK)
         REQUIRE(next == -1 || next > at);
     result(&lr, sizeof lr);
