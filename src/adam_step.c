@@ -221,6 +221,9 @@ static relora_status check_flatten(const relora_adam *adam, const char *fn, int6
         if (e->grad->memory == MEMORY_BORROWED)
             FAIL(adam->ctx, RELORA_E_STATE, "%s: the memory of the gradient of \"%s\" is borrowed", fn,
                  e->name);
+        if (e->grad->memory == MEMORY_WHOLE)
+            FAIL(adam->ctx, RELORA_E_STATE, "%s: the gradient of \"%s\" is a buffer in which gradients lie",
+                 fn, e->name);
         *elements += flat_span(e->grad);
     }
     return RELORA_OK;

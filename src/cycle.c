@@ -56,9 +56,10 @@ relora_status relora_cycle_create(relora_cycle **out, relora_context *ctx,
     const char *fn = "relora_cycle_create";
     relora_cycle_options o = cycle_defaults;
     relora_reset_options r;
-    if (!out) FAIL(ctx, RELORA_E_ARGUMENT, "%s: out is NULL", fn);
+    const relora_context *first = ctx ? ctx : adam ? adam->ctx : NULL; /* for the text */
+    if (!out) FAIL(first, RELORA_E_ARGUMENT, "%s: out is NULL", fn);
     *out = NULL;
-    if (!ctx) FAIL(adam ? adam->ctx : NULL, RELORA_E_ARGUMENT, "%s: ctx is NULL", fn);
+    if (!ctx) FAIL(first, RELORA_E_ARGUMENT, "%s: ctx is NULL", fn);
     if (!options) FAIL(ctx, RELORA_E_ARGUMENT, "%s: options is NULL", fn);
     relora_status status = options_read(&o, sizeof o, sizeof o, options);
     if (status < 0) return context_fail_options(ctx, status, fn, "options");

@@ -46,11 +46,18 @@ int pass_drops(const relora_linear *linear, uint32_t flags)
     return (flags & RELORA_TRAIN) && o->dropout > 0 && o->mode != RELORA_MODE_FULL;
 }
 
+/* Without layer and stream the text goes to the context of the first matrix. */
+static relora_status check_layer(const char *fn, const relora_linear *linear, const relora_stream *stream,
+                                 const relora_tensor *first)
+{
+    if (!linear && !stream && first) FAIL(first->ctx, RELORA_E_ARGUMENT, "%s: linear is NULL", fn);
+    return RELORA_OK;
+}
+
 static relora_status pass_open(struct pass *p, const char *fn, relora_linear *linear,
                                relora_stream *stream, const relora_tensor *x, uint64_t call,
                                uint32_t flags, uint32_t known)
 {
-    if (!linear && !stream && x) FAIL(x->ctx, RELORA_E_ARGUMENT, "%s: linear is NULL", fn);
     TRY(linear_check(linear, stream, fn));
     const relora_linear_options *o = &linear->options;
     *p = (struct pass){.linear = linear, .stream = stream, .fn = fn, .backend = stream->device->backend};
@@ -157,6 +164,7 @@ relora_status pass_forward_open(struct pass *p, const char *fn, relora_linear *l
                                   relora_stream *stream, const relora_tensor *x, const char *y_name,
                                   const relora_tensor *y, uint64_t call, uint32_t flags)
 {
+    TRY(check_layer(fn, linear, stream, x ? x : y));
     TRY(pass_open(p, fn, linear, stream, x, call, flags, RELORA_TRAIN));
     TRY(check_matrix(p, y_name, y, linear->options.out_features));
     return check_apart(p, y_name, y, "x", x);
@@ -225,6 +233,7 @@ relora_status pass_backward_open(struct pass *p, const char *fn, relora_linear *
                                    uint32_t flags)
 {
     const uint32_t known = RELORA_TRAIN | RELORA_OVERWRITE | RELORA_ACCUMULATE_DX;
+    TRY(check_layer(fn, linear, stream, x ? x : dy ? dy : dx));
     TRY(pass_open(p, fn, linear, stream, x, call, flags, known));
     TRY(check_matrix(p, dy_name, dy, p->linear->options.out_features));
     if (!dx) return RELORA_OK;

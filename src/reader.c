@@ -73,7 +73,10 @@ relora_status relora_reader_open_memory(relora_reader **out, relora_context *ctx
     *out = NULL;
     if (!ctx) return RELORA_E_ARGUMENT;
     if (!data) FAIL(ctx, RELORA_E_ARGUMENT, "%s: data is NULL", fn);
-    return open_bytes(out, ctx, fn, "the memory given", data, size, 0);
+    int host = errno; /* jansson sets it */
+    relora_status status = open_bytes(out, ctx, fn, "the memory given", data, size, 0);
+    errno = host;
+    return status;
 }
 
 void relora_reader_release(relora_reader *reader)
@@ -280,7 +283,8 @@ relora_status relora_reader_read(relora_reader *reader, relora_stream *stream, c
                                  relora_tensor *target, uint32_t flags)
 {
     const char *fn = "relora_reader_read";
-    if (!reader) FAIL(stream ? stream->ctx : NULL, RELORA_E_ARGUMENT, "%s: reader is NULL", fn);
+    if (!reader)
+        FAIL(stream ? stream->ctx : target ? target->ctx : NULL, RELORA_E_ARGUMENT, "%s: reader is NULL", fn);
     if (!stream) FAIL(reader->ctx, RELORA_E_ARGUMENT, "%s: stream is NULL", fn);
     if (stream->ctx != reader->ctx)
         FAIL(reader->ctx, RELORA_E_CONTEXT, "%s: stream belongs to another context than reader", fn);

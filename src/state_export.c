@@ -1,4 +1,5 @@
 /* What other programs read: plain weights, adapters as PEFT has them, the sum of all merges. */
+#include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -216,6 +217,7 @@ relora_status relora_state_export_adapter(relora_state *state, relora_stream *st
     TRY(open_export(&e, "relora_state_export_adapter", state, stream, "folder", folder));
     struct text tensors = {.memory = &state->ctx->memory}, settings = {.memory = &state->ctx->memory};
     json_t *config = NULL;
+    int host = errno;
     text_put(&tensors, "%s/adapter_model.safetensors", folder);
     text_put(&settings, "%s/adapter_config.json", folder);
     if (tensors.failed || settings.failed) status = context_fail_memory(state->ctx, e.fn, tensors.capacity);
@@ -226,5 +228,6 @@ relora_status relora_state_export_adapter(relora_state *state, relora_stream *st
     json_decref(config);
     text_free(&tensors);
     text_free(&settings);
+    errno = host;
     return status;
 }

@@ -272,6 +272,7 @@ static relora_status load(struct walk *w)
 relora_status relora_state_load(relora_state *state, relora_stream *stream, relora_reader *reader)
 {
     const char *fn = "relora_state_load";
+    if (!state && !stream && reader) FAIL(reader->ctx, RELORA_E_ARGUMENT, "%s: state is NULL", fn);
     TRY(check_handles(state, stream, fn));
     if (!reader) FAIL(state->ctx, RELORA_E_ARGUMENT, "%s: reader is NULL", fn);
     if (reader->ctx != state->ctx)

@@ -92,7 +92,7 @@ relora_status relora_tensor_set_data(relora_tensor *tensor, void *data)
 
 static void release_memory(relora_tensor *t)
 {
-    if (t->memory == MEMORY_OWN)
+    if (t->memory == MEMORY_OWN || t->memory == MEMORY_WHOLE)
         t->device->backend->release(t->device->queue, t->data, shape_bytes(&t->shape));
     else if (t->memory == MEMORY_PART)
         relora_tensor_release(t->whole);
@@ -123,6 +123,7 @@ void tensor_move_into(relora_tensor *tensor, relora_tensor *whole, size_t offset
 {
     release_memory(tensor);
     relora_tensor_retain(whole);
+    whole->memory = MEMORY_WHOLE;
     tensor->memory = MEMORY_PART;
     tensor->whole = whole;
     tensor->data = (unsigned char *)whole->data + offset;

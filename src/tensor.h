@@ -10,7 +10,7 @@ struct relora_tensor {
     relora_device *device;
     struct shape shape;
     void *data;
-    enum { MEMORY_OWN = 1, MEMORY_BORROWED, MEMORY_PART } memory;
+    enum { MEMORY_OWN = 1, MEMORY_BORROWED, MEMORY_PART, MEMORY_WHOLE } memory; /* WHOLE: own, with parts in it */
     relora_tensor *whole; /* MEMORY_PART: the tensor whose memory this is a part of */
     relora_deleter_fn deleter;
     void *user;

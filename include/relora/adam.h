@@ -120,7 +120,7 @@ RELORA_API relora_status relora_adam_set_factors(relora_adam *adam, int32_t inde
  *  registration, each at a multiple of 16 elements with zeros between: what a host that sums
  *  gradients over machines sends in one piece. The gradient tensors stay valid, but their data
  *  moves: ask relora_tensor_data() again. RELORA_E_STATE if a gradient's memory is borrowed (lay
- *  that out yourself) or `adam` has done it already; RELORA_E_DTYPE if one is not F32. A parameter
+ *  that out yourself) or is such a buffer, or if `adam` has done it already; RELORA_E_DTYPE if one is not F32. A parameter
  *  added later is not in the buffer. The buffer lives as long as any gradient in it; one moves on
  *  when another optimizer flattens it. @since 0.1 @threads one @stream queues */
 RELORA_API relora_status relora_adam_flatten_grads(relora_adam *adam, relora_stream *stream);

@@ -45,6 +45,7 @@ START_TEST(test_create)
     relora_cycle *c = POISON;
     OK(relora_adam_create(&far, s.dev, NULL));
     FAILS(RELORA_E_ARGUMENT, relora_cycle_create(NULL, env.ctx, &o, NULL, NULL), "out");
+    FAILS(RELORA_E_ARGUMENT, relora_cycle_create(NULL, NULL, &o, adam, NULL), "out");
     FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_cycle_create(&c, NULL, &o, NULL, NULL));
     ck_assert_ptr_null(c);
     c = POISON; /* merge_every has no default */

@@ -57,6 +57,7 @@ START_TEST(test_forward)
     relora_tensor *far = stranger_matrix(&b.s, RELORA_F32, ROWS, IN);
     relora_tensor *yfar = stranger_matrix(&b.s, RELORA_F32, ROWS, OUT);
     FAILS(RELORA_E_ARGUMENT, relora_linear_forward(NULL, env.st, b.x, b.y, 0, 0), "linear");
+    FAILS(RELORA_E_ARGUMENT, relora_linear_forward(NULL, NULL, NULL, b.y, 0, 0), "linear");
     FAILS(RELORA_E_ARGUMENT, relora_linear_forward(b.l, NULL, b.x, b.y, 0, 0), "stream");
     FAILS(RELORA_E_ARGUMENT, relora_linear_forward(b.l, env.st, NULL, b.y, 0, 0), "x");
     FAILS(RELORA_E_ARGUMENT, relora_linear_forward(b.l, env.st, b.x, NULL, 0, 0), "y");
@@ -83,6 +84,8 @@ START_TEST(test_backward)
     relora_tensor *dyb = new_matrix(RELORA_BF16, ROWS, OUT), *dxb = new_matrix(RELORA_BF16, ROWS, IN);
     relora_tensor *far = stranger_matrix(&b.s, RELORA_F32, ROWS, OUT);
     FAILS(RELORA_E_ARGUMENT, relora_linear_backward(NULL, env.st, b.x, b.dy, b.dx, 0, 0), "linear");
+    FAILS(RELORA_E_ARGUMENT, relora_linear_backward(NULL, NULL, NULL, b.dy, NULL, 0, 0), "linear");
+    FAILS(RELORA_E_ARGUMENT, relora_linear_backward(NULL, NULL, NULL, NULL, b.dx, 0, 0), "linear");
     FAILS(RELORA_E_ARGUMENT, relora_linear_backward(b.l, NULL, b.x, b.dy, b.dx, 0, 0), "stream");
     FAILS(RELORA_E_ARGUMENT, relora_linear_backward(b.l, env.st, NULL, b.dy, b.dx, 0, 0), "x");
     FAILS(RELORA_E_ARGUMENT, relora_linear_backward(b.l, env.st, b.x, NULL, b.dx, 0, 0), "dy");

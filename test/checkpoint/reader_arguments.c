@@ -1,4 +1,5 @@
 /* The reader with each argument wrong in turn, and its getters asked for what is not there. */
+#include <errno.h>
 #include "checkpoint/checkpoint.h"
 
 static relora_reader *small(void)
@@ -30,6 +31,20 @@ START_TEST(test_open_memory)
     r = POISON;
     FAILS(RELORA_E_ARGUMENT, relora_reader_open_memory(&r, env.ctx, NULL, file.size), "data");
     ck_assert_ptr_null(r);
+}
+END_TEST
+
+/* Reading JSON must not show in the host's errno. */
+START_TEST(test_errno)
+{
+    struct raw file = small_file(0);
+    relora_reader *r;
+    errno = EDOM;
+    OK(relora_reader_open_memory(&r, env.ctx, file.bytes, file.size));
+    ck_assert_int_eq(errno, EDOM);
+    relora_reader_release(r);
+    FAILS(RELORA_E_FORMAT, relora_reader_open_memory(&r, env.ctx, file.bytes, file.size - 1), "memory");
+    ck_assert_int_eq(errno, EDOM);
 }
 END_TEST
 
@@ -104,7 +119,8 @@ START_TEST(test_read)
     put_all(t, 5);
     void *was = snapshot(t);
     FAILS(RELORA_E_ARGUMENT, relora_reader_read(NULL, env.st, "first", t, 0), "reader");
-    FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_reader_read(NULL, NULL, "first", t, 0));
+    FAILS(RELORA_E_ARGUMENT, relora_reader_read(NULL, NULL, "first", t, 0), "reader");
+    FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_reader_read(NULL, NULL, "first", NULL, 0));
     FAILS(RELORA_E_ARGUMENT, relora_reader_read(r, NULL, "first", t, 0), "stream");
     FAILS(RELORA_E_CONTEXT, relora_reader_read(r, other.st, "first", t, 0), "stream");
     FAILS(RELORA_E_ARGUMENT, relora_reader_read(r, env.st, NULL, t, 0), "name");
@@ -168,6 +184,7 @@ Suite *reader_arguments(void)
     TCase *tc = env_case(s, "reader", 20);
     tcase_add_test(tc, test_open);
     tcase_add_test(tc, test_open_memory);
+    tcase_add_test(tc, test_errno);
     tcase_add_test(tc, test_getters);
     tcase_add_test(tc, test_shape);
     tcase_add_test(tc, test_bytes);

@@ -143,6 +143,7 @@ START_TEST(test_load)
     put_all(t, 4);
     void *was = snapshot(t);
     FAILS(RELORA_E_ARGUMENT, relora_state_load(NULL, env.st, r), "state");
+    FAILS(RELORA_E_ARGUMENT, relora_state_load(NULL, NULL, r), "state");
     FAILS(RELORA_E_ARGUMENT, relora_state_load(s, NULL, r), "stream");
     FAILS(RELORA_E_CONTEXT, relora_state_load(s, other.st, r), "stream");
     FAILS(RELORA_E_ARGUMENT, relora_state_load(s, env.st, NULL), "reader");

@@ -129,6 +129,21 @@ START_TEST(test_lifetime)
 }
 END_TEST
 
+/* A buffer in which gradients lie may be a gradient itself, but it stays where it is. */
+START_TEST(test_buffer_as_gradient)
+{
+    struct world w = new_world();
+    OK(relora_adam_flatten_grads(w.adam, env.st));
+    relora_tensor *flat = relora_adam_flat_grad(w.adam), *p = new_vector(RELORA_F32, relora_tensor_count(flat));
+    relora_adam *other = new_adam(NULL);
+    put_all(p, 1);
+    OK(relora_adam_add(other, "all", p, flat, NULL));
+    FAILS(RELORA_E_STATE, relora_adam_flatten_grads(other, env.st), "all");
+    step(&w);
+    OK(relora_adam_step(other, env.st, 0.01, 1, NULL));
+}
+END_TEST
+
 Suite *adam_flat(void)
 {
     Suite *s = suite_create("adam flat gradients");
@@ -137,5 +152,6 @@ Suite *adam_flat(void)
     tcase_add_test(tc, test_continues);
     tcase_add_test(tc, test_added_later);
     tcase_add_test(tc, test_lifetime);
+    tcase_add_test(tc, test_buffer_as_gradient);
     return s;
 }

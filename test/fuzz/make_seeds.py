@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
-"""Write the first seeds of corpus/safetensors: good files, and one of each kind of bad ones."""
+"""Write the first seeds: for corpus/safetensors good files, and one of each kind of bad ones; for corpus/api
+programs of random bytes, most of them small."""
 import os
+import random
 
 folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "corpus", "safetensors")
 os.makedirs(folder, exist_ok=True)
@@ -66,3 +68,12 @@ put("bad_deep", '{"a":' + "[" * 3000, 0)
 for name, text in {"empty": b"", "seven": b"\2\0\0\0\0\0\0"}.items():
     with open(os.path.join(folder, "seed_bad_" + name), "wb") as f:
         f.write(text)
+
+random.seed(1)
+folder = os.path.join(os.path.dirname(folder), "api")
+os.makedirs(folder, exist_ok=True)
+for i in range(64):
+    odd, length = random.random() ** 2, random.choice([40, 120, 300, 700])
+    program = [random.randrange(256 if random.random() < odd else 58) for _ in range(length)]
+    with open(os.path.join(folder, "seed_%d" % i), "wb") as f:
+        f.write(bytes([random.randrange(11)] + program))  # the first byte: how much there is at the beginning
