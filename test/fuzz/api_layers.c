@@ -117,15 +117,41 @@ static uint32_t choose_flags(uint32_t known)
     return c < 240 ? c & known : c;
 }
 
+/* One byte says the call, and now and then an order of products to force first, right or wrong. */
+static uint64_t choose_call(relora_linear *linear)
+{
+    uint8_t c = choose();
+    relora_plan_report *report;
+    if (!linear) return c % 4;
+    if (c >= 64 && c < 160) CALL(relora_linear_set_order, linear, c / 4 % 5, c / 16 % 6);
+    if (c >= 160 && c < 176) {
+        report = choose_report(sizeof *report);
+        if (CALL(relora_linear_plan, linear, choose_number(5), c % 4, report) == 0 && report)
+            result(report, report->struct_size);
+    }
+    return c % 4;
+}
+
+/* Sometimes as layers that share their input: one of them, or one twice, which is refused. */
+static int32_t choose_shared(uint64_t call, uint32_t flags)
+{
+    return call == 3 ? 1 + (int32_t)(flags & RELORA_TRAIN) : 0;
+}
+
 void forward(void)
 {
     relora_tensor *m[3];
     relora_linear *linear = pick(LINEAR);
     relora_stream *stream = pick(STREAM);
     choose_matrices(linear, m, 2);
-    uint64_t call = choose() % 4;
+    uint64_t call = choose_call(linear);
     uint32_t flags = choose_flags(RELORA_TRAIN);
-    CALL(relora_linear_forward, linear, stream, m[0], m[1], call, flags);
+    int32_t shared = choose_shared(call, flags);
+    relora_linear *const both[] = {linear, linear};
+    relora_tensor *const y[] = {m[1], m[1]};
+    if (shared) CALL(relora_linear_forward_shared, both, shared, stream, m[0], y, call, flags);
+    else
+        CALL(relora_linear_forward, linear, stream, m[0], m[1], call, flags);
 }
 
 void backward(void)
@@ -134,9 +160,14 @@ void backward(void)
     relora_linear *linear = pick(LINEAR);
     relora_stream *stream = pick(STREAM);
     choose_matrices(linear, m, 3);
-    uint64_t call = choose() % 4;
+    uint64_t call = choose_call(linear);
     uint32_t flags = choose_flags(RELORA_TRAIN | RELORA_OVERWRITE | RELORA_ACCUMULATE_DX);
-    CALL(relora_linear_backward, linear, stream, m[0], m[1], m[2], call, flags);
+    int32_t shared = choose_shared(call, flags);
+    relora_linear *const both[] = {linear, linear};
+    const relora_tensor *const dy[] = {m[1], m[1]};
+    if (shared) CALL(relora_linear_backward_shared, both, shared, stream, m[0], dy, m[2], call, flags);
+    else
+        CALL(relora_linear_backward, linear, stream, m[0], m[1], m[2], call, flags);
 }
 
 static int is_finite(const relora_tensor *t)
