@@ -154,8 +154,9 @@ START_TEST(test_neighbours)
 END_TEST
 
 /* The mean over many calls is W + s B A: element by element, and over all of them neither above nor
- * outside it. An element of which BF16 cuts off the part p of an ulp has the variance p (1 - p). Of 180600
- * elements one in 150 runs passes 5.5 deviations; the sums have a bound of 5. */
+ * outside it. An element of which BF16 cuts off the part p of an ulp has the variance p (1 - p). By Bernstein's
+ * inequality a sum passes 6 deviations + 6^2 / 3 ulps, which is for small p, with a probability of 3e-8, so one
+ * of 180600 in 0.5 % of all seeds; the sums over all elements are normal and get 5 deviations. */
 START_TEST(test_mean)
 {
     enum { CALLS = 400 };
@@ -171,7 +172,7 @@ START_TEST(test_mean)
     for (int i = 0; i < N; i++) {
         double ulp = ldexp(1, ilogb(exact[i]) - 7), part = fabs(exact[i] - toward_zero(exact[i])) / ulp;
         double off = (sum[i] - CALLS * exact[i]) / ulp, spread = CALLS * part * (1 - part);
-        ck_assert_msg(fabs(off) <= 5.5 * sqrt(spread), "%d: off by %g deviations", i, off / sqrt(spread));
+        ck_assert_msg(fabs(off) <= 6 * sqrt(spread) + (spread > 0 ? 12 : 0), "%d: off by %g of %g", i, off, spread);
         above += off, outside += copysign(off, off * exact[i]), variance += spread;
     }
     ck_assert_double_lt(fabs(above), 5 * sqrt(variance));
