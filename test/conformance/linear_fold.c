@@ -3,7 +3,7 @@
 #include "conformance/suites.h"
 #include <stdlib.h>
 
-enum { IN = 150, OUT = 600, RANK = 3, N = OUT * IN }; /* three slices of the fold, with threads in each */
+enum { IN = 301, OUT = 600, RANK = 3, N = OUT * IN }; /* three slices of the fold, two batches of random words */
 
 static relora_linear_options options_of(uint64_t seed, uint64_t layer)
 {
@@ -29,15 +29,16 @@ static relora_linear *new_layer(uint64_t seed, uint64_t layer)
     return new_layer_of(&o);
 }
 
-/* Numbers that F32 adds and multiplies without rounding, so that W + B A is known to the last bit whatever
- * product made it: W of 1/256 between 0.5 and 2 in size, A of 1/8, B of 1/512. */
+/* Numbers that F32 adds and multiplies without rounding, so that W + s B A is known to the last bit whatever
+ * product made it: W between 0.5 and 1.9 in size, A of 1/64, B of 2^-15, s of 1/4. An ulp is cut into 2^12
+ * parts or more, so that nearly all of a random word counts. Every 16th row of B is 0. */
 static void put_exact(relora_linear *l)
 {
     struct rnd r = rnd_seed(21);
     double *w = doubles(N), *a = doubles(RANK * IN), *b = doubles(OUT * RANK);
-    for (int i = 0; i < N; i++) w[i] = bf16_round(rnd_uniform(&r, 0.5, 2)) * (rnd_bits(&r) & 1 ? 1 : -1);
-    for (int i = 0; i < RANK * IN; i++) a[i] = floor(rnd_uniform(&r, -8, 9)) / 8;
-    for (int i = 0; i < OUT * RANK; i++) b[i] = floor(rnd_uniform(&r, -8, 9)) / 512;
+    for (int i = 0; i < N; i++) w[i] = bf16_round(rnd_uniform(&r, 0.5, 1.9)) * (rnd_bits(&r) & 1 ? 1 : -1);
+    for (int i = 0; i < RANK * IN; i++) a[i] = floor(rnd_uniform(&r, -64, 65)) / 64;
+    for (int i = 0; i < OUT * RANK; i++) b[i] = i / RANK % 16 ? floor(rnd_uniform(&r, -255, 256)) * 0x1p-15 : 0;
     put(relora_linear_param(l, RELORA_PARAM_WEIGHT), w);
     put(relora_linear_param(l, RELORA_PARAM_A), a);
     put(relora_linear_param(l, RELORA_PARAM_B), b);
@@ -134,7 +135,7 @@ static void are_neighbours(const uint16_t *v, const double *exact)
         ck_assert_msg(got == low || got == high, "%d: %.9g of %.9g", i, got, exact[i]);
         held += low == high, down += low != high && got == low, up += low != high && got == high;
     }
-    ck_assert_msg(down > N / 5 && up > N / 5 && held > N / 100, "%d down, %d up, %d held", down, up, held);
+    ck_assert_msg(down > N / 5 && up > N / 5 && held > N / 20, "%d down, %d up, %d held", down, up, held);
 }
 
 /* s = 1; s = -1/4, which is exact in the products too; and the same as tanh(scale), which is to the last bits
@@ -153,8 +154,9 @@ START_TEST(test_neighbours)
 END_TEST
 
 /* The mean over many calls is W + s B A: element by element, and over all of them neither above nor
- * outside it. An element of which BF16 cuts off the part p of an ulp has the variance p (1 - p). Of 90000
- * elements one in 300 runs passes 5.5 deviations; the sums have a bound of 5. */
+ * outside it. An element of which BF16 cuts off the part p of an ulp has the variance p (1 - p). By Bernstein's
+ * inequality a sum passes 6 deviations + 6^2 / 3 ulps, which is for small p, with a probability of 3e-8, so one
+ * of 180600 in 0.5 % of all seeds; the sums over all elements are normal and get 5 deviations. */
 START_TEST(test_mean)
 {
     enum { CALLS = 400 };
@@ -170,7 +172,7 @@ START_TEST(test_mean)
     for (int i = 0; i < N; i++) {
         double ulp = ldexp(1, ilogb(exact[i]) - 7), part = fabs(exact[i] - toward_zero(exact[i])) / ulp;
         double off = (sum[i] - CALLS * exact[i]) / ulp, spread = CALLS * part * (1 - part);
-        ck_assert_msg(fabs(off) <= 5.5 * sqrt(spread), "%d: off by %g deviations", i, off / sqrt(spread));
+        ck_assert_msg(fabs(off) <= 6 * sqrt(spread) + (spread > 0 ? 12 : 0), "%d: off by %g of %g", i, off, spread);
         above += off, outside += copysign(off, off * exact[i]), variance += spread;
     }
     ck_assert_double_lt(fabs(above), 5 * sqrt(variance));
@@ -192,11 +194,11 @@ static uint16_t *coins(uint64_t seed, uint64_t layer, uint64_t call)
     return folded(l, call);
 }
 
-/* Two independent rows of coins differ in half of them, +- 0.0017 in 90000 and 0.0021 in 57000: 0.0105 is
+/* Two independent rows of coins differ in half of them, +- 0.0012 in 180600 and 0.0016 in 103544: 0.0078 is
  * 5 deviations of the second. */
 static void independent(const uint16_t *a, const uint16_t *b, int n)
 {
-    ck_assert_double_eq_tol(share_that_differs(a, b, n), 0.5, 0.0105);
+    ck_assert_double_eq_tol(share_that_differs(a, b, n), 0.5, 0.0078);
 }
 
 /* V is a function of (seed, layer, call), of each of them, and of all their bits. */
