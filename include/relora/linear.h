@@ -186,7 +186,8 @@ RELORA_API relora_status relora_linear_backward_shared(relora_linear *const *lin
 /** Which order of products forward and backward with `rows` rows take, and what it costs. AUTO folds
  *  where that needs less time by a closed form of rows, in, out and rank (docs/performance.md). It
  *  never folds where dropout acts, nor a BF16 layer that rounds to nearest, whose small updates
- *  would be lost. In FULL and LOWRANK there is but one order, reported as SPLIT.
+ *  would be lost. In FULL and LOWRANK there is but one order, reported as SPLIT. A folded BF16 pass
+ *  without RELORA_TRAIN depends on `call` too, by its rounding: evaluate with one `call`.
  *  @param flags  RELORA_TRAIN or 0
  *  @since 0.3 @threads any @stream none */
 RELORA_API relora_status relora_linear_plan(const relora_linear *linear, int64_t rows, uint32_t flags,

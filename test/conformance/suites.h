@@ -18,6 +18,7 @@ Suite *linear_orders(void);
 Suite *linear_order_rules(void);
 Suite *linear_fold(void);
 Suite *linear_plan(void);
+Suite *linear_shared(void);
 Suite *merge_suite(void);
 Suite *merge_rounding(void);
 Suite *factors_suite(void);
