@@ -173,6 +173,8 @@ $(B)/test/%.o: test/%.c | $(FIRST)
 	  -MMD -MP -c $< -o $@
 
 EXTRA_train := $(filter-out %/main.o,$(PRETRAIN)) # this suite tests the example's model too
+EXTRA_backend := $(addprefix $(B)/test/checkpoint/,folder.o made.o raw.o run.o)
+EXTRA_threads := $(B)/test/checkpoint/folder.o
 define SUITE
 $(B)/test-$(1): $(patsubst %.c,$(B)/%.o,$(wildcard test/$(1)/*.c test/support/*.c)) \
                 $(EXTRA_$(1)) $(OBJS)

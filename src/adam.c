@@ -214,15 +214,11 @@ static relora_status fill_entry(relora_adam *adam, const char *fn, struct adam_e
     TRY(make_moment(&e->second, adam, fn, &e->param->shape));
     struct queue *queue = adam->device->queue;
     void *steps = NULL;
-    if (adam->device->backend->alloc(queue, sizeof *e->steps, &steps) < 0)
-        return context_fail_memory(adam->ctx, fn, sizeof *e->steps);
+    TRY(device_alloc(adam->device, queue, fn, sizeof *e->steps, &steps));
     e->steps = steps;
     int64_t zero = 0;
     struct copy copy = {e->steps, &zero, 1, sizeof zero, 0, 0, COPY_TO_DEVICE};
-    relora_status status = adam->device->backend->copy(queue, &copy);
-    if (status < 0)
-        return context_fail_backend(adam->ctx, status, fn, adam->device->backend, queue);
-    return RELORA_OK;
+    return device_finish(adam->device, adam->device->backend->copy(queue, &copy), fn);
 }
 
 static relora_status add(relora_adam *adam, const char *fn, const char *name, relora_tensor *param,
@@ -390,17 +386,23 @@ relora_status adam_write_steps(relora_adam *adam, struct queue *queue, int32_t i
     return adam->device->backend->copy(queue, &copy);
 }
 
+relora_status adam_read_steps(const relora_adam *adam, relora_stream *stream, const char *fn,
+                              int32_t index, int64_t *steps)
+{
+    const struct backend *backend = adam->device->backend;
+    struct copy copy = {steps, adam->entries[index].steps, 1, sizeof *steps, 0, 0, COPY_TO_HOST};
+    TRY_QUEUE(stream, fn, backend->copy(stream->queue, &copy));
+    TRY_QUEUE(stream, fn, backend->queue_sync(stream->queue));
+    return RELORA_OK;
+}
+
 relora_status relora_adam_steps(relora_adam *adam, relora_stream *stream, int32_t index,
                                 int64_t *steps)
 {
     const char *fn = "relora_adam_steps";
     TRY(adam_check_index(adam, stream, fn, index));
     if (!steps) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: steps is NULL", fn);
-    const struct backend *backend = adam->device->backend;
-    struct copy copy = {steps, adam->entries[index].steps, 1, sizeof *steps, 0, 0, COPY_TO_HOST};
-    TRY_QUEUE(stream, fn, backend->copy(stream->queue, &copy));
-    TRY_QUEUE(stream, fn, backend->queue_sync(stream->queue));
-    return RELORA_OK;
+    return adam_read_steps(adam, stream, fn, index, steps);
 }
 
 relora_status relora_adam_set_steps(relora_adam *adam, relora_stream *stream, int32_t index,

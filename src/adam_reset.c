@@ -103,11 +103,10 @@ static relora_status transfer_counts(relora_adam *adam, relora_stream *stream, c
     return RELORA_OK;
 }
 
-relora_status relora_adam_reset(relora_adam *adam, relora_stream *stream, const int32_t *indices,
-                                int32_t count, const relora_reset_options *options,
-                                relora_reset_report *report)
+relora_status adam_reset(relora_adam *adam, relora_stream *stream, const char *fn,
+                         const int32_t *indices, int32_t count, const relora_reset_options *options,
+                         relora_reset_report *report)
 {
-    const char *fn = "relora_adam_reset";
     relora_reset_options o;
     relora_reset_report r = {.struct_size = sizeof r};
     int64_t counts[COUNTS] = {0}, *device_counts = NULL;
@@ -141,4 +140,11 @@ relora_status relora_adam_reset(relora_adam *adam, relora_stream *stream, const 
     context_log(adam->ctx, RELORA_LOG_INFO, "%s: %lld of them zero in the first, %lld in the second", fn,
                 (long long)r.zeroed_first, (long long)r.zeroed_second);
     return report_write(report, &r, sizeof r);
+}
+
+relora_status relora_adam_reset(relora_adam *adam, relora_stream *stream, const int32_t *indices,
+                                int32_t count, const relora_reset_options *options,
+                                relora_reset_report *report)
+{
+    return adam_reset(adam, stream, "relora_adam_reset", indices, count, options, report);
 }

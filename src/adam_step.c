@@ -44,14 +44,11 @@ static void cut_chunks(relora_adam *adam)
     }
 }
 
-static relora_status plan(relora_adam *adam, const char *fn)
+static relora_status allocate_plan(relora_adam *adam, const char *fn)
 {
-    if (adam->planned == adam->count) return RELORA_OK;
-    adam_plan_free(adam);
     const struct memory *memory = &adam->ctx->memory;
-    const struct backend *backend = adam->device->backend;
-    struct queue *queue = adam->device->queue;
-    void *partials = NULL, *control = NULL;
+    const relora_device *device = adam->device;
+    void *partials, *control;
     int64_t chunks = 0;
     for (int32_t i = 0; i < adam->count; i++) chunks += chunks_of(adam->entries[i].param->shape.count);
     size_t bytes = size_mul((size_t)chunks, sizeof *adam->chunks);
@@ -59,15 +56,23 @@ static relora_status plan(relora_adam *adam, const char *fn)
     adam->chunk_count = chunks;
     adam->params = memory_alloc_zero(memory, (size_t)adam->count * sizeof *adam->params);
     adam->chunks = memory_alloc(memory, bytes);
-    if (backend->alloc(queue, (size_t)chunks * sizeof *adam->partials, &partials) >= 0)
-        adam->partials = partials;
-    if (backend->alloc(queue, sizeof *adam->control, &control) >= 0) adam->control = control;
-    if (!adam->params || !adam->chunks || !adam->partials || !adam->control) {
-        adam_plan_free(adam);
-        return context_fail_memory(adam->ctx, fn, bytes);
-    }
-    cut_chunks(adam);
+    if (!adam->params || !adam->chunks) return context_fail_memory(adam->ctx, fn, bytes);
+    TRY(device_alloc(device, device->queue, fn, (size_t)chunks * sizeof *adam->partials, &partials));
+    adam->partials = partials;
+    TRY(device_alloc(device, device->queue, fn, sizeof *adam->control, &control));
+    adam->control = control;
     return RELORA_OK;
+}
+
+static relora_status plan(relora_adam *adam, const char *fn)
+{
+    if (adam->planned == adam->count) return RELORA_OK;
+    adam_plan_free(adam);
+    relora_status status = allocate_plan(adam, fn);
+    if (status < 0) adam_plan_free(adam);
+    else
+        cut_chunks(adam);
+    return status;
 }
 
 /* Pointers may have moved since the last sweep, and factors changed. */
@@ -99,7 +104,7 @@ static relora_status open_sweep(struct adam *sweep, relora_adam *adam, relora_st
 {
     TRY(adam_check(adam, stream, fn));
     if (!adam->count) FAIL(adam->ctx, RELORA_E_STATE, "%s: no parameter is registered", fn);
-    TRY(plan(adam, fn));
+    TRY(stream_note(stream, plan(adam, fn)));
     refresh(adam);
     *sweep = (struct adam){
         .params = adam->params,
@@ -254,7 +259,7 @@ relora_status relora_adam_flatten_grads(relora_adam *adam, relora_stream *stream
     int64_t elements, offset = 0;
     TRY(adam_check(adam, stream, fn));
     TRY(check_flatten(adam, fn, &elements));
-    TRY(tensor_new(&flat, adam->device, fn, RELORA_F32, 1, &elements));
+    TRY(stream_note(stream, tensor_new(&flat, adam->device, fn, RELORA_F32, 1, &elements)));
     relora_status status = copy_gradients(adam, stream, fn, flat);
     if (status < 0) {
         relora_tensor_release(flat);

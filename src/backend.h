@@ -115,6 +115,7 @@ struct backend {
                                 struct queue **out);
     void (*queue_close)(struct queue *q);
     const char *(*queue_error)(const struct queue *q); /* text of its last failure */
+    /* Never for want of memory: what copies to the host were asked for must have come, or never will. */
     relora_status (*queue_sync)(struct queue *q);
     relora_status (*queue_wait)(struct queue *q, struct queue *other);
 

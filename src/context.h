@@ -20,6 +20,14 @@ struct relora_device {
     char name[96];
 };
 
+/* Memory of a device, taken through one of its queues; a sentence if there is none. */
+relora_status device_alloc(const relora_device *device, struct queue *queue, const char *function,
+                           size_t bytes, void **out);
+
+/* The end of work on the device's own queue, which returned `status`: it is done now, or there is a
+ * sentence. */
+relora_status device_finish(const relora_device *device, relora_status status, const char *function);
+
 struct error_slot {
     pthread_mutex_t lock;
     char text[ERROR_CAPACITY];

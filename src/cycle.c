@@ -260,12 +260,12 @@ static relora_status merge_layers(relora_cycle *cycle, relora_stream *stream, co
     return RELORA_OK;
 }
 
-static relora_status reset_moments(relora_cycle *cycle, relora_stream *stream, uint64_t number,
-                                   relora_reset_report *report)
+static relora_status reset_moments(relora_cycle *cycle, relora_stream *stream, const char *fn,
+                                   uint64_t number, relora_reset_report *report)
 {
     relora_reset_options o = cycle->reset;
     o.cycle = number;
-    return relora_adam_reset(cycle->adam, stream, cycle->indices, 2 * cycle->count, &o, report);
+    return adam_reset(cycle->adam, stream, fn, cycle->indices, 2 * cycle->count, &o, report);
 }
 
 static relora_status open_reports(const relora_cycle *cycle, const char *fn, relora_merge_report *merge,
@@ -296,7 +296,7 @@ relora_status relora_cycle_advance(relora_cycle *cycle, relora_stream *stream, i
     if (due & RELORA_CYCLE_MERGE)
         TRY(merge_layers(cycle, stream, fn, (uint64_t)event_number(n, o->merge_every), &m));
     if (due & RELORA_CYCLE_RESET)
-        TRY(reset_moments(cycle, stream, (uint64_t)event_number(n, o->reset_every), reset ? &r : NULL));
+        TRY(reset_moments(cycle, stream, fn, (uint64_t)event_number(n, o->reset_every), reset ? &r : NULL));
     if (due && o->after) o->after(o->hook_user, step, due);
     if (events) *events = due;
     TRY(report_write(merge, &m, sizeof m));

@@ -1,4 +1,4 @@
-/* Which devices a context has. */
+/* Which devices a context has, and work on a device that belongs to no stream. */
 #include "context.h"
 
 int32_t relora_device_count(const relora_context *ctx, relora_device_kind kind)
@@ -33,4 +33,21 @@ relora_status relora_device_memory(const relora_device *device, uint64_t *free_b
     if (status < 0)
         FAIL(device->ctx, status, "relora_device_memory: the device does not tell its memory");
     return RELORA_OK;
+}
+
+relora_status device_alloc(const relora_device *device, struct queue *queue, const char *function,
+                           size_t bytes, void **out)
+{
+    relora_status status =
+        bytes == SIZE_MAX ? RELORA_E_NO_MEMORY : device->backend->alloc(queue, bytes, out);
+    if (status == RELORA_E_NO_MEMORY) return context_fail_memory(device->ctx, function, bytes);
+    return status < 0 ? context_fail_backend(device->ctx, status, function, device->backend, queue)
+                      : RELORA_OK;
+}
+
+relora_status device_finish(const relora_device *device, relora_status status, const char *function)
+{
+    if (status >= 0) status = device->backend->queue_sync(device->queue);
+    return status < 0 ? context_fail_backend(device->ctx, status, function, device->backend, device->queue)
+                      : RELORA_OK;
 }

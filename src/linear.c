@@ -163,9 +163,7 @@ static relora_status start_factors(relora_linear *linear, const char *fn)
     relora_device *device = linear->device;
     if (linear->options.mode == RELORA_MODE_FULL) return RELORA_OK;
     int dead = (linear->options.flags & RELORA_LINEAR_REFERENCE) != 0;
-    relora_status status = linear_draw_factors(linear, device->queue, 0, dead);
-    if (status < 0)
-        return context_fail_backend(linear->ctx, status, fn, device->backend, device->queue);
+    TRY(device_finish(device, linear_draw_factors(linear, device->queue, 0, dead), fn));
     relora_tensor *scale = linear->param[RELORA_PARAM_SCALE];
     return scale ? tensor_preset(scale, fn, 1) : RELORA_OK;
 }
@@ -303,7 +301,7 @@ relora_status relora_linear_set_mode(relora_linear *linear, relora_stream *strea
     if (status < 0) o->mode = RELORA_MODE_FULL;
     drop_parts(linear);
     if (status >= 0) linear->generation++;
-    return status;
+    return stream_note(stream, status);
 }
 
 relora_linear_mode relora_linear_get_mode(const relora_linear *linear)

@@ -1,8 +1,6 @@
 /* Forward and backward: arguments, the order of products, and the temporaries it needs. */
 #include "linear_pass.h"
 
-#include "options.h"
-
 relora_status pass_product(const struct pass *p, struct gemm g)
 {
     return stream_result(p->stream, p->backend->gemm(p->stream->queue, &g), p->fn);
@@ -42,7 +40,7 @@ static relora_status check_apart(const struct pass *p, const char *name, const r
     return RELORA_OK;
 }
 
-static int drops_on(const relora_linear *linear, uint32_t flags)
+int pass_drops(const relora_linear *linear, uint32_t flags)
 {
     const relora_linear_options *o = &linear->options;
     return (flags & RELORA_TRAIN) && o->dropout > 0 && o->mode != RELORA_MODE_FULL;
@@ -65,7 +63,7 @@ static relora_status pass_open(struct pass *p, const char *fn, relora_linear *li
     if (o->mode != RELORA_MODE_LOWRANK && !linear->param[RELORA_PARAM_WEIGHT])
         FAIL(linear->ctx, RELORA_E_STATE, "%s: layer %llu has no weight; call relora_linear_set_weight",
              fn, (unsigned long long)o->layer);
-    p->drops = drops_on(linear, flags);
+    p->drops = pass_drops(linear, flags);
     p->mask = linear_draw(linear, DRAW_DROPOUT, call);
     p->rounding = linear_draw(linear, DRAW_FOLD, call);
     return RELORA_OK;
@@ -73,14 +71,14 @@ static relora_status pass_open(struct pass *p, const char *fn, relora_linear *li
 
 /* ---- the order of products ---- */
 
-static int has_branch(const relora_linear *linear)
+int pass_has_branch(const relora_linear *linear)
 {
     return linear->options.mode != RELORA_MODE_FULL;
 }
 
 /* A fold is exact only without dropout, and loses small updates in a BF16 that is rounded to
  * nearest. A trainable scale needs h and u for its gradient. */
-static struct plan_case plan_case_of(const relora_linear *linear, int64_t rows, int drops, int wants_dx)
+struct plan_case pass_plan_case(const relora_linear *linear, int64_t rows, int drops, int wants_dx)
 {
     const relora_linear_options *o = &linear->options;
     return (struct plan_case){
@@ -96,11 +94,11 @@ static struct plan_case plan_case_of(const relora_linear *linear, int64_t rows, 
     };
 }
 
-static struct pass_memory layout_forward(const struct pass *p, struct scratch *s)
+struct pass_memory pass_layout_forward(const struct pass *p, struct scratch *s)
 {
     const relora_linear_options *o = &p->linear->options;
     struct pass_memory m = {0};
-    if (!has_branch(p->linear)) return m;
+    if (!pass_has_branch(p->linear)) return m;
     if (o->dtype != RELORA_F32) m.a = scratch_take(s, o->rank, o->in_features, o->dtype);
     m.b = scratch_take(s, o->out_features, o->rank, o->dtype);
     if (p->order == RELORA_ORDER_SPLIT) {
@@ -113,12 +111,12 @@ static struct pass_memory layout_forward(const struct pass *p, struct scratch *s
     return m;
 }
 
-static struct pass_memory layout_backward(const struct pass *p, int wants_dx, struct scratch *s)
+struct pass_memory pass_layout_backward(const struct pass *p, int wants_dx, struct scratch *s)
 {
     const relora_linear_options *o = &p->linear->options;
     int folds = p->order != RELORA_ORDER_SPLIT && wants_dx;
     struct pass_memory m = {0};
-    if (!has_branch(p->linear)) return m;
+    if (!pass_has_branch(p->linear)) return m;
     if (o->dtype != RELORA_F32) m.a = scratch_take(s, o->rank, o->in_features, o->dtype);
     m.b = scratch_take(s, o->out_features, o->rank, o->dtype);
     if (folds) m.folded = scratch_take(s, o->out_features, o->in_features, o->dtype);
@@ -152,7 +150,27 @@ static relora_status forward_products(const struct pass *p, struct pass_memory *
     }
     g.b = pass_param(p, RELORA_PARAM_WEIGHT);
     TRY(pass_product(p, g));
-    return has_branch(p->linear) ? split_forward(p, m, y, 1, NULL) : RELORA_OK;
+    return pass_has_branch(p->linear) ? split_forward(p, m, y, 1, NULL) : RELORA_OK;
+}
+
+relora_status pass_forward_open(struct pass *p, const char *fn, relora_linear *linear,
+                                  relora_stream *stream, const relora_tensor *x, const char *y_name,
+                                  const relora_tensor *y, uint64_t call, uint32_t flags)
+{
+    TRY(pass_open(p, fn, linear, stream, x, call, flags, RELORA_TRAIN));
+    TRY(check_matrix(p, y_name, y, linear->options.out_features));
+    return check_apart(p, y_name, y, "x", x);
+}
+
+relora_status pass_forward_run(struct pass *p, relora_tensor *y)
+{
+    struct scratch scratch = {0};
+    struct plan_case c = pass_plan_case(p->linear, p->rows, p->drops, 0);
+    p->order = plan_forward(&c, p->linear->forward_order).order;
+    pass_layout_forward(p, &scratch);
+    TRY(scratch_open(&scratch, p->stream, p->fn));
+    struct pass_memory m = pass_layout_forward(p, &scratch);
+    return forward_products(p, &m, tensor_view(y));
 }
 
 relora_status relora_linear_forward(relora_linear *linear, relora_stream *stream,
@@ -160,16 +178,8 @@ relora_status relora_linear_forward(relora_linear *linear, relora_stream *stream
                                     uint32_t flags)
 {
     struct pass p;
-    struct scratch scratch = {0};
-    TRY(pass_open(&p, "relora_linear_forward", linear, stream, x, call, flags, RELORA_TRAIN));
-    TRY(check_matrix(&p, "y", y, linear->options.out_features));
-    TRY(check_apart(&p, "y", y, "x", x));
-    struct plan_case c = plan_case_of(linear, p.rows, p.drops, 0);
-    p.order = plan_forward(&c, linear->forward_order).order;
-    layout_forward(&p, &scratch);
-    TRY(scratch_open(&scratch, stream, p.fn));
-    struct pass_memory m = layout_forward(&p, &scratch);
-    return forward_products(&p, &m, tensor_view(y));
+    TRY(pass_forward_open(&p, "relora_linear_forward", linear, stream, x, "y", y, call, flags));
+    return pass_forward_run(&p, y);
 }
 
 /* ---- backward ---- */
@@ -178,7 +188,7 @@ relora_status relora_linear_forward(relora_linear *linear, relora_stream *stream
 static relora_status backward_params(const struct pass *p, struct pass_memory *m, struct view g,
                                      int accumulate)
 {
-    if (!has_branch(p->linear))
+    if (!pass_has_branch(p->linear))
         TRY(pass_product(p, (struct gemm){.a = g,
                                           .ta = 1,
                                           .b = p->x,
@@ -199,24 +209,42 @@ static relora_status backward_input(const struct pass *p, struct pass_memory *m,
 {
     struct gemm product = {.a = g, .c = dx, .accumulate = accumulate};
     if (p->linear->options.mode == RELORA_MODE_LOWRANK) return split_input(p, m, dx, accumulate);
-    if (has_branch(p->linear) && p->order != RELORA_ORDER_SPLIT) {
+    if (pass_has_branch(p->linear) && p->order != RELORA_ORDER_SPLIT) {
         TRY(fold_weight(p, m));
         product.b = m->folded;
         return pass_product(p, product);
     }
     product.b = pass_param(p, RELORA_PARAM_WEIGHT);
     TRY(pass_product(p, product));
-    return has_branch(p->linear) ? split_input(p, m, dx, 1) : RELORA_OK;
+    return pass_has_branch(p->linear) ? split_input(p, m, dx, 1) : RELORA_OK;
 }
 
-static relora_status backward_check(const struct pass *p, const relora_tensor *x,
-                                    const relora_tensor *dy, const relora_tensor *dx)
+relora_status pass_backward_open(struct pass *p, const char *fn, relora_linear *linear,
+                                   relora_stream *stream, const relora_tensor *x, const char *dy_name,
+                                   const relora_tensor *dy, const relora_tensor *dx, uint64_t call,
+                                   uint32_t flags)
 {
-    TRY(check_matrix(p, "dy", dy, p->linear->options.out_features));
+    const uint32_t known = RELORA_TRAIN | RELORA_OVERWRITE | RELORA_ACCUMULATE_DX;
+    TRY(pass_open(p, fn, linear, stream, x, call, flags, known));
+    TRY(check_matrix(p, dy_name, dy, p->linear->options.out_features));
     if (!dx) return RELORA_OK;
     TRY(check_matrix(p, "dx", dx, p->linear->options.in_features));
-    TRY(check_apart(p, "dx", dx, "dy", dy));
+    TRY(check_apart(p, "dx", dx, dy_name, dy));
     return check_apart(p, "dx", dx, "x", x);
+}
+
+relora_status pass_backward_run(struct pass *p, const relora_tensor *dy, relora_tensor *dx,
+                                  uint32_t flags)
+{
+    struct scratch scratch = {0};
+    struct plan_case c = pass_plan_case(p->linear, p->rows, p->drops, dx != NULL);
+    p->order = plan_backward(&c, p->linear->backward_order).order;
+    pass_layout_backward(p, dx != NULL, &scratch);
+    TRY(scratch_open(&scratch, p->stream, p->fn));
+    struct pass_memory m = pass_layout_backward(p, dx != NULL, &scratch);
+    TRY(backward_params(p, &m, tensor_view(dy), !(flags & RELORA_OVERWRITE)));
+    if (!dx) return RELORA_OK;
+    return backward_input(p, &m, tensor_view(dy), tensor_view(dx), (flags & RELORA_ACCUMULATE_DX) != 0);
 }
 
 relora_status relora_linear_backward(relora_linear *linear, relora_stream *stream,
@@ -224,74 +252,6 @@ relora_status relora_linear_backward(relora_linear *linear, relora_stream *strea
                                      relora_tensor *dx, uint64_t call, uint32_t flags)
 {
     struct pass p;
-    struct scratch scratch = {0};
-    const uint32_t known = RELORA_TRAIN | RELORA_OVERWRITE | RELORA_ACCUMULATE_DX;
-    TRY(pass_open(&p, "relora_linear_backward", linear, stream, x, call, flags, known));
-    TRY(backward_check(&p, x, dy, dx));
-    struct plan_case c = plan_case_of(linear, p.rows, p.drops, dx != NULL);
-    p.order = plan_backward(&c, linear->backward_order).order;
-    layout_backward(&p, dx != NULL, &scratch);
-    TRY(scratch_open(&scratch, stream, p.fn));
-    struct pass_memory m = layout_backward(&p, dx != NULL, &scratch);
-
-    TRY(backward_params(&p, &m, tensor_view(dy), !(flags & RELORA_OVERWRITE)));
-    if (!dx) return RELORA_OK;
-    return backward_input(&p, &m, tensor_view(dy), tensor_view(dx), (flags & RELORA_ACCUMULATE_DX) != 0);
-}
-
-/* ---- the plan, for the host ---- */
-
-relora_status relora_linear_set_order(relora_linear *linear, relora_order forward, relora_order backward)
-{
-    const char *fn = "relora_linear_set_order";
-    if (!linear) return RELORA_E_ARGUMENT;
-    if (forward < RELORA_ORDER_AUTO || forward > RELORA_ORDER_FOLD)
-        FAIL(linear->ctx, RELORA_E_ARGUMENT, "%s: forward is %d, not AUTO, SPLIT or FOLD", fn, forward);
-    if (backward < RELORA_ORDER_AUTO || backward > RELORA_ORDER_THROUGH)
-        FAIL(linear->ctx, RELORA_E_ARGUMENT, "%s: backward is %d, not a RELORA_ORDER", fn, backward);
-    linear->forward_order = forward;
-    linear->backward_order = backward;
-    return RELORA_OK;
-}
-
-/* FULL has one product forward and two backward, in no particular order. */
-static void plan_report(const relora_linear *linear, int64_t rows, int drops, relora_plan_report *r)
-{
-    struct plan_case c = plan_case_of(linear, rows, drops, 1);
-    struct plan forward = plan_forward(&c, linear->forward_order);
-    struct plan backward = plan_backward(&c, linear->backward_order);
-    double whole = 2.0 * (double)rows * (double)c.in * (double)c.out;
-    if (!has_branch(linear)) forward.flops = whole, backward.flops = 2 * whole;
-    if (linear->options.mode == RELORA_MODE_LOWRANK) forward.flops -= whole, backward.flops -= whole;
-    r->forward = forward.order, r->backward = backward.order;
-    r->forward_flops = forward.flops, r->backward_flops = backward.flops;
-}
-
-static int64_t bytes_of(const struct scratch *s)
-{
-    return s->used > INT64_MAX ? INT64_MAX : (int64_t)s->used;
-}
-
-relora_status relora_linear_plan(const relora_linear *linear, int64_t rows, uint32_t flags,
-                                 relora_plan_report *report)
-{
-    const char *fn = "relora_linear_plan";
-    relora_plan_report r = {.struct_size = sizeof r};
-    if (!linear) return RELORA_E_ARGUMENT;
-    if (rows < 0) FAIL(linear->ctx, RELORA_E_ARGUMENT, "%s: rows is %lld, less than 0", fn, (long long)rows);
-    if (flags & ~(uint32_t)RELORA_TRAIN)
-        FAIL(linear->ctx, RELORA_E_ARGUMENT, "%s: flags is 0x%x, and only 0x%x is known", fn, flags,
-             RELORA_TRAIN);
-    if (!report) FAIL(linear->ctx, RELORA_E_ARGUMENT, "%s: report is NULL", fn);
-    struct pass p = {.linear = linear, .rows = rows, .drops = drops_on(linear, flags)};
-    struct scratch forward = {0}, backward = {0};
-    plan_report(linear, rows, p.drops, &r);
-    p.order = r.forward;
-    layout_forward(&p, &forward);
-    p.order = r.backward;
-    layout_backward(&p, 1, &backward);
-    r.forward_bytes = bytes_of(&forward);
-    r.backward_bytes = bytes_of(&backward);
-    relora_status status = report_write(report, &r, sizeof r);
-    return status < 0 ? context_fail_options(linear->ctx, status, fn, "report") : RELORA_OK;
+    TRY(pass_backward_open(&p, "relora_linear_backward", linear, stream, x, "dy", dy, dx, call, flags));
+    return pass_backward_run(&p, dy, dx, flags);
 }

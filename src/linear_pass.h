@@ -43,6 +43,24 @@ static inline struct view pass_grad(const struct pass *p, relora_param param)
     return tensor_view(p->linear->grad[param]);
 }
 
+int pass_has_branch(const relora_linear *linear);
+int pass_drops(const relora_linear *linear, uint32_t flags); /* does dropout act? */
+struct plan_case pass_plan_case(const relora_linear *linear, int64_t rows, int drops, int wants_dx);
+struct pass_memory pass_layout_forward(const struct pass *p, struct scratch *s);
+struct pass_memory pass_layout_backward(const struct pass *p, int wants_dx, struct scratch *s);
+
+/* Check every argument and change nothing; then do it. y and dy go by a name in sentences. */
+relora_status pass_forward_open(struct pass *p, const char *fn, relora_linear *linear,
+                                relora_stream *stream, const relora_tensor *x, const char *y_name,
+                                const relora_tensor *y, uint64_t call, uint32_t flags);
+relora_status pass_forward_run(struct pass *p, relora_tensor *y);
+relora_status pass_backward_open(struct pass *p, const char *fn, relora_linear *linear,
+                                 relora_stream *stream, const relora_tensor *x, const char *dy_name,
+                                 const relora_tensor *dy, const relora_tensor *dx, uint64_t call,
+                                 uint32_t flags);
+relora_status pass_backward_run(struct pass *p, const relora_tensor *dy, relora_tensor *dx,
+                                uint32_t flags);
+
 /* Backend calls that fail with a sentence. */
 relora_status pass_product(const struct pass *p, struct gemm g);
 relora_status pass_convert(const struct pass *p, struct view y, struct view x, struct scale s);

@@ -124,7 +124,7 @@ static relora_status alpha_of(const struct export *e, const relora_linear *linea
     float value;
     *alpha = linear->options.alpha;
     if (!scale) return RELORA_OK;
-    TRY(relora_tensor_read(scale, e->stream, &value, sizeof value));
+    TRY(tensor_read(scale, e->stream, e->fn, &value));
     if (!isfinite(value))
         FAIL(e->state->ctx, RELORA_E_NOT_FINITE, "%s: the scale of layer %llu is not finite", e->fn,
              (unsigned long long)linear->options.layer);

@@ -126,7 +126,7 @@ static relora_status save_steps(struct walk *w, const char *name, relora_adam *a
     int64_t *steps = memory_alloc(memory, (size_t)adam->count * sizeof *steps);
     if (!steps) return context_fail_memory(w->state->ctx, w->fn, (size_t)adam->count * sizeof *steps);
     w->steps[w->step_arrays++] = steps;
-    for (int32_t i = 0; i < adam->count; i++) TRY(relora_adam_steps(adam, w->stream, i, &steps[i]));
+    for (int32_t i = 0; i < adam->count; i++) TRY(adam_read_steps(adam, w->stream, w->fn, i, &steps[i]));
     return writer_add_bytes(w->writer, w->fn, name, "I64", 1, &shape, steps,
                             (size_t)adam->count * sizeof *steps);
 }

@@ -41,11 +41,16 @@ relora_status stream_check(const relora_stream *stream, const char *function)
     return RELORA_OK;
 }
 
+relora_status stream_note(relora_stream *stream, relora_status status)
+{
+    if (status == RELORA_E_BACKEND) stream->failed = status;
+    return status;
+}
+
 relora_status stream_result(relora_stream *stream, relora_status status, const char *function)
 {
     if (status >= 0) return RELORA_OK;
-    if (status == RELORA_E_BACKEND) stream->failed = status;
-    return context_fail_backend(stream->ctx, status, function, stream->device->backend,
+    return context_fail_backend(stream->ctx, stream_note(stream, status), function, stream->device->backend,
                                 stream->queue);
 }
 
@@ -60,7 +65,8 @@ relora_status relora_stream_wait(relora_stream *stream, relora_stream *other)
         FAIL(ctx, RELORA_E_DEVICE, "%s: other is on %s, stream on %s", fn, other->device->name,
              stream->device->name);
     TRY(stream_check(stream, fn));
-    TRY(stream_check(other, fn));
+    if (other->failed < 0)
+        FAIL(ctx, other->failed, "%s: other is finished: its device failed before", fn);
     TRY_QUEUE(stream, fn, stream->device->backend->queue_wait(stream->queue, other->queue));
     return RELORA_OK;
 }
@@ -97,9 +103,7 @@ relora_status scratch_open(struct scratch *scratch, relora_stream *stream, const
     size_t need = scratch->used;
     if (need > stream->workspace_bytes) {
         void *grown = NULL;
-        relora_status status =
-            need == SIZE_MAX ? RELORA_E_NO_MEMORY : backend->alloc(stream->queue, need, &grown);
-        if (status < 0) return context_fail_memory(stream->ctx, function, need);
+        TRY(stream_note(stream, device_alloc(stream->device, stream->queue, function, need, &grown)));
         if (stream->workspace)
             backend->release(stream->queue, stream->workspace, stream->workspace_bytes);
         context_log(stream->ctx, RELORA_LOG_DEBUG, "%s: workspace grows from %zu to %zu bytes",

@@ -17,6 +17,10 @@ struct relora_stream {
 /* RELORA_E_BACKEND for ever after the first failure of the device. */
 relora_status stream_check(const relora_stream *stream, const char *function);
 
+/* What a call that was given `stream` met on another queue of the device, already with a sentence:
+ * whichever queue it was, a failure of the device in such a call finishes the stream. */
+relora_status stream_note(relora_stream *stream, relora_status status);
+
 /* Pass on what a backend call returned, with a sentence; a failed device finishes the stream. */
 relora_status stream_result(relora_stream *stream, relora_status status, const char *function);
 

@@ -23,9 +23,8 @@ relora_status tensor_new(relora_tensor **out, relora_device *device, const char 
     TRY(shape_make(&s, device->ctx, function, dtype, ndim, shape, NULL));
     TRY(tensor_allocate(&t, device, function, &s));
     t->memory = MEMORY_OWN;
-    relora_status status = device->backend->alloc(device->queue, shape_bytes(&s), &t->data);
+    relora_status status = device_alloc(device, device->queue, function, shape_bytes(&s), &t->data);
     if (status < 0) {
-        context_fail_memory(device->ctx, function, shape_bytes(&s));
         context_delete(device->ctx, t, sizeof *t);
         return status;
     }
@@ -116,10 +115,8 @@ void relora_tensor_release(relora_tensor *tensor)
 relora_status tensor_preset(relora_tensor *tensor, const char *function, double value)
 {
     const relora_device *device = tensor->device;
-    relora_status status = device->backend->fill(device->queue, tensor_view(tensor), value);
-    return status < 0 ? context_fail_backend(tensor->ctx, status, function, device->backend,
-                                             device->queue)
-                      : RELORA_OK;
+    return device_finish(device, device->backend->fill(device->queue, tensor_view(tensor), value),
+                         function);
 }
 
 void tensor_move_into(relora_tensor *tensor, relora_tensor *whole, size_t offset)
@@ -218,17 +215,23 @@ relora_status relora_tensor_write(relora_tensor *tensor, relora_stream *stream, 
     return RELORA_OK;
 }
 
-relora_status relora_tensor_read(const relora_tensor *tensor, relora_stream *stream, void *target,
-                                 size_t bytes)
+relora_status tensor_read(const relora_tensor *tensor, relora_stream *stream, const char *fn,
+                          void *target)
 {
-    const char *fn = "relora_tensor_read";
-    TRY(check_transfer(tensor, stream, fn, "target", target, bytes));
     const struct shape *s = &tensor->shape;
     size_t row = (size_t)s->cols * dtype_size(s->dtype), pitch = (size_t)s->ld * dtype_size(s->dtype);
     struct copy copy = {target, tensor->data, s->rows, row, row, pitch, COPY_TO_HOST};
     TRY_QUEUE(stream, fn, stream->device->backend->copy(stream->queue, &copy));
     TRY_QUEUE(stream, fn, stream->device->backend->queue_sync(stream->queue));
     return RELORA_OK;
+}
+
+relora_status relora_tensor_read(const relora_tensor *tensor, relora_stream *stream, void *target,
+                                 size_t bytes)
+{
+    const char *fn = "relora_tensor_read";
+    TRY(check_transfer(tensor, stream, fn, "target", target, bytes));
+    return tensor_read(tensor, stream, fn, target);
 }
 
 relora_status relora_tensor_copy(relora_tensor *target, const relora_tensor *source,

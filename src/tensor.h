@@ -31,6 +31,10 @@ relora_status tensor_preset(relora_tensor *tensor, const char *function, double 
 /* Let an own tensor live at byte `offset` of `whole`, which it retains; its memory is released. */
 void tensor_move_into(relora_tensor *tensor, relora_tensor *whole, size_t offset);
 
+/* All elements to the host, which has room for them. */
+relora_status tensor_read(const relora_tensor *tensor, relora_stream *stream, const char *function,
+                          void *target);
+
 /* Check one tensor argument: not NULL, of the context and device of `stream`. */
 relora_status tensor_check(const relora_tensor *tensor, const relora_stream *stream,
                            const char *function, const char *name);

@@ -17,7 +17,7 @@ POINTER = 8  # offsets are those of a machine with 64-bit pointers
 
 TOKEN = re.compile(r'(?P<doc>/\*\*(?!<).*?\*/)|(?P<comment>/\*.*?\*/|//[^\n]*)|'
                    r'(?P<directive>^[ \t]*#(?:\\\n|[^\n])*)|(?P<code>\w+|\.\.\.|[^\s\w])', re.S | re.M)
-VALUE = re.compile(r'(?:const )?(\w+)((?: \*)*) (\w+)$')  # const type * name, with one blank between tokens
+VALUE = re.compile(r'(?:const )?(\w+)((?: \*(?: const(?= \*))?)*) (\w+)$')  # const type * const * name, one blank between tokens
 
 # What may stand on a line that begins with #.
 INCLUDE = re.compile(r'#include ("relora/\w+\.h"|<std(def|int)\.h>)$')

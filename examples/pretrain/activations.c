@@ -2,6 +2,7 @@
 #include "model_private.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { LOGITS_AT_ONCE = 1 << 22 };
 
@@ -19,7 +20,12 @@ static relora_status create_block(struct model *model, struct activations *acts,
     const struct model_config *c = &model->config;
     relora_device *device = model->device;
     int64_t n = acts->batch * acts->seq, padded = attention_saved_size(&acts->attention);
+    if (c->recompute && b != acts->blocks) /* all blocks take turns in the memory of the first */
+        *b = acts->blocks[0];
+    b->x = (struct matrix){NULL, NULL};
     TRY(matrix_create(&b->x, device, RELORA_F32, n, c->hidden));
+    if (c->recompute && b != acts->blocks)
+        return RELORA_OK;
     TRY(matrix_create(&b->middle, device, RELORA_F32, n, c->hidden));
     for (int i = 0; i < 2; i++) {
         TRY(matrix_create(&b->inverse[i], device, RELORA_F32, 0, n));
@@ -75,6 +81,7 @@ relora_status activations_create(struct activations **out, struct model *model, 
         return RELORA_E_NO_MEMORY;
     acts->batch = batch;
     acts->seq = seq;
+    acts->recompute = c->recompute;
     acts->head_rows = rows_per_head(batch, seq, c->vocab);
     relora_status status = RELORA_E_NO_MEMORY;
     acts->blocks = calloc((size_t)c->layers, sizeof *acts->blocks);
@@ -92,31 +99,65 @@ relora_status activations_create(struct activations **out, struct model *model, 
     return RELORA_OK;
 }
 
-static void release_block(struct block *b)
+enum { BLOCK_TENSORS = 14, SHARED_TENSORS = 13, WINDOWS = 4 };
+
+/* What a block owns; with `shares` that is x alone. Returns how many. */
+static int list_block(const struct block *b, int shares, relora_tensor *list[BLOCK_TENSORS])
 {
-    relora_tensor *all[] = {b->x.tensor,         b->middle.tensor,    b->inverse[0].tensor,
-                            b->inverse[1].tensor, b->normed[0].tensor, b->normed[1].tensor,
-                            b->q.tensor,         b->k.tensor,         b->v.tensor,
-                            b->log_sum.tensor,   b->mixed.tensor,     b->gate.tensor,
-                            b->up.tensor,        b->product.tensor};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        relora_tensor_release(all[i]);
+    relora_tensor *const all[BLOCK_TENSORS] = {
+        b->x.tensor,         b->middle.tensor,    b->inverse[0].tensor, b->inverse[1].tensor,
+        b->normed[0].tensor, b->normed[1].tensor, b->q.tensor,          b->k.tensor,
+        b->v.tensor,         b->log_sum.tensor,   b->mixed.tensor,      b->gate.tensor,
+        b->up.tensor,        b->product.tensor};
+    memcpy(list, all, sizeof all);
+    return shares ? 1 : BLOCK_TENSORS;
+}
+
+static void list_shared(const struct activations *acts, relora_tensor *list[SHARED_TENSORS])
+{
+    relora_tensor *const all[SHARED_TENSORS] = {
+        acts->x.tensor,  acts->inverse.tensor, acts->normed.tensor, acts->y.tensor,  acts->dx.tensor,
+        acts->dq.tensor, acts->dnormed.tensor, acts->dk.tensor,     acts->dv.tensor, acts->dgate.tensor,
+        acts->dup.tensor, acts->losses.tensor, acts->logits.tensor};
+    memcpy(list, all, sizeof all);
+}
+
+static int64_t bytes_of(const relora_tensor *tensor)
+{
+    return relora_tensor_count(tensor) * (relora_tensor_dtype(tensor) == RELORA_F32 ? 4 : 2);
+}
+
+int64_t activations_bytes(const struct activations *acts)
+{
+    relora_tensor *list[BLOCK_TENSORS];
+    int64_t bytes = 0;
+    list_shared(acts, list);
+    for (int i = 0; i < SHARED_TENSORS; i++)
+        bytes += bytes_of(list[i]);
+    for (int64_t b = 0; b < acts->block_count; b++) {
+        int count = list_block(&acts->blocks[b], acts->recompute && b > 0, list);
+        for (int i = 0; i < count; i++)
+            bytes += bytes_of(list[i]);
+    }
+    return bytes;
 }
 
 void activations_destroy(struct activations *acts)
 {
+    relora_tensor *list[BLOCK_TENSORS];
     if (!acts)
         return;
-    relora_tensor *all[] = {acts->head_x,         acts->head_dx,    acts->last_x,
-                            acts->last_y,         acts->x.tensor,   acts->inverse.tensor,
-                            acts->normed.tensor,  acts->y.tensor,   acts->dx.tensor,
-                            acts->dnormed.tensor, acts->dq.tensor,  acts->dk.tensor,
-                            acts->dv.tensor,      acts->dgate.tensor, acts->dup.tensor,
-                            acts->losses.tensor,  acts->logits.tensor};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        relora_tensor_release(all[i]);
-    for (int64_t i = 0; acts->blocks && i < acts->block_count; i++)
-        release_block(&acts->blocks[i]);
+    relora_tensor *const windows[WINDOWS] = {acts->head_x, acts->head_dx, acts->last_x, acts->last_y};
+    for (int i = 0; i < WINDOWS; i++)
+        relora_tensor_release(windows[i]);
+    list_shared(acts, list);
+    for (int i = 0; i < SHARED_TENSORS; i++)
+        relora_tensor_release(list[i]);
+    for (int64_t b = 0; acts->blocks && b < acts->block_count; b++) {
+        int count = list_block(&acts->blocks[b], acts->recompute && b > 0, list);
+        for (int i = 0; i < count; i++)
+            relora_tensor_release(list[i]);
+    }
     free(acts->blocks);
     attention_destroy(&acts->attention);
     free(acts);

@@ -114,6 +114,8 @@ static relora_status linear_create(struct model *model, int index)
     options.seed = c->seed;
     options.layer = (uint64_t)index;
     TRY(relora_linear_create(&model->linears[index], model->device, &options));
+    if (c->order && !head)
+        TRY(relora_linear_set_order(model->linears[index], c->order, c->order));
     if (options.mode == RELORA_MODE_LOWRANK)
         return RELORA_OK;
 
@@ -252,6 +254,23 @@ int64_t model_count_all(const struct model *model)
             count += out * in;
         }
     return count;
+}
+
+void model_memory(const struct model *model, struct model_memory *out)
+{
+    struct model_param param;
+    int64_t trainable = model_count_trainable(model), element = model->config.dtype == RELORA_F32 ? 4 : 2;
+    *out = (struct model_memory){.gradients = 4 * trainable, .moments = 8 * trainable};
+    out->weights = (model_count_all(model) - trainable) * element; /* frozen */
+    for (int i = 0; model_param_get(model, i, &param); i++)
+        out->weights += param.rows * param.cols * (param.dtype == RELORA_F32 ? 4 : 2);
+    for (int i = 0; i < model->array_count; i++)
+        out->parameters += (model->arrays[i].rows ? model->arrays[i].rows : 1) * model->arrays[i].cols;
+    for (int i = 0; i < model->linear_count; i++) {
+        int64_t rows, cols;
+        linear_shape(model, i, &rows, &cols);
+        out->parameters += rows * cols;
+    }
 }
 
 relora_linear *model_projection(const struct model *model, int index)

@@ -15,6 +15,8 @@ struct model_config {
     relora_linear_mode mode; /* of the projections: FULL or LOWRANK; model_set_lora() changes FULL */
     int64_t rank;            /* 0 if the model stays FULL for good */
     double alpha, dropout;   /* of the projections */
+    relora_order order;      /* of the products of the projections */
+    int recompute;           /* keep what enters a block only; the backward makes the rest again */
     double init_std;         /* of every weight matrix and the embedding; the authors have 0.02 */
     uint64_t seed;
     int threads;             /* of our own loops; the library has its own setting */
@@ -41,6 +43,12 @@ struct model_param {
 int model_param_count(const struct model *model);
 /* Pointers are good until the next model_set_lora(). 0 if there is no such index, else 1. */
 int model_param_get(const struct model *model, int index, struct model_param *out);
+/* Bytes that parameters, their gradients and Adam's two moments take now; and the number of
+ * parameters of the plain model, without A and B. */
+struct model_memory {
+    int64_t parameters, weights, gradients, moments;
+};
+void model_memory(const struct model *model, struct model_memory *out);
 /* Number of elements in that list, or with the frozen matrices as well. */
 int64_t model_count_trainable(const struct model *model);
 int64_t model_count_all(const struct model *model);
@@ -60,6 +68,7 @@ relora_status model_zero_grad(struct model *model, relora_stream *stream);
 
 relora_status activations_create(struct activations **out, struct model *model, int64_t batch,
                                  int64_t seq);
+int64_t activations_bytes(const struct activations *acts); /* without the library's workspace */
 void activations_destroy(struct activations *acts); /* NULL is allowed */
 
 enum { /* flags of model_forward */

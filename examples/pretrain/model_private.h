@@ -60,6 +60,7 @@ struct activations {
     struct attention attention;
     struct block *blocks;
     int64_t block_count;
+    int recompute; /* the blocks have but one memory, except for x */
     struct matrix x, inverse, normed;  /* after the last block */
     struct matrix y;                   /* a projection's output on its way */
     struct matrix dx;                  /* gradient by the residual stream, F32 */

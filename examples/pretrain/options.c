@@ -20,6 +20,9 @@ static const struct choice methods[] = {{"full", METHOD_FULL}, {"lora", METHOD_L
                                         {"lowrank", METHOD_LOWRANK}, {"relora", METHOD_RELORA},
                                         {NULL, 0}};
 static const struct choice dtypes[] = {{"f32", RELORA_F32}, {"bf16", RELORA_BF16}, {NULL, 0}};
+static const struct choice orders[] = {{"auto", RELORA_ORDER_AUTO}, {"split", RELORA_ORDER_SPLIT},
+                                       {"fold", RELORA_ORDER_FOLD}, {NULL, 0}};
+static const struct choice recomputes[] = {{"none", 0}, {"blocks", 1}, {NULL, 0}};
 static const struct choice resets[] = {{"zero", RELORA_RESET_ZERO}, {"random", RELORA_RESET_RANDOM},
                                        {"magnitude", RELORA_RESET_MAGNITUDE}, {NULL, 0}};
 
@@ -77,6 +80,10 @@ static const struct option_row rows[] = {
      65536, UNSET, NULL, BOUND},
     {"alpha", "X", "scale of the product is alpha / rank (32)", REAL, AT(alpha), ABOVE_0, ANY, 32, NULL, BOUND},
     {"dropout", "X", "of what enters A, below 1 (by size)", REAL, AT(dropout), 0, BELOW_1, UNSET, NULL, BOUND},
+    {"order", "NAME", "of the products of a low-rank layer: auto, split or fold (auto)", CHOICE, AT(order),
+     0, 0, RELORA_ORDER_AUTO, orders, FREE},
+    {"recompute", "NAME", "none, or blocks: keep what enters a block, make the rest again in the backward"
+     " (none)", CHOICE, AT(recompute), 0, 0, 0, recomputes, FREE},
     {"init-std", "X", "of the first weights (by size)", REAL, AT(init_std), 0, 10, UNSET, NULL, BOUND},
     {"reset", "NAME", "moments at a restart: zero, random or magnitude (magnitude)", CHOICE,
      AT(reset), 0, 0, RELORA_RESET_MAGNITUDE, resets, BOUND},

@@ -37,13 +37,29 @@ static relora_status forward_linear(const struct pass *p, int64_t layer, enum pr
                                  x->tensor, y->tensor, p->acts->call, p->acts->layer_flags);
 }
 
+/* Projections first, first + 1, ... of one block, which read the same x. */
+static relora_status forward_shared(const struct pass *p, int64_t layer, enum projection first, int32_t count,
+                                    const struct matrix *x, relora_tensor *const *y)
+{
+    return relora_linear_forward_shared(p->model->linears + layer * PROJECTIONS + first, count, p->stream,
+                                        x->tensor, y, p->acts->call, p->acts->layer_flags);
+}
+
+static relora_status backward_shared(const struct pass *p, int64_t layer, enum projection first,
+                                     int32_t count, const struct matrix *x,
+                                     const relora_tensor *const *dy)
+{
+    return relora_linear_backward_shared(p->model->linears + layer * PROJECTIONS + first, count, p->stream,
+                                         x->tensor, dy, p->acts->dnormed.tensor, p->acts->call,
+                                         p->acts->layer_flags);
+}
+
 static relora_status backward_linear(const struct pass *p, int64_t layer, enum projection which,
                                      const struct matrix *x, const relora_tensor *dy,
-                                     struct matrix *dx, uint32_t flags)
+                                     struct matrix *dx)
 {
     return relora_linear_backward(p->model->linears[layer * PROJECTIONS + which], p->stream,
-                                  x->tensor, dy, dx->tensor, p->acts->call,
-                                  p->acts->layer_flags | flags);
+                                  x->tensor, dy, dx->tensor, p->acts->call, p->acts->layer_flags);
 }
 
 static relora_status forward_block(const struct pass *p, int64_t layer, float *next)
@@ -52,27 +68,33 @@ static relora_status forward_block(const struct pass *p, int64_t layer, float *n
     struct block *b = &acts->blocks[layer];
     struct attention_saved saved = saved_of(b);
     float factor = 1.0f / sqrtf((float)acts->attention.head_dim);
+    relora_tensor *const qkv[] = {acts->dq.tensor, acts->dk.tensor, acts->dv.tensor}; /* free until backward */
+    relora_tensor *const gate_up[] = {b->gate.tensor, b->up.tensor};
 
     norm_forward(p->hidden, b->normed[0].data, b->inverse[0].data, b->x.data,
                  array_value(norm_of(p, layer, 0)));
-    TRY(forward_linear(p, layer, Q, &b->normed[0], &acts->y));
-    attention_pack(&acts->attention, acts->y.data, saved.q, 1, factor);
-    TRY(forward_linear(p, layer, K, &b->normed[0], &acts->y));
-    attention_pack(&acts->attention, acts->y.data, saved.k, 1, 1.0f);
-    TRY(forward_linear(p, layer, V, &b->normed[0], &acts->y));
-    attention_pack(&acts->attention, acts->y.data, saved.v, 0, 1.0f);
+    TRY(forward_shared(p, layer, Q, 3, &b->normed[0], qkv));
+    attention_pack(&acts->attention, acts->dq.data, saved.q, 1, factor);
+    attention_pack(&acts->attention, acts->dk.data, saved.k, 1, 1.0f);
+    attention_pack(&acts->attention, acts->dv.data, saved.v, 0, 1.0f);
     attention_forward(&acts->attention, &saved, b->mixed.data);
     TRY(forward_linear(p, layer, O, &b->mixed, &acts->y));
     residual(p->hidden, b->middle.data, b->x.data, acts->y.data);
 
     norm_forward(p->hidden, b->normed[1].data, b->inverse[1].data, b->middle.data,
                  array_value(norm_of(p, layer, 1)));
-    TRY(forward_linear(p, layer, GATE, &b->normed[1], &b->gate));
-    TRY(forward_linear(p, layer, UP, &b->normed[1], &b->up));
+    TRY(forward_shared(p, layer, GATE, 2, &b->normed[1], gate_up));
     swiglu_forward(p->ffn, b->product.data, b->gate.data, b->up.data);
     TRY(forward_linear(p, layer, DOWN, &b->product, &acts->y));
     residual(p->hidden, next, b->middle.data, acts->y.data);
     return RELORA_OK;
+}
+
+/* Where the residual stream goes after block `layer`. */
+static float *after_block(const struct pass *p, int64_t layer)
+{
+    int last = layer + 1 == p->acts->block_count;
+    return last ? p->acts->x.data : p->acts->blocks[layer + 1].x.data;
 }
 
 static relora_status forward_trunk(const struct pass *p, const int32_t *tokens)
@@ -80,10 +102,8 @@ static relora_status forward_trunk(const struct pass *p, const int32_t *tokens)
     struct activations *acts = p->acts;
     const struct model *model = p->model;
     embedding_forward(p->hidden, acts->blocks[0].x.data, array_value(&model->arrays[0]), tokens);
-    for (int64_t layer = 0; layer < acts->block_count; layer++) {
-        int last = layer + 1 == acts->block_count;
-        TRY(forward_block(p, layer, last ? acts->x.data : acts->blocks[layer + 1].x.data));
-    }
+    for (int64_t layer = 0; layer < acts->block_count; layer++)
+        TRY(forward_block(p, layer, after_block(p, layer)));
     norm_forward(p->hidden, acts->normed.data, acts->inverse.data, acts->x.data,
                  array_value(&model->arrays[1]));
     return RELORA_OK;
@@ -167,25 +187,21 @@ static relora_status backward_block(const struct pass *p, int64_t layer)
     struct block *b = &acts->blocks[layer];
     struct attention_saved saved = saved_of(b);
     struct array *norm = norm_of(p, layer, 1);
+    const relora_tensor *const qkv[] = {acts->dq.tensor, acts->dk.tensor, acts->dv.tensor};
+    const relora_tensor *const gate_up[] = {acts->dgate.tensor, acts->dup.tensor};
 
-    TRY(backward_linear(p, layer, DOWN, &b->product, as_dy(p), &acts->dgate, 0));
+    TRY(backward_linear(p, layer, DOWN, &b->product, as_dy(p), &acts->dgate));
     swiglu_backward(p->ffn, acts->dgate.data, acts->dup.data, acts->dgate.data, b->gate.data,
                     b->up.data);
-    TRY(backward_linear(p, layer, GATE, &b->normed[1], acts->dgate.tensor, &acts->dnormed, 0));
-    TRY(backward_linear(p, layer, UP, &b->normed[1], acts->dup.tensor, &acts->dnormed,
-                        RELORA_ACCUMULATE_DX));
+    TRY(backward_shared(p, layer, GATE, 2, &b->normed[1], gate_up));
     norm_backward(p->hidden, acts->dx.data, array_grad(norm), acts->dnormed.data, b->middle.data,
                   b->inverse[1].data, array_value(norm));
 
     norm = norm_of(p, layer, 0);
-    TRY(backward_linear(p, layer, O, &b->mixed, as_dy(p), &acts->dnormed, 0));
+    TRY(backward_linear(p, layer, O, &b->mixed, as_dy(p), &acts->dnormed));
     attention_backward(&acts->attention, &saved, acts->dnormed.data, acts->dq.data, acts->dk.data,
                        acts->dv.data);
-    TRY(backward_linear(p, layer, Q, &b->normed[0], acts->dq.tensor, &acts->dnormed, 0));
-    TRY(backward_linear(p, layer, K, &b->normed[0], acts->dk.tensor, &acts->dnormed,
-                        RELORA_ACCUMULATE_DX));
-    TRY(backward_linear(p, layer, V, &b->normed[0], acts->dv.tensor, &acts->dnormed,
-                        RELORA_ACCUMULATE_DX));
+    TRY(backward_shared(p, layer, Q, 3, &b->normed[0], qkv));
     norm_backward(p->hidden, acts->dx.data, array_grad(norm), acts->dnormed.data, b->x.data,
                   b->inverse[0].data, array_value(norm));
     return RELORA_OK;
@@ -198,8 +214,11 @@ relora_status model_backward(struct model *model, struct activations *acts, relo
     memset(acts->dx.data, 0, (size_t)(p.hidden.rows * p.hidden.width) * sizeof(float));
     norm_backward(p.hidden, acts->dx.data, array_grad(norm), acts->dnormed.data, acts->x.data,
                   acts->inverse.data, array_value(norm));
-    for (int64_t layer = acts->block_count - 1; layer >= 0; layer--)
+    for (int64_t layer = acts->block_count - 1; layer >= 0; layer--) {
+        if (model->config.recompute && layer + 1 < acts->block_count) /* the last one's are still there */
+            TRY(forward_block(&p, layer, after_block(&p, layer)));
         TRY(backward_block(&p, layer));
+    }
     embedding_backward(p.hidden, array_grad(embedding), acts->dx.data, acts->tokens);
     return RELORA_OK;
 }

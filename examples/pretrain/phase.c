@@ -2,6 +2,7 @@
  * frozen in the other. */
 #include "train.h"
 
+#include <stdio.h>
 #include "report.h"
 
 /* Drop what the previous phase had. */
@@ -84,6 +85,17 @@ static int make_cycle(struct trainer *t)
         if (check(t->ctx, relora_cycle_add(t->cycle, linear), "cannot add a layer to the cycle"))
             return -1;
     return 0;
+}
+
+void trainer_memory(const struct trainer *t, char *text, size_t size)
+{
+    struct model_memory m;
+    model_memory(t->model, &m);
+    double n = (double)m.parameters, all = (double)(m.weights + m.gradients + m.moments);
+    snprintf(text, size, "%.1f bytes per parameter (weights %.1f, gradients %.1f, moments %.1f), %.1f MB; "
+             "activations %.1f MB%s", all / n, (double)m.weights / n, (double)m.gradients / n,
+             (double)m.moments / n, all * 1e-6, (double)activations_bytes(t->acts) * 1e-6,
+             t->options->recompute ? ", recomputed: one more forward in each step" : "");
 }
 
 int phase_full(struct trainer *t)

@@ -16,7 +16,8 @@ static int create_model(struct trainer *t)
         .vocab = t->data->vocab, .hidden = s->hidden, .ffn = s->ffn, .heads = s->heads,
         .layers = s->layers, .dtype = (relora_dtype)o->dtype,
         .mode = lowrank ? RELORA_MODE_LOWRANK : RELORA_MODE_FULL, .rank = full ? 0 : o->rank,
-        .alpha = o->alpha, .dropout = o->dropout, .init_std = o->init_std,
+        .alpha = o->alpha, .dropout = o->dropout, .order = (relora_order)o->order,
+        .recompute = o->recompute != 0, .init_std = o->init_std,
         .seed = (uint64_t)o->seed, .threads = (int)o->threads};
     size_t window = (size_t)(o->batch * o->seq) * sizeof(int32_t);
     t->tokens = malloc(window);
@@ -179,12 +180,23 @@ static int train_step(struct trainer *t, int *last)
     return 0;
 }
 
+static void print_memory(struct trainer *t)
+{
+    char memory[240];
+    trainer_memory(t, memory, sizeof memory);
+    progress_line(&t->progress, "step %" PRId64 ": memory: %s", t->step, memory);
+}
+
 static int enter_phase(struct trainer *t)
 {
     const struct options *o = t->options;
     int warm = o->method != METHOD_LOWRANK && (o->method == METHOD_FULL || o->warm_start > 0);
-    if (t->step == 0 && !t->adam)
-        return warm ? phase_full(t) : phase_low_rank(t);
+    if (t->step == 0 && !t->adam) {
+        if (warm ? phase_full(t) : phase_low_rank(t))
+            return -1;
+        print_memory(t);
+        return 0;
+    }
     if (!warm || o->method == METHOD_FULL || t->step != o->warm_start || t->cycle)
         return 0;
     if (phase_low_rank(t))
@@ -192,6 +204,7 @@ static int enter_phase(struct trainer *t)
     progress_line(&t->progress, "step %" PRId64 ": low rank begins: rank %" PRId64 ", %" PRId64 " of %" PRId64
                   " parameters are trained", t->step, o->rank, model_count_trainable(t->model),
                   model_count_all(t->model));
+    print_memory(t);
     return 0;
 }
 

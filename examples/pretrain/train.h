@@ -47,6 +47,9 @@ int trainer_run(struct trainer *trainer);
 int phase_full(struct trainer *trainer);
 int phase_low_rank(struct trainer *trainer);
 
+/* "14.0 bytes per parameter (...), 12 MB; activations 34 MB", of the present phase */
+void trainer_memory(const struct trainer *trainer, char *text, size_t size);
+
 /* sample.c: continue the prompt on stdout. */
 int sample_print(struct trainer *trainer);
 

@@ -11,7 +11,8 @@
  *  (Lialin et al., ICLR 2024, and docs/method.md.) W, x, y, dx, dy have the dtype of the layer;
  *  A, B, b, scale and every gradient are F32. Each product sums in F32 or wider. With BF16, d, u, h,
  *  A, s A and s B are rounded to nearest where they enter one, h A before its dropout, and y and dx
- *  where each of their two parts is stored.
+ *  where each of their two parts is stored; where W + s B A is made first (relora_order), it is rounded
+ *  stochastically and y and dx once.
  *
  *  A layer keeps nothing between forward and backward, so several micro-batches may be under way,
  *  and one layer may be used several times in a graph (each use with its own `call`). */
@@ -159,6 +160,28 @@ RELORA_API relora_status relora_linear_forward(relora_linear *linear, relora_str
 RELORA_API relora_status relora_linear_backward(relora_linear *linear, relora_stream *stream,
                                                 const relora_tensor *x, const relora_tensor *dy,
                                                 relora_tensor *dx, uint64_t call, uint32_t flags);
+
+/** relora_linear_forward() of several layers that read the same x: query, key and value, or gate and
+ *  up. The results are those of separate calls; told together, the layers may share products where
+ *  the device gains by it. All arguments are checked before any work, so that a wrong one changes
+ *  nothing.
+ *  @param linears count different layers
+ *  @param y       count tensors, one for each layer; none may overlap another or x
+ *  @since 0.3 @threads one @stream queues */
+RELORA_API relora_status relora_linear_forward_shared(relora_linear *const *linears, int32_t count,
+                                                      relora_stream *stream, const relora_tensor *x,
+                                                      relora_tensor *const *y, uint64_t call,
+                                                      uint32_t flags);
+
+/** relora_linear_backward() of the same layers. dx receives the sum over them.
+ *  @param dy    count tensors, one for each layer
+ *  @param dx    [rows, in], or NULL
+ *  @param flags as for relora_linear_backward(); RELORA_ACCUMULATE_DX adds the sum to dx
+ *  @since 0.3 @threads one @stream queues */
+RELORA_API relora_status relora_linear_backward_shared(relora_linear *const *linears, int32_t count,
+                                                       relora_stream *stream, const relora_tensor *x,
+                                                       const relora_tensor *const *dy,
+                                                       relora_tensor *dx, uint64_t call, uint32_t flags);
 
 /** Which order of products forward and backward with `rows` rows take, and what it costs. AUTO folds
  *  where that needs less time by a closed form of rows, in, out and rank (docs/performance.md). It

@@ -33,7 +33,7 @@ class Binding:
             setattr(self, name[len('relora_'):], function)
 
     def type(self, text):
-        base = text.replace('const ', '')
+        base = text.replace('const ', '').replace(' const', '')
         if base == 'char *':
             return ctypes.c_char_p
         if base == 'void':

@@ -2,7 +2,12 @@
 
 int main(void)
 {
-    SRunner *runner = srunner_create(threads_parallel());
+    SRunner *runner = srunner_create(threads_fork()); /* before anything else, see there */
+    srunner_add_suite(runner, threads_parallel());
+    srunner_add_suite(runner, threads_any());
+    srunner_add_suite(runner, threads_errors());
+    srunner_add_suite(runner, threads_release());
+    srunner_add_suite(runner, threads_counts());
     srunner_add_suite(runner, threads_host());
     srunner_run_all(runner, CK_ENV);
     int failed = srunner_ntests_failed(runner);

@@ -9,7 +9,12 @@
 #include "support/close.h"
 #include "support/objects.h"
 
+Suite *threads_fork(void);
 Suite *threads_parallel(void);
+Suite *threads_any(void);
+Suite *threads_errors(void);
+Suite *threads_release(void);
+Suite *threads_counts(void);
 Suite *threads_host(void);
 
 #endif
