@@ -2,6 +2,7 @@
 #include "bench.h"
 #include <stdlib.h>
 #include <string.h>
+#include <sys/times.h>
 #include <unistd.h>
 
 const struct shape shapes[SHAPES] = { { 512, 512 }, { 1376, 512 }, { 2048, 2048 }, { 5461, 2048 } };
@@ -47,15 +48,28 @@ static void cpu_name(char *name, size_t size)
     if (info) fclose(info);
 }
 
-/* Threads that wait for one another lose far more than their share to another program. */
-static void warn_if_busy(void)
+/* Processor time in seconds since the machine started, of everything or of this program and its children. */
+static double busy_seconds(int own)
 {
-    int running = 1; /* this program */
-    FILE *file = fopen("/proc/loadavg", "r");
-    if (!file) return;
-    if (fscanf(file, "%*f %*f %*f %d", &running) == 1 && running > 1)
-        printf("Something else is running: expect times that are too long.\n");
-    fclose(file);
+    unsigned long long user = 0, nice = 0, system = 0, irq = 0, softirq = 0, steal = 0;
+    struct tms t;
+    const double tick = (double)sysconf(_SC_CLK_TCK);
+    FILE *file = fopen("/proc/stat", "r");
+    if (!file || fscanf(file, "cpu %llu %llu %llu %*u %*u %llu %llu %llu", &user, &nice, &system, &irq, &softirq,
+                        &steal) != 6)
+        user = 0;
+    if (file) fclose(file);
+    if (!own) return (double)(user + nice + system + irq + softirq + steal) / tick;
+    times(&t);
+    return (double)(t.tms_utime + t.tms_stime + t.tms_cutime + t.tms_cstime) / tick;
+}
+
+/* Threads that wait for one another lose far more than their share to another program. */
+static void report_others(const struct bench *bench, double start, double others)
+{
+    others = (busy_seconds(0) - busy_seconds(1) - others) / ((now() - start) * bench->threads);
+    printf("\n%.0f s; other programs used %.0f%% of the processors meanwhile%s\n", now() - start, 100 * others,
+           others > 0.03 ? ": expect times that are too long" : "");
 }
 
 static void open_library(struct bench *bench)
@@ -115,12 +129,13 @@ int main(int argc, char **argv)
     cpu_name(cpu, sizeof cpu);
     printf("%s, %d threads\nlibrelora %s (%s)\n", cpu, bench.threads, relora_version_string(),
            relora_build_info());
-    warn_if_busy();
+    double start = now(), others = busy_seconds(0) - busy_seconds(1);
     for (int i = 0; i < BENCHMARKS; i++)
         if (wanted(i, argv + first, argc - first)) {
             fflush(stdout);
             benchmarks[i].run(&bench);
         }
+    report_others(&bench, start, others);
     print_rows();
     snprintf(head, sizeof head,
              "  \"cpu\": \"%s\",\n  \"threads\": %d,\n  \"version\": \"%s\",\n  \"build\": \"%s\",\n", cpu,
