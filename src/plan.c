@@ -8,14 +8,19 @@
  *               THROUGH  2Tnm + 3nmr              dA = s B^T G, dB = s G A^T, G = g^T x
  *
  * Operations alone decide between orders that are far apart. Near the border it counts that a fold
- * touches every element of W, and the second product of a SPLIT every element of y or dx once more. */
+ * passes over every element of W, and the second product of a SPLIT over every element of y or dx. */
 #include "plan.h"
 
-/* One more pass over an element takes the time of so many multiply-adds: measured, two cores with
- * AVX-512, and not sensitive. */
-static double pass_cost(const struct plan_case *c)
+/* What such a pass costs for each element, in multiply-adds of the same time: measured with `bench plan`
+ * on two cores with AVX-512. */
+static double fold_cost(const struct plan_case *c)
 {
-    return c->dtype == RELORA_F32 ? 32 : 64;
+    return c->dtype == RELORA_F32 ? 32 : 48;
+}
+
+static double split_cost(const struct plan_case *c)
+{
+    return c->dtype == RELORA_F32 ? 32 : 8;
 }
 
 /* Products with F32 operands in a layer whose products are BF16. */
@@ -38,20 +43,20 @@ static struct cost forward_cost(const struct plan_case *c, relora_order order)
 {
     double T = (double)c->rows, n = (double)c->in, m = (double)c->out, r = (double)c->rank;
     double more = order == RELORA_ORDER_SPLIT ? T * r * (n + m) : n * m * r;
-    double touched = order == RELORA_ORDER_SPLIT ? T * m : n * m;
-    return (struct cost){T * n * m + more, T * n * m + more + pass_cost(c) * touched};
+    double pass = order == RELORA_ORDER_SPLIT ? split_cost(c) * T * m : fold_cost(c) * n * m;
+    return (struct cost){T * n * m + more, T * n * m + more + pass};
 }
 
 static struct cost backward_cost(const struct plan_case *c, relora_order order)
 {
     double T = (double)c->rows, n = (double)c->in, m = (double)c->out, r = (double)c->rank;
     double dx = c->wants_dx ? 1 : 0;
-    struct cost fold = {dx * n * m * (T + r), dx * (n * m * (T + r) + pass_cost(c) * n * m)};
+    struct cost fold = {dx * n * m * (T + r), dx * n * m * (T + r + fold_cost(c))};
     struct cost cost;
     switch (order) {
     case RELORA_ORDER_SPLIT:
         cost.products = dx * T * n * (m + r) + 2 * T * r * (n + m);
-        cost.time = cost.products + dx * pass_cost(c) * T * n;
+        cost.time = cost.products + dx * split_cost(c) * T * n;
         return cost;
     case RELORA_ORDER_FOLD:
         cost.products = fold.products + 2 * T * r * (n + m);
@@ -59,7 +64,7 @@ static struct cost backward_cost(const struct plan_case *c, relora_order order)
         return cost;
     default:
         cost.products = fold.products + T * n * m + 2 * n * m * r;
-        cost.time = fold.time + T * n * m + 2 * n * m * r * f32_cost(c) + pass_cost(c) * n * m;
+        cost.time = fold.time + T * n * m + 2 * n * m * r * f32_cost(c) + fold_cost(c) * n * m;
         return cost;
     }
 }

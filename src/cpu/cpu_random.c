@@ -1,43 +1,40 @@
-/* Random elements: dropout, the rounding of a fold and the uniform start of A. Words are made in batches, so that the
- * compiler can run several Philox blocks side by side. */
+/* Random elements: dropout, the rounding of a fold and the uniform start of A. */
 #include "cpu.h"
 #include "cpu_clones.h"
 
-CPU_CLONES static void draw_blocks(uint32_t *words, struct draw d, uint64_t first, int64_t n)
+/* `words` below the threshold drop; what stays is multiplied by `keep`. */
+CPU_CLONES static void dropout_f32(float *y, const float *x, int64_t n, const uint32_t *words,
+                                   uint32_t threshold, float keep, int accumulate)
 {
-    for (int64_t k = 0; k < n; k += 4) draw_block(d, first++, words + k);
+    if (accumulate)
+        for (int64_t j = 0; j < n; j++) y[j] += words[j] < threshold ? 0.0f : keep * x[j];
+    else
+        for (int64_t j = 0; j < n; j++) y[j] = words[j] < threshold ? 0.0f : keep * x[j];
 }
 
-const uint32_t *cpu_draw_words(struct draw_words *words, struct draw d, uint64_t first, int64_t n)
+CPU_CLONES static void dropout_bf16(bf16 *y, const bf16 *x, int64_t n, const uint32_t *words,
+                                    uint32_t threshold, float keep, int accumulate)
 {
-    int64_t skip = (int64_t)(first % 4);
-    draw_blocks(words->word, d, first / 4, n + skip);
-    return words->word + skip;
-}
-
-CPU_CLONES static void dropout_batch(const struct dropout *d, int64_t i, int64_t j0, int64_t n,
-                          const uint32_t *words, uint64_t threshold, float keep)
-{
-    if (d->y.dtype == RELORA_F32) {
-        const float *x = row_f32(d->x, i) + j0;
-        float *y = row_f32(d->y, i) + j0;
-        for (int64_t j = 0; j < n; j++)
-            y[j] = (d->accumulate ? y[j] : 0.0f) + (words[j] < threshold ? 0.0f : keep * x[j]);
-    } else {
-        const bf16 *x = row_bf16(d->x, i) + j0;
-        bf16 *y = row_bf16(d->y, i) + j0;
-        for (int64_t j = 0; j < n; j++) {
-            float kept = words[j] < threshold ? 0.0f : keep * bf16_to_float(x[j]);
-            y[j] = bf16_nearest((d->accumulate ? bf16_to_float(y[j]) : 0.0f) + kept);
-        }
+    for (int64_t j = 0; j < n; j++) {
+        float kept = words[j] < threshold ? 0.0f : keep * bf16_to_float(x[j]);
+        y[j] = bf16_nearest(accumulate ? bf16_to_float(y[j]) + kept : kept);
     }
+}
+
+static void dropout_batch(const struct dropout *d, int64_t i, int64_t j, int64_t n, const uint32_t *words,
+                          uint32_t threshold, float keep)
+{
+    if (d->y.dtype == RELORA_F32)
+        dropout_f32(row_f32(d->y, i) + j, row_f32(d->x, i) + j, n, words, threshold, keep, d->accumulate);
+    else
+        dropout_bf16(row_bf16(d->y, i) + j, row_bf16(d->x, i) + j, n, words, threshold, keep, d->accumulate);
 }
 
 relora_status cpu_dropout(struct queue *q, const struct dropout *d)
 {
     (void)q;
-    uint64_t threshold = draw_threshold(d->p);
-    float keep = (float)(4294967296.0 / (4294967296.0 - (double)threshold)); /* of what really stays */
+    uint32_t threshold = (uint32_t)draw_threshold(d->p); /* p is below 1 */
+    float keep = (float)(4294967296.0 / (4294967296.0 - threshold)); /* of what really stays */
 #pragma omp parallel for num_threads(q->threads) schedule(static) if (d->x.rows * d->x.cols > CPU_SERIAL)
     for (int64_t i = 0; i < d->x.rows; i++)
         for (int64_t j0 = 0; j0 < d->x.cols; j0 += DRAW_BATCH) {

@@ -32,6 +32,7 @@ Suite *context_arguments(void);
 Suite *tensor_arguments(void);
 Suite *linear_options_arguments(void);
 Suite *linear_arguments(void);
+Suite *order_arguments(void);
 Suite *adam_arguments(void);
 Suite *adam_more_arguments(void);
 Suite *schedule_arguments(void);

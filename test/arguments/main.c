@@ -6,6 +6,7 @@ int main(void)
     srunner_add_suite(runner, tensor_arguments());
     srunner_add_suite(runner, linear_options_arguments());
     srunner_add_suite(runner, linear_arguments());
+    srunner_add_suite(runner, order_arguments());
     srunner_add_suite(runner, adam_arguments());
     srunner_add_suite(runner, adam_more_arguments());
     srunner_add_suite(runner, schedule_arguments());

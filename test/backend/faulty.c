@@ -224,6 +224,12 @@ static relora_status merge(struct queue *q, const struct merge *m)
     return fate ? without_work(fate) : backend_cpu.merge(inner(q), m);
 }
 
+static relora_status fold(struct queue *q, const struct fold *f)
+{
+    relora_status fate = enter(q, "fold", 1);
+    return fate ? without_work(fate) : backend_cpu.fold(inner(q), f);
+}
+
 static relora_status sum_rows(struct queue *q, float *sums, struct view x, int32_t accumulate)
 {
     relora_status fate = enter(q, "sum_rows", 1);
@@ -290,6 +296,7 @@ static const struct backend table = {
     .convert = convert,
     .gemm = gemm,
     .merge = merge,
+    .fold = fold,
     .sum_rows = sum_rows,
     .dropout = dropout,
     .uniform = uniform,

@@ -55,6 +55,8 @@ static void call_everything(void)
     double norm;
     int64_t steps;
     int32_t first = 0;
+    relora_tensor *y[] = {run.y};
+    const relora_tensor *dy[] = {run.dy};
     SAYS_SO(relora_stream_wait(env.st, other));
     SAYS_SO(relora_stream_synchronize(env.st));
     SAYS_SO(relora_tensor_write(run.norm, env.st, bytes, bytes_of(run.norm)));
@@ -64,6 +66,8 @@ static void call_everything(void)
     SAYS_SO(relora_linear_set_mode(full, env.st, RELORA_MODE_LORA));
     SAYS_SO(relora_linear_forward(run.linear, env.st, run.x, run.y, 0, RELORA_TRAIN));
     SAYS_SO(relora_linear_backward(run.linear, env.st, run.x, run.dy, NULL, 0, RELORA_TRAIN));
+    SAYS_SO(relora_linear_forward_shared(&run.linear, 1, env.st, run.x, y, 0, RELORA_TRAIN));
+    SAYS_SO(relora_linear_backward_shared(&run.linear, 1, env.st, run.x, dy, NULL, 0, RELORA_TRAIN));
     SAYS_SO(relora_linear_zero_grad(run.linear, env.st));
     SAYS_SO(relora_linear_merge(run.linear, env.st, 1, NULL));
     SAYS_SO(relora_linear_reset(run.linear, env.st, 1));

@@ -67,9 +67,10 @@ static relora_status make_layers(void)
     MAKE(job.first, relora_linear_create(&job.first, env.dev, &o));
     o = layer_options(RELORA_MODE_LORA, MID, OUT, RANK);
     o.dtype = RELORA_BF16;
-    o.dropout = 0.3;
+    o.dropout = 0;
     o.layer = 1;
     MAKE(job.second, relora_linear_create(&job.second, env.dev, &o));
+    CALL(NULL, relora_linear_set_order(job.second, RELORA_ORDER_FOLD, RELORA_ORDER_THROUGH));
     if (!relora_linear_param(job.first, RELORA_PARAM_WEIGHT))
         CALL(NULL, relora_linear_set_weight(job.first, job.w1, NULL));
     if (!relora_linear_param(job.second, RELORA_PARAM_WEIGHT))

@@ -96,11 +96,14 @@ static void same_values(const struct view *v, const relora_tensor *dense)
     CLOSE(get(v->t), get(dense), v->rows * v->cols, 0);
 }
 
-/* Strided x, dy, y, dx and W give the bits of dense ones, and nothing between the rows is written. The
- * portable product sums in the same order; oneDNN may choose another kernel: then a few eps. */
+/* Strided x, dy, y, dx and W give the bits of dense ones in every order, and nothing between the rows is written.
+ * The portable product sums in the same order; oneDNN may choose another kernel: then a few eps. */
 START_TEST(test_views)
 {
-    relora_dtype dtype = _i ? RELORA_BF16 : RELORA_F32;
+    static const relora_order orders[][2] = {{RELORA_ORDER_SPLIT, RELORA_ORDER_SPLIT},
+                                             {RELORA_ORDER_FOLD, RELORA_ORDER_FOLD},
+                                             {RELORA_ORDER_FOLD, RELORA_ORDER_THROUGH}};
+    relora_dtype dtype = _i % 2 ? RELORA_BF16 : RELORA_F32;
     struct rnd r = rnd_seed(9);
     enum { ROWS = 19, IN = 23, OUT = 17, RANK = 3 };
     relora_linear_options o = layer_options(RELORA_MODE_LORA, IN, OUT, RANK);
@@ -117,6 +120,8 @@ START_TEST(test_views)
     OK(relora_linear_set_weight(dense, wd, NULL));
     for (relora_param p = RELORA_PARAM_A; p <= RELORA_PARAM_B; p++)
         OK(relora_tensor_copy(relora_linear_param(dense, p), relora_linear_param(strided, p), env.st));
+    OK(relora_linear_set_order(strided, orders[_i / 2][0], orders[_i / 2][1]));
+    OK(relora_linear_set_order(dense, orders[_i / 2][0], orders[_i / 2][1]));
     OK(relora_linear_forward(strided, env.st, x.t, y.t, 0, 0));
     OK(relora_linear_forward(dense, env.st, xd, yd, 0, 0));
     OK(relora_linear_backward(strided, env.st, x.t, dy.t, dx.t, 0, 0));
@@ -181,7 +186,7 @@ Suite *linear_shape(void)
     Suite *s = suite_create("linear shape");
     TCase *tc = env_case(s, "shape", 20);
     tcase_add_test(tc, test_vector);
-    tcase_add_loop_test(tc, test_views, 0, 2);
+    tcase_add_loop_test(tc, test_views, 0, 6);
     tcase_add_test(tc, test_three_axes);
     tcase_add_loop_test(tc, test_no_rows, 0, 3);
     return s;

@@ -5,6 +5,7 @@ static const suite_fn suites[] = {
     linear_shape,    linear_gradient, linear_dropout, linear_modes, linear_accumulate, merge_suite,
     merge_rounding,  factors_suite,   adam_values,    adam_rules,   adam_flat,         reset_magnitude,
     reset_quantile,  reset_random,    reset_rules,    reset_transient, cycle_when,     cycle_work,
+    linear_orders,   linear_order_rules, linear_fold, linear_plan,
 };
 
 int main(void)

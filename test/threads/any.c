@@ -81,6 +81,10 @@ static void ask_training(uint64_t *sum)
     uint32_t events = 0;
     int64_t next = 0;
     double lr = 0;
+    relora_plan_report plan = {.struct_size = sizeof plan};
+    ok(relora_linear_plan(h->linear, 300, 0, &plan));
+    add(sum, (uint64_t)plan.forward);
+    add(sum, (uint64_t)plan.backward_bytes);
     add(sum, (uint64_t)relora_linear_get_mode(h->linear));
     add(sum, (uint64_t)(uintptr_t)relora_linear_param(h->linear, RELORA_PARAM_A));
     add(sum, (uint64_t)(uintptr_t)relora_linear_grad(h->linear, RELORA_PARAM_B));

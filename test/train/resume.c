@@ -1,6 +1,6 @@
 /* T13: a run that is stopped after any update and continued from what its tensors held gives the same
  * bits as one that was not stopped: weights, factors, moments and step counts are the whole state, and
- * everything random is a function of the step. */
+ * everything random is a function of the step, the rounding of a fold too. */
 #include "train/suites.h"
 
 enum { ROWS = 20, IN = 10, OUT = 8, RANK = 2, EVERY = 5, LAST = 4 * EVERY, PARTS = 9 };
@@ -25,7 +25,7 @@ static void collect(struct run *run)
     ck_assert_int_le(run->parts, PARTS);
 }
 
-static struct run *new_run(relora_dtype dtype)
+static struct run *new_run(relora_dtype dtype, int folds)
 {
     struct run *run = scratch(sizeof *run);
     struct rnd r = rnd_seed(1);
@@ -35,9 +35,10 @@ static struct run *new_run(relora_dtype dtype)
     relora_reset_options ro = reset_options(RELORA_RESET_RANDOM, 0.7, RELORA_RESET_STEP_COUNT);
     relora_linear_options lo = layer_options(RELORA_MODE_LORA, IN, OUT, RANK);
     lo.flags = RELORA_LINEAR_BIAS;
-    lo.dropout = 0.2;
+    lo.dropout = folds ? 0 : 0.2; /* which forbids folds */
     lo.dtype = dtype;
     run->l = new_filled_linear(&lo, &r);
+    if (folds) OK(relora_linear_set_order(run->l, RELORA_ORDER_FOLD, RELORA_ORDER_THROUGH));
     ao.weight_decay = 0.01;
     run->adam = new_adam(&ao);
     OK(relora_adam_add_linear(run->adam, "l", run->l));
@@ -89,8 +90,9 @@ static void restore(struct run *to, struct run *from)
 START_TEST(test_stop_anywhere)
 {
     relora_dtype dtype = _i % 2 ? RELORA_BF16 : RELORA_F32;
-    struct run *whole = new_run(dtype), *first = new_run(dtype), *second = new_run(dtype);
-    int64_t stop = _i / 2 + 1;
+    int folds = _i / 2 % 2;
+    struct run *whole = new_run(dtype, folds), *first = new_run(dtype, folds), *second = new_run(dtype, folds);
+    int64_t stop = _i / 4 + 1;
     updates(whole, 0, LAST);
     updates(first, 0, stop);
     put_all(relora_linear_param(second->l, RELORA_PARAM_A), 7); /* whatever was there before */
@@ -104,6 +106,6 @@ Suite *train_resume(void)
 {
     Suite *s = suite_create("resume");
     TCase *tc = env_case(s, "resume", 20);
-    tcase_add_loop_test(tc, test_stop_anywhere, 0, 2 * (EVERY * 2 + 2));
+    tcase_add_loop_test(tc, test_stop_anywhere, 0, 4 * (EVERY * 2 + 2));
     return s;
 }

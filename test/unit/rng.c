@@ -54,6 +54,8 @@ START_TEST(test_purposes)
     ck_assert_int_eq(DRAW_TRAIN, 4);
     ck_assert_int_eq(DRAW_PRUNE_FIRST, 5);
     ck_assert_int_eq(DRAW_PRUNE_SECOND, 6);
+    ck_assert_int_eq(DRAW_TRAIN_PARAM, 7);
+    ck_assert_int_eq(DRAW_FOLD, 8);
 }
 END_TEST
 
@@ -61,7 +63,7 @@ END_TEST
 START_TEST(test_words)
 {
     static const uint64_t firsts[] = {0, 1, 2, 3, 4, 255, 256, 1021, UINT64_C(0x3fffffffe)};
-    struct draw d = draw_make(9, 8, DRAW_DROPOUT, 7);
+    struct draw d = draw_make(9, 8, DRAW_DROPOUT, UINT64_C(0x500000007));
     struct draw_words memory;
     uint64_t first = firsts[_i];
     for (int64_t n = 1; n <= DRAW_BATCH; n = n * 2 + 1) {

@@ -18,5 +18,6 @@ Suite *unit_tensor(void);
 Suite *unit_transfer(void);
 Suite *unit_schedule(void);
 Suite *unit_gemm(void);
+Suite *unit_plan(void);
 
 #endif

@@ -1,0 +1,222 @@
+/* What relora_linear_plan() reports is what forward and backward then do: operations, and memory. */
+#include "conformance/orders.h"
+#include "cpu/cpu.h"
+#include "stream.h"
+
+enum { ROWS = 37, IN = 29, OUT = 300, RANK = 6, FIRST_OF_LORA = ORDERS * 8, VARIANTS = 3 * FIRST_OF_LORA };
+
+struct run {
+    relora_linear *l;
+    relora_tensor *x, *y, *dy, *dx;
+    uint32_t flags;
+    relora_plan_report plan;
+};
+
+static relora_plan_report plan_of(const relora_linear *l, int64_t rows, uint32_t flags)
+{
+    relora_plan_report r = {.struct_size = sizeof r};
+    OK(relora_linear_plan(l, rows, flags, &r));
+    return r;
+}
+
+/* The bits of `variant`: dtype, trainable scale, dropout; then the order; then the mode. */
+static struct run new_run(int variant)
+{
+    struct rnd r = rnd_seed(1);
+    const relora_order *order = orders[variant / 8 % ORDERS];
+    relora_linear_options o = layer_options(1 + variant / FIRST_OF_LORA, IN, OUT, RANK);
+    o.dtype = variant & 1 ? RELORA_BF16 : RELORA_F32;
+    o.flags = RELORA_LINEAR_BIAS | (variant & 2 ? RELORA_LINEAR_TRAINABLE_SCALE : 0);
+    o.dropout = variant & 4 ? 0.1 : 0;
+    struct run run = {.l = new_filled_linear(&o, &r), .flags = RELORA_TRAIN};
+    run.x = new_matrix(o.dtype, ROWS, IN);
+    run.dx = new_matrix(o.dtype, ROWS, IN);
+    run.y = new_matrix(o.dtype, ROWS, OUT);
+    run.dy = new_matrix(o.dtype, ROWS, OUT);
+    put_normal(run.x, &r, 1);
+    put_normal(run.dy, &r, 1);
+    OK(relora_linear_set_order(run.l, order[0], order[1]));
+    run.plan = plan_of(run.l, ROWS, RELORA_TRAIN);
+    return run;
+}
+
+static void pass(struct run *run, int back)
+{
+    if (back) OK(relora_linear_backward(run->l, env.st, run->x, run->dy, run->dx, 1, run->flags));
+    else OK(relora_linear_forward(run->l, env.st, run->x, run->y, 1, run->flags));
+}
+
+static int64_t reported(const struct run *run, int back)
+{
+    return back ? run->plan.backward_bytes : run->plan.forward_bytes;
+}
+
+static void new_stream(void)
+{
+    relora_stream_release(env.st);
+    OK(relora_stream_create(&env.st, env.dev));
+}
+
+/* Allocate a workspace of `bytes` on a new stream; what the context's memory grows by in one pass then. */
+static int64_t growth(struct run *run, int back, int64_t bytes)
+{
+    struct scratch scratch = {NULL, (size_t)bytes};
+    new_stream();
+    OK(scratch_open(&scratch, env.st, "test"));
+    int64_t before = env.mem.bytes;
+    pass(run, back);
+    return env.mem.bytes - before;
+}
+
+/* A new stream has no workspace. After a pass it has what was reported, and the context's memory has grown
+ * by that and by what the backend takes for itself: as much as it takes where a workspace was there. */
+START_TEST(test_bytes)
+{
+    struct run run = new_run(_i);
+    for (int back = 0; back < 2; back++) {
+        int64_t bytes = reported(&run, back), alone = growth(&run, back, 0), backend = growth(&run, back, bytes);
+        ck_assert_int_ge(bytes, 0);
+        ck_assert_int_eq(alone, bytes + backend);
+        if (bytes) ck_assert_int_gt(growth(&run, back, bytes - 1), backend);
+        new_stream();
+        pass(&run, back);
+        ck_assert_uint_eq(env.st->workspace_bytes, (size_t)bytes);
+    }
+}
+END_TEST
+
+/* No more than the matrices that an order is known to need, each rounded up to the next 64 bytes. */
+START_TEST(test_bytes_are_few)
+{
+    struct run run = new_run(_i);
+    int64_t row = ROWS * (2 * IN + 2 * RANK), factors = 2 * RANK * (IN + OUT), w = OUT * IN;
+    ck_assert_int_le(run.plan.forward_bytes, 4 * (row + factors + 2 * w) + 10 * 64);
+    ck_assert_int_le(run.plan.backward_bytes, 4 * (row + factors + 3 * w) + 10 * 64);
+    if (_i >= FIRST_OF_LORA && run.plan.forward == RELORA_ORDER_SPLIT)
+        ck_assert_int_le(run.plan.forward_bytes, 4 * (row + factors) + 10 * 64); /* no [out, in] */
+    if (_i >= FIRST_OF_LORA && run.plan.backward == RELORA_ORDER_SPLIT)
+        ck_assert_int_le(run.plan.backward_bytes, 4 * (row + factors) + 10 * 64);
+    if (_i < FIRST_OF_LORA) ck_assert_int_eq(run.plan.forward_bytes + run.plan.backward_bytes, 0); /* FULL needs nothing */
+}
+END_TEST
+
+/* Whatever the order, nothing is allocated after the first pass. */
+START_TEST(test_no_allocation_after_the_first)
+{
+    struct run run = new_run(_i);
+    int64_t requests = 0;
+    for (int step = 0; step < 3; step++) {
+        pass(&run, 0);
+        pass(&run, 1);
+        if (step == 0) requests = env.mem.requests;
+    }
+    ck_assert_int_eq(env.mem.requests, requests);
+}
+END_TEST
+
+/* ---- too little memory ---- */
+
+static int64_t requests_left;
+
+static void *failing_alloc(void *user, size_t size, size_t alignment)
+{
+    return requests_left-- > 0 ? track_alloc(user, size, alignment) : NULL;
+}
+
+/* The environment again, with an allocator that may be told to fail. */
+static void reopen_failing(void)
+{
+    relora_context_options o;
+    env_close();
+    track_init(&env.mem);
+    OK(relora_context_options_init(&o, sizeof o));
+    track_install(&env.mem, &o);
+    o.host_alloc = failing_alloc;
+    requests_left = INT64_MAX;
+    OK(relora_context_create(&env.ctx, &o));
+    env.dev = relora_device_get(env.ctx, RELORA_DEVICE_CPU, 0);
+    OK(relora_stream_create(&env.st, env.dev));
+}
+
+/* Each request of a pass fails in turn. Without a workspace nothing is written at all; once there is memory the
+ * same call gives what it gives elsewhere. */
+START_TEST(test_without_memory)
+{
+    reopen_failing();
+    struct run run = new_run(_i);
+    relora_tensor *grad_a = relora_linear_grad(run.l, RELORA_PARAM_A);
+    run.flags |= RELORA_OVERWRITE;
+    pass(&run, 1);
+    void *dx = snapshot(run.dx), *da = grad_a ? snapshot(grad_a) : NULL;
+    put_all(run.dx, 7);
+    new_stream();
+    relora_status status = RELORA_E_NO_MEMORY;
+    int64_t failures = 0;
+    for (; status == RELORA_E_NO_MEMORY; failures++) {
+        requests_left = failures;
+        status = relora_linear_backward(run.l, env.st, run.x, run.dy, run.dx, 1, run.flags);
+        requests_left = INT64_MAX;
+        if (failures == 0 && run.plan.backward_bytes) {
+            ck_assert_int_eq(status, RELORA_E_NO_MEMORY);
+            ck_assert_double_eq(*get(run.dx), 7);
+            UNCHANGED(grad_a, da);
+        }
+    }
+    ck_assert_int_eq(status, RELORA_OK);
+    UNCHANGED(run.dx, dx);
+    if (grad_a) UNCHANGED(grad_a, da);
+}
+END_TEST
+
+/* The operations of plan.c (unit/plan.c counts those) reach the report, and the other modes have their own. */
+START_TEST(test_flops)
+{
+    const double T = 1000, n = IN, m = OUT, r = RANK;
+    static const struct {
+        relora_linear_mode mode;
+        relora_order forward, backward;
+    } cases[] = {{RELORA_MODE_FULL, RELORA_ORDER_FOLD, RELORA_ORDER_THROUGH},
+                 {RELORA_MODE_LOWRANK, RELORA_ORDER_FOLD, RELORA_ORDER_THROUGH},
+                 {RELORA_MODE_LORA, RELORA_ORDER_SPLIT, RELORA_ORDER_SPLIT},
+                 {RELORA_MODE_LORA, RELORA_ORDER_FOLD, RELORA_ORDER_FOLD},
+                 {RELORA_MODE_LORA, RELORA_ORDER_FOLD, RELORA_ORDER_THROUGH}};
+    const double forward[] = {T * n * m, T * r * (n + m), T * n * m + T * r * (n + m), T * n * m + n * m * r,
+                              T * n * m + n * m * r};
+    const double backward[] = {2 * T * n * m, T * r * (3 * n + 2 * m), T * n * m + T * r * (3 * n + 2 * m),
+                               T * n * m + 2 * T * r * (n + m) + n * m * r, 2 * T * n * m + 3 * n * m * r};
+    relora_linear_options o = layer_options(cases[_i].mode, IN, OUT, RANK);
+    relora_linear *l = new_linear(&o);
+    OK(relora_linear_set_order(l, cases[_i].forward, cases[_i].backward));
+    relora_plan_report plan = plan_of(l, 1000, RELORA_TRAIN); /* no W is needed to plan */
+    int forced = cases[_i].mode == RELORA_MODE_LORA;
+    ck_assert_int_eq(plan.forward, forced ? cases[_i].forward : RELORA_ORDER_SPLIT);
+    ck_assert_int_eq(plan.backward, forced ? cases[_i].backward : RELORA_ORDER_SPLIT);
+    ck_assert_int_eq(plan.reserved, 0);
+    ck_assert_double_eq(plan.forward_flops, 2 * forward[_i]);
+    ck_assert_double_eq(plan.backward_flops, 2 * backward[_i]);
+}
+END_TEST
+
+/* A FULL layer without a rank has a plan too. */
+START_TEST(test_full_without_rank)
+{
+    relora_linear_options o = layer_options(RELORA_MODE_FULL, IN, OUT, 0);
+    relora_plan_report plan = plan_of(new_linear(&o), 10, 0);
+    ck_assert_double_eq(plan.forward_flops, 2.0 * 10 * IN * OUT);
+    ck_assert_double_eq(plan.backward_flops, 4.0 * 10 * IN * OUT);
+    ck_assert_int_eq(plan.forward_bytes + plan.backward_bytes, 0);
+}
+END_TEST
+
+Suite *linear_plan(void)
+{
+    Suite *s = suite_create("linear plan");
+    TCase *tc = env_case(s, "plan", 20);
+    tcase_add_loop_test(tc, test_bytes, 0, VARIANTS);
+    tcase_add_loop_test(tc, test_bytes_are_few, 0, VARIANTS);
+    tcase_add_loop_test(tc, test_no_allocation_after_the_first, 0, VARIANTS);
+    tcase_add_loop_test(tc, test_without_memory, 0, VARIANTS);
+    tcase_add_loop_test(tc, test_flops, 0, 5);
+    tcase_add_test(tc, test_full_without_rank);
+    return s;
+}
