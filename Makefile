@@ -80,7 +80,7 @@ FIRST    := $(filter deps deps-dev,$(MAKECMDGOALS)) # `make -j2 deps check`: not
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all lib examples pretrain demo bench deps deps-dev install uninstall clean help \
+.PHONY: all lib examples pretrain demo bench bench-plot bench-torch deps deps-dev install uninstall clean help \
         check check-headers symbols check-system-memory check-examples check-pretrain check-crash check-resume \
         check-fuzz check-install check-long check-transformers
 all: lib
@@ -154,6 +154,17 @@ demo: $(B)/pretrain | $(FIRST)
 ## bench: measure the library here, write bench.json; BENCH_ARGS=--help shows its options
 bench: $(B)/bench $(if $(PRETRAIN),$(B)/pretrain) | $(FIRST)
 	@$(B)/bench --json bench.json $(if $(PRETRAIN),--pretrain $(B)/pretrain) $(BENCH_ARGS)
+
+## bench-plot: draw bench.json, and bench-torch.json if it is there, as bench.png
+bench-plot:
+	$(Q)test -f bench.json || { echo "bench.json is made by 'make bench'"; exit 1; }
+	$(Q)gnuplot -c examples/bench/bench.gp bench.json bench.png
+
+## bench-torch: the same layers, model and optimizer in PyTorch, in turn with this library, if PYTHON has torch
+bench-torch: $(SO) $(if $(PRETRAIN),$(B)/pretrain) | $(FIRST)
+	$(Q)if $(PYTHON) -c 'import torch' 2> /dev/null; \
+	  then $(PYTHON) test/bench/torch_relora.py . $(SO) $(B)/pretrain bench-torch.json; \
+	  else echo "bench-torch: $(PYTHON) has no torch; PYTHON=... names one that has"; fi
 
 # ---- tests: each folder of test/ with a main.c is one Check program, linked with the objects ----
 TEST_CFLAGS   = -Wno-double-promotion # which the macros of Check do

@@ -2,6 +2,7 @@
 #include "bench.h"
 #include <stdlib.h>
 #include <string.h>
+#include <sys/times.h>
 #include <unistd.h>
 
 const struct shape shapes[SHAPES] = { { 512, 512 }, { 1376, 512 }, { 2048, 2048 }, { 5461, 2048 } };
@@ -9,10 +10,13 @@ const struct shape shapes[SHAPES] = { { 512, 512 }, { 1376, 512 }, { 2048, 2048 
 static const struct {
     const char *name;
     void (*run)(const struct bench *bench);
+    int only_if_named;
 } benchmarks[] = {
-    { "linear", bench_linear }, { "merge", bench_merge },       { "adam", bench_adam },
-    { "reset", bench_reset },   { "checkpoint", bench_checkpoint },
-    { "pretrain", bench_pretrain },
+    { "linear", bench_linear, 0 },   { "adam", bench_adam, 0 },
+    { "reset", bench_reset, 0 },     { "pretrain", bench_pretrain, 0 },
+    { "steady", bench_steady, 0 },   { "plan", bench_plan, 0 },
+    { "merge", bench_merge, 0 },     { "checkpoint", bench_checkpoint, 0 },
+    { "plan-long", bench_plan_long, 1 },
 };
 enum { BENCHMARKS = sizeof benchmarks / sizeof *benchmarks };
 
@@ -22,11 +26,12 @@ static void usage(FILE *to)
         to,
         "bench [--threads N] [--seconds S] [--quick] [--json FILE] [--pretrain PROGRAM] [NAME...]\n"
         "  --threads N         CPU threads; default: all cores that are online\n"
-        "  --seconds S         how long to repeat each measurement; default 2\n"
-        "  --quick             the two smallest layers only, half a second each\n"
+        "  --seconds S         how long to repeat each measurement; default 1\n"
+        "  --quick             the two smallest layers only, a quarter of the time each\n"
         "  --json FILE         also write the numbers there\n"
-        "  --pretrain PROGRAM  the program of examples/pretrain, to measure tokens per second\n"
-        "  NAME                linear, merge, adam, reset, checkpoint, pretrain\n");
+        "  --pretrain PROGRAM  the program of examples/pretrain, to measure it too\n"
+        "  NAME                linear, adam, reset, pretrain, steady, plan, merge, checkpoint: all of them\n"
+        "                      unless some are named; plan-long: more shapes, several minutes\n");
 }
 
 static void cpu_name(char *name, size_t size)
@@ -43,15 +48,28 @@ static void cpu_name(char *name, size_t size)
     if (info) fclose(info);
 }
 
-/* Threads that wait for one another lose far more than their share to another program. */
-static void warn_if_busy(void)
+/* Processor time in seconds since the machine started, of everything or of this program and its children. */
+static double busy_seconds(int own)
 {
-    int running = 1; /* this program */
-    FILE *file = fopen("/proc/loadavg", "r");
-    if (!file) return;
-    if (fscanf(file, "%*f %*f %*f %d", &running) == 1 && running > 1)
-        printf("Something else is running: expect times that are too long.\n");
-    fclose(file);
+    unsigned long long user = 0, nice = 0, system = 0, irq = 0, softirq = 0, steal = 0;
+    struct tms t;
+    const double tick = (double)sysconf(_SC_CLK_TCK);
+    FILE *file = fopen("/proc/stat", "r");
+    if (!file || fscanf(file, "cpu %llu %llu %llu %*u %*u %llu %llu %llu", &user, &nice, &system, &irq, &softirq,
+                        &steal) != 6)
+        user = 0;
+    if (file) fclose(file);
+    if (!own) return (double)(user + nice + system + irq + softirq + steal) / tick;
+    times(&t);
+    return (double)(t.tms_utime + t.tms_stime + t.tms_cutime + t.tms_cstime) / tick;
+}
+
+/* Threads that wait for one another lose far more than their share to another program. */
+static void report_others(const struct bench *bench, double start, double others)
+{
+    others = (busy_seconds(0) - busy_seconds(1) - others) / ((now() - start) * bench->threads);
+    printf("\n%.0f s; other programs used %.0f%% of the processors meanwhile%s\n", now() - start, 100 * others,
+           others > 0.03 ? ": expect times that are too long" : "");
 }
 
 static void open_library(struct bench *bench)
@@ -64,11 +82,11 @@ static void open_library(struct bench *bench)
     CHECK(bench, relora_stream_create(&bench->stream, bench->cpu));
 }
 
-static int wanted(const char *name, char **names, int count)
+static int wanted(int index, char **names, int count)
 {
     for (int i = 0; i < count; i++)
-        if (strcmp(name, names[i]) == 0) return 1;
-    return count == 0;
+        if (strcmp(benchmarks[index].name, names[i]) == 0) return 1;
+    return count == 0 && !benchmarks[index].only_if_named;
 }
 
 /* The value of the option at argv[*i], which must be there. */
@@ -88,7 +106,7 @@ static int read_options(struct bench *bench, const char **json, int argc, char *
         else if (strcmp(argv[i], "--seconds") == 0) bench->seconds = atof(value(argc, argv, &i));
         else if (strcmp(argv[i], "--json") == 0) *json = value(argc, argv, &i);
         else if (strcmp(argv[i], "--pretrain") == 0) bench->pretrain = value(argc, argv, &i);
-        else if (strcmp(argv[i], "--quick") == 0) bench->quick = 1, bench->seconds = 0.5;
+        else if (strcmp(argv[i], "--quick") == 0) bench->quick = 1, bench->seconds = 0.25;
         else if (strcmp(argv[i], "--help") == 0) usage(stdout), exit(0);
         else usage(stderr), exit(2);
     }
@@ -102,31 +120,27 @@ static int read_options(struct bench *bench, const char **json, int argc, char *
 
 int main(int argc, char **argv)
 {
-    struct bench bench = { .threads = (int)sysconf(_SC_NPROCESSORS_ONLN), .seconds = 2 };
+    struct bench bench = { .threads = (int)sysconf(_SC_NPROCESSORS_ONLN), .seconds = 1 };
     const char *json = NULL;
-    char cpu[200];
+    char cpu[200], head[500];
     int first = read_options(&bench, &json, argc, argv);
-    if (json && !(bench.json = fopen(json, "w"))) return perror(json), 1;
 
     open_library(&bench);
     cpu_name(cpu, sizeof cpu);
     printf("%s, %d threads\nlibrelora %s (%s)\n", cpu, bench.threads, relora_version_string(),
            relora_build_info());
-    warn_if_busy();
-    if (bench.json)
-        fprintf(bench.json,
-                "{\n  \"cpu\": \"%s\",\n  \"threads\": %d,\n  \"version\": \"%s\",\n"
-                "  \"build\": \"%s\"",
-                cpu, bench.threads, relora_version_string(), relora_build_info());
+    double start = now(), others = busy_seconds(0) - busy_seconds(1);
     for (int i = 0; i < BENCHMARKS; i++)
-        if (wanted(benchmarks[i].name, argv + first, argc - first)) {
+        if (wanted(i, argv + first, argc - first)) {
             fflush(stdout);
             benchmarks[i].run(&bench);
         }
-    if (bench.json) {
-        fputs("\n}\n", bench.json);
-        if (fclose(bench.json)) return perror(json), 1;
-    }
+    report_others(&bench, start, others);
+    print_rows();
+    snprintf(head, sizeof head,
+             "  \"cpu\": \"%s\",\n  \"threads\": %d,\n  \"version\": \"%s\",\n  \"build\": \"%s\",\n", cpu,
+             bench.threads, relora_version_string(), relora_build_info());
+    if (json && write_rows(json, head)) return perror(json), 1;
     relora_stream_release(bench.stream);
     relora_context_release(bench.context);
     return 0;

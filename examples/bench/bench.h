@@ -1,7 +1,8 @@
-/* What the benchmarks share: where to work, how to time, where to write. */
+/* What the benchmarks share: where to work, how to time, how to report. */
 #ifndef BENCH_H
 #define BENCH_H
 
+#include <math.h>
 #include <relora/relora.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -14,7 +15,6 @@ struct bench {
     int quick;            /* smaller shapes, less time */
     double seconds;       /* how long to repeat one measurement */
     const char *pretrain; /* the program of examples/pretrain, or NULL */
-    FILE *json;           /* or NULL */
 };
 
 /* Layers of the sizes that ReLoRA is used on: those of the example, and of a model of 1.3 billion. */
@@ -24,16 +24,40 @@ struct shape {
 enum { SHAPES = 4, RANK = 128, TOKENS = 4096, ELEMENTS = 10 * 1000 * 1000 };
 extern const struct shape shapes[SHAPES];
 
-/* A repeated measurement, in seconds. */
-struct timing {
-    double best, median;
-    int runs;
+/* ---- time ---- */
+
+/* Things that are timed in turn, A, B, A, B, ..., because the speed of a machine drifts: what is compared
+ * has to be compared at the same time. */
+enum { MAX_ROUNDS = 100 };
+struct work {
+    void (*run)(void *arg);
+    void *arg;
+    void (*prepare)(void *arg); /* before each run, not timed; or NULL */
+    int rounds;
+    double best, median; /* seconds */
+    double times[MAX_ROUNDS];
 };
-/* Time `work(arg)` again and again for `bench->seconds`, at least 3 and at most 100 times, after
- * one run that does not count. `prepare`, which may be NULL, runs before each and is not timed. */
-struct timing measure(const struct bench *bench, void (*prepare)(void *), void (*work)(void *),
-                      void *arg);
+struct work timed(void (*run)(void *arg), void *arg);
+/* One round that does not count, then as many as fit into `seconds` for each work; at least 3. */
+void alternate(struct work *works, int count, double seconds);
+/* The median of a's time over b's in the same round. */
+double ratio(const struct work *a, const struct work *b);
+double median(double *values, int count); /* sorts them */
 double now(void);
+
+/* ---- results ---- */
+
+#define NO_TARGET NAN
+enum { LOWER = 0, HIGHER = 1 }; /* which is better */
+/* A row of bench.json; printed at the end if it has a target. `bound` is the best that is possible if all
+ * products run equally fast, or NAN. */
+void add_row(double value, const char *unit, double target, int higher, double bound, const char *name, ...)
+    __attribute__((format(printf, 6, 7)));
+void print_rows(void);
+/* bench.json, after `head`: its first members. Returns 0, or -1 with errno. */
+int write_rows(const char *path, const char *head);
+
+/* ---- work ---- */
 
 #define CHECK(bench, call) check(bench, call, #call)
 void check(const struct bench *bench, relora_status status, const char *call);
@@ -42,16 +66,28 @@ relora_tensor *new_matrix(const struct bench *bench, relora_dtype dtype, int64_t
                           int64_t cols);
 void fill_random(const struct bench *bench, relora_tensor *tensor, double scale); /* bell-shaped */
 relora_linear *new_layer(const struct bench *bench, relora_linear_mode mode, relora_dtype dtype,
-                         struct shape shape);
+                         struct shape shape, int64_t rank, double dropout);
 const char *dtype_name(relora_dtype dtype);
 /* memcpy by all threads, a part each. */
 void threaded_copy(const struct bench *bench, void *target, const void *source, size_t bytes);
 
-/* One benchmark each; they print a table, and add a member to bench->json. */
+/* The best rate, in operations per second, that a large product has reached in this run so far. */
+double peak(const struct bench *bench, relora_dtype dtype);
+void peak_seen(relora_dtype dtype, double rate);
+
+/* Operations of forward and backward of a layer with `rank` factors in the cheapest exact order; dropout
+ * forbids the fold, and then x A^T counts once, as if it were kept. Rank 0: FULL. W is [m, n], x is [T, n],
+ * a multiply-add counts as two. */
+double layer_operations(double tokens, struct shape shape, double rank, int dropout);
+
+/* ---- one benchmark each; they print a table and add rows ---- */
 void bench_linear(const struct bench *bench);
+void bench_plan(const struct bench *bench);
+void bench_plan_long(const struct bench *bench);
 void bench_merge(const struct bench *bench);
 void bench_adam(const struct bench *bench);
 void bench_reset(const struct bench *bench);
+void bench_steady(const struct bench *bench);
 void bench_checkpoint(const struct bench *bench);
 void bench_pretrain(const struct bench *bench);
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BYTES = 28 };
+enum { BYTES = 28, MANY = 200 };
 
 struct run {
     const struct bench *bench;
@@ -26,49 +26,56 @@ static void copy(void *arg)
     threaded_copy(run->bench, run->target, run->source, (size_t)ELEMENTS * BYTES / 2);
 }
 
-static relora_adam *new_adam(const struct bench *bench)
+static relora_adam *new_adam(const struct bench *bench, int tensors)
 {
     relora_adam_options options;
     relora_adam *adam;
-    relora_tensor *param = new_matrix(bench, RELORA_F32, ELEMENTS / 1000, 1000);
-    relora_tensor *grad = new_matrix(bench, RELORA_F32, ELEMENTS / 1000, 1000);
-    fill_random(bench, param, 0.02);
-    fill_random(bench, grad, 0.01);
-
     relora_adam_options_init(&options, sizeof options);
     options.max_norm = 1; /* the gradient is longer than that */
     CHECK(bench, relora_adam_create(&adam, bench->cpu, &options));
-    CHECK(bench, relora_adam_add(adam, "p", param, grad, NULL));
-    relora_tensor_release(param);
-    relora_tensor_release(grad);
+    for (int i = 0; i < tensors; i++) {
+        relora_tensor *param = new_matrix(bench, RELORA_F32, ELEMENTS / tensors / 100, 100);
+        relora_tensor *grad = new_matrix(bench, RELORA_F32, ELEMENTS / tensors / 100, 100);
+        char name[16];
+        snprintf(name, sizeof name, "p%d", i);
+        fill_random(bench, param, 0.02);
+        fill_random(bench, grad, 0.01);
+        CHECK(bench, relora_adam_add(adam, name, param, grad, NULL));
+        relora_tensor_release(param);
+        relora_tensor_release(grad);
+    }
     return adam;
+}
+
+static void print(const char *what, const struct work *work)
+{
+    printf("  %-11s %8.2f ms (median %.2f, %d rounds), %.3f ns per element, %.1f GB/s\n", what,
+           1e3 * work->best, 1e3 * work->median, work->rounds, 1e9 * work->best / ELEMENTS,
+           (double)ELEMENTS * BYTES / work->best / 1e9);
 }
 
 void bench_adam(const struct bench *bench)
 {
-    struct run run = { .bench = bench, .adam = new_adam(bench) };
-    struct timing adam = measure(bench, NULL, step, &run), plain;
-    relora_adam_release(run.adam);
+    struct run one = { .bench = bench, .adam = new_adam(bench, 1) };
+    struct run many = { .bench = bench, .adam = new_adam(bench, MANY) };
+    size_t half = (size_t)ELEMENTS * BYTES / 2;
+    one.source = malloc(half);
+    one.target = malloc(half);
+    if (!one.source || !one.target) exit(1);
+    memset(one.source, 1, half);
 
-    run.source = malloc((size_t)ELEMENTS * BYTES / 2);
-    run.target = malloc((size_t)ELEMENTS * BYTES / 2);
-    if (!run.source || !run.target) exit(1);
-    memset(run.source, 1, (size_t)ELEMENTS * BYTES / 2);
-    plain = measure(bench, NULL, copy, &run);
-    free(run.source);
-    free(run.target);
+    struct work works[] = { timed(step, &one), timed(step, &many), timed(copy, &one) };
+    alternate(works, 3, bench->seconds);
+    printf("\nAdam, one step of %d elements with clipping; the bytes are %d per element\n", ELEMENTS, BYTES);
+    print("1 tensor", &works[0]);
+    print("200 tensors", &works[1]);
+    print("copy", &works[2]);
+    add_row(ratio(&works[2], &works[0]), "", 0.85, HIGHER, NAN, "Adam, bandwidth of that of a copy");
+    add_row(ratio(&works[2], &works[1]), "", 0.85, HIGHER, NAN, "Adam over %d tensors, the same", MANY);
+    add_row(1e9 * works[0].best / ELEMENTS, "ns", NO_TARGET, LOWER, NAN, "Adam, per element");
 
-    double bytes = (double)ELEMENTS * BYTES;
-    printf("\nAdam, one step of %d elements with clipping\n", ELEMENTS);
-    printf("  step  %8.2f ms (median %.2f, %d runs), %.3f ns per element, %.1f GB/s\n",
-           1e3 * adam.best, 1e3 * adam.median, adam.runs, 1e9 * adam.best / ELEMENTS,
-           bytes / adam.best / 1e9);
-    printf("  copy  %8.2f ms for as many bytes (%d), %.1f GB/s; the step reaches %.0f%% of that\n",
-           1e3 * plain.best, BYTES, bytes / plain.best / 1e9, 100 * plain.best / adam.best);
-    if (bench->json)
-        fprintf(bench->json,
-                ",\n  \"adam\": {\"elements\": %d, \"best_ms\": %.4f, \"median_ms\": %.4f, "
-                "\"runs\": %d, \"ns_per_element\": %.4f, \"gb_per_s\": %.3f, \"copy_gb_per_s\": %.3f}",
-                ELEMENTS, 1e3 * adam.best, 1e3 * adam.median, adam.runs, 1e9 * adam.best / ELEMENTS,
-                bytes / adam.best / 1e9, bytes / plain.best / 1e9);
+    relora_adam_release(one.adam);
+    relora_adam_release(many.adam);
+    free(one.source);
+    free(one.target);
 }

@@ -62,15 +62,14 @@ static void read_plain(void *arg)
     close(fd);
 }
 
-static void row(const struct bench *bench, const char *what, struct timing own, struct timing copy, int first)
+static void row(const char *what, const struct work *own, const struct work *copy)
 {
     const double gigabytes = (double)(TENSORS * tensor_bytes) * 1e-9;
     printf("  %-20s %7.2f GB/s (median %.2f)   plain %7.2f GB/s (median %.2f)   %3.0f%%\n", what,
-           gigabytes / own.best, gigabytes / own.median, gigabytes / copy.best, gigabytes / copy.median,
-           100 * copy.best / own.best);
-    if (bench->json)
-        fprintf(bench->json, "%s\n    {\"what\": \"%s\", \"gb_per_s\": %.4g, \"plain_gb_per_s\": %.4g}",
-                first ? "" : ",", what, gigabytes / own.best, gigabytes / copy.best);
+           gigabytes / own->best, gigabytes / own->median, gigabytes / copy->best, gigabytes / copy->median,
+           100 * copy->best / own->best);
+    add_row(gigabytes / own->best, "GB/s", NO_TARGET, HIGHER, NAN, "checkpoint %s", what);
+    add_row(copy->best / own->best, "", NO_TARGET, HIGHER, NAN, "checkpoint %s, of a plain copy", what);
 }
 
 void bench_checkpoint(const struct bench *bench)
@@ -85,15 +84,15 @@ void bench_checkpoint(const struct bench *bench)
         CHECK(bench, relora_writer_add(run.writer, name, run.tensors[i]));
     }
     printf("\nCheckpoint of %.0f MB in this folder\n", (double)(TENSORS * tensor_bytes) * 1e-6);
-    if (bench->json) fprintf(bench->json, ",\n  \"checkpoint\": [");
-    struct timing write_time = measure(bench, NULL, write_plain, &run);
-    struct timing read_time = measure(bench, NULL, read_plain, &run);
     for (int sums = 0; sums < 2; sums++) {
+        struct work writing[] = { timed(write_plain, &run), timed(save, &run) };
+        struct work reading[] = { timed(read_plain, &run), timed(load, &run) };
         run.flags = sums ? RELORA_SAVE_CHECKSUM : 0;
-        row(bench, sums ? "save with checksums" : "save", measure(bench, NULL, save, &run), write_time, !sums);
-        row(bench, sums ? "load with checksums" : "load", measure(bench, NULL, load, &run), read_time, 0);
+        alternate(writing, 2, bench->seconds);
+        alternate(reading, 2, bench->seconds);
+        row(sums ? "save with checksums" : "save", &writing[1], &writing[0]);
+        row(sums ? "load with checksums" : "load", &reading[1], &reading[0]);
     }
-    if (bench->json) fprintf(bench->json, "\n  ]");
     for (int i = 0; i < TENSORS; i++) relora_tensor_release(run.tensors[i]);
     relora_writer_release(run.writer);
     unlink(ours);

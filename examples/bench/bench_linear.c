@@ -1,135 +1,154 @@
-/* Forward and backward of a layer, against the same layer in FULL mode and against the machine. */
-#include "bench.h"
+/* Forward and backward of a layer, against the machine, against the same layer in FULL mode, and against
+ * other orders of the same products. */
+#include "authors.h"
 
 struct run {
     const struct bench *bench;
-    relora_linear *layer;
+    relora_linear *lora, *full;
+    struct authors *authors;
     relora_tensor *x, *y, *dx, *dy;
 };
 
-struct row {
-    struct timing lora, full, full_forward;
-    double flops, full_flops; /* of one forward and backward */
+enum { LORA, SPLIT, AUTHORS, FULL, PRODUCT, WORKS };
+struct result {
+    struct work works[WORKS];
 };
 
-static void forward(void *arg)
+static void pass(struct run *run, relora_linear *layer)
 {
-    struct run *run = arg;
-    CHECK(run->bench,
-          relora_linear_forward(run->layer, run->bench->stream, run->x, run->y, 0, RELORA_TRAIN));
+    relora_stream *stream = run->bench->stream;
+    CHECK(run->bench, relora_linear_forward(layer, stream, run->x, run->y, 0, RELORA_TRAIN));
+    CHECK(run->bench, relora_linear_backward(layer, stream, run->x, run->dy, run->dx, 0,
+                                             RELORA_TRAIN | RELORA_OVERWRITE));
 }
 
-static void forward_backward(void *arg)
+static void set_order(const struct run *run, relora_order order)
+{
+    CHECK(run->bench, relora_linear_set_order(run->lora, order, order));
+}
+
+static void prepare_lora(void *arg) { set_order(arg, RELORA_ORDER_AUTO); }
+static void prepare_split(void *arg) { set_order(arg, RELORA_ORDER_SPLIT); }
+static void run_lora(void *arg) { pass(arg, ((struct run *)arg)->lora); }
+static void run_full(void *arg) { pass(arg, ((struct run *)arg)->full); }
+
+static void run_authors(void *arg)
 {
     struct run *run = arg;
-    forward(arg);
-    CHECK(run->bench, relora_linear_backward(run->layer, run->bench->stream, run->x, run->dy,
-                                             run->dx, 0, RELORA_TRAIN | RELORA_OVERWRITE));
+    authors_forward_backward(run->authors, run->x, run->y, run->dy, run->dx);
 }
+
+static void run_product(void *arg)
+{
+    struct run *run = arg;
+    CHECK(run->bench, relora_linear_forward(run->full, run->bench->stream, run->x, run->y, 0, 0));
+}
+
+/* ---- operations ---- */
 
 static double least(double a, double b)
 {
     return a < b ? a : b;
 }
 
-/* Operations of the cheapest exact order of products; a multiply-add counts as two. W is m x n, X
- * is T x n. Forward: x W^T + (x A^T) B^T, or x (W + B A)^T. Backward: dx and the factors' gradients
- * from dy B and x A^T, the same with dx = dy (W + B A), or all of it from dy^T x. */
-static double lora_flops(double T, double m, double n, double r)
+/* Forward: x W^T + (x A^T) B^T, or x (W + B A)^T. Backward: dx and the factors' gradients from dy B and
+ * x A^T, which is made anew; the same with dx = dy (W + B A); or all of it from dy^T x. */
+double layer_operations(double T, struct shape shape, double r, int dropout)
 {
+    double m = (double)shape.out, n = (double)shape.in;
     double forward_apart = T * n * m + T * r * (n + m), forward_folded = T * n * m + n * m * r;
     double apart = T * n * m + 3 * T * n * r + 2 * T * m * r;
     double folded = T * n * m + 2 * T * r * (n + m) + n * m * r;
     double through_dw = 2 * T * n * m + 3 * n * m * r;
+    if (r <= 0) return 6 * T * m * n;
+    if (dropout) return 4 * T * m * n + 6 * T * r * (n + m);
     return 2 * (least(forward_apart, forward_folded) + least(least(apart, folded), through_dw));
 }
 
-static struct row measure_shape(const struct bench *bench, relora_dtype dtype, struct shape shape)
+static double operations_of(int work, struct shape shape)
+{
+    switch (work) {
+    case FULL: return layer_operations(TOKENS, shape, 0, 0);
+    case PRODUCT: return layer_operations(TOKENS, shape, 0, 0) / 3;
+    case AUTHORS: return layer_operations(TOKENS, shape, RANK, 1);
+    default: return layer_operations(TOKENS, shape, RANK, 0);
+    }
+}
+
+/* ---- measuring ---- */
+
+static void measure_shape(const struct bench *bench, relora_dtype dtype, struct shape shape, struct work *works)
 {
     struct run run = {
         .bench = bench,
+        .lora = new_layer(bench, RELORA_MODE_LORA, dtype, shape, RANK, 0),
+        .full = new_layer(bench, RELORA_MODE_FULL, dtype, shape, 0, 0),
+        .authors = authors_create(bench, dtype, shape, RANK, TOKENS),
         .x = new_matrix(bench, dtype, TOKENS, shape.in),
         .y = new_matrix(bench, dtype, TOKENS, shape.out),
         .dx = new_matrix(bench, dtype, TOKENS, shape.in),
         .dy = new_matrix(bench, dtype, TOKENS, shape.out),
     };
-    struct row row = {
-        .flops = lora_flops(TOKENS, (double)shape.out, (double)shape.in, RANK),
-        .full_flops = 6.0 * TOKENS * (double)shape.out * (double)shape.in,
-    };
     fill_random(bench, run.x, 1);
     fill_random(bench, run.dy, 0.01);
+    works[LORA] = timed(run_lora, &run);
+    works[LORA].prepare = prepare_lora;
+    works[SPLIT] = timed(run_lora, &run);
+    works[SPLIT].prepare = prepare_split;
+    works[AUTHORS] = timed(run_authors, &run);
+    works[FULL] = timed(run_full, &run);
+    works[PRODUCT] = timed(run_product, &run);
+    alternate(works, WORKS, 2 * bench->seconds);
+    for (int i = FULL; i <= PRODUCT; i++) peak_seen(dtype, operations_of(i, shape) / works[i].best);
 
-    run.layer = new_layer(bench, RELORA_MODE_FULL, dtype, shape);
-    row.full_forward = measure(bench, NULL, forward, &run);
-    row.full = measure(bench, NULL, forward_backward, &run);
-    relora_linear_release(run.layer);
-
-    run.layer = new_layer(bench, RELORA_MODE_LORA, dtype, shape);
-    row.lora = measure(bench, NULL, forward_backward, &run);
-    relora_linear_release(run.layer);
-
+    relora_linear_release(run.lora);
+    relora_linear_release(run.full);
+    authors_destroy(run.authors);
     relora_tensor_release(run.x);
     relora_tensor_release(run.y);
     relora_tensor_release(run.dx);
     relora_tensor_release(run.dy);
-    return row;
 }
 
-/* The best rate that any large product of the library reached in this run. */
-static double peak_of(const struct row *rows, int count)
-{
-    double peak = 0;
-    for (int i = 0; i < count; i++) {
-        double product = rows[i].full_flops / 3 / rows[i].full_forward.best;
-        double layer = rows[i].full_flops / rows[i].full.best;
-        if (product > peak) peak = product;
-        if (layer > peak) peak = layer;
-    }
-    return peak;
-}
+/* ---- reporting ---- */
 
-static void print(const struct bench *bench, relora_dtype dtype, const struct row *rows, int count)
+static void report(const struct bench *bench, relora_dtype dtype, struct shape shape, const struct work *works)
 {
-    double peak = peak_of(rows, count);
-    printf("%-5s matrix products reach %.1f GFLOP/s\n", dtype_name(dtype), peak / 1e9);
-    for (int i = 0; i < count; i++) {
-        double rate = rows[i].flops / rows[i].lora.best;
-        char name[40];
-        snprintf(name, sizeof name, "%dx%d", (int)shapes[i].out, (int)shapes[i].in);
-        printf("  %-10s %9.2f %9.2f %5d %9.1f %6.0f%% %9.2f %7.2f %9.2f\n", name,
-               1e3 * rows[i].lora.best, 1e3 * rows[i].lora.median, rows[i].lora.runs, rate / 1e9,
-               100 * rate / peak, 1e3 * rows[i].full.best, rows[i].lora.best / rows[i].full.best,
-               rows[i].flops / rows[i].full_flops);
-        if (bench->json)
-            fprintf(bench->json,
-                    "%s\n    {\"dtype\": \"%s\", \"out\": %d, \"in\": %d, \"rank\": %d, "
-                    "\"tokens\": %d, "
-                    "\"best_ms\": %.4f, \"median_ms\": %.4f, \"runs\": %d, \"gflops\": %.2f, "
-                    "\"peak_gflops\": %.2f, \"share_of_peak\": %.4f, \"full_best_ms\": %.4f, "
-                    "\"full_median_ms\": %.4f, \"ratio_to_full\": %.4f}",
-                    i || dtype != RELORA_F32 ? "," : "", dtype_name(dtype), (int)shapes[i].out,
-                    (int)shapes[i].in, RANK, TOKENS, 1e3 * rows[i].lora.best,
-                    1e3 * rows[i].lora.median, rows[i].lora.runs, rate / 1e9, peak / 1e9,
-                    rate / peak, 1e3 * rows[i].full.best, 1e3 * rows[i].full.median,
-                    rows[i].lora.best / rows[i].full.best);
-    }
+    const int f32 = dtype == RELORA_F32, large = shape.in >= 2048;
+    const double rate = operations_of(LORA, shape) / works[LORA].best, share = rate / peak(bench, dtype);
+    const double to_full = ratio(&works[LORA], &works[FULL]);
+    const double to_authors = ratio(&works[AUTHORS], &works[LORA]);
+    const double to_split = ratio(&works[SPLIT], &works[LORA]);
+    char name[40];
+    snprintf(name, sizeof name, "%s %dx%d", dtype_name(dtype), (int)shape.out, (int)shape.in);
+    printf("  %-15s %8.2f %8.2f %6d %7.1f %6.1f%% %8.2f %8.2f %8.2f %6.3f %6.3f %6.3f\n", name,
+           1e3 * works[LORA].best, 1e3 * works[LORA].median, works[LORA].rounds, rate / 1e9, 100 * share,
+           1e3 * works[FULL].best, 1e3 * works[AUTHORS].best, 1e3 * works[SPLIT].best, to_full, to_authors,
+           to_split);
+    add_row(1e3 * works[LORA].best, "ms", NO_TARGET, LOWER, NAN, "layer %s", name);
+    add_row(share, "", f32 ? 0.85 : 0.75, HIGHER, NAN, "layer %s, share of the peak", name);
+    add_row(to_full, "", large ? 0.75 : 1.0, LOWER, operations_of(LORA, shape) / operations_of(FULL, shape),
+            "layer %s, time over FULL", name);
+    add_row(to_authors, "x", f32 ? 1.15 : 1.3, HIGHER,
+            operations_of(AUTHORS, shape) / operations_of(LORA, shape), "layer %s, faster than the authors' order",
+            name);
+    add_row(to_split, "x", NO_TARGET, HIGHER, NAN, "layer %s, faster than SPLIT", name);
 }
 
 void bench_linear(const struct bench *bench)
 {
-    static const relora_dtype dtypes[] = { RELORA_F32, RELORA_BF16 };
-    struct row rows[SHAPES];
-    int count = bench->quick ? 2 : SHAPES;
-
-    printf("\nForward and backward of a layer, rank %d, %d tokens; FULL has no factors\n",
-           RANK, TOKENS);
-    printf("  %-10s %9s %9s %5s %9s %7s %9s %7s %9s\n", "out x in", "best ms", "median", "runs",
-           "GFLOP/s", "of peak", "FULL ms", "ratio", "by FLOPs");
-    if (bench->json) fprintf(bench->json, ",\n  \"linear\": [");
-    for (int d = 0; d < 2; d++) {
-        for (int i = 0; i < count; i++) rows[i] = measure_shape(bench, dtypes[d], shapes[i]);
-        print(bench, dtypes[d], rows, count);
+    static struct result results[SHAPES];
+    const int count = bench->quick ? 2 : SHAPES;
+    printf("\nForward and backward of a layer, rank %d, %d tokens. GFLOP/s and share count the operations of the\n"
+           "cheapest exact order. Ratios are medians over alternating rounds: time over FULL, and how much faster\n"
+           "than the authors' order and than this library's SPLIT\n", RANK, TOKENS);
+    printf("  %-15s %8s %8s %6s %7s %7s %8s %8s %8s %6s %6s %6s\n", "out x in", "best ms", "median", "rounds",
+           "GFLOP/s", "of peak", "FULL ms", "authors", "SPLIT", "/FULL", "auth./", "SPLIT/");
+    for (relora_dtype dtype = RELORA_F32; dtype <= RELORA_BF16; dtype++) {
+        for (int i = 0; i < count; i++) measure_shape(bench, dtype, shapes[i], results[i].works);
+        for (int i = 0; i < count; i++) report(bench, dtype, shapes[i], results[i].works);
+        printf("  %s products reach %.1f GFLOP/s\n", dtype_name(dtype), peak(bench, dtype) / 1e9);
+        add_row(peak(bench, dtype) / 1e9, "GFLOP/s", NO_TARGET, HIGHER, NAN, "peak %s", dtype_name(dtype));
+        fflush(stdout);
     }
-    if (bench->json) fprintf(bench->json, "\n  ]");
 }

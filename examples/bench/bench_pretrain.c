@@ -1,15 +1,43 @@
-/* Tokens per second of the program of examples/pretrain, on the model that `make demo` trains. */
+/* The program of examples/pretrain, whole steps with everything that belongs to them. Its model flops are
+ * those of the products of the projections, of the head and of attention, whatever was computed:
+ *
+ *     projection, full rank     6 m n per token: forward, dx and the gradient
+ *     projection, low rank      the cheapest exact order; 4 m n + 6 r (m + n) if dropout forbids a fold
+ *     head                      6 V d
+ *     attention, causal         6 s d: two products over half of the s x s scores, and twice that backward */
 #include "bench.h"
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { TEXT_BYTES = 1 << 20, COMMAND_BYTES = 1000 };
+enum { TEXT_BYTES = 1 << 20, COMMAND_BYTES = 1000, MAX_STEPS = 100, VOCABULARY = 256, SEQUENCE = 256 };
 
-static const struct {
-    const char *method, *dtype;
-} variants[] = { { "full", "f32" }, { "lora", "f32" }, { "full", "bf16" }, { "lora", "bf16" } };
-enum { VARIANTS = sizeof variants / sizeof *variants };
+static const struct model {
+    const char *name;
+    int hidden, ffn, layers, rank, batch, steps;
+    double target;
+} models[] = {
+    { "demo", 128, 352, 4, 32, 8, 20, NO_TARGET },
+    { "35m", 384, 1024, 6, 96, 16, 6, 0.6 },
+    { "60m", 512, 1376, 8, 128, 16, 4, 0.6 },
+};
+
+static const struct variant {
+    const char *method, *label;
+    double dropout;
+} variants[] = { { "full", "full", 0 }, { "lora", "lora", 0 }, { "lora", "lora, dropout 0.1", 0.1 } };
+
+/* Of a step, per token. */
+static double flops_per_token(const struct model *m, const struct variant *v)
+{
+    const struct shape square = { m->hidden, m->hidden }, wide = { m->ffn, m->hidden }, tall = { m->hidden, m->ffn };
+    const double tokens = m->batch * SEQUENCE, rank = strcmp(v->method, "full") ? m->rank : 0;
+    double projections = 4 * layer_operations(tokens, square, rank, v->dropout > 0) +
+                         2 * layer_operations(tokens, wide, rank, v->dropout > 0) +
+                         layer_operations(tokens, tall, rank, v->dropout > 0);
+    double attention = 6.0 * SEQUENCE * m->hidden;
+    return m->layers * (projections / tokens + attention) + 6.0 * VOCABULARY * m->hidden;
+}
 
 /* The speed does not depend on what is learned, so letters at random will do. */
 static int write_text(const char *folder)
@@ -22,31 +50,47 @@ static int write_text(const char *folder)
     return fclose(file);
 }
 
-/* What the program says of itself in summary.txt; 0 if it failed. */
+/* The median over the steps after the first, from train.csv; 0 if there are none. */
 static double read_rate(const char *folder)
 {
-    char path[200], line[400] = "";
-    double rate = 0;
-    snprintf(path, sizeof path, "%s/out/summary.txt", folder);
+    char path[200], line[400];
+    double rates[MAX_STEPS];
+    int count = 0;
+    snprintf(path, sizeof path, "%s/out/train.csv", folder);
     FILE *file = fopen(path, "r");
-    while (file && fgets(line, sizeof line, file)) {
-        const char *at = strstr(line, "tokens_per_s=");
-        if (at) rate = atof(at + strlen("tokens_per_s="));
+    for (int row = 0; file && count < MAX_STEPS && fgets(line, sizeof line, file); row++) {
+        int at = 0; /* step,loss,lr,grad_norm,clip,tokens_per_s,... */
+        sscanf(line, "%*[^,],%*[^,],%*[^,],%*[^,],%*[^,],%n", &at);
+        if (row > 1 && at) rates[count++] = atof(line + at);
     }
     if (file) fclose(file);
-    return rate;
+    return count ? median(rates, count) : 0;
 }
 
-static double run(const struct bench *bench, const char *folder, const char *method, const char *dtype)
+static double tokens_per_second(const struct bench *bench, const char *folder, const struct model *m,
+                                const struct variant *v, relora_dtype dtype)
 {
     char command[COMMAND_BYTES];
     snprintf(command, sizeof command,
-             "'%s' --size demo --method %s --dtype %s --steps %d --warm-start 0 --threads %d "
-             "--data '%s/text' --out '%s/out' --eval-every 0 --eval-batches 1 --sample 0 "
-             "> '%s/log' 2>&1 || cat '%s/log' >&2",
-             bench->pretrain, method, dtype, bench->quick ? 5 : 20, bench->threads, folder, folder,
-             folder, folder);
+             "'%s' --size %s --method %s --dtype %s --dropout %g --rank %d --steps %d --warm-start 0 "
+             "--batch %d --seq %d --accumulate 1 --threads %d --data '%s/text' --out '%s/out' "
+             "--eval-every 0 --eval-batches 1 --sample 0 > '%s/log' 2>&1 || { cat '%s/log' >&2; false; }",
+             bench->pretrain, m->name, v->method, dtype_name(dtype), v->dropout, m->rank, m->steps, m->batch,
+             SEQUENCE, bench->threads, folder, folder, folder, folder);
     return system(command) == 0 ? read_rate(folder) : 0;
+}
+
+static void run(const struct bench *bench, const char *folder, const struct model *m, const struct variant *v,
+                relora_dtype dtype)
+{
+    const double rate = tokens_per_second(bench, folder, m, v, dtype);
+    const double flops = flops_per_token(m, v), share = rate * flops / peak(bench, dtype);
+    printf("  %-5s %-5s %-18s %8.0f tokens/s  %6.1f MFLOP per token  %6.1f GFLOP/s  %5.1f%% of the peak\n", m->name,
+           dtype_name(dtype), v->label, rate, flops / 1e6, rate * flops / 1e9, 100 * share);
+    fflush(stdout);
+    add_row(rate, "tokens/s", NO_TARGET, HIGHER, NAN, "pretrain %s %s %s", m->name, dtype_name(dtype), v->label);
+    add_row(share, "", m->target, HIGHER, NAN, "pretrain %s %s %s, share of the peak", m->name, dtype_name(dtype),
+            v->label);
 }
 
 void bench_pretrain(const struct bench *bench)
@@ -57,17 +101,11 @@ void bench_pretrain(const struct bench *bench)
         perror(folder);
         return;
     }
-    printf("\nTraining of the model of `make demo`\n");
-    if (bench->json) fprintf(bench->json, ",\n  \"pretrain\": [");
-    for (int i = 0; i < VARIANTS; i++) {
-        double rate = run(bench, folder, variants[i].method, variants[i].dtype);
-        printf("  %-5s %-5s %9.0f tokens/s\n", variants[i].dtype, variants[i].method, rate);
-        fflush(stdout);
-        if (bench->json)
-            fprintf(bench->json, "%s\n    {\"dtype\": \"%s\", \"method\": \"%s\", \"tokens_per_s\": %.0f}",
-                    i ? "," : "", variants[i].dtype, variants[i].method, rate);
-    }
-    if (bench->json) fprintf(bench->json, "\n  ]");
+    printf("\nTraining: examples/pretrain, sequences of %d, one micro-batch in a step, the median step\n", SEQUENCE);
+    for (int i = 0; i < (bench->quick ? 1 : 3); i++)
+        for (int v = 0; v < (i ? 3 : 2); v++)
+            for (relora_dtype dtype = i ? RELORA_BF16 : RELORA_F32; dtype <= RELORA_BF16; dtype++)
+                run(bench, folder, &models[i], &variants[v], dtype);
     snprintf(command, sizeof command, "rm -r '%s'", folder);
     if (system(command)) fprintf(stderr, "bench: %s is left\n", folder);
 }

@@ -29,6 +29,7 @@ static void reset(void *arg)
     CHECK(run->bench, relora_adam_reset(run->adam, run->bench->stream, &index, 1, &options, NULL));
 }
 
+/* One pass over both moments: each is read once and written once. */
 static void copy_pass(void *arg)
 {
     struct run *run = arg;
@@ -80,37 +81,33 @@ static void open_run(struct run *run)
     for (int i = 0; i < ELEMENTS; i++) v[i] = m[i] * m[i];
 }
 
-static void print(const struct bench *bench, const char *name, struct timing t, double sort,
-                  double copy)
+static void print(const char *name, const struct work *reset_work, const struct work *copy, double sort)
 {
-    printf("  %-12s %8.2f ms (median %.2f, %d runs), sort / reset %.1f, reset / copy %.2f\n", name,
-           1e3 * t.best, 1e3 * t.median, t.runs, sort / t.best, t.best / copy);
-    if (bench->json)
-        fprintf(bench->json, ", \"%s_ms\": %.4f, \"%s_median_ms\": %.4f", name, 1e3 * t.best, name,
-                1e3 * t.median);
+    double passes = ratio(reset_work, copy);
+    printf("  %-12s %8.2f ms (median %.2f, %d rounds): %.2f copies; qsort takes %.1f times as long\n", name,
+           1e3 * reset_work->best, 1e3 * reset_work->median, reset_work->rounds, passes,
+           sort / reset_work->best);
+    add_row(passes, "", 4, LOWER, NAN, "reset, %s masks, passes over the moments", name);
+    add_row(sort / reset_work->best, "x", 20, HIGHER, NAN, "reset, %s masks, faster than qsort", name);
 }
 
 void bench_reset(const struct bench *bench)
 {
-    struct run run = { .bench = bench };
-    open_run(&run);
-    double sort = seconds_to_sort(&run);
-    struct timing copy = measure(bench, NULL, copy_pass, &run);
-
+    struct run joint = { .bench = bench }, independent;
+    open_run(&joint);
+    independent = joint;
+    independent.flags = RELORA_RESET_INDEPENDENT;
+    double sort = seconds_to_sort(&joint);
+    struct work works[] = { timed(copy_pass, &joint), timed(reset, &joint), timed(reset, &independent) };
+    works[1].prepare = works[2].prepare = set_moments;
+    alternate(works, 3, bench->seconds);
     printf("\nReset of the smallest 99%% by magnitude, both moments of %d elements\n", ELEMENTS);
-    printf("  %-12s %8.2f ms\n  %-12s %8.2f ms for both moments\n", "qsort", 1e3 * sort, "copy",
-           1e3 * copy.best);
-    if (bench->json)
-        fprintf(bench->json,
-                ",\n  \"reset\": {\"elements\": %d, \"qsort_ms\": %.4f, \"copy_ms\": %.4f",
-                ELEMENTS, 1e3 * sort, 1e3 * copy.best);
-    run.flags = 0;
-    print(bench, "joint", measure(bench, set_moments, reset, &run), sort, copy.best);
-    run.flags = RELORA_RESET_INDEPENDENT;
-    print(bench, "independent", measure(bench, set_moments, reset, &run), sort, copy.best);
-    if (bench->json) fprintf(bench->json, "}");
+    printf("  %-12s %8.2f ms for one moment\n  %-12s %8.2f ms for both\n", "qsort", 1e3 * sort, "copy",
+           1e3 * works[0].best);
+    print("joint", &works[1], &works[0], sort);
+    print("independent", &works[2], &works[0], sort);
 
-    relora_tensor_release(run.first_start);
-    relora_tensor_release(run.second_start);
-    relora_adam_release(run.adam);
+    relora_tensor_release(joint.first_start);
+    relora_tensor_release(joint.second_start);
+    relora_adam_release(joint.adam);
 }

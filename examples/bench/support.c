@@ -4,7 +4,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { MIN_RUNS = 3, MAX_RUNS = 100 };
+enum { MIN_ROUNDS = 3 };
 
 double now(void)
 {
@@ -19,23 +19,46 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-struct timing measure(const struct bench *bench, void (*prepare)(void *), void (*work)(void *),
-                      void *arg)
+double median(double *values, int count)
 {
-    double times[MAX_RUNS], spent = 0;
-    int runs = 0;
-    if (prepare) prepare(arg);
-    work(arg);
-    while (runs < MAX_RUNS && (runs < MIN_RUNS || spent < bench->seconds)) {
-        if (prepare) prepare(arg);
-        double start = now();
-        work(arg);
-        times[runs] = now() - start;
-        spent += times[runs++];
+    qsort(values, (size_t)count, sizeof *values, compare);
+    return count % 2 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
+}
+
+struct work timed(void (*run)(void *arg), void *arg)
+{
+    return (struct work){ .run = run, .arg = arg };
+}
+
+static double seconds_of(const struct work *work)
+{
+    if (work->prepare) work->prepare(work->arg);
+    double start = now();
+    work->run(work->arg);
+    return now() - start;
+}
+
+void alternate(struct work *works, int count, double seconds)
+{
+    int rounds = 0;
+    for (int i = 0; i < count; i++) seconds_of(&works[i]);
+    for (double spent = 0; rounds < MAX_ROUNDS && (rounds < MIN_ROUNDS || spent < seconds * count); rounds++)
+        for (int i = 0; i < count; i++) spent += works[i].times[rounds] = seconds_of(&works[i]);
+
+    for (int i = 0; i < count; i++) {
+        double sorted[MAX_ROUNDS];
+        memcpy(sorted, works[i].times, sizeof sorted);
+        works[i].rounds = rounds;
+        works[i].median = median(sorted, rounds);
+        works[i].best = sorted[0];
     }
-    qsort(times, (size_t)runs, sizeof *times, compare);
-    double median = runs % 2 ? times[runs / 2] : (times[runs / 2 - 1] + times[runs / 2]) / 2;
-    return (struct timing){ .best = times[0], .median = median, .runs = runs };
+}
+
+double ratio(const struct work *a, const struct work *b)
+{
+    double ratios[MAX_ROUNDS];
+    for (int i = 0; i < a->rounds; i++) ratios[i] = a->times[i] / b->times[i];
+    return median(ratios, a->rounds);
 }
 
 void check(const struct bench *bench, relora_status status, const char *call)
@@ -92,7 +115,7 @@ void fill_random(const struct bench *bench, relora_tensor *tensor, double scale)
 }
 
 relora_linear *new_layer(const struct bench *bench, relora_linear_mode mode, relora_dtype dtype,
-                         struct shape shape)
+                         struct shape shape, int64_t rank, double dropout)
 {
     relora_linear_options options;
     relora_linear *layer;
@@ -101,8 +124,8 @@ relora_linear *new_layer(const struct bench *bench, relora_linear_mode mode, rel
     options.dtype = dtype;
     options.in_features = shape.in;
     options.out_features = shape.out;
-    options.rank = RANK;
-    options.dropout = 0;
+    options.rank = rank;
+    options.dropout = dropout;
     CHECK(bench, relora_linear_create(&layer, bench->cpu, &options));
 
     relora_tensor *weight = new_matrix(bench, dtype, shape.out, shape.in);
@@ -128,4 +151,40 @@ void threaded_copy(const struct bench *bench, void *target, const void *source, 
         size_t from = (size_t)i * part, left = from < bytes ? bytes - from : 0;
         memcpy((char *)target + from, (const char *)source + from, left < part ? left : part);
     }
+}
+
+static double best_rate[RELORA_BF16 + 1];
+
+void peak_seen(relora_dtype dtype, double rate)
+{
+    if (rate > best_rate[dtype]) best_rate[dtype] = rate;
+}
+
+struct product {
+    const struct bench *bench;
+    relora_linear *layer;
+    relora_tensor *x, *y;
+};
+
+static void multiply(void *arg)
+{
+    struct product *p = arg;
+    CHECK(p->bench, relora_linear_forward(p->layer, p->bench->stream, p->x, p->y, 0, 0));
+}
+
+double peak(const struct bench *bench, relora_dtype dtype)
+{
+    const struct shape shape = { 2048, 2048 };
+    if (best_rate[dtype] > 0) return best_rate[dtype];
+    struct product product = { bench, new_layer(bench, RELORA_MODE_FULL, dtype, shape, 0, 0),
+                               new_matrix(bench, dtype, TOKENS, shape.in),
+                               new_matrix(bench, dtype, TOKENS, shape.out) };
+    struct work work = timed(multiply, &product);
+    fill_random(bench, product.x, 1);
+    alternate(&work, 1, bench->seconds);
+    relora_linear_release(product.layer);
+    relora_tensor_release(product.x);
+    relora_tensor_release(product.y);
+    peak_seen(dtype, 2.0 * TOKENS * (double)shape.out * (double)shape.in / work.best);
+    return best_rate[dtype];
 }

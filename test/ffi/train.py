@@ -1,75 +1,14 @@
 #!/usr/bin/env python3
-"""train.py ROOT LIBRARY: train a layer from Python, through ctypes, with nothing but the headers to go by.
-
-The binding is made by reading them: every function, struct and constant. That it works is what the rules of
-test/headers.py are for."""
+"""train.py ROOT LIBRARY: train a layer from Python, through the binding of binding.py, which reads the headers."""
 import ctypes
-import os
 import random
 import sys
 
-root, library = sys.argv[1:3]
-sys.path.insert(0, os.path.join(root, 'test'))
 sys.dont_write_bytecode = True
-import headers  # noqa: E402
+from binding import Binding  # noqa: E402
 
-
-class Binding:
-    """The library, with a method for each function, and its structs and constants by name."""
-
-    def __init__(self):
-        self.api = headers.Headers(os.path.join(root, 'include', 'relora'))
-        self.so = ctypes.CDLL(library)
-        self.types = {name: getattr(ctypes, 'c_' + name.replace('int32_t', 'int32').replace('int64_t', 'int64')) for name in headers.SIZES}
-        self.types.update((name, ctypes.c_int32) for name in self.api.numbers)
-        for name, (result, parameters) in self.api.callbacks.items():
-            self.types[name] = ctypes.CFUNCTYPE(self.type(result), *[self.type(t) for t, _ in parameters])
-        for name, fields in self.api.structs.items():
-            body = {'_fields_': [(field, self.type(t)) for t, field in fields]}
-            self.types[name] = type(name, (ctypes.Structure,), body)
-        for name, (result, parameters, _, _) in self.api.functions.items():
-            function = getattr(self.so, name)
-            function.restype, function.argtypes = self.type(result), [self.type(t) for t, _ in parameters]
-            setattr(self, name[len('relora_'):], function)
-
-    def type(self, text):
-        base = text.replace('const ', '').replace(' const', '')
-        if base == 'char *':
-            return ctypes.c_char_p
-        if base == 'void':
-            return None
-        return ctypes.c_void_p if '*' in base else self.types[base]
-
-    def __getattr__(self, name):  # MODE_LORA is RELORA_MODE_LORA
-        return self.api.constants['RELORA_' + name]
-
-    def options(self, kind, **fields):
-        struct = self.types['relora_%s_options' % kind]()
-        ok(getattr(self, kind + '_options_init')(ctypes.byref(struct), ctypes.sizeof(struct)))
-        assert struct.struct_size == ctypes.sizeof(struct)
-        for name, value in fields.items():
-            assert hasattr(struct, name), name
-            setattr(struct, name, value)
-        return ctypes.byref(struct)
-
-    def create(self, kind, *arguments):
-        out = ctypes.c_void_p()
-        ok(getattr(self, kind)(ctypes.byref(out), *arguments))
-        return out
-
-
-relora = Binding()
-context = None
-
-
-def error():
-    text = ctypes.create_string_buffer(300)
-    relora.context_error(context, text, len(text), None)
-    return text.value.decode()
-
-
-def ok(status):
-    assert status == relora.OK, '%s: %s' % (relora.status_name(status).decode(), error())
+relora = Binding(*sys.argv[1:3])
+error, ok = relora.error, relora.ok
 
 
 def array(rows, columns, value=lambda: 0.0):
@@ -83,11 +22,10 @@ def borrow(device, memory, rows, columns):
 
 
 def main():
-    global context
     IN, OUT, ROWS, STEPS = 6, 5, 16, 60
     lines = []
     log = relora.types['relora_log_fn'](lambda user, level, message: lines.append((level, message.decode())))
-    context = relora.create('context_create', relora.options('context', log=log, log_level=relora.LOG_ERROR))
+    context = relora.context = relora.create('context_create', relora.options('context', log=log, log_level=relora.LOG_ERROR))
     device = relora.device_get(context, relora.DEVICE_CPU, 0)
     stream = relora.create('stream_create', device)
 
