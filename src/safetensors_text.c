@@ -52,8 +52,8 @@ static int is_empty(const unsigned char *text, size_t length) /* {} */
     return i < length && text[i] == '}';
 }
 
-/* NULL: bad JSON, or no memory; then error.text may be empty. */
-static json_t *load_once(const unsigned char *text, size_t length, json_error_t *error)
+/* NULL: bad JSON, or no memory. */
+static json_t *load(const unsigned char *text, size_t length, json_error_t *error)
 {
     *error = (json_error_t){0};
     if (is_empty(text, length)) return json_loadb((const char *)text, length, JSON_REJECT_DUPLICATES, error);
@@ -70,17 +70,26 @@ static json_t *load_once(const unsigned char *text, size_t length, json_error_t 
     return NULL;
 }
 
-/* Out of memory is bad syntax to jansson. What is bad is so a second time, when there is memory. */
+static int begins(const char *text, const char *with)
+{
+    return !strncmp(text, with, strlen(with));
+}
+
+/* Was it memory? Then jansson is silent, or does not like the pair in front, or calls a string bad that it has
+ * read to the last quote. */
+static int lacks_memory(const json_error_t *error, const unsigned char *text, size_t length)
+{
+    if (!error->text[0] || error->position < 1) return 1;
+    if (!begins(error->text, "invalid token") && !begins(error->text, "string or")) return 0;
+    return (size_t)error->position <= length && text[error->position - 1] == '"';
+}
+
 relora_status st_text_load(json_t **root, const relora_context *ctx, const char *fn, const char *what,
                            const unsigned char *text, size_t length)
 {
     json_error_t error;
-    *root = load_once(text, length, &error);
-    if (!*root) *root = load_once(text, length, &error);
+    *root = load(text, length, &error);
     if (*root) return RELORA_OK;
-    json_t *probe = json_integer(0);
-    int lacks_memory = !probe || !error.text[0];
-    json_decref(probe);
-    if (lacks_memory) return context_fail_memory(ctx, fn, 0);
+    if (lacks_memory(&error, text, length)) return context_fail_memory(ctx, fn, 0);
     FAIL(ctx, RELORA_E_FORMAT, "%s: %s: header, byte %d: %s", fn, what, error.position, error.text);
 }

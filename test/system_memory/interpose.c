@@ -14,10 +14,11 @@ void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t count, size_t size);
 void *__libc_realloc(void *ptr, size_t size);
 void *__libc_memalign(size_t alignment, size_t size);
+void __libc_free(void *ptr);
 
 static atomic_int watching;
 static atomic_llong requests, ours, nth;
-static atomic_size_t least; /* of those refused, once there is one */
+static atomic_llong in_use, peak, limit; /* bytes */
 static enum interpose_how how;
 static char asked_by[LIBRARY_NAME];
 
@@ -27,6 +28,7 @@ void interpose_start(int64_t which, enum interpose_how kind)
     requests = ours = 0;
     nth = which;
     how = kind;
+    peak = (long long)in_use;
     watching = 1;
 }
 
@@ -84,43 +86,59 @@ static int refused(size_t size, const void *caller)
     if (n == nth) {
         watching = 0; /* looking may need memory itself */
         library_of_stack(asked_by);
-        least = how == REFUSE_LARGE ? size : 0;
+        limit = peak + SLACK;
         watching = 1;
-    } else if (how == REFUSE_ALONE || size < least) {
+    } else if (how == REFUSE_ALONE || (how == REFUSE_LARGE && in_use + (long long)size <= limit)) {
         return 0;
     }
     errno = ENOMEM;
     return 1;
 }
 
+static void *given(void *ptr)
+{
+    long long now = in_use += (long long)malloc_usable_size(ptr);
+    if (now > peak) peak = now;
+    return ptr;
+}
+
 void *malloc(size_t size)
 {
-    return refused(size, __builtin_return_address(0)) ? NULL : __libc_malloc(size);
+    return refused(size, __builtin_return_address(0)) ? NULL : given(__libc_malloc(size));
 }
 
 void *calloc(size_t count, size_t size)
 {
-    return refused(count * size, __builtin_return_address(0)) ? NULL : __libc_calloc(count, size);
+    return refused(count * size, __builtin_return_address(0)) ? NULL : given(__libc_calloc(count, size));
 }
 
 void *realloc(void *ptr, size_t size)
 {
-    return refused(size, __builtin_return_address(0)) ? NULL : __libc_realloc(ptr, size);
+    if (refused(size, __builtin_return_address(0))) return NULL;
+    in_use -= (long long)malloc_usable_size(ptr);
+    void *moved = __libc_realloc(ptr, size);
+    return given(moved ? moved : ptr);
+}
+
+void free(void *ptr)
+{
+    in_use -= (long long)malloc_usable_size(ptr);
+    __libc_free(ptr);
 }
 
 void *aligned_alloc(size_t alignment, size_t size)
 {
-    return refused(size, __builtin_return_address(0)) ? NULL : __libc_memalign(alignment, size);
+    return refused(size, __builtin_return_address(0)) ? NULL : given(__libc_memalign(alignment, size));
 }
 
 void *memalign(size_t alignment, size_t size)
 {
-    return refused(size, __builtin_return_address(0)) ? NULL : __libc_memalign(alignment, size);
+    return refused(size, __builtin_return_address(0)) ? NULL : given(__libc_memalign(alignment, size));
 }
 
 int posix_memalign(void **out, size_t alignment, size_t size)
 {
-    void *ptr = refused(size, __builtin_return_address(0)) ? NULL : __libc_memalign(alignment, size);
+    void *ptr = refused(size, __builtin_return_address(0)) ? NULL : given(__libc_memalign(alignment, size));
     if (!ptr) return ENOMEM;
     *out = ptr;
     return 0;
@@ -139,5 +157,5 @@ void plain_free(void *user, void *ptr, size_t size, size_t alignment)
     (void)size, (void)alignment;
     int64_t *outstanding = user;
     --*outstanding;
-    free(ptr);
+    __libc_free(ptr);
 }

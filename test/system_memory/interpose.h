@@ -6,12 +6,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { LIBRARY_NAME = 32 };
+enum { LIBRARY_NAME = 32, SLACK = 300 };
 
 enum interpose_how { /* what is refused after the n-th request */
     REFUSE_ALONE,   /* nothing */
     REFUSE_LASTING, /* everything */
-    REFUSE_LARGE,   /* what is at least as large */
+    REFUSE_LARGE,   /* what needs SLACK bytes more than were ever in use until the n-th */
     REFUSE_KINDS
 };
 

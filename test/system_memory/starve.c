@@ -1,6 +1,6 @@
 /* The system's own memory runs out. What jansson, OpenMP and oneDNN ask malloc() and its kin for is refused: the
- * n-th request of a job, alone, with all that follow, or with all that follow and are as large. Each time in a
- * process of its own, because another library may end it; how is counted and printed. Asked of this library: a
+ * n-th request of a job, alone, with all that follow, or with those that need much more. Each time in a process
+ * of its own, because another library may end it; how is counted and printed. Asked of this library: a
  * clean status or success, the same numbers once there is memory, nothing left behind, no request of its own.
  *
  *     starve [all]        without `all`, only a sample of the requests of each job */
@@ -120,22 +120,13 @@ static void fault(struct tally *t, const struct job *job, int64_t nth, const cha
            relora_status_name(outcome->status), relora_status_name(outcome->retried));
 }
 
-/* A death in another library is its own affair, but jansson's are not: what it cannot do without is asked for
- * before. Only where other threads take that away in between, as REFUSE_LARGE may, it can still go wrong. */
-static void judge_end(struct tally *t, const struct job *job, int64_t nth, enum interpose_how how)
-{
-    if (!strncmp(outcome->ended_in, "librelora", strlen("librelora"))) fault(t, job, nth, "it ends in librelora");
-    if (!strncmp(outcome->ended_in, "libjansson", strlen("libjansson")) && how != REFUSE_LARGE)
-        fault(t, job, nth, "it ends in jansson");
-}
-
-static void judge(struct tally *t, const struct job *job, int64_t nth, int status, enum interpose_how how,
-                  uint64_t result)
+static void judge(struct tally *t, const struct job *job, int64_t nth, int status, uint64_t result)
 {
     t->tried++;
     if (!outcome->done) {
         count_end(t, status);
-        judge_end(t, job, nth, how);
+        if (!strncmp(outcome->ended_in, "librelora", strlen("librelora"))) fault(t, job, nth, "it ends in librelora");
+        if (!strncmp(outcome->ended_in, "libjansson", strlen("libjansson"))) fault(t, job, nth, "it ends in jansson");
         return;
     }
     t->refused += outcome->status < 0;
@@ -161,11 +152,10 @@ static int play(const struct job *job, const char *folder, int all)
     int64_t step = all || plain.requests < job->samples ? 1 : plain.requests / job->samples;
     printf("%s: %lld requests of the system, %lld when it is done again\n", job->name, (long long)plain.requests,
            (long long)plain.again);
-    for (int k = 0; k < REFUSE_KINDS; k++) {
-        enum interpose_how how = (enum interpose_how)k;
+    for (int how = 0; how < REFUSE_KINDS; how++) {
         struct tally t = {0};
         for (int64_t n = 1; n <= plain.requests; n += step)
-            judge(&t, job, n, run(job, folder, n, how), how, plain.result);
+            judge(&t, job, n, run(job, folder, n, (enum interpose_how)how), plain.result);
         printf("  %-8s %4d refused: %d NO_MEMORY, %d no harm, %d ended the process", names[how], t.tried, t.refused,
                t.succeeded, t.ended);
         for (int i = 0; i < 16 && t.way[i].count; i++)
