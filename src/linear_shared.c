@@ -13,21 +13,21 @@ static const char *name_text(char text[NAME_TEXT], const char *name, int32_t i)
     return text;
 }
 
-/* That of the first layer, else of the stream, else of x: where a sentence goes. */
+/* That of the first layer, else of the stream, else of a tensor: where a sentence goes. */
 static relora_context *context_of(relora_linear *const *linears, int32_t count, const relora_stream *stream,
-                                  const relora_tensor *x)
+                                  const relora_tensor *tensor)
 {
     for (int32_t i = 0; linears && i < count; i++)
         if (linears[i]) return linears[i]->ctx;
-    return stream ? stream->ctx : x ? x->ctx : NULL;
+    return stream ? stream->ctx : tensor ? tensor->ctx : NULL;
 }
 
 /* The lists, and that no layer comes twice: it would overwrite its own gradients. */
 static relora_status check_lists(const char *fn, relora_linear *const *linears, int32_t count,
-                                 const relora_stream *stream, const relora_tensor *x, const char *name,
-                                 const void *tensors)
+                                 const relora_stream *stream, const relora_tensor *tensor,
+                                 const char *name, const void *tensors)
 {
-    relora_context *ctx = context_of(linears, count, stream, x);
+    relora_context *ctx = context_of(linears, count, stream, tensor);
     if (!stream) FAIL(ctx, RELORA_E_ARGUMENT, "%s: stream is NULL", fn);
     if (count < 1) FAIL(ctx, RELORA_E_ARGUMENT, "%s: count is %d, less than 1", fn, count);
     if (!linears) FAIL(ctx, RELORA_E_ARGUMENT, "%s: linears is NULL", fn);
@@ -48,7 +48,7 @@ relora_status relora_linear_forward_shared(relora_linear *const *linears, int32_
     const char *fn = "relora_linear_forward_shared";
     char text[NAME_TEXT];
     struct pass p;
-    TRY(check_lists(fn, linears, count, stream, x, "y", y));
+    TRY(check_lists(fn, linears, count, stream, x ? x : y && count > 0 ? y[0] : NULL, "y", y));
     for (int32_t i = 0; i < count; i++) {
         TRY(pass_forward_open(&p, fn, linears[i], stream, x, name_text(text, "y", i), y[i], call, flags));
         for (int32_t j = 0; j < i; j++)
@@ -71,7 +71,8 @@ relora_status relora_linear_backward_shared(relora_linear *const *linears, int32
     const char *fn = "relora_linear_backward_shared";
     char text[NAME_TEXT];
     struct pass p;
-    TRY(check_lists(fn, linears, count, stream, x, "dy", dy));
+    const relora_tensor *first = x ? x : dy && count > 0 && dy[0] ? dy[0] : dx;
+    TRY(check_lists(fn, linears, count, stream, first, "dy", dy));
     for (int32_t i = 0; i < count; i++)
         TRY(pass_backward_open(&p, fn, linears[i], stream, x, name_text(text, "dy", i), dy[i], dx, call,
                                flags));
