@@ -45,11 +45,6 @@ relora_status adam_check_index(const relora_adam *adam, const relora_stream *str
 /* Index of a layer's parameter, or -1. */
 int32_t adam_index_of(const relora_adam *adam, const relora_linear *linear, relora_param role);
 
-/* The public function of this name, for a call of `function`. */
-relora_status adam_reset(relora_adam *adam, relora_stream *stream, const char *function,
-                         const int32_t *indices, int32_t count, const relora_reset_options *options,
-                         relora_reset_report *report);
-
 void adam_retain(relora_adam *adam);
 void adam_plan_free(relora_adam *adam);
 

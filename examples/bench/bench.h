@@ -47,7 +47,8 @@ double now(void);
 
 /* ---- results ---- */
 
-#define NO_TARGET NAN
+#define NO_TARGET ((double)NAN)
+#define NO_BOUND ((double)NAN)
 enum { LOWER = 0, HIGHER = 1 }; /* which is better */
 /* A row of bench.json; printed at the end if it has a target. `bound` is the best that is possible if all
  * products run equally fast, or NAN. */

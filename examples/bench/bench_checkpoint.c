@@ -68,8 +68,8 @@ static void row(const char *what, const struct work *own, const struct work *cop
     printf("  %-20s %7.2f GB/s (median %.2f)   plain %7.2f GB/s (median %.2f)   %3.0f%%\n", what,
            gigabytes / own->best, gigabytes / own->median, gigabytes / copy->best, gigabytes / copy->median,
            100 * copy->best / own->best);
-    add_row(gigabytes / own->best, "GB/s", NO_TARGET, HIGHER, NAN, "checkpoint %s", what);
-    add_row(copy->best / own->best, "", NO_TARGET, HIGHER, NAN, "checkpoint %s, of a plain copy", what);
+    add_row(gigabytes / own->best, "GB/s", NO_TARGET, HIGHER, NO_BOUND, "checkpoint %s", what);
+    add_row(copy->best / own->best, "", NO_TARGET, HIGHER, NO_BOUND, "checkpoint %s, of a plain copy", what);
 }
 
 void bench_checkpoint(const struct bench *bench)

@@ -125,14 +125,14 @@ static void report(const struct bench *bench, relora_dtype dtype, struct shape s
            1e3 * works[LORA].best, 1e3 * works[LORA].median, works[LORA].rounds, rate / 1e9, 100 * share,
            1e3 * works[FULL].best, 1e3 * works[AUTHORS].best, 1e3 * works[SPLIT].best, to_full, to_authors,
            to_split);
-    add_row(1e3 * works[LORA].best, "ms", NO_TARGET, LOWER, NAN, "layer %s", name);
-    add_row(share, "", f32 ? 0.85 : 0.75, HIGHER, NAN, "layer %s, share of the peak", name);
+    add_row(1e3 * works[LORA].best, "ms", NO_TARGET, LOWER, NO_BOUND, "layer %s", name);
+    add_row(share, "", f32 ? 0.85 : 0.75, HIGHER, NO_BOUND, "layer %s, share of the peak", name);
     add_row(to_full, "", large ? 0.75 : 1.0, LOWER, operations_of(LORA, shape) / operations_of(FULL, shape),
             "layer %s, time over FULL", name);
     add_row(to_authors, "x", f32 ? 1.15 : 1.3, HIGHER,
             operations_of(AUTHORS, shape) / operations_of(LORA, shape), "layer %s, faster than the authors' order",
             name);
-    add_row(to_split, "x", NO_TARGET, HIGHER, NAN, "layer %s, faster than SPLIT", name);
+    add_row(to_split, "x", NO_TARGET, HIGHER, NO_BOUND, "layer %s, faster than SPLIT", name);
 }
 
 void bench_linear(const struct bench *bench)
@@ -148,7 +148,7 @@ void bench_linear(const struct bench *bench)
         for (int i = 0; i < count; i++) measure_shape(bench, dtype, shapes[i], results[i].works);
         for (int i = 0; i < count; i++) report(bench, dtype, shapes[i], results[i].works);
         printf("  %s products reach %.1f GFLOP/s\n", dtype_name(dtype), peak(bench, dtype) / 1e9);
-        add_row(peak(bench, dtype) / 1e9, "GFLOP/s", NO_TARGET, HIGHER, NAN, "peak %s", dtype_name(dtype));
+        add_row(peak(bench, dtype) / 1e9, "GFLOP/s", NO_TARGET, HIGHER, NO_BOUND, "peak %s", dtype_name(dtype));
         fflush(stdout);
     }
 }

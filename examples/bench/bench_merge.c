@@ -29,6 +29,6 @@ void bench_merge(const struct bench *bench)
             snprintf(name, sizeof name, "%dx%d", (int)shapes[i].out, (int)shapes[i].in);
             printf("  %-5s %-10s %9.2f %9.2f %7d %9.1f\n", dtype_name(dtype), name, 1e3 * work.best,
                    1e3 * work.median, work.rounds, flops / work.best / 1e9);
-            add_row(1e3 * work.best, "ms", NO_TARGET, LOWER, NAN, "merge %s %s", dtype_name(dtype), name);
+            add_row(1e3 * work.best, "ms", NO_TARGET, LOWER, NO_BOUND, "merge %s %s", dtype_name(dtype), name);
         }
 }

@@ -56,7 +56,7 @@ static void compare(struct cell *cell, const struct pass *pass, double seconds)
 {
     struct pass passes[ORDERS];
     struct work works[ORDERS], *best = works, *chosen = NULL;
-    double needs[ORDERS], least = INFINITY;
+    double needs[ORDERS], least = (double)INFINITY;
     int orders = cell->backward ? 3 : 2, count = 0;
     for (int i = 0; i < orders; i++) {
         passes[i] = *pass;
@@ -128,9 +128,9 @@ static void report(struct cell *cells, int count)
                c->backward ? "backward" : "forward", order_names[c->chosen], c->slowdown,
                order_names[c->fastest], c->ms);
     }
-    add_row(cells[0].slowdown, "x", 1.05, LOWER, NAN, "order chosen / fastest order, worst of %d", count);
-    add_row(cells[count / 20].slowdown, "x", 1.05, LOWER, NAN, "order chosen / fastest, 95th percentile");
-    add_row(over, "cases", NO_TARGET, LOWER, NAN, "order chosen / fastest above 1.05");
+    add_row(cells[0].slowdown, "x", 1.05, LOWER, NO_BOUND, "order chosen / fastest order, worst of %d", count);
+    add_row(cells[count / 20].slowdown, "x", 1.05, LOWER, NO_BOUND, "order chosen / fastest, 95th percentile");
+    add_row(over, "cases", NO_TARGET, LOWER, NO_BOUND, "order chosen / fastest above 1.05");
 }
 
 static void grid(const struct bench *bench, const struct shape *layers, int layer_count, double seconds)

@@ -88,8 +88,8 @@ static void run(const struct bench *bench, const char *folder, const struct mode
     printf("  %-5s %-5s %-18s %8.0f tokens/s  %6.1f MFLOP per token  %6.1f GFLOP/s  %5.1f%% of the peak\n", m->name,
            dtype_name(dtype), v->label, rate, flops / 1e6, rate * flops / 1e9, 100 * share);
     fflush(stdout);
-    add_row(rate, "tokens/s", NO_TARGET, HIGHER, NAN, "pretrain %s %s %s", m->name, dtype_name(dtype), v->label);
-    add_row(share, "", m->target, HIGHER, NAN, "pretrain %s %s %s, share of the peak", m->name, dtype_name(dtype),
+    add_row(rate, "tokens/s", NO_TARGET, HIGHER, NO_BOUND, "pretrain %s %s %s", m->name, dtype_name(dtype), v->label);
+    add_row(share, "", m->target, HIGHER, NO_BOUND, "pretrain %s %s %s, share of the peak", m->name, dtype_name(dtype),
             v->label);
 }
 

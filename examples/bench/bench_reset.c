@@ -87,8 +87,8 @@ static void print(const char *name, const struct work *reset_work, const struct 
     printf("  %-12s %8.2f ms (median %.2f, %d rounds): %.2f copies; qsort takes %.1f times as long\n", name,
            1e3 * reset_work->best, 1e3 * reset_work->median, reset_work->rounds, passes,
            sort / reset_work->best);
-    add_row(passes, "", 4, LOWER, NAN, "reset, %s masks, passes over the moments", name);
-    add_row(sort / reset_work->best, "x", 20, HIGHER, NAN, "reset, %s masks, faster than qsort", name);
+    add_row(passes, "", 4, LOWER, NO_BOUND, "reset, %s masks, passes over the moments", name);
+    add_row(sort / reset_work->best, "x", 20, HIGHER, NO_BOUND, "reset, %s masks, faster than qsort", name);
 }
 
 void bench_reset(const struct bench *bench)

@@ -112,6 +112,6 @@ void bench_steady(const struct bench *outer)
     }
     printf("\nAfter the first step, in %d more: %d allocations by the library, %d threads started\n", 2 * STEPS,
            (int)allocations, threads);
-    add_row((double)allocations / (2 * STEPS), "", 0, LOWER, NAN, "steady state, allocations per step");
-    add_row(threads, "", 0, LOWER, NAN, "steady state, threads started");
+    add_row((double)allocations / (2 * STEPS), "", 0, LOWER, NO_BOUND, "steady state, allocations per step");
+    add_row(threads, "", 0, LOWER, NO_BOUND, "steady state, threads started");
 }

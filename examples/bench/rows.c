@@ -69,7 +69,7 @@ int write_rows(const char *path, const char *head)
     fprintf(file, "{\n%s  \"rows\": [", head);
     for (int i = 0; i < row_count; i++) {
         write_row(file, &rows[i], "", rows[i].value, rows[i].target, i == 0);
-        if (!isnan(rows[i].bound)) write_row(file, &rows[i], ", by operations", rows[i].bound, NAN, 0);
+        if (!isnan(rows[i].bound)) write_row(file, &rows[i], ", by operations", rows[i].bound, NO_BOUND, 0);
     }
     fprintf(file, "\n  ]\n}\n");
     return fclose(file);

@@ -1,5 +1,7 @@
 /* Philox blocks, many at a time: in plain C that a compiler turns into vectors, and by hand for AVX-512,
  * whose multiplication of 32-bit words to 64 compilers do not find. Same words from both. */
+#include <stddef.h>
+
 #include "cpu.h"
 #include "cpu_clones.h"
 
@@ -65,14 +67,14 @@ __attribute__((target("avx512f"))) static void group_avx512(uint32_t *words, str
         k0 += 0x9E3779B9u;
         k1 += 0xBB67AE85u;
     }
-    for (int i = 0; i < SETS; i++) set_store(words + 4 * i * SET_BLOCKS, &set[i]);
+    for (int i = 0; i < SETS; i++) set_store(words + (ptrdiff_t)(4 * i) * SET_BLOCKS, &set[i]);
 }
 
 static void blocks(uint32_t *words, struct draw d, uint64_t first, int64_t count)
 {
     for (; count >= GROUP && __builtin_cpu_supports("avx512f"); count -= GROUP) {
         group_avx512(words, d, first);
-        words += 4 * GROUP;
+        words += (ptrdiff_t)4 * GROUP;
         first += GROUP;
     }
     blocks_plain(words, d, first, count);

@@ -178,7 +178,7 @@ static int play_round(const struct scenario *s, enum fault kind, int64_t at, con
         works(&far);
     }
     ck_assert_int_eq(faulty.after, 0);
-    close_world(s, at % 2);
+    close_world(s, (int)(at % 2));
     return met;
 }
 

@@ -121,13 +121,12 @@ static uint32_t choose_flags(uint32_t known)
 static uint64_t choose_call(relora_linear *linear)
 {
     uint8_t c = choose();
-    relora_plan_report *report;
+    relora_plan_report report = {.struct_size = sizeof report};
     if (!linear) return c % 4;
     if (c >= 64 && c < 160) CALL(relora_linear_set_order, linear, c / 4 % 5, c / 16 % 6);
     if (c >= 160 && c < 176) {
-        report = choose_report(sizeof *report);
-        if (CALL(relora_linear_plan, linear, choose_number(5), c % 4, report) == 0 && report)
-            result(report, report->struct_size);
+        if (CALL(relora_linear_plan, linear, choose_number(5), c % 4, &report) == 0)
+            result(&report, sizeof report);
     }
     return c % 4;
 }

@@ -97,7 +97,8 @@ static int refused(size_t size, const void *caller)
 
 static void *given(void *ptr)
 {
-    long long now = in_use += (long long)malloc_usable_size(ptr);
+    long long size = (long long)malloc_usable_size(ptr);
+    long long now = atomic_fetch_add(&in_use, size) + size;
     if (now > peak) peak = now;
     return ptr;
 }
