@@ -158,7 +158,7 @@ bench: $(B)/bench $(if $(PRETRAIN),$(B)/pretrain) | $(FIRST)
 ## bench-plot: draw bench.json, and bench-torch.json if it is there, as bench.png
 bench-plot:
 	$(Q)test -f bench.json || { echo "bench.json is made by 'make bench'"; exit 1; }
-	$(Q)gnuplot -c examples/bench/bench.gp bench.json bench.png
+	$(Q)gnuplot -c examples/bench/bench.gp . bench.png
 
 ## bench-torch: the same layers, model and optimizer in PyTorch, in turn with this library, if PYTHON has torch
 bench-torch: $(SO) $(if $(PRETRAIN),$(B)/pretrain) | $(FIRST)

@@ -1,3 +1,112 @@
-# Draws bench.json: gnuplot -c bench.gp bench.json FILE.png
-# A row of it is a line of text, which gnuplot takes apart at the quotation marks: the name is column 4,
-# the value column 7, the target column 13.
+# Draws what was measured: gnuplot -c bench.gp FOLDER FILE.png, with bench.json and, if it is there, bench-torch.json
+# in FOLDER. A row of them is one line; rows() picks those that match, as name|value|target.
+
+folder = ARG1
+set output ARG2
+rows(file, pattern) = sprintf("< sed -n 's/.*\"name\": \"\\(%s\\)\", \"value\": \\([^,]*\\), \"unit\": \"[^\"]*\", " . \
+  "\"target\": \\([^,}]*\\).*/\\1|\\2|\\3/p' %s/%s", pattern, folder, file)
+bench(pattern) = rows("bench.json", pattern)
+torch(pattern) = rows("bench-torch.json", pattern)
+has_torch = int(system("test -f ".folder."/bench-torch.json && echo 1 || echo 0"))
+
+set terminal pngcairo size 1400,(has_torch ? 1500 : 1020) font "DejaVu Sans,13" background rgb "#ffffff"
+set datafile separator "|"
+set multiplot
+set border 3 linecolor rgb "#808080"
+set grid ytics linetype 1 linecolor rgb "#e8e8e8"
+set tics nomirror scale 0.4 textcolor rgb "#404040"
+set style fill solid 1.0 noborder
+set title font "DejaVu Sans,16" offset 0,1.9
+set key horizontal samplen 1.4 font "DejaVu Sans,12" textcolor rgb "#404040" at graph 0.5, 1.1 center
+set bars 0
+set lmargin 9
+set rmargin 3
+set bmargin 4
+set tmargin 6
+F32 = "#1f5fa8"; BF16 = "#e08020"; STEP = "#2f7f4f"; TARGET = "#b03030"; BOUND = "#202020"
+width = 0.34
+height = has_torch ? 1.0 / 3 : 0.5
+row(n) = 1.0 - n * height
+
+# The value stands in its bar; a short red line over it is the target.
+number(x) = sprintf("%.2f", x)
+percent(x) = sprintf("%.0f", x)
+
+# ---- share of the peak ----
+set size 1, height
+set origin 0, row(1)
+set title "Share of the matrix-product peak"
+set ylabel "% of the fastest product in the same run" textcolor rgb "#404040"
+set yrange [0:114]
+set ytics 20
+set xrange [-0.6:10.1]
+set xtics ("512×512" 0, "1376×512" 1, "2048×2048" 2, "5461×2048" 3, \
+  "35m, full" 4.5, "35m, lora" 5.5, "35m, lora,\ndropout" 6.5, "60m, full" 7.5, "60m, lora" 8.5, "60m, lora,\ndropout" 9.5)
+set arrow 1 from -0.6, 100 to 10.1, 100 nohead dashtype 3 linecolor rgb "#808080"
+set label 1 "layer: forward and backward, 4096 tokens, rank 128" at 1.5, 107 center textcolor rgb "#808080"
+set label 2 "training: whole steps, bf16" at 7, 107 center textcolor rgb "#808080"
+share = ", share of the peak"
+plot bench("layer f32 [^,]*".share) using ($0 - width/2):(100*$2):(width*0.94) with boxes linecolor rgb F32 title "f32", \
+     bench("layer bf16 [^,]*".share) using ($0 + width/2):(100*$2):(width*0.94) with boxes linecolor rgb BF16 title "bf16", \
+     bench("pretrain [36][50]m bf16 .*".share) using ($0 + 4.5):(100*$2):(1.3*width) with boxes linecolor rgb BF16 notitle, \
+     bench("layer f32 [^,]*".share) using ($0 - width/2):(100*$3):(width/2) with xerrorbars pointtype -1 linewidth 3 linecolor rgb TARGET title "target", \
+     bench("layer bf16 [^,]*".share) using ($0 + width/2):(100*$3):(width/2) with xerrorbars pointtype -1 linewidth 3 linecolor rgb TARGET notitle, \
+     bench("pretrain [36][50]m bf16 .*".share) using ($0 + 4.5):(100*$3):(0.65*width) with xerrorbars pointtype -1 linewidth 3 linecolor rgb TARGET notitle, \
+     bench("layer f32 [^,]*".share) using ($0 - width/2):(5):(percent(100*$2)) with labels textcolor rgb "#ffffff" notitle, \
+     bench("layer bf16 [^,]*".share) using ($0 + width/2):(5):(percent(100*$2)) with labels textcolor rgb "#ffffff" notitle, \
+     bench("pretrain [36][50]m bf16 .*".share) using ($0 + 4.5):(5):(percent(100*$2)) with labels textcolor rgb "#ffffff" notitle
+unset arrow 1
+unset label 1
+unset label 2
+
+# ---- against FULL and against the authors' order: bars, targets, and the bound by operations ----
+set xrange [-0.6:3.6]
+set xtics ("512×512" 0, "1376×512" 1, "2048×2048" 2, "5461×2048" 3)
+do for [panel = 0:1] {
+    what = panel ? ", faster than the authors. order" : ", time over FULL"
+    set size 0.5, height
+    set origin 0.5 * panel, row(2)
+    set title panel ? "Times faster than the authors' order of products" : "Time over that of a full-rank layer (less is better)"
+    unset ylabel
+    set yrange [0:(panel ? 1.6 : 1.35)]
+    set ytics panel ? 0.5 : 0.25
+    plot bench("layer f32 [^,]*".what) using ($0 - width/2):2:(width*0.94) with boxes linecolor rgb F32 title "f32", \
+         bench("layer bf16 [^,]*".what) using ($0 + width/2):2:(width*0.94) with boxes linecolor rgb BF16 title "bf16", \
+         bench("layer f32 [^,]*".what) using ($0 - width/2):3:(width/2) with xerrorbars pointtype -1 linewidth 3 linecolor rgb TARGET title "target", \
+         bench("layer bf16 [^,]*".what) using ($0 + width/2):3:(width/2) with xerrorbars pointtype -1 linewidth 3 linecolor rgb TARGET notitle, \
+         bench("layer f32 [^,]*".what.", by operations") using ($0 - width/2):2 with points pointtype 7 pointsize 1.2 linecolor rgb BOUND title "by operations", \
+         bench("layer bf16 [^,]*".what.", by operations") using ($0 + width/2):2 with points pointtype 7 pointsize 1.2 linecolor rgb BOUND notitle, \
+         bench("layer f32 [^,]*".what) using ($0 - width/2):(0.06):(number($2)) with labels textcolor rgb "#ffffff" notitle, \
+         bench("layer bf16 [^,]*".what) using ($0 + width/2):(0.06):(number($2)) with labels textcolor rgb "#ffffff" notitle
+}
+
+# ---- against PyTorch ----
+if (has_torch) {
+    set size 0.5, height
+    set origin 0, row(3)
+    set title "Layer: times faster than PyTorch in the authors' order"
+    set yrange [0:2.6]
+    set ytics 0.5
+    plain = "layer %s [0-9x]*, faster than PyTorch"; drop = "layer %s [0-9x]*, dropout 0.1, faster than PyTorch"
+    plot torch(sprintf(plain, "f32")) using ($0 - 0.3):2:(0.19) with boxes linecolor rgb F32 title "f32", \
+         torch(sprintf(drop, "f32")) using ($0 - 0.1):2:(0.19) with boxes linecolor rgb "#6c98c8" title "dropout 0.1", \
+         torch(sprintf(plain, "bf16")) using ($0 + 0.1):2:(0.19) with boxes linecolor rgb BF16 title "bf16", \
+         torch(sprintf(drop, "bf16")) using ($0 + 0.3):2:(0.19) with boxes linecolor rgb "#e8a868" title "dropout 0.1", \
+         torch(sprintf(plain, "f32")) using ($0 - 0.3):(0.18):(number($2)) with labels font ",11" rotate by 90 textcolor rgb "#ffffff" notitle, \
+         torch(sprintf(drop, "f32")) using ($0 - 0.1):(0.18):(number($2)) with labels font ",11" rotate by 90 textcolor rgb "#ffffff" notitle, \
+         torch(sprintf(plain, "bf16")) using ($0 + 0.1):(0.18):(number($2)) with labels font ",11" rotate by 90 textcolor rgb "#ffffff" notitle, \
+         torch(sprintf(drop, "bf16")) using ($0 + 0.3):(0.18):(number($2)) with labels font ",11" rotate by 90 textcolor rgb "#ffffff" notitle, \
+         2 with lines linewidth 2 linecolor rgb TARGET title "aim"
+
+    set origin 0.5, row(3)
+    set title "35m model, bf16: times faster than PyTorch"
+    set xrange [-0.6:2.6]
+    set xtics ("full rank" 0, "low rank" 1, "low rank, dropout 0.1" 2)
+    set yrange [0:3]
+    plot torch("model .*, faster than PyTorch eager") using ($0 - width/2):2:(width*0.94) with boxes linecolor rgb STEP title "eager", \
+         torch("model .*, faster than PyTorch compiled") using ($0 + width/2):2:(width*0.94) with boxes linecolor rgb "#6fa587" title "compiled", \
+         torch("model .*, faster than PyTorch eager") using ($0 - width/2):(0.12):(number($2)) with labels textcolor rgb "#ffffff" notitle, \
+         torch("model .*, faster than PyTorch compiled") using ($0 + width/2):(0.12):(number($2)) with labels textcolor rgb "#ffffff" notitle, \
+         2 with lines linewidth 2 linecolor rgb TARGET title "aim"
+}
+unset multiplot
