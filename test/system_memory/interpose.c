@@ -97,8 +97,7 @@ static int refused(size_t size, const void *caller)
 
 static void *given(void *ptr)
 {
-    long long size = (long long)malloc_usable_size(ptr);
-    long long now = atomic_fetch_add(&in_use, size) + size;
+    long long size = (long long)malloc_usable_size(ptr), now = atomic_fetch_add(&in_use, size) + size;
     if (now > peak) peak = now;
     return ptr;
 }
@@ -118,7 +117,8 @@ void *realloc(void *ptr, size_t size)
     if (refused(size, __builtin_return_address(0))) return NULL;
     in_use -= (long long)malloc_usable_size(ptr);
     void *moved = __libc_realloc(ptr, size);
-    return given(moved ? moved : ptr);
+    given(moved ? moved : ptr);
+    return moved;
 }
 
 void free(void *ptr)
