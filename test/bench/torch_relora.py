@@ -1,12 +1,17 @@
 #!/usr/bin/env python3
-"""torch_relora.py ROOT LIBRARY PRETRAIN JSON [layer] [adam] [model]: the authors' layer in plain PyTorch against this
-library, in turn, on the same numbers, threads and dtype. `make bench-torch` runs it.
+"""torch_relora.py ROOT LIBRARY PRETRAIN JSON [PART...]: the authors' layer in plain PyTorch against this library, in
+turn, on the same numbers, threads and dtype. `make bench-torch` runs it. The parts, all unless some are named:
 
-  layer  forward and backward: their order of products through autograd, ours through ctypes on the same memory
-  adam   a step with clipping over the low-rank factors of the 35m model: torch.optim.AdamW, foreach and fused
-  model  a training step of the 35m model, in bf16: PyTorch eager and compiled, and the program of examples/pretrain"""
+  layer    forward and backward: their order of products through autograd, ours through ctypes on the same memory
+  adam     a step with clipping over the low-rank factors of the 35m model: torch.optim.AdamW, foreach and fused
+  full, lora, dropout
+           a training step of the 35m model in bf16, full rank and low rank without and with dropout: PyTorch, eager
+           and compiled, and the program of examples/pretrain
+
+Rows of JSON that are not measured now stay in it."""
 import csv
 import json
+import logging
 import math
 import os
 import statistics
@@ -21,7 +26,7 @@ from torch import nn
 
 sys.dont_write_bytecode = True
 root, library, pretrain, output = sys.argv[1:5]
-parts = sys.argv[5:] or ['layer', 'adam', 'model']
+parts = sys.argv[5:] or ['layer', 'adam', 'full', 'lora', 'dropout']
 sys.path.insert(0, os.path.join(root, 'test', 'ffi'))
 from binding import Binding  # noqa: E402
 
@@ -254,30 +259,28 @@ def measured_rates(update, steps):
     return rates[1:]
 
 
-def compare_models(_):
-    print('\nTraining step of the 35m model (%d sequences of %d), bf16, tokens/s: the median step' % (Size.batch, Size.seq))
-    for method, dropout in (('full', 0.0), ('lora', 0.0), ('lora', 0.1)):
-        works = {'eager': torch_trainer(method, dropout, False), 'compiled': torch_trainer(method, dropout, True)}
-        try:
-            works['compiled']()
-        except Exception as problem:  # no compiler for it here
-            print('torch.compile does not work here: %s' % str(problem).splitlines()[0])
-            del works['compiled']
-        rates = {name: [] for name in ['librelora', *works]}
-        with tempfile.TemporaryDirectory() as folder:
-            for _ in range(2):
-                for name, update in works.items():
-                    rates[name] += measured_rates(update, 2)
-                rates['librelora'] += pretrain_rates(folder, method, dropout, 3)
-        label = method + (', dropout 0.1' if dropout else '')
-        ours = statistics.median(rates['librelora'])
-        print('%-18s librelora %7.0f' % (label, ours), end='')
-        row('model 35m bf16 %s' % label, ours, 'tokens/s')
-        for name in works:
-            theirs = statistics.median(rates[name])
-            print('   PyTorch %s %7.0f (%.2f times)' % (name, theirs, ours / theirs), end='')
-            row('model 35m bf16 %s, faster than PyTorch %s' % (label, name), ours / theirs, 'x', AIM)
-        print(flush=True)
+def compare_models(method, dropout):
+    works = {'eager': torch_trainer(method, dropout, False), 'compiled': torch_trainer(method, dropout, True)}
+    try:
+        works['compiled']()
+    except Exception as problem:  # no compiler for it here
+        print('torch.compile does not work here: %s' % str(problem).splitlines()[0])
+        del works['compiled']
+    rates = {name: [] for name in ['librelora', *works]}
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(2):
+            for name, update in works.items():
+                rates[name] += measured_rates(update, 2)
+            rates['librelora'] += pretrain_rates(folder, method, dropout, 3)
+    label = method + (', dropout 0.1' if dropout else '')
+    ours = statistics.median(rates['librelora'])
+    print('\nTraining step of the 35m model (%d sequences of %d), bf16, %s, tokens/s: the median step\n'
+          '  librelora        %6.0f' % (Size.batch, Size.seq, label, ours))
+    row('model 35m bf16 %s' % label, ours, 'tokens/s')
+    for name in works:
+        theirs = statistics.median(rates[name])
+        print('  PyTorch %-8s %6.0f   ratio %.2f' % (name, theirs, ours / theirs), flush=True)
+        row('model 35m bf16 %s, faster than PyTorch %s' % (label, name), ours / theirs, 'x', AIM)
 
 
 # ---- the optimizer ----
@@ -314,14 +317,28 @@ def compare_optimizers(relora):
         row('Adam, faster than PyTorch %s' % name, ratio(times, own), 'x')
 
 
-torch.set_num_threads(THREADS)
-torch.manual_seed(1)
-print('PyTorch %s and librelora, %d threads' % (torch.__version__, THREADS))
-library_ = Relora()
-for part, compare in (('layer', compare_layers), ('adam', compare_optimizers), ('model', compare_models)):
-    if part in parts:
-        compare(library_)
-head = {'torch': torch.__version__, 'threads': THREADS}
-with open(output, 'w', encoding='utf-8') as f:
-    f.write('{\n' + ''.join('  %s: %s,\n' % (json.dumps(k), json.dumps(v)) for k, v in head.items()) + '  "rows": [\n' +
-            ',\n'.join('    ' + json.dumps(r) for r in rows) + '\n  ]\n}\n')
+def write_rows():
+    names = [r['name'] for r in rows]
+    if os.path.exists(output):
+        with open(output, encoding='utf-8') as f:
+            rows[:0] = [r for r in json.load(f)['rows'] if r['name'] not in names]
+    with open(output, 'w', encoding='utf-8') as f:
+        f.write('{\n  "torch": "%s",\n  "threads": %d,\n  "rows": [\n' % (torch.__version__, THREADS))
+        f.write(',\n'.join('    ' + json.dumps(r) for r in rows) + '\n  ]\n}\n')
+
+
+def main():
+    logging.getLogger('torch').setLevel(logging.ERROR)
+    torch.set_num_threads(THREADS)
+    torch.manual_seed(1)
+    print('PyTorch %s and librelora, %d threads' % (torch.__version__, THREADS))
+    relora = Relora()
+    for part, compare in (('layer', lambda: compare_layers(relora)), ('adam', lambda: compare_optimizers(relora)),
+                          ('full', lambda: compare_models('full', 0.0)), ('lora', lambda: compare_models('lora', 0.0)),
+                          ('dropout', lambda: compare_models('lora', 0.1))):
+        if part in parts:
+            compare()
+    write_rows()
+
+
+main()
