@@ -338,7 +338,7 @@ def main():
                           ('dropout', lambda: compare_models('lora', 0.1))):
         if part in parts:
             compare()
-    write_rows()
+            write_rows()
 
 
 main()
