@@ -1,28 +1,19 @@
 /* W + s B A as one matrix, and the gradients of A and B through the one that W would have. */
 #include "linear_pass.h"
 
-static const struct scale unscaled = {1, NULL};
-
-static struct view rows_of(struct view v, int64_t first, int64_t rows)
-{
-    v.data = (unsigned char *)v.data + (size_t)(first * v.ld) * dtype_size(v.dtype);
-    v.rows = rows;
-    return v;
-}
-
 /* Rows `first` and on. In F32 the product adds to a copy of W; in BF16 the sum is rounded once. */
 static relora_status fold_slice(const struct pass *p, const struct pass_memory *m, int64_t first,
                                 int64_t rows)
 {
-    struct view w = rows_of(pass_param(p, RELORA_PARAM_WEIGHT), first, rows);
-    struct view y = rows_of(m->folded, first, rows);
-    struct gemm g = {.a = rows_of(m->b, first, rows), .b = m->a};
+    struct view w = view_rows(pass_param(p, RELORA_PARAM_WEIGHT), first, rows);
+    struct view y = view_rows(m->folded, first, rows);
+    struct gemm g = {.a = view_rows(m->b, first, rows), .b = m->a};
     if (y.dtype == RELORA_F32) {
-        TRY(pass_convert(p, y, w, unscaled));
+        TRY(pass_convert(p, y, w, pass_unscaled));
         g.c = y, g.accumulate = 1;
         return pass_product(p, g);
     }
-    g.c = rows_of(m->slice, 0, rows);
+    g.c = view_rows(m->slice, 0, rows);
     TRY(pass_product(p, g));
     struct fold f = {.y = y, .w = w, .x = g.c, .draw = p->rounding, .first = (uint64_t)(first * w.cols)};
     return stream_result(p->stream, p->backend->fold(p->stream->queue, &f), p->fn);
@@ -30,10 +21,8 @@ static relora_status fold_slice(const struct pass *p, const struct pass_memory *
 
 relora_status fold_weight(const struct pass *p, struct pass_memory *m)
 {
-    struct view a = pass_param(p, RELORA_PARAM_A);
+    TRY(pass_cast_a(p, m));
     TRY(pass_convert(p, m->b, pass_param(p, RELORA_PARAM_B), linear_scale(p->linear)));
-    if (m->a.data) TRY(pass_convert(p, m->a, a, unscaled));
-    else m->a = a;
     for (int64_t first = 0; first < m->folded.rows; first += FOLD_ROWS) {
         int64_t left = m->folded.rows - first;
         TRY(fold_slice(p, m, first, left < FOLD_ROWS ? left : FOLD_ROWS));

@@ -39,21 +39,14 @@ static relora_status open_merge(struct merge_memory *memory, const relora_linear
     return RELORA_OK;
 }
 
-static struct view rows_of(struct view v, int64_t first, int64_t rows)
-{
-    v.data = (unsigned char *)v.data + (size_t)(first * v.ld) * dtype_size(v.dtype);
-    v.rows = rows;
-    return v;
-}
-
 /* Rows `first` and on of B A. */
 static relora_status multiply_slice(const relora_linear *linear, relora_stream *stream, const char *fn,
                                     int64_t first, const struct merge_memory *memory,
                                     struct view *product)
 {
     int64_t rows = slice_rows(linear, first);
-    *product = rows_of(memory->product, 0, rows);
-    struct gemm g = {.a = rows_of(tensor_view(linear->param[RELORA_PARAM_B]), first, rows),
+    *product = view_rows(memory->product, 0, rows);
+    struct gemm g = {.a = view_rows(tensor_view(linear->param[RELORA_PARAM_B]), first, rows),
                      .b = tensor_view(linear->param[RELORA_PARAM_A]),
                      .c = *product};
     TRY_QUEUE(stream, fn, linear->device->backend->gemm(stream->queue, &g));
@@ -124,8 +117,8 @@ relora_status linear_merge_run(relora_linear *linear, relora_stream *stream, con
                           .norms = memory.norms,
                           .partials = memory.partials};
         TRY(multiply_slice(linear, stream, fn, first, &memory, &m.x));
-        m.y = rows_of(w, first, m.x.rows);
-        if (delta) m.delta = rows_of(tensor_view(delta), first, m.x.rows);
+        m.y = view_rows(w, first, m.x.rows);
+        if (delta) m.delta = view_rows(tensor_view(delta), first, m.x.rows);
         TRY_QUEUE(stream, fn, backend->merge(stream->queue, &m));
     }
     TRY_QUEUE(stream, fn, backend->copy(stream->queue, &up));
@@ -147,7 +140,7 @@ relora_status linear_merged_rows(relora_linear *linear, relora_stream *stream, c
     struct merge_memory memory;
     if (w)
         TRY_QUEUE(stream, fn,
-                  backend->convert(stream->queue, out, rows_of(tensor_view(w), first, out.rows), one));
+                  backend->convert(stream->queue, out, view_rows(tensor_view(w), first, out.rows), one));
     else
         TRY_QUEUE(stream, fn, backend->fill(stream->queue, out, 0));
     if (linear->options.mode == RELORA_MODE_FULL) return RELORA_OK;

@@ -11,6 +11,15 @@ relora_status pass_convert(const struct pass *p, struct view y, struct view x, s
     return stream_result(p->stream, p->backend->convert(p->stream->queue, y, x, s), p->fn);
 }
 
+/* A copy if the layer is not F32. */
+relora_status pass_cast_a(const struct pass *p, struct pass_memory *m)
+{
+    struct view a = pass_param(p, RELORA_PARAM_A);
+    if (m->a.data) return pass_convert(p, m->a, a, pass_unscaled);
+    m->a = a;
+    return RELORA_OK;
+}
+
 /* ---- arguments ---- */
 
 static relora_status check_matrix(const struct pass *p, const char *name, const relora_tensor *t,

@@ -31,6 +31,8 @@ struct pass_memory {
     struct view wide_a, wide_b; /* s A and s B in F32, if the layer is not */
 };
 
+static const struct scale pass_unscaled = {1, NULL};
+
 enum { FOLD_ROWS = 256 }; /* a fold is made in slices that stay in the cache */
 
 static inline struct view pass_param(const struct pass *p, relora_param param)
@@ -63,6 +65,7 @@ relora_status pass_backward_run(struct pass *p, const relora_tensor *dy, relora_
 
 /* Backend calls that fail with a sentence. */
 relora_status pass_product(const struct pass *p, struct gemm g);
+relora_status pass_cast_a(const struct pass *p, struct pass_memory *m); /* m->a := A in the layer's dtype */
 relora_status pass_convert(const struct pass *p, struct view y, struct view x, struct scale s);
 
 /* y (+)= the branch through the rank. Bias is NULL unless y starts here. */

@@ -2,8 +2,6 @@
  * copies of the factors, which are r/rows the size of an activation, so it costs no pass. */
 #include "linear_pass.h"
 
-static const struct scale unscaled = {1, NULL};
-
 /* d = drop(x), or x itself. */
 static relora_status drop_input(const struct pass *p, struct pass_memory *m)
 {
@@ -15,20 +13,11 @@ static relora_status drop_input(const struct pass *p, struct pass_memory *m)
     return stream_result(p->stream, p->backend->dropout(p->stream->queue, &d), p->fn);
 }
 
-/* A in the layer's dtype: a copy if that is not F32. */
-static relora_status cast_a(const struct pass *p, struct pass_memory *m)
-{
-    struct view a = pass_param(p, RELORA_PARAM_A);
-    if (m->a.data) return pass_convert(p, m->a, a, unscaled);
-    m->a = a;
-    return RELORA_OK;
-}
-
 relora_status split_forward(const struct pass *p, struct pass_memory *m, struct view y, int accumulate,
                             const float *bias)
 {
     TRY(drop_input(p, m));
-    TRY(cast_a(p, m));
+    TRY(pass_cast_a(p, m));
     TRY(pass_convert(p, m->b, pass_param(p, RELORA_PARAM_B), linear_scale(p->linear)));
     TRY(pass_product(p, (struct gemm){.a = m->dropped, .b = m->a, .tb = 1, .c = m->u}));
     return pass_product(p, (struct gemm){.a = m->u,
@@ -44,7 +33,7 @@ relora_status split_backward(const struct pass *p, struct pass_memory *m, struct
     const relora_linear *linear = p->linear;
     struct scale s = linear_scale(linear);
     /* the gradient of a trainable scale needs h and u without it */
-    struct scale early = s.trainable ? unscaled : s, late = s.trainable ? s : unscaled;
+    struct scale early = s.trainable ? pass_unscaled : s, late = s.trainable ? s : pass_unscaled;
     TRY(drop_input(p, m));
     TRY(pass_convert(p, m->scaled_a, pass_param(p, RELORA_PARAM_A), early));
     TRY(pass_convert(p, m->b, pass_param(p, RELORA_PARAM_B), early));
@@ -72,7 +61,7 @@ relora_status split_backward(const struct pass *p, struct pass_memory *m, struct
 relora_status split_input(const struct pass *p, struct pass_memory *m, struct view dx, int accumulate)
 {
     struct view target = p->drops ? m->branch : dx;
-    TRY(cast_a(p, m));
+    TRY(pass_cast_a(p, m));
     TRY(pass_product(p, (struct gemm){.a = m->h,
                                       .b = m->a,
                                       .c = target,
