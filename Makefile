@@ -166,6 +166,16 @@ bench-torch: $(SO) $(if $(PRETRAIN),$(B)/pretrain) | $(FIRST)
 	  then $(PYTHON) test/bench/torch_relora.py . $(SO) $(B)/pretrain bench-torch.json; \
 	  else echo "bench-torch: $(PYTHON) has no torch; PYTHON=... names one that has"; fi
 
+# ---- CUDA: librelora_cuda.so, from cuda/ (docs/cuda.md); by default where there is an nvcc ----
+NVCC ?= $(firstword $(shell command -v nvcc 2> /dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
+CUDA ?= $(if $(NVCC),1,0)
+
+# ---- CUDA: the device's part of examples/pretrain ----
+
+# ---- CUDA: the same sources on an emulated device, for machines that have none ----
+
+# ---- CUDA: tests and benchmarks on a device ----
+
 # ---- tests: each folder of test/ with a main.c is one Check program, linked with the objects ----
 TEST_CFLAGS   = -Wno-double-promotion # which the macros of Check do
 TEST_CPPFLAGS = -Itest -DRELORA_TEST_DATA='"$(CURDIR)/test"' $(LIB_CPPFLAGS)

@@ -1,5 +1,6 @@
 /* What Adam does to one element. Compiles as C and as CUDA, without contraction into fused
- * multiply-adds, so that both give the same bits. */
+ * multiply-adds and with nothing from a library that rounds in its own way, so that both give the
+ * same bits. */
 #ifndef RELORA_SRC_ADAM_MATH_H
 #define RELORA_SRC_ADAM_MATH_H
 
@@ -20,10 +21,19 @@ struct adam_constants {
     int hold;              /* the parameter stays where it is, whatever the gradient */
 };
 
+/* x^t for t >= 0 by squares: each system has a pow() of its own. */
+RNG_INLINE double adam_power(double x, int64_t t)
+{
+    double power = 1;
+    for (; t > 0; t /= 2, x *= x)
+        if (t % 2) power *= x;
+    return power;
+}
+
 RNG_INLINE struct adam_constants adam_constants_make(const struct adam *a, const struct adam_param *p,
                                                      double clip_factor, int64_t t)
 {
-    double lr = a->lr * p->lr_factor;
+    double lr = (a->lr_device ? (double)*a->lr_device : a->lr) * p->lr_factor;
     int decoupled = (a->flags & RELORA_ADAM_DECOUPLED) != 0;
     struct adam_constants c;
     c.grad_factor = (float)(a->grad_scale * clip_factor);
@@ -33,8 +43,8 @@ RNG_INLINE struct adam_constants adam_constants_make(const struct adam *a, const
     c.one_less_beta2 = (float)(1 - a->beta2);
     c.keep = decoupled ? (float)(1 - lr * p->weight_decay) : 1.0f;
     c.decay = decoupled ? 0.0f : (float)p->weight_decay;
-    c.step = (float)(lr / (1 - pow(a->beta1, (double)t)));
-    c.root_correction = (float)sqrt(1 - pow(a->beta2, (double)t));
+    c.step = (float)(lr / (1 - adam_power(a->beta1, t)));
+    c.root_correction = (float)sqrt(1 - adam_power(a->beta2, t));
     c.eps = (float)a->eps;
     c.hold = lr <= 0;
     return c;

@@ -1,7 +1,8 @@
-/* What a device must be able to do. src/cpu fills one such table; nothing above this line of the
- * library knows which one it is talking to. Entries that can fail return RELORA_E_NO_MEMORY or
- * RELORA_E_BACKEND and nothing else: arguments are checked before they get here. Compiles as C and
- * as CUDA. */
+/* What a device must be able to do. src/cpu fills one such table, cuda/ another, in a module of its own;
+ * nothing above this line of the library knows which one it is talking to. Entries that can fail
+ * return RELORA_E_NO_MEMORY or RELORA_E_BACKEND and nothing else: arguments are checked before they
+ * get here. Pointers in structs point to the device unless a comment says otherwise; the structs
+ * themselves are the host's, and may go when the call returns. Compiles as C and as CUDA. */
 #ifndef RELORA_SRC_BACKEND_H
 #define RELORA_SRC_BACKEND_H
 
@@ -10,7 +11,20 @@
 #include "relora/types.h"
 #include "rng.h"
 
+enum { BACKEND_VERSION = 1 }; /* of this file and those it includes; a module made with another is refused */
+
 struct queue; /* a backend's own stream state */
+
+struct queue_options {
+    const struct memory *memory; /* of the host; outlives the queue */
+    int32_t threads;             /* of the host */
+    /* NULL for a device's own queue, of which there is one in a context, closed last; else that one.
+     * What is allocated through it is ready for every queue, and what is released through it goes
+     * when the work now queued anywhere on the device is done. */
+    struct queue *parent;
+    int32_t wrap; /* work goes to the host's stream `native`, and is not to be closed */
+    void *native;
+};
 
 struct view { /* a checked tensor as a matrix: rows of contiguous elements, `ld` elements apart */
     void *data;
@@ -34,6 +48,7 @@ struct scale { /* s = value, or tanh(*trainable) */
 struct gemm { /* c = op(a) op(b) (+ c) (+ bias in every row); a and b of one dtype, c of it or F32 */
     struct view a, b, c;
     int32_t ta, tb, accumulate;
+    int32_t tf32; /* F32 operands may be rounded to 10 bits, where that is faster */
     const float *bias;
 };
 
@@ -83,9 +98,10 @@ struct adam_control { /* what one step decides, on the device */
 };
 
 struct adam { /* one update of all parameters */
-    const struct adam_param *params;
+    const struct adam_param *params; /* on the device, as is chunks */
     const struct adam_chunk *chunks;
     int64_t param_count, chunk_count;
+    const float *lr_device; /* if not NULL, the learning rate is there when the step runs */
     double lr, grad_scale, beta1, beta2, eps, max_norm;
     uint32_t flags;           /* of relora_adam_options */
     int32_t need_norm;        /* 0: neither clipping, nor skipping, nor a report */
@@ -104,6 +120,7 @@ struct prune { /* zero a share of m and v; mode, flags and ratio are those of re
 };
 
 struct backend {
+    uint32_t version; /* BACKEND_VERSION */
     relora_device_kind kind;
     const char *name;
 
@@ -111,9 +128,9 @@ struct backend {
     relora_status (*count)(int32_t *count);
     relora_status (*describe)(int32_t device, char *name, size_t capacity, uint64_t *free_bytes,
                               uint64_t *total_bytes);
-    relora_status (*queue_open)(int32_t device, const struct memory *memory, int32_t threads,
-                                struct queue **out);
+    relora_status (*queue_open)(int32_t device, const struct queue_options *options, struct queue **out);
     void (*queue_close)(struct queue *q);
+    void *(*queue_native)(const struct queue *q); /* a cudaStream_t; NULL on the CPU */
     const char *(*queue_error)(const struct queue *q); /* text of its last failure */
     /* Never for want of memory: what copies to the host were asked for must have come, or never will. */
     relora_status (*queue_sync)(struct queue *q);
@@ -144,5 +161,8 @@ struct backend {
 };
 
 extern const struct backend backend_cpu;
+
+/* The one symbol of a module: its table, or NULL if `version` is not its own. */
+typedef const struct backend *(*backend_entry)(uint32_t version);
 
 #endif

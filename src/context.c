@@ -34,7 +34,8 @@ static relora_status open_cpu(relora_context *ctx)
     cpu->ctx = ctx;
     cpu->backend = &backend_cpu;
     TRY(cpu->backend->describe(0, cpu->name, sizeof cpu->name, NULL, NULL));
-    return cpu->backend->queue_open(0, &ctx->memory, ctx->threads, &cpu->queue);
+    struct queue_options options = {.memory = &ctx->memory, .threads = ctx->threads};
+    return cpu->backend->queue_open(0, &options, &cpu->queue);
 }
 
 static void destroy(relora_context *ctx)

@@ -13,8 +13,8 @@ relora_status relora_stream_create(relora_stream **out, relora_device *device)
     if (!stream) return context_fail_memory(ctx, fn, sizeof *stream);
     stream->ctx = ctx;
     stream->device = device;
-    relora_status status =
-        device->backend->queue_open(device->index, &ctx->memory, ctx->threads, &stream->queue);
+    struct queue_options options = {.memory = &ctx->memory, .threads = ctx->threads, .parent = device->queue};
+    relora_status status = device->backend->queue_open(device->index, &options, &stream->queue);
     if (status < 0) {
         context_fail(ctx, status, "%s: cannot open a queue on %s: %s", fn, device->name,
                      relora_status_text(status));

@@ -41,7 +41,8 @@ enum {
 
 typedef int32_t relora_device_kind;
 enum {
-    RELORA_DEVICE_CPU = 1
+    RELORA_DEVICE_CPU = 1,
+    RELORA_DEVICE_CUDA = 2 /**< an NVIDIA GPU; needs the module librelora_cuda.so */
 };
 
 /** How a result computed in F32 is stored as BF16. F32 tensors are not affected. */

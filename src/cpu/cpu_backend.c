@@ -22,14 +22,13 @@ static relora_status describe(int32_t device, char *name, size_t capacity, uint6
     return RELORA_OK;
 }
 
-static relora_status queue_open(int32_t device, const struct memory *memory, int32_t threads,
-                                struct queue **out)
+static relora_status queue_open(int32_t device, const struct queue_options *options, struct queue **out)
 {
     (void)device;
-    struct queue *q = memory_alloc_zero(memory, sizeof *q);
+    struct queue *q = memory_alloc_zero(options->memory, sizeof *q);
     if (!q) return RELORA_E_NO_MEMORY;
-    q->memory = memory;
-    q->threads = threads;
+    q->memory = options->memory;
+    q->threads = options->threads;
     *out = q;
     return RELORA_OK;
 }
@@ -41,6 +40,12 @@ static void queue_close(struct queue *q)
 #endif
     memory_free(q->memory, q->scratch, q->scratch_bytes);
     memory_free(q->memory, q, sizeof *q);
+}
+
+static void *queue_native(const struct queue *q)
+{
+    (void)q;
+    return NULL;
 }
 
 static const char *queue_error(const struct queue *q)
@@ -99,12 +104,14 @@ void *cpu_scratch(struct queue *q, size_t bytes)
 }
 
 const struct backend backend_cpu = {
+    .version = BACKEND_VERSION,
     .kind = RELORA_DEVICE_CPU,
     .name = "CPU",
     .count = count,
     .describe = describe,
     .queue_open = queue_open,
     .queue_close = queue_close,
+    .queue_native = queue_native,
     .queue_error = queue_error,
     .queue_sync = queue_sync,
     .queue_wait = queue_wait,

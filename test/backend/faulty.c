@@ -100,13 +100,14 @@ static relora_status describe(int32_t device, char *name, size_t capacity, uint6
     return fate ? without_work(fate) : backend_cpu.describe(device, name, capacity, free_bytes, total_bytes);
 }
 
-static relora_status queue_open(int32_t device, const struct memory *memory, int32_t threads,
-                                struct queue **out)
+static relora_status queue_open(int32_t device, const struct queue_options *options, struct queue **out)
 {
     relora_status fate = enter(NULL, "queue_open", 0);
     if (fate) return without_work(fate);
     struct faulty_queue *q = calloc(1, sizeof *q);
-    relora_status status = backend_cpu.queue_open(device, memory, threads, &q->inner);
+    struct queue_options without = *options;
+    without.parent = NULL; /* it is one of ours */
+    relora_status status = backend_cpu.queue_open(device, &without, &q->inner);
     if (status < 0) {
         free(q);
         return status;
@@ -133,6 +134,11 @@ static void queue_close(struct queue *q)
     faulty.queues--;
     backend_cpu.queue_close(inner(q));
     free(of(q));
+}
+
+static void *queue_native(const struct queue *q)
+{
+    return backend_cpu.queue_native(of(q)->inner);
 }
 
 static const char *queue_error(const struct queue *q)
@@ -280,12 +286,14 @@ static relora_status prune(struct queue *q, const struct prune *p)
 }
 
 static const struct backend table = {
+    .version = BACKEND_VERSION,
     .kind = RELORA_DEVICE_CPU,
     .name = "faulty",
     .count = count,
     .describe = describe,
     .queue_open = queue_open,
     .queue_close = queue_close,
+    .queue_native = queue_native,
     .queue_error = queue_error,
     .queue_sync = queue_sync,
     .queue_wait = queue_wait,
@@ -312,6 +320,7 @@ void faulty_install(relora_context *ctx)
     struct relora_device *device = &ctx->cpu;
     device->backend->queue_close(device->queue);
     device->backend = &table;
-    if (table.queue_open(device->index, &ctx->memory, ctx->threads, &device->queue) < 0) abort();
+    struct queue_options options = {.memory = &ctx->memory, .threads = ctx->threads};
+    if (table.queue_open(device->index, &options, &device->queue) < 0) abort();
     of(device->queue)->of_device = 1;
 }

@@ -1,0 +1,112 @@
+/* The CUDA backend: its queue, how kernels are started, and the entries of its table. As in src/cpu,
+ * work is split by shape alone, so results do not depend on the device's size. */
+#ifndef RELORA_CUDA_QUEUE_H
+#define RELORA_CUDA_QUEUE_H
+
+#include <cublasLt.h>
+#include <cuda_runtime.h>
+
+#include "backend.h"
+#include "convert.h"
+
+struct gemm_plans; /* of cuda_gemm.cu */
+struct cuda_pool;  /* of cuda_memory.cu: memory of a device and the queues that use it */
+
+struct queue {
+    const struct memory *memory;
+    int32_t device, multiprocessors;
+    cudaStream_t stream;
+    int32_t wrapped; /* the stream is the host's */
+    cudaEvent_t event;
+    struct queue *parent, *next; /* next: in the list of the parent's pool */
+    struct cuda_pool *pool;
+    void *scratch; /* on the device; grows and stays */
+    size_t scratch_bytes;
+    cublasLtHandle_t blas;
+    struct gemm_plans *plans;
+    char error[192];
+};
+
+/* RELORA_OK, or the failure with its text on the queue. Lack of device memory is RELORA_E_NO_MEMORY
+ * and leaves the device usable. `what` names the work: "the merge", "a copy to the host". */
+relora_status cuda_result(struct queue *q, cudaError_t error, const char *what);
+
+/* Makes the queue's device current for a scope: which one a host has current is its own affair. */
+struct device_scope {
+    int before;
+    explicit device_scope(int32_t device)
+    {
+        if (cudaGetDevice(&before) != cudaSuccess) before = device;
+        if (before != device) cudaSetDevice(device);
+        now = device;
+    }
+    ~device_scope()
+    {
+        if (before != now) cudaSetDevice(before);
+    }
+    device_scope(const device_scope &) = delete;
+    device_scope &operator=(const device_scope &) = delete;
+
+private:
+    int now;
+};
+
+/* Start `kernel` on the queue's stream; 0 blocks is nothing to do. Arguments are converted to the
+ * types of the kernel's parameters. */
+template <class... P, class... A>
+static inline relora_status cuda_launch(struct queue *q, const char *what, void (*kernel)(P...), dim3 blocks,
+                                        dim3 threads, A... arguments)
+{
+    if (!blocks.x || !blocks.y || !blocks.z) return RELORA_OK;
+    return [&](P... p) {
+        void *pointers[] = {(void *)&p...};
+        return cuda_result(q, cudaLaunchKernel(kernel, blocks, threads, pointers, 0, q->stream), what);
+    }(static_cast<P>(arguments)...);
+}
+
+enum { CUDA_THREADS = 256 }; /* of a block, unless a kernel says otherwise */
+
+/* Blocks for `items`, `each` to a block, no more than a kernel that loops over the grid needs. */
+static inline unsigned cuda_blocks(const struct queue *q, int64_t items, int64_t each)
+{
+    int64_t blocks = (items + each - 1) / each, most = (int64_t)q->multiprocessors * 16;
+    return (unsigned)(blocks < most ? blocks : most);
+}
+
+/* At least `bytes` bytes on the device that live until the next request; NULL if there are none, with
+ * the text on the queue. Never grows while the stream is captured, if the same work ran before. */
+void *cuda_scratch(struct queue *q, size_t bytes);
+
+relora_status cuda_queue_open(int32_t device, const struct queue_options *options, struct queue **out);
+void cuda_queue_close(struct queue *q);
+void *cuda_queue_native(const struct queue *q);
+const char *cuda_queue_error(const struct queue *q);
+relora_status cuda_queue_sync(struct queue *q);
+relora_status cuda_queue_wait(struct queue *q, struct queue *other);
+
+relora_status cuda_pool_open(struct queue *q);   /* a device's own queue makes it */
+void cuda_pool_close(struct queue *q);
+void cuda_pool_join(struct queue *q);            /* every other queue is on its list */
+void cuda_pool_leave(struct queue *q);
+relora_status cuda_alloc(struct queue *q, size_t bytes, void **out);
+void cuda_release(struct queue *q, void *ptr, size_t bytes);
+relora_status cuda_copy(struct queue *q, const struct copy *c);
+
+relora_status cuda_gemm(struct queue *q, const struct gemm *g);
+void cuda_gemm_close(struct queue *q);
+
+relora_status cuda_fill(struct queue *q, struct view y, double value);
+relora_status cuda_convert(struct queue *q, struct view y, struct view x, struct scale s);
+relora_status cuda_merge(struct queue *q, const struct merge *m);
+relora_status cuda_fold(struct queue *q, const struct fold *f);
+relora_status cuda_sum_rows(struct queue *q, float *sums, struct view x, int32_t accumulate);
+relora_status cuda_dropout(struct queue *q, const struct dropout *d);
+relora_status cuda_uniform(struct queue *q, struct view y, double bound, struct draw d);
+relora_status cuda_scale_grad(struct queue *q, float *grad, const float *scale, struct view h,
+                              struct view u, int32_t accumulate);
+relora_status cuda_not_finite(struct queue *q, struct view x, int32_t *flag);
+relora_status cuda_adam_norm(struct queue *q, const struct adam *a);
+relora_status cuda_adam_step(struct queue *q, const struct adam *a);
+relora_status cuda_prune(struct queue *q, const struct prune *p);
+
+#endif
