@@ -124,7 +124,8 @@ struct backend {
     relora_device_kind kind;
     const char *name;
 
-    /* devices and queues */
+    /* Devices and queues. Failures to count or to open leave their reason to describe(): as the name of
+     * device -1 why there are no devices, in the name of any other what is wrong with it. */
     relora_status (*count)(int32_t *count);
     relora_status (*describe)(int32_t device, char *name, size_t capacity, uint64_t *free_bytes,
                               uint64_t *total_bytes);
