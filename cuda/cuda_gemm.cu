@@ -195,7 +195,7 @@ static relora_status open_workspace(struct queue *q, struct cuda_products *produ
 static relora_status open_products(struct queue *q)
 {
     if (!q->products) q->products = take_kept(q->pool);
-    if (!q->products) q->products = (struct cuda_products *)memory_alloc_zero(q->memory, sizeof *q->products);
+    if (!q->products) q->products = (struct cuda_products *)memory_alloc_zero(q->pool->memory, sizeof *q->products);
     if (!q->products) return RELORA_E_NO_MEMORY;
     struct cuda_products *products = q->products;
     if (!products->handle) {
@@ -220,14 +220,14 @@ void cuda_gemm_close(struct queue *q)
     q->products = NULL;
 }
 
-void cuda_products_free(const struct memory *memory, struct cuda_products *list)
+void cuda_products_free(struct cuda_pool *pool)
 {
-    while (list) {
-        struct cuda_products *next = list->next;
-        for (int32_t i = 0; i < list->count; i++) plan_clear(&list->plan[i]);
-        if (list->handle) cublasLtDestroy(list->handle);
-        memory_free(memory, list, sizeof *list);
-        list = next;
+    while (pool->products) {
+        struct cuda_products *products = pool->products;
+        pool->products = products->next;
+        for (int32_t i = 0; i < products->count; i++) plan_clear(&products->plan[i]);
+        if (products->handle) cublasLtDestroy(products->handle);
+        memory_free(pool->memory, products, sizeof *products);
     }
 }
 
