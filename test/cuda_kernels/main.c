@@ -32,6 +32,8 @@ int main(void)
     int32_t devices = 0;
     SRunner *runner = srunner_create(kernels_elementwise());
     srunner_add_suite(runner, kernels_random());
+    srunner_add_suite(runner, kernels_gemm());
+    srunner_add_suite(runner, kernels_queue());
     srunner_add_suite(runner, kernels_reduce());
     srunner_add_suite(runner, kernels_adam());
     srunner_add_suite(runner, kernels_prune());
