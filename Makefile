@@ -237,6 +237,19 @@ $(B)/emulated/librelora_cuda.so: $(EMULATED_OBJS) $(B)/src/memory.o $(B)/emulate
 	$(Q)$(CXX) -shared $(filter %.o,$^) -L$(@D) -lemulated_cuda -Wl,-rpath,'$$ORIGIN' \
 	  -Wl,-z,defs,--version-script=lib/librelora_cuda.map -o $@
 
+# The emulator's own tests are CUDA sources too.
+EMULATOR_TESTS := $(patsubst %.cu,$(B)/emulated/%.o,$(sort $(wildcard $(EMULATOR)/tests/*.cu)))
+$(EMULATOR_TESTS): CXXFLAGS += $$($(PKG_CONFIG) --cflags check)
+-include $(EMULATOR_TESTS:.o=.d)
+$(B)/emulated/test-emulator: $(EMULATOR_TESTS) $(B)/emulated/libemulated_cuda.so
+	@echo LD $@
+	$(Q)$(CXX) $(filter %.o,$^) -L$(@D) -lemulated_cuda -Wl,-rpath,'$$ORIGIN' $$($(PKG_CONFIG) --libs check) -o $@
+
+## check-emulator: the tests of test/cuda/emulator itself, which runs CUDA's sources on the CPU
+.PHONY: check-emulator
+check-emulator: $(if $(EMULATED),$(B)/emulated/test-emulator)
+	$(Q)$(if $(EMULATED),$<,echo "left out: the sanitizer does not follow the threads of an emulated device")
+
 # ---- CUDA: tests and benchmarks on a device ----
 
 # ---- tests: each folder of test/ with a main.c is one Check program, linked with the objects ----
