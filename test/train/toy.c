@@ -202,6 +202,7 @@ END_TEST
  * one number of threads, so there the runs only stay close. */
 START_TEST(test_threads)
 {
+    if (cpu_only()) return;
     static float weights[2][WEIGHTS];
     for (int i = 0; i < 2; i++) {
         if (i) {
