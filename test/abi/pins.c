@@ -16,6 +16,7 @@ _Static_assert(sizeof(void *) == 8, "the offsets below are those of a machine wi
 CONSTANT(RELORA_F32, 1);
 CONSTANT(RELORA_BF16, 2);
 CONSTANT(RELORA_DEVICE_CPU, 1);
+CONSTANT(RELORA_DEVICE_CUDA, 2);
 CONSTANT(RELORA_ROUND_NEAREST, 1);
 CONSTANT(RELORA_ROUND_STOCHASTIC, 2);
 
@@ -56,7 +57,8 @@ FIELD(relora_context_options, 24, relora_free_fn, host_free);
 FIELD(relora_context_options, 32, void *, host_user);
 FIELD(relora_context_options, 40, relora_log_fn, log);
 FIELD(relora_context_options, 48, void *, log_user);
-SIZE(relora_context_options, 56);
+FIELD(relora_context_options, 56, const char *, module_dir);
+SIZE(relora_context_options, 64);
 
 /* ---- tensor.h ---- */
 CONSTANT(RELORA_MAX_DIMS, 8);
