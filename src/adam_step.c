@@ -125,7 +125,7 @@ static relora_status check_flatten(const relora_adam *adam, const char *fn, int6
         if (e->grad->shape.dtype != RELORA_F32)
             FAIL(adam->ctx, RELORA_E_DTYPE, "%s: the gradient of \"%s\" is %s, but must be F32", fn,
                  e->name, dtype_name(e->grad->shape.dtype));
-        if (e->grad->memory == MEMORY_BORROWED)
+        if (e->grad->memory == MEMORY_BORROWED || e->grad->memory == MEMORY_MANAGED)
             FAIL(adam->ctx, RELORA_E_STATE, "%s: the memory of the gradient of \"%s\" is borrowed", fn,
                  e->name);
         if (e->grad->memory == MEMORY_WHOLE)

@@ -12,7 +12,9 @@ int32_t relora_device_count(const relora_context *ctx, relora_device_kind kind)
 
 relora_device *relora_device_get(relora_context *ctx, relora_device_kind kind, int32_t index)
 {
-    if (ctx && kind == RELORA_DEVICE_CUDA) return module_device(ctx, "relora_device_get", index);
+    relora_device *device;
+    if (ctx && kind == RELORA_DEVICE_CUDA)
+        return module_device(&device, ctx, "relora_device_get", index) < 0 ? NULL : device;
     if (index < 0 || index >= relora_device_count(ctx, kind)) return NULL;
     return &ctx->cpu;
 }

@@ -144,29 +144,28 @@ static relora_status open_device(struct relora_device *device, relora_context *c
     return device->backend->queue_open(device->index, &options, &device->queue);
 }
 
-relora_device *module_device(relora_context *ctx, const char *function, int32_t index)
+static relora_status fail_reason(const relora_context *ctx, const char *fn)
 {
-    struct module *module = ctx->module;
+    char reason[ERROR_CAPACITY];
+    pthread_mutex_lock(&ctx->module->lock);
+    memcpy(reason, ctx->module->reason, sizeof reason);
+    pthread_mutex_unlock(&ctx->module->lock);
+    FAIL(ctx, RELORA_E_NOT_FOUND, "%s: no CUDA: %s", fn, reason);
+}
+
+relora_status module_device(relora_device **out, relora_context *ctx, const char *fn, int32_t index)
+{
     int32_t count = module_count(ctx);
-    if (!count) {
-        char reason[ERROR_CAPACITY];
-        pthread_mutex_lock(&module->lock);
-        memcpy(reason, module->reason, sizeof reason);
-        pthread_mutex_unlock(&module->lock);
-        context_fail(ctx, RELORA_E_NOT_FOUND, "%s: no CUDA: %s", function, reason);
-        return NULL;
-    }
-    if (index < 0 || index >= count) {
-        context_fail(ctx, RELORA_E_NOT_FOUND, "%s: index is %d, but there are %d CUDA devices", function,
-                     index, count);
-        return NULL;
-    }
-    struct relora_device *device = &module->devices[index];
-    pthread_mutex_lock(&module->lock);
+    *out = NULL;
+    if (!count) return fail_reason(ctx, fn);
+    if (index < 0 || index >= count)
+        FAIL(ctx, RELORA_E_NOT_FOUND, "%s: index is %d, but the number of CUDA devices is %d", fn, index, count);
+    struct relora_device *device = &ctx->module->devices[index];
+    pthread_mutex_lock(&ctx->module->lock);
     relora_status status = open_device(device, ctx);
-    pthread_mutex_unlock(&module->lock);
-    if (status >= 0) return device;
-    context_fail(ctx, status, "%s: cannot open CUDA device %d: %s", function, index,
-                 relora_status_text(status));
-    return NULL;
+    pthread_mutex_unlock(&ctx->module->lock);
+    if (status < 0)
+        FAIL(ctx, status, "%s: cannot open CUDA device %d: %s", fn, index, relora_status_text(status));
+    *out = device;
+    return RELORA_OK;
 }

@@ -21,7 +21,7 @@ void module_delete(struct module *module, const struct memory *memory);
  * question asks again. */
 int32_t module_count(const relora_context *ctx);
 
-/* The device, ready for use; or NULL, with a sentence. */
-relora_device *module_device(relora_context *ctx, const char *function, int32_t index);
+/* The device, ready for use; or a sentence that says why not. */
+relora_status module_device(relora_device **out, relora_context *ctx, const char *function, int32_t index);
 
 #endif
