@@ -21,11 +21,15 @@ relora_device_kind env_kind(void)
     return name && strcmp(name, "cuda") == 0 ? RELORA_DEVICE_CUDA : RELORA_DEVICE_CPU;
 }
 
+int skip_if(int condition)
+{
+    skipped += condition != 0;
+    return condition;
+}
+
 int cpu_only(void)
 {
-    if (env_kind() == RELORA_DEVICE_CPU) return 0;
-    skipped++;
-    return 1;
+    return skip_if(env_kind() != RELORA_DEVICE_CPU);
 }
 
 static pthread_mutex_t listening = PTHREAD_MUTEX_INITIALIZER; /* some tests have several threads */
@@ -47,10 +51,11 @@ relora_context_options env_options(void)
     relora_context_options o;
     relora_context_options_init(&o, sizeof o);
     track_install(&env.mem, &o);
+    o.module_dir = getenv("RELORA_TEST_MODULE_DIR");
     return o;
 }
 
-void env_open_threads(int32_t threads)
+void env_open_on(relora_device_kind kind, int32_t threads)
 {
     if (absent) ck_abort_msg("no device"); /* counted as skipped by env_run() */
     memset(&env, 0, sizeof env);
@@ -61,9 +66,14 @@ void env_open_threads(int32_t threads)
     o.log_user = &env;
     o.log_level = RELORA_LOG_DEBUG;
     OK(relora_context_create(&env.ctx, &o));
-    env.dev = relora_device_get(env.ctx, env_kind(), 0);
+    env.dev = relora_device_get(env.ctx, kind, 0);
     ck_assert_ptr_nonnull(env.dev);
     OK(relora_stream_create(&env.st, env.dev));
+}
+
+void env_open_threads(int32_t threads)
+{
+    env_open_on(env_kind(), threads);
 }
 
 void env_open(void)
@@ -144,7 +154,7 @@ static int run_on_device(SRunner *runner)
     srunner_run_all(runner, absent ? CK_SILENT : CK_ENV);
     int failed = absent ? 0 : srunner_ntests_failed(runner);
     if (absent) skipped = srunner_ntests_run(runner);
-    if (skipped) printf("Skipped: %d, %s\n", skipped, absent ? reason : "about the CPU alone");
+    if (skipped) printf("Skipped: %d, %s\n", skipped, absent ? reason : "not for this device");
     return failed;
 }
 

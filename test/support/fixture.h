@@ -1,6 +1,7 @@
 /* What almost every test needs: a context with a counting allocator and a listening log, a device and a
  * stream. Opened by a checked fixture, so in the child and not in the runner (CK_FORK). The device is the
- * CPU, or what RELORA_TEST_DEVICE says: with "cuda" the same tests run on a GPU (test/cuda/README.md). */
+ * CPU, or what RELORA_TEST_DEVICE says: with "cuda" the same tests run on a GPU, by the module that is in
+ * RELORA_TEST_MODULE_DIR (test/cuda/README.md). */
 #ifndef TEST_SUPPORT_FIXTURE_H
 #define TEST_SUPPORT_FIXTURE_H
 
@@ -22,14 +23,16 @@ extern struct env env;
 
 /** The kind of every env.dev of this process. */
 relora_device_kind env_kind(void);
-/** 1, and one more test counted as skipped, where the suites run on another device: a test that is about
- *  the CPU alone begins with `if (cpu_only()) return;`. */
+/** `condition`, and one more test counted as skipped if it is true: `if (skip_if(...)) return;`. */
+int skip_if(int condition);
+/** For a test that is about the CPU alone: `if (cpu_only()) return;`. */
 int cpu_only(void);
 
 /** Defaults, the counting allocator, and the module of the device under test. */
 relora_context_options env_options(void);
 void env_open(void); /* one thread */
 void env_open_threads(int32_t threads);
+void env_open_on(relora_device_kind kind, int32_t threads);
 /** Releases what was deferred, then everything else, and fails unless no byte is outstanding. */
 void env_close(void);
 
