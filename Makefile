@@ -208,6 +208,33 @@ $(B)/load-module: $(B)/test/cuda_module/load.o
 # ---- CUDA: the device's part of examples/pretrain ----
 
 # ---- CUDA: the same sources on an emulated device, for machines that have none ----
+EMULATOR       := test/cuda/emulator
+EMULATOR_OBJS  := $(patsubst %.cpp,$(B)/%.o,$(sort $(wildcard $(EMULATOR)/*.cpp)))
+EMULATED_OBJS  := $(patsubst %.cu,$(B)/emulated/%.o,$(sort $(wildcard cuda/*.cu)))
+EMULATED_FLAGS  = -std=c++17 -O1 -g -ffp-contract=off -fPIC -Wall -Wextra $(if $(filter 1,$(WERROR)),-Werror) \
+                  -I$(EMULATOR) -Isrc -Iinclude $(CXXFLAGS)
+# The address and thread sanitizers do not follow threads of a device from stack to stack.
+EMULATED       := $(if $(filter asan tsan,$(CONFIG)),,$(B)/emulated/librelora_cuda.so)
+
+$(EMULATOR_OBJS): $(B)/%.o: %.cpp Makefile | $(FIRST)
+	@mkdir -p $(@D)
+	@echo CXX $<
+	$(Q)$(CXX) $(EMULATED_FLAGS) -O2 -MMD -MP -c $< -o $@
+$(B)/emulated/%.o: %.cu Makefile | $(FIRST)
+	@mkdir -p $(@D)
+	@echo CXX $<
+	$(Q)$(CXX) $(EMULATED_FLAGS) -fvisibility=hidden -x c++ -MMD -MP -c $< -o $@
+-include $(EMULATOR_OBJS:.o=.d) $(EMULATED_OBJS:.o=.d)
+
+$(B)/emulated/libemulated_cuda.so: $(EMULATOR_OBJS)
+	@echo LD $@
+	$(Q)$(CXX) -shared -Wl,-soname,$(@F),-z,defs $^ -ldl -o $@
+
+# The module as it is, but for the emulator in the place of CUDA.
+$(B)/emulated/librelora_cuda.so: $(EMULATED_OBJS) $(B)/src/memory.o $(B)/emulated/libemulated_cuda.so lib/librelora_cuda.map
+	@echo LD $@
+	$(Q)$(CXX) -shared $(filter %.o,$^) -L$(@D) -lemulated_cuda -Wl,-rpath,'$$ORIGIN' \
+	  -Wl,-z,defs,--version-script=lib/librelora_cuda.map -o $@
 
 # ---- CUDA: tests and benchmarks on a device ----
 # The suites that a device runs as the CPU does, and test/cuda, which uses CUDA itself; so does the example. Each

@@ -12,7 +12,9 @@ std::set<CUstream_st *> streams;
 std::set<CUevent_st *> events;
 CUstream_st *legacy[MOST_DEVICES];
 
-enum { MOST_QUEUED = 4096 };
+enum { MOST_QUEUED = 4096, PATIENCE = 1000 };
+
+int questions; /* since something ran */
 
 CUstream_st *make_stream(int device, bool is_legacy, bool blocking)
 {
@@ -34,6 +36,7 @@ bool can_run(const op &o)
 void run_first(CUstream_st *s)
 {
     std::shared_ptr<op> o = s->queue[s->next++];
+    questions = 0;
     if (is_idle(s)) s->queue.clear(), s->next = 0;
     if (o->work) o->work();
     o->work = nullptr;
@@ -215,7 +218,12 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
     return failed(cudaSuccess);
 }
 
-/* Does a little at each call, so that a program that asks again and again comes to an end. */
+/* Something runs at each question, or at last, so that a program that asks again and again comes to an end. */
+static void answer_question(const std::shared_ptr<op> &first)
+{
+    if (!strictly_lazy() || ++questions >= PATIENCE) run_until(first);
+}
+
 cudaError_t cudaStreamQuery(cudaStream_t stream)
 {
     EMULATED_CALL();
@@ -223,9 +231,8 @@ cudaError_t cudaStreamQuery(cudaStream_t stream)
     if (!s) return failed(cudaErrorInvalidResourceHandle);
     if (is_capturing(s)) return spoil(s, cudaErrorStreamCaptureUnsupported);
     if (is_idle(s)) return cudaSuccess;
-    std::shared_ptr<op> first = s->queue[s->next];
-    run_until(first);
-    return is_idle(s) && chance(2) ? failed(cudaSuccess) : cudaErrorNotReady;
+    answer_question(s->queue[s->next]);
+    return cudaErrorNotReady;
 }
 
 cudaError_t cudaDeviceSynchronize()
@@ -281,7 +288,7 @@ cudaError_t cudaEventQuery(cudaEvent_t event)
     if (event->captured) return failed(cudaErrorCapturedEvent);
     if (!event->recorded || event->recorded->done) return cudaSuccess;
     CUstream_st *s = event->recorded->stream;
-    run_until(s->queue[s->next]);
+    answer_question(s->queue[s->next]);
     return cudaErrorNotReady;
 }
 
