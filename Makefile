@@ -273,6 +273,34 @@ check-cuda-device: $(B)/test-cuda $(MODULE)
 check-cuda-example: $(B)/examples/cuda_stream $(MODULE)
 	$(Q)$<; s=$$?; [ $$s = 77 ] && echo "Skipped: 1, no device for $<" || exit $$s
 
+# The same on the emulated device.
+EMULATED_ENV   = RELORA_TEST_DEVICE=cuda RELORA_TEST_MODULE_DIR=$(CURDIR)/$(B)/emulated
+EMULATED_LIBS := -L$(B)/emulated -lemulated_cuda -Wl,-rpath,'$$ORIGIN'
+EMULATED_STEPS := $(if $(EMULATED),$(CUDA_SUITES:%=check-emulated-%) check-emulated-device check-emulated-example)
+
+$(B)/emulated/%.o: %.c | $(FIRST)
+	@mkdir -p $(@D)
+	@echo CC $<
+	$(Q)$(CC) -I$(EMULATOR) $(TEST_CPPFLAGS) $(ALL_CFLAGS) $(TEST_CFLAGS) $(CHECK_CFLAGS) -MMD -MP -c $< -o $@
+
+$(B)/emulated/test-cuda: $(call CUDA_OBJECTS,$(B)/emulated) $(EMULATED)
+	@echo LD $@
+	$(Q)$(CC) $(ALL_CFLAGS) $(filter %.o,$^) $(ALL_LDFLAGS) $(LDLIBS) $(EMULATED_LIBS) $(CHECK_LIBS) -o $@
+
+$(B)/emulated/cuda_stream: $(B)/emulated/examples/cuda_stream.o $(B)/librelora.a $(EMULATED)
+	@echo LD $@
+	$(Q)$(LINK_PROGRAM) $(EMULATED_LIBS)
+
+.PHONY: $(CUDA_SUITES:%=check-emulated-%) check-emulated-device check-emulated-example
+$(CUDA_SUITES:%=check-emulated-%): check-emulated-%: $(B)/test-% $(EMULATED)
+	$(Q)$(EMULATED_ENV) $<
+
+check-emulated-device: $(B)/emulated/test-cuda
+	$(Q)$(EMULATED_ENV) $<
+
+check-emulated-example: $(B)/emulated/cuda_stream
+	$(Q)$< > $<.log
+
 # A tenth of the tests, those that use every kernel.
 CUDA_SANITIZER ?= $(if $(shell command -v compute-sanitizer),1,0)
 check-cuda-sanitizer: $(if $(filter 1,$(CUDA_SANITIZER)),$(B)/test-cuda $(MODULE))
