@@ -65,41 +65,50 @@ cudaStream_t native_of(const relora_stream *stream)
     return relora_stream_native(stream);
 }
 
-/* ---- the gate: a function of the host in the stream, which waits; an emulated stream needs none ---- */
+/* ---- the gate: a function of the host that waits in the stream, and then a number that is copied ---- */
 
 static atomic_int is_open;
-static cudaEvent_t behind;
+static volatile float *passed;
 
-#ifndef EMULATED_CUDA
+#ifdef EMULATED_CUDA
+static void hold_back(cudaStream_t stream)
+{
+    (void)stream;
+    emulated_cuda_seed(0); /* nothing happens before somebody waits for it */
+}
+#else
 static void CUDART_CB hold(void *unused)
 {
     (void)unused;
     for (int i = 0; i < 3000 && !is_open; i++) nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
 }
+
+static void hold_back(cudaStream_t stream)
+{
+    CUDA_OK(cudaLaunchHostFunc(stream, hold, NULL));
+}
 #endif
 
-static void destroy_event(void *p)
+static void open_at_last(void *unused)
 {
-    is_open = 1;
-    cudaEventDestroy(p);
+    (void)unused;
+    gate_open();
 }
 
 void gate_close(cudaStream_t stream)
 {
+    float *one = new_cuda_floats(1), *target = new_pinned_floats(1);
+    passed = target;
     is_open = 0;
-#ifdef EMULATED_CUDA
-    emulated_cuda_seed(0); /* nothing happens before somebody waits for it */
-#else
-    CUDA_OK(cudaLaunchHostFunc(stream, hold, NULL));
-#endif
-    CUDA_OK(cudaEventCreateWithFlags(&behind, cudaEventDisableTiming));
-    defer(destroy_event, behind);
-    CUDA_OK(cudaEventRecord(behind, stream));
+    CUDA_OK(cudaMemset(one, 1, sizeof *one));
+    hold_back(stream);
+    CUDA_OK(cudaMemcpyAsync(target, one, sizeof *one, cudaMemcpyDeviceToHost, stream));
+    defer(open_at_last, NULL);
 }
 
 int gate_held(void)
 {
-    return cudaEventQuery(behind) == cudaErrorNotReady;
+    return *passed == 0;
 }
 
 void gate_open(void)

@@ -135,7 +135,7 @@ int blas_objects(void);
 
 struct CUstream_st {
     int device;
-    bool legacy, blocking;
+    bool legacy, blocking, destroyed = false;
     std::vector<std::shared_ptr<emulated::op>> queue; /* from `next` on it is not done */
     size_t next = 0;
     std::shared_ptr<emulated::op> last;

@@ -70,7 +70,7 @@ CUstream_st *choose(const std::vector<CUstream_st *> &from)
 
 CUstream_st *find_stream(cudaStream_t stream)
 {
-    if (stream && stream != cudaStreamLegacy) return streams.count(stream) ? stream : nullptr;
+    if (stream && stream != cudaStreamLegacy) return streams.count(stream) && !stream->destroyed ? stream : nullptr;
     int device = current_device();
     if (!legacy[device]) legacy[device] = make_stream(device, true, true);
     return legacy[device];
@@ -162,7 +162,12 @@ void maybe_run_something()
         if (CUstream_st *s = choose(streams_of(-1))) run_first(s);
 }
 
-int stream_objects() { return (int)(streams.size() + events.size()); }
+int stream_objects()
+{
+    int destroyed = 0;
+    for (CUstream_st *s : streams) destroyed += s->destroyed;
+    return (int)(streams.size() + events.size()) - destroyed;
+}
 
 void forget_streams()
 {
@@ -191,16 +196,19 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags)
 
 cudaError_t cudaStreamCreate(cudaStream_t *stream) { return cudaStreamCreateWithFlags(stream, cudaStreamDefault); }
 
-/* On a device the work goes on, and the stream goes when it is done. */
+/* Its work goes on, and the stream goes when that is done: when the next one goes. */
 cudaError_t cudaStreamDestroy(cudaStream_t stream)
 {
     EMULATED_CALL();
     CUstream_st *s = stream && stream != cudaStreamLegacy ? find_stream(stream) : nullptr;
     if (!s) return failed(cudaErrorInvalidResourceHandle);
     if (is_capturing(s)) spoil(s, cudaErrorStreamCaptureInvalidated);
-    if (!is_idle(s)) run_until(s->last);
-    streams.erase(s);
-    delete s;
+    s->destroyed = true;
+    for (CUstream_st *other : std::vector<CUstream_st *>(streams.begin(), streams.end()))
+        if (other->destroyed && is_idle(other)) {
+            streams.erase(other);
+            delete other;
+        }
     return cudaSuccess;
 }
 
