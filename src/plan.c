@@ -15,12 +15,12 @@
  * on two cores with AVX-512. */
 static double fold_cost(const struct plan_case *c)
 {
-    return c->dtype == RELORA_F32 ? 32 : 48;
+    return c->dtype == RELORA_F32 ? 32 : 96;
 }
 
 static double split_cost(const struct plan_case *c)
 {
-    return c->dtype == RELORA_F32 ? 32 : 8;
+    return c->dtype == RELORA_F32 ? 32 : 16;
 }
 
 /* Products with F32 operands in a layer whose products are BF16. */

@@ -20,5 +20,6 @@ Suite *unit_schedule(void);
 Suite *unit_gemm(void);
 Suite *unit_plan(void);
 Suite *unit_devices(void);
+Suite *unit_select(void);
 
 #endif
