@@ -247,7 +247,13 @@ $(B)/emulated/test-emulator: $(EMULATOR_TESTS) $(B)/emulated/libemulated_cuda.so
 ## check-emulator: the tests of test/cuda/emulator itself, which runs CUDA's sources on the CPU
 .PHONY: check-emulator
 check-emulator: $(if $(EMULATED),$(B)/emulated/test-emulator)
+	$(Q)sh $(EMULATOR)/values.sh $(if $(NVCC),$(NVCC:%/bin/nvcc=%)/include,/usr/local/cuda/include)
 	$(Q)$(if $(EMULATED),$<,echo "left out: the sanitizer does not follow the threads of an emulated device")
+
+## check-emulated: every test that a CUDA device can run, on the emulated one; each is a step of `make check`
+.PHONY: check-emulated
+check-emulated:
+	@MAKE="$(MAKE)" sh test/run.sh check-emulator check-cuda_kernels $(EMULATED_STEPS)
 
 check-cuda_kernels: $(EMULATED)
 check-cuda_kernels: export RELORA_TEST_MODULE_DIR ?= $(CURDIR)/$(B)/emulated
@@ -439,7 +445,7 @@ check-system-memory: $(if $(filter asan tsan,$(CONFIG)),,$(B)/starve)
 # A library with a sanitizer runs only in programs built with it, so it is not worth installing.
 # The many runs of check-resume and check-crash have one thread each: nothing for the thread sanitizer, in an hour.
 STEPS := check-headers symbols $(ABI_STEPS) $(SUITES:%=check-%) check-system-memory check-fuzz check-examples \
-         $(if $(PRETRAIN),check-pretrain $(if $(filter tsan,$(CONFIG)),,check-resume check-crash)) $(CUDA_STEPS) \
+         $(if $(PRETRAIN),check-pretrain $(if $(filter tsan,$(CONFIG)),,check-resume check-crash)) check-emulator $(EMULATED_STEPS) $(CUDA_STEPS) \
          $(if $(filter release debug,$(CONFIG)),check-install) $(if $(MODULE),check-cuda-module)
 
 ## check: every test, to the end even if one fails; the last line counts them
