@@ -37,20 +37,31 @@ void module_delete(struct module *module, const struct memory *memory)
 
 #define REASON(module, ...) snprintf((module)->reason, sizeof (module)->reason, __VA_ARGS__)
 
-/* The path of the module in the host's folder, or else beside the library or the program that this code
- * is a part of, if it is there; "" otherwise. */
-static void path_of(const struct module *module, char path[PATH_CAPACITY])
+/* Where the library is that this code is a part of, or the program. One that the shell has found is known
+ * to the loader without its folder. */
+static int own_path(char path[PATH_CAPACITY])
 {
     Dl_info here;
-    const char *folder = module->folder, *slash;
-    int length = folder ? (int)strlen(folder) : 0;
-    path[0] = '\0';
-    if (!folder && dladdr(file_name, &here) && here.dli_fname && (slash = strrchr(here.dli_fname, '/'))) {
-        folder = here.dli_fname;
-        length = (int)(slash - folder);
+    if (!dladdr(file_name, &here) || !here.dli_fname) return 0;
+    int n = snprintf(path, PATH_CAPACITY, "%s", here.dli_fname);
+    if (!strchr(path, '/')) {
+        n = (int)readlink("/proc/self/exe", path, PATH_CAPACITY - 1);
+        path[n > 0 ? n : 0] = '\0';
     }
-    if (!folder) return;
-    int n = snprintf(path, PATH_CAPACITY, "%.*s/%s", length, folder, file_name);
+    return n > 0 && n < PATH_CAPACITY;
+}
+
+/* Where the module has to be, if the host says so; else where it is, beside us; "" if it is not. */
+static void path_of(const struct module *module, char path[PATH_CAPACITY])
+{
+    char own[PATH_CAPACITY];
+    const char *folder = module->folder;
+    path[0] = '\0';
+    if (!folder && own_path(own)) {
+        char *slash = strrchr(own, '/');
+        if (slash) *slash = '\0', folder = own;
+    }
+    int n = folder ? snprintf(path, PATH_CAPACITY, "%s/%s", folder, file_name) : 0;
     if (n >= PATH_CAPACITY || (!module->folder && access(path, F_OK) != 0)) path[0] = '\0';
 }
 

@@ -105,6 +105,15 @@ static relora_status copy(struct queue *q, const struct copy *c)
     return backend_cpu.copy(q, c);
 }
 
+static relora_status gemm(struct queue *q, const struct gemm *g)
+{
+    pthread_mutex_lock(&lock);
+    fake.gemms++;
+    fake.tf32 += g->tf32;
+    pthread_mutex_unlock(&lock);
+    return backend_cpu.gemm(q, g);
+}
+
 static struct backend table;
 
 __attribute__((visibility("default"))) const struct backend *relora_cuda_backend(uint32_t version);
@@ -123,6 +132,7 @@ const struct backend *relora_cuda_backend(uint32_t version)
     table.queue_native = queue_native;
     table.queue_wait = queue_wait;
     table.copy = copy;
+    table.gemm = gemm;
     pthread_mutex_unlock(&lock);
     return &table;
 }
