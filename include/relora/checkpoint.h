@@ -12,7 +12,8 @@
 RELORA_BEGIN
 
 enum { /* flags of relora_writer_save */
-    RELORA_SAVE_CHECKSUM = 1 /**< store an XXH3 sum of each tensor's bytes in the metadata */
+    RELORA_SAVE_CHECKSUM = 1 /**< store an XXH3 sum of each tensor's bytes in the metadata;
+                                  RELORA_E_UNSUPPORTED if the library was built without xxHash */
 };
 
 enum { /* flags of relora_reader_read */
