@@ -146,13 +146,22 @@ int32_t module_count(const relora_context *ctx)
 
 /* ---- devices ---- */
 
-static relora_status open_device(struct relora_device *device, relora_context *ctx)
+enum { WHY = sizeof(((struct relora_device *)0)->name) };
+
+/* Once; `why` says what it did not succeed for. */
+static relora_status open_device(struct relora_device *device, relora_context *ctx, char why[WHY])
 {
-    if (device->queue) return RELORA_OK;
     struct queue_options options = {.memory = &ctx->memory, .threads = ctx->threads};
+    if (device->queue) return RELORA_OK;
     device->ctx = ctx;
-    TRY(device->backend->describe(device->index, device->name, sizeof device->name, NULL, NULL));
-    return device->backend->queue_open(device->index, &options, &device->queue);
+    relora_status status = device->backend->describe(device->index, device->name, WHY, NULL, NULL);
+    if (status < 0) {
+        snprintf(why, WHY, "%s", device->name);
+        return status;
+    }
+    status = device->backend->queue_open(device->index, &options, &device->queue);
+    if (status < 0) snprintf(why, WHY, "%s", relora_status_text(status));
+    return status;
 }
 
 static relora_status fail_reason(const relora_context *ctx, const char *fn)
@@ -172,11 +181,11 @@ relora_status module_device(relora_device **out, relora_context *ctx, const char
     if (index < 0 || index >= count)
         FAIL(ctx, RELORA_E_NOT_FOUND, "%s: index is %d, but the number of CUDA devices is %d", fn, index, count);
     struct relora_device *device = &ctx->module->devices[index];
+    char why[WHY];
     pthread_mutex_lock(&ctx->module->lock);
-    relora_status status = open_device(device, ctx);
+    relora_status status = open_device(device, ctx, why);
     pthread_mutex_unlock(&ctx->module->lock);
-    if (status < 0)
-        FAIL(ctx, status, "%s: cannot open CUDA device %d: %s", fn, index, relora_status_text(status));
+    if (status < 0) FAIL(ctx, status, "%s: cannot open CUDA device %d: %s", fn, index, why);
     *out = device;
     return RELORA_OK;
 }

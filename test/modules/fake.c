@@ -48,7 +48,10 @@ static relora_status describe(int32_t device, char *name, size_t capacity, uint6
         if (name) snprintf(name, capacity, "no driver");
         return RELORA_E_BACKEND;
     }
-    if (fake.describe_status < 0) return fake.describe_status;
+    if (fake.describe_status < 0) {
+        if (name) snprintf(name, capacity, "fake %d is too old", device);
+        return fake.describe_status;
+    }
     relora_status status = backend_cpu.describe(0, NULL, 0, free_bytes, total_bytes);
     if (name) snprintf(name, capacity, "fake %d", device);
     return status;

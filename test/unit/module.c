@@ -138,6 +138,7 @@ START_TEST(test_queues)
     fake->open_status = RELORA_OK;
     fake->describe_status = RELORA_E_BACKEND;
     ck_assert_ptr_null(cuda(1));
+    ck_assert_str_eq(env.last, "relora_device_get: cannot open CUDA device 1: fake 1 is too old");
     fake->describe_status = RELORA_OK;
     relora_device *second = cuda(1);
     ck_assert_ptr_nonnull(second);
