@@ -300,9 +300,10 @@ check-ffi: | $(FIRST)
 	$(Q)$(PYTHON) test/headers.py check include lib/librelora.map
 	$(Q)$(PYTHON) test/ffi/rules.py .
 
-## check-python: train a layer from Python
+## check-python: train a layer from Python; exchange tensors with what is installed there
 check-python: $(SO) | $(FIRST)
 	$(Q)$(PYTHON) test/ffi/train.py . $(SO)
+	$(Q)$(PYTHON) test/ffi/exchange.py . $(SO)
 
 # ---- the system's memory: a program with a malloc() of its own, in front of every library in the process ----
 $(B)/starve: $(patsubst %.c,$(B)/%.o,$(wildcard test/system_memory/*.c)) $(B)/test/support/random.o $(SO)
