@@ -327,7 +327,20 @@ TEST_CFLAGS   = -Wno-double-promotion # which the macros of Check do
 # Where there is no pkg-config, what Debian's says.
 CHECK_CFLAGS  = $$($(PKG_CONFIG) --cflags check jansson 2> /dev/null)
 CHECK_LIBS    = $$($(PKG_CONFIG) --libs check jansson 2> /dev/null || echo -pthread -lcheck_pic -lrt -lm -lsubunit -ljansson)
-TEST_CPPFLAGS = -Itest -DRELORA_TEST_DATA='"$(CURDIR)/test"' $(LIB_CPPFLAGS)
+TEST_CPPFLAGS = -Itest -DRELORA_TEST_DATA='"$(CURDIR)/test"' \
+                -DRELORA_TEST_MODULES='"$(CURDIR)/$(B)/modules"' $(LIB_CPPFLAGS)
+
+# Modules that are none, each in a folder of its own, and one that passes the CPU off as CUDA.
+MODULES := $(patsubst test/modules/%.c,$(B)/modules/%/librelora_cuda.so,$(wildcard test/modules/*.c)) \
+           $(B)/modules/text/librelora_cuda.so
+$(filter-out %/text/librelora_cuda.so,$(MODULES)): $(B)/modules/%/librelora_cuda.so: test/modules/%.c \
+    test/modules/fake.h $(wildcard src/*.h) $(filter $(B)/src/cpu/% %/memory.o,$(OBJS))
+	@mkdir -p $(@D)
+	@echo LD $@
+	$(Q)$(CC) -Itest $(LIB_CPPFLAGS) $(LIB_CFLAGS) -shared $(filter %.c %.o,$^) $(ALL_LDFLAGS) $(LDLIBS) -o $@
+$(B)/modules/text/librelora_cuda.so:
+	@mkdir -p $(@D)
+	$(Q)printf '%64s\n' 'This is as long as the header of a library, and none.' > $@
 
 $(B)/test/%.o: test/%.c | $(FIRST)
 	@mkdir -p $(@D)
@@ -335,13 +348,26 @@ $(B)/test/%.o: test/%.c | $(FIRST)
 	$(Q)$(CC) $(TEST_CPPFLAGS) $(ALL_CFLAGS) $(TEST_CFLAGS) $(CHECK_CFLAGS) \
 	  -MMD -MP -c $< -o $@
 
+# Programs that ask for a CUDA device, with both kinds of library, for check-module.
+$(B)/ask: $(B)/test/modules/where/ask.o $(B)/librelora.a
+	@echo LD $@
+	$(Q)$(LINK_PROGRAM)
+$(B)/ask-shared: $(B)/test/modules/where/ask.o $(SO)
+	@echo LD $@
+	$(Q)$(CC) $(ALL_CFLAGS) $< $(ALL_LDFLAGS) -L$(B) -lrelora -Wl,-rpath,'$$ORIGIN/../lib' -o $@
+
+## check-module: where librelora_cuda.so is looked for
+.PHONY: check-module
+check-module: $(B)/ask $(B)/ask-shared $(MODULES)
+	$(Q)sh test/modules/where.sh $(B)
+
 EXTRA_train := $(filter-out %/main.o,$(PRETRAIN)) # this suite tests the example's model too
 EXTRA_backend := $(addprefix $(B)/test/checkpoint/,folder.o made.o raw.o run.o)
 EXTRA_threads := $(B)/test/checkpoint/folder.o
 EXTRA_oom := $(patsubst %,$(B)/test/checkpoint/%.o,folder made raw run) # this one saves and resumes
 define SUITE
 $(B)/test-$(1): $(patsubst %.c,$(B)/%.o,$(wildcard test/$(1)/*.c test/support/*.c)) \
-                $(EXTRA_$(1)) $(OBJS)
+                $(EXTRA_$(1)) $(OBJS) | $(MODULES)
 	@echo LD $$@
 	$$(Q)$$(CC) $$(ALL_CFLAGS) $$^ $$(ALL_LDFLAGS) $$(LDLIBS) \
 	  $$(CHECK_LIBS) -o $$@
@@ -423,9 +449,10 @@ check-ffi: | $(FIRST)
 	$(Q)$(PYTHON) test/headers.py check include lib/librelora.map
 	$(Q)$(PYTHON) test/ffi/rules.py .
 
-## check-python: train a layer from Python
+## check-python: train a layer from Python; exchange tensors with what is installed there
 check-python: $(SO) | $(FIRST)
 	$(Q)$(PYTHON) test/ffi/train.py . $(SO)
+	$(Q)$(PYTHON) test/ffi/exchange.py . $(SO)
 
 # ---- the system's memory: a program with a malloc() of its own, in front of every library in the process ----
 $(B)/starve: $(patsubst %.c,$(B)/%.o,$(wildcard test/system_memory/*.c)) $(B)/test/support/random.o $(SO)
@@ -438,7 +465,7 @@ check-system-memory: $(if $(filter asan tsan,$(CONFIG)),,$(B)/starve)
 
 # A library with a sanitizer runs only in programs built with it, so it is not worth installing.
 # The many runs of check-resume and check-crash have one thread each: nothing for the thread sanitizer, in an hour.
-STEPS := check-headers symbols $(ABI_STEPS) $(SUITES:%=check-%) check-system-memory check-fuzz check-examples \
+STEPS := check-headers symbols $(ABI_STEPS) $(SUITES:%=check-%) check-module check-system-memory check-fuzz check-examples \
          $(if $(PRETRAIN),check-pretrain $(if $(filter tsan,$(CONFIG)),,check-resume check-crash)) $(CUDA_STEPS) \
          $(if $(filter release debug,$(CONFIG)),check-install) $(if $(MODULE),check-cuda-module)
 
@@ -529,7 +556,7 @@ lint-compilers:
 	$(Q)$(MAKE) --no-print-directory everything CC=gcc
 	$(Q)$(MAKE) --no-print-directory everything CC=clang
 $(LINT): $(OBJS)
-	$(Q)FLAGS='-Itest -DRELORA_TEST_DATA=__FILE__ $(LIB_CPPFLAGS)' NM=$(NM) sh test/lint/lint.sh $(@:lint-%=%) $(OBJS)
+	$(Q)FLAGS='-Itest -DRELORA_TEST_DATA=__FILE__ -DRELORA_TEST_MODULES=__FILE__ $(LIB_CPPFLAGS)' NM=$(NM) sh test/lint/lint.sh $(@:lint-%=%) $(OBJS)
 
 ## check-SUITE: one folder of test/, such as check-unit
 
