@@ -3,24 +3,25 @@
 
 #include "linear.h"
 #include "options.h"
-
-enum { MERGE_ROWS = 256 }; /* the product is made in slices, so that it needs little memory */
+#include "plan.h"
 
 struct merge_memory {
-    struct view product;      /* MERGE_ROWS rows of B A */
+    struct view product;      /* rows of B A: a slice, so that it needs little memory */
     double *norms, *partials; /* of struct merge */
     int32_t *flag;
 };
 
-static int64_t slice_rows(const relora_linear *linear, int64_t first)
+int64_t linear_slice_rows(const relora_linear *linear, int64_t first)
 {
-    int64_t left = linear->options.out_features - first;
-    return left < MERGE_ROWS ? left : MERGE_ROWS;
+    const relora_linear_options *o = &linear->options;
+    int64_t left = o->out_features - first;
+    int64_t rows = plan_slice_rows(linear->device->backend->kind, o->out_features, o->in_features);
+    return left < rows ? left : rows;
 }
 
 static struct merge_memory layout_merge(const relora_linear *linear, struct scratch *scratch)
 {
-    int64_t rows = slice_rows(linear, 0);
+    int64_t rows = linear_slice_rows(linear, 0);
     struct merge_memory memory;
     memory.product = scratch_take(scratch, rows, linear->options.in_features, RELORA_F32);
     memory.norms = scratch_bytes(scratch, 2 * sizeof(double));
@@ -44,7 +45,7 @@ static relora_status multiply_slice(const relora_linear *linear, relora_stream *
                                     int64_t first, const struct merge_memory *memory,
                                     struct view *product)
 {
-    int64_t rows = slice_rows(linear, first);
+    int64_t rows = linear_slice_rows(linear, first);
     *product = view_rows(memory->product, 0, rows);
     struct gemm g = {.a = view_rows(tensor_view(linear->param[RELORA_PARAM_B]), first, rows),
                      .b = tensor_view(linear->param[RELORA_PARAM_A]),
@@ -91,8 +92,9 @@ relora_status linear_merge_check(relora_linear *linear, relora_stream *stream, c
     TRY(check_finite(linear, stream, fn, memory.flag));
     /* one slice of each size: what the products need is then there */
     TRY(multiply_slice(linear, stream, fn, 0, &memory, &product));
-    return multiply_slice(linear, stream, fn, (o->out_features - 1) / MERGE_ROWS * MERGE_ROWS, &memory,
-                          &product);
+    int64_t rows = product.rows, last = (o->out_features - 1) / rows * rows;
+    if (linear_slice_rows(linear, last) == rows) return RELORA_OK;
+    return multiply_slice(linear, stream, fn, last, &memory, &product);
 }
 
 /* ---- doing it ---- */
@@ -109,7 +111,7 @@ relora_status linear_merge_run(relora_linear *linear, relora_stream *stream, con
     struct copy down = {memory.norms, norms, 1, 2 * sizeof *norms, 0, 0, COPY_TO_DEVICE};
     struct copy up = {norms, memory.norms, 1, 2 * sizeof *norms, 0, 0, COPY_TO_HOST};
     TRY_QUEUE(stream, fn, backend->copy(stream->queue, &down));
-    for (int64_t first = 0; first < w.rows; first += MERGE_ROWS) {
+    for (int64_t first = 0; first < w.rows; first += linear_slice_rows(linear, first)) {
         struct merge m = {.scale = linear_scale(linear),
                           .rounding = linear->options.rounding,
                           .draw = linear_draw(linear, DRAW_MERGE, cycle),
@@ -124,11 +126,6 @@ relora_status linear_merge_run(relora_linear *linear, relora_stream *stream, con
     TRY_QUEUE(stream, fn, backend->copy(stream->queue, &up));
     TRY_QUEUE(stream, fn, backend->queue_sync(stream->queue));
     return RELORA_OK;
-}
-
-int64_t linear_merged_count(const relora_linear *linear, int64_t first)
-{
-    return slice_rows(linear, first);
 }
 
 relora_status linear_merged_rows(relora_linear *linear, relora_stream *stream, const char *fn,

@@ -7,6 +7,7 @@
 struct plan_case { /* one forward or backward of a layer with W, A and B */
     int64_t rows, in, out, rank;
     relora_dtype dtype;
+    relora_device_kind device;
     int32_t may_fold;    /* dropout does not act, and small updates survive the rounding of W + s B A */
     int32_t may_through; /* the gradient of W may stand for those of A and B */
     int32_t wants_dx;
@@ -20,5 +21,8 @@ struct plan {
 /* The cheapest order if `wanted` is AUTO, else `wanted`, or SPLIT where that is not allowed. */
 struct plan plan_forward(const struct plan_case *c, relora_order wanted);
 struct plan plan_backward(const struct plan_case *c, relora_order wanted);
+
+/* B A, [rows, cols] in F32, is made this many rows at a time. */
+int64_t plan_slice_rows(relora_device_kind device, int64_t rows, int64_t cols);
 
 #endif
