@@ -20,7 +20,7 @@ double layer_operations(double T, struct shape shape, double r, int dropout)
     return 2 * (least(forward_apart, forward_folded) + least(least(apart, folded), through_dw));
 }
 
-/*
+/* For each token:
  *     projection, full rank     6 m n per token: forward, dx and the gradient
  *     projection, low rank      the cheapest exact order; 4 m n + 6 r (m + n) if dropout forbids a fold
  *     head                      6 V d
