@@ -1,0 +1,98 @@
+/* The table of the CUDA backend, and the one symbol of the module. */
+#include <stdio.h>
+
+#include "cuda_queue.h"
+
+static cudaError_t count_devices(int *count)
+{
+    *count = 0;
+    cudaError_t error = cudaGetDeviceCount(count);
+    cudaGetLastError(); /* the host must not find it in a call of its own */
+    if (error != cudaSuccess) *count = 0;
+    return error;
+}
+
+static relora_status count(int32_t *devices)
+{
+    cudaError_t error = count_devices(devices);
+    return error == cudaSuccess || error == cudaErrorNoDevice ? RELORA_OK : RELORA_E_BACKEND;
+}
+
+/* cudaErrorInsufficientDriver is also what it says where there is no driver at all. */
+static void describe_none(char *name, size_t capacity)
+{
+    int devices, version = CUDART_VERSION;
+    cudaError_t error = count_devices(&devices);
+    if (error == cudaErrorInsufficientDriver)
+        snprintf(name, capacity, "no NVIDIA driver, or one too old for CUDA %d.%d", version / 1000, version % 1000 / 10);
+    else
+        snprintf(name, capacity, "%s: %s", cudaGetErrorName(error), cudaGetErrorString(error));
+}
+
+static cudaError_t describe_device(int32_t device, char *name, size_t capacity)
+{
+    struct cudaDeviceProp properties;
+    cudaError_t error = cudaGetDeviceProperties(&properties, device);
+    if (error) return error;
+    if (properties.major < CUDA_LEAST_CAPABILITY)
+        snprintf(name, capacity, "%.40s, whose compute capability %d.%d is less than %d.0", properties.name,
+                 properties.major, properties.minor, CUDA_LEAST_CAPABILITY);
+    else
+        snprintf(name, capacity, "%s", properties.name);
+    return cudaSuccess;
+}
+
+static relora_status describe(int32_t device, char *name, size_t capacity, uint64_t *free_bytes,
+                              uint64_t *total_bytes)
+{
+    size_t free_now = 0, total = 0;
+    cudaError_t error = cudaSuccess;
+    if (device < 0) {
+        if (name) describe_none(name, capacity);
+        return RELORA_OK;
+    }
+    if (name) error = describe_device(device, name, capacity);
+    if (!error && (free_bytes || total_bytes)) {
+        device_scope scope(device);
+        error = cudaMemGetInfo(&free_now, &total);
+    }
+    if (free_bytes) *free_bytes = free_now;
+    if (total_bytes) *total_bytes = total;
+    cudaGetLastError();
+    return error ? RELORA_E_BACKEND : RELORA_OK;
+}
+
+static const struct backend backend_cuda = {
+    BACKEND_VERSION,
+    RELORA_DEVICE_CUDA,
+    "CUDA",
+    count,
+    describe,
+    cuda_queue_open,
+    cuda_queue_close,
+    cuda_queue_native,
+    cuda_queue_error,
+    cuda_queue_sync,
+    cuda_queue_wait,
+    cuda_alloc,
+    cuda_release,
+    cuda_copy,
+    cuda_fill,
+    cuda_convert,
+    cuda_gemm,
+    cuda_merge,
+    cuda_fold,
+    cuda_sum_rows,
+    cuda_dropout,
+    cuda_uniform,
+    cuda_scale_grad,
+    cuda_not_finite,
+    cuda_adam_norm,
+    cuda_adam_step,
+    cuda_prune,
+};
+
+extern "C" __attribute__((visibility("default"))) const struct backend *relora_cuda_backend(uint32_t version)
+{
+    return version == BACKEND_VERSION ? &backend_cuda : NULL;
+}
