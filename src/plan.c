@@ -30,9 +30,9 @@ static const struct costs cpu_costs[] = {
 /* Reasoned, not measured, for a device of 790 TFLOP/s in BF16, 60 in F32, and 4.3 TB/s of memory: a byte moved
  * takes as long as 395e12 / 4.3e12 = 92 multiply-adds in BF16, 30e12 / 4.3e12 = 7 in F32. A product with a
  * factor of rank 128 waits for its large operand, so that counts, not the rank: x and g are read, 2 or 4
- * bytes an element, y and dx read and written. A fold in BF16 writes and reads a slice of B A, 4 bytes
- * each, which stays in the L2 cache and there costs half, reads W and writes the sum: 8 bytes. One in F32 copies
- * W and adds to the copy: 16 bytes. */
+ * bytes an element, y and dx read and written. A fold in BF16 writes and reads B A, 4 bytes
+ * each, half of which the L2 cache keeps away from the memory, reads W and writes the sum: 8 bytes. One in F32
+ * copies W and adds to the copy: 16 bytes. */
 enum { BYTE_BF16 = 92, BYTE_F32 = 7 };
 static const struct costs device_costs[] = {
     [RELORA_F32] = {.fold = 16 * BYTE_F32, .read = 4 * BYTE_F32, .update = 8 * BYTE_F32, .f32 = 1},
@@ -109,12 +109,4 @@ struct plan plan_forward(const struct plan_case *c, relora_order wanted)
 struct plan plan_backward(const struct plan_case *c, relora_order wanted)
 {
     return choose(c, wanted, RELORA_ORDER_THROUGH, backward_cost);
-}
-
-/* On the CPU a slice stays in a core's cache. On a device 16 MB fill it and stay in the L2 cache. */
-int64_t plan_slice_rows(relora_device_kind device, int64_t rows, int64_t cols)
-{
-    const int64_t elements = INT64_C(1) << 22, few = 256;
-    int64_t most_rows = device == RELORA_DEVICE_CUDA && elements / cols > few ? elements / cols : few;
-    return rows < most_rows ? rows : most_rows;
 }

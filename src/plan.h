@@ -22,7 +22,4 @@ struct plan {
 struct plan plan_forward(const struct plan_case *c, relora_order wanted);
 struct plan plan_backward(const struct plan_case *c, relora_order wanted);
 
-/* B A, [rows, cols] in F32, is made this many rows at a time. */
-int64_t plan_slice_rows(relora_device_kind device, int64_t rows, int64_t cols);
-
 #endif

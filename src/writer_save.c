@@ -107,6 +107,19 @@ static relora_status put_merged(struct save *s, relora_linear *linear)
     return status;
 }
 
+/* Values come through the stream, so all of them are on its device. */
+static relora_status check_devices(const struct save *s)
+{
+    for (int32_t i = 0; i < s->writer->count; i++) {
+        const struct writer_entry *e = &s->writer->entries[i];
+        const relora_device *device = e->tensor ? e->tensor->device : e->merged ? e->merged->device : NULL;
+        if (device && device != s->stream->device)
+            FAIL(s->writer->ctx, RELORA_E_DEVICE, "%s: \"%s\" is on %s, stream on %s", s->fn, e->name, device->name,
+                 s->stream->device->name);
+    }
+    return RELORA_OK;
+}
+
 static relora_status put_entry(struct save *s, const struct writer_entry *e)
 {
     if (e->merged) return put_merged(s, e->merged);
@@ -161,6 +174,7 @@ static relora_status open_checksums(struct save *s)
 static relora_status save(struct save *s, const char *path, uint32_t flags)
 {
     const relora_context *ctx = s->writer->ctx;
+    TRY(check_devices(s));
     TRY(make_order(s));
     if (flags & RELORA_SAVE_CHECKSUM) TRY(open_checksums(s));
     s->buffer = memory_alloc(&ctx->memory, BUFFER_BYTES);

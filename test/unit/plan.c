@@ -171,18 +171,6 @@ START_TEST(test_device)
 }
 END_TEST
 
-/* A device's slice has at most 2^22 elements, unless that were fewer than 256 rows. */
-START_TEST(test_slices)
-{
-    ck_assert_int_eq(plan_slice_rows(RELORA_DEVICE_CPU, 5461, 2048), 256);
-    ck_assert_int_eq(plan_slice_rows(RELORA_DEVICE_CPU, 255, 1), 255);
-    ck_assert_int_eq(plan_slice_rows(RELORA_DEVICE_CUDA, 5461, 2048), 2048);
-    ck_assert_int_eq(plan_slice_rows(RELORA_DEVICE_CUDA, 2048, 5461), 768);
-    ck_assert_int_eq(plan_slice_rows(RELORA_DEVICE_CUDA, 1024, 2048), 1024);
-    ck_assert_int_eq(plan_slice_rows(RELORA_DEVICE_CUDA, 5461, INT64_C(1) << 40), 256);
-}
-END_TEST
-
 /* A rank near the sides makes g^T x the cheapest way to the gradients, if it is allowed. */
 START_TEST(test_large_rank)
 {
@@ -278,7 +266,6 @@ Suite *unit_plan(void)
     tcase_add_test(tc, test_auto_is_near_the_least);
     tcase_add_loop_test(tc, test_borders, 0, 16);
     tcase_add_loop_test(tc, test_device, 0, 4);
-    tcase_add_test(tc, test_slices);
     tcase_add_loop_test(tc, test_large_rank, 0, 4);
     tcase_add_test(tc, test_no_dx);
     tcase_add_test(tc, test_not_allowed);
