@@ -109,8 +109,8 @@ static double least(const struct plan_case *c, const struct order *orders, int n
 }
 
 /* For the sake of passes AUTO may take an order with more operations, but not many more. A pass over y, dx
- * or W costs as much as 32 multiply-adds an element, 64 in BF16; beside the product that makes the element,
- * of 512 or more, that is 1/16 or 1/8. */
+ * or W costs at most as much as 32 multiply-adds an element, 96 in BF16; beside the product that makes the
+ * element, of 512 or more, that is 1/16 or 3/16. */
 START_TEST(test_auto_is_near_the_least)
 {
     struct rnd r = rnd_seed(3);
@@ -118,7 +118,7 @@ START_TEST(test_auto_is_near_the_least)
         int64_t in = 512 + any_size(&r, 8000), out = 512 + any_size(&r, 8000);
         struct plan_case c = free_case(512 + any_size(&r, 30000), in, out, any_size(&r, (double)(in < out ? in : out) / 4));
         c.dtype = i % 2 ? RELORA_BF16 : RELORA_F32;
-        double bound = i % 2 ? 1.125 : 1.0625;
+        double bound = i % 2 ? 1.1875 : 1.0625;
         ck_assert_double_le(plan_forward(&c, RELORA_ORDER_AUTO).flops, bound * least(&c, forward_orders, 2));
         ck_assert_double_le(plan_backward(&c, RELORA_ORDER_AUTO).flops, bound * least(&c, backward_orders, 3));
     }
@@ -138,14 +138,14 @@ static double border(struct plan_case c, struct plan (*plan)(const struct plan_c
 }
 
 /* By operations alone the fold pays forward from T = n m / (n + m) on, backward from T = m on, for any rank.
- * The pass over W raises that by up to 64 / r; the second pass over y or dx lowers it again, never below. */
+ * The pass over W raises that by up to 96 / r; the second pass over y or dx lowers it again, never below. */
 START_TEST(test_borders)
 {
     static const int64_t shapes[][3] = {{512, 512, 128}, {512, 1376, 128}, {2048, 2048, 128}, {5461, 2048, 64},
                                         {4096, 4096, 8}, {300, 5000, 17},  {2048, 512, 512},  {768, 768, 100000}};
     const int64_t *s = shapes[_i % 8];
     struct plan_case c = free_case(0, s[0], s[1], s[2]);
-    double n = (double)s[0], m = (double)s[1], more = (_i < 8 ? 32 : 64) / (double)s[2];
+    double n = (double)s[0], m = (double)s[1], more = (_i < 8 ? 32 : 96) / (double)s[2];
     c.dtype = _i < 8 ? RELORA_F32 : RELORA_BF16;
     c.may_through = 0;
     double forward = border(c, plan_forward), backward = border(c, plan_backward);
