@@ -171,8 +171,7 @@ NVCC ?= $(firstword $(shell command -v nvcc 2> /dev/null) $(wildcard /usr/local/
 CUDA ?= $(if $(NVCC),$(if $(filter release debug,$(CONFIG)),1,0),0)
 
 # Code for the A100 and the H100 and their kin, and PTX that a driver compiles for what comes later. Bits
-# must be those of the CPU, so a * b + c is fused only where a kernel says fmaf(). nvcc does not see which of
-# its own files a system header is, hence no -Wpedantic and the like.
+# must be those of the CPU, so a * b + c is fused only where a kernel says fmaf().
 CUDA_CODE          := -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=[sm_90,compute_90]
 CUDA_FLAGS_release := -O3 -lineinfo
 CUDA_FLAGS_debug   := -O0 -g -G
@@ -192,7 +191,7 @@ $(B)/cuda/%.o: cuda/%.cu Makefile | $(FIRST)
 # with the module, which says so where it is missing.
 $(B)/librelora_cuda.so: $(CUDA_OBJS) $(B)/src/memory.o lib/librelora_cuda.map
 	@echo LD $@
-	$(Q)$(NVCC) -shared -cudart static -Xcompiler -static-libstdc++,-static-libgcc $(CUDA_OBJS) $(B)/src/memory.o -o $@ -Xlinker --as-needed,-z,defs,-z,noexecstack \
+	$(Q)$(NVCC) -shared $(CUDA_CODE) -cudart static -Xcompiler -static-libstdc++,-static-libgcc $(CUDA_OBJS) $(B)/src/memory.o -o $@ -Xlinker --as-needed,-z,defs,-z,noexecstack \
 	  -Xlinker --exclude-libs,ALL,--no-undefined-version,--version-script=lib/librelora_cuda.map -lcublasLt
 
 lib check install: $(MODULE)

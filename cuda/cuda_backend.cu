@@ -18,48 +18,55 @@ static relora_status count(int32_t *devices)
     return error == cudaSuccess || error == cudaErrorNoDevice ? RELORA_OK : RELORA_E_BACKEND;
 }
 
-/* cudaErrorInsufficientDriver is also what it says where there is no driver at all. */
-static void describe_none(char *name, size_t capacity)
+/* Why there is no such device. cudaErrorInsufficientDriver is also said where there is no driver at all. */
+static void explain(cudaError_t error, int32_t device, char *name, size_t capacity)
 {
-    int devices, version = CUDART_VERSION;
-    cudaError_t error = count_devices(&devices);
+    int version = CUDART_VERSION;
     if (error == cudaErrorInsufficientDriver)
         snprintf(name, capacity, "no NVIDIA driver, or one too old for CUDA %d.%d", version / 1000, version % 1000 / 10);
-    else
+    else if (error != cudaSuccess)
         snprintf(name, capacity, "%s: %s", cudaGetErrorName(error), cudaGetErrorString(error));
+    else
+        snprintf(name, capacity, "there is no device %d", device);
 }
 
-static cudaError_t describe_device(int32_t device, char *name, size_t capacity)
+static relora_status describe_name(int32_t device, char *name, size_t capacity)
 {
+    int count;
     struct cudaDeviceProp properties;
-    cudaError_t error = cudaGetDeviceProperties(&properties, device);
-    if (error) return error;
-    if (properties.major < CUDA_LEAST_CAPABILITY)
-        snprintf(name, capacity, "%.40s, whose compute capability %d.%d is less than %d.0", properties.name,
-                 properties.major, properties.minor, CUDA_LEAST_CAPABILITY);
-    else
-        snprintf(name, capacity, "%s", properties.name);
-    return cudaSuccess;
+    cudaError_t error = count_devices(&count);
+    int known = !error && device >= 0 && device < count;
+    if (known) error = cudaGetDeviceProperties(&properties, device);
+    if (error || !known) {
+        cudaGetLastError();
+        explain(error, device, name, capacity);
+        return RELORA_E_BACKEND;
+    }
+    snprintf(name, capacity, "%s", properties.name);
+    if (properties.major >= CUDA_LEAST_CAPABILITY) return RELORA_OK;
+    snprintf(name, capacity, "%.40s has compute capability %d.%d, less than %d.0", properties.name, properties.major,
+             properties.minor, CUDA_LEAST_CAPABILITY);
+    return RELORA_E_BACKEND;
+}
+
+/* A device that nothing was done on yet gets a context here, for without one it does not tell. */
+static relora_status describe_memory(int32_t device, uint64_t *free_bytes, uint64_t *total_bytes)
+{
+    size_t free_now = 0, total = 0;
+    device_scope scope(device);
+    cudaError_t error = cudaMemGetInfo(&free_now, &total);
+    cudaGetLastError();
+    if (free_bytes) *free_bytes = free_now;
+    if (total_bytes) *total_bytes = total;
+    return error ? RELORA_E_BACKEND : RELORA_OK;
 }
 
 static relora_status describe(int32_t device, char *name, size_t capacity, uint64_t *free_bytes,
                               uint64_t *total_bytes)
 {
-    size_t free_now = 0, total = 0;
-    cudaError_t error = cudaSuccess;
-    if (device < 0) {
-        if (name) describe_none(name, capacity);
-        return RELORA_OK;
-    }
-    if (name) error = describe_device(device, name, capacity);
-    if (!error && (free_bytes || total_bytes)) {
-        device_scope scope(device);
-        error = cudaMemGetInfo(&free_now, &total);
-    }
-    if (free_bytes) *free_bytes = free_now;
-    if (total_bytes) *total_bytes = total;
-    cudaGetLastError();
-    return error ? RELORA_E_BACKEND : RELORA_OK;
+    relora_status status = name ? describe_name(device, name, capacity) : RELORA_OK;
+    if (status < 0 || (!free_bytes && !total_bytes)) return status;
+    return describe_memory(device, free_bytes, total_bytes);
 }
 
 static const struct backend backend_cuda = {

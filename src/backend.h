@@ -126,10 +126,9 @@ struct backend {
     const char *name;
     int64_t slice_rows; /* of W + s B A, that are best made at a time; 0: all of them */
 
-    /* Devices and queues. Failures to count or to open leave their reason to describe(): as the name of
-     * device -1 why there are no devices, in the name of any other what is wrong with it. */
+    /* devices and queues */
     relora_status (*count)(int32_t *count);
-    /* Of a device that is not there it fails, with the reason in `name`. */
+    /* Of a device that is not there, or cannot be used, it fails, with the reason in `name`. */
     relora_status (*describe)(int32_t device, char *name, size_t capacity, uint64_t *free_bytes,
                               uint64_t *total_bytes);
     relora_status (*queue_open)(int32_t device, const struct queue_options *options, struct queue **out);

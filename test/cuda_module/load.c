@@ -1,5 +1,5 @@
-/* Loads a module as the library does and looks at what it offers. Prints how many devices there are, or
- * why none; 1 if something is wrong with the module, 3 if the loader refuses it. */
+/* Loads a module as the library does and looks at what it offers. Prints how many devices there are, and
+ * why no more; 1 if something is wrong with the module, 3 if the loader refuses it. */
 #include <dlfcn.h>
 #include <stdio.h>
 #include <string.h>
@@ -51,8 +51,8 @@ int main(int argc, char **argv)
 
     relora_status status = b->count(&count);
     if (count < 0 || (status < 0 && count)) return fail("it does not know how many devices there are");
-    if (!count) b->describe(-1, reason, sizeof reason, NULL, NULL);
-    if (!count && !reason[0]) return fail("it does not say why there are no devices");
-    printf("%d devices%s%s\n", count, count ? "" : ": ", reason);
+    if (b->describe(count, reason, sizeof reason, NULL, NULL) >= 0 || !reason[0])
+        return fail("it does not say why there is no further device");
+    printf("%d CUDA devices: %s\n", count, reason);
     return 0;
 }
