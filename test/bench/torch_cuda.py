@@ -8,7 +8,8 @@ its own program, whose BENCH (bench-cuda.json) has the other side of the models;
                  through ctypes on the same memory and stream, in turn
       350m, 1b   a training step of the model of examples/pretrain, low rank, bf16, each block compiled (torch.compile),
                  scaled_dot_product_attention, fused AdamW
-      whole      the same, compiled as a whole, if there is time
+      dropout    the layer again, with dropout
+      whole      the models again, compiled as a whole
   --budget S     end after so many seconds, and say what was left out (120)
   --device cpu   to see that it runs; with --smoke, which makes everything tiny"""
 import argparse
@@ -35,16 +36,16 @@ SIZES = {
     '1b': Size(2048, 5461, 32, 24, seq=512, batch=32, vocab=32000, rank=RANK),
 }
 SMOKE = Size(32, 88, 4, 2, seq=16, batch=2, vocab=256, rank=8)
-SECONDS = {'product': 5, 'layer': 25, '350m': 40, '1b': 50, 'whole': 90}  # that a part may take
+NEEDED = {'product': 5, 'layer': 10, '350m': 25, '1b': 35, 'whole': 60}  # seconds; not begun with fewer left
 start = time.monotonic()
-rows = []
+rows, failed = [], []
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ('root', 'library', 'bench', 'json'):
         parser.add_argument(name)
-    parser.add_argument('--parts', default='product,layer,350m,1b,whole')
+    parser.add_argument('--parts', default='product,layer,350m,1b,dropout,whole')
     parser.add_argument('--budget', type=float, default=120)
     parser.add_argument('--device', default='cuda')
     parser.add_argument('--smoke', action='store_true')
@@ -62,11 +63,11 @@ def row(name, value, unit, target=None, higher=True):
 
 
 def time_left():
-    return start + args.budget - time.monotonic()
+    return 600 if args.smoke else start + args.budget - time.monotonic()
 
 
-def has_time(what, seconds):
-    if args.smoke or seconds <= time_left():
+def has_time(what, part):
+    if NEEDED[part] <= time_left():
         return True
     print('  left out for want of time: %s' % what)
     return False
@@ -134,7 +135,8 @@ def compare_layer(relora, shape, tokens, rank, dropout):
         theirs = ReLoRaLinear(inputs, outputs, rank, dropout).to(torch.bfloat16)
         x = torch.randn(tokens, inputs).bfloat16().requires_grad_()
         dy = (torch.randn(tokens, outputs) * 0.01).bfloat16()
-    compiled, kept = torch.compile(theirs), []
+    torch.compiler.reset()  # the sizes of another layer are no reason to compile for all sizes
+    compiled, kept = torch.compile(theirs, dynamic=False), []
     step, y, dx, release = relora.step(theirs, x, dy, dropout)
 
     def theirs_with(run):
@@ -153,25 +155,24 @@ def compare_layer(relora, shape, tokens, rank, dropout):
     return times
 
 
-def compare_layers():
+def compare_layers(dropout):
     tokens, rank = (64, 8) if args.smoke else (16384, RANK)
     shapes = [(m // 64, n // 64) for m, n in SHAPES] if args.smoke else SHAPES
     stream = torch.cuda.Stream() if cuda else None
     relora = Relora(args.root, args.library, os.cpu_count(), stream)
     print('\nForward and backward of a layer in bf16, rank %d, %d tokens: ms; how many times faster than PyTorch' % (rank, tokens))
-    print('  %-24s %8s %8s %8s %12s %9s' % ('', 'ours', 'eager', 'compiled', 'than compiled', 'than eager'))
+    print('  %-24s %8s %8s %8s %14s %11s' % ('', 'ours', 'eager', 'compiled', 'than compiled', 'than eager'))
     with torch.cuda.stream(stream):
-        for dropout in (0.0, 0.1):
-            for shape in shapes:
-                label = '%dx%d%s' % (*shape, ', dropout 0.1' if dropout else '')
-                if not has_time('layer ' + label, 8):
-                    continue
-                eager, compiled, ours = compare_layer(relora, shape, tokens, rank, dropout)
-                print('  %-24s %8.3f %8.3f %8.3f %12.2f %9.2f' % (
-                    label, *(1e3 * statistics.median(t) for t in (ours, eager, compiled)), ratio(compiled, ours),
-                    ratio(eager, ours)), flush=True)
-                row('layer bf16 %s, faster than PyTorch compiled' % label, ratio(compiled, ours), 'x', None if dropout else 1.3)
-                row('layer bf16 %s, faster than PyTorch eager' % label, ratio(eager, ours), 'x')
+        for shape in shapes:
+            label = '%dx%d%s' % (*shape, ', dropout %g' % dropout if dropout else '')
+            if not has_time('layer ' + label, 'layer'):
+                continue
+            eager, compiled, ours = compare_layer(relora, shape, tokens, rank, dropout)
+            print('  %-24s %8.3f %8.3f %8.3f %14.2f %11.2f' % (
+                label, *(1e3 * statistics.median(t) for t in (ours, eager, compiled)), ratio(compiled, ours),
+                ratio(eager, ours)), flush=True)
+            row('layer bf16 %s, faster than PyTorch compiled' % label, ratio(compiled, ours), 'x', None if dropout else 1.3)
+            row('layer bf16 %s, faster than PyTorch eager' % label, ratio(eager, ours), 'x')
 
 
 # ---- the models, each in a process of its own, so that its memory can be seen ----
@@ -201,34 +202,50 @@ def measure_model():
     for _ in range(3):
         assert math.isfinite(update())
     compiling = time.monotonic() - begin
-    if cuda:
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
     stop = time.monotonic() + 5
     while len(rates) < 3 or (len(rates) < 20 and time.monotonic() < stop):
         begin = time.perf_counter()
         update()  # waits for the loss, as the program of examples/pretrain does
         rates.append(size.batch * size.seq / (time.perf_counter() - begin))
     print(json.dumps({'rate': statistics.median(rates), 'compiling': compiling,
-                      'allocated': torch.cuda.max_memory_allocated() if cuda else 0,
-                      'reserved': torch.cuda.max_memory_reserved() if cuda else 0}))
+                      'allocated': torch.cuda.max_memory_allocated() if cuda else 0}))
+
+
+def memory_in_use():
+    if not cuda:
+        return 0
+    free, total = torch.cuda.mem_get_info()
+    return total - free
+
+
+def watch(process, stop):
+    """Most memory of the device in use until the process ends, less what was in use before; None if it is late."""
+    before, most = memory_in_use(), 0
+    while process.poll() is None:
+        most = max(most, memory_in_use() - before)
+        if time.monotonic() > stop:
+            process.kill()
+            process.wait()
+            return None
+        time.sleep(0.02)
+    return most
 
 
 def run_model(name, whole):
     command = [sys.executable, os.path.abspath(__file__), args.root, args.library, args.bench, args.json, '--model', name,
                '--device', args.device] + ['--smoke'] * args.smoke + ['--whole'] * whole
-    limit = SECONDS['whole' if whole else name] if not args.smoke else 600
-    with tempfile.TemporaryFile('w+') as errors:
-        try:
-            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=errors, text=True, timeout=limit)
-        except subprocess.TimeoutExpired:
-            print('  %-5s %-8s took longer than %d s' % (name, 'whole' if whole else 'blocks', limit))
+    if cuda:
+        torch.cuda.empty_cache()
+    with tempfile.TemporaryFile('w+') as out, tempfile.TemporaryFile('w+') as errors:
+        process = subprocess.Popen(command, stdout=out, stderr=errors)
+        memory = watch(process, time.monotonic() + time_left())
+        out.seek(0)
+        errors.seek(0)
+        if memory is None:
+            print('  %-5s %-7s did not end in time' % (name, 'whole' if whole else 'blocks'))
             return None
-        if done.returncode:
-            errors.seek(0)
-            print('  %-5s has failed:\n%s' % (name, errors.read()[-2000:]))
-            return None
-    return json.loads(done.stdout.splitlines()[-1])
+        assert process.returncode == 0, errors.read()[-2000:]
+        return {**json.loads(out.read().splitlines()[-1]), 'memory': memory}
 
 
 def values_of_bench():
@@ -243,37 +260,32 @@ def compare_model(name, whole, best):
     got = run_model(name, whole)
     if not got:
         return
-    print('  %-5s %-7s %8.0f tokens/s, %6.2f GB allocated, %6.2f reserved; the first steps took %.0f s' % (
-        name, 'whole' if whole else 'blocks', got['rate'], got['allocated'] * 1e-9, got['reserved'] * 1e-9, got['compiling']),
+    print('  %-5s %-7s %8.0f tokens/s, %6.2f GB, %6.2f GB of them allocated by PyTorch; compiled in %.0f s' % (
+        name, 'whole' if whole else 'blocks', got['rate'], got['memory'] * 1e-9, got['allocated'] * 1e-9, got['compiling']),
         flush=True)
     best.setdefault(name, []).append(got)
 
 
-def report_models(best, ours):
-    for name, runs in best.items():
-        rate, memory = max(r['rate'] for r in runs), min(r['reserved'] for r in runs) * 1e-9
-        row('PyTorch, model %s bf16 lora' % name, rate, 'tokens/s')
-        row('PyTorch, model %s bf16 lora, device memory' % name, memory, 'GB', higher=False)
-        label = 'pretrain %s bf16 lora' % name
-        if label not in ours:
-            print('  %s has no row for %s to compare with' % (args.bench, label))
-            continue
-        row('%s, faster than PyTorch' % label, ours[label] / rate, 'x', 1.0)
-        if memory:
-            row('%s, device memory over PyTorch' % label, ours[label + ', device memory'] / memory, '', 1.0, False)
+def report_model(name, runs):
+    """The fastest run and the smallest, whichever they are, beside ours."""
+    ours, label = values_of_bench(), 'pretrain %s bf16 lora' % name
+    rate, memory = max(r['rate'] for r in runs), min(r['memory'] for r in runs) * 1e-9
+    row('PyTorch, model %s bf16 lora' % name, rate, 'tokens/s')
+    row('PyTorch, model %s bf16 lora, device memory' % name, memory, 'GB', higher=False)
+    if label not in ours:
+        print('  %s has no row for %s to compare with' % (args.bench, label))
+        return
+    row('%s, faster than PyTorch' % label, ours[label] / rate, 'x', 1.0)
+    if memory:
+        row('%s, device memory over PyTorch' % label, ours[label + ', device memory'] / memory, '', 1.0, False)
 
 
-def compare_models(parts):
-    best = {}
-    print('\nTraining step of the model in bf16, low rank, compiled; a stricter measure of memory than ours, which has the\n'
-          "driver's part in it too")
-    for name in ('350m', '1b'):
-        if name in parts and has_time(name, SECONDS[name]):
-            compare_model(name, False, best)
-    for name in ('350m', '1b'):
-        if 'whole' in parts and name in best and has_time(name + ', compiled as a whole', SECONDS['whole']):
-            compare_model(name, True, best)
-    report_models(best, values_of_bench())
+def compare_models(names, whole, best):
+    print('\nTraining step of the model in bf16, low rank, %s compiled; memory of the device as in bench-cuda' % (
+        'as a whole' if whole else 'each block'))
+    for name in names:
+        if has_time('%s%s' % (name, ', compiled as a whole' if whole else ''), 'whole' if whole else name):
+            attempt(name, compare_model, name, whole, best)
 
 
 # ---- results ----
@@ -305,20 +317,39 @@ def print_rows():
     print('%d of %d met' % (sum(r['met'] for r in aims), len(aims)))
 
 
+def attempt(what, function, *arguments):
+    """One part that fails must not cost the others."""
+    try:
+        function(*arguments)
+    except Exception as problem:
+        print('  %s has failed: %s: %s' % (what, type(problem).__name__, problem), flush=True)
+        failed.append(what)
+
+
 def main():
     logging.getLogger('torch').setLevel(logging.ERROR)
     torch.manual_seed(1)
     if args.model:
-        return measure_model()
-    parts = args.parts.split(',')
+        measure_model()
+        return 0
+    parts, best = args.parts.split(','), {}
+    names = [name for name in SIZES if name in parts]
     print('\nPyTorch %s, %s' % (torch.__version__, torch.cuda.get_device_name() if cuda else 'cpu'))
-    for part, measure in (('product', measure_product), ('layer', compare_layers)):
-        if part in parts and has_time(part, SECONDS[part]):
-            measure()
-            write_all()
-    compare_models(parts)
+    if 'product' in parts and has_time('products', 'product'):
+        attempt('products', measure_product)
+    if 'layer' in parts:
+        attempt('layer', compare_layers, 0.0)
+    write_all()
+    compare_models(names, False, best)
+    if 'dropout' in parts:
+        attempt('layer with dropout', compare_layers, 0.1)
+    if 'whole' in parts:
+        compare_models([name for name in names if name in best], True, best)
+    for name, runs in best.items():
+        report_model(name, runs)
     write_all()
     print_rows()
+    return 1 if failed else 0
 
 
-main()
+sys.exit(main())
