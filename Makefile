@@ -240,7 +240,7 @@ $(B)/emulated/librelora_cuda.so: $(EMULATED_OBJS) $(B)/src/memory.o $(B)/emulate
 
 # Benchmarks: programs of examples/bench/cuda with what of examples/bench they share, and with the CUDA runtime.
 .PHONY: bench-cuda check-bench-cuda
-CUDA_HOME     = $(patsubst %/bin/nvcc,%,$(NVCC))
+CUDA_HOME     = $(patsubst %/bin/nvcc,%,$(realpath $(NVCC)))
 BENCH_CUDA   := $(patsubst %.c,%.o,$(sort $(wildcard examples/bench/cuda/*.c)))
 BENCH_SHARED := $(patsubst %,examples/bench/%.o,operations rows support)
 
