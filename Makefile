@@ -297,6 +297,19 @@ $(B)/test/%.o: test/%.c | $(FIRST)
 	$(Q)$(CC) $(TEST_CPPFLAGS) $(ALL_CFLAGS) $(TEST_CFLAGS) $$($(PKG_CONFIG) --cflags check jansson) \
 	  -MMD -MP -c $< -o $@
 
+# Programs that ask for a CUDA device, with both kinds of library, for check-module.
+$(B)/ask: $(B)/test/modules/where/ask.o $(B)/librelora.a
+	@echo LD $@
+	$(Q)$(LINK_PROGRAM)
+$(B)/ask-shared: $(B)/test/modules/where/ask.o $(SO)
+	@echo LD $@
+	$(Q)$(CC) $(ALL_CFLAGS) $< $(ALL_LDFLAGS) -L$(B) -lrelora -Wl,-rpath,'$$ORIGIN/../lib' -o $@
+
+## check-module: where librelora_cuda.so is looked for
+.PHONY: check-module
+check-module: $(B)/ask $(B)/ask-shared $(MODULES)
+	$(Q)sh test/modules/where.sh $(B)
+
 EXTRA_train := $(filter-out %/main.o,$(PRETRAIN)) # this suite tests the example's model too
 EXTRA_backend := $(addprefix $(B)/test/checkpoint/,folder.o made.o raw.o run.o)
 EXTRA_threads := $(B)/test/checkpoint/folder.o
@@ -385,9 +398,10 @@ check-ffi: | $(FIRST)
 	$(Q)$(PYTHON) test/headers.py check include lib/librelora.map
 	$(Q)$(PYTHON) test/ffi/rules.py .
 
-## check-python: train a layer from Python
+## check-python: train a layer from Python; exchange tensors with what is installed there
 check-python: $(SO) | $(FIRST)
 	$(Q)$(PYTHON) test/ffi/train.py . $(SO)
+	$(Q)$(PYTHON) test/ffi/exchange.py . $(SO)
 
 # ---- the system's memory: a program with a malloc() of its own, in front of every library in the process ----
 $(B)/starve: $(patsubst %.c,$(B)/%.o,$(wildcard test/system_memory/*.c)) $(B)/test/support/random.o $(SO)
@@ -400,7 +414,7 @@ check-system-memory: $(if $(filter asan tsan,$(CONFIG)),,$(B)/starve)
 
 # A library with a sanitizer runs only in programs built with it, so it is not worth installing.
 # The many runs of check-resume and check-crash have one thread each: nothing for the thread sanitizer, in an hour.
-STEPS := check-headers symbols $(ABI_STEPS) $(SUITES:%=check-%) check-system-memory check-fuzz check-examples \
+STEPS := check-headers symbols $(ABI_STEPS) $(SUITES:%=check-%) check-module check-system-memory check-fuzz check-examples \
          $(if $(PRETRAIN),check-pretrain $(if $(filter tsan,$(CONFIG)),,check-resume check-crash)) \
          $(if $(filter release debug,$(CONFIG)),check-install) $(if $(MODULE),check-cuda-module)
 

@@ -124,7 +124,6 @@ struct backend {
     uint32_t version; /* BACKEND_VERSION */
     relora_device_kind kind;
     const char *name;
-    int64_t slice_rows; /* of W + s B A, that are best made at a time; 0: all of them */
 
     /* devices and queues */
     relora_status (*count)(int32_t *count);
@@ -161,6 +160,8 @@ struct backend {
     relora_status (*adam_norm)(struct queue *q, const struct adam *a);
     relora_status (*adam_step)(struct queue *q, const struct adam *a);
     relora_status (*prune)(struct queue *q, const struct prune *p);
+
+    int64_t slice_rows; /* of W + s B A, that are best made at a time; 0: all of them */
 };
 
 extern const struct backend backend_cpu;

@@ -4,9 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
+#include "checksum.h"
 #include "file.h"
 #include "writer.h"
 
@@ -20,7 +18,7 @@ struct save {
     int32_t *order;       /* of the entries in the file */
     unsigned char *buffer;
     char *checksums;      /* CHECKSUM_DIGITS for each tensor and a NUL, or NULL */
-    XXH3_state_t *hash;
+    checksum *sum;
 };
 
 /* ---- order: the widest types first, so that every tensor is aligned; then by name ---- */
@@ -64,7 +62,7 @@ static relora_status make_order(struct save *s)
 
 static relora_status put(struct save *s, const void *data, size_t bytes)
 {
-    if (s->hash) XXH3_64bits_update(s->hash, data, bytes);
+    if (s->sum) checksum_add(s->sum, data, bytes);
     return file_write(&s->file, data, bytes);
 }
 
@@ -130,12 +128,9 @@ static relora_status put_values(struct save *s)
 {
     for (int32_t i = 0; i < s->writer->count; i++) {
         const struct writer_entry *e = &s->writer->entries[s->order[i]];
-        if (s->hash) XXH3_64bits_reset(s->hash);
+        if (s->sum) checksum_begin(s->sum);
         TRY(put_entry(s, e));
-        if (!s->hash) continue;
-        char digits[CHECKSUM_DIGITS + 1];
-        snprintf(digits, sizeof digits, "%016llx", (unsigned long long)XXH3_64bits_digest(s->hash));
-        memcpy(s->checksums + (size_t)i * CHECKSUM_DIGITS, digits, CHECKSUM_DIGITS);
+        if (s->sum) checksum_end(s->sum, s->checksums + (size_t)i * CHECKSUM_DIGITS);
     }
     return RELORA_OK;
 }
@@ -164,8 +159,8 @@ static relora_status open_checksums(struct save *s)
 {
     size_t bytes = size_add(size_mul((size_t)s->writer->count, CHECKSUM_DIGITS), 1);
     s->checksums = memory_alloc(&s->writer->ctx->memory, bytes);
-    s->hash = memory_alloc(&s->writer->ctx->memory, sizeof *s->hash);
-    if (!s->checksums || !s->hash) return context_fail_memory(s->writer->ctx, s->fn, bytes);
+    s->sum = memory_alloc(&s->writer->ctx->memory, sizeof *s->sum);
+    if (!s->checksums || !s->sum) return context_fail_memory(s->writer->ctx, s->fn, bytes);
     memset(s->checksums, '0', bytes - 1);
     s->checksums[bytes - 1] = '\0';
     return RELORA_OK;
@@ -194,7 +189,7 @@ static void close_save(struct save *s)
     memory_free(memory, s->order, n * sizeof *s->order);
     memory_free(memory, s->buffer, BUFFER_BYTES);
     memory_free(memory, s->checksums, n * CHECKSUM_DIGITS + 1);
-    memory_free(memory, s->hash, sizeof *s->hash);
+    memory_free(memory, s->sum, sizeof *s->sum);
 }
 
 relora_status writer_save(const relora_writer *writer, relora_stream *stream, const char *fn,
@@ -205,6 +200,8 @@ relora_status writer_save(const relora_writer *writer, relora_stream *stream, co
     if (flags & ~(uint32_t)RELORA_SAVE_CHECKSUM)
         FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: flags is 0x%x, and only 0x%x is known", fn, flags,
              RELORA_SAVE_CHECKSUM);
+    if (flags & RELORA_SAVE_CHECKSUM && !CHECKSUMS)
+        FAIL(writer->ctx, RELORA_E_UNSUPPORTED, "%s: this library was built without xxHash: no checksums", fn);
     struct save s = {.writer = writer, .stream = stream, .fn = fn};
     int host = errno;
     relora_status status = save(&s, path, flags);

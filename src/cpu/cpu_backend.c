@@ -107,7 +107,6 @@ const struct backend backend_cpu = {
     .version = BACKEND_VERSION,
     .kind = RELORA_DEVICE_CPU,
     .name = "CPU",
-    .slice_rows = 256, /* they stay in the cache */
     .count = count,
     .describe = describe,
     .queue_open = queue_open,
@@ -136,4 +135,5 @@ const struct backend backend_cpu = {
     .adam_norm = cpu_adam_norm,
     .adam_step = cpu_adam_step,
     .prune = cpu_prune,
+    .slice_rows = 256, /* they stay in the cache */
 };

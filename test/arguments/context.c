@@ -106,6 +106,15 @@ START_TEST(test_streams)
     FAILS(RELORA_E_CONTEXT, relora_stream_wait(env.st, s.st), "other");
     FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_stream_wait(NULL, NULL));
     FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_stream_synchronize(NULL));
+    st = POISON;
+    FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_stream_wrap(&st, NULL, NULL));
+    ck_assert_ptr_null(st);
+    FAILS(RELORA_E_ARGUMENT, relora_stream_wrap(NULL, env.dev, NULL), "out");
+    st = POISON;
+    FAILS(RELORA_E_UNSUPPORTED, relora_stream_wrap(&st, env.dev, &s), "CPU");
+    ck_assert_ptr_null(st);
+    ck_assert_ptr_null(relora_stream_native(NULL));
+    ck_assert_ptr_null(relora_stream_native(env.st));
 }
 END_TEST
 

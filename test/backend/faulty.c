@@ -289,7 +289,6 @@ static const struct backend table = {
     .version = BACKEND_VERSION,
     .kind = RELORA_DEVICE_CPU,
     .name = "faulty",
-    .slice_rows = 256,
     .count = count,
     .describe = describe,
     .queue_open = queue_open,
@@ -314,6 +313,7 @@ static const struct backend table = {
     .adam_norm = adam_norm,
     .adam_step = adam_step,
     .prune = prune,
+    .slice_rows = 256,
 };
 
 void faulty_install(relora_context *ctx)

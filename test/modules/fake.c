@@ -48,7 +48,10 @@ static relora_status describe(int32_t device, char *name, size_t capacity, uint6
         if (name) snprintf(name, capacity, "no driver");
         return RELORA_E_BACKEND;
     }
-    if (fake.describe_status < 0) return fake.describe_status;
+    if (fake.describe_status < 0) {
+        if (name) snprintf(name, capacity, "fake %d is too old", device);
+        return fake.describe_status;
+    }
     relora_status status = backend_cpu.describe(0, NULL, 0, free_bytes, total_bytes);
     if (name) snprintf(name, capacity, "fake %d", device);
     return status;
@@ -105,6 +108,15 @@ static relora_status copy(struct queue *q, const struct copy *c)
     return backend_cpu.copy(q, c);
 }
 
+static relora_status gemm(struct queue *q, const struct gemm *g)
+{
+    pthread_mutex_lock(&lock);
+    fake.gemms++;
+    fake.tf32 += g->tf32;
+    pthread_mutex_unlock(&lock);
+    return backend_cpu.gemm(q, g);
+}
+
 static struct backend table;
 
 __attribute__((visibility("default"))) const struct backend *relora_cuda_backend(uint32_t version);
@@ -123,6 +135,7 @@ const struct backend *relora_cuda_backend(uint32_t version)
     table.queue_native = queue_native;
     table.queue_wait = queue_wait;
     table.copy = copy;
+    table.gemm = gemm;
     pthread_mutex_unlock(&lock);
     return &table;
 }

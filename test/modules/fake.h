@@ -18,6 +18,7 @@ struct fake {
     struct queue_options last; /* of queue_open */
     int32_t last_device;
     int32_t uploads;        /* copies to the device */
+    int32_t gemms, tf32;    /* products, and how many of them could be in TF32 */
 };
 
 #endif

@@ -138,6 +138,7 @@ START_TEST(test_queues)
     fake->open_status = RELORA_OK;
     fake->describe_status = RELORA_E_BACKEND;
     ck_assert_ptr_null(cuda(1));
+    ck_assert_str_eq(env.last, "relora_device_get: cannot open CUDA device 1: fake 1 is too old");
     fake->describe_status = RELORA_OK;
     relora_device *second = cuda(1);
     ck_assert_ptr_nonnull(second);
@@ -303,6 +304,74 @@ START_TEST(test_adam_uploads)
 }
 END_TEST
 
+/* ---- TF32 is said of the products of forward and backward, and of no merge ---- */
+
+static void pass(relora_linear *l, const relora_tensor *x, relora_tensor *y, relora_tensor *dx)
+{
+    OK(relora_linear_forward(l, env.st, x, y, 0, 0));
+    OK(relora_linear_backward(l, env.st, x, y, dx, 0, RELORA_OVERWRITE));
+}
+
+START_TEST(test_tf32)
+{
+    struct fake *fake = fake_module();
+    static const relora_order forward[] = {RELORA_ORDER_SPLIT, RELORA_ORDER_FOLD, RELORA_ORDER_FOLD};
+    static const relora_order backward[] = {RELORA_ORDER_SPLIT, RELORA_ORDER_FOLD, RELORA_ORDER_THROUGH};
+    relora_tensor *x = new_matrix(RELORA_F32, 3, 5), *y = new_matrix(RELORA_F32, 3, 4), *dx = new_matrix(RELORA_F32, 3, 5);
+    for (uint32_t flags = 0; flags <= RELORA_LINEAR_TF32; flags += RELORA_LINEAR_TF32) {
+        struct rnd r = rnd_seed(1);
+        relora_linear_options o = layer_options(RELORA_MODE_LORA, 5, 4, 2);
+        o.flags = flags;
+        relora_linear *l = new_filled_linear(&o, &r);
+        put_normal(x, &r, 1);
+        for (int i = 0; i < 3; i++) {
+            OK(relora_linear_set_order(l, forward[i], backward[i]));
+            fake->gemms = fake->tf32 = 0;
+            pass(l, x, y, dx);
+            ck_assert_int_ge(fake->gemms, 5);
+            ck_assert_int_eq(fake->tf32, flags ? fake->gemms : 0);
+        }
+        fake->gemms = fake->tf32 = 0;
+        OK(relora_linear_merge(l, env.st, 1, NULL));
+        ck_assert_int_ge(fake->gemms, 1);
+        ck_assert_int_eq(fake->tf32, 0);
+    }
+}
+END_TEST
+
+/* ---- slices: the CPU has its own, a backend that says nothing gets all rows at once, with the same W ---- */
+
+START_TEST(test_slices)
+{
+    struct fake *fake = fake_module();
+    relora_linear_options o = layer_options(RELORA_MODE_LORA, 5, 600, 2);
+    relora_device *dev = env.dev;
+    relora_stream *st = env.st, *on_cpu;
+    void *merged[2];
+    int64_t bytes[2];
+    OK(relora_stream_create(&on_cpu, relora_device_get(env.ctx, RELORA_DEVICE_CPU, 0)));
+    for (int cpu = 0; cpu < 2; cpu++) {
+        relora_plan_report plan = {.struct_size = sizeof plan};
+        struct rnd r = rnd_seed(1);
+        if (cpu) env.dev = relora_device_get(env.ctx, RELORA_DEVICE_CPU, 0), env.st = on_cpu;
+        o.dtype = RELORA_BF16;
+        relora_linear *l = new_filled_linear(&o, &r);
+        OK(relora_linear_set_order(l, RELORA_ORDER_FOLD, RELORA_ORDER_FOLD));
+        OK(relora_linear_plan(l, 10, 0, &plan));
+        bytes[cpu] = plan.forward_bytes;
+        fake->gemms = 0;
+        OK(relora_linear_merge(l, env.st, 1, NULL));
+        ck_assert_int_eq(fake->gemms, cpu ? 0 : 2); /* one to see that there is memory */
+        merged[cpu] = snapshot(relora_linear_param(l, RELORA_PARAM_WEIGHT));
+    }
+    env.dev = dev;
+    env.st = st;
+    relora_stream_release(on_cpu);
+    SAME_BYTES(merged[0], merged[1], 600 * 5 * 2);
+    ck_assert_int_gt(bytes[0], bytes[1] + 300 * 5 * 4);
+}
+END_TEST
+
 Suite *unit_module(void)
 {
     Suite *s = suite_create("module");
@@ -320,5 +389,7 @@ Suite *unit_module(void)
     tcase_add_test(two, test_wrap);
     tcase_add_test(two, test_mixing);
     tcase_add_test(two, test_adam_uploads);
+    tcase_add_test(two, test_tf32);
+    tcase_add_test(two, test_slices);
     return s;
 }
