@@ -236,6 +236,9 @@ $(B)/emulated/librelora_cuda.so: $(EMULATED_OBJS) $(B)/src/memory.o $(B)/emulate
 	$(Q)$(CXX) -shared $(filter %.o,$^) -L$(@D) -lemulated_cuda -Wl,-rpath,'$$ORIGIN' \
 	  -Wl,-z,defs,--version-script=lib/librelora_cuda.map -o $@
 
+check-cuda_kernels: $(EMULATED)
+check-cuda_kernels: export RELORA_TEST_MODULE_DIR ?= $(CURDIR)/$(B)/emulated
+
 # ---- CUDA: tests and benchmarks on a device ----
 
 # Benchmarks: programs of examples/bench/cuda with what of examples/bench they share, and with the CUDA runtime.

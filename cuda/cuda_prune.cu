@@ -7,15 +7,27 @@
 
 typedef unsigned long long count64; /* what atomicAdd() takes */
 
+enum { DIGITS = 3, BINS = 2048 }; /* of a magnitude, 31 bits: 11, 10 and 10 of them */
+
+static __device__ inline int digit_shift(int digit)
+{
+    return 20 - 10 * digit;
+}
+
+static __device__ inline int digit_bits(int digit)
+{
+    return digit ? 10 : 11;
+}
+
 enum { RANK_TILE = 64 * CUDA_THREADS }; /* elements; where equals are counted one tile at a time */
 
 struct selection { /* starts as zeros */
-    count64 bins[PRUNE_DIGITS][PRUNE_BINS];
+    count64 bins[DIGITS][BINS];
     count64 rank;       /* the wanted one, less what the digits so far are above */
     uint32_t magnitude; /* of it, as far as its digits are known */
     uint32_t above;     /* NOTHING - the next larger magnitude, for a quantile */
     int32_t nan;
-    uint32_t done[PRUNE_DIGITS + 1]; /* blocks that have finished a pass */
+    uint32_t done[DIGITS + 1]; /* blocks that have finished a pass */
     uint32_t threshold; /* stays: what is above; what equals it, before `cut` */
     int64_t cut;
     count64 ties; /* how many equals stay, if only some do */
@@ -60,7 +72,7 @@ static __device__ inline bool owns(count64 mine, count64 k, count64 *before)
 /* The bin of the wanted rank becomes a digit of the magnitude; by the last block. */
 static __device__ inline void pick_bin(struct selection *s, int digit, count64 rank)
 {
-    enum { EACH = PRUNE_BINS / CUDA_THREADS };
+    enum { EACH = BINS / CUDA_THREADS };
     const count64 *bins = &s->bins[digit][threadIdx.x * EACH];
     count64 mine = 0, before;
     for (int d = 0; d < EACH; d++) mine += fresh(&bins[d]);
@@ -68,8 +80,8 @@ static __device__ inline void pick_bin(struct selection *s, int digit, count64 r
     int d = 0;
     for (rank -= before; rank >= fresh(&bins[d]); d++) rank -= fresh(&bins[d]);
     s->rank = rank;
-    s->magnitude |= (threadIdx.x * EACH + d) << prune_shift(digit);
-    if (digit < PRUNE_DIGITS - 1) return;
+    s->magnitude |= (threadIdx.x * EACH + d) << digit_shift(digit);
+    if (digit < DIGITS - 1) return;
     s->threshold = s->magnitude;
     s->cut = INT64_MAX;
     s->ties = fresh(&bins[d]) - rank;
@@ -80,11 +92,11 @@ static __device__ inline void pick_bin(struct selection *s, int digit, count64 r
  * all: a thread counts them itself as long as they are. */
 static __global__ void digit_kernel(struct selection *s, struct view x, int digit, count64 rank, int wide)
 {
-    __shared__ uint32_t bins[PRUNE_BINS];
-    for (int d = (int)threadIdx.x; d < PRUNE_BINS; d += CUDA_THREADS) bins[d] = 0;
+    __shared__ uint32_t bins[BINS];
+    for (int d = (int)threadIdx.x; d < BINS; d += CUDA_THREADS) bins[d] = 0;
     __syncthreads();
-    int shift = prune_shift(digit), higher = shift + prune_bits(digit);
-    uint32_t mask = (1u << prune_bits(digit)) - 1, found = s->magnitude, bin = 0, alike = 0;
+    int shift = digit_shift(digit), higher = shift + digit_bits(digit);
+    uint32_t mask = (1u << digit_bits(digit)) - 1, found = s->magnitude, bin = 0, alike = 0;
     tiling_walk(x, [&](int64_t i, int64_t j, int n) {
         float from[EIGHT];
         load_eight(from, element_at<float>(x, i, j), n, wide);
@@ -101,7 +113,7 @@ static __global__ void digit_kernel(struct selection *s, struct view x, int digi
     });
     if (alike) atomicAdd(&bins[bin], alike);
     __syncthreads();
-    for (int d = (int)threadIdx.x; d < PRUNE_BINS; d += CUDA_THREADS)
+    for (int d = (int)threadIdx.x; d < BINS; d += CUDA_THREADS)
         if (bins[d]) atomicAdd(&s->bins[digit][d], (count64)bins[d]);
     if (is_last_block(&s->done[digit])) pick_bin(s, digit, digit ? s->rank : rank);
 }
@@ -130,7 +142,7 @@ static __global__ void quantile_kernel(struct selection *s, struct view x, int64
     nan = __any_sync(0xFFFFFFFFu, nan);
     if (threadIdx.x % 32 == 0) atomicMax(&s->above, next);
     if (threadIdx.x % 32 == 0 && nan) atomicOr(&s->nan, 1);
-    if (!is_last_block(&s->done[PRUNE_DIGITS]) || threadIdx.x) return;
+    if (!is_last_block(&s->done[DIGITS]) || threadIdx.x) return;
     next = PRUNE_NOTHING - *(volatile uint32_t *)&s->above;
     nan = *(volatile int32_t *)&s->nan;
     /* `ties` counts the wanted one and its equals after it: is the rank above among them? */
@@ -187,7 +199,7 @@ static __global__ void rank_kernel(struct selection *s, const float *x, int64_t 
         __syncthreads();
         if (threadIdx.x == 0) tiles[t] = equals;
     }
-    if (is_last_block(&s->done[PRUNE_DIGITS])) find_cut(s, x, n, tiles);
+    if (is_last_block(&s->done[DIGITS])) find_cut(s, x, n, tiles);
 }
 
 /* ---- zeroing ---- */
@@ -288,7 +300,7 @@ static relora_status select_rank(struct queue *q, struct selection *s, struct vi
 {
     relora_status status = cuda_fill(q, moment_view((float *)s, sizeof *s / sizeof(float)), 0);
     struct tiling t = cuda_tiling(tiling_most(q), x);
-    for (int digit = 0; digit < PRUNE_DIGITS && status >= 0; digit++)
+    for (int digit = 0; digit < DIGITS && status >= 0; digit++)
         status = cuda_launch(q, "the selection of a magnitude", digit_kernel, t.blocks, t.threads, s, x, digit,
                              rank, t.wide);
     return status;

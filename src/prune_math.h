@@ -7,19 +7,7 @@
 
 #include "convert.h"
 
-/* The bits of |x| order like the numbers, a NaN above infinity: 31 of them, cut into digits from the top. */
-enum { PRUNE_DIGITS = 3, PRUNE_BINS = 2048 };
-
-RNG_INLINE int prune_shift(int digit)
-{
-    return 20 - 10 * digit;
-}
-
-RNG_INLINE int prune_bits(int digit)
-{
-    return digit ? 10 : 11;
-}
-
+/* 31 bits of |x|, which order like the numbers, a NaN above infinity. */
 RNG_INLINE uint32_t magnitude(float x)
 {
     return bits_of_float(x) & 0x7FFFFFFFu;

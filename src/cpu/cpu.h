@@ -34,6 +34,15 @@ struct draw_words {
 /* The words of elements first, first + 1, ..., n of them, at most DRAW_BATCH; they lie in `words`. */
 const uint32_t *cpu_draw_words(struct draw_words *words, struct draw d, uint64_t first, int64_t n);
 
+float cpu_scale_value(struct scale s);
+
+struct rank { /* of the k-th smallest magnitude, k from 0 */
+    uint32_t magnitude;
+    int64_t below, equal; /* how many are smaller, and how many are the same */
+};
+
+relora_status cpu_select(struct queue *q, const float *x, int64_t n, int64_t k, struct rank *rank);
+
 /* Row `i` of a view. */
 static inline float *row_f32(struct view v, int64_t i)
 {

@@ -1,10 +1,9 @@
 /* Loops over the elements of one or two matrices. */
 #include <math.h>
-#include <string.h>
 
 #include "cpu.h"
 
-static float scale_value(struct scale s)
+float cpu_scale_value(struct scale s)
 {
     return s.trainable ? tanhf(*s.trainable) : (float)s.value;
 }
@@ -46,7 +45,7 @@ static void convert_row(struct view y, struct view x, int64_t i, float s)
 relora_status cpu_convert(struct queue *q, struct view y, struct view x, struct scale s)
 {
     (void)q;
-    float value = scale_value(s);
+    float value = cpu_scale_value(s);
 #pragma omp parallel for num_threads(q->threads) schedule(static) if (is_large(y))
     for (int64_t i = 0; i < y.rows; i++) convert_row(y, x, i, value);
     return RELORA_OK;
@@ -108,53 +107,5 @@ relora_status cpu_not_finite(struct queue *q, struct view x, int32_t *flag)
             found |= !isfinite(f);
         }
     *flag |= found;
-    return RELORA_OK;
-}
-
-/* ---- merge ---- */
-
-/* y = round(y + s * x), one row; norms[0] += |change|^2, norms[1] += |y|^2, of what is stored */
-static void merge_row(const struct merge *m, int64_t i, float s, double norms[2])
-{
-    uint64_t first = m->first + (uint64_t)(i * m->y.cols), block = UINT64_MAX;
-    uint32_t words[4] = {0};
-    int stochastic = m->y.dtype == RELORA_BF16 && m->rounding == RELORA_ROUND_STOCHASTIC;
-    const float *x = row_f32(m->x, i);
-    float *delta = m->delta.data ? row_f32(m->delta, i) : NULL;
-    for (int64_t j = 0; j < m->y.cols; j++) {
-        float before, after;
-        if (m->y.dtype == RELORA_F32) {
-            before = row_f32(m->y, i)[j];
-            row_f32(m->y, i)[j] = after = before + s * x[j];
-        } else {
-            uint64_t element = first + (uint64_t)j;
-            if (stochastic && element / 4 != block) draw_block(m->draw, block = element / 4, words);
-            before = bf16_to_float(row_bf16(m->y, i)[j]);
-            after = before + s * x[j];
-            bf16 rounded = stochastic ? bf16_stochastic(after, words[element % 4]) : bf16_nearest(after);
-            row_bf16(m->y, i)[j] = rounded;
-            after = bf16_to_float(rounded);
-        }
-        double change = (double)after - (double)before;
-        if (delta) delta[j] += after - before;
-        norms[0] += change * change;
-        norms[1] += (double)after * (double)after;
-    }
-}
-
-relora_status cpu_merge(struct queue *q, const struct merge *m)
-{
-    float s = scale_value(m->scale);
-    (void)q;
-#pragma omp parallel for num_threads(q->threads) schedule(static) if (is_large(m->y))
-    for (int64_t i = 0; i < m->y.rows; i++) {
-        double norms[2] = {0, 0};
-        merge_row(m, i, s, norms);
-        if (m->norms) memcpy(m->partials + 2 * i, norms, sizeof norms);
-    }
-    for (int64_t i = 0; i < m->y.rows && m->norms; i++) { /* in one order, whoever made them */
-        m->norms[0] += m->partials[2 * i];
-        m->norms[1] += m->partials[2 * i + 1];
-    }
     return RELORA_OK;
 }

@@ -1,9 +1,9 @@
-/* Zero a share of two moments. The threshold of MAGNITUDE is found by a radix selection on the bits
- * of |x|, which order like the numbers (a NaN above infinity): three passes, no copy, no sort. */
-#include <math.h>
+/* Zero a share of two moments: decide which elements stay, then one sweep over both, block by block,
+ * that also counts what is zero afterwards. */
 #include <string.h>
 
 #include "cpu.h"
+#include "cpu_clones.h"
 #include "prune_math.h"
 
 static int64_t block_count(int64_t n)
@@ -11,54 +11,9 @@ static int64_t block_count(int64_t n)
     return (n + CPU_BLOCK - 1) / CPU_BLOCK;
 }
 
-static int64_t block_end(int64_t block, int64_t n)
+static int64_t block_length(int64_t block, int64_t n)
 {
-    return (block + 1) * CPU_BLOCK < n ? (block + 1) * CPU_BLOCK : n;
-}
-
-/* ---- selection ---- */
-
-/* bins[d] += elements whose higher digits are those of `prefix` and whose digit is d */
-static void count_range(const float *x, int64_t start, int64_t end, int digit, uint32_t prefix,
-                        uint64_t *bins)
-{
-    int shift = prune_shift(digit), above = shift + prune_bits(digit);
-    uint32_t mask = (1u << prune_bits(digit)) - 1;
-    for (int64_t i = start; i < end; i++) {
-        uint32_t key = magnitude(x[i]);
-        if (key >> above == prefix >> above) bins[key >> shift & mask]++;
-    }
-}
-
-struct rank { /* of the k-th smallest magnitude, k from 0 */
-    uint32_t magnitude;
-    int64_t below, equal; /* how many are smaller, and how many are the same */
-};
-
-static relora_status select_magnitude(struct queue *q, const float *x, int64_t n, int64_t k,
-                                      struct rank *rank)
-{
-    int shares = q->threads; /* counts add up the same however the array is cut */
-    uint64_t(*bins)[PRUNE_BINS] = cpu_scratch(q, (size_t)shares * sizeof *bins);
-    if (!bins) return RELORA_E_NO_MEMORY;
-    *rank = (struct rank){0};
-    for (int digit = 0; digit < PRUNE_DIGITS; digit++) {
-        memset(bins, 0, (size_t)shares * sizeof *bins);
-#pragma omp parallel for num_threads(q->threads) schedule(static)
-        for (int t = 0; t < shares; t++)
-            count_range(x, n / shares * t, t + 1 < shares ? n / shares * (t + 1) : n, digit,
-                        rank->magnitude, bins[t]);
-        for (uint32_t d = 0;; d++) {
-            rank->equal = 0;
-            for (int t = 0; t < shares; t++) rank->equal += (int64_t)bins[t][d];
-            if (rank->below + rank->equal > k) {
-                rank->magnitude |= d << prune_shift(digit);
-                break;
-            }
-            rank->below += rank->equal;
-        }
-    }
-    return RELORA_OK;
+    return n - block * CPU_BLOCK < CPU_BLOCK ? n - block * CPU_BLOCK : CPU_BLOCK;
 }
 
 /* ---- which elements stay ---- */
@@ -66,8 +21,9 @@ static relora_status select_magnitude(struct queue *q, const float *x, int64_t n
 struct mask { /* magnitudes above the threshold, and the first `ties` that equal it */
     uint32_t threshold;
     int64_t ties;
-    int ranked;   /* some that equal it go: their order matters */
-    int multiply; /* of pruned() */
+    int ranked;     /* some that equal it go: their order matters */
+    int multiply;   /* of pruned() */
+    int64_t *ranks; /* if it does: how many equal it before each block, and at last in all */
 };
 
 /* All but floor(ratio * n), the lowest index first among equals. */
@@ -78,7 +34,7 @@ static relora_status mask_exact(struct queue *q, struct mask *mask, const float 
     int64_t drop = prune_drop(ratio, n);
     *mask = (struct mask){.threshold = PRUNE_NOTHING};
     if (drop >= n) return RELORA_OK;
-    relora_status status = select_magnitude(q, x, n, drop, &rank); /* the smallest that stays */
+    relora_status status = cpu_select(q, x, n, drop, &rank); /* the smallest that stays */
     if (status < 0) return status;
     mask->threshold = rank.magnitude;
     mask->ties = rank.equal - (drop - rank.below);
@@ -103,123 +59,168 @@ static relora_status mask_quantile(struct queue *q, struct mask *mask, const flo
     *mask = (struct mask){.threshold = PRUNE_NOTHING, .multiply = 1};
     if (has_nan(q, x, n)) return RELORA_OK; /* the quantile is a NaN, and nothing exceeds that */
     struct quantile rank = quantile_make(ratio, n);
-    relora_status status = select_magnitude(q, x, n, rank.below, &low);
+    relora_status status = cpu_select(q, x, n, rank.below, &low);
     if (status < 0) return status;
     high = low;
-    if (rank.above >= low.below + low.equal) status = select_magnitude(q, x, n, rank.above, &high);
+    if (rank.above >= low.below + low.equal) status = cpu_select(q, x, n, rank.above, &high);
     if (status < 0) return status;
     float a = float_of_bits(low.magnitude), b = float_of_bits(high.magnitude);
     mask->threshold = bits_of_float(quantile_between(a, b, rank.weight)) + 1; /* the next number above */
-    mask->ties = INT64_MAX;
     return RELORA_OK;
 }
 
-/* ---- applying a mask ---- */
-
-/* One block of `x` and, under the same mask, of `also`; `rank` equals come before it. */
-static void mask_block(const struct mask *mask, float *x, float *also, int64_t start, int64_t end,
-                       int64_t rank)
+static relora_status mask_find(struct queue *q, const struct prune *p, struct mask *mask, const float *x)
 {
-    for (int64_t i = start; i < end; i++) {
+    return p->flags & RELORA_RESET_QUANTILE ? mask_quantile(q, mask, x, p->count, p->ratio)
+                                            : mask_exact(q, mask, x, p->count, p->ratio);
+}
+
+CPU_CLONES static int64_t count_equal(const float *x, int64_t n, uint32_t threshold)
+{
+    int64_t equal = 0;
+    for (int64_t i = 0; i < n; i++) equal += magnitude(x[i]) == threshold;
+    return equal;
+}
+
+static void rank_blocks(struct queue *q, const struct mask *mask, const float *x, int64_t n)
+{
+    (void)q;
+    int64_t blocks = block_count(n), before = 0;
+#pragma omp parallel for num_threads(q->threads) schedule(static)
+    for (int64_t b = 0; b < blocks; b++)
+        mask->ranks[b] = count_equal(x + b * CPU_BLOCK, block_length(b, n), mask->threshold);
+    for (int64_t b = 0; b <= blocks; b++) {
+        int64_t here = b < blocks ? mask->ranks[b] : 0;
+        mask->ranks[b] = before;
+        before += here;
+    }
+}
+
+/* ---- one block ---- */
+
+struct job {
+    const struct prune *p;
+    struct mask first, second; /* of m, and of v unless that goes with m */
+    int joint;
+};
+
+/* What is below the threshold goes from x and, in the same places, from `also`. */
+CPU_CLONES static void cut(float *x, float *also, int64_t n, uint32_t threshold, int multiply)
+{
+    for (int64_t i = 0; i < n && also; i++)
+        also[i] = magnitude(x[i]) >= threshold ? also[i] : pruned(also[i], multiply);
+    for (int64_t i = 0; i < n; i++) x[i] = magnitude(x[i]) >= threshold ? x[i] : pruned(x[i], multiply);
+}
+
+/* The block in which the last of those equal to the threshold that stay is. */
+static void cut_ranked(const struct mask *mask, float *x, float *also, int64_t n, int64_t rank)
+{
+    for (int64_t i = 0; i < n; i++) {
         uint32_t key = magnitude(x[i]);
-        int stays = key > mask->threshold || (key == mask->threshold && rank++ < mask->ties);
-        if (stays) continue;
+        if (key > mask->threshold || (key == mask->threshold && rank++ < mask->ties)) continue;
         x[i] = pruned(x[i], mask->multiply);
         if (also) also[i] = pruned(also[i], mask->multiply);
     }
 }
 
-/* ranks[b] = elements equal to the threshold before block b */
-static int64_t *rank_blocks(struct queue *q, const struct mask *mask, const float *x, int64_t n)
+static void mask_block(const struct mask *mask, float *x, float *also, int64_t n, int64_t b)
 {
-    int64_t blocks = block_count(n), before = 0;
-    int64_t *ranks = cpu_scratch(q, (size_t)blocks * sizeof *ranks);
-    if (!ranks) return NULL;
-#pragma omp parallel for num_threads(q->threads) schedule(static)
-    for (int64_t b = 0; b < blocks; b++) {
-        ranks[b] = 0;
-        for (int64_t i = b * CPU_BLOCK; i < block_end(b, n); i++)
-            ranks[b] += magnitude(x[i]) == mask->threshold;
-    }
-    for (int64_t b = 0; b < blocks; b++) {
-        int64_t here = ranks[b];
-        ranks[b] = before;
-        before += here;
-    }
-    return ranks;
+    int64_t rank = mask->ranked ? mask->ranks[b] : 0, next = mask->ranked ? mask->ranks[b + 1] : 0;
+    x += b * CPU_BLOCK;
+    if (also) also += b * CPU_BLOCK;
+    if (!mask->ranked || next <= mask->ties)
+        cut(x, also, n, mask->threshold, mask->multiply);
+    else if (rank >= mask->ties)
+        cut(x, also, n, mask->threshold + 1, mask->multiply);
+    else
+        cut_ranked(mask, x, also, n, rank);
 }
 
-static relora_status prune_magnitude(struct queue *q, const struct prune *p, float *x, float *also)
+CPU_CLONES static void drop(float *x, int64_t n, const uint32_t *words, uint64_t threshold)
 {
-    struct mask mask;
-    relora_status status = p->flags & RELORA_RESET_QUANTILE
-                               ? mask_quantile(q, &mask, x, p->count, p->ratio)
-                               : mask_exact(q, &mask, x, p->count, p->ratio);
-    if (status < 0) return status;
-    int64_t *ranks = mask.ranked ? rank_blocks(q, &mask, x, p->count) : NULL;
-    if (mask.ranked && !ranks) return RELORA_E_NO_MEMORY;
-#pragma omp parallel for num_threads(q->threads) schedule(static)
-    for (int64_t b = 0; b < block_count(p->count); b++)
-        mask_block(&mask, x, also, b * CPU_BLOCK, block_end(b, p->count), ranks ? ranks[b] : 0);
-    return RELORA_OK;
+    for (int64_t i = 0; i < n; i++) x[i] = words[i] < threshold ? 0 : x[i];
 }
 
-static void random_block(struct draw draw, uint64_t threshold, float *x, float *also, int64_t start,
-                         int64_t end)
+static void random_block(const struct prune *p, struct draw draw, float *x, float *also, int64_t n, int64_t b)
 {
-    uint32_t words[4] = {0};
-    for (int64_t i = start; i < end; i++) {
-        if (i % 4 == 0) draw_block(draw, (uint64_t)i / 4, words);
-        if (words[i % 4] >= threshold) continue;
-        x[i] = 0;
-        if (also) also[i] = 0;
-    }
-}
-
-static relora_status prune_random(struct queue *q, const struct prune *p, struct draw draw, float *x,
-                                  float *also)
-{
-    (void)q;
     uint64_t threshold = draw_threshold(p->ratio);
-#pragma omp parallel for num_threads(q->threads) schedule(static)
-    for (int64_t b = 0; b < block_count(p->count); b++)
-        random_block(draw, threshold, x, also, b * CPU_BLOCK, block_end(b, p->count));
-    return RELORA_OK;
+    for (int64_t i = b * CPU_BLOCK, end = i + n; i < end; i += DRAW_BATCH) {
+        struct draw_words memory;
+        int64_t count = end - i < DRAW_BATCH ? end - i : DRAW_BATCH;
+        const uint32_t *words = cpu_draw_words(&memory, draw, (uint64_t)i, count);
+        drop(x + i, count, words, threshold);
+        if (also) drop(also + i, count, words, threshold);
+    }
 }
 
-static void count_zeros(struct queue *q, const struct prune *p)
+static void prune_block(const struct job *job, int64_t b)
 {
-    (void)q;
-    int64_t first = 0, second = 0, unpaired = 0;
-#pragma omp parallel for num_threads(q->threads) schedule(static) reduction(+ : first, second, unpaired)
-    for (int64_t i = 0; i < p->count; i++) {
-        int zero_m = p->m[i] == 0, zero_v = p->v[i] == 0;
-        first += zero_m;
-        second += zero_v;
-        unpaired += !zero_m && zero_v;
+    const struct prune *p = job->p;
+    int64_t n = block_length(b, p->count);
+    float *also = job->joint ? p->v : NULL;
+    if (p->mode == RELORA_RESET_ZERO) {
+        memset(p->m + b * CPU_BLOCK, 0, (size_t)n * sizeof *p->m);
+        memset(p->v + b * CPU_BLOCK, 0, (size_t)n * sizeof *p->v);
+    } else if (p->mode == RELORA_RESET_RANDOM) {
+        random_block(p, p->first, p->m, also, n, b);
+        if (!also) random_block(p, p->second, p->v, NULL, n, b);
+    } else {
+        mask_block(&job->first, p->m, also, n, b);
+        if (!also) mask_block(&job->second, p->v, NULL, n, b);
     }
-    p->counts[0] += first;
-    p->counts[1] += second;
-    p->counts[2] += unpaired;
+}
+
+struct zeros {
+    int64_t first, second, unpaired;
+};
+
+CPU_CLONES static struct zeros count_zeros(const float *m, const float *v, int64_t n)
+{
+    int32_t first = 0, second = 0, both = 0;
+    for (int64_t i = 0; i < n; i++) {
+        first += m[i] == 0;
+        second += v[i] == 0;
+        both += (m[i] == 0) & (v[i] == 0);
+    }
+    return (struct zeros){first, second, second - both};
+}
+
+/* ---- all of it ---- */
+
+static relora_status find_masks(struct queue *q, struct job *job)
+{
+    const struct prune *p = job->p;
+    relora_status status = mask_find(q, p, &job->first, p->m);
+    if (status >= 0 && !job->joint) status = mask_find(q, p, &job->second, p->v);
+    if (status < 0 || !(job->first.ranked || job->second.ranked)) return status;
+    int64_t *ranks = cpu_scratch(q, 2 * (size_t)(block_count(p->count) + 1) * sizeof *ranks);
+    if (!ranks) return RELORA_E_NO_MEMORY;
+    job->first.ranks = ranks;
+    job->second.ranks = ranks + block_count(p->count) + 1;
+    if (job->first.ranked) rank_blocks(q, &job->first, p->m, p->count);
+    if (job->second.ranked) rank_blocks(q, &job->second, p->v, p->count);
+    return RELORA_OK;
 }
 
 relora_status cpu_prune(struct queue *q, const struct prune *p)
 {
-    int joint = !(p->flags & RELORA_RESET_INDEPENDENT);
-    float *also = joint ? p->v : NULL;
-    relora_status status = RELORA_OK;
-    if (p->count && p->mode == RELORA_RESET_ZERO) {
-        struct view m = {p->m, 1, p->count, p->count, RELORA_F32};
-        struct view v = {p->v, 1, p->count, p->count, RELORA_F32};
-        status = cpu_fill(q, m, 0);
-        if (status >= 0) status = cpu_fill(q, v, 0);
-    } else if (p->count && p->mode == RELORA_RESET_RANDOM) {
-        status = prune_random(q, p, p->first, p->m, also);
-        if (status >= 0 && !joint) status = prune_random(q, p, p->second, p->v, NULL);
-    } else if (p->count) {
-        status = prune_magnitude(q, p, p->m, also);
-        if (status >= 0 && !joint) status = prune_magnitude(q, p, p->v, NULL);
+    struct job job = {.p = p, .joint = !(p->flags & RELORA_RESET_INDEPENDENT)};
+    int64_t first = 0, second = 0, unpaired = 0;
+    if (p->count && p->mode == RELORA_RESET_MAGNITUDE) {
+        relora_status status = find_masks(q, &job);
+        if (status < 0) return status;
     }
-    if (status >= 0 && p->counts) count_zeros(q, p);
-    return status;
+#pragma omp parallel for num_threads(q->threads) schedule(static) reduction(+ : first, second, unpaired)
+    for (int64_t b = 0; b < block_count(p->count); b++) {
+        prune_block(&job, b);
+        if (!p->counts) continue;
+        int64_t start = b * CPU_BLOCK;
+        struct zeros z = count_zeros(p->m + start, p->v + start, block_length(b, p->count));
+        first += z.first, second += z.second, unpaired += z.unpaired;
+    }
+    if (!p->counts) return RELORA_OK;
+    p->counts[0] += first;
+    p->counts[1] += second;
+    p->counts[2] += unpaired;
+    return RELORA_OK;
 }

@@ -1,4 +1,4 @@
-/* Random elements: dropout, the rounding of a fold and the uniform start of A. */
+/* Random elements: dropout and the uniform start of A. */
 #include "cpu.h"
 #include "cpu_clones.h"
 #include "element_math.h"
@@ -43,26 +43,6 @@ relora_status cpu_dropout(struct queue *q, const struct dropout *d)
             int64_t n = d->x.cols - j0 < DRAW_BATCH ? d->x.cols - j0 : DRAW_BATCH;
             uint64_t first = (uint64_t)(i * d->x.cols + j0);
             dropout_batch(d, i, j0, n, cpu_draw_words(&words, d->draw, first, n), threshold, keep);
-        }
-    return RELORA_OK;
-}
-
-CPU_CLONES static void fold_batch(bf16 *y, const bf16 *w, const float *x, int64_t n, const uint32_t *words)
-{
-    for (int64_t j = 0; j < n; j++) y[j] = bf16_stochastic(bf16_to_float(w[j]) + x[j], words[j]);
-}
-
-relora_status cpu_fold(struct queue *q, const struct fold *f)
-{
-    (void)q;
-#pragma omp parallel for num_threads(q->threads) schedule(static) if (f->y.rows * f->y.cols > CPU_SERIAL)
-    for (int64_t i = 0; i < f->y.rows; i++)
-        for (int64_t j0 = 0; j0 < f->y.cols; j0 += DRAW_BATCH) {
-            struct draw_words words;
-            int64_t n = f->y.cols - j0 < DRAW_BATCH ? f->y.cols - j0 : DRAW_BATCH;
-            uint64_t first = f->first + (uint64_t)(i * f->y.cols + j0);
-            fold_batch(row_bf16(f->y, i) + j0, row_bf16(f->w, i) + j0, row_f32(f->x, i) + j0, n,
-                       cpu_draw_words(&words, f->draw, first, n));
         }
     return RELORA_OK;
 }

@@ -1,23 +1,24 @@
 #include "cuda_kernels/twins.h"
 #include <stdlib.h>
 #include "context.h"
-#include "stream.h"
 
 const struct backend *cuda;
 struct queue *cuda_queue, *cpu_queue;
 int twin_tests;
 
-static void close_queue(void *queue)
+static void close_queues(void *unused)
 {
-    cuda->queue_close(queue);
+    (void)unused;
+    cuda->queue_close(cuda_queue);
+    backend_cpu.queue_close(cpu_queue);
 }
 
 static void open_queues(void)
 {
     struct queue_options o = {.memory = &env.ctx->memory, .threads = 1};
-    cpu_queue = env.st->queue;
+    ck_assert_int_eq(backend_cpu.queue_open(0, &o, &cpu_queue), RELORA_OK);
     ck_assert_int_eq(cuda->queue_open(0, &o, &cuda_queue), RELORA_OK);
-    defer(close_queue, cuda_queue); /* after the memory of every twin, which is deferred later */
+    defer(close_queues, NULL); /* after the memory of every twin, which is deferred later */
 }
 
 TCase *twin_case(Suite *suite, const char *name)

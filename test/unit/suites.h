@@ -24,5 +24,6 @@ Suite *unit_plan(void);
 Suite *unit_devices(void);
 Suite *unit_module(void);
 Suite *unit_dlpack(void);
+Suite *unit_select(void);
 
 #endif
