@@ -131,7 +131,7 @@ static void plan_clear(struct plan *p)
     memset(p, 0, sizeof *p);
 }
 
-/* What cuBLASLt does not know is remembered as such: only lack of memory is a failure here. */
+/* What cuBLASLt has no way to do is remembered as such. */
 static cublasStatus_t plan_make(struct plan *p, const struct cuda_products *products, const struct kind *k,
                                 const void *bias)
 {
@@ -143,7 +143,7 @@ static cublasStatus_t plan_make(struct plan *p, const struct cuda_products *prod
     if (!s) return s;
     plan_clear(p);
     p->kind = *k;
-    return s == CUBLAS_STATUS_NOT_SUPPORTED || s == CUBLAS_STATUS_INVALID_VALUE ? CUBLAS_STATUS_SUCCESS : s;
+    return s == CUBLAS_STATUS_NOT_SUPPORTED ? CUBLAS_STATUS_SUCCESS : s;
 }
 
 static cublasStatus_t plan_find(struct cuda_products *products, const struct kind *k, const void *bias,
