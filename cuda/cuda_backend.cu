@@ -73,6 +73,7 @@ static const struct backend backend_cuda = {
     BACKEND_VERSION,
     RELORA_DEVICE_CUDA,
     "CUDA",
+    2048, /* slice_rows: they fill a device, and stay in its L2 cache mostly */
     count,
     describe,
     cuda_queue_open,

@@ -63,7 +63,7 @@ static void open_environment(relora_device_kind kind, int32_t threads, const cha
     track_init(&env.mem);
     relora_context_options o = env_options();
     o.threads = threads;
-    o.module_dir = module_dir;
+    if (module_dir) o.module_dir = module_dir;
     o.log = listen;
     o.log_user = &env;
     o.log_level = RELORA_LOG_DEBUG;
