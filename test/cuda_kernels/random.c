@@ -21,6 +21,7 @@ START_TEST(test_dropout)
         e.y = y.cuda, e.x = x.cuda;
         BOTH(dropout(cpu_queue, &d), dropout(cuda_queue, &e));
         SAME(y.twin);
+        twins_release();
     }
 }
 END_TEST
@@ -42,6 +43,7 @@ START_TEST(test_fold)
         struct fold f = {y.cpu, w.cpu, x.cpu, draw_of(k), firsts[k]}, g = {y.cuda, w.cuda, x.cuda, draw_of(k), firsts[k]};
         BOTH(fold(cpu_queue, &f), fold(cuda_queue, &g));
         SAME(y.twin);
+        twins_release();
     }
 }
 END_TEST
@@ -76,6 +78,7 @@ static void merge_both(struct shape s, int k, enum values values)
     SAME(y.twin);
     SAME(delta.twin);
     if (values == VALUES_NORMAL) same_norms(norms, s.rows * s.cols);
+    twins_release();
 }
 
 START_TEST(test_merge)
