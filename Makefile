@@ -496,13 +496,8 @@ check-system-memory: $(if $(filter asan tsan,$(CONFIG)),,$(B)/starve)
 
 # A library with a sanitizer runs only in programs built with it, so it is not worth installing.
 # The many runs of check-resume and check-crash have one thread each: nothing for the thread sanitizer, in an hour.
-<<<<<<< HEAD
 STEPS := check-headers symbols $(ABI_STEPS) $(SUITES:%=check-%) check-module check-system-memory check-fuzz check-examples \
-         $(if $(PRETRAIN),check-pretrain $(if $(filter tsan,$(CONFIG)),,check-resume check-crash)) \
-=======
-STEPS := check-headers symbols $(ABI_STEPS) $(SUITES:%=check-%) check-system-memory check-fuzz check-examples \
          $(if $(PRETRAIN),check-pretrain $(if $(filter tsan,$(CONFIG)),,check-resume check-crash)) $(CUDA_STEPS) \
->>>>>>> emulator
          $(if $(filter release debug,$(CONFIG)),check-install) $(if $(MODULE),check-cuda-module)
 
 ## check: every test, to the end even if one fails; the last line counts them
