@@ -73,7 +73,6 @@ static const struct backend backend_cuda = {
     BACKEND_VERSION,
     RELORA_DEVICE_CUDA,
     "CUDA",
-    2048, /* slice_rows: they fill a device, and stay in its L2 cache mostly */
     count,
     describe,
     cuda_queue_open,
@@ -98,6 +97,7 @@ static const struct backend backend_cuda = {
     cuda_adam_norm,
     cuda_adam_step,
     cuda_prune,
+    2048, /* slice_rows: they fill a device, and mostly stay in its L2 cache */
 };
 
 extern "C" __attribute__((visibility("default"))) const struct backend *relora_cuda_backend(uint32_t version)
