@@ -75,7 +75,7 @@ static void open_environment(relora_device_kind kind, int32_t threads, const cha
 
 void env_open_on(relora_device_kind kind, int32_t threads)
 {
-    open_environment(kind, threads, NULL);
+    open_environment(kind, threads, getenv("RELORA_TEST_MODULE_DIR"));
 }
 
 void env_open_threads(int32_t threads)

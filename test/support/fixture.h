@@ -33,9 +33,9 @@ int cpu_only(void);
 relora_context_options env_options(void);
 void env_open(void); /* one thread */
 void env_open_threads(int32_t threads);
+void env_open_on(relora_device_kind kind, int32_t threads);
 /** With module_dir, NULL for none; env.dev is the CPU all the same. */
 void env_open_module(const char *module_dir);
-void env_open_on(relora_device_kind kind, int32_t threads);
 /** Releases what was deferred, then everything else, and fails unless no byte is outstanding. */
 void env_close(void);
 

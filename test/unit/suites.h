@@ -22,8 +22,8 @@ Suite *unit_schedule(void);
 Suite *unit_gemm(void);
 Suite *unit_plan(void);
 Suite *unit_devices(void);
+Suite *unit_select(void);
 Suite *unit_module(void);
 Suite *unit_dlpack(void);
-Suite *unit_select(void);
 
 #endif
