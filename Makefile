@@ -336,11 +336,11 @@ $(B)/bench-cuda: $(addprefix $(B)/,$(BENCH_CUDA) $(BENCH_SHARED)) $(B)/librelora
 ## bench-cuda: measure the library on a GPU, write bench-cuda.json, within four minutes; with PyTorch if PYTHON has it
 bench-cuda: $(if $(MODULE),$(B)/bench-cuda $(SO) $(MODULE) $(if $(PRETRAIN),$(B)/pretrain)) | $(FIRST)
 	$(Q)$(if $(MODULE),,echo "bench-cuda: needs CUDA=1 and nvcc"; exit 1;) start=$$(date +%s); \
-	$(B)/bench-cuda --budget 95 --json bench-cuda.json $(if $(PRETRAIN),--pretrain $(B)/pretrain) $(BENCH_CUDA_ARGS) || exit 1; \
+	$(B)/bench-cuda --budget 95 --json bench-cuda.json $(if $(PRETRAIN),--pretrain $(B)/pretrain) $(BENCH_CUDA_ARGS); status=$$?; \
 	if $(PYTHON) -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' 2> /dev/null; \
 	  then $(PYTHON) test/bench/torch_cuda.py . $(SO) bench-cuda.json bench-torch-cuda.json \
-	         --budget $$((225 + start - $$(date +%s))) $(TORCH_CUDA_ARGS); \
-	  else echo "bench-cuda: $(PYTHON) has no torch with a device; PYTHON=... names one that has"; fi
+	         --budget $$((225 + start - $$(date +%s))) $(TORCH_CUDA_ARGS) || status=$$?; \
+	  else echo "bench-cuda: $(PYTHON) has no torch with a device; PYTHON=... names one that has"; fi; exit $$status
 
 # The same on the emulated device, to see that they run.
 $(B)/emulated/bench-cuda: $(BENCH_CUDA:%=$(B)/emulated/%) $(BENCH_SHARED:%=$(B)/%) $(B)/librelora.a $(EMULATED)

@@ -14,7 +14,7 @@ static const struct model {
 } models[] = {
     { "350m", { 1024, 2736, 24, 32000, 512 }, RANK, 32, 30, 30 },
     { "1b", { 2048, 5461, 24, 32000, 512 }, RANK, 32, 15, 40 },
-}, smoke_model = { "demo", { 128, 352, 4, 32000, 32 }, 8, 2, 4, 300 };
+}, smoke_model = { "demo", { 128, 352, 4, 256, 32 }, 8, 2, 4, 300 };
 
 static const struct variant {
     const char *method, *label;
@@ -28,12 +28,12 @@ struct paths {
 };
 
 /* The speed does not depend on what is learned, so tokens at random will do. */
-static int write_tokens(const char *path)
+static int write_tokens(const char *path, int vocabulary)
 {
     FILE *file = fopen(path, "wb");
     if (!file) return -1;
     for (int i = 0; i < TOKENS_IN_FILE; i++) {
-        uint16_t token = (uint16_t)(rand() % 32000);
+        uint16_t token = (uint16_t)(rand() % vocabulary);
         if (fwrite(&token, sizeof token, 1, file) != 1) break;
     }
     return fclose(file);
@@ -130,7 +130,7 @@ void cuda_bench_pretrain(struct cuda *cuda)
     snprintf(p.log, sizeof p.log, "%s/log", p.folder);
     printf("\nTraining: examples/pretrain, sequences of 512, 16384 tokens in a step, the median step; memory of the device\n"
            "is the most that was in use, the driver's part included\n");
-    if (write_tokens(p.tokens)) perror(p.tokens);
+    if (write_tokens(p.tokens, cuda->smoke ? smoke_model.llama.vocabulary : models[0].llama.vocabulary)) perror(p.tokens);
     else run_all(cuda, &p);
     snprintf(command, sizeof command, "rm -r '%s'", p.folder);
     if (system(command)) fprintf(stderr, "bench-cuda: %s is left\n", p.folder);
