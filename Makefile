@@ -47,7 +47,7 @@ WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -W
 ALL_CPPFLAGS = -Iinclude -D_POSIX_C_SOURCE=200809L $(CPPFLAGS)
 ALL_CFLAGS   = -std=c11 $(WARN) $(CFLAGS_$(CONFIG)) $(OPENMP) $(CFLAGS)
 ALL_LDFLAGS  = -Wl,-z,noexecstack -Wl,--as-needed $(LDFLAGS)
-LDLIBS       = $(if $(filter 1,$(ONEDNN)),-ldnnl) -ljansson -lm
+LDLIBS       = $(if $(filter 1,$(ONEDNN)),-ldnnl) -ljansson -lm -ldl
 
 # The library: bits must not depend on whether a compiler fuses a * b + c. The two after that let it
 # vectorise sqrtf() and comparisons, and change no bit.

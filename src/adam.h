@@ -28,11 +28,16 @@ struct relora_adam {
 
     /* the sweep over all parameters; made anew at the first step after one is added */
     int32_t planned; /* parameters it covers */
-    struct adam_param *params;
-    struct adam_chunk *chunks;
     int64_t chunk_count;
-    double *partials;             /* on the device */
-    struct adam_control *control; /* on the device */
+    struct adam_param *params;    /* as they were last copied to the device */
+    int32_t stale;                /* ... unless that failed */
+    int32_t failures;             /* of the device, when they were copied */
+    void *plan;                   /* on the device, with all that follows in it */
+    size_t plan_bytes;
+    struct adam_param *device_params;
+    struct adam_chunk *device_chunks;
+    double *partials;
+    struct adam_control *control;
 };
 
 /* adam and stream: there, of one context and device, and the stream not finished. */
@@ -47,6 +52,10 @@ int32_t adam_index_of(const relora_adam *adam, const relora_linear *linear, relo
 
 void adam_retain(relora_adam *adam);
 void adam_plan_free(relora_adam *adam);
+
+/* What one sweep over all parameters needs, with the device told of them; adam_check has been done. */
+relora_status adam_sweep_open(struct adam *sweep, relora_adam *adam, relora_stream *stream,
+                              const char *function);
 
 relora_status adam_read_steps(const relora_adam *adam, relora_stream *stream, const char *function,
                               int32_t index, int64_t *steps);

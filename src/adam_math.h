@@ -46,7 +46,7 @@ RNG_INLINE struct adam_constants adam_constants_make(const struct adam *a, const
     c.step = (float)(lr / (1 - adam_power(a->beta1, t)));
     c.root_correction = (float)sqrt(1 - adam_power(a->beta2, t));
     c.eps = (float)a->eps;
-    c.hold = lr <= 0;
+    c.hold = !(lr > 0 && isfinite(lr)); /* one on the device may be anything */
     return c;
 }
 

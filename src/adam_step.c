@@ -4,124 +4,7 @@
 #include "adam.h"
 #include "options.h"
 
-enum {
-    CHUNK = 65536,  /* elements; a multiple of 4, so that chunks start with a Philox block */
-    FLAT_ALIGN = 16 /* elements */
-};
-
-/* ---- the plan ---- */
-
-void adam_plan_free(relora_adam *adam)
-{
-    const struct memory *memory = &adam->ctx->memory;
-    const struct backend *backend = adam->device->backend;
-    struct queue *queue = adam->device->queue;
-    size_t chunks = (size_t)adam->chunk_count, params = (size_t)adam->planned;
-    memory_free(memory, adam->params, params * sizeof *adam->params);
-    memory_free(memory, adam->chunks, chunks * sizeof *adam->chunks);
-    if (adam->partials) backend->release(queue, adam->partials, chunks * sizeof *adam->partials);
-    if (adam->control) backend->release(queue, adam->control, sizeof *adam->control);
-    adam->params = NULL;
-    adam->chunks = NULL;
-    adam->partials = NULL;
-    adam->control = NULL;
-    adam->planned = 0;
-    adam->chunk_count = 0;
-}
-
-static int64_t chunks_of(int64_t count)
-{
-    return (count + CHUNK - 1) / CHUNK;
-}
-
-static void cut_chunks(relora_adam *adam)
-{
-    int64_t k = 0;
-    for (int32_t i = 0; i < adam->count; i++) {
-        int64_t n = adam->entries[i].param->shape.count;
-        for (int64_t start = 0; start < n; start += CHUNK)
-            adam->chunks[k++] = (struct adam_chunk){i, start, n - start < CHUNK ? n - start : CHUNK};
-    }
-}
-
-static relora_status allocate_plan(relora_adam *adam, const char *fn)
-{
-    const struct memory *memory = &adam->ctx->memory;
-    const relora_device *device = adam->device;
-    void *partials, *control;
-    int64_t chunks = 0;
-    for (int32_t i = 0; i < adam->count; i++) chunks += chunks_of(adam->entries[i].param->shape.count);
-    size_t bytes = size_mul((size_t)chunks, sizeof *adam->chunks);
-    adam->planned = adam->count;
-    adam->chunk_count = chunks;
-    adam->params = memory_alloc_zero(memory, (size_t)adam->count * sizeof *adam->params);
-    adam->chunks = memory_alloc(memory, bytes);
-    if (!adam->params || !adam->chunks) return context_fail_memory(adam->ctx, fn, bytes);
-    TRY(device_alloc(device, device->queue, fn, (size_t)chunks * sizeof *adam->partials, &partials));
-    adam->partials = partials;
-    TRY(device_alloc(device, device->queue, fn, sizeof *adam->control, &control));
-    adam->control = control;
-    return RELORA_OK;
-}
-
-static relora_status plan(relora_adam *adam, const char *fn)
-{
-    if (adam->planned == adam->count) return RELORA_OK;
-    adam_plan_free(adam);
-    relora_status status = allocate_plan(adam, fn);
-    if (status < 0) adam_plan_free(adam);
-    else
-        cut_chunks(adam);
-    return status;
-}
-
-/* Pointers may have moved since the last sweep, and factors changed. */
-static void refresh(relora_adam *adam)
-{
-    for (int32_t i = 0; i < adam->count; i++) {
-        const struct adam_entry *e = &adam->entries[i];
-        const relora_linear *layer = e->role == RELORA_PARAM_WEIGHT ? e->linear : NULL;
-        adam->params[i] = (struct adam_param){
-            .param = e->param->data,
-            .grad = e->grad->data,
-            .m = e->first->data,
-            .v = e->second->data,
-            .count = e->param->shape.count,
-            .param_dtype = e->param->shape.dtype,
-            .grad_dtype = e->grad->shape.dtype,
-            .lr_factor = e->lr_factor,
-            .weight_decay = e->weight_decay,
-            .rounding = layer ? layer->options.rounding : adam->options.rounding,
-            .draw = layer ? linear_draw(layer, DRAW_TRAIN, 0)
-                          : draw_make(adam->options.seed, (uint64_t)i, DRAW_TRAIN_PARAM, 0),
-            .steps = e->steps,
-        };
-    }
-}
-
-static relora_status open_sweep(struct adam *sweep, relora_adam *adam, relora_stream *stream,
-                                const char *fn)
-{
-    TRY(adam_check(adam, stream, fn));
-    if (!adam->count) FAIL(adam->ctx, RELORA_E_STATE, "%s: no parameter is registered", fn);
-    TRY(stream_note(stream, plan(adam, fn)));
-    refresh(adam);
-    *sweep = (struct adam){
-        .params = adam->params,
-        .chunks = adam->chunks,
-        .param_count = adam->count,
-        .chunk_count = adam->chunk_count,
-        .grad_scale = 1,
-        .beta1 = adam->options.beta1,
-        .beta2 = adam->options.beta2,
-        .eps = adam->options.eps,
-        .max_norm = adam->options.max_norm,
-        .flags = adam->options.flags,
-        .partials = adam->partials,
-        .control = adam->control,
-    };
-    return RELORA_OK;
-}
+enum { FLAT_ALIGN = 16 }; /* elements */
 
 static relora_status read_control(const relora_adam *adam, relora_stream *stream, const char *fn,
                                   struct adam_control *control)
@@ -135,10 +18,8 @@ static relora_status read_control(const relora_adam *adam, relora_stream *stream
 
 /* ---- step ---- */
 
-static relora_status check_step(const relora_adam *adam, const char *fn, double lr, double grad_scale)
+static relora_status check_step(const relora_adam *adam, const char *fn, double grad_scale)
 {
-    if (!(isfinite(lr) && lr >= 0))
-        FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: lr is %g, and must be 0 or more", fn, lr);
     if (!isfinite(grad_scale))
         FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: grad_scale is %g, not a finite number", fn, grad_scale);
     for (int32_t i = 0; i < adam->count; i++) {
@@ -151,19 +32,19 @@ static relora_status check_step(const relora_adam *adam, const char *fn, double 
     return RELORA_OK;
 }
 
-relora_status relora_adam_step(relora_adam *adam, relora_stream *stream, double lr, double grad_scale,
-                               relora_step_report *report)
+/* With the learning rate on the device, if `lr_device` is not NULL. */
+static relora_status step(relora_adam *adam, relora_stream *stream, const char *fn, double lr,
+                          const float *lr_device, double grad_scale, relora_step_report *report)
 {
-    const char *fn = "relora_adam_step";
     relora_step_report r = {.struct_size = sizeof r};
     struct adam sweep;
     struct adam_control control;
-    TRY(adam_check(adam, stream, fn));
-    TRY(check_step(adam, fn, lr, grad_scale));
+    TRY(check_step(adam, fn, grad_scale));
     relora_status status = report_write(report, &r, sizeof r);
     if (status < 0) return context_fail_options(adam->ctx, status, fn, "report");
-    TRY(open_sweep(&sweep, adam, stream, fn));
+    TRY(adam_sweep_open(&sweep, adam, stream, fn));
     sweep.lr = lr;
+    sweep.lr_device = lr_device;
     sweep.grad_scale = grad_scale;
     sweep.need_norm = report || sweep.max_norm > 0 || sweep.flags & RELORA_ADAM_SKIP_NOT_FINITE;
     const struct backend *backend = adam->device->backend;
@@ -177,6 +58,32 @@ relora_status relora_adam_step(relora_adam *adam, relora_stream *stream, double 
     return report_write(report, &r, sizeof r);
 }
 
+relora_status relora_adam_step(relora_adam *adam, relora_stream *stream, double lr, double grad_scale,
+                               relora_step_report *report)
+{
+    const char *fn = "relora_adam_step";
+    TRY(adam_check(adam, stream, fn));
+    if (!(isfinite(lr) && lr >= 0))
+        FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: lr is %g, and must be 0 or more", fn, lr);
+    return step(adam, stream, fn, lr, NULL, grad_scale, report);
+}
+
+relora_status relora_adam_step_lr(relora_adam *adam, relora_stream *stream, const relora_tensor *lr,
+                                  double grad_scale, relora_step_report *report)
+{
+    const char *fn = "relora_adam_step_lr";
+    char text[SHAPE_TEXT];
+    if (!adam && !stream && lr) FAIL(lr->ctx, RELORA_E_ARGUMENT, "%s: adam is NULL", fn);
+    TRY(adam_check(adam, stream, fn));
+    TRY(tensor_check(lr, stream, fn, "lr"));
+    if (lr->shape.dtype != RELORA_F32)
+        FAIL(adam->ctx, RELORA_E_DTYPE, "%s: lr is %s, but must be F32", fn, dtype_name(lr->shape.dtype));
+    if (lr->shape.count != 1)
+        FAIL(adam->ctx, RELORA_E_SHAPE, "%s: lr is %s, but must have one element", fn,
+             shape_text(&lr->shape, text));
+    return step(adam, stream, fn, 0, lr->data, grad_scale, report);
+}
+
 relora_status relora_adam_grad_norm(relora_adam *adam, relora_stream *stream, double *norm)
 {
     const char *fn = "relora_adam_grad_norm";
@@ -184,7 +91,7 @@ relora_status relora_adam_grad_norm(relora_adam *adam, relora_stream *stream, do
     struct adam_control control;
     TRY(adam_check(adam, stream, fn));
     if (!norm) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: norm is NULL", fn);
-    TRY(open_sweep(&sweep, adam, stream, fn));
+    TRY(adam_sweep_open(&sweep, adam, stream, fn));
     TRY_QUEUE(stream, fn, adam->device->backend->adam_norm(stream->queue, &sweep));
     TRY(read_control(adam, stream, fn, &control));
     *norm = control.grad_norm;
@@ -218,7 +125,7 @@ static relora_status check_flatten(const relora_adam *adam, const char *fn, int6
         if (e->grad->shape.dtype != RELORA_F32)
             FAIL(adam->ctx, RELORA_E_DTYPE, "%s: the gradient of \"%s\" is %s, but must be F32", fn,
                  e->name, dtype_name(e->grad->shape.dtype));
-        if (e->grad->memory == MEMORY_BORROWED)
+        if (e->grad->memory == MEMORY_BORROWED || e->grad->memory == MEMORY_MANAGED)
             FAIL(adam->ctx, RELORA_E_STATE, "%s: the memory of the gradient of \"%s\" is borrowed", fn,
                  e->name);
         if (e->grad->memory == MEMORY_WHOLE)

@@ -83,8 +83,9 @@ struct adam_param { /* one registered parameter; everything without gaps */
     relora_dtype param_dtype, grad_dtype;
     double lr_factor, weight_decay;
     relora_rounding rounding;
+    int32_t reserved; /* 0, in place of padding: two of these are equal if their bytes are */
     struct draw draw; /* its `call` is the step count */
-    int64_t *steps;   /* on the device */
+    int64_t *steps;
 };
 
 struct adam_chunk { /* a piece of one parameter; a multiple of 4 elements starts it */
@@ -101,7 +102,7 @@ struct adam { /* one update of all parameters */
     const struct adam_param *params; /* on the device, as is chunks */
     const struct adam_chunk *chunks;
     int64_t param_count, chunk_count;
-    const float *lr_device; /* if not NULL, the learning rate is there when the step runs */
+    const float *lr_device; /* if not NULL, the learning rate is there when the step runs, not in lr */
     double lr, grad_scale, beta1, beta2, eps, max_norm;
     uint32_t flags;           /* of relora_adam_options */
     int32_t need_norm;        /* 0: neither clipping, nor skipping, nor a report */
@@ -126,6 +127,7 @@ struct backend {
 
     /* devices and queues */
     relora_status (*count)(int32_t *count);
+    /* Of a device that is not there it fails, with the reason in `name`. */
     relora_status (*describe)(int32_t device, char *name, size_t capacity, uint64_t *free_bytes,
                               uint64_t *total_bytes);
     relora_status (*queue_open)(int32_t device, const struct queue_options *options, struct queue **out);

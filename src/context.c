@@ -1,12 +1,17 @@
 #include "context.h"
 
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "module.h"
 #include "options.h"
 
-enum { THREADS_MAX = 1024 };
+enum {
+    THREADS_MAX = 1024,
+    OPTIONS_LEAST = offsetof(relora_context_options, module_dir) /* the struct of 0.1 */
+};
 
 static const relora_context_options context_defaults = {
     .struct_size = sizeof(relora_context_options),
@@ -41,6 +46,7 @@ static relora_status open_cpu(relora_context *ctx)
 static void destroy(relora_context *ctx)
 {
     struct memory memory = ctx->memory;
+    module_delete(ctx->module, &memory);
     if (ctx->cpu.queue) ctx->cpu.backend->queue_close(ctx->cpu.queue);
     if (ctx->error) {
         pthread_mutex_destroy(&ctx->error->lock);
@@ -54,7 +60,7 @@ relora_status relora_context_create(relora_context **out, const relora_context_o
     relora_context_options o = context_defaults;
     if (!out) return RELORA_E_ARGUMENT;
     *out = NULL;
-    TRY(options_read(&o, sizeof o, sizeof o, options));
+    TRY(options_read(&o, sizeof o, OPTIONS_LEAST, options));
     TRY(check_options(&o));
 
     struct memory memory = memory_system;
@@ -70,6 +76,7 @@ relora_status relora_context_create(relora_context **out, const relora_context_o
     ctx->error = memory_alloc_zero(&memory, sizeof *ctx->error);
     if (ctx->error) pthread_mutex_init(&ctx->error->lock, NULL);
     relora_status status = ctx->error ? open_cpu(ctx) : RELORA_E_NO_MEMORY;
+    if (status >= 0) status = module_new(&ctx->module, &memory, o.module_dir);
     if (status < 0) {
         destroy(ctx);
         return status;

@@ -15,8 +15,9 @@ enum { ERROR_CAPACITY = 512 };
 struct relora_device {
     relora_context *ctx; /* not counted: the context owns its devices */
     const struct backend *backend;
-    struct queue *queue; /* for filling new objects, where there is no stream yet */
+    struct queue *queue; /* for memory, and for filling new objects where there is no stream yet */
     int32_t index;
+    atomic_int failures; /* of its streams, ever */
     char name[96];
 };
 
@@ -27,6 +28,8 @@ relora_status device_alloc(const relora_device *device, struct queue *queue, con
 /* The end of work on the device's own queue, which returned `status`: it is done now, or there is a
  * sentence. */
 relora_status device_finish(const relora_device *device, relora_status status, const char *function);
+
+struct module;
 
 struct error_slot {
     pthread_mutex_t lock;
@@ -41,6 +44,7 @@ struct relora_context {
     void *log_user;
     struct error_slot *error; /* a pointer, so that const contexts can fail too */
     struct relora_device cpu;
+    struct module *module; /* of CUDA; a pointer for the same reason */
 };
 
 void context_retain(relora_context *ctx);

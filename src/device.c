@@ -1,15 +1,20 @@
 /* Which devices a context has, and work on a device that belongs to no stream. */
-#include "context.h"
+#include "module.h"
 
 int32_t relora_device_count(const relora_context *ctx, relora_device_kind kind)
 {
     int32_t count = 0;
-    if (!ctx || kind != ctx->cpu.backend->kind) return 0;
+    if (!ctx) return 0;
+    if (kind == RELORA_DEVICE_CUDA) return module_count(ctx);
+    if (kind != RELORA_DEVICE_CPU) return 0;
     return ctx->cpu.backend->count(&count) < 0 ? 0 : count;
 }
 
 relora_device *relora_device_get(relora_context *ctx, relora_device_kind kind, int32_t index)
 {
+    relora_device *device;
+    if (ctx && kind == RELORA_DEVICE_CUDA)
+        return module_device(&device, ctx, "relora_device_get", index) < 0 ? NULL : device;
     if (index < 0 || index >= relora_device_count(ctx, kind)) return NULL;
     return &ctx->cpu;
 }

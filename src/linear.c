@@ -24,7 +24,7 @@ static relora_status check_options(const relora_context *ctx, const char *fn,
                                    const relora_linear_options *o)
 {
     const uint32_t known = RELORA_LINEAR_BIAS | RELORA_LINEAR_TRAINABLE_SCALE |
-                           RELORA_LINEAR_REFERENCE | RELORA_LINEAR_KEEP_DELTA;
+                           RELORA_LINEAR_REFERENCE | RELORA_LINEAR_KEEP_DELTA | RELORA_LINEAR_TF32;
     if (o->flags & ~known)
         FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.flags is 0x%x, and only 0x%x is known", fn, o->flags,
              known);
@@ -335,7 +335,7 @@ void linear_describe(const relora_linear *linear, struct text *text)
     text_number(text, "alpha", o->alpha);
     text_number(text, "dropout", o->dropout);
     text_put(text, "seed=%llu\nlayer=%llu\nrounding=%d\nflags=%u\n", (unsigned long long)o->seed,
-             (unsigned long long)o->layer, o->rounding, o->flags);
+             (unsigned long long)o->layer, o->rounding, o->flags & ~(uint32_t)RELORA_LINEAR_TF32);
 }
 
 /* ---- gradients ---- */

@@ -3,6 +3,7 @@
 
 relora_status pass_product(const struct pass *p, struct gemm g)
 {
+    g.tf32 = (p->linear->options.flags & RELORA_LINEAR_TF32) != 0;
     return stream_result(p->stream, p->backend->gemm(p->stream->queue, &g), p->fn);
 }
 

@@ -18,11 +18,13 @@ static const struct {
     {RELORA_E_STATE, "RELORA_E_STATE", "the object is not in a state that allows this"},
     {RELORA_E_NOT_FOUND, "RELORA_E_NOT_FOUND", "there is no such thing"},
     {RELORA_E_EXISTS, "RELORA_E_EXISTS", "it is there already"},
+    {RELORA_E_READ_ONLY, "RELORA_E_READ_ONLY", "it is not to be written to"},
     {RELORA_E_UNSUPPORTED, "RELORA_E_UNSUPPORTED", "this is not offered"},
     {RELORA_E_NO_MEMORY, "RELORA_E_NO_MEMORY", "out of memory"},
     {RELORA_E_BACKEND, "RELORA_E_BACKEND", "the device failed; its stream is finished"},
     {RELORA_E_IO, "RELORA_E_IO", "a system call on a file failed"},
     {RELORA_E_FORMAT, "RELORA_E_FORMAT", "a file is not what it should be"},
+    {RELORA_E_VERSION, "RELORA_E_VERSION", "of a version that this release does not know"},
     {RELORA_E_NOT_FINITE, "RELORA_E_NOT_FINITE", "a NaN or an infinity where it would do harm"},
 };
 

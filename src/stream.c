@@ -2,18 +2,24 @@
 
 #include "shape.h"
 
-relora_status relora_stream_create(relora_stream **out, relora_device *device)
+static relora_status stream_new(relora_stream **out, relora_device *device, const char *fn, int32_t wrap,
+                                void *native)
 {
-    const char *fn = "relora_stream_create";
     if (!out) FAIL(device ? device->ctx : NULL, RELORA_E_ARGUMENT, "%s: out is NULL", fn);
     *out = NULL;
     if (!device) return RELORA_E_ARGUMENT;
     relora_context *ctx = device->ctx;
+    if (wrap && device->backend->kind == RELORA_DEVICE_CPU)
+        FAIL(ctx, RELORA_E_UNSUPPORTED, "%s: device is %s, which has no streams of the host", fn, device->name);
     relora_stream *stream = context_new(ctx, sizeof *stream);
     if (!stream) return context_fail_memory(ctx, fn, sizeof *stream);
     stream->ctx = ctx;
     stream->device = device;
-    struct queue_options options = {.memory = &ctx->memory, .threads = ctx->threads, .parent = device->queue};
+    struct queue_options options = {.memory = &ctx->memory,
+                                    .threads = ctx->threads,
+                                    .parent = device->queue,
+                                    .wrap = wrap,
+                                    .native = native};
     relora_status status = device->backend->queue_open(device->index, &options, &stream->queue);
     if (status < 0) {
         context_fail(ctx, status, "%s: cannot open a queue on %s: %s", fn, device->name,
@@ -23,6 +29,21 @@ relora_status relora_stream_create(relora_stream **out, relora_device *device)
     }
     *out = stream;
     return RELORA_OK;
+}
+
+relora_status relora_stream_create(relora_stream **out, relora_device *device)
+{
+    return stream_new(out, device, "relora_stream_create", 0, NULL);
+}
+
+relora_status relora_stream_wrap(relora_stream **out, relora_device *device, void *native)
+{
+    return stream_new(out, device, "relora_stream_wrap", 1, native);
+}
+
+void *relora_stream_native(const relora_stream *stream)
+{
+    return stream ? stream->device->backend->queue_native(stream->queue) : NULL;
 }
 
 void relora_stream_release(relora_stream *stream)
@@ -44,7 +65,9 @@ relora_status stream_check(const relora_stream *stream, const char *function)
 
 relora_status stream_note(relora_stream *stream, relora_status status)
 {
-    if (status == RELORA_E_BACKEND) stream->failed = status;
+    if (status != RELORA_E_BACKEND) return status;
+    stream->failed = status;
+    atomic_fetch_add(&stream->device->failures, 1);
     return status;
 }
 

@@ -54,25 +54,33 @@ static relora_status check_data(const relora_context *ctx, const char *fn, const
     return RELORA_OK;
 }
 
+relora_status tensor_over(relora_tensor **out, relora_device *device, const char *fn, relora_dtype dtype,
+                          int32_t ndim, const int64_t *shape, const int64_t *strides, void *data,
+                          struct owner owner)
+{
+    struct shape s;
+    relora_tensor *t = NULL;
+    TRY(shape_make(&s, device->ctx, fn, dtype, ndim, shape, strides));
+    TRY(check_data(device->ctx, fn, &s, data));
+    TRY(tensor_allocate(&t, device, fn, &s));
+    t->memory = owner.memory;
+    t->data = data;
+    t->deleter = owner.deleter;
+    t->user = owner.user;
+    *out = t;
+    return RELORA_OK;
+}
+
 relora_status relora_tensor_borrow(relora_tensor **out, relora_device *device, relora_dtype dtype,
                                    int32_t ndim, const int64_t *shape, const int64_t *strides,
                                    void *data, relora_deleter_fn deleter, void *user)
 {
     const char *fn = "relora_tensor_borrow";
-    struct shape s;
-    relora_tensor *t = NULL;
     if (!out) FAIL(device ? device->ctx : NULL, RELORA_E_ARGUMENT, "%s: out is NULL", fn);
     *out = NULL;
     if (!device) return RELORA_E_ARGUMENT;
-    TRY(shape_make(&s, device->ctx, fn, dtype, ndim, shape, strides));
-    TRY(check_data(device->ctx, fn, &s, data));
-    TRY(tensor_allocate(&t, device, fn, &s));
-    t->memory = MEMORY_BORROWED;
-    t->data = data;
-    t->deleter = deleter;
-    t->user = user;
-    *out = t;
-    return RELORA_OK;
+    return tensor_over(out, device, fn, dtype, ndim, shape, strides, data,
+                       (struct owner){MEMORY_BORROWED, deleter, user});
 }
 
 relora_status relora_tensor_set_data(relora_tensor *tensor, void *data)

@@ -4,13 +4,21 @@
 #include "shape.h"
 #include "stream.h"
 
+enum memory_kind {
+    MEMORY_OWN = 1,
+    MEMORY_BORROWED,
+    MEMORY_MANAGED, /* borrowed for good: not to be exchanged for other memory */
+    MEMORY_PART,
+    MEMORY_WHOLE /* own, with parts in it */
+};
+
 struct relora_tensor {
     atomic_int refs;
     relora_context *ctx;
     relora_device *device;
     struct shape shape;
     void *data;
-    enum { MEMORY_OWN = 1, MEMORY_BORROWED, MEMORY_PART, MEMORY_WHOLE } memory; /* WHOLE: own, with parts in it */
+    enum memory_kind memory;
     relora_tensor *whole; /* MEMORY_PART: the tensor whose memory this is a part of */
     relora_deleter_fn deleter;
     void *user;
@@ -24,6 +32,17 @@ static inline struct view tensor_view(const relora_tensor *t)
 /* A tensor that the library makes for itself; `function` is the caller's, for the sentence. */
 relora_status tensor_new(relora_tensor **out, relora_device *device, const char *function,
                          relora_dtype dtype, int32_t ndim, const int64_t *shape);
+
+struct owner { /* of memory that a tensor does not own: how it is told that the tensor is gone */
+    enum memory_kind memory;
+    relora_deleter_fn deleter; /* may be NULL */
+    void *user;
+};
+
+/* A tensor over `data`. */
+relora_status tensor_over(relora_tensor **out, relora_device *device, const char *function,
+                          relora_dtype dtype, int32_t ndim, const int64_t *shape, const int64_t *strides,
+                          void *data, struct owner owner);
 
 /* Fill with `value` at once on the device's own queue, for tensors nobody else knows yet. */
 relora_status tensor_preset(relora_tensor *tensor, const char *function, double value);

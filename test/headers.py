@@ -17,7 +17,7 @@ POINTER = 8  # offsets are those of a machine with 64-bit pointers
 
 TOKEN = re.compile(r'(?P<doc>/\*\*(?!<).*?\*/)|(?P<comment>/\*.*?\*/|//[^\n]*)|'
                    r'(?P<directive>^[ \t]*#(?:\\\n|[^\n])*)|(?P<code>\w+|\.\.\.|[^\s\w])', re.S | re.M)
-VALUE = re.compile(r'(?:const )?(\w+)((?: \*(?: const(?= \*))?)*) (\w+)$')  # const type * const * name, one blank between tokens
+VALUE = re.compile(r'(?:const )?(?:struct )?(\w+)((?: \*(?: const(?= \*))?)*) (\w+)$')  # const type * const * name, one blank between tokens
 
 # What may stand on a line that begins with #.
 INCLUDE = re.compile(r'#include ("relora/\w+\.h"|<std(def|int)\.h>)$')
@@ -39,6 +39,7 @@ class Headers:
     def __init__(self, folder):
         self.folder, self.bad = folder, []
         self.handles, self.numbers = set(), set()  # opaque structs; other names of int32_t
+        self.strangers = set()                     # structs of other libraries, "struct NAME", always by pointer
         self.structs, self.callbacks = {}, {}      # name -> fields; name -> (result, parameters)
         self.constants, self.functions = {}, {}    # name -> value; name -> (result, parameters, comment, place)
         self.files = sorted(f for f in os.listdir(folder) if f.endswith('.h'))
@@ -98,6 +99,9 @@ class Headers:
             self.finding(place, '%s: its struct is called %s' % (name, tag))
         self.handles.add(name)
 
+    def stranger(self, place, name):
+        self.strangers.add('struct ' + name)
+
     def number(self, place, width, name):
         if width != 'int32_t':
             self.finding(place, '%s: a named number is an int32_t, not %s' % (name, width))
@@ -147,7 +151,7 @@ class Headers:
     def check_types(self):
         """Every value has a width that all languages know; whatever else there is goes by pointer."""
         scalars = set(SIZES) | self.numbers
-        pointed = scalars | self.handles | set(self.structs) | {'void', 'char'}
+        pointed = scalars | self.handles | self.strangers | set(self.structs) | {'void', 'char'}
         everything = [(name, 'result', f[0]) for name, f in {**self.functions, **self.callbacks}.items()]
         for name, (_, parameters, *_) in {**self.functions, **self.callbacks}.items():
             everything += [(name, p, t) for t, p in parameters]
@@ -159,7 +163,7 @@ class Headers:
                 continue
             if '*' in kind and base not in pointed:
                 self.finding(owner, '%s points to %s, which is no type of the library' % (name, base))
-            elif '*' not in kind and base in set(self.structs) | self.handles:
+            elif '*' not in kind and base in set(self.structs) | self.handles | self.strangers:
                 self.finding(owner, '%s is a struct by value, %s' % (name, base))
             elif '*' not in kind and base not in scalars | set(self.callbacks):
                 self.finding(owner, '%s is %s; use int32_t, uint32_t, int64_t, uint64_t, size_t or double'
@@ -218,6 +222,7 @@ class Headers:
 
 
 SHAPES = [(r'typedef struct (\w+) (\w+)', Headers.handle),
+          (r'struct (\w+)', Headers.stranger),
           (r'typedef (\w+) (\w+)', Headers.number),
           (r'typedef struct (\w+) \{ (.*) \} (\w+)', Headers.struct),
           (r'typedef ([^()]+) \( \* (\w+) \) \( ([^()]*) \)', Headers.callback),

@@ -151,6 +151,19 @@ RELORA_API relora_status relora_adam_zero_grad(relora_adam *adam, relora_stream 
 RELORA_API relora_status relora_adam_step(relora_adam *adam, relora_stream *stream, double lr,
                                           double grad_scale, relora_step_report *report);
 
+/** relora_adam_step() with the learning rate in `lr`, an F32 tensor of one element, which is read when
+ *  the step runs and not when it is queued: a CUDA graph that was captured from this call takes
+ *  another rate each time it is launched. A value below 0, a NaN or an infinity cannot be refused then: it
+ *  leaves every parameter where it is, as 0 does, while moments and counts go on.
+ *
+ *  A step without a report queues nothing but work on the device, unless a parameter was added or a
+ *  pointer or a factor has changed since the last one: make one step on the stream before capturing.
+ *  @return as relora_adam_step(); RELORA_E_DTYPE or RELORA_E_SHAPE for another tensor
+ *  @since 0.4 @threads one @stream queues */
+RELORA_API relora_status relora_adam_step_lr(relora_adam *adam, relora_stream *stream,
+                                             const relora_tensor *lr, double grad_scale,
+                                             relora_step_report *report);
+
 /** L2 norm over all registered gradients. @since 0.1 @threads one @stream synchronises */
 RELORA_API relora_status relora_adam_grad_norm(relora_adam *adam, relora_stream *stream,
                                                double *norm);

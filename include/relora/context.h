@@ -22,7 +22,7 @@ enum {
     RELORA_LOG_OFF = 0,
     RELORA_LOG_ERROR = 1, /**< every call that returns a failure, with its text */
     RELORA_LOG_WARN = 2,  /**< allowed, and probably not meant */
-    RELORA_LOG_INFO = 3,  /**< merges and resets, with what they did */
+    RELORA_LOG_INFO = 3,  /**< merges and resets, with what they did; whether there is CUDA */
     RELORA_LOG_DEBUG = 4  /**< growth of workspaces, objects that outlive their context */
 };
 
@@ -37,6 +37,9 @@ typedef struct relora_context_options {
     void *host_user;
     relora_log_fn log;          /**< NULL: no output, ever */
     void *log_user;
+    const char *module_dir;     /**< folder of librelora_cuda.so, copied. NULL: beside librelora.so or,
+                                     if linked with librelora.a, the program; then the loader's path.
+                                     Since 0.4 */
 } relora_context_options;
 
 /** Fill `options` with defaults, writing exactly `size` bytes.
@@ -51,11 +54,14 @@ RELORA_API relora_status relora_context_create(relora_context **out,
  *  release order does not matter. NULL is allowed. @since 0.1 @threads any @stream none */
 RELORA_API void relora_context_release(relora_context *ctx);
 
-/** How many devices of a kind there are: 1 CPU; 0 if `ctx` is NULL or the kind is unknown.
+/** How many devices of a kind there are: 1 CPU; 0 if `ctx` is NULL or the kind is unknown. The first
+ *  question of a context about CUDA loads librelora_cuda.so, which is never unloaded. Without it,
+ *  without a driver or without a GPU there are 0, and the log says why at RELORA_LOG_INFO.
  *  @since 0.1 @threads any @stream none */
 RELORA_API int32_t relora_device_count(const relora_context *ctx, relora_device_kind kind);
 
-/** Borrowed: lives as long as `ctx`. NULL if there is no such device.
+/** Borrowed: lives as long as `ctx`. NULL if there is no such device; for CUDA relora_context_error()
+ *  then says why.
  *  @since 0.1 @threads any @stream none */
 RELORA_API relora_device *relora_device_get(relora_context *ctx, relora_device_kind kind,
                                             int32_t index);

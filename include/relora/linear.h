@@ -37,9 +37,13 @@ enum { /* relora_linear_options.flags */
     RELORA_LINEAR_TRAINABLE_SCALE = 2, /**< s = tanh(scale), not alpha / rank; scale starts at 1 */
     RELORA_LINEAR_REFERENCE = 4,       /**< for comparison with the authors' code only: A is 0 at
                                             first, and a reset sets scale to 0; both stop training */
-    RELORA_LINEAR_KEEP_DELTA = 8       /**< keep the sum of all merges, F32 [out, in]: W is what it
+    RELORA_LINEAR_KEEP_DELTA = 8,      /**< keep the sum of all merges, F32 [out, in]: W is what it
                                             was when it was set or became frozen, plus this. Refused
                                             in LOWRANK */
+    RELORA_LINEAR_TF32 = 16            /**< forward and backward may round F32 operands to TF32, with
+                                            10 bits after the point, where a device is faster so; never
+                                            a merge. No effect on the CPU. Not in a state's description.
+                                            Since 0.4 */
 };
 
 typedef struct relora_linear_options {

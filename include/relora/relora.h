@@ -10,6 +10,7 @@
 #include "relora/context.h"
 #include "relora/stream.h"
 #include "relora/tensor.h"
+#include "relora/dlpack.h"
 #include "relora/linear.h"
 #include "relora/adam.h"
 #include "relora/schedule.h"

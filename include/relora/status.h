@@ -32,6 +32,7 @@ enum {
     RELORA_E_STATE = -20,
     RELORA_E_NOT_FOUND = -21,
     RELORA_E_EXISTS = -22,
+    RELORA_E_READ_ONLY = -23,   /**< memory that is not to be written to; since 0.4 */
     RELORA_E_UNSUPPORTED = -24,
 
     RELORA_E_NO_MEMORY = -30,
@@ -41,6 +42,7 @@ enum {
 
     RELORA_E_IO = -50,     /**< a system call on a file failed; the text says which and why */
     RELORA_E_FORMAT = -51, /**< a file is not what it should be */
+    RELORA_E_VERSION = -52, /**< something from outside is of a version not known here; since 0.4 */
 
     RELORA_E_NOT_FINITE = -60 /**< a NaN or an infinity stood where it would have done harm */
 };

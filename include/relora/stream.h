@@ -14,6 +14,16 @@ RELORA_BEGIN
 /** @since 0.1 @threads any @stream none */
 RELORA_API relora_status relora_stream_create(relora_stream **out, relora_device *device);
 
+/** Use a queue that the host already has: a cudaStream_t cast to void *, or NULL for the legacy
+ *  default stream. It must outlive the stream made here, and is not destroyed with it. Work of both
+ *  sides runs in the order in which it was queued. RELORA_E_UNSUPPORTED on the CPU.
+ *  @since 0.4 @threads any @stream none */
+RELORA_API relora_status relora_stream_wrap(relora_stream **out, relora_device *device,
+                                            void *native);
+/** The cudaStream_t, borrowed, to queue work of one's own on. NULL on the CPU, for the legacy default
+ *  stream, or if `stream` is NULL. @since 0.4 @threads any @stream none */
+RELORA_API void *relora_stream_native(const relora_stream *stream);
+
 /** Later work on `stream` waits for all work now queued on `other`. Does not block.
  *  @since 0.1 @threads one @stream queues */
 RELORA_API relora_status relora_stream_wait(relora_stream *stream, relora_stream *other);

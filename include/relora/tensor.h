@@ -39,14 +39,17 @@ RELORA_API relora_status relora_tensor_borrow(relora_tensor **out, relora_device
 
 /** Point a borrowed tensor at another buffer of the same size and layout, for a host whose
  *  activations move from step to step. Allocates nothing. A deleter is called for the old buffer
- *  now and for the new one later. RELORA_E_STATE if the memory is the tensor's own.
+ *  now and for the new one later. RELORA_E_STATE unless the tensor was made by
+ *  relora_tensor_borrow().
  *  @since 0.1 @threads one @stream none */
 RELORA_API relora_status relora_tensor_set_data(relora_tensor *tensor, void *data);
 
 /** One more reference; NULL is allowed. @since 0.1 @threads any @stream none */
 RELORA_API void relora_tensor_retain(relora_tensor *tensor);
-/** Drop a reference; memory goes with the last. NULL is allowed. Synchronises only if the memory
- *  was borrowed and work on it is pending. @since 0.1 @threads any @stream synchronises */
+/** Drop a reference; memory goes with the last. NULL is allowed. Memory of the library's own lasts
+ *  until the work now queued on it is done. Of borrowed memory the deleter is called at once, and the
+ *  host gives it back in the order of its streams, or waits for them.
+ *  @since 0.1 @threads any @stream none */
 RELORA_API void relora_tensor_release(relora_tensor *tensor);
 
 /** 0 if `tensor` is NULL. @since 0.1 @threads any @stream none */

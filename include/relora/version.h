@@ -7,7 +7,7 @@
 #include "relora/export.h"
 
 #define RELORA_VERSION_MAJOR 0
-#define RELORA_VERSION_MINOR 3
+#define RELORA_VERSION_MINOR 4
 #define RELORA_VERSION_PATCH 0
 /** SONAME number. Bumped only when an existing binary could break. */
 #define RELORA_ABI 0

@@ -16,6 +16,7 @@ _Static_assert(sizeof(void *) == 8, "the offsets below are those of a machine wi
 CONSTANT(RELORA_F32, 1);
 CONSTANT(RELORA_BF16, 2);
 CONSTANT(RELORA_DEVICE_CPU, 1);
+CONSTANT(RELORA_DEVICE_CUDA, 2);
 CONSTANT(RELORA_ROUND_NEAREST, 1);
 CONSTANT(RELORA_ROUND_STOCHASTIC, 2);
 
@@ -33,11 +34,13 @@ CONSTANT(RELORA_E_OVERFLOW, -17);
 CONSTANT(RELORA_E_STATE, -20);
 CONSTANT(RELORA_E_NOT_FOUND, -21);
 CONSTANT(RELORA_E_EXISTS, -22);
+CONSTANT(RELORA_E_READ_ONLY, -23);
 CONSTANT(RELORA_E_UNSUPPORTED, -24);
 CONSTANT(RELORA_E_NO_MEMORY, -30);
 CONSTANT(RELORA_E_BACKEND, -40);
 CONSTANT(RELORA_E_IO, -50);
 CONSTANT(RELORA_E_FORMAT, -51);
+CONSTANT(RELORA_E_VERSION, -52);
 CONSTANT(RELORA_E_NOT_FINITE, -60);
 
 /* ---- context.h ---- */
@@ -56,7 +59,8 @@ FIELD(relora_context_options, 24, relora_free_fn, host_free);
 FIELD(relora_context_options, 32, void *, host_user);
 FIELD(relora_context_options, 40, relora_log_fn, log);
 FIELD(relora_context_options, 48, void *, log_user);
-SIZE(relora_context_options, 56);
+FIELD(relora_context_options, 56, const char *, module_dir);
+SIZE(relora_context_options, 64);
 
 /* ---- tensor.h ---- */
 CONSTANT(RELORA_MAX_DIMS, 8);
@@ -69,6 +73,7 @@ CONSTANT(RELORA_LINEAR_BIAS, 1);
 CONSTANT(RELORA_LINEAR_TRAINABLE_SCALE, 2);
 CONSTANT(RELORA_LINEAR_REFERENCE, 4);
 CONSTANT(RELORA_LINEAR_KEEP_DELTA, 8);
+CONSTANT(RELORA_LINEAR_TF32, 16);
 CONSTANT(RELORA_PARAM_WEIGHT, 1);
 CONSTANT(RELORA_PARAM_BIAS, 2);
 CONSTANT(RELORA_PARAM_A, 3);

@@ -74,6 +74,7 @@ static void call_everything(void)
     SAYS_SO(relora_adam_flatten_grads(run.adam, env.st));
     SAYS_SO(relora_adam_zero_grad(run.adam, env.st));
     SAYS_SO(relora_adam_step(run.adam, env.st, 0.1, 1, NULL));
+    SAYS_SO(relora_adam_step_lr(run.adam, env.st, copy, 1, NULL));
     SAYS_SO(relora_adam_grad_norm(run.adam, env.st, &norm));
     SAYS_SO(relora_adam_reset(run.adam, env.st, &first, 1, NULL, NULL));
     SAYS_SO(relora_adam_steps(run.adam, env.st, 0, &steps));
@@ -179,7 +180,7 @@ static void is_called(const char *name, const char *comment, const char *declara
 {
     char call[128];
     if (!strstr(declaration, "relora_stream *") || strstr(declaration, "relora_stream **")) return;
-    if (!strcmp(name, "relora_stream_release")) return;
+    if (!strstr(declaration, "relora_status relora_")) return; /* it cannot say so */
     snprintf(call, sizeof call, "SAYS_SO(%s(", name);
     ck_assert_msg(strstr(source, call), "%s takes a stream and is not tested here", name);
     streams++;

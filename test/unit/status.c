@@ -20,9 +20,13 @@ static const struct {
     {RELORA_E_STATE, -20, "RELORA_E_STATE"},
     {RELORA_E_NOT_FOUND, -21, "RELORA_E_NOT_FOUND"},
     {RELORA_E_EXISTS, -22, "RELORA_E_EXISTS"},
+    {RELORA_E_READ_ONLY, -23, "RELORA_E_READ_ONLY"},
     {RELORA_E_UNSUPPORTED, -24, "RELORA_E_UNSUPPORTED"},
     {RELORA_E_NO_MEMORY, -30, "RELORA_E_NO_MEMORY"},
     {RELORA_E_BACKEND, -40, "RELORA_E_BACKEND"},
+    {RELORA_E_IO, -50, "RELORA_E_IO"},
+    {RELORA_E_FORMAT, -51, "RELORA_E_FORMAT"},
+    {RELORA_E_VERSION, -52, "RELORA_E_VERSION"},
     {RELORA_E_NOT_FINITE, -60, "RELORA_E_NOT_FINITE"},
 };
 enum { COUNT = sizeof statuses / sizeof *statuses };
@@ -40,7 +44,7 @@ END_TEST
 
 START_TEST(test_unknown)
 {
-    static const relora_status unknown[] = {1, -2, -23, -99, INT32_MAX, INT32_MIN};
+    static const relora_status unknown[] = {1, -2, -25, -99, INT32_MAX, INT32_MIN};
     for (int i = 0; i < 6; i++) {
         ck_assert_str_eq(relora_status_name(unknown[i]), "RELORA_E_?");
         ck_assert_uint_gt(strlen(relora_status_text(unknown[i])), 5);

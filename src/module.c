@@ -1,0 +1,171 @@
+#define _GNU_SOURCE /* dladdr */
+#include "module.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { PATH_CAPACITY = 4096 };
+
+static const char file_name[] = "librelora_cuda.so";
+
+relora_status module_new(struct module **out, const struct memory *memory, const char *folder)
+{
+    struct module *module = memory_alloc_zero(memory, sizeof *module);
+    if (!module) return RELORA_E_NO_MEMORY;
+    pthread_mutex_init(&module->lock, NULL);
+    *out = module;
+    if (!folder) return RELORA_OK;
+    module->folder = memory_string(memory, folder);
+    return module->folder ? RELORA_OK : RELORA_E_NO_MEMORY;
+}
+
+void module_delete(struct module *module, const struct memory *memory)
+{
+    if (!module) return;
+    for (int32_t i = 0; i < module->count; i++)
+        if (module->devices[i].queue) module->devices[i].backend->queue_close(module->devices[i].queue);
+    memory_free(memory, module->devices, (size_t)module->count * sizeof *module->devices);
+    if (module->folder) memory_free(memory, module->folder, strlen(module->folder) + 1);
+    pthread_mutex_destroy(&module->lock);
+    memory_free(memory, module, sizeof *module);
+}
+
+/* ---- loading ---- */
+
+#define REASON(module, ...) snprintf((module)->reason, sizeof (module)->reason, __VA_ARGS__)
+
+/* The path of the module in the host's folder, or else beside the library or the program that this code
+ * is a part of, if it is there; "" otherwise. */
+static void path_of(const struct module *module, char path[PATH_CAPACITY])
+{
+    Dl_info here;
+    const char *folder = module->folder, *slash;
+    int length = folder ? (int)strlen(folder) : 0;
+    path[0] = '\0';
+    if (!folder && dladdr(file_name, &here) && here.dli_fname && (slash = strrchr(here.dli_fname, '/'))) {
+        folder = here.dli_fname;
+        length = (int)(slash - folder);
+    }
+    if (!folder) return;
+    int n = snprintf(path, PATH_CAPACITY, "%.*s/%s", length, folder, file_name);
+    if (n >= PATH_CAPACITY || (!module->folder && access(path, F_OK) != 0)) path[0] = '\0';
+}
+
+/* The table of the module, or NULL with the reason. */
+static const struct backend *load(struct module *module)
+{
+    char path[PATH_CAPACITY];
+    path_of(module, path);
+    const char *name = path[0] ? path : file_name;
+    if (module->folder && !path[0]) {
+        REASON(module, "module_dir is longer than %d bytes", PATH_CAPACITY - (int)sizeof file_name - 1);
+        return NULL;
+    }
+    void *handle = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+    if (!handle) {
+        const char *why = dlerror();
+        REASON(module, "%s", why ? why : name);
+        return NULL;
+    }
+    backend_entry entry = (backend_entry)dlsym(handle, "relora_cuda_backend");
+    if (!entry) {
+        REASON(module, "%s is no module of librelora: it has no relora_cuda_backend", name);
+        return NULL;
+    }
+    const struct backend *backend = entry(BACKEND_VERSION);
+    if (!backend || backend->version != BACKEND_VERSION || backend->kind != RELORA_DEVICE_CUDA) {
+        REASON(module, "%s belongs to another release than librelora", name);
+        return NULL;
+    }
+    return backend;
+}
+
+static relora_status list_devices(struct module *module, const struct memory *memory,
+                                  const struct backend *backend)
+{
+    char why[sizeof module->devices->name] = "";
+    int32_t count = 0;
+    relora_status status = backend->count(&count);
+    if (status == RELORA_E_NO_MEMORY) return status;
+    if (status < 0 || count < 1) {
+        if (backend->describe(0, why, sizeof why, NULL, NULL) >= 0) why[0] = '\0';
+        REASON(module, "there is no CUDA device%s%s", why[0] ? ": " : "", why);
+        return RELORA_OK;
+    }
+    module->devices = memory_alloc_zero(memory, (size_t)count * sizeof *module->devices);
+    if (!module->devices) return RELORA_E_NO_MEMORY;
+    module->count = count;
+    for (int32_t i = 0; i < count; i++) {
+        module->devices[i].backend = backend;
+        module->devices[i].index = i;
+    }
+    return RELORA_OK;
+}
+
+/* Answers the question, if it has none. */
+static void ask(struct module *module, const struct memory *memory)
+{
+    int host = errno;
+    const struct backend *backend = load(module);
+    relora_status status = backend ? list_devices(module, memory, backend) : RELORA_OK;
+    module->answered = status >= 0;
+    if (status < 0) REASON(module, "out of memory");
+    errno = host;
+}
+
+int32_t module_count(const relora_context *ctx)
+{
+    struct module *module = ctx->module;
+    char reason[ERROR_CAPACITY];
+    pthread_mutex_lock(&module->lock);
+    int news = !module->answered;
+    if (news) ask(module, &ctx->memory);
+    int32_t count = module->count;
+    if (news) memcpy(reason, module->reason, sizeof reason);
+    pthread_mutex_unlock(&module->lock);
+    /* with the lock let go: the host's function may ask in its turn */
+    if (news && count) context_log(ctx, RELORA_LOG_INFO, "%s: CUDA devices: %d", file_name, count);
+    else if (news)
+        context_log(ctx, RELORA_LOG_INFO, "no CUDA: %s", reason);
+    return count;
+}
+
+/* ---- devices ---- */
+
+static relora_status open_device(struct relora_device *device, relora_context *ctx)
+{
+    if (device->queue) return RELORA_OK;
+    struct queue_options options = {.memory = &ctx->memory, .threads = ctx->threads};
+    device->ctx = ctx;
+    TRY(device->backend->describe(device->index, device->name, sizeof device->name, NULL, NULL));
+    return device->backend->queue_open(device->index, &options, &device->queue);
+}
+
+static relora_status fail_reason(const relora_context *ctx, const char *fn)
+{
+    char reason[ERROR_CAPACITY];
+    pthread_mutex_lock(&ctx->module->lock);
+    memcpy(reason, ctx->module->reason, sizeof reason);
+    pthread_mutex_unlock(&ctx->module->lock);
+    FAIL(ctx, RELORA_E_NOT_FOUND, "%s: no CUDA: %s", fn, reason);
+}
+
+relora_status module_device(relora_device **out, relora_context *ctx, const char *fn, int32_t index)
+{
+    int32_t count = module_count(ctx);
+    *out = NULL;
+    if (!count) return fail_reason(ctx, fn);
+    if (index < 0 || index >= count)
+        FAIL(ctx, RELORA_E_NOT_FOUND, "%s: index is %d, but the number of CUDA devices is %d", fn, index, count);
+    struct relora_device *device = &ctx->module->devices[index];
+    pthread_mutex_lock(&ctx->module->lock);
+    relora_status status = open_device(device, ctx);
+    pthread_mutex_unlock(&ctx->module->lock);
+    if (status < 0)
+        FAIL(ctx, status, "%s: cannot open CUDA device %d: %s", fn, index, relora_status_text(status));
+    *out = device;
+    return RELORA_OK;
+}
