@@ -7,10 +7,6 @@
 #include "philox.h"
 #include "simd.h"
 
-#ifndef PRETRAIN_CUDA
-#define PRETRAIN_CUDA 0 /* 1 in a program that cuda/ is linked with */
-#endif
-
 static const char *const projection_names[PROJECTIONS] = {
     "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
     "mlp.gate_proj",    "mlp.up_proj",      "mlp.down_proj"};
@@ -192,13 +188,7 @@ void model_destroy(struct model *model)
 
 const struct ops *model_ops(relora_device_kind kind)
 {
-    if (kind == RELORA_DEVICE_CPU)
-        return &ops_cpu;
-#if PRETRAIN_CUDA
-    if (kind == RELORA_DEVICE_CUDA)
-        return &ops_cuda;
-#endif
-    return NULL;
+    return kind == RELORA_DEVICE_CPU ? &ops_cpu : kind == RELORA_DEVICE_CUDA ? &ops_cuda : NULL;
 }
 
 const struct model_config *model_get_config(const struct model *model)

@@ -88,7 +88,9 @@ struct ops {
                                const struct attention_gradient *g);
 };
 
-extern const struct ops ops_cpu, ops_cuda; /* the second only in a program that was built with cuda/ */
+extern const struct ops ops_cpu;
+/* Of cuda/; its address is NULL in a program that was linked without. */
+extern const struct ops ops_cuda __attribute__((weak));
 
 /* What ops.c, loss.c and attention.c are to each other. */
 void cpu_cross_entropy(struct shape s, void *logits, const int32_t *targets, float *loss, float factor);
