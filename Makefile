@@ -178,7 +178,20 @@ CUDA ?= $(if $(NVCC),1,0)
 
 # ---- tests: each folder of test/ with a main.c is one Check program, linked with the objects ----
 TEST_CFLAGS   = -Wno-double-promotion # which the macros of Check do
-TEST_CPPFLAGS = -Itest -DRELORA_TEST_DATA='"$(CURDIR)/test"' $(LIB_CPPFLAGS)
+TEST_CPPFLAGS = -Itest -DRELORA_TEST_DATA='"$(CURDIR)/test"' \
+                -DRELORA_TEST_MODULES='"$(CURDIR)/$(B)/modules"' $(LIB_CPPFLAGS)
+
+# Modules that are none, each in a folder of its own, and one that passes the CPU off as CUDA.
+MODULES := $(patsubst test/modules/%.c,$(B)/modules/%/librelora_cuda.so,$(wildcard test/modules/*.c)) \
+           $(B)/modules/text/librelora_cuda.so
+$(filter-out %/text/librelora_cuda.so,$(MODULES)): $(B)/modules/%/librelora_cuda.so: test/modules/%.c \
+    test/modules/fake.h $(wildcard src/*.h) $(filter $(B)/src/cpu/% %/memory.o,$(OBJS))
+	@mkdir -p $(@D)
+	@echo LD $@
+	$(Q)$(CC) -Itest $(LIB_CPPFLAGS) $(LIB_CFLAGS) -shared $(filter %.c %.o,$^) $(ALL_LDFLAGS) $(LDLIBS) -o $@
+$(B)/modules/text/librelora_cuda.so:
+	@mkdir -p $(@D)
+	$(Q)printf '%64s\n' 'This is as long as the header of a library, and none.' > $@
 
 $(B)/test/%.o: test/%.c | $(FIRST)
 	@mkdir -p $(@D)
@@ -192,7 +205,7 @@ EXTRA_threads := $(B)/test/checkpoint/folder.o
 EXTRA_oom := $(patsubst %,$(B)/test/checkpoint/%.o,folder made raw run) # this one saves and resumes
 define SUITE
 $(B)/test-$(1): $(patsubst %.c,$(B)/%.o,$(wildcard test/$(1)/*.c test/support/*.c)) \
-                $(EXTRA_$(1)) $(OBJS)
+                $(EXTRA_$(1)) $(OBJS) | $(MODULES)
 	@echo LD $$@
 	$$(Q)$$(CC) $$(ALL_CFLAGS) $$^ $$(ALL_LDFLAGS) $$(LDLIBS) \
 	  $$$$($$(PKG_CONFIG) --libs check jansson) -o $$@
@@ -380,7 +393,7 @@ lint-compilers:
 	$(Q)$(MAKE) --no-print-directory everything CC=gcc
 	$(Q)$(MAKE) --no-print-directory everything CC=clang
 $(LINT): $(OBJS)
-	$(Q)FLAGS='-Itest -DRELORA_TEST_DATA=__FILE__ $(LIB_CPPFLAGS)' NM=$(NM) sh test/lint/lint.sh $(@:lint-%=%) $(OBJS)
+	$(Q)FLAGS='-Itest -DRELORA_TEST_DATA=__FILE__ -DRELORA_TEST_MODULES=__FILE__ $(LIB_CPPFLAGS)' NM=$(NM) sh test/lint/lint.sh $(@:lint-%=%) $(OBJS)
 
 ## check-SUITE: one folder of test/, such as check-unit
 

@@ -92,19 +92,32 @@ static relora_status put_view(struct save *s, struct view v)
 static relora_status put_merged(struct save *s, relora_linear *linear)
 {
     const relora_linear_options *o = &linear->options;
-    int64_t shape[2] = {linear_merged_count(linear, 0), o->in_features};
+    int64_t shape[2] = {linear_slice_rows(linear, 0), o->in_features};
     relora_tensor *slice = NULL;
     TRY(stream_note(s->stream, tensor_new(&slice, linear->device, s->fn, o->dtype, 2, shape)));
     relora_status status = RELORA_OK;
     for (int64_t first = 0; first < o->out_features && status >= 0;) {
         struct view part = tensor_view(slice);
-        part.rows = linear_merged_count(linear, first);
+        part.rows = linear_slice_rows(linear, first);
         status = linear_merged_rows(linear, s->stream, s->fn, first, part);
         if (status >= 0) status = put_view(s, part);
         first += part.rows;
     }
     relora_tensor_release(slice);
     return status;
+}
+
+/* Values come through the stream, so all of them are on its device. */
+static relora_status check_devices(const struct save *s)
+{
+    for (int32_t i = 0; i < s->writer->count; i++) {
+        const struct writer_entry *e = &s->writer->entries[i];
+        const relora_device *device = e->tensor ? e->tensor->device : e->merged ? e->merged->device : NULL;
+        if (device && device != s->stream->device)
+            FAIL(s->writer->ctx, RELORA_E_DEVICE, "%s: \"%s\" is on %s, stream on %s", s->fn, e->name, device->name,
+                 s->stream->device->name);
+    }
+    return RELORA_OK;
 }
 
 static relora_status put_entry(struct save *s, const struct writer_entry *e)
@@ -161,6 +174,7 @@ static relora_status open_checksums(struct save *s)
 static relora_status save(struct save *s, const char *path, uint32_t flags)
 {
     const relora_context *ctx = s->writer->ctx;
+    TRY(check_devices(s));
     TRY(make_order(s));
     if (flags & RELORA_SAVE_CHECKSUM) TRY(open_checksums(s));
     s->buffer = memory_alloc(&ctx->memory, BUFFER_BYTES);

@@ -107,6 +107,7 @@ const struct backend backend_cpu = {
     .version = BACKEND_VERSION,
     .kind = RELORA_DEVICE_CPU,
     .name = "CPU",
+    .slice_rows = 256, /* they stay in the cache */
     .count = count,
     .describe = describe,
     .queue_open = queue_open,

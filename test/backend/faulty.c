@@ -289,6 +289,7 @@ static const struct backend table = {
     .version = BACKEND_VERSION,
     .kind = RELORA_DEVICE_CPU,
     .name = "faulty",
+    .slice_rows = 256,
     .count = count,
     .describe = describe,
     .queue_open = queue_open,

@@ -23,10 +23,11 @@ static void listen(void *user, int32_t level, const char *message)
         e->errors++;
         snprintf(e->last, sizeof e->last, "%s", message);
     }
+    if (level == RELORA_LOG_INFO) snprintf(e->info, sizeof e->info, "%s", message);
     pthread_mutex_unlock(&listening);
 }
 
-void env_open_threads(int32_t threads)
+static void open_environment(int32_t threads, const char *module_dir)
 {
     relora_context_options o;
     memset(&env, 0, sizeof env);
@@ -34,6 +35,7 @@ void env_open_threads(int32_t threads)
     OK(relora_context_options_init(&o, sizeof o));
     track_install(&env.mem, &o);
     o.threads = threads;
+    o.module_dir = module_dir;
     o.log = listen;
     o.log_user = &env;
     o.log_level = RELORA_LOG_DEBUG;
@@ -41,6 +43,16 @@ void env_open_threads(int32_t threads)
     env.dev = relora_device_get(env.ctx, RELORA_DEVICE_CPU, 0);
     ck_assert_ptr_nonnull(env.dev);
     OK(relora_stream_create(&env.st, env.dev));
+}
+
+void env_open_threads(int32_t threads)
+{
+    open_environment(threads, NULL);
+}
+
+void env_open_module(const char *module_dir)
+{
+    open_environment(1, module_dir);
 }
 
 void env_open(void)
