@@ -86,10 +86,10 @@ FIRST    := $(filter deps deps-dev,$(MAKECMDGOALS)) # `make -j2 deps check`: not
 all: lib
 
 # ---- the library ----
-## lib: librelora.so*, librelora.a and relora.pc; a release build is copied to lib/
+## lib: librelora.so*, librelora.a, relora.pc and, with CUDA=1, librelora_cuda.so; a release build is copied to lib/
 lib: $(BUILT) $(B)/relora.pc
 ifeq ($(CONFIG),release)
-	$(Q)cp -Pp --remove-destination $(BUILT) $(B)/librelora.so.$(ABI) $(B)/librelora.so lib
+	$(Q)cp -Pp --remove-destination $(BUILT) $(B)/librelora.so.$(ABI) $(B)/librelora.so $(MODULE) lib
 endif
 
 $(SO): $(OBJS) lib/librelora.map
@@ -168,11 +168,73 @@ bench-torch: $(SO) $(if $(PRETRAIN),$(B)/pretrain) | $(FIRST)
 
 # ---- CUDA: librelora_cuda.so, from cuda/ (docs/cuda.md); by default where there is an nvcc ----
 NVCC ?= $(firstword $(shell command -v nvcc 2> /dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
-CUDA ?= $(if $(NVCC),1,0)
+CUDA ?= $(if $(NVCC),$(if $(filter release debug,$(CONFIG)),1,0),0)
+
+# Code for the A100 and the H100 and their kin, and PTX that a driver compiles for what comes later. Bits
+# must be those of the CPU, so a * b + c is fused only where a kernel says fmaf().
+CUDA_CODE          := -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=[sm_90,compute_90]
+CUDA_FLAGS_release := -O3 -lineinfo
+CUDA_FLAGS_debug   := -O0 -g -G
+CUDA_FLAGS = -std=c++17 -fmad=false $(CUDA_CODE) $(CUDA_FLAGS_$(CONFIG)) -Isrc -Iinclude \
+             $(if $(filter 1,$(WERROR)),--Werror all-warnings) \
+             -Xcompiler -Wall,-Wextra,-fPIC,-fvisibility=hidden,-fno-exceptions,-fno-rtti,-ffp-contract=off $(NVCCFLAGS)
+CUDA_OBJS := $(patsubst %.cu,$(B)/%.o,$(sort $(wildcard cuda/*.cu)))
+MODULE    := $(if $(filter 1,$(CUDA)),$(B)/librelora_cuda.so)
+
+$(B)/cuda/%.o: cuda/%.cu Makefile | $(FIRST)
+	@mkdir -p $(@D)
+	@echo NVCC $<
+	$(Q)$(NVCC) $(CUDA_FLAGS) -MMD -MP -MF $(@:.o=.d) -c $< -o $@
+-include $(CUDA_OBJS:.o=.d)
+
+# The CUDA runtime is inside and out of sight, so it cannot meet another one in the host; cuBLASLt is loaded
+# with the module, which says so where it is missing.
+$(B)/librelora_cuda.so: $(CUDA_OBJS) $(B)/src/memory.o lib/librelora_cuda.map
+	@echo LD $@
+	$(Q)$(NVCC) -shared $(CUDA_CODE) -cudart static -Xcompiler -static-libstdc++,-static-libgcc $(CUDA_OBJS) $(B)/src/memory.o -o $@ -Xlinker --as-needed,-z,defs,-z,noexecstack \
+	  -Xlinker --exclude-libs,ALL,--no-undefined-version,--version-script=lib/librelora_cuda.map -lcublasLt
+
+lib check install: $(MODULE)
+
+## check-cuda-module: the module as a file: what it exports, needs and holds code for, and how it loads here
+.PHONY: check-cuda-module
+check-cuda-module: $(MODULE) $(B)/load-module
+	$(Q)NM=$(NM) NVCC=$(NVCC) sh test/cuda_module/check.sh $(MODULE) $(B)/load-module
+
+$(B)/load-module: $(B)/test/cuda_module/load.o
+	@echo LD $@
+	$(Q)$(CC) $(ALL_CFLAGS) $^ $(ALL_LDFLAGS) -ldl -o $@
 
 # ---- CUDA: the device's part of examples/pretrain ----
 
 # ---- CUDA: the same sources on an emulated device, for machines that have none ----
+EMULATOR       := test/cuda/emulator
+EMULATOR_OBJS  := $(patsubst %.cpp,$(B)/%.o,$(sort $(wildcard $(EMULATOR)/*.cpp)))
+EMULATED_OBJS  := $(patsubst %.cu,$(B)/emulated/%.o,$(sort $(wildcard cuda/*.cu)))
+EMULATED_FLAGS  = -std=c++17 -O1 -g -ffp-contract=off -fPIC -Wall -Wextra $(if $(filter 1,$(WERROR)),-Werror) \
+                  -I$(EMULATOR) -Isrc -Iinclude $(CXXFLAGS)
+# The address and thread sanitizers do not follow threads of a device from stack to stack.
+EMULATED       := $(if $(filter asan tsan,$(CONFIG)),,$(B)/emulated/librelora_cuda.so)
+
+$(EMULATOR_OBJS): $(B)/%.o: %.cpp Makefile | $(FIRST)
+	@mkdir -p $(@D)
+	@echo CXX $<
+	$(Q)$(CXX) $(EMULATED_FLAGS) -O2 -MMD -MP -c $< -o $@
+$(B)/emulated/%.o: %.cu Makefile | $(FIRST)
+	@mkdir -p $(@D)
+	@echo CXX $<
+	$(Q)$(CXX) $(EMULATED_FLAGS) -fvisibility=hidden -x c++ -MMD -MP -c $< -o $@
+-include $(EMULATOR_OBJS:.o=.d) $(EMULATED_OBJS:.o=.d)
+
+$(B)/emulated/libemulated_cuda.so: $(EMULATOR_OBJS)
+	@echo LD $@
+	$(Q)$(CXX) -shared -Wl,-soname,$(@F),-z,defs $^ -ldl -o $@
+
+# The module as it is, but for the emulator in the place of CUDA.
+$(B)/emulated/librelora_cuda.so: $(EMULATED_OBJS) $(B)/src/memory.o $(B)/emulated/libemulated_cuda.so lib/librelora_cuda.map
+	@echo LD $@
+	$(Q)$(CXX) -shared $(filter %.o,$^) -L$(@D) -lemulated_cuda -Wl,-rpath,'$$ORIGIN' \
+	  -Wl,-z,defs,--version-script=lib/librelora_cuda.map -o $@
 
 # ---- CUDA: tests and benchmarks on a device ----
 
@@ -304,7 +366,7 @@ check-system-memory: $(if $(filter asan tsan,$(CONFIG)),,$(B)/starve)
 # The many runs of check-resume and check-crash have one thread each: nothing for the thread sanitizer, in an hour.
 STEPS := check-headers symbols $(ABI_STEPS) $(SUITES:%=check-%) check-system-memory check-fuzz check-examples \
          $(if $(PRETRAIN),check-pretrain $(if $(filter tsan,$(CONFIG)),,check-resume check-crash)) \
-         $(if $(filter release debug,$(CONFIG)),check-install)
+         $(if $(filter release debug,$(CONFIG)),check-install) $(if $(MODULE),check-cuda-module)
 
 ## check: every test, to the end even if one fails; the last line counts them
 check: $(BUILT) | $(FIRST)
@@ -418,6 +480,7 @@ install: $(BUILT) $(B)/relora.pc
 	$(Q)$(INSTALL) -m 755 $(SO) $(DESTDIR)$(libdir)
 	$(Q)ln -sf librelora.so.$(VERSION) $(DESTDIR)$(libdir)/librelora.so.$(ABI)
 	$(Q)ln -sf librelora.so.$(ABI) $(DESTDIR)$(libdir)/librelora.so
+	$(if $(MODULE),$(Q)$(INSTALL) -m 755 $(MODULE) $(DESTDIR)$(libdir))
 	$(Q)$(INSTALL) -m 644 $(B)/librelora.a $(DESTDIR)$(libdir)
 	$(Q)$(INSTALL) -m 644 $(HEADERS) $(DESTDIR)$(includedir)/relora
 	$(Q)$(INSTALL) -m 644 $(B)/relora.pc $(DESTDIR)$(libdir)/pkgconfig
@@ -425,13 +488,13 @@ install: $(BUILT) $(B)/relora.pc
 ## uninstall: remove what install put there
 uninstall:
 	$(Q)$(RM) $(HEADERS:include/%=$(DESTDIR)$(includedir)/%) $(DESTDIR)$(libdir)/pkgconfig/relora.pc
-	$(Q)$(RM) $(addprefix $(DESTDIR)$(libdir)/librelora,.a .so .so.$(ABI) .so.$(VERSION))
+	$(Q)$(RM) $(addprefix $(DESTDIR)$(libdir)/librelora,.a .so .so.$(ABI) .so.$(VERSION) _cuda.so)
 	$(Q)[ ! -d $(DESTDIR)$(includedir)/relora ] \
 	  || rmdir --ignore-fail-on-non-empty $(DESTDIR)$(includedir)/relora
 
 ## clean: remove build/ and what make put into lib/
 clean:
-	$(Q)$(RM) -r build lib/librelora.so* lib/librelora.a
+	$(Q)$(RM) -r build lib/librelora.so* lib/librelora.a lib/librelora_cuda.so
 
 ## help: this list
 help:

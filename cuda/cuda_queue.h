@@ -5,31 +5,45 @@
 
 #include <cublasLt.h>
 #include <cuda_runtime.h>
+#include <pthread.h>
 
 #include "backend.h"
 #include "convert.h"
 
-struct gemm_plans; /* of cuda_gemm.cu */
-struct cuda_pool;  /* of cuda_memory.cu: memory of a device and the queues that use it */
+enum { CUDA_LEAST_CAPABILITY = 8 }; /* compute capability, its first number: what the module has code for */
 
-struct queue {
+struct cuda_products; /* of cuda_gemm.cu: how products are computed, and with what */
+
+struct cuda_pool { /* what the queues of a device share */
+    cudaMemPool_t blocks;
+    size_t total_bytes;    /* of the device */
+    cudaStream_t releases; /* waits for every queue before it frees, and no queue waits for it */
+    pthread_mutex_t lock;  /* of what follows */
+    cudaEvent_t event;
+    struct queue *queues; /* all that are open */
+    struct cuda_products *products; /* of queues that are closed, for those to come */
+};
+
+struct queue { /* a device's own queue allocates, releases, copies and fills for any thread */
     const struct memory *memory;
     int32_t device, multiprocessors;
     cudaStream_t stream;
     int32_t wrapped; /* the stream is the host's */
-    cudaEvent_t event;
-    struct queue *parent, *next; /* next: in the list of the parent's pool */
-    struct cuda_pool *pool;
+    struct queue *parent;
+    struct cuda_pool *pool; /* made by the device's own queue */
+    struct queue *next;     /* of the pool's */
     void *scratch; /* on the device; grows and stays */
     size_t scratch_bytes;
-    cublasLtHandle_t blas;
-    struct gemm_plans *plans;
+    struct cuda_products *products;
     char error[192];
 };
 
 /* RELORA_OK, or the failure with its text on the queue. Lack of device memory is RELORA_E_NO_MEMORY
  * and leaves the device usable. `what` names the work: "the merge", "a copy to the host". */
 relora_status cuda_result(struct queue *q, cudaError_t error, const char *what);
+
+/* A failure that no CUDA error stands for; returns `status`. */
+relora_status cuda_failed(struct queue *q, relora_status status, const char *what, const char *why);
 
 /* Makes the queue's device current for a scope: which one a host has current is its own affair. */
 struct device_scope {
@@ -58,6 +72,7 @@ static inline relora_status cuda_launch(struct queue *q, const char *what, void 
                                         dim3 threads, A... arguments)
 {
     if (!blocks.x || !blocks.y || !blocks.z) return RELORA_OK;
+    device_scope scope(q->device);
     return [&](P... p) {
         void *pointers[] = {(void *)&p...};
         return cuda_result(q, cudaLaunchKernel(kernel, blocks, threads, pointers, 0, q->stream), what);
@@ -84,16 +99,23 @@ const char *cuda_queue_error(const struct queue *q);
 relora_status cuda_queue_sync(struct queue *q);
 relora_status cuda_queue_wait(struct queue *q, struct queue *other);
 
-relora_status cuda_pool_open(struct queue *q);   /* a device's own queue makes it */
+relora_status cuda_pool_open(struct queue *q);
 void cuda_pool_close(struct queue *q);
-void cuda_pool_join(struct queue *q);            /* every other queue is on its list */
-void cuda_pool_leave(struct queue *q);
+void cuda_pool_join(struct queue *q);  /* before a queue's first work */
+void cuda_pool_leave(struct queue *q); /* after its last */
+/* Later work of `later` waits for all work now queued on `earlier`. */
+cudaError_t cuda_pool_order(struct cuda_pool *pool, cudaStream_t earlier, cudaStream_t later);
+/* Is the stream being captured into a graph? */
+cudaError_t cuda_captured(cudaStream_t stream, int32_t *captured);
+
 relora_status cuda_alloc(struct queue *q, size_t bytes, void **out);
 void cuda_release(struct queue *q, void *ptr, size_t bytes);
 relora_status cuda_copy(struct queue *q, const struct copy *c);
 
 relora_status cuda_gemm(struct queue *q, const struct gemm *g);
+relora_status cuda_gemm_plain(struct queue *q, const struct gemm *g);
 void cuda_gemm_close(struct queue *q);
+void cuda_products_free(const struct memory *memory, struct cuda_products *list);
 
 relora_status cuda_fill(struct queue *q, struct view y, double value);
 relora_status cuda_convert(struct queue *q, struct view y, struct view x, struct scale s);

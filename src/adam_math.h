@@ -9,6 +9,18 @@
 #include "backend.h"
 #include "rng.h"
 
+/* What a step decides when the squares of all gradients add up to `sum`. */
+RNG_INLINE struct adam_control adam_control_make(const struct adam *a, double sum)
+{
+    const double most = 1e19; /* about the root of the largest F32: v holds squares */
+    struct adam_control c;
+    c.grad_norm = sqrt(sum) * fabs(a->grad_scale);
+    double factor = a->max_norm / (c.grad_norm + 1e-6);
+    c.clip_factor = a->max_norm > 0 && !(factor >= 1) ? factor : 1; /* a NaN stays one */
+    c.skip = (a->flags & RELORA_ADAM_SKIP_NOT_FINITE) && !(c.grad_norm * c.clip_factor < most);
+    return c;
+}
+
 /* Everything that is the same for all elements of one parameter, rounded to F32 once. */
 struct adam_constants {
     float grad_factor;     /* grad_scale * clip_factor */

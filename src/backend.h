@@ -128,7 +128,7 @@ struct backend {
 
     /* devices and queues */
     relora_status (*count)(int32_t *count);
-    /* Of a device that is not there it fails, with the reason in `name`. */
+    /* Of a device that is not there, or cannot be used, it fails, with the reason in `name`. */
     relora_status (*describe)(int32_t device, char *name, size_t capacity, uint64_t *free_bytes,
                               uint64_t *total_bytes);
     relora_status (*queue_open)(int32_t device, const struct queue_options *options, struct queue **out);

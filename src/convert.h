@@ -46,6 +46,19 @@ RNG_INLINE bf16 bf16_nearest(float x)
     return bf16_is_special(bits) ? bf16_special(bits) : rounded;
 }
 
+/* To nearest in one rounding: on the way through F32, what is cut off leaves a mark in the last bit. */
+RNG_INLINE bf16 bf16_of_double(double value)
+{
+    float f = (float)value;
+    uint32_t bits = bits_of_float(f);
+    double error = (double)f - value; /* 0, or a NaN for infinities and NaNs, needs no mark */
+    if (error > 0 || error < 0) {
+        int away = (error > 0) == (value > 0); /* F32 is further from 0 than the value: one step back */
+        bits = (bits - (uint32_t)away) | 1u;
+    }
+    return bf16_nearest(float_of_bits(bits));
+}
+
 /* Away from zero with the probability of the part that is cut off, so right on average. */
 RNG_INLINE bf16 bf16_stochastic(float x, uint32_t word)
 {

@@ -4,6 +4,8 @@
 
 #include "relora/context.h"
 
+RELORA_BEGIN
+
 enum { MEMORY_ALIGNMENT = 64 };
 
 struct memory {
@@ -26,4 +28,5 @@ void memory_free(const struct memory *memory, void *ptr, size_t size);
 size_t size_mul(size_t a, size_t b);
 size_t size_add(size_t a, size_t b);
 
+RELORA_END
 #endif

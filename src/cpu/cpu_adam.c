@@ -34,13 +34,7 @@ relora_status cpu_adam_norm(struct queue *q, const struct adam *a)
         a->partials[k] = chunk_squares(&a->params[a->chunks[k].param], &a->chunks[k]);
     double sum = 0;
     for (int64_t k = 0; k < a->chunk_count; k++) sum += a->partials[k];
-
-    struct adam_control *c = a->control;
-    c->grad_norm = sqrt(sum) * fabs(a->grad_scale);
-    double factor = a->max_norm / (c->grad_norm + 1e-6);
-    c->clip_factor = a->max_norm > 0 && !(factor >= 1) ? factor : 1; /* a NaN stays one */
-    const double most = 1e19; /* about the root of the largest F32: v holds squares */
-    c->skip = (a->flags & RELORA_ADAM_SKIP_NOT_FINITE) && !(c->grad_norm * c->clip_factor < most);
+    *a->control = adam_control_make(a, sum);
     return RELORA_OK;
 }
 

@@ -14,19 +14,6 @@ static int is_large(struct view v)
     return v.rows * v.cols > CPU_SERIAL;
 }
 
-/* To nearest in one rounding: on the way through F32, what is cut off leaves a mark in the last bit. */
-static bf16 bf16_of_double(double value)
-{
-    float f = (float)value;
-    uint32_t bits = bits_of_float(f);
-    double error = (double)f - value; /* 0, or a NaN for infinities and NaNs, needs no mark */
-    if (error > 0 || error < 0) {
-        int away = (error > 0) == (value > 0); /* F32 is further from 0 than the value: one step back */
-        bits = (bits - (uint32_t)away) | 1u;
-    }
-    return bf16_nearest(float_of_bits(bits));
-}
-
 relora_status cpu_fill(struct queue *q, struct view y, double value)
 {
     (void)q;

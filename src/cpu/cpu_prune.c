@@ -4,15 +4,7 @@
 #include <string.h>
 
 #include "cpu.h"
-
-/* 31 bits of magnitude, cut into digits from the top */
-enum { DIGITS = 3, BINS = 2048 };
-static const int digit_shift[DIGITS] = {20, 10, 0}, digit_bits[DIGITS] = {11, 10, 10};
-
-static uint32_t magnitude(float x)
-{
-    return bits_of_float(x) & 0x7FFFFFFFu;
-}
+#include "prune_math.h"
 
 static int64_t block_count(int64_t n)
 {
@@ -30,8 +22,8 @@ static int64_t block_end(int64_t block, int64_t n)
 static void count_range(const float *x, int64_t start, int64_t end, int digit, uint32_t prefix,
                         uint64_t *bins)
 {
-    int shift = digit_shift[digit], above = shift + digit_bits[digit];
-    uint32_t mask = (1u << digit_bits[digit]) - 1;
+    int shift = prune_shift(digit), above = shift + prune_bits(digit);
+    uint32_t mask = (1u << prune_bits(digit)) - 1;
     for (int64_t i = start; i < end; i++) {
         uint32_t key = magnitude(x[i]);
         if (key >> above == prefix >> above) bins[key >> shift & mask]++;
@@ -47,10 +39,10 @@ static relora_status select_magnitude(struct queue *q, const float *x, int64_t n
                                       struct rank *rank)
 {
     int shares = q->threads; /* counts add up the same however the array is cut */
-    uint64_t(*bins)[BINS] = cpu_scratch(q, (size_t)shares * sizeof *bins);
+    uint64_t(*bins)[PRUNE_BINS] = cpu_scratch(q, (size_t)shares * sizeof *bins);
     if (!bins) return RELORA_E_NO_MEMORY;
     *rank = (struct rank){0};
-    for (int digit = 0; digit < DIGITS; digit++) {
+    for (int digit = 0; digit < PRUNE_DIGITS; digit++) {
         memset(bins, 0, (size_t)shares * sizeof *bins);
 #pragma omp parallel for num_threads(q->threads) schedule(static)
         for (int t = 0; t < shares; t++)
@@ -60,7 +52,7 @@ static relora_status select_magnitude(struct queue *q, const float *x, int64_t n
             rank->equal = 0;
             for (int t = 0; t < shares; t++) rank->equal += (int64_t)bins[t][d];
             if (rank->below + rank->equal > k) {
-                rank->magnitude |= d << digit_shift[digit];
+                rank->magnitude |= d << prune_shift(digit);
                 break;
             }
             rank->below += rank->equal;
@@ -75,20 +67,16 @@ struct mask { /* magnitudes above the threshold, and the first `ties` that equal
     uint32_t threshold;
     int64_t ties;
     int ranked;   /* some that equal it go: their order matters */
-    int multiply; /* the authors' way: what goes is multiplied by 0, so -x leaves -0 and a NaN stays */
+    int multiply; /* of pruned() */
 };
-
-static const uint32_t nothing = 0x80000000u; /* a threshold above every magnitude */
 
 /* All but floor(ratio * n), the lowest index first among equals. */
 static relora_status mask_exact(struct queue *q, struct mask *mask, const float *x, int64_t n,
                                 double ratio)
 {
     struct rank rank;
-    double gone = floor(ratio * (double)n);
-    int64_t drop = gone >= (double)n ? n : (int64_t)gone;
-    if (drop >= n && ratio < 1) drop = n - 1; /* rounding must not empty a tensor */
-    *mask = (struct mask){.threshold = nothing};
+    int64_t drop = prune_drop(ratio, n);
+    *mask = (struct mask){.threshold = PRUNE_NOTHING};
     if (drop >= n) return RELORA_OK;
     relora_status status = select_magnitude(q, x, n, drop, &rank); /* the smallest that stays */
     if (status < 0) return status;
@@ -107,36 +95,26 @@ static int has_nan(struct queue *q, const float *x, int64_t n)
     return found;
 }
 
-/* What exceeds torch.quantile(|x|, ratio): the rank in F32, linear between its neighbours. */
+/* What exceeds the quantile. */
 static relora_status mask_quantile(struct queue *q, struct mask *mask, const float *x, int64_t n,
                                    double ratio)
 {
     struct rank low, high;
-    *mask = (struct mask){.threshold = nothing, .multiply = 1};
+    *mask = (struct mask){.threshold = PRUNE_NOTHING, .multiply = 1};
     if (has_nan(q, x, n)) return RELORA_OK; /* the quantile is a NaN, and nothing exceeds that */
-    float position = (float)ratio * (float)(n - 1);
-    int64_t below = (int64_t)floorf(position), above = (int64_t)ceilf(position);
-    if (below > n - 1) below = n - 1; /* n - 1 may have been rounded up */
-    if (above > n - 1) above = n - 1;
-    relora_status status = select_magnitude(q, x, n, below, &low);
+    struct quantile rank = quantile_make(ratio, n);
+    relora_status status = select_magnitude(q, x, n, rank.below, &low);
     if (status < 0) return status;
     high = low;
-    if (above != below && above >= low.below + low.equal) status = select_magnitude(q, x, n, above, &high);
+    if (rank.above >= low.below + low.equal) status = select_magnitude(q, x, n, rank.above, &high);
     if (status < 0) return status;
     float a = float_of_bits(low.magnitude), b = float_of_bits(high.magnitude);
-    float weight = position - floorf(position);
-    float quantile = a == b ? a : weight < 0.5f ? a + weight * (b - a) : b - (b - a) * (1 - weight);
-    mask->threshold = bits_of_float(quantile) + 1; /* the next number above */
+    mask->threshold = bits_of_float(quantile_between(a, b, rank.weight)) + 1; /* the next number above */
     mask->ties = INT64_MAX;
     return RELORA_OK;
 }
 
 /* ---- applying a mask ---- */
-
-static float gone(float x, int multiply)
-{
-    return multiply ? x * 0.0f : 0.0f;
-}
 
 /* One block of `x` and, under the same mask, of `also`; `rank` equals come before it. */
 static void mask_block(const struct mask *mask, float *x, float *also, int64_t start, int64_t end,
@@ -146,8 +124,8 @@ static void mask_block(const struct mask *mask, float *x, float *also, int64_t s
         uint32_t key = magnitude(x[i]);
         int stays = key > mask->threshold || (key == mask->threshold && rank++ < mask->ties);
         if (stays) continue;
-        x[i] = gone(x[i], mask->multiply);
-        if (also) also[i] = gone(also[i], mask->multiply);
+        x[i] = pruned(x[i], mask->multiply);
+        if (also) also[i] = pruned(also[i], mask->multiply);
     }
 }
 

@@ -1,22 +1,23 @@
 /* Random elements: dropout, the rounding of a fold and the uniform start of A. */
 #include "cpu.h"
 #include "cpu_clones.h"
+#include "element_math.h"
 
 /* `words` below the threshold drop; what stays is multiplied by `keep`. */
 CPU_CLONES static void dropout_f32(float *y, const float *x, int64_t n, const uint32_t *words,
                                    uint32_t threshold, float keep, int accumulate)
 {
     if (accumulate)
-        for (int64_t j = 0; j < n; j++) y[j] += words[j] < threshold ? 0.0f : keep * x[j];
+        for (int64_t j = 0; j < n; j++) y[j] += dropout_element(x[j], words[j], threshold, keep);
     else
-        for (int64_t j = 0; j < n; j++) y[j] = words[j] < threshold ? 0.0f : keep * x[j];
+        for (int64_t j = 0; j < n; j++) y[j] = dropout_element(x[j], words[j], threshold, keep);
 }
 
 CPU_CLONES static void dropout_bf16(bf16 *y, const bf16 *x, int64_t n, const uint32_t *words,
                                     uint32_t threshold, float keep, int accumulate)
 {
     for (int64_t j = 0; j < n; j++) {
-        float kept = words[j] < threshold ? 0.0f : keep * bf16_to_float(x[j]);
+        float kept = dropout_element(bf16_to_float(x[j]), words[j], threshold, keep);
         y[j] = bf16_nearest(accumulate ? bf16_to_float(y[j]) + kept : kept);
     }
 }
@@ -34,7 +35,7 @@ relora_status cpu_dropout(struct queue *q, const struct dropout *d)
 {
     (void)q;
     uint32_t threshold = (uint32_t)draw_threshold(d->p); /* p is below 1 */
-    float keep = (float)(4294967296.0 / (4294967296.0 - threshold)); /* of what really stays */
+    float keep = dropout_keep(threshold);
 #pragma omp parallel for num_threads(q->threads) schedule(static) if (d->x.rows * d->x.cols > CPU_SERIAL)
     for (int64_t i = 0; i < d->x.rows; i++)
         for (int64_t j0 = 0; j0 < d->x.cols; j0 += DRAW_BATCH) {
@@ -76,7 +77,7 @@ relora_status cpu_uniform(struct queue *q, struct view y, double bound, struct d
             struct draw_words words;
             int64_t n = y.cols - j0 < DRAW_BATCH ? y.cols - j0 : DRAW_BATCH;
             const uint32_t *word = cpu_draw_words(&words, d, (uint64_t)(i * y.cols + j0), n);
-            for (int64_t j = 0; j < n; j++) row_f32(y, i)[j0 + j] = scale * draw_symmetric(word[j]);
+            for (int64_t j = 0; j < n; j++) row_f32(y, i)[j0 + j] = uniform_element(word[j], scale);
         }
     return RELORA_OK;
 }

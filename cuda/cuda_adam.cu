@@ -1,0 +1,161 @@
+/* The optimizer: one launch sweeps over the chunks of all parameters. What it needs is on the device: the
+ * factor of clipping, whether to skip, step counts and the learning rate. */
+#include "adam_math.h"
+#include "cuda_random.cuh"
+#include "cuda_tiles.cuh"
+
+/* Chunks begin at a multiple of 4 elements: on 16 bytes in F32, on 8 in BF16. */
+static __device__ inline int is_wide(const void *from)
+{
+    return (uintptr_t)from % 16 == 0;
+}
+
+/* ---- the norm of all gradients ---- */
+
+template <class G> static __device__ inline double chunk_squares(const G *grad, int64_t count)
+{
+    double sum = 0;
+    int wide = is_wide(grad);
+    for (int64_t i = (int64_t)threadIdx.x * EIGHT; i < count; i += CUDA_THREADS * EIGHT) {
+        float g[EIGHT];
+        load_eight(g, grad + i, count - i < EIGHT ? (int)(count - i) : EIGHT, wide);
+        for (int k = 0; k < EIGHT; k++) sum += (double)g[k] * (double)g[k];
+    }
+    return block_sum(sum);
+}
+
+static __global__ void adam_squares_kernel(struct adam a)
+{
+    for (int64_t k = blockIdx.x; k < a.chunk_count; k += gridDim.x) {
+        const struct adam_chunk chunk = a.chunks[k];
+        const struct adam_param *p = &a.params[chunk.param];
+        double sum = p->grad_dtype == RELORA_F32
+                         ? chunk_squares((const float *)p->grad + chunk.start, chunk.count)
+                         : chunk_squares((const bf16 *)p->grad + chunk.start, chunk.count);
+        if (threadIdx.x == 0) a.partials[k] = sum;
+    }
+}
+
+static __global__ void adam_control_kernel(struct adam a)
+{
+    double sum = block_sum_of(a.partials, a.chunk_count, 1);
+    if (threadIdx.x == 0) *a.control = adam_control_make(&a, sum);
+}
+
+static unsigned blocks_at_most(int64_t count, int64_t most)
+{
+    return (unsigned)(count < most ? count : most);
+}
+
+relora_status cuda_adam_norm(struct queue *q, const struct adam *a)
+{
+    relora_status status = cuda_launch(q, "the norm of the gradients", adam_squares_kernel,
+                                       blocks_at_most(a->chunk_count, INT32_MAX), CUDA_THREADS, *a);
+    if (status < 0) return status;
+    return cuda_launch(q, "the norm of the gradients", adam_control_kernel, 1, CUDA_THREADS, *a);
+}
+
+/* ---- the update ---- */
+
+struct adam_ready { /* of one parameter, for this step */
+    struct adam_constants constants;
+    struct draw draw;
+};
+
+static __device__ inline bool is_skipped(const struct adam &a)
+{
+    return a.need_norm && a.control->skip;
+}
+
+/* A thread for each parameter counts the step: nobody else does, and the update comes after. */
+static __global__ void adam_ready_kernel(struct adam a, struct adam_ready *ready)
+{
+    int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= a.param_count || is_skipped(a)) return;
+    const struct adam_param *p = &a.params[i];
+    int64_t t = ++*p->steps;
+    ready[i].constants = adam_constants_make(&a, p, a.need_norm ? a.control->clip_factor : 1, t);
+    ready[i].draw = p->draw;
+    ready[i].draw.call = (uint64_t)t;
+}
+
+static __device__ inline void update_store(float *to, float x, uint32_t word, int stochastic)
+{
+    (void)word, (void)stochastic;
+    *to = x;
+}
+
+static __device__ inline void update_store(bf16 *to, float x, uint32_t word, int stochastic)
+{
+    *to = stochastic ? bf16_stochastic(x, word) : bf16_nearest(x);
+}
+
+/* Elements i to i + n - 1 of a parameter, n at most eight. */
+template <class P, class G>
+static __device__ inline void update_eight(const struct adam_ready *ready, const struct adam_param *p, int64_t i,
+                                           int n, int wide)
+{
+    P *param = (P *)p->param + i, rounded[EIGHT];
+    float w[EIGHT], g[EIGHT], m[EIGHT], v[EIGHT];
+    uint32_t words[EIGHT] = {0};
+    int stochastic = sizeof(P) == sizeof(bf16) && p->rounding != RELORA_ROUND_NEAREST;
+    load_eight(w, param, n, wide);
+    load_eight(g, (const G *)p->grad + i, n, wide);
+    load_eight(m, p->m + i, n, wide);
+    load_eight(v, p->v + i, n, wide);
+    if (stochastic) cuda_draw_eight(words, ready->draw, (uint64_t)i);
+    for (int k = 0; k < EIGHT; k++) {
+        float moved = adam_element(&ready->constants, w[k], g[k], &m[k], &v[k]);
+        update_store(&rounded[k], moved, words[k], stochastic);
+    }
+    store_eight(param, rounded, n, wide);
+    store_eight(p->m + i, m, n, wide);
+    store_eight(p->v + i, v, n, wide);
+}
+
+/* PARTS blocks share a chunk, so that many blocks end at about the same time. */
+enum { PARTS = 8, PART_STEP = CUDA_THREADS * EIGHT };
+
+template <class P, class G>
+static __device__ inline void update_part(const struct adam_ready *ready, const struct adam_param *p,
+                                          const struct adam_chunk *chunk, int part)
+{
+    int64_t end = chunk->start + chunk->count;
+    int64_t first = chunk->start + ((int64_t)part * CUDA_THREADS + threadIdx.x) * EIGHT;
+    int wide = is_wide((P *)p->param + chunk->start) && is_wide((const G *)p->grad + chunk->start) &&
+               is_wide(p->m + chunk->start) && is_wide(p->v + chunk->start);
+    for (int64_t i = first; i < end; i += PARTS * PART_STEP)
+        update_eight<P, G>(ready, p, i, end - i < EIGHT ? (int)(end - i) : EIGHT, wide);
+}
+
+static __global__ void adam_update_kernel(struct adam a, const struct adam_ready *all)
+{
+    if (is_skipped(a)) return;
+    for (int64_t k = blockIdx.x; k < a.chunk_count * PARTS; k += gridDim.x) {
+        const struct adam_chunk chunk = a.chunks[k / PARTS];
+        const struct adam_param p = a.params[chunk.param];
+        const struct adam_ready ready = all[chunk.param];
+        int part = (int)(k % PARTS);
+        if (p.param_dtype == RELORA_F32 && p.grad_dtype == RELORA_F32)
+            update_part<float, float>(&ready, &p, &chunk, part);
+        else if (p.param_dtype == RELORA_F32)
+            update_part<float, bf16>(&ready, &p, &chunk, part);
+        else if (p.grad_dtype == RELORA_F32)
+            update_part<bf16, float>(&ready, &p, &chunk, part);
+        else
+            update_part<bf16, bf16>(&ready, &p, &chunk, part);
+    }
+}
+
+relora_status cuda_adam_step(struct queue *q, const struct adam *a)
+{
+    if (!a->param_count) return RELORA_OK;
+    struct adam_ready *ready =
+        (struct adam_ready *)cuda_scratch(q, (size_t)a->param_count * sizeof(struct adam_ready));
+    if (!ready) return RELORA_E_NO_MEMORY;
+    relora_status status = cuda_launch(q, "the update", adam_ready_kernel, (unsigned)((a->param_count + CUDA_THREADS - 1) / CUDA_THREADS),
+                                       CUDA_THREADS, *a, ready);
+    if (status < 0) return status;
+    return cuda_launch(q, "the update", adam_update_kernel, blocks_at_most(a->chunk_count * PARTS, INT32_MAX),
+                       CUDA_THREADS, *a, ready);
+}

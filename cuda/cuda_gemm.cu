@@ -1,0 +1,301 @@
+/* The matrix product by cuBLASLt. How a kind of product is best computed is asked once and kept with the
+ * queue, as are a handle and the memory that cuBLASLt may work in: then equal calls give equal bits,
+ * however many streams are busy. Sums are made in F32 and rounded once. A bias for a BF16 result has to be
+ * BF16 too, so it is rounded first: half a unit in its last place, and no more than the result's own
+ * rounding where they are of a size. cuBLASLt counts columns first, where our c = op(a) op(b) reads
+ * c' = op(b)' op(a)': b is its left operand. */
+#include "cuda_queue.h"
+
+#include <string.h>
+
+struct kind { /* what a plan depends on; compared byte by byte, so without padding */
+    int64_t m, n, k, lda, ldb, ldc;
+    int32_t type_a, type_c, ta, tb, accumulate, tf32;
+    int32_t align_a, align_b, align_c, align_bias; /* align_bias is 0 if there is no bias */
+};
+
+struct plan {
+    struct kind kind;
+    int32_t possible; /* 0: cuBLASLt cannot do it */
+    cublasLtMatmulDesc_t work;
+    cublasLtMatrixLayout_t a, b, c;
+    cublasLtMatmulAlgo_t algo;
+    uint64_t used; /* when; the oldest gives way */
+};
+
+enum { PLANS = 512 };
+
+struct cuda_products {
+    struct cuda_products *next; /* in the pool's list */
+    cublasLtHandle_t handle;
+    void *workspace;
+    size_t workspace_bytes;
+    uint64_t clock;
+    int32_t count;
+    struct plan plan[PLANS];
+};
+
+static const char *const what = "a matrix product";
+
+static relora_status result(struct queue *q, cublasStatus_t status)
+{
+    if (status == CUBLAS_STATUS_SUCCESS) return RELORA_OK;
+    cudaGetLastError(); /* the host must not find it in a call of its own */
+    return cuda_failed(q, status == CUBLAS_STATUS_ALLOC_FAILED ? RELORA_E_NO_MEMORY : RELORA_E_BACKEND, what,
+                       cublasLtGetStatusName(status));
+}
+
+/* ---- making a plan ---- */
+
+static cudaDataType_t type_of(int32_t dtype)
+{
+    return dtype == RELORA_F32 ? CUDA_R_32F : CUDA_R_16BF;
+}
+
+template <class T> static cublasStatus_t set(cublasLtMatmulDesc_t work, cublasLtMatmulDescAttributes_t name, T value)
+{
+    return cublasLtMatmulDescSetAttribute(work, name, &value, sizeof value);
+}
+
+template <class T> static cublasStatus_t set(cublasLtMatmulPreference_t p, cublasLtMatmulPreferenceAttributes_t name,
+                                             T value)
+{
+    return cublasLtMatmulPreferenceSetAttribute(p, name, &value, sizeof value);
+}
+
+static cublasStatus_t describe_work(struct plan *p, const void *bias)
+{
+    const struct kind *k = &p->kind;
+    cublasComputeType_t type = k->tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+    cublasStatus_t s = cublasLtMatmulDescCreate(&p->work, type, CUDA_R_32F);
+    if (!s) s = set(p->work, CUBLASLT_MATMUL_DESC_TRANSA, k->tb ? CUBLAS_OP_T : CUBLAS_OP_N);
+    if (!s) s = set(p->work, CUBLASLT_MATMUL_DESC_TRANSB, k->ta ? CUBLAS_OP_T : CUBLAS_OP_N);
+    if (s || !bias) return s;
+    s = set(p->work, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+    if (!s) s = set(p->work, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, (int32_t)type_of(k->type_c));
+    return s ? s : set(p->work, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
+}
+
+/* rows x cols as it lies in memory */
+static cublasStatus_t describe_matrix(cublasLtMatrixLayout_t *layout, int32_t dtype, int64_t rows, int64_t cols,
+                                      int64_t ld)
+{
+    return cublasLtMatrixLayoutCreate(layout, type_of(dtype), (uint64_t)cols, (uint64_t)rows, ld);
+}
+
+static cublasStatus_t describe_matrices(struct plan *p)
+{
+    const struct kind *k = &p->kind;
+    cublasStatus_t s = describe_matrix(&p->a, k->type_a, k->ta ? k->k : k->m, k->ta ? k->m : k->k, k->lda);
+    if (!s) s = describe_matrix(&p->b, k->type_a, k->tb ? k->n : k->k, k->tb ? k->k : k->n, k->ldb);
+    return s ? s : describe_matrix(&p->c, k->type_c, k->m, k->n, k->ldc);
+}
+
+/* Parts of a sum may be added up in F32 only, not in the type of c. */
+static cublasStatus_t describe_wishes(cublasLtMatmulPreference_t wishes, const struct kind *k, size_t workspace_bytes)
+{
+    uint32_t sums = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
+    cublasStatus_t s = set(wishes, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, workspace_bytes);
+    if (!s) s = set(wishes, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, (uint32_t)k->align_b);
+    if (!s) s = set(wishes, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, (uint32_t)k->align_a);
+    if (!s) s = set(wishes, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, (uint32_t)k->align_c);
+    if (!s) s = set(wishes, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, (uint32_t)k->align_c);
+    return s ? s : set(wishes, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, sums);
+}
+
+static cublasStatus_t choose(struct plan *p, const struct cuda_products *products)
+{
+    cublasLtMatmulPreference_t wishes;
+    cublasLtMatmulHeuristicResult_t found = {};
+    int count = 0;
+    cublasStatus_t s = cublasLtMatmulPreferenceCreate(&wishes);
+    if (s) return s;
+    s = describe_wishes(wishes, &p->kind, products->workspace_bytes);
+    if (!s)
+        s = cublasLtMatmulAlgoGetHeuristic(products->handle, p->work, p->b, p->a, p->c, p->c, wishes, 1, &found,
+                                           &count);
+    cublasLtMatmulPreferenceDestroy(wishes);
+    if (!s && count && !found.state) {
+        p->algo = found.algo;
+        p->possible = 1;
+    }
+    return s;
+}
+
+static void plan_clear(struct plan *p)
+{
+    if (p->c) cublasLtMatrixLayoutDestroy(p->c);
+    if (p->b) cublasLtMatrixLayoutDestroy(p->b);
+    if (p->a) cublasLtMatrixLayoutDestroy(p->a);
+    if (p->work) cublasLtMatmulDescDestroy(p->work);
+    memset(p, 0, sizeof *p);
+}
+
+/* What cuBLASLt does not know is remembered as such: only lack of memory is a failure here. */
+static cublasStatus_t plan_make(struct plan *p, const struct cuda_products *products, const struct kind *k,
+                                const void *bias)
+{
+    plan_clear(p);
+    p->kind = *k;
+    cublasStatus_t s = describe_work(p, bias);
+    if (!s) s = describe_matrices(p);
+    if (!s) s = choose(p, products);
+    if (!s) return s;
+    plan_clear(p);
+    p->kind = *k;
+    return s == CUBLAS_STATUS_NOT_SUPPORTED || s == CUBLAS_STATUS_INVALID_VALUE ? CUBLAS_STATUS_SUCCESS : s;
+}
+
+static cublasStatus_t plan_find(struct cuda_products *products, const struct kind *k, const void *bias,
+                                struct plan **out)
+{
+    struct plan *oldest = &products->plan[0];
+    *out = NULL;
+    for (int32_t i = 0; i < products->count && !*out; i++) {
+        struct plan *p = &products->plan[i];
+        if (!memcmp(&p->kind, k, sizeof *k)) *out = p;
+        if (p->used < oldest->used) oldest = p;
+    }
+    if (!*out) {
+        struct plan *p = products->count < PLANS ? &products->plan[products->count] : oldest;
+        cublasStatus_t s = plan_make(p, products, k, bias);
+        if (s) {
+            plan_clear(p);
+            return s;
+        }
+        if (p == &products->plan[products->count]) products->count++;
+        *out = p;
+    }
+    (*out)->used = ++products->clock;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+/* ---- handle and workspace ---- */
+
+static struct cuda_products *take_kept(struct cuda_pool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    struct cuda_products *products = pool->products;
+    if (products) pool->products = products->next;
+    pthread_mutex_unlock(&pool->lock);
+    return products;
+}
+
+static relora_status open_workspace(struct queue *q, struct cuda_products *products)
+{
+    int capability = 0;
+    relora_status status = cuda_result(
+        q, cudaDeviceGetAttribute(&capability, cudaDevAttrComputeCapabilityMajor, q->device), what);
+    size_t bytes = (size_t)(capability >= 9 ? 32 : 8) << 20; /* what NVIDIA advises from Hopper on, and before */
+    if (status >= 0) status = cuda_alloc(q, bytes, &products->workspace);
+    if (status >= 0) products->workspace_bytes = bytes;
+    return status;
+}
+
+static relora_status open_products(struct queue *q)
+{
+    if (!q->products) q->products = take_kept(q->pool);
+    if (!q->products) q->products = (struct cuda_products *)memory_alloc_zero(q->memory, sizeof *q->products);
+    if (!q->products) return RELORA_E_NO_MEMORY;
+    struct cuda_products *products = q->products;
+    if (!products->handle) {
+        relora_status status = result(q, cublasLtCreate(&products->handle));
+        if (status < 0) return status;
+    }
+    return products->workspace ? RELORA_OK : open_workspace(q, products);
+}
+
+/* To destroy a handle is to wait for the device, so the next queue gets it, with all that is known. */
+void cuda_gemm_close(struct queue *q)
+{
+    struct cuda_products *products = q->products;
+    if (!products) return;
+    cuda_release(q, products->workspace, products->workspace_bytes);
+    products->workspace = NULL;
+    products->workspace_bytes = 0;
+    pthread_mutex_lock(&q->pool->lock);
+    products->next = q->pool->products;
+    q->pool->products = products;
+    pthread_mutex_unlock(&q->pool->lock);
+    q->products = NULL;
+}
+
+void cuda_products_free(const struct memory *memory, struct cuda_products *list)
+{
+    while (list) {
+        struct cuda_products *next = list->next;
+        for (int32_t i = 0; i < list->count; i++) plan_clear(&list->plan[i]);
+        if (list->handle) cublasLtDestroy(list->handle);
+        memory_free(memory, list, sizeof *list);
+        list = next;
+    }
+}
+
+/* ---- running it ---- */
+
+/* Up to that of the library's own memory: no kernel of cuBLASLt asks for more, and fewer kinds differ. */
+static int32_t alignment(const void *pointer)
+{
+    uintptr_t bits = (uintptr_t)pointer | MEMORY_ALIGNMENT;
+    return (int32_t)(bits & (~bits + 1));
+}
+
+static struct kind kind_of(const struct gemm *g, const void *bias)
+{
+    struct kind k = {};
+    k.m = g->c.rows;
+    k.n = g->c.cols;
+    k.k = g->ta ? g->a.rows : g->a.cols;
+    k.lda = g->a.ld;
+    k.ldb = g->b.ld;
+    k.ldc = g->c.ld;
+    k.type_a = g->a.dtype;
+    k.type_c = g->c.dtype;
+    k.ta = g->ta != 0;
+    k.tb = g->tb != 0;
+    k.accumulate = g->accumulate != 0;
+    k.tf32 = g->tf32 && g->a.dtype == RELORA_F32;
+    k.align_a = alignment(g->a.data);
+    k.align_b = alignment(g->b.data);
+    k.align_c = alignment(g->c.data);
+    if (bias) k.align_bias = alignment(bias);
+    return k;
+}
+
+/* The bias in the type of c; NULL if there is none. */
+static relora_status ready_bias(struct queue *q, const struct gemm *g, const void **bias)
+{
+    *bias = g->bias;
+    if (!g->bias || g->c.dtype == RELORA_F32) return RELORA_OK;
+    int64_t n = g->c.cols;
+    struct view rounded = {cuda_scratch(q, (size_t)n * sizeof(bf16)), 1, n, n, RELORA_BF16};
+    struct view exact = {(void *)g->bias, 1, n, n, RELORA_F32};
+    *bias = rounded.data;
+    return rounded.data ? cuda_convert(q, rounded, exact, {1, NULL}) : RELORA_E_NO_MEMORY;
+}
+
+static cublasStatus_t run(struct queue *q, const struct gemm *g, const struct plan *p, const void *bias)
+{
+    const struct cuda_products *products = q->products;
+    float one = 1, keep = g->accumulate ? 1.0f : 0.0f;
+    cublasStatus_t s = bias ? set(p->work, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias) : CUBLAS_STATUS_SUCCESS;
+    if (s) return s;
+    return cublasLtMatmul(products->handle, p->work, &one, g->b.data, p->b, g->a.data, p->a, &keep, g->c.data, p->c,
+                          g->c.data, p->c, &p->algo, products->workspace, products->workspace_bytes, q->stream);
+}
+
+relora_status cuda_gemm(struct queue *q, const struct gemm *g)
+{
+    struct plan *p = NULL;
+    const void *bias;
+    device_scope scope(q->device);
+    if (!g->c.rows || !g->c.cols) return RELORA_OK;
+    if (!(g->ta ? g->a.rows : g->a.cols)) return cuda_gemm_plain(q, g); /* nothing to multiply */
+    relora_status status = open_products(q);
+    if (status >= 0) status = ready_bias(q, g, &bias);
+    if (status < 0) return status;
+    struct kind k = kind_of(g, bias);
+    status = result(q, plan_find(q->products, &k, bias, &p));
+    if (status < 0) return status;
+    return p->possible ? result(q, run(q, g, p, bias)) : cuda_gemm_plain(q, g);
+}

@@ -1,0 +1,184 @@
+/* Memory of a device, ordered by streams, and copies. What is released stays with the pool, so that a
+ * loop goes to the driver in its first step only. While a stream is captured into a graph nothing is
+ * allocated on it, and nothing that its work uses may be released: the capture cannot be waited for. */
+#include "cuda_queue.h"
+
+static cudaError_t pool_make(struct cuda_pool *pool, int32_t device)
+{
+    cudaMemPoolProps props = {};
+    props.allocType = cudaMemAllocationTypePinned;
+    props.location.type = cudaMemLocationTypeDevice;
+    props.location.id = device;
+    uint64_t keep = UINT64_MAX;
+    size_t free_bytes;
+    cudaError_t error = cudaMemPoolCreate(&pool->blocks, &props);
+    if (!error) error = cudaMemPoolSetAttribute(pool->blocks, cudaMemPoolAttrReleaseThreshold, &keep);
+    if (!error) error = cudaMemGetInfo(&free_bytes, &pool->total_bytes);
+    if (!error) error = cudaStreamCreateWithFlags(&pool->releases, cudaStreamNonBlocking);
+    if (!error) error = cudaEventCreateWithFlags(&pool->event, cudaEventDisableTiming);
+    return error;
+}
+
+relora_status cuda_pool_open(struct queue *q)
+{
+    q->pool = (struct cuda_pool *)memory_alloc_zero(q->memory, sizeof *q->pool);
+    if (!q->pool) return RELORA_E_NO_MEMORY;
+    pthread_mutex_init(&q->pool->lock, NULL);
+    return cuda_result(q, pool_make(q->pool, q->device), "making a pool of memory");
+}
+
+/* Waits for nothing: CUDA keeps each part until the work that was queued is done with it. */
+void cuda_pool_close(struct queue *q)
+{
+    struct cuda_pool *pool = q->pool;
+    cuda_products_free(q->memory, pool->products);
+    if (pool->event) cudaEventDestroy(pool->event);
+    if (pool->releases) cudaStreamDestroy(pool->releases);
+    if (pool->blocks) cudaMemPoolDestroy(pool->blocks);
+    pthread_mutex_destroy(&pool->lock);
+    memory_free(q->memory, pool, sizeof *pool);
+}
+
+cudaError_t cuda_captured(cudaStream_t stream, int32_t *captured)
+{
+    enum cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+    cudaError_t error = cudaStreamIsCapturing(stream, &status);
+    *captured = status != cudaStreamCaptureStatusNone;
+    return error;
+}
+
+/* The caller holds the lock. */
+static cudaError_t order(struct cuda_pool *pool, cudaStream_t earlier, cudaStream_t later)
+{
+    cudaError_t error = cudaEventRecord(pool->event, earlier);
+    return error ? error : cudaStreamWaitEvent(later, pool->event, 0);
+}
+
+cudaError_t cuda_pool_order(struct cuda_pool *pool, cudaStream_t earlier, cudaStream_t later)
+{
+    pthread_mutex_lock(&pool->lock);
+    cudaError_t error = order(pool, earlier, later);
+    pthread_mutex_unlock(&pool->lock);
+    return error;
+}
+
+/* The caller holds the lock. To record an event on a captured stream would draw `releases` into its graph. */
+static cudaError_t release_after(struct cuda_pool *pool, cudaStream_t stream)
+{
+    int32_t captured;
+    cudaError_t error = cuda_captured(stream, &captured);
+    return error || captured ? error : order(pool, stream, pool->releases);
+}
+
+void cuda_pool_join(struct queue *q)
+{
+    pthread_mutex_lock(&q->pool->lock);
+    q->next = q->pool->queues;
+    q->pool->queues = q;
+    pthread_mutex_unlock(&q->pool->lock);
+}
+
+void cuda_pool_leave(struct queue *q)
+{
+    struct cuda_pool *pool = q->pool;
+    pthread_mutex_lock(&pool->lock);
+    struct queue **link = &pool->queues;
+    while (*link && *link != q) link = &(*link)->next;
+    if (*link) {
+        *link = q->next;
+        release_after(pool, q->stream); /* its work still runs, and later releases must not overtake it */
+    }
+    pthread_mutex_unlock(&pool->lock);
+}
+
+/* ---- what the table offers ---- */
+
+static cudaError_t alloc(struct queue *q, size_t bytes, void **out)
+{
+    struct cuda_pool *pool = q->pool;
+    cudaError_t error = cudaMallocFromPoolAsync(out, bytes, pool->blocks, q->stream);
+    if (error != cudaErrorMemoryAllocation) return error;
+    cudaGetLastError();
+    cudaStreamSynchronize(pool->releases); /* rather wait for memory than do without */
+    cudaMemPoolTrimTo(pool->blocks, 0);
+    return cudaMallocFromPoolAsync(out, bytes, pool->blocks, q->stream);
+}
+
+relora_status cuda_alloc(struct queue *q, size_t bytes, void **out)
+{
+    const char *what = "an allocation";
+    int32_t captured;
+    *out = NULL;
+    if (bytes > q->pool->total_bytes)
+        return cuda_failed(q, RELORA_E_NO_MEMORY, what, "it is larger than the device's memory");
+    device_scope scope(q->device);
+    cudaError_t error = cuda_captured(q->stream, &captured);
+    if (!error && captured)
+        return cuda_failed(q, RELORA_E_BACKEND, what,
+                           "the stream is captured into a graph; what is captured must have run once before");
+    if (!error) error = alloc(q, bytes ? bytes : 1, out);
+    if (!error && !q->parent) error = cudaStreamSynchronize(q->stream); /* ready for every queue */
+    return cuda_result(q, error, what);
+}
+
+void cuda_release(struct queue *q, void *ptr, size_t bytes)
+{
+    (void)bytes;
+    if (!ptr) return;
+    struct cuda_pool *pool = q->pool;
+    device_scope scope(q->device);
+    if (q->parent) {
+        cuda_result(q, cudaFreeAsync(ptr, q->stream), "a release");
+        return;
+    }
+    pthread_mutex_lock(&pool->lock);
+    cudaError_t error = cudaSuccess;
+    for (struct queue *other = pool->queues; other && !error; other = other->next)
+        error = release_after(pool, other->stream);
+    if (!error) error = cudaFreeAsync(ptr, pool->releases);
+    pthread_mutex_unlock(&pool->lock);
+    cuda_result(q, error, "a release");
+}
+
+/* Has the copy read its source when the call returns? The runtime stages ordinary memory of the host,
+ * but not what is pinned, nor what a device reads by itself. */
+static cudaError_t source_free(struct queue *q, const void *source)
+{
+    struct cudaPointerAttributes attributes;
+    int direct = 0;
+    int32_t captured;
+    cudaError_t error = cudaPointerGetAttributes(&attributes, source);
+    if (!error) error = cudaDeviceGetAttribute(&direct, cudaDevAttrPageableMemoryAccess, q->device);
+    if (error || (attributes.type == cudaMemoryTypeUnregistered && !direct)) return error;
+    error = cuda_captured(q->stream, &captured); /* then it is read when the graph is launched */
+    return error || captured ? error : cudaStreamSynchronize(q->stream);
+}
+
+relora_status cuda_copy(struct queue *q, const struct copy *c)
+{
+    static const enum cudaMemcpyKind kinds[] = {cudaMemcpyDefault, cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost,
+                                                cudaMemcpyDeviceToDevice};
+    static const char *const what[] = {"a copy", "a copy to the device", "a copy to the host", "a copy on the device"};
+    if (!c->bytes || c->rows <= 0) return RELORA_OK;
+    device_scope scope(q->device);
+    cudaError_t error;
+    if (c->rows == 1 || (c->to_pitch == c->bytes && c->from_pitch == c->bytes))
+        error = cudaMemcpyAsync(c->to, c->from, c->bytes * (size_t)c->rows, kinds[c->direction], q->stream);
+    else
+        error = cudaMemcpy2DAsync(c->to, c->to_pitch, c->from, c->from_pitch, c->bytes, (size_t)c->rows,
+                                  kinds[c->direction], q->stream);
+    if (!error && c->direction == copy::COPY_TO_DEVICE) error = source_free(q, c->from);
+    return cuda_result(q, error, what[c->direction]);
+}
+
+void *cuda_scratch(struct queue *q, size_t bytes)
+{
+    if (bytes > q->scratch_bytes) {
+        void *grown;
+        if (cuda_alloc(q, bytes, &grown) < 0) return NULL;
+        cuda_release(q, q->scratch, q->scratch_bytes);
+        q->scratch = grown;
+        q->scratch_bytes = bytes;
+    }
+    return q->scratch;
+}
