@@ -286,8 +286,7 @@ static relora_status prune_random(struct queue *q, const struct prune *p, struct
 /* After this the selection has a threshold, and a cut unless some equals go. */
 static relora_status select_rank(struct queue *q, struct selection *s, struct view x, int64_t rank)
 {
-    relora_status status =
-        cuda_result(q, cudaMemsetAsync(s, 0, sizeof *s, q->stream), "the selection of a magnitude");
+    relora_status status = cuda_fill(q, moment_view((float *)s, sizeof *s / sizeof(float)), 0);
     struct tiling t = cuda_tiling(tiling_most(q), x);
     for (int digit = 0; digit < PRUNE_DIGITS && status >= 0; digit++)
         status = cuda_launch(q, "the selection of a magnitude", digit_kernel, t.blocks, t.threads, s, x, digit,

@@ -2,6 +2,7 @@
 #ifndef RELORA_CUDA_RANDOM_CUH
 #define RELORA_CUDA_RANDOM_CUH
 
+#include <cuda_runtime.h>
 #include <curand_philox4x32_x.h>
 
 #include "rng.h"

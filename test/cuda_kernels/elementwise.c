@@ -1,0 +1,107 @@
+/* Kernels without a draw: every shape, type, alignment and kind of value; what lies between rows stays. */
+#include "cuda_kernels/twins.h"
+
+static const relora_dtype types[] = {RELORA_F32, RELORA_BF16};
+
+START_TEST(test_fill)
+{
+    const double values[] = {0, -0.0, 1.0 / 3, -1e300, 1e-40, INFINITY, NAN, 1.00390625000001};
+    for (int d = 0; d < 2; d++)
+        for (int v = 0; v < 8; v++) {
+            struct matrix y = matrix_make(shapes[_i], types[d], VALUES_NORMAL, 1);
+            BOTH(fill(cpu_queue, y.cpu, values[v]), fill(cuda_queue, y.cuda, values[v]));
+            SAME(y.twin);
+        }
+}
+END_TEST
+
+START_TEST(test_convert)
+{
+    struct shape other = shapes[_i];
+    other.gap = 8 - other.gap % 8;
+    const double scales[] = {1, -0.37, 1e30};
+    for (int d = 0; d < 4; d++)
+        for (int s = 0; s < 3; s++) {
+            struct matrix y = matrix_make(shapes[_i], types[d / 2], VALUES_NORMAL, 1);
+            struct matrix x = matrix_make(s ? other : shapes[_i], types[d % 2], VALUES_ANY, 2);
+            struct scale scale = {.value = scales[s]};
+            BOTH(convert(cpu_queue, y.cpu, x.cpu, scale), convert(cuda_queue, y.cuda, x.cuda, scale));
+            SAME(y.twin);
+            SAME(x.twin);
+        }
+}
+END_TEST
+
+/* tanh() of the device and of the CPU may differ: by two units of the last place of each, and one more from
+ * the product. */
+START_TEST(test_trainable)
+{
+    struct shape shape = {3, 21, 0, 0};
+    struct matrix y = matrix_make(shape, RELORA_F32, VALUES_NORMAL, 1);
+    struct matrix x = matrix_make(shape, RELORA_F32, VALUES_NORMAL, 2);
+    struct twin s = twin_make(1, RELORA_F32, VALUES_NORMAL, 3);
+    struct scale cpu_scale = {.value = 7, .trainable = s.cpu}, cuda_scale = {.value = 7, .trainable = s.cuda};
+    BOTH(convert(cpu_queue, y.cpu, x.cpu, cpu_scale), convert(cuda_queue, y.cuda, x.cuda, cuda_scale));
+    const float *got = twin_read(y.twin), *want = y.twin.cpu;
+    for (int i = 0; i < 63; i++)
+        ck_assert_double_eq_tol(got[i], want[i], 5 * close_eps(RELORA_F32) * fabs((double)want[i]));
+    CHANGED(y.twin);
+}
+END_TEST
+
+static void look_for(struct matrix x, int want)
+{
+    struct twin flag = twin_make(1, RELORA_F32, VALUES_ZERO, 0);
+    BOTH(not_finite(cpu_queue, x.cpu, flag.cpu), not_finite(cuda_queue, x.cuda, flag.cuda));
+    SAME(flag);
+    ck_assert_int_eq(*(int32_t *)flag.cpu, want);
+}
+
+/* One infinity or NaN, in the first, the last or another place; and what lies between rows does not count. */
+START_TEST(test_not_finite)
+{
+    struct shape s = shapes[_i];
+    int64_t places[] = {0, s.rows * s.cols / 2, s.rows * s.cols - 1};
+    for (int d = 0; d < 2; d++) {
+        struct matrix x = matrix_make(s, types[d], VALUES_WIDE, 1);
+        if (s.gap && s.rows)
+            for (int64_t j = s.cols; j < x.cpu.ld; j++) memset((char *)x.cpu.data + j * (d ? 2 : 4), 0xFF, d ? 2 : 4);
+        twin_equalize(x.twin);
+        look_for(x, 0);
+        for (int p = 0; p < 3 && s.rows > 0 && s.cols > 0; p++) {
+            int64_t at = places[p] / s.cols * x.cpu.ld + places[p] % s.cols;
+            float bad = p % 2 ? NAN : -INFINITY;
+            if (d) ((uint16_t *)x.cpu.data)[at] = bf16_of(bad);
+            else ((float *)x.cpu.data)[at] = bad;
+            twin_equalize(x.twin);
+            look_for(x, 1);
+            if (d) ((uint16_t *)x.cpu.data)[at] = 0;
+            else ((float *)x.cpu.data)[at] = 0;
+        }
+    }
+}
+END_TEST
+
+/* A flag that is set stays set. */
+START_TEST(test_flag_stays)
+{
+    struct matrix x = matrix_make((struct shape){2, 3, 0, 0}, RELORA_F32, VALUES_NORMAL, 1);
+    struct twin flag = twin_make(1, RELORA_F32, VALUES_ZERO, 0);
+    *(int32_t *)flag.cpu = 1;
+    twin_equalize(flag);
+    on_device(cuda->not_finite(cuda_queue, x.cuda, flag.cuda));
+    SAME(flag);
+}
+END_TEST
+
+Suite *kernels_elementwise(void)
+{
+    Suite *s = suite_create("elementwise");
+    TCase *tc = twin_case(s, "elementwise");
+    twin_test(tc, test_fill, shape_count());
+    twin_test(tc, test_convert, shape_count());
+    twin_test(tc, test_trainable, 1);
+    twin_test(tc, test_not_finite, shape_count());
+    twin_test(tc, test_flag_stays, 1);
+    return s;
+}
