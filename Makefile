@@ -135,7 +135,7 @@ $(EXAMPLES): %: %.o $(B)/librelora.a
 
 $(B)/pretrain: $(PRETRAIN) $(B)/librelora.a
 	@echo LD $@
-	$(Q)$(LINK_PROGRAM)
+	$(Q)$(LINK_PROGRAM) $(CUDART)
 
 $(B)/bench: $(BENCH) $(B)/librelora.a
 	@echo LD $@
@@ -206,6 +206,31 @@ $(B)/load-module: $(B)/test/cuda_module/load.o
 	$(Q)$(CC) $(ALL_CFLAGS) $^ $(ALL_LDFLAGS) -ldl -o $@
 
 # ---- CUDA: the device's part of examples/pretrain ----
+# Linked with the program where there is an nvcc; elsewhere `--device cuda` says what is missing. Here a * b + c
+# may be fused.
+PRETRAIN_CU   := $(sort $(wildcard examples/pretrain/cuda/*.cu))
+PRETRAIN_CUDA := $(if $(filter 1,$(CUDA)),$(PRETRAIN_CU:%.cu=$(B)/%.o))
+CUDART        := $(if $(PRETRAIN_CUDA),$(patsubst %/bin/nvcc,-L%/lib64 -L%/lib,$(realpath $(NVCC))) -lcudart_static -lstdc++ -lpthread -ldl -lrt)
+
+$(B)/examples/pretrain/cuda/%.o: examples/pretrain/cuda/%.cu Makefile | $(FIRST)
+	@mkdir -p $(@D)
+	@echo NVCC $<
+	$(Q)$(NVCC) $(filter-out -fmad=false,$(CUDA_FLAGS)) -MMD -MP -MF $(@:.o=.d) -c $< -o $@
+-include $(PRETRAIN_CUDA:.o=.d)
+$(B)/pretrain: $(PRETRAIN_CUDA)
+
+# The model on a device beside the CPU's; without a device the tests say that they were skipped.
+PRETRAIN_TEST = $(patsubst %.c,$(B)/%.o,$(wildcard test/cuda/pretrain/*.c test/support/*.c)) \
+                $(filter-out %/main.o,$(PRETRAIN)) $(OBJS)
+$(B)/test-pretrain: $(PRETRAIN_TEST) $(PRETRAIN_CUDA)
+	@echo LD $@
+	$(Q)$(CC) $(ALL_CFLAGS) $^ $(ALL_LDFLAGS) $(LDLIBS) $(CUDART) $$($(PKG_CONFIG) --libs check jansson) -o $@
+
+.PHONY: check-cuda-pretrain check-cuda-resume check-emulated-pretrain check-emulated-resume
+check-cuda-pretrain: $(B)/test-pretrain $(MODULE)
+	$(Q)RELORA_TEST_MODULE_DIR=$(CURDIR)/$(B) $<
+check-cuda-resume: $(B)/pretrain $(MODULE)
+	$(Q)bash test/resume.sh $< --device cuda
 
 # ---- CUDA: the same sources on an emulated device, for machines that have none ----
 EMULATOR       := test/cuda/emulator
@@ -235,6 +260,25 @@ $(B)/emulated/librelora_cuda.so: $(EMULATED_OBJS) $(B)/src/memory.o $(B)/emulate
 	@echo LD $@
 	$(Q)$(CXX) -shared $(filter %.o,$^) -L$(@D) -lemulated_cuda -Wl,-rpath,'$$ORIGIN' \
 	  -Wl,-z,defs,--version-script=lib/librelora_cuda.map -o $@
+
+# examples/pretrain on it.
+PRETRAIN_EMULATED := $(PRETRAIN_CU:%.cu=$(B)/emulated/%.o)
+EMULATED_LINK      = -L$(B)/emulated -lemulated_cuda -Wl,-rpath,'$$ORIGIN' -lstdc++
+-include $(PRETRAIN_EMULATED:.o=.d)
+
+$(B)/emulated/pretrain: $(PRETRAIN) $(PRETRAIN_EMULATED) $(B)/librelora.a | $(B)/emulated/librelora_cuda.so
+	@echo LD $@
+	$(Q)$(LINK_PROGRAM) $(EMULATED_LINK)
+$(B)/emulated/test-pretrain: $(PRETRAIN_TEST) $(PRETRAIN_EMULATED) | $(B)/emulated/librelora_cuda.so
+	@echo LD $@
+	$(Q)$(CC) $(ALL_CFLAGS) $^ $(ALL_LDFLAGS) $(LDLIBS) $(EMULATED_LINK) $$($(PKG_CONFIG) --libs check jansson) -o $@
+
+## check-emulated-pretrain: the model of examples/pretrain on the emulated device, beside the CPU's
+check-emulated-pretrain: $(if $(EMULATED),$(B)/emulated/test-pretrain)
+	$(Q)$(if $<,RELORA_TEST_MODULE_DIR=$(CURDIR)/$(B)/emulated $<,echo "left out: the sanitizer does not follow the emulator")
+## check-emulated-resume: runs of examples/pretrain on that device, stopped and resumed
+check-emulated-resume: $(if $(EMULATED),$(B)/emulated/pretrain)
+	$(Q)$(if $<,SHORT=1 bash test/resume.sh $< --device cuda,echo "left out: the sanitizer does not follow the emulator")
 
 # ---- CUDA: tests and benchmarks on a device ----
 

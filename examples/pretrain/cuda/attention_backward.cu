@@ -19,7 +19,7 @@ static __device__ __forceinline__ void row_deltas(const struct heads &h, const b
                                                   int query, float (&delta)[2])
 {
     int lane = (int)threadIdx.x % 32;
-#pragma unroll
+UNROLL
     for (int half = 0; half < 2; half++) {
         int t = query + lane / 4 + 8 * half;
         float sum = 0.0f;
@@ -42,7 +42,7 @@ static __device__ __forceinline__ void query_slope(float (&slope)[N][4], const f
 {
     int lane = (int)threadIdx.x % 32;
     query += lane / 4, key += lane % 4 * 2;
-#pragma unroll
+UNROLL
     for (int j = 0; j < N; j++)
         for (int i = 0; i < 4; i++) {
             bool seen = key + 8 * j + i % 2 <= query + i / 2 * 8;
@@ -133,7 +133,7 @@ static __device__ __forceinline__ void key_slope(float (&score)[N][4], float (&s
 {
     int lane = (int)threadIdx.x % 32;
     key += lane / 4;
-#pragma unroll
+UNROLL
     for (int j = 0; j < N; j++)
         for (int i = 0; i < 4; i++) {
             int column = 8 * j + lane % 4 * 2 + i % 2;

@@ -9,7 +9,7 @@ template <int N>
 static __device__ __forceinline__ void soften(float (&score)[N][4], float (&max)[2], float (&total)[2], float (&shrink)[2],
                                               float scale)
 {
-#pragma unroll
+UNROLL
     for (int half = 0; half < 2; half++) { /* rows g and g + 8 */
         float top = max[half], sum = 0.0f;
         for (int j = 0; j < N; j++) top = fmaxf(top, fmaxf(score[j][2 * half], score[j][2 * half + 1]));
@@ -31,7 +31,7 @@ template <int N> static __device__ __forceinline__ void mask(float (&score)[N][4
 {
     int lane = (int)threadIdx.x % 32;
     query += lane / 4, key += lane % 4 * 2;
-#pragma unroll
+UNROLL
     for (int j = 0; j < N; j++)
         for (int i = 0; i < 4; i++)
             if (key + 8 * j + i % 2 > query + i / 2 * 8) score[j][i] = -INFINITY;
@@ -42,7 +42,7 @@ static __device__ __forceinline__ void give_result(const struct heads &h, bf16 *
                                                    const float (&max)[2], float (&total)[2], int query)
 {
     int lane = (int)threadIdx.x % 32, column = lane % 4 * 2;
-#pragma unroll
+UNROLL
     for (int half = 0; half < 2; half++) {
         int t = query + lane / 4 + 8 * half;
         total[half] += __shfl_xor_sync(0xFFFFFFFFu, total[half], 1);
@@ -93,7 +93,7 @@ static __global__ void __launch_bounds__(TENSOR_THREADS) forward_kernel(struct h
         multiply_rows<stride_of<D>>(score, rows, tile);
         if ((i + 1) * KEYS > query) mask(score, query, i * KEYS);
         soften(score, max, total, shrink, h.factor * LOG2_E);
-#pragma unroll
+UNROLL
         for (int j = 0; j < D / 8; j++)
             for (int c = 0; c < 4; c++) sum[j][c] *= shrink[c / 2];
         multiply_result<stride_of<D>>(sum, score, tile + TILE);

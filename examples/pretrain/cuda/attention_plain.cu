@@ -30,7 +30,7 @@ static __device__ __forceinline__ float dot(const struct heads &h, const float *
 static __device__ __forceinline__ void add_rows(const struct heads &h, float (&sum)[SHARE], const float *weights,
                                                 const float *rows, int lane)
 {
-#pragma unroll
+UNROLL
     for (int i = 0; i < SHARE; i++) {
         int column = lane + LANES * i;
         if (column < h.head_dim)

@@ -18,7 +18,7 @@ template <int D, int Rows>
 static __device__ __forceinline__ void take_tile(const struct heads &h, bf16 *tile, const bf16 *head, int first)
 {
     if (h.head_dim % 8 == 0) {
-#pragma unroll
+UNROLL
         for (int i = (int)threadIdx.x; i < Rows * (D / 8); i += TENSOR_THREADS) {
             int row = i / (D / 8), column = i % (D / 8) * 8;
             bool zero = first + row >= h.seq || column >= h.head_dim;
@@ -38,7 +38,7 @@ static __device__ __forceinline__ void take_tile(const struct heads &h, bf16 *ti
 template <int D> static __device__ __forceinline__ void take_rows(uint32_t (&a)[D / 16][4], const bf16 *tile)
 {
     int row = (int)threadIdx.x / 32 * WARP_ROWS;
-#pragma unroll
+UNROLL
     for (int k = 0; k < D / 16; k++) load_a<stride_of<D>>(a[k], tile, row, 16 * k);
 }
 
@@ -49,7 +49,7 @@ static __device__ __forceinline__ void give_rows(const struct heads &h, bf16 *he
 {
     int lane = (int)threadIdx.x % 32, g = lane / 4, t = lane % 4;
     __syncwarp();
-#pragma unroll
+UNROLL
     for (int j = 0; j < D / 8; j++)
         for (int i = 0; i < 4; i++) room[(g + i / 2 * 8) * D + 8 * j + 2 * t + i % 2] = sum[j][i];
     __syncwarp();

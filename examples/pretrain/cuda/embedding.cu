@@ -100,7 +100,6 @@ static __global__ void embedding_backward_kernel(float *dtable, const float *dx,
     order += blockIdx.x;
     float *to = dtable + tokens[order[0]] * (int64_t)width + at, sum[N], line[N];
     load(sum, to);
-#pragma unroll 4
     for (int i = 0; i < run; i++) {
         load(line, dx + order[i] * (int64_t)width + at);
         for (int k = 0; k < N; k++) sum[k] += line[k];

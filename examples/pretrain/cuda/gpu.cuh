@@ -9,6 +9,12 @@
 
 #include "../ops.h"
 
+#ifdef __CUDACC__
+#define UNROLL _Pragma("unroll") /* the loop after it: what it indexes stays in registers */
+#else
+#define UNROLL
+#endif
+
 enum { GPU_SLOTS = 4 }; /* uploads under way at once */
 
 struct gpu {

@@ -127,9 +127,9 @@ template <int Stride> static __device__ __forceinline__ void load_b_rows(uint32_
 template <int Stride, int Columns, int Steps>
 static __device__ __forceinline__ void multiply_rows(float (&c)[Columns][4], const uint32_t (&a)[Steps][4], const bf16 *tile)
 {
-#pragma unroll
+UNROLL
     for (int k = 0; k < Steps; k++)
-#pragma unroll
+UNROLL
         for (int j = 0; j < Columns; j += 2) {
             uint32_t b[4];
             load_b<Stride>(b, tile, 8 * j, 16 * k);
@@ -142,11 +142,11 @@ static __device__ __forceinline__ void multiply_rows(float (&c)[Columns][4], con
 template <int Stride, int Columns, int Depth>
 static __device__ __forceinline__ void multiply_result(float (&c)[Columns][4], const float (&p)[Depth][4], const bf16 *tile)
 {
-#pragma unroll
+UNROLL
     for (int k = 0; k < Depth; k += 2) {
         uint32_t a[4] = {pack(p[k][0], p[k][1]), pack(p[k][2], p[k][3]), pack(p[k + 1][0], p[k + 1][1]),
                          pack(p[k + 1][2], p[k + 1][3])};
-#pragma unroll
+UNROLL
         for (int j = 0; j < Columns; j += 2) {
             uint32_t b[4];
             load_b_rows<Stride>(b, tile, 8 * k, 8 * j);
