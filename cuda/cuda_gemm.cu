@@ -262,16 +262,16 @@ static struct kind kind_of(const struct gemm *g, const void *bias)
     return k;
 }
 
-/* The bias in the type of c; NULL if there is none. */
+/* The bias in the type of c and aligned as vector loads want it; NULL if there is none. */
 static relora_status ready_bias(struct queue *q, const struct gemm *g, const void **bias)
 {
     *bias = g->bias;
-    if (!g->bias || g->c.dtype == RELORA_F32) return RELORA_OK;
+    if (!g->bias || (g->c.dtype == RELORA_F32 && alignment(g->bias) >= 16)) return RELORA_OK;
     int64_t n = g->c.cols;
-    struct view rounded = {cuda_scratch(q, (size_t)n * sizeof(bf16)), 1, n, n, RELORA_BF16};
-    struct view exact = {(void *)g->bias, 1, n, n, RELORA_F32};
-    *bias = rounded.data;
-    return rounded.data ? cuda_convert(q, rounded, exact, {1, NULL}) : RELORA_E_NO_MEMORY;
+    struct view ready = {cuda_scratch(q, (size_t)n * sizeof(float)), 1, n, n, g->c.dtype};
+    struct view given = {(void *)g->bias, 1, n, n, RELORA_F32};
+    *bias = ready.data;
+    return ready.data ? cuda_convert(q, ready, given, {1, NULL}) : RELORA_E_NO_MEMORY;
 }
 
 static cublasStatus_t run(struct queue *q, const struct gemm *g, const struct plan *p, const void *bias)
