@@ -282,6 +282,42 @@ check-emulated-resume: $(if $(EMULATED),$(B)/emulated/pretrain)
 
 # ---- CUDA: tests and benchmarks on a device ----
 
+# Benchmarks: programs of examples/bench/cuda with what of examples/bench they share, and with the CUDA runtime.
+.PHONY: bench-cuda check-bench-cuda
+CUDA_HOME     = $(patsubst %/bin/nvcc,%,$(NVCC))
+BENCH_CUDA   := $(patsubst %.c,%.o,$(sort $(wildcard examples/bench/cuda/*.c)))
+BENCH_SHARED := $(patsubst %,examples/bench/%.o,operations rows support)
+
+$(BENCH_CUDA:%=$(B)/%): EXAMPLE_CFLAGS += -isystem $(CUDA_HOME)/include
+$(B)/bench-cuda: $(addprefix $(B)/,$(BENCH_CUDA) $(BENCH_SHARED)) $(B)/librelora.a
+	@echo LD $@
+	$(Q)$(LINK_PROGRAM) -L$(CUDA_HOME)/lib64 -lcudart_static -ldl -lrt -lpthread
+
+## bench-cuda: measure the library on a GPU, write bench-cuda.json, within four minutes; with PyTorch if PYTHON has it
+bench-cuda: $(if $(MODULE),$(B)/bench-cuda $(SO) $(MODULE) $(if $(PRETRAIN),$(B)/pretrain)) | $(FIRST)
+	$(Q)$(if $(MODULE),,echo "bench-cuda: needs CUDA=1 and nvcc"; exit 1;) start=$$(date +%s); \
+	$(B)/bench-cuda --budget 95 --json bench-cuda.json $(if $(PRETRAIN),--pretrain $(B)/pretrain) $(BENCH_CUDA_ARGS) || exit 1; \
+	if $(PYTHON) -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' 2> /dev/null; \
+	  then $(PYTHON) test/bench/torch_cuda.py . $(SO) bench-cuda.json bench-torch-cuda.json \
+	         --budget $$((225 + start - $$(date +%s))) $(TORCH_CUDA_ARGS); \
+	  else echo "bench-cuda: $(PYTHON) has no torch with a device; PYTHON=... names one that has"; fi
+
+# The same on the emulated device, to see that they run.
+$(BENCH_CUDA:%=$(B)/emulated/%): $(B)/emulated/%.o: %.c | $(FIRST)
+	@mkdir -p $(@D)
+	@echo CC $<
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(EXAMPLE_CFLAGS) -isystem $(EMULATOR) -MMD -MP -c $< -o $@
+$(B)/emulated/bench-cuda: $(BENCH_CUDA:%=$(B)/emulated/%) $(BENCH_SHARED:%=$(B)/%) $(B)/librelora.a $(EMULATED)
+	@echo LD $@
+	$(Q)$(LINK_PROGRAM) -L$(@D) -lemulated_cuda -Wl,-rpath,'$$ORIGIN'
+
+## check-bench-cuda: every benchmark for a GPU, tiny, on the emulated one
+check-bench-cuda: $(B)/emulated/bench-cuda
+	$(Q)$< --smoke --budget 600 --json $(B)/emulated/bench-cuda.json $(BENCH_CUDA_ARGS) > $(B)/emulated/bench-cuda.log || { cat $(B)/emulated/bench-cuda.log; exit 1; }
+	$(Q)$(PYTHON) -c 'import json, sys; rows = json.load(open(sys.argv[1]))["rows"]; \
+	  sys.exit(any(r["value"] is None for r in rows) or len(rows) < 30)' $(B)/emulated/bench-cuda.json
+-include $(BENCH_CUDA:%.o=$(B)/%.d) $(BENCH_CUDA:%.o=$(B)/emulated/%.d)
+
 # ---- tests: each folder of test/ with a main.c is one Check program, linked with the objects ----
 TEST_CFLAGS   = -Wno-double-promotion # which the macros of Check do
 TEST_CPPFLAGS = -Itest -DRELORA_TEST_DATA='"$(CURDIR)/test"' \

@@ -104,6 +104,7 @@ struct plan_case pass_plan_case(const relora_linear *linear, int64_t rows, int d
         .out = o->out_features,
         .rank = o->rank,
         .dtype = o->dtype,
+        .device = linear->device->backend->kind,
         .may_fold = o->mode == RELORA_MODE_LORA && !drops &&
                     (o->dtype == RELORA_F32 || o->rounding == RELORA_ROUND_STOCHASTIC),
         .may_through = !(o->flags & RELORA_LINEAR_TRAINABLE_SCALE),
