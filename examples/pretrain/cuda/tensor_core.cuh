@@ -4,7 +4,9 @@
  * holds, two neighbouring columns to a register,
  *     A  rows g and g + 8, columns 2 t, 2 t + 1 and 2 t + 8, 2 t + 9, in the order (g, low) (g + 8, low) (g, high) ...
  *     B  column g, rows 2 t, 2 t + 1 and then 2 t + 8, 2 t + 9
- *     C  rows g and g + 8, columns 2 t, 2 t + 1, in floats. */
+ *     C  rows g and g + 8, columns 2 t, 2 t + 1, in floats.
+ *
+ * The emulated device, on which tests run these kernels without a GPU, has functions for them. */
 #ifndef PRETRAIN_TENSOR_CORE_CUH
 #define PRETRAIN_TENSOR_CORE_CUH
 
@@ -18,23 +20,9 @@ static __device__ __forceinline__ void multiply_add(float (&c)[4], const uint32_
                  "{%0, %1, %2, %3};"
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-#else
-    int lane = (int)threadIdx.x % 32, group = lane / 4 * 4, column = lane % 4 * 8;
-    float x[2][16], y[2][16]; /* the rows and columns that this lane's elements come from */
-    for (int t = 0; t < 4; t++)
-        for (int i = 0; i < 4; i++) {
-            uint32_t pair = __shfl_sync(0xFFFFFFFFu, a[i], group + t);
-            x[i % 2][i / 2 * 8 + 2 * t] = __uint_as_float(pair << 16);
-            x[i % 2][i / 2 * 8 + 2 * t + 1] = __uint_as_float(pair & 0xFFFF0000u);
-        }
-    for (int t = 0; t < 4; t++)
-        for (int i = 0; i < 4; i++) {
-            uint32_t pair = __shfl_sync(0xFFFFFFFFu, i / 2 ? b1 : b0, column + i % 2 * 4 + t);
-            y[i % 2][i / 2 * 8 + 2 * t] = __uint_as_float(pair << 16);
-            y[i % 2][i / 2 * 8 + 2 * t + 1] = __uint_as_float(pair & 0xFFFF0000u);
-        }
-    for (int i = 0; i < 4; i++)
-        for (int k = 0; k < 16; k++) c[i] += x[i / 2][k] * y[i % 2][k];
+#elif defined(EMULATED_CUDA)
+    const uint32_t b[2] = {b0, b1};
+    emulated_mma_m16n8k16(c, a, b, c);
 #endif
 }
 
@@ -50,14 +38,11 @@ template <bool Transposed> static __device__ __forceinline__ void load_matrices(
     else
         asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                      : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(address) : "memory");
-#else
-    int g = (int)threadIdx.x % 32 / 4, t = (int)threadIdx.x % 4;
-    unsigned long long mine = (unsigned long long)(uintptr_t)row;
-    for (int i = 0; i < 4; i++) {
-        const bf16 *low = (const bf16 *)(uintptr_t)__shfl_sync(0xFFFFFFFFu, mine, 8 * i + (Transposed ? 2 * t : g));
-        const bf16 *high = (const bf16 *)(uintptr_t)__shfl_sync(0xFFFFFFFFu, mine, 8 * i + (Transposed ? 2 * t + 1 : g));
-        to[i] = low[Transposed ? g : 2 * t].bits | (uint32_t)high[Transposed ? g : 2 * t + 1].bits << 16;
-    }
+#elif defined(EMULATED_CUDA)
+    if (Transposed)
+        emulated_ldmatrix_x4_trans(to, row);
+    else
+        emulated_ldmatrix_x4(to, row);
 #endif
 }
 
@@ -67,8 +52,8 @@ static __device__ __forceinline__ void copy_16(bf16 *to, const bf16 *from, bool 
 #ifdef __CUDA_ARCH__
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
                  :: "r"((uint32_t)__cvta_generic_to_shared(to)), "l"(from), "r"(zero ? 0 : 16) : "memory");
-#else
-    *(uint4 *)to = zero ? make_uint4(0, 0, 0, 0) : *(const uint4 *)from;
+#elif defined(EMULATED_CUDA)
+    emulated_cp_async(to, from, 16, zero ? 0 : 16);
 #endif
 }
 
@@ -77,6 +62,8 @@ static __device__ __forceinline__ void end_group(void)
 {
 #ifdef __CUDA_ARCH__
     asm volatile("cp.async.commit_group;" ::: "memory");
+#elif defined(EMULATED_CUDA)
+    emulated_cp_async_commit();
 #endif
 }
 
@@ -85,6 +72,8 @@ template <int Left> static __device__ __forceinline__ void wait_groups(void)
 {
 #ifdef __CUDA_ARCH__
     asm volatile("cp.async.wait_group %0;" :: "n"(Left) : "memory");
+#elif defined(EMULATED_CUDA)
+    emulated_cp_async_wait(Left);
 #endif
 }
 
