@@ -39,17 +39,26 @@ static void sort_places(int32_t *buckets, const int32_t *tokens, int32_t *order,
     for (int64_t i = 0; i < count; i++) order[buckets[tokens[i]]++] = (int32_t)i;
 }
 
+/* All slots at once, so that the first step takes all the memory there is to take. */
+static cudaError_t more_pinned(struct gpu *gpu, size_t bytes)
+{
+    cudaError_t error = cudaSuccess;
+    for (int i = 0; i < GPU_SLOTS && error == cudaSuccess; i++) {
+        auto *slot = &gpu->slots[i];
+        error = cudaEventSynchronize(slot->copied);
+        if (slot->host) cudaFreeHost(slot->host);
+        slot->host = NULL;
+        if (error == cudaSuccess) error = cudaMallocHost((void **)&slot->host, bytes);
+    }
+    gpu->pinned = error == cudaSuccess ? bytes : 0;
+    return error;
+}
+
 /* Pinned memory that no copy reads any more. */
 static cudaError_t take_slot(struct gpu *gpu, size_t bytes, int32_t **host, cudaEvent_t *copied)
 {
     auto *slot = &gpu->slots[gpu->next++ % GPU_SLOTS];
-    cudaError_t error = cudaEventSynchronize(slot->copied);
-    if (error == cudaSuccess && slot->bytes < bytes) {
-        if (slot->host) cudaFreeHost(slot->host);
-        slot->host = NULL, slot->bytes = 0;
-        error = cudaMallocHost((void **)&slot->host, bytes);
-        if (error == cudaSuccess) slot->bytes = bytes;
-    }
+    cudaError_t error = bytes > gpu->pinned ? more_pinned(gpu, bytes) : cudaEventSynchronize(slot->copied);
     *host = slot->host;
     *copied = slot->copied;
     return error;
@@ -61,7 +70,7 @@ void gpu_upload(const struct engine *engine, int32_t *to, const int32_t *from, i
     size_t bytes = (size_t)(vocab ? gpu_tokens_floats(count) : count) * sizeof *to;
     int32_t *host;
     cudaEvent_t copied;
-    cudaError_t error = take_slot(gpu, bytes, &host, &copied);
+    cudaError_t error = take_slot(gpu, (size_t)gpu_tokens_floats(count) * sizeof *to, &host, &copied);
     if (error == cudaSuccess) error = more_buckets(gpu, vocab);
     if (error == cudaSuccess) {
         memcpy(host, from, (size_t)count * sizeof *host);

@@ -21,10 +21,10 @@ struct gpu {
     cudaStream_t stream;
     cudaError_t error; /* the first one since it was asked for */
     struct {
-        int32_t *host; /* pinned */
-        size_t bytes;
+        int32_t *host;
         cudaEvent_t copied;
     } slots[GPU_SLOTS];
+    size_t pinned; /* bytes of each slot's host memory */
     int next;
     int32_t *buckets; /* for each token of a vocabulary, on the host */
     int64_t bucket_count;

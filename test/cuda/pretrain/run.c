@@ -8,7 +8,7 @@ extern int64_t emulated_cuda_kernels(void) __attribute__((weak));
 extern int emulated_cuda_objects(void) __attribute__((weak));
 extern void emulated_cuda_seed(uint64_t seed) __attribute__((weak));
 
-static const struct model_config config = {.vocab = 40, .hidden = 64, .ffn = 72, .heads = 2, .layers = 2, .rank = 8,
+static const struct model_config config = {.dtype = RELORA_F32, .vocab = 40, .hidden = 64, .ffn = 72, .heads = 2, .layers = 2, .rank = 8,
                                            .mode = RELORA_MODE_FULL, .alpha = 16, .dropout = 0.1, .init_std = 0.1,
                                            .seed = 5, .threads = 1};
 
@@ -42,7 +42,7 @@ static void queue_step(struct twin *t, const struct optimizer *o, enum side side
     OK(model_forward(t->model[side], t->acts[side], stream_of(side), t->tokens, t->targets, (uint64_t)step,
                      MODEL_GRADIENT | MODEL_DROPOUT));
     OK(model_backward(t->model[side], t->acts[side], stream_of(side)));
-    OK(relora_adam_step(o->adam, stream_of(side), 0.01, 1.0, NULL));
+    OK(relora_adam_step(o->adam, stream_of(side), 0.002, 1.0, NULL));
 }
 
 /* Losses of a few updates of the same batch, and the weights after them. */

@@ -5,7 +5,7 @@ static void free_activations(void *p) { activations_destroy(p); }
 
 static double value_for(const char *name, struct rnd *r)
 {
-    return strstr(name, "norm") ? rnd_uniform(r, 0.5, 1.5) : 0.3 * rnd_normal(r);
+    return strstr(name, "norm") ? rnd_uniform(r, 0.5, 1.5) : 0.1 * rnd_normal(r);
 }
 
 void stir(struct twin *t, uint64_t seed)
