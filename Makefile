@@ -446,7 +446,7 @@ check-system-memory: $(if $(filter asan tsan,$(CONFIG)),,$(B)/starve)
 # The many runs of check-resume and check-crash have one thread each: nothing for the thread sanitizer, in an hour.
 STEPS := check-headers symbols $(ABI_STEPS) $(SUITES:%=check-%) check-system-memory check-fuzz check-examples \
          $(if $(PRETRAIN),check-pretrain $(if $(filter tsan,$(CONFIG)),,check-resume check-crash)) \
-         $(if $(filter release debug,$(CONFIG)),check-install) $(if $(MODULE),check-cuda-module)
+         $(if $(filter release debug,$(CONFIG)),check-install) $(if $(MODULE),check-cuda-module) $(if $(EMULATED),check-emulated-pretrain)
 
 ## check: every test, to the end even if one fails; the last line counts them
 check: $(BUILT) | $(FIRST)
