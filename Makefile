@@ -135,7 +135,7 @@ $(EXAMPLES): %: %.o $(B)/librelora.a
 
 $(B)/pretrain: $(PRETRAIN) $(B)/librelora.a
 	@echo LD $@
-	$(Q)$(LINK_PROGRAM)
+	$(Q)$(LINK_PROGRAM) $(CUDART)
 
 $(B)/bench: $(BENCH) $(B)/librelora.a
 	@echo LD $@
@@ -207,6 +207,31 @@ $(B)/load-module: $(B)/test/cuda_module/load.o
 	$(Q)$(CC) $(ALL_CFLAGS) $^ $(ALL_LDFLAGS) -ldl -o $@
 
 # ---- CUDA: the device's part of examples/pretrain ----
+# Linked with the program where there is an nvcc; elsewhere `--device cuda` says what is missing. Here a * b + c
+# may be fused.
+PRETRAIN_CU   := $(sort $(wildcard examples/pretrain/cuda/*.cu))
+PRETRAIN_CUDA := $(if $(filter 1,$(CUDA)),$(PRETRAIN_CU:%.cu=$(B)/%.o))
+CUDART        := $(if $(PRETRAIN_CUDA),$(patsubst %/bin/nvcc,-L%/lib64 -L%/lib,$(realpath $(NVCC))) -lcudart_static -lstdc++ -lpthread -ldl -lrt)
+
+$(B)/examples/pretrain/cuda/%.o: examples/pretrain/cuda/%.cu Makefile | $(FIRST)
+	@mkdir -p $(@D)
+	@echo NVCC $<
+	$(Q)$(NVCC) $(filter-out -fmad=false,$(CUDA_FLAGS)) -MMD -MP -MF $(@:.o=.d) -c $< -o $@
+-include $(PRETRAIN_CUDA:.o=.d)
+$(B)/pretrain: $(PRETRAIN_CUDA)
+
+# The model on a device beside the CPU's; without a device the tests say that they were skipped.
+PRETRAIN_TEST = $(patsubst %.c,$(B)/%.o,$(wildcard test/cuda/pretrain/*.c test/support/*.c)) \
+                $(filter-out %/main.o,$(PRETRAIN)) $(OBJS)
+$(B)/test-pretrain: $(PRETRAIN_TEST) $(PRETRAIN_CUDA)
+	@echo LD $@
+	$(Q)$(CC) $(ALL_CFLAGS) $^ $(ALL_LDFLAGS) $(LDLIBS) $(CUDART) $$($(PKG_CONFIG) --libs check jansson) -o $@
+
+.PHONY: check-cuda-pretrain check-cuda-resume check-emulated-pretrain check-emulated-resume
+check-cuda-pretrain: $(B)/test-pretrain $(MODULE)
+	$(Q)RELORA_TEST_MODULE_DIR=$(CURDIR)/$(B) $<
+check-cuda-resume: $(B)/pretrain $(MODULE)
+	$(Q)bash test/resume.sh $< --device cuda
 
 # ---- CUDA: the same sources on an emulated device, for machines that have none ----
 EMULATOR       := test/cuda/emulator
@@ -253,6 +278,25 @@ check-emulator: $(if $(EMULATED),$(B)/emulated/test-emulator)
 check-cuda_kernels: $(EMULATED)
 check-cuda_kernels: export RELORA_TEST_MODULE_DIR ?= $(CURDIR)/$(B)/emulated
 
+# examples/pretrain on it.
+PRETRAIN_EMULATED := $(PRETRAIN_CU:%.cu=$(B)/emulated/%.o)
+EMULATED_LINK      = -L$(B)/emulated -lemulated_cuda -Wl,-rpath,'$$ORIGIN' -lstdc++
+-include $(PRETRAIN_EMULATED:.o=.d)
+
+$(B)/emulated/pretrain: $(PRETRAIN) $(PRETRAIN_EMULATED) $(B)/librelora.a | $(B)/emulated/librelora_cuda.so
+	@echo LD $@
+	$(Q)$(LINK_PROGRAM) $(EMULATED_LINK)
+$(B)/emulated/test-pretrain: $(PRETRAIN_TEST) $(PRETRAIN_EMULATED) | $(B)/emulated/librelora_cuda.so
+	@echo LD $@
+	$(Q)$(CC) $(ALL_CFLAGS) $^ $(ALL_LDFLAGS) $(LDLIBS) $(EMULATED_LINK) $$($(PKG_CONFIG) --libs check jansson) -o $@
+
+## check-emulated-pretrain: the model of examples/pretrain on the emulated device, beside the CPU's
+check-emulated-pretrain: $(if $(EMULATED),$(B)/emulated/test-pretrain)
+	$(Q)$(if $<,RELORA_TEST_MODULE_DIR=$(CURDIR)/$(B)/emulated $<,echo "left out: the sanitizer does not follow the emulator")
+## check-emulated-resume: runs of examples/pretrain on that device, stopped and resumed
+check-emulated-resume: $(if $(EMULATED),$(B)/emulated/pretrain)
+	$(Q)$(if $<,SHORT=1 bash test/resume.sh $< --device cuda,echo "left out: the sanitizer does not follow the emulator")
+
 # ---- CUDA: tests and benchmarks on a device ----
 # The suites that a device runs as the CPU does, and test/cuda, which uses CUDA itself; so does the example. Each
 # step says how many tests it has skipped: all of them where there is no device.
@@ -293,7 +337,8 @@ check-cuda-example: $(B)/examples/cuda_stream $(MODULE)
 # The same on the emulated device.
 EMULATED_ENV   = RELORA_TEST_DEVICE=cuda RELORA_TEST_MODULE_DIR=$(CURDIR)/$(B)/emulated
 EMULATED_LIBS := -L$(B)/emulated -lemulated_cuda -Wl,-rpath,'$$ORIGIN'
-EMULATED_STEPS := $(if $(EMULATED),$(CUDA_SUITES:%=check-emulated-%) check-emulated-device check-emulated-example)
+EMULATED_STEPS := $(if $(EMULATED),$(CUDA_SUITES:%=check-emulated-%) check-emulated-device check-emulated-example \
+                  check-emulated-pretrain check-emulated-resume)
 
 $(B)/emulated/%.o: %.c | $(FIRST)
 	@mkdir -p $(@D)
@@ -498,8 +543,9 @@ check-system-memory: $(if $(filter asan tsan,$(CONFIG)),,$(B)/starve)
 # A library with a sanitizer runs only in programs built with it, so it is not worth installing.
 # The many runs of check-resume and check-crash have one thread each: nothing for the thread sanitizer, in an hour.
 STEPS := check-headers symbols $(ABI_STEPS) $(SUITES:%=check-%) check-module check-system-memory check-fuzz check-examples \
-         $(if $(PRETRAIN),check-pretrain $(if $(filter tsan,$(CONFIG)),,check-resume check-crash)) $(CUDA_STEPS) \
-         $(if $(filter release debug,$(CONFIG)),check-install) $(if $(MODULE),check-cuda-module)
+         $(if $(PRETRAIN),check-pretrain $(if $(filter tsan,$(CONFIG)),,check-resume check-crash)) \
+         $(if $(filter release debug,$(CONFIG)),check-install) \
+         $(if $(MODULE),check-cuda-module) $(CUDA_STEPS) check-emulator $(EMULATED_STEPS)
 
 ## check: every test, to the end even if one fails; the last line counts them
 check: $(BUILT) | $(FIRST)
