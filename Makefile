@@ -303,7 +303,8 @@ check-emulated-resume: $(if $(EMULATED),$(B)/emulated/pretrain)
 CUDA_HOME   ?= $(patsubst %/bin/nvcc,%,$(shell readlink -f $(firstword $(NVCC) /usr/local/cuda/bin/nvcc)))
 CUDA_LIBS   := -L$(CUDA_HOME)/lib64 -L$(CUDA_HOME)/lib -lcudart_static -ldl -lrt -lpthread
 CUDA_SUITES := arguments conformance golden train
-CUDA_STEPS  := $(CUDA_SUITES:%=check-cuda-%) $(if $(MODULE),check-cuda-device check-cuda-example check-cuda-sanitizer)
+CUDA_STEPS  := $(CUDA_SUITES:%=check-cuda-%) $(if $(MODULE),check-cuda-kernels check-cuda-device check-cuda-example \
+               check-cuda-sanitizer)
 CUDA_ENV     = RELORA_TEST_DEVICE=cuda RELORA_TEST_MODULE_DIR=$(CURDIR)/$(B)
 EXTRA_cuda  := test/train/toy.o # the same curve is to come out
 CUDA_OBJECTS = $(patsubst %.c,$(1)/%.o,$(wildcard test/cuda/*.c)) $(EXTRA_cuda:%=$(B)/%) \
@@ -320,12 +321,15 @@ $(B)/examples/cuda_stream: $(B)/examples/cuda_stream.o $(B)/librelora.a
 	@echo LD $@
 	$(Q)$(LINK_PROGRAM) $(CUDA_LIBS)
 
-.PHONY: check-cuda check-cuda-device check-cuda-example check-cuda-sanitizer $(CUDA_SUITES:%=check-cuda-%)
+.PHONY: check-cuda check-cuda-kernels check-cuda-device check-cuda-example check-cuda-sanitizer $(CUDA_SUITES:%=check-cuda-%)
 ## check-cuda: every test that a CUDA device can run, on the device; without one it counts them
 check-cuda: $(MODULE)
 	@MAKE="$(MAKE)" sh test/run.sh $(CUDA_STEPS)
 
 $(CUDA_SUITES:%=check-cuda-%): check-cuda-%: $(B)/test-% $(MODULE)
+	$(Q)$(CUDA_ENV) $<
+
+check-cuda-kernels: $(B)/test-cuda_kernels $(MODULE)
 	$(Q)$(CUDA_ENV) $<
 
 check-cuda-device: $(B)/test-cuda $(MODULE)
@@ -363,7 +367,7 @@ check-emulated-device: $(B)/emulated/test-cuda
 check-emulated-example: $(B)/emulated/cuda_stream
 	$(Q)$< > $<.log
 
-# A tenth of the tests, those that use every kernel.
+# The tests with the tag "sanitize", which use every kernel.
 CUDA_SANITIZER ?= $(if $(shell command -v compute-sanitizer),1,0)
 check-cuda-sanitizer: $(if $(filter 1,$(CUDA_SANITIZER)),$(B)/test-cuda $(MODULE))
 	$(Q)$(CUDA_ENV) SANITIZER='$(if $(filter 1,$(CUDA_SANITIZER)),compute-sanitizer)' sh test/cuda/sanitizer.sh $(B)/test-cuda
