@@ -304,7 +304,7 @@ CUDA_HOME   ?= $(patsubst %/bin/nvcc,%,$(shell readlink -f $(firstword $(NVCC) /
 CUDA_LIBS   := -L$(CUDA_HOME)/lib64 -L$(CUDA_HOME)/lib -lcudart_static -ldl -lrt -lpthread
 CUDA_SUITES := arguments conformance golden train
 CUDA_STEPS  := $(CUDA_SUITES:%=check-cuda-%) $(if $(MODULE),check-cuda-kernels check-cuda-device check-cuda-example \
-               check-cuda-sanitizer)
+               check-cuda-pretrain check-cuda-resume check-cuda-sanitizer)
 CUDA_ENV     = RELORA_TEST_DEVICE=cuda RELORA_TEST_MODULE_DIR=$(CURDIR)/$(B)
 EXTRA_cuda  := test/train/toy.o # the same curve is to come out
 CUDA_OBJECTS = $(patsubst %.c,$(1)/%.o,$(wildcard test/cuda/*.c)) $(EXTRA_cuda:%=$(B)/%) \

@@ -73,7 +73,6 @@ static const struct backend backend_cuda = {
     BACKEND_VERSION,
     RELORA_DEVICE_CUDA,
     "CUDA",
-    0, /* slices of W + s B A: none */
     count,
     describe,
     cuda_queue_open,
