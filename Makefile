@@ -259,7 +259,8 @@ check-cuda_kernels: export RELORA_TEST_MODULE_DIR ?= $(CURDIR)/$(B)/emulated
 CUDA_HOME   ?= $(patsubst %/bin/nvcc,%,$(shell readlink -f $(firstword $(NVCC) /usr/local/cuda/bin/nvcc)))
 CUDA_LIBS   := -L$(CUDA_HOME)/lib64 -L$(CUDA_HOME)/lib -lcudart_static -ldl -lrt -lpthread
 CUDA_SUITES := arguments conformance golden train
-CUDA_STEPS  := $(CUDA_SUITES:%=check-cuda-%) $(if $(MODULE),check-cuda-device check-cuda-example check-cuda-sanitizer)
+CUDA_STEPS  := $(CUDA_SUITES:%=check-cuda-%) $(if $(MODULE),check-cuda-kernels check-cuda-device check-cuda-example \
+               check-cuda-sanitizer)
 CUDA_ENV     = RELORA_TEST_DEVICE=cuda RELORA_TEST_MODULE_DIR=$(CURDIR)/$(B)
 EXTRA_cuda  := test/train/toy.o # the same curve is to come out
 CUDA_OBJECTS = $(patsubst %.c,$(1)/%.o,$(wildcard test/cuda/*.c)) $(EXTRA_cuda:%=$(B)/%) \
@@ -276,12 +277,15 @@ $(B)/examples/cuda_stream: $(B)/examples/cuda_stream.o $(B)/librelora.a
 	@echo LD $@
 	$(Q)$(LINK_PROGRAM) $(CUDA_LIBS)
 
-.PHONY: check-cuda check-cuda-device check-cuda-example check-cuda-sanitizer $(CUDA_SUITES:%=check-cuda-%)
+.PHONY: check-cuda check-cuda-kernels check-cuda-device check-cuda-example check-cuda-sanitizer $(CUDA_SUITES:%=check-cuda-%)
 ## check-cuda: every test that a CUDA device can run, on the device; without one it counts them
 check-cuda: $(MODULE)
 	@MAKE="$(MAKE)" sh test/run.sh $(CUDA_STEPS)
 
 $(CUDA_SUITES:%=check-cuda-%): check-cuda-%: $(B)/test-% $(MODULE)
+	$(Q)$(CUDA_ENV) $<
+
+check-cuda-kernels: $(B)/test-cuda_kernels $(MODULE)
 	$(Q)$(CUDA_ENV) $<
 
 check-cuda-device: $(B)/test-cuda $(MODULE)
@@ -318,7 +322,7 @@ check-emulated-device: $(B)/emulated/test-cuda
 check-emulated-example: $(B)/emulated/cuda_stream
 	$(Q)$< > $<.log
 
-# A tenth of the tests, those that use every kernel.
+# The tests with the tag "sanitize", which use every kernel.
 CUDA_SANITIZER ?= $(if $(shell command -v compute-sanitizer),1,0)
 check-cuda-sanitizer: $(if $(filter 1,$(CUDA_SANITIZER)),$(B)/test-cuda $(MODULE))
 	$(Q)$(CUDA_ENV) SANITIZER='$(if $(filter 1,$(CUDA_SANITIZER)),compute-sanitizer)' sh test/cuda/sanitizer.sh $(B)/test-cuda
@@ -328,7 +332,20 @@ TEST_CFLAGS   = -Wno-double-promotion # which the macros of Check do
 # Where there is no pkg-config, what Debian's says.
 CHECK_CFLAGS  = $$($(PKG_CONFIG) --cflags check jansson 2> /dev/null)
 CHECK_LIBS    = $$($(PKG_CONFIG) --libs check jansson 2> /dev/null || echo -pthread -lcheck_pic -lrt -lm -lsubunit -ljansson)
-TEST_CPPFLAGS = -Itest -DRELORA_TEST_DATA='"$(CURDIR)/test"' $(LIB_CPPFLAGS)
+TEST_CPPFLAGS = -Itest -DRELORA_TEST_DATA='"$(CURDIR)/test"' \
+                -DRELORA_TEST_MODULES='"$(CURDIR)/$(B)/modules"' $(LIB_CPPFLAGS)
+
+# Modules that are none, each in a folder of its own, and one that passes the CPU off as CUDA.
+MODULES := $(patsubst test/modules/%.c,$(B)/modules/%/librelora_cuda.so,$(wildcard test/modules/*.c)) \
+           $(B)/modules/text/librelora_cuda.so
+$(filter-out %/text/librelora_cuda.so,$(MODULES)): $(B)/modules/%/librelora_cuda.so: test/modules/%.c \
+    test/modules/fake.h $(wildcard src/*.h) $(filter $(B)/src/cpu/% %/memory.o,$(OBJS))
+	@mkdir -p $(@D)
+	@echo LD $@
+	$(Q)$(CC) -Itest $(LIB_CPPFLAGS) $(LIB_CFLAGS) -shared $(filter %.c %.o,$^) $(ALL_LDFLAGS) $(LDLIBS) -o $@
+$(B)/modules/text/librelora_cuda.so:
+	@mkdir -p $(@D)
+	$(Q)printf '%64s\n' 'This is as long as the header of a library, and none.' > $@
 
 $(B)/test/%.o: test/%.c | $(FIRST)
 	@mkdir -p $(@D)
@@ -336,13 +353,26 @@ $(B)/test/%.o: test/%.c | $(FIRST)
 	$(Q)$(CC) $(TEST_CPPFLAGS) $(ALL_CFLAGS) $(TEST_CFLAGS) $(CHECK_CFLAGS) \
 	  -MMD -MP -c $< -o $@
 
+# Programs that ask for a CUDA device, with both kinds of library, for check-module.
+$(B)/ask: $(B)/test/modules/where/ask.o $(B)/librelora.a
+	@echo LD $@
+	$(Q)$(LINK_PROGRAM)
+$(B)/ask-shared: $(B)/test/modules/where/ask.o $(SO)
+	@echo LD $@
+	$(Q)$(CC) $(ALL_CFLAGS) $< $(ALL_LDFLAGS) -L$(B) -lrelora -Wl,-rpath,'$$ORIGIN/../lib' -o $@
+
+## check-module: where librelora_cuda.so is looked for
+.PHONY: check-module
+check-module: $(B)/ask $(B)/ask-shared $(MODULES)
+	$(Q)sh test/modules/where.sh $(B)
+
 EXTRA_train := $(filter-out %/main.o,$(PRETRAIN)) # this suite tests the example's model too
 EXTRA_backend := $(addprefix $(B)/test/checkpoint/,folder.o made.o raw.o run.o)
 EXTRA_threads := $(B)/test/checkpoint/folder.o
 EXTRA_oom := $(patsubst %,$(B)/test/checkpoint/%.o,folder made raw run) # this one saves and resumes
 define SUITE
 $(B)/test-$(1): $(patsubst %.c,$(B)/%.o,$(wildcard test/$(1)/*.c test/support/*.c)) \
-                $(EXTRA_$(1)) $(OBJS)
+                $(EXTRA_$(1)) $(OBJS) | $(MODULES)
 	@echo LD $$@
 	$$(Q)$$(CC) $$(ALL_CFLAGS) $$^ $$(ALL_LDFLAGS) $$(LDLIBS) \
 	  $$(CHECK_LIBS) -o $$@
@@ -424,9 +454,10 @@ check-ffi: | $(FIRST)
 	$(Q)$(PYTHON) test/headers.py check include lib/librelora.map
 	$(Q)$(PYTHON) test/ffi/rules.py .
 
-## check-python: train a layer from Python
+## check-python: train a layer from Python; exchange tensors with what is installed there
 check-python: $(SO) | $(FIRST)
 	$(Q)$(PYTHON) test/ffi/train.py . $(SO)
+	$(Q)$(PYTHON) test/ffi/exchange.py . $(SO)
 
 # ---- the system's memory: a program with a malloc() of its own, in front of every library in the process ----
 $(B)/starve: $(patsubst %.c,$(B)/%.o,$(wildcard test/system_memory/*.c)) $(B)/test/support/random.o $(SO)
@@ -439,7 +470,7 @@ check-system-memory: $(if $(filter asan tsan,$(CONFIG)),,$(B)/starve)
 
 # A library with a sanitizer runs only in programs built with it, so it is not worth installing.
 # The many runs of check-resume and check-crash have one thread each: nothing for the thread sanitizer, in an hour.
-STEPS := check-headers symbols $(ABI_STEPS) $(SUITES:%=check-%) check-system-memory check-fuzz check-examples \
+STEPS := check-headers symbols $(ABI_STEPS) $(SUITES:%=check-%) check-module check-system-memory check-fuzz check-examples \
          $(if $(PRETRAIN),check-pretrain $(if $(filter tsan,$(CONFIG)),,check-resume check-crash)) $(CUDA_STEPS) \
          $(if $(filter release debug,$(CONFIG)),check-install) $(if $(MODULE),check-cuda-module)
 
@@ -530,7 +561,7 @@ lint-compilers:
 	$(Q)$(MAKE) --no-print-directory everything CC=gcc
 	$(Q)$(MAKE) --no-print-directory everything CC=clang
 $(LINT): $(OBJS)
-	$(Q)FLAGS='-Itest -DRELORA_TEST_DATA=__FILE__ $(LIB_CPPFLAGS)' NM=$(NM) sh test/lint/lint.sh $(@:lint-%=%) $(OBJS)
+	$(Q)FLAGS='-Itest -DRELORA_TEST_DATA=__FILE__ -DRELORA_TEST_MODULES=__FILE__ $(LIB_CPPFLAGS)' NM=$(NM) sh test/lint/lint.sh $(@:lint-%=%) $(OBJS)
 
 ## check-SUITE: one folder of test/, such as check-unit
 

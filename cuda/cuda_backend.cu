@@ -97,6 +97,7 @@ static const struct backend backend_cuda = {
     cuda_adam_norm,
     cuda_adam_step,
     cuda_prune,
+    0, /* slice_rows: all of W + s B A at a time */
 };
 
 extern "C" __attribute__((visibility("default"))) const struct backend *relora_cuda_backend(uint32_t version)

@@ -158,7 +158,6 @@ static relora_status copy_gradients(relora_adam *adam, relora_stream *stream, co
                                                tensor_view(grad), one));
         offset += flat_span(grad);
     }
-    TRY_QUEUE(stream, fn, backend->queue_sync(stream->queue)); /* before the old memory goes */
     return RELORA_OK;
 }
 

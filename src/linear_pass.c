@@ -111,11 +111,6 @@ struct plan_case pass_plan_case(const relora_linear *linear, int64_t rows, int d
     };
 }
 
-static int64_t slice_rows(const relora_linear_options *o)
-{
-    return o->out_features < FOLD_ROWS ? o->out_features : FOLD_ROWS;
-}
-
 struct pass_memory pass_layout_forward(const struct pass *p, struct scratch *s)
 {
     const relora_linear_options *o = &p->linear->options;
@@ -128,7 +123,7 @@ struct pass_memory pass_layout_forward(const struct pass *p, struct scratch *s)
         m.u = scratch_take(s, p->rows, o->rank, o->dtype);
     } else {
         m.folded = scratch_take(s, o->out_features, o->in_features, o->dtype);
-        if (o->dtype != RELORA_F32) m.slice = scratch_take(s, slice_rows(o), o->in_features, RELORA_F32);
+        if (o->dtype != RELORA_F32) m.slice = scratch_take(s, linear_slice_rows(p->linear, 0), o->in_features, RELORA_F32);
     }
     return m;
 }
@@ -142,7 +137,7 @@ struct pass_memory pass_layout_backward(const struct pass *p, int wants_dx, stru
     if (o->dtype != RELORA_F32) m.a = scratch_take(s, o->rank, o->in_features, o->dtype);
     m.b = scratch_take(s, o->out_features, o->rank, o->dtype);
     if (folds) m.folded = scratch_take(s, o->out_features, o->in_features, o->dtype);
-    if (folds && o->dtype != RELORA_F32) m.slice = scratch_take(s, slice_rows(o), o->in_features, RELORA_F32);
+    if (folds && o->dtype != RELORA_F32) m.slice = scratch_take(s, linear_slice_rows(p->linear, 0), o->in_features, RELORA_F32);
     if (p->order == RELORA_ORDER_THROUGH) {
         m.through = scratch_take(s, o->out_features, o->in_features, RELORA_F32);
         m.wide_a = scratch_take(s, o->rank, o->in_features, RELORA_F32);
