@@ -71,8 +71,8 @@ OBJS     := $(SRCS:%.c=$(B)/%.o)
 HEADERS  := $(sort $(wildcard include/relora/*.h))
 SO       := $(B)/librelora.so.$(VERSION)
 BUILT    := $(SO) $(B)/librelora.a
-SUITES   := $(sort $(patsubst test/%/main.c,%,$(wildcard test/*/main.c)))
-EXAMPLES := $(patsubst examples/%.c,$(B)/examples/%,$(sort $(wildcard examples/*.c)))
+SUITES   := $(filter-out cuda,$(sort $(patsubst test/%/main.c,%,$(wildcard test/*/main.c))))
+EXAMPLES := $(patsubst examples/%.c,$(B)/examples/%,$(filter-out %/cuda_stream.c,$(sort $(wildcard examples/*.c))))
 PRETRAIN := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard examples/pretrain/*.c)))
 BENCH    := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard examples/bench/*.c)))
 FIRST    := $(filter deps deps-dev,$(MAKECMDGOALS)) # `make -j2 deps check`: nothing starts before it is done
@@ -236,19 +236,103 @@ $(B)/emulated/librelora_cuda.so: $(EMULATED_OBJS) $(B)/src/memory.o $(B)/emulate
 	$(Q)$(CXX) -shared $(filter %.o,$^) -L$(@D) -lemulated_cuda -Wl,-rpath,'$$ORIGIN' \
 	  -Wl,-z,defs,--version-script=lib/librelora_cuda.map -o $@
 
+# The emulator's own tests are CUDA sources too.
+EMULATOR_TESTS := $(patsubst %.cu,$(B)/emulated/%.o,$(sort $(wildcard $(EMULATOR)/tests/*.cu)))
+$(EMULATOR_TESTS): CXXFLAGS += $$($(PKG_CONFIG) --cflags check)
+-include $(EMULATOR_TESTS:.o=.d)
+$(B)/emulated/test-emulator: $(EMULATOR_TESTS) $(B)/emulated/libemulated_cuda.so
+	@echo LD $@
+	$(Q)$(CXX) $(filter %.o,$^) -L$(@D) -lemulated_cuda -Wl,-rpath,'$$ORIGIN' $$($(PKG_CONFIG) --libs check) -o $@
+
+## check-emulator: the tests of test/cuda/emulator itself, which runs CUDA's sources on the CPU
+.PHONY: check-emulator
+check-emulator: $(if $(EMULATED),$(B)/emulated/test-emulator)
+	$(Q)$(if $(EMULATED),$<,echo "left out: the sanitizer does not follow the threads of an emulated device")
+
 check-cuda_kernels: $(EMULATED)
 check-cuda_kernels: export RELORA_TEST_MODULE_DIR ?= $(CURDIR)/$(B)/emulated
 
 # ---- CUDA: tests and benchmarks on a device ----
+# The suites that a device runs as the CPU does, and test/cuda, which uses CUDA itself; so does the example. Each
+# step says how many tests it has skipped: all of them where there is no device.
+CUDA_HOME   ?= $(patsubst %/bin/nvcc,%,$(shell readlink -f $(firstword $(NVCC) /usr/local/cuda/bin/nvcc)))
+CUDA_LIBS   := -L$(CUDA_HOME)/lib64 -L$(CUDA_HOME)/lib -lcudart_static -ldl -lrt -lpthread
+CUDA_SUITES := arguments conformance golden train
+CUDA_STEPS  := $(CUDA_SUITES:%=check-cuda-%) $(if $(MODULE),check-cuda-device check-cuda-example check-cuda-sanitizer)
+CUDA_ENV     = RELORA_TEST_DEVICE=cuda RELORA_TEST_MODULE_DIR=$(CURDIR)/$(B)
+EXTRA_cuda  := test/train/toy.o # the same curve is to come out
+CUDA_OBJECTS = $(patsubst %.c,$(1)/%.o,$(wildcard test/cuda/*.c)) $(EXTRA_cuda:%=$(B)/%) \
+               $(patsubst %.c,$(B)/%.o,$(wildcard test/support/*.c)) $(OBJS)
+
+$(B)/test/cuda/%.o: TEST_CFLAGS += -isystem $(CUDA_HOME)/include
+$(B)/examples/cuda_stream.o: EXAMPLE_CFLAGS += -isystem $(CUDA_HOME)/include
+
+$(B)/test-cuda: $(call CUDA_OBJECTS,$(B))
+	@echo LD $@
+	$(Q)$(CC) $(ALL_CFLAGS) $^ $(ALL_LDFLAGS) $(LDLIBS) $(CUDA_LIBS) $(CHECK_LIBS) -o $@
+
+$(B)/examples/cuda_stream: $(B)/examples/cuda_stream.o $(B)/librelora.a
+	@echo LD $@
+	$(Q)$(LINK_PROGRAM) $(CUDA_LIBS)
+
+.PHONY: check-cuda check-cuda-device check-cuda-example check-cuda-sanitizer $(CUDA_SUITES:%=check-cuda-%)
+## check-cuda: every test that a CUDA device can run, on the device; without one it counts them
+check-cuda: $(MODULE)
+	@MAKE="$(MAKE)" sh test/run.sh $(CUDA_STEPS)
+
+$(CUDA_SUITES:%=check-cuda-%): check-cuda-%: $(B)/test-% $(MODULE)
+	$(Q)$(CUDA_ENV) $<
+
+check-cuda-device: $(B)/test-cuda $(MODULE)
+	$(Q)$(CUDA_ENV) $<
+
+check-cuda-example: $(B)/examples/cuda_stream $(MODULE)
+	$(Q)$<; s=$$?; [ $$s = 77 ] && echo "Skipped: 1, no device for $<" || exit $$s
+
+# The same on the emulated device.
+EMULATED_ENV   = RELORA_TEST_DEVICE=cuda RELORA_TEST_MODULE_DIR=$(CURDIR)/$(B)/emulated
+EMULATED_LIBS := -L$(B)/emulated -lemulated_cuda -Wl,-rpath,'$$ORIGIN'
+EMULATED_STEPS := $(if $(EMULATED),$(CUDA_SUITES:%=check-emulated-%) check-emulated-device check-emulated-example)
+
+$(B)/emulated/%.o: %.c | $(FIRST)
+	@mkdir -p $(@D)
+	@echo CC $<
+	$(Q)$(CC) -I$(EMULATOR) $(TEST_CPPFLAGS) $(ALL_CFLAGS) $(TEST_CFLAGS) $(CHECK_CFLAGS) -MMD -MP -c $< -o $@
+
+$(B)/emulated/test-cuda: $(call CUDA_OBJECTS,$(B)/emulated) $(EMULATED)
+	@echo LD $@
+	$(Q)$(CC) $(ALL_CFLAGS) $(filter %.o,$^) $(ALL_LDFLAGS) $(LDLIBS) $(EMULATED_LIBS) $(CHECK_LIBS) -o $@
+
+$(B)/emulated/cuda_stream: $(B)/emulated/examples/cuda_stream.o $(B)/librelora.a $(EMULATED)
+	@echo LD $@
+	$(Q)$(LINK_PROGRAM) $(EMULATED_LIBS)
+
+.PHONY: $(CUDA_SUITES:%=check-emulated-%) check-emulated-device check-emulated-example
+$(CUDA_SUITES:%=check-emulated-%): check-emulated-%: $(B)/test-% $(EMULATED)
+	$(Q)$(EMULATED_ENV) $<
+
+check-emulated-device: $(B)/emulated/test-cuda
+	$(Q)$(EMULATED_ENV) $<
+
+check-emulated-example: $(B)/emulated/cuda_stream
+	$(Q)$< > $<.log
+
+# A tenth of the tests, those that use every kernel.
+CUDA_SANITIZER ?= $(if $(shell command -v compute-sanitizer),1,0)
+check-cuda-sanitizer: $(if $(filter 1,$(CUDA_SANITIZER)),$(B)/test-cuda $(MODULE))
+	$(Q)$(CUDA_ENV) SANITIZER='$(if $(filter 1,$(CUDA_SANITIZER)),compute-sanitizer)' sh test/cuda/sanitizer.sh $(B)/test-cuda
 
 # ---- tests: each folder of test/ with a main.c is one Check program, linked with the objects ----
 TEST_CFLAGS   = -Wno-double-promotion # which the macros of Check do
+# Where there is no pkg-config, what Debian's says.
+CHECK_CFLAGS  = $$($(PKG_CONFIG) --cflags check jansson 2> /dev/null)
+CHECK_LIBS    = $$($(PKG_CONFIG) --libs check jansson 2> /dev/null || echo -pthread -lcheck_pic -lrt -lm -lsubunit -ljansson)
 TEST_CPPFLAGS = -Itest -DRELORA_TEST_DATA='"$(CURDIR)/test"' $(LIB_CPPFLAGS)
 
 $(B)/test/%.o: test/%.c | $(FIRST)
 	@mkdir -p $(@D)
 	@echo CC $<
-	$(Q)$(CC) $(TEST_CPPFLAGS) $(ALL_CFLAGS) $(TEST_CFLAGS) $$($(PKG_CONFIG) --cflags check jansson) \
+	$(Q)$(CC) $(TEST_CPPFLAGS) $(ALL_CFLAGS) $(TEST_CFLAGS) $(CHECK_CFLAGS) \
 	  -MMD -MP -c $< -o $@
 
 EXTRA_train := $(filter-out %/main.o,$(PRETRAIN)) # this suite tests the example's model too
@@ -260,7 +344,7 @@ $(B)/test-$(1): $(patsubst %.c,$(B)/%.o,$(wildcard test/$(1)/*.c test/support/*.
                 $(EXTRA_$(1)) $(OBJS)
 	@echo LD $$@
 	$$(Q)$$(CC) $$(ALL_CFLAGS) $$^ $$(ALL_LDFLAGS) $$(LDLIBS) \
-	  $$$$($$(PKG_CONFIG) --libs check jansson) -o $$@
+	  $$(CHECK_LIBS) -o $$@
 .PHONY: check-$(1)
 check-$(1): $(B)/test-$(1)
 	$$(Q)$$(WRAPPER) $$<
@@ -355,7 +439,7 @@ check-system-memory: $(if $(filter asan tsan,$(CONFIG)),,$(B)/starve)
 # A library with a sanitizer runs only in programs built with it, so it is not worth installing.
 # The many runs of check-resume and check-crash have one thread each: nothing for the thread sanitizer, in an hour.
 STEPS := check-headers symbols $(ABI_STEPS) $(SUITES:%=check-%) check-system-memory check-fuzz check-examples \
-         $(if $(PRETRAIN),check-pretrain $(if $(filter tsan,$(CONFIG)),,check-resume check-crash)) \
+         $(if $(PRETRAIN),check-pretrain $(if $(filter tsan,$(CONFIG)),,check-resume check-crash)) $(CUDA_STEPS) \
          $(if $(filter release debug,$(CONFIG)),check-install) $(if $(MODULE),check-cuda-module)
 
 ## check: every test, to the end even if one fails; the last line counts them

@@ -131,7 +131,7 @@ static void plan_clear(struct plan *p)
     memset(p, 0, sizeof *p);
 }
 
-/* What cuBLASLt does not know is remembered as such: only lack of memory is a failure here. */
+/* What cuBLASLt has no way to do is remembered as such. */
 static cublasStatus_t plan_make(struct plan *p, const struct cuda_products *products, const struct kind *k,
                                 const void *bias)
 {
@@ -143,7 +143,7 @@ static cublasStatus_t plan_make(struct plan *p, const struct cuda_products *prod
     if (!s) return s;
     plan_clear(p);
     p->kind = *k;
-    return s == CUBLAS_STATUS_NOT_SUPPORTED || s == CUBLAS_STATUS_INVALID_VALUE ? CUBLAS_STATUS_SUCCESS : s;
+    return s == CUBLAS_STATUS_NOT_SUPPORTED ? CUBLAS_STATUS_SUCCESS : s;
 }
 
 static cublasStatus_t plan_find(struct cuda_products *products, const struct kind *k, const void *bias,
@@ -195,7 +195,7 @@ static relora_status open_workspace(struct queue *q, struct cuda_products *produ
 static relora_status open_products(struct queue *q)
 {
     if (!q->products) q->products = take_kept(q->pool);
-    if (!q->products) q->products = (struct cuda_products *)memory_alloc_zero(q->memory, sizeof *q->products);
+    if (!q->products) q->products = (struct cuda_products *)memory_alloc_zero(q->pool->memory, sizeof *q->products);
     if (!q->products) return RELORA_E_NO_MEMORY;
     struct cuda_products *products = q->products;
     if (!products->handle) {
@@ -220,14 +220,14 @@ void cuda_gemm_close(struct queue *q)
     q->products = NULL;
 }
 
-void cuda_products_free(const struct memory *memory, struct cuda_products *list)
+void cuda_products_free(struct cuda_pool *pool)
 {
-    while (list) {
-        struct cuda_products *next = list->next;
-        for (int32_t i = 0; i < list->count; i++) plan_clear(&list->plan[i]);
-        if (list->handle) cublasLtDestroy(list->handle);
-        memory_free(memory, list, sizeof *list);
-        list = next;
+    while (pool->products) {
+        struct cuda_products *products = pool->products;
+        pool->products = products->next;
+        for (int32_t i = 0; i < products->count; i++) plan_clear(&products->plan[i]);
+        if (products->handle) cublasLtDestroy(products->handle);
+        memory_free(pool->memory, products, sizeof *products);
     }
 }
 
@@ -262,16 +262,16 @@ static struct kind kind_of(const struct gemm *g, const void *bias)
     return k;
 }
 
-/* The bias in the type of c; NULL if there is none. */
+/* The bias in the type of c and aligned as vector loads want it; NULL if there is none. */
 static relora_status ready_bias(struct queue *q, const struct gemm *g, const void **bias)
 {
     *bias = g->bias;
-    if (!g->bias || g->c.dtype == RELORA_F32) return RELORA_OK;
+    if (!g->bias || (g->c.dtype == RELORA_F32 && alignment(g->bias) >= 16)) return RELORA_OK;
     int64_t n = g->c.cols;
-    struct view rounded = {cuda_scratch(q, (size_t)n * sizeof(bf16)), 1, n, n, RELORA_BF16};
-    struct view exact = {(void *)g->bias, 1, n, n, RELORA_F32};
-    *bias = rounded.data;
-    return rounded.data ? cuda_convert(q, rounded, exact, {1, NULL}) : RELORA_E_NO_MEMORY;
+    struct view ready = {cuda_scratch(q, (size_t)n * sizeof(float)), 1, n, n, g->c.dtype};
+    struct view given = {(void *)g->bias, 1, n, n, RELORA_F32};
+    *bias = ready.data;
+    return ready.data ? cuda_convert(q, ready, given, {1, NULL}) : RELORA_E_NO_MEMORY;
 }
 
 static cublasStatus_t run(struct queue *q, const struct gemm *g, const struct plan *p, const void *bias)

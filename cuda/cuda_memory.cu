@@ -23,6 +23,7 @@ relora_status cuda_pool_open(struct queue *q)
 {
     q->pool = (struct cuda_pool *)memory_alloc_zero(q->memory, sizeof *q->pool);
     if (!q->pool) return RELORA_E_NO_MEMORY;
+    q->pool->memory = q->memory;
     pthread_mutex_init(&q->pool->lock, NULL);
     return cuda_result(q, pool_make(q->pool, q->device), "making a pool of memory");
 }
@@ -31,7 +32,7 @@ relora_status cuda_pool_open(struct queue *q)
 void cuda_pool_close(struct queue *q)
 {
     struct cuda_pool *pool = q->pool;
-    cuda_products_free(q->memory, pool->products);
+    cuda_products_free(pool);
     if (pool->event) cudaEventDestroy(pool->event);
     if (pool->releases) cudaStreamDestroy(pool->releases);
     if (pool->blocks) cudaMemPoolDestroy(pool->blocks);

@@ -15,6 +15,7 @@ enum { CUDA_LEAST_CAPABILITY = 8 }; /* compute capability, its first number: wha
 struct cuda_products; /* of cuda_gemm.cu: how products are computed, and with what */
 
 struct cuda_pool { /* what the queues of a device share */
+    const struct memory *memory;
     cudaMemPool_t blocks;
     size_t total_bytes;    /* of the device */
     cudaStream_t releases; /* waits for every queue before it frees, and no queue waits for it */
@@ -115,7 +116,7 @@ relora_status cuda_copy(struct queue *q, const struct copy *c);
 relora_status cuda_gemm(struct queue *q, const struct gemm *g);
 relora_status cuda_gemm_plain(struct queue *q, const struct gemm *g);
 void cuda_gemm_close(struct queue *q);
-void cuda_products_free(const struct memory *memory, struct cuda_products *list);
+void cuda_products_free(struct cuda_pool *pool);
 
 relora_status cuda_fill(struct queue *q, struct view y, double value);
 relora_status cuda_convert(struct queue *q, struct view y, struct view x, struct scale s);

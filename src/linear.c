@@ -294,7 +294,6 @@ relora_status relora_linear_set_mode(relora_linear *linear, relora_stream *strea
     if (!o->rank)
         FAIL(ctx, RELORA_E_STATE, "%s: options.rank was 0 when the layer was made, LORA needs 1 or more",
              fn);
-    TRY_QUEUE(stream, fn, stream->device->backend->queue_sync(stream->queue));
     o->mode = mode;
     relora_status status = add_parts(linear, fn);
     if (status >= 0) status = start_factors(linear, fn);

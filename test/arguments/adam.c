@@ -55,7 +55,7 @@ END_TEST
 START_TEST(test_add)
 {
     struct stranger s = new_stranger();
-    float memory[32] = {0};
+    float *memory = new_floats(8);
     relora_adam *a = new_adam(NULL);
     relora_tensor *p = new_vector(RELORA_F32, 6), *g = new_vector(RELORA_F32, 6), *q = new_vector(RELORA_F32, 6);
     relora_tensor *g41 = new_vector(RELORA_F32, 41), *far = stranger_matrix(&s, RELORA_F32, 1, 6);

@@ -119,7 +119,7 @@ START_TEST(test_flatten)
 {
     struct bench b = new_bench();
     struct rnd r = rnd_seed(6);
-    float memory[8] = {0};
+    float *memory = new_floats(8);
     relora_adam *borrowed = new_adam(NULL), *narrow = new_adam(NULL);
     relora_tensor *own = new_vector(RELORA_F32, 8), *bg = new_vector(RELORA_BF16, 8), *g = new_borrowed(8, memory);
     put_all(bg, 0);

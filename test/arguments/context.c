@@ -1,14 +1,6 @@
 /* context.h, stream.h, status.h with wrong arguments. */
 #include "arguments/arguments.h"
 
-static relora_context_options good(void)
-{
-    relora_context_options o;
-    OK(relora_context_options_init(&o, sizeof o));
-    track_install(&env.mem, &o);
-    return o;
-}
-
 static void refused(const relora_context_options *o, relora_status status)
 {
     relora_context *ctx = POISON;
@@ -18,25 +10,25 @@ static void refused(const relora_context_options *o, relora_status status)
 
 START_TEST(test_create_refuses_each_field)
 {
-    relora_context_options o = good();
+    relora_context_options o = env_options();
     o.flags = 1;
     refused(&o, RELORA_E_ARGUMENT);
     const int32_t threads[] = {0, -1, 1025, INT32_MIN};
     for (int i = 0; i < 4; i++) {
-        o = good();
+        o = env_options();
         o.threads = threads[i];
         refused(&o, RELORA_E_ARGUMENT);
     }
     const int32_t levels[] = {-1, 5};
     for (int i = 0; i < 2; i++) {
-        o = good();
+        o = env_options();
         o.log_level = levels[i];
         refused(&o, RELORA_E_ARGUMENT);
     }
-    o = good();
+    o = env_options();
     o.host_free = NULL; /* both or neither */
     refused(&o, RELORA_E_ARGUMENT);
-    o = good();
+    o = env_options();
     o.host_alloc = NULL;
     refused(&o, RELORA_E_ARGUMENT);
     FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_context_create(NULL, NULL));
@@ -46,7 +38,7 @@ END_TEST
 START_TEST(test_create_refuses_struct_size)
 {
     struct padded p;
-    relora_context_options o = good();
+    relora_context_options o = env_options();
     const void *bad = bad_struct_size(&p, &o, sizeof o, _i);
     ck_assert_ptr_nonnull(bad);
     refused(bad, RELORA_E_STRUCT_SIZE);

@@ -11,8 +11,5 @@ int main(void)
     srunner_add_suite(runner, adam_more_arguments());
     srunner_add_suite(runner, schedule_arguments());
     srunner_add_suite(runner, cycle_arguments());
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return env_run(runner);
 }

@@ -9,12 +9,10 @@ static void release_tensor(void *p) { relora_tensor_release(p); }
 struct stranger new_stranger(void)
 {
     struct stranger s;
-    relora_context_options o;
-    OK(relora_context_options_init(&o, sizeof o));
-    track_install(&env.mem, &o);
+    relora_context_options o = env_options();
     OK(relora_context_create(&s.ctx, &o));
     defer(release_context, s.ctx);
-    s.dev = relora_device_get(s.ctx, RELORA_DEVICE_CPU, 0);
+    s.dev = relora_device_get(s.ctx, env_kind(), 0);
     OK(relora_stream_create(&s.st, s.dev));
     defer(release_stream, s.st);
     return s;

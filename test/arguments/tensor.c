@@ -2,7 +2,6 @@
 #include "arguments/arguments.h"
 
 static const int64_t two_three[] = {2, 3};
-static float twelve[12];
 static int deleted; /* nothing here may ever call a deleter */
 
 static void count_deleter(void *user, void *data)
@@ -38,6 +37,7 @@ enum { BAD_SHAPES = sizeof bad_shapes / sizeof *bad_shapes };
 
 START_TEST(test_create_and_borrow_refuse)
 {
+    float *twelve = new_floats(12);
     const struct bad_shape *b = &bad_shapes[_i];
     relora_tensor *t = POISON;
     FAILS(b->status, relora_tensor_create(&t, env.dev, b->dtype, b->ndim, b->shape), b->word, b->value);
@@ -74,6 +74,7 @@ END_TEST
 
 START_TEST(test_borrow_nulls)
 {
+    float *twelve = new_floats(12);
     relora_tensor *t = POISON;
     FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_tensor_borrow(&t, NULL, RELORA_F32, 2, two_three, NULL, twelve,
                                                            count_deleter, NULL));
@@ -112,6 +113,7 @@ enum { BAD_LAYOUTS = sizeof bad_layouts / sizeof *bad_layouts };
 
 START_TEST(test_borrow_layouts)
 {
+    float *twelve = new_floats(12);
     const struct bad_layout *b = &bad_layouts[_i];
     relora_tensor *t = POISON;
     void *data = (char *)twelve + b->shift;
@@ -126,6 +128,7 @@ END_TEST
 
 START_TEST(test_set_data)
 {
+    float *twelve = new_floats(12);
     relora_tensor *own = new_matrix(RELORA_F32, 2, 3), *borrowed = new_borrowed(4, twelve);
     void *before = relora_tensor_data(own);
     FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_tensor_set_data(NULL, twelve));
@@ -164,6 +167,7 @@ END_TEST
 
 START_TEST(test_copy_and_fill)
 {
+    float *twelve = new_floats(12);
     relora_tensor *t = new_matrix(RELORA_F32, 2, 3), *other = new_matrix(RELORA_F32, 2, 3);
     relora_tensor *wide = new_matrix(RELORA_F32, 2, 41), *flat = new_vector(RELORA_F32, 6);
     struct stranger s = new_stranger();

@@ -118,6 +118,7 @@ END_TEST
 /* T12: in a context of another number of threads the same bits come out. */
 START_TEST(test_threads)
 {
+    if (cpu_only()) return;
     double *one = doubles(N);
     memcpy(one, drawn(1, 2, 3), N * sizeof *one);
     relora_context *ctx;

@@ -105,6 +105,7 @@ END_TEST
 /* The mask does not depend on the number of threads; 200 x 300 is enough for two to share the work. */
 START_TEST(test_threads)
 {
+    if (cpu_only()) return;
     enum { WIDE = 300 };
     relora_linear_options o = layer_options(RELORA_MODE_LOWRANK, WIDE, WIDE, WIDE);
     o.dropout = 0.3;

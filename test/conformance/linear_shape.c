@@ -45,43 +45,31 @@ START_TEST(test_vector)
 }
 END_TEST
 
-/* A view of `cols` columns out of rows `gap` longer; the gaps hold 99 and must keep it. */
+/* A view of the first `cols` columns of something wider; the other columns hold 99 and must keep it. */
 struct view {
-    relora_tensor *t;
-    unsigned char *memory;
+    relora_tensor *t, *whole;
     int64_t rows, cols, ld;
-    size_t size;
 };
 
 static void release_tensor(void *p) { relora_tensor_release(p); }
 
-static void put_element(struct view *v, int64_t at, double value)
-{
-    if (v->size == 2) ((uint16_t *)(void *)v->memory)[at] = bf16_of((float)value);
-    else ((float *)(void *)v->memory)[at] = (float)value;
-}
-
-static double element(const struct view *v, int64_t at)
-{
-    return v->size == 2 ? (double)bf16_value(((const uint16_t *)(const void *)v->memory)[at])
-                        : (double)((const float *)(const void *)v->memory)[at];
-}
-
 static struct view new_view(relora_dtype dtype, int64_t rows, int64_t cols, int64_t gap, struct rnd *r)
 {
-    struct view v = {.rows = rows, .cols = cols, .ld = cols + gap, .size = dtype == RELORA_BF16 ? 2 : 4};
-    v.memory = scratch((size_t)(rows * v.ld) * v.size);
-    for (int64_t i = 0; i < rows * v.ld; i++) put_element(&v, i, i % v.ld < cols ? rnd_normal(r) : 99);
-    OK(relora_tensor_borrow(&v.t, env.dev, dtype, 2, (int64_t[]){rows, cols}, (int64_t[]){v.ld, 1}, v.memory, NULL,
-                            NULL));
+    struct view v = {.rows = rows, .cols = cols, .ld = cols + gap, .whole = new_matrix(dtype, rows, cols + gap)};
+    double *values = doubles(rows * v.ld);
+    for (int64_t i = 0; i < rows * v.ld; i++) values[i] = i % v.ld < cols ? rnd_normal(r) : 99;
+    put(v.whole, values);
+    OK(relora_tensor_borrow(&v.t, env.dev, dtype, 2, (int64_t[]){rows, cols}, (int64_t[]){v.ld, 1},
+                            relora_tensor_data(v.whole), NULL, NULL));
     defer(release_tensor, v.t);
     return v;
 }
 
 static void gaps_kept(const struct view *v)
 {
+    double *values = get(v->whole);
     for (int64_t i = 0; i < v->rows * v->ld; i++)
-        if (i % v->ld >= v->cols) ck_assert_double_eq(element(v, i), 99);
+        if (i % v->ld >= v->cols) ck_assert_double_eq(values[i], 99);
 }
 
 static relora_tensor *dense_copy(const struct view *v, relora_dtype dtype)

@@ -95,8 +95,8 @@ START_TEST(test_wrong_arguments)
           "dy[2]");
     FAILS(RELORA_E_ARGUMENT, relora_linear_backward_shared(g.linear, LAYERS, env.st, g.x, NULL, g.dx, 0, 0), backward,
           "dy");
-    ck_assert_float_eq(*(const float *)relora_tensor_data(g.y[0]), 3);
-    ck_assert_float_eq(*(const float *)relora_tensor_data(g.dx), 0.5f);
+    ck_assert_double_eq(*get(g.y[0]), 3);
+    ck_assert_double_eq(*get(g.dx), 0.5);
 }
 END_TEST
 

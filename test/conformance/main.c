@@ -12,8 +12,5 @@ int main(void)
 {
     SRunner *runner = srunner_create(linear_values());
     for (size_t i = 0; i < sizeof suites / sizeof *suites; i++) srunner_add_suite(runner, suites[i]());
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return env_run(runner);
 }

@@ -128,8 +128,9 @@ START_TEST(test_rank_is_f32)
 {
     const int64_t n = 5000003;
     struct world w = new_world(n);
-    float *m = relora_tensor_data(w.m);
+    float *m = scratch((size_t)n * sizeof *m);
     for (int64_t i = 0; i < n; i++) m[i] = (float)((i * 7) % n + 1); /* distinct, below 2^24 */
+    OK(relora_tensor_write(w.m, env.st, m, (size_t)n * sizeof *m));
     relora_reset_report report = reset(&w, 0.99, RELORA_RESET_INDEPENDENT);
     ck_assert_int_eq(n - report.zeroed_first, 50000);
 }

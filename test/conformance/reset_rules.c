@@ -172,6 +172,7 @@ END_TEST
 /* One and two threads: the same bits, in tensors above the inner piece of 65536. */
 START_TEST(test_threads)
 {
+    if (cpu_only()) return;
     static const uint32_t flags[] = {0, RELORA_RESET_INDEPENDENT, RELORA_RESET_QUANTILE, 0};
     enum { N = 4 * 40000 };
     void *m[2], *v[2];

@@ -36,6 +36,8 @@ int main(void)
     unsetenv("RELORA_TEST_DEVICE"); /* the fixture's own context stays on the CPU */
     SRunner *runner = srunner_create(kernels_elementwise());
     srunner_add_suite(runner, kernels_random());
+    srunner_add_suite(runner, kernels_gemm());
+    srunner_add_suite(runner, kernels_queue());
     srunner_add_suite(runner, kernels_reduce());
     srunner_add_suite(runner, kernels_adam());
     srunner_add_suite(runner, kernels_prune());

@@ -1,4 +1,6 @@
+#define _GNU_SOURCE /* RTLD_NOLOAD */
 #include "cuda_kernels/twins.h"
+#include <dlfcn.h>
 #include <stdlib.h>
 #include "context.h"
 
@@ -34,6 +36,16 @@ void on_device(relora_status status)
     if (status == RELORA_OK) status = cuda->queue_sync(cuda_queue);
     if (status != RELORA_OK)
         ck_abort_msg("%s: %s", relora_status_name(status), cuda->queue_error(cuda_queue));
+}
+
+int device_objects(void)
+{
+    void *emulator = dlopen("libemulated_cuda.so", RTLD_NOW | RTLD_NOLOAD);
+    union {
+        void *object;
+        int (*function)(void);
+    } count = {emulator ? dlsym(emulator, "emulated_cuda_objects") : NULL};
+    return count.object ? count.function() : 0;
 }
 
 /* ---- values ---- */

@@ -11,6 +11,8 @@
 
 Suite *kernels_elementwise(void);
 Suite *kernels_random(void);
+Suite *kernels_gemm(void);
+Suite *kernels_queue(void);
 Suite *kernels_reduce(void);
 Suite *kernels_adam(void);
 Suite *kernels_prune(void);
@@ -18,6 +20,9 @@ Suite *kernels_prune(void);
 /** The device's table, NULL without a device; opened and closed around each test, as the CPU's is. */
 extern const struct backend *cuda;
 extern struct queue *cuda_queue, *cpu_queue;
+
+/** Streams, handles, descriptions and so on that exist, where the device is the emulator; otherwise 0. */
+int device_objects(void);
 
 TCase *twin_case(Suite *suite, const char *name);
 /** A test for _i from 0 to count - 1; all of them are counted. */

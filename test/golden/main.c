@@ -6,8 +6,5 @@ int main(void)
     srunner_add_suite(runner, golden_schedule());
     srunner_add_suite(runner, golden_prune());
     srunner_add_suite(runner, golden_trajectory());
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return env_run(runner);
 }

@@ -12,6 +12,26 @@ struct deferred {
 };
 static struct deferred *deferred;
 
+static int skipped; /* tests of this process */
+static int absent;  /* there is no device of env_kind() */
+
+relora_device_kind env_kind(void)
+{
+    const char *name = getenv("RELORA_TEST_DEVICE");
+    return name && strcmp(name, "cuda") == 0 ? RELORA_DEVICE_CUDA : RELORA_DEVICE_CPU;
+}
+
+int skip_if(int condition)
+{
+    skipped += condition != 0;
+    return condition;
+}
+
+int cpu_only(void)
+{
+    return skip_if(env_kind() != RELORA_DEVICE_CPU);
+}
+
 static pthread_mutex_t listening = PTHREAD_MUTEX_INITIALIZER; /* some tests have several threads */
 
 static void listen(void *user, int32_t level, const char *message)
@@ -26,21 +46,34 @@ static void listen(void *user, int32_t level, const char *message)
     pthread_mutex_unlock(&listening);
 }
 
-void env_open_threads(int32_t threads)
+relora_context_options env_options(void)
 {
     relora_context_options o;
+    relora_context_options_init(&o, sizeof o);
+    track_install(&env.mem, &o);
+    o.module_dir = getenv("RELORA_TEST_MODULE_DIR");
+    return o;
+}
+
+void env_open_on(relora_device_kind kind, int32_t threads)
+{
+    if (absent) ck_abort_msg("no device"); /* counted as skipped by env_run() */
     memset(&env, 0, sizeof env);
     track_init(&env.mem);
-    OK(relora_context_options_init(&o, sizeof o));
-    track_install(&env.mem, &o);
+    relora_context_options o = env_options();
     o.threads = threads;
     o.log = listen;
     o.log_user = &env;
     o.log_level = RELORA_LOG_DEBUG;
     OK(relora_context_create(&env.ctx, &o));
-    env.dev = relora_device_get(env.ctx, RELORA_DEVICE_CPU, 0);
+    env.dev = relora_device_get(env.ctx, kind, 0);
     ck_assert_ptr_nonnull(env.dev);
     OK(relora_stream_create(&env.st, env.dev));
+}
+
+void env_open_threads(int32_t threads)
+{
+    env_open_on(env_kind(), threads);
 }
 
 void env_open(void)
@@ -98,6 +131,44 @@ TCase *env_case(Suite *suite, const char *name, double seconds)
     tcase_set_timeout(tc, seconds);
     suite_add_tcase(suite, tc);
     return tc;
+}
+
+/* Is there no device of env_kind(), and why? */
+static int is_absent(char *reason, size_t capacity)
+{
+    relora_context *ctx = NULL;
+    relora_context_options o = env_options();
+    track_init(&env.mem);
+    int none = relora_context_create(&ctx, &o) != RELORA_OK || !relora_device_get(ctx, env_kind(), 0);
+    if (ctx) relora_context_error(ctx, reason, capacity, NULL);
+    if (!reason[0]) snprintf(reason, capacity, "there is no such device");
+    relora_context_release(ctx);
+    return none;
+}
+
+static int run_on_device(SRunner *runner)
+{
+    char reason[1024] = "";
+    absent = is_absent(reason, sizeof reason);
+    srunner_set_fork_status(runner, CK_NOFORK);
+    srunner_run_all(runner, absent ? CK_SILENT : CK_ENV);
+    int failed = absent ? 0 : srunner_ntests_failed(runner);
+    if (absent) skipped = srunner_ntests_run(runner);
+    if (skipped) printf("Skipped: %d, %s\n", skipped, absent ? reason : "not for this device");
+    return failed;
+}
+
+int env_run(SRunner *runner)
+{
+    int failed;
+    if (env_kind() == RELORA_DEVICE_CPU) {
+        srunner_run_all(runner, CK_ENV);
+        failed = srunner_ntests_failed(runner);
+    } else {
+        failed = run_on_device(runner);
+    }
+    srunner_free(runner);
+    return failed != 0;
 }
 
 static const char *error_text(char *buffer, size_t capacity)

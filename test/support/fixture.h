@@ -1,5 +1,7 @@
-/* What almost every test needs: a context with a counting allocator and a listening log, its CPU device
- * and a stream. Opened by a checked fixture, so in the child and not in the runner (CK_FORK). */
+/* What almost every test needs: a context with a counting allocator and a listening log, a device and a
+ * stream. Opened by a checked fixture, so in the child and not in the runner (CK_FORK). The device is the
+ * CPU, or what RELORA_TEST_DEVICE says: with "cuda" the same tests run on a GPU, by the module that is in
+ * RELORA_TEST_MODULE_DIR (test/cuda/README.md). */
 #ifndef TEST_SUPPORT_FIXTURE_H
 #define TEST_SUPPORT_FIXTURE_H
 
@@ -19,8 +21,18 @@ struct env {
 };
 extern struct env env;
 
+/** The kind of every env.dev of this process. */
+relora_device_kind env_kind(void);
+/** `condition`, and one more test counted as skipped if it is true: `if (skip_if(...)) return;`. */
+int skip_if(int condition);
+/** For a test that is about the CPU alone: `if (cpu_only()) return;`. */
+int cpu_only(void);
+
+/** Defaults, the counting allocator, and the module of the device under test. */
+relora_context_options env_options(void);
 void env_open(void); /* one thread */
 void env_open_threads(int32_t threads);
+void env_open_on(relora_device_kind kind, int32_t threads);
 /** Releases what was deferred, then everything else, and fails unless no byte is outstanding. */
 void env_close(void);
 
@@ -32,6 +44,9 @@ double *doubles(int64_t n);
 
 /** A test case with the environment around each test, `seconds` of time for each. */
 TCase *env_case(Suite *suite, const char *name, double seconds);
+/** Run all of it, say what was skipped, and free it: what main() returns. On a device the tests share the
+ *  process, because no device survives a fork. Where there is no such device all of them are skipped. */
+int env_run(SRunner *runner);
 
 /** The call must succeed; if not, its text is in the report. */
 #define OK(call) status_ok((call), #call, __FILE__, __LINE__)

@@ -26,6 +26,13 @@ relora_tensor *new_vector(relora_dtype dtype, int64_t n)
     return new_tensor(dtype, 1, &n);
 }
 
+float *new_floats(int64_t n)
+{
+    relora_tensor *t = new_vector(RELORA_F32, n);
+    put_all(t, 0);
+    return relora_tensor_data(t);
+}
+
 relora_tensor *new_borrowed(int64_t n, float *data)
 {
     relora_tensor *t;

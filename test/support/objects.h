@@ -8,7 +8,9 @@
 relora_tensor *new_tensor(relora_dtype dtype, int32_t ndim, const int64_t *shape);
 relora_tensor *new_matrix(relora_dtype dtype, int64_t rows, int64_t cols);
 relora_tensor *new_vector(relora_dtype dtype, int64_t n);
-/** F32 over the `n` floats at `data`, one axis. */
+/** `n` floats of zeros in the memory of env.dev, until env_close(): what a host would lend. */
+float *new_floats(int64_t n);
+/** F32 over the `n` floats at `data`, which lie there, one axis. */
 relora_tensor *new_borrowed(int64_t n, float *data);
 
 /** Write doubles, rounded to the dtype of the tensor; read them back. */

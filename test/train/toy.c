@@ -1,6 +1,7 @@
 /* A warm start and three restarts on a toy regression: a student of two layers learns a teacher of full
  * rank. The loss falls, runs repeat bit for bit, and the sum of the low-rank updates has a higher rank
  * than each of them: the point of ReLoRA. T12, T21 */
+#include "train/toy.h"
 #include "train/suites.h"
 
 enum { ROWS = 64, IN = 24, HIDDEN = 32, OUT = 12, RANK = 3, WARM = 40, EVERY = 60, CYCLES = 4 };
@@ -19,7 +20,7 @@ struct toy {
     relora_cycle *cycle;
     double *teacher; /* [OUT, IN] */
     int64_t restarts;
-    double first_loss, warm_loss, last_loss;
+    double first_loss, warm_loss, last_loss, losses[WARM + EVERY * CYCLES];
 };
 
 static relora_linear *new_layer(int64_t in, int64_t out, uint64_t layer, struct how how, struct rnd *r)
@@ -129,6 +130,7 @@ static double mean_of(struct toy *t, int64_t from, int64_t steps, int restarts)
         double loss = step(t, done);
         if (restarts) OK(relora_cycle_advance(t->cycle, env.st, done + 1, &events, NULL, NULL));
         t->restarts += (events & RELORA_CYCLE_MERGE) != 0;
+        t->losses[done] = loss;
         if (done == 0) t->first_loss = loss;
         if (done >= from + steps - 10) late += loss / 10;
     }
@@ -145,6 +147,12 @@ static struct toy *train(int64_t cycles, struct how how)
     t->last_loss = mean_of(t, WARM, EVERY * CYCLES, 1);
     OK(relora_cycle_finish(t->cycle, env.st, WARM + EVERY * CYCLES, NULL));
     return t;
+}
+
+const double *toy_losses(int64_t *count)
+{
+    *count = WARM + EVERY * CYCLES;
+    return train(CYCLES, with_dropout)->losses;
 }
 
 START_TEST(test_loss_falls)
@@ -202,6 +210,7 @@ END_TEST
  * one number of threads, so there the runs only stay close. */
 START_TEST(test_threads)
 {
+    if (cpu_only()) return;
     static float weights[2][WEIGHTS];
     for (int i = 0; i < 2; i++) {
         if (i) {

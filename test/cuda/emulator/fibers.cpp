@@ -207,9 +207,7 @@ void wait_here(thread *t)
             die("%s with mask %08x waits for lanes %08x of its warp, which have returned or wait elsewhere", t.meeting->name,
                 t.mask, t.mask & ~w.here);
         }
-    for (thread &t : b.threads)
-        if (t.meeting) become(&t);
-    die("__syncthreads() was reached by %d of %d threads", b.at_barrier, b.live);
+    die("no thread can go on"); /* if all were at the barrier, they would have left it */
 }
 
 void run_block(const emulated_kernel &kernel)
@@ -225,6 +223,7 @@ void run_block(const emulated_kernel &kernel)
                               u / kernel.block.x / kernel.block.y};
         b.warps[u / 32].exist |= 1u << u % 32;
     }
+    forget_late_copies();
     b.live = count;
     b.at_barrier = 0;
     b.ready.clear();
@@ -300,6 +299,7 @@ struct shared_memory {
 } // namespace
 
 bool in_kernel() { return running; }
+int thread_number() { return number_of(b.current); }
 
 std::string where()
 {

@@ -53,6 +53,8 @@ std::string name_of(const void *function);
 bool in_kernel(void);
 std::string where(void); /* kernel, block and thread that run; empty outside of one */
 void run_kernel(const emulated_kernel &kernel);
+int thread_number(void);         /* in its block, of the one that runs */
+void forget_late_copies(void); /* of the block before */
 
 /* What the lanes of a warp do together: `complete` makes every lane's `out` of all lanes' `in`. */
 struct lane {
@@ -76,11 +78,11 @@ struct allocation {
     struct CUmemPoolHandle_st *pool;
 };
 
-/* Device memory can be touched while one of these lives, that of one device or of all (-1). */
+/* While one of these lives the memory of one device can be touched, or of all (-1), and no other. */
 struct open_memory {
     explicit open_memory(int device);
     ~open_memory();
-    int before;
+    unsigned before;
 };
 allocation *find_allocation(const void *ptr); /* NULL if it is no memory of a device */
 bool is_device_address(const void *ptr);
@@ -135,7 +137,7 @@ int blas_objects(void);
 
 struct CUstream_st {
     int device;
-    bool legacy, blocking;
+    bool legacy, blocking, destroyed = false;
     std::vector<std::shared_ptr<emulated::op>> queue; /* from `next` on it is not done */
     size_t next = 0;
     std::shared_ptr<emulated::op> last;

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <cstring>
@@ -13,6 +14,7 @@
 namespace emulated {
 namespace {
 
+enum { PAGE = 4096, PATTERN = 2 << 20, LARGE = 256 << 10 };
 enum { ALIGNMENT = 512, RED_ZONE = 256, FRESH = 0xFF, RED = 0xA5, POISON = 0xFB };
 const size_t ARENA = (size_t)64 << 30;       /* of addresses, for each device */
 const size_t MOST_REMEMBERED = (size_t)8 << 20; /* of freed memory that is watched for writes */
@@ -27,13 +29,16 @@ struct device {
 
 std::map<uintptr_t, size_t> pinned;
 size_t limit = (size_t)1 << 30;
-int open_now = -2; /* -2 none, -1 all, else the device */
+unsigned open_now; /* a bit for each device */
 
-void protect(int which, int protection)
+/* In steps of PATTERN, so that large pages stay whole: then it is fast. */
+void protect(unsigned which, int protection)
 {
     for (int i = 0; i < MOST_DEVICES; i++)
-        if ((which == -1 || which == i) && d[i].top > d[i].start)
-            mprotect(reinterpret_cast<void *>(d[i].start), d[i].top - d[i].start, protection);
+        if (which >> i & 1u && d[i].top > d[i].start) {
+            size_t bytes = (d[i].top - d[i].start + PATTERN - 1) / PATTERN * PATTERN;
+            mprotect(reinterpret_cast<void *>(d[i].start), bytes, protection);
+        }
 }
 
 struct sigaction before_us;
@@ -51,12 +56,15 @@ void on_fault(int, siginfo_t *info, void *)
     sigaction(SIGSEGV, &before_us, nullptr);
 }
 
+/* The low halves of addresses are large numbers, so that a small one beside rubbish is not taken for one. */
 void prepare(device &dev)
 {
     if (dev.start) return;
-    void *range = mmap(nullptr, ARENA, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    const uintptr_t four = (uintptr_t)4 << 30, offset = 0x5A600000;
+    void *range = mmap(nullptr, ARENA + 2 * four, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (range == MAP_FAILED) die("no addresses for device memory");
-    dev.start = dev.top = reinterpret_cast<uintptr_t>(range);
+    dev.start = dev.top = (reinterpret_cast<uintptr_t>(range) + four - 1) / four * four + offset;
+    madvise(reinterpret_cast<void *>(dev.start), ARENA, MADV_HUGEPAGE);
     struct sigaction now = {};
     now.sa_sigaction = on_fault;
     now.sa_flags = SA_SIGINFO;
@@ -82,11 +90,10 @@ uintptr_t take_range(device &dev, size_t bytes)
         if (rest) dev.gaps[start + room] = rest;
         return start + RED_ZONE;
     }
-    if (dev.top == dev.start) dev.top += ALIGNMENT - RED_ZONE;
-    uintptr_t start = dev.top;
+    uintptr_t start = dev.top == dev.start ? dev.top + ALIGNMENT - RED_ZONE : dev.top;
     if (start + room > dev.start + ARENA) die("no addresses left for device memory");
-    dev.top += room;
-    if (open_now != -2) protect(open_now, PROT_READ | PROT_WRITE);
+    dev.top = start + room;
+    if (open_now) protect(open_now, PROT_READ | PROT_WRITE);
     return start + RED_ZONE;
 }
 
@@ -115,9 +122,30 @@ bool all_are(uintptr_t start, size_t bytes, unsigned char value)
     return !bytes || (p[0] == value && memcmp(p, p + 1, bytes - 1) == 0);
 }
 
+/* A file of pages that all hold `value`. */
+int pattern(int value)
+{
+    static std::map<int, int> files;
+    auto found = files.find(value);
+    if (found != files.end()) return found->second;
+    int file = memfd_create("emulated device memory", MFD_CLOEXEC);
+    std::vector<unsigned char> bytes(PATTERN, (unsigned char)value);
+    if (file >= 0 && pwrite(file, bytes.data(), PATTERN, 0) != PATTERN) file = -1;
+    return files[value] = file;
+}
+
+/* Large pieces cost no memory until they are written to. */
 void fill(uintptr_t start, size_t bytes, int value)
 {
-    memset(reinterpret_cast<void *>(start), value, bytes);
+    uintptr_t first = (start + PAGE - 1) / PAGE * PAGE, last = (start + bytes) / PAGE * PAGE;
+    int file = bytes > LARGE ? pattern(value) : -1;
+    for (uintptr_t p = first; file >= 0 && p < last; p += PATTERN)
+        if (mmap(reinterpret_cast<void *>(p), std::min<size_t>(PATTERN, last - p), PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, file, 0) == MAP_FAILED)
+            die("no memory for an allocation on the device");
+    if (file < 0) first = last = start + bytes;
+    memset(reinterpret_cast<void *>(start), value, first - start);
+    memset(reinterpret_cast<void *>(last), value, start + bytes - last);
 }
 
 size_t gap_after(const allocation &a) { return room_for(a.bytes) - RED_ZONE - a.bytes; }
@@ -140,6 +168,13 @@ void check_one(const allocation &a, const char *after)
         die("%s wrote behind an allocation of %zu bytes", after, a.bytes);
 }
 
+/* The fewer pages there are, the faster they are protected. */
+void drop_pages(const allocation &a)
+{
+    uintptr_t first = (a.start + PAGE - 1) / PAGE * PAGE, last = (a.start + a.bytes) / PAGE * PAGE;
+    if (last > first) madvise(reinterpret_cast<void *>(first), last - first, MADV_DONTNEED);
+}
+
 /* Its addresses are not given away at once, so that late writes show. */
 void finish(uintptr_t start, int number)
 {
@@ -157,10 +192,10 @@ void finish(uintptr_t start, int number)
     dev.freed.push_back(a);
     while (dev.remembered > MOST_REMEMBERED) {
         allocation &old = dev.freed.front();
-        if (!all_are(old.start, old.bytes, POISON)) die("something wrote to memory that had been freed");
-        madvise(reinterpret_cast<void *>((old.start + 4095) & ~(uintptr_t)4095),
-                old.bytes > 8192 ? (old.bytes - 4096) & ~(size_t)4095 : 0, MADV_DONTNEED);
+        if (!all_are(old.start, std::min<size_t>(old.bytes, LARGE), POISON))
+            die("something wrote to memory that had been freed");
         dev.remembered -= old.bytes;
+        drop_pages(old);
         give_range(dev, old);
         dev.freed.pop_front();
     }
@@ -185,28 +220,25 @@ cudaError_t take(void **out, size_t bytes, int number, state now, CUmemPoolHandl
 
 } // namespace
 
-open_memory::open_memory(int which) : before(open_now)
+static void open_exactly(unsigned which)
 {
-    if (before == -1 || before == which) return;
-    open_now = before == -2 ? which : -1;
-    protect(which, PROT_READ | PROT_WRITE);
+    if (which & ~open_now) protect(which & ~open_now, PROT_READ | PROT_WRITE);
+    if (open_now & ~which) protect(open_now & ~which, PROT_NONE);
+    open_now = which;
 }
 
-open_memory::~open_memory()
+open_memory::open_memory(int device) : before(open_now)
 {
-    if (open_now == before) return;
-    if (before == -2) protect(-1, PROT_NONE);
-    else
-        for (int i = 0; i < MOST_DEVICES; i++)
-            if (i != before) protect(i, PROT_NONE);
-    open_now = before;
+    open_exactly(device < 0 ? (1u << MOST_DEVICES) - 1 : 1u << device);
 }
+
+open_memory::~open_memory() { open_exactly(before); }
 
 bool is_device_address(const void *ptr)
 {
     uintptr_t p = reinterpret_cast<uintptr_t>(ptr);
     for (const device &dev : d)
-        if (dev.start && p - dev.start < ARENA) return true;
+        if (p >= dev.start && p < dev.top) return true;
     return false;
 }
 
@@ -266,11 +298,12 @@ int memory_objects()
 void forget_memory()
 {
     for (device &dev : d) {
-        if (dev.start) munmap(reinterpret_cast<void *>(dev.start), ARENA);
+        if (dev.start) mmap(reinterpret_cast<void *>(dev.start), dev.top - dev.start, PROT_NONE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0); /* old pointers fault */
         dev = device();
     }
     pinned.clear();
-    open_now = -2;
+    open_now = 0;
 }
 
 size_t memory_limit() { return limit; }

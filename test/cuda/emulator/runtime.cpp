@@ -168,7 +168,7 @@ bool is_on_stack(uintptr_t word)
     return word >= low && word < high;
 }
 
-/* Words that look like addresses, wherever in the arguments they are. */
+/* Words that look like addresses, wherever in the arguments they are: those of memory that is known. */
 std::vector<uintptr_t> addresses_in(const emulated_argument *arguments, size_t count)
 {
     std::vector<uintptr_t> found;
@@ -177,7 +177,7 @@ std::vector<uintptr_t> addresses_in(const emulated_argument *arguments, size_t c
             uintptr_t word;
             memcpy(&word, (const char *)arguments[i].data + at, sizeof word);
             if (is_on_stack(word)) die("argument %zu of a kernel points to the stack of the host", i + 1);
-            if (is_device_address((const void *)word)) found.push_back(word);
+            if (find_allocation((const void *)word)) found.push_back(word);
         }
     return found;
 }
@@ -195,7 +195,7 @@ void run_checked(const emulated_kernel &k, const std::vector<uintptr_t> &address
     if (kernel_fails(&error)) return broken(error);
     for (uintptr_t word : addresses) {
         allocation *a = find_allocation((const void *)word);
-        const char *wrong = !a                            ? "no memory that is allocated"
+        const char *wrong = !a                            ? "memory that was freed long ago"
                             : a->now == state::announced ? "memory before its allocation's turn in its stream"
                             : a->now == state::freed     ? "memory that has been freed"
                             : a->device != device        ? "memory of another device"

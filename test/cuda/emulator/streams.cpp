@@ -70,7 +70,7 @@ CUstream_st *choose(const std::vector<CUstream_st *> &from)
 
 CUstream_st *find_stream(cudaStream_t stream)
 {
-    if (stream && stream != cudaStreamLegacy) return streams.count(stream) ? stream : nullptr;
+    if (stream && stream != cudaStreamLegacy) return streams.count(stream) && !stream->destroyed ? stream : nullptr;
     int device = current_device();
     if (!legacy[device]) legacy[device] = make_stream(device, true, true);
     return legacy[device];
@@ -132,7 +132,9 @@ cudaError_t enqueue(cudaStream_t stream, const char *what, std::function<void()>
 /* No more than is needed for it. What an operation waits for was queued before it, so this ends. */
 void run_until(const std::shared_ptr<op> &wanted)
 {
-    while (wanted && !wanted->done) {
+    if (!wanted || wanted->done) return;
+    open_memory open(wanted->stream->device); /* once for all of it */
+    while (!wanted->done) {
         CUstream_st *s = wanted->stream;
         std::shared_ptr<op> first = s->queue[s->next];
         for (const std::shared_ptr<op> &before : std::vector<std::shared_ptr<op>>(first->after)) run_until(before);
@@ -143,6 +145,8 @@ void run_until(const std::shared_ptr<op> &wanted)
 void run_everything(int device)
 {
     std::vector<CUstream_st *> all = streams_of(device);
+    if (std::all_of(all.begin(), all.end(), is_idle)) return;
+    open_memory open(device);
     for (;;) {
         CUstream_st *s = choose(all);
         if (!s) { /* what is left waits for another device */
@@ -158,11 +162,29 @@ void run_everything(int device)
 void maybe_run_something()
 {
     if (strictly_lazy() || chance(4)) return;
-    for (uint64_t n = chance(4); n; n--)
-        if (CUstream_st *s = choose(streams_of(-1))) run_first(s);
+    for (uint64_t n = chance(4); n; n--) {
+        CUstream_st *s = choose(streams_of(-1));
+        if (!s) return;
+        open_memory open(s->device);
+        run_first(s);
+    }
 }
 
-int stream_objects() { return (int)(streams.size() + events.size()); }
+/* Streams that were destroyed, and have nothing left to do. */
+static void bury()
+{
+    for (auto s = streams.begin(); s != streams.end();) {
+        bool gone = (*s)->destroyed && is_idle(*s);
+        if (gone) delete *s;
+        s = gone ? streams.erase(s) : std::next(s);
+    }
+}
+
+int stream_objects()
+{
+    auto lives = [](const CUstream_st *s) { return !s->destroyed; };
+    return (int)(std::count_if(streams.begin(), streams.end(), lives) + (ptrdiff_t)events.size());
+}
 
 void forget_streams()
 {
@@ -184,6 +206,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags)
 {
     EMULATED_CALL();
     if (!stream || flags > cudaStreamNonBlocking) return failed(cudaErrorInvalidValue);
+    bury();
     *stream = make_stream(current_device(), false, !(flags & cudaStreamNonBlocking));
     streams.insert(*stream);
     return cudaSuccess;
@@ -191,16 +214,14 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags)
 
 cudaError_t cudaStreamCreate(cudaStream_t *stream) { return cudaStreamCreateWithFlags(stream, cudaStreamDefault); }
 
-/* On a device the work goes on, and the stream goes when it is done. */
+/* Its work is still done, at some time. */
 cudaError_t cudaStreamDestroy(cudaStream_t stream)
 {
     EMULATED_CALL();
     CUstream_st *s = stream && stream != cudaStreamLegacy ? find_stream(stream) : nullptr;
     if (!s) return failed(cudaErrorInvalidResourceHandle);
     if (is_capturing(s)) spoil(s, cudaErrorStreamCaptureInvalidated);
-    if (!is_idle(s)) run_until(s->last);
-    streams.erase(s);
-    delete s;
+    s->destroyed = true;
     return cudaSuccess;
 }
 

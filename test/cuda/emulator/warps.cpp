@@ -4,10 +4,6 @@
 namespace emulated {
 namespace {
 
-struct vote_in {
-    int predicate;
-};
-
 void count_votes(lane lanes[32], unsigned mask, unsigned (*answer)(unsigned yes, unsigned mask))
 {
     unsigned yes = 0;
@@ -17,7 +13,8 @@ void count_votes(lane lanes[32], unsigned mask, unsigned (*answer)(unsigned yes,
         if (mask >> i & 1u && predicate) yes |= 1u << i;
     }
     unsigned result = answer(yes, mask);
-    for (unsigned i = 0; i < 32; i++) memcpy(lanes[i].out, &result, sizeof result);
+    for (unsigned i = 0; i < 32; i++) /* others may not have read the result of their own vote yet */
+        if (mask >> i & 1u) memcpy(lanes[i].out, &result, sizeof result);
 }
 
 void ballot(lane lanes[32], unsigned mask)
