@@ -273,7 +273,13 @@ $(B)/emulated/test-emulator: $(EMULATOR_TESTS) $(B)/emulated/libemulated_cuda.so
 ## check-emulator: the tests of test/cuda/emulator itself, which runs CUDA's sources on the CPU
 .PHONY: check-emulator
 check-emulator: $(if $(EMULATED),$(B)/emulated/test-emulator)
+	$(Q)sh $(EMULATOR)/values.sh $(if $(NVCC),$(NVCC:%/bin/nvcc=%)/include,/usr/local/cuda/include)
 	$(Q)$(if $(EMULATED),$<,echo "left out: the sanitizer does not follow the threads of an emulated device")
+
+## check-emulated: every test that a CUDA device can run, on the emulated one; each is a step of `make check`
+.PHONY: check-emulated
+check-emulated:
+	@MAKE="$(MAKE)" sh test/run.sh check-emulator check-cuda_kernels $(EMULATED_STEPS)
 
 check-cuda_kernels: $(EMULATED)
 check-cuda_kernels: export RELORA_TEST_MODULE_DIR ?= $(CURDIR)/$(B)/emulated
