@@ -191,12 +191,13 @@ $(B)/cuda/%.o: cuda/%.cu Makefile | $(FIRST)
 # with the module, which says so where it is missing.
 $(B)/librelora_cuda.so: $(CUDA_OBJS) $(B)/src/memory.o lib/librelora_cuda.map
 	@echo LD $@
-	$(Q)$(NVCC) -shared $(CUDA_CODE) -cudart static -Xcompiler -static-libstdc++,-static-libgcc $(CUDA_OBJS) $(B)/src/memory.o -o $@ -Xlinker --as-needed,-z,defs,-z,noexecstack \
+	$(Q)$(NVCC) -shared $(CUDA_CODE) -cudart static -Xcompiler -static-libstdc++,-static-libgcc \
+	  $(CUDA_OBJS) $(B)/src/memory.o -o $@ -Xlinker --as-needed,-z,defs,-z,noexecstack \
 	  -Xlinker --exclude-libs,ALL,--no-undefined-version,--version-script=lib/librelora_cuda.map -lcublasLt
 
 lib check install: $(MODULE)
 
-## check-cuda-module: the module as a file: what it exports, needs and holds code for, and how it loads here
+## check-cuda-module: what librelora_cuda.so exports, needs and holds code for, and how it loads here
 .PHONY: check-cuda-module
 check-cuda-module: $(MODULE) $(B)/load-module
 	$(Q)NM=$(NM) NVCC=$(NVCC) sh test/cuda_module/check.sh $(MODULE) $(B)/load-module
