@@ -248,7 +248,13 @@ $(B)/emulated/test-emulator: $(EMULATOR_TESTS) $(B)/emulated/libemulated_cuda.so
 ## check-emulator: the tests of test/cuda/emulator itself, which runs CUDA's sources on the CPU
 .PHONY: check-emulator
 check-emulator: $(if $(EMULATED),$(B)/emulated/test-emulator)
+	$(Q)sh $(EMULATOR)/values.sh $(if $(NVCC),$(NVCC:%/bin/nvcc=%)/include,/usr/local/cuda/include)
 	$(Q)$(if $(EMULATED),$<,echo "left out: the sanitizer does not follow the threads of an emulated device")
+
+## check-emulated: every test that a CUDA device can run, on the emulated one; each is a step of `make check`
+.PHONY: check-emulated
+check-emulated:
+	@MAKE="$(MAKE)" sh test/run.sh check-emulator check-cuda_kernels $(EMULATED_STEPS)
 
 check-cuda_kernels: $(EMULATED)
 check-cuda_kernels: export RELORA_TEST_MODULE_DIR ?= $(CURDIR)/$(B)/emulated
@@ -273,7 +279,7 @@ $(B)/test-cuda: $(call CUDA_OBJECTS,$(B))
 	@echo LD $@
 	$(Q)$(CC) $(ALL_CFLAGS) $^ $(ALL_LDFLAGS) $(LDLIBS) $(CUDA_LIBS) $(CHECK_LIBS) -o $@
 
-$(B)/examples/cuda_stream: $(B)/examples/cuda_stream.o $(B)/librelora.a
+$(B)/cuda_stream: $(B)/examples/cuda_stream.o $(B)/librelora.a
 	@echo LD $@
 	$(Q)$(LINK_PROGRAM) $(CUDA_LIBS)
 
@@ -291,8 +297,8 @@ check-cuda-kernels: $(B)/test-cuda_kernels $(MODULE)
 check-cuda-device: $(B)/test-cuda $(MODULE)
 	$(Q)$(CUDA_ENV) $<
 
-check-cuda-example: $(B)/examples/cuda_stream $(MODULE)
-	$(Q)$<; s=$$?; [ $$s = 77 ] && echo "Skipped: 1, no device for $<" || exit $$s
+check-cuda-example: $(B)/cuda_stream $(MODULE)
+	$(Q)$< > $<.log 2>&1; s=$$?; tail -n 1 $<.log; [ $$s = 77 ] && echo "Skipped: 1, no device" || exit $$s
 
 # The same on the emulated device.
 EMULATED_ENV   = RELORA_TEST_DEVICE=cuda RELORA_TEST_MODULE_DIR=$(CURDIR)/$(B)/emulated
@@ -471,7 +477,8 @@ check-system-memory: $(if $(filter asan tsan,$(CONFIG)),,$(B)/starve)
 # A library with a sanitizer runs only in programs built with it, so it is not worth installing.
 # The many runs of check-resume and check-crash have one thread each: nothing for the thread sanitizer, in an hour.
 STEPS := check-headers symbols $(ABI_STEPS) $(SUITES:%=check-%) check-module check-system-memory check-fuzz check-examples \
-         $(if $(PRETRAIN),check-pretrain $(if $(filter tsan,$(CONFIG)),,check-resume check-crash)) $(CUDA_STEPS) \
+         $(if $(PRETRAIN),check-pretrain $(if $(filter tsan,$(CONFIG)),,check-resume check-crash)) \
+         check-emulator $(EMULATED_STEPS) $(CUDA_STEPS) \
          $(if $(filter release debug,$(CONFIG)),check-install) $(if $(MODULE),check-cuda-module)
 
 ## check: every test, to the end even if one fails; the last line counts them
