@@ -86,8 +86,12 @@ static relora_status create_attention(struct model *model, struct activations *a
     const struct model_config *c = &model->config;
     struct attention *a = &acts->attention;
     int64_t head_dim = c->hidden / c->heads, half = head_dim / 2, count = acts->seq * half;
-    *a = (struct attention){.engine = &model->engine, .batch = acts->batch, .seq = acts->seq, .heads = c->heads,
-                            .head_dim = head_dim, .dtype = c->dtype,
+    *a = (struct attention){.engine = &model->engine,
+                            .batch = acts->batch,
+                            .seq = acts->seq,
+                            .heads = c->heads,
+                            .head_dim = head_dim,
+                            .dtype = c->dtype,
                             .factor = 1.0f / sqrtf((float)head_dim)};
     struct shape hidden = {acts->batch * acts->seq, c->hidden, c->dtype, &model->engine};
     int64_t floats = model->engine.ops->scratch_floats(hidden, a);
@@ -102,7 +106,8 @@ static relora_status create_attention(struct model *model, struct activations *a
     if (!angles)
         return RELORA_E_NO_MEMORY;
     for (int64_t i = 0; i < count; i++) {
-        double angle = (double)(i / half) * pow(10000.0, -2.0 * (double)(i % half) / (double)head_dim);
+        int64_t position = i / half, pair = i % half;
+        double angle = (double)position * pow(10000.0, -2.0 * (double)pair / (double)head_dim);
         angles[i] = (float)cos(angle);
         angles[count + i] = (float)sin(angle);
     }

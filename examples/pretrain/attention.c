@@ -1,5 +1,5 @@
-/* Attention on the CPU, one (sequence, head) at a time. Inside, a head is a float matrix of `rows` x `width`: seq
- * and head size, each rounded up to a multiple of 16 with zeros, so that no inner loop has a tail. */
+/* Attention on the CPU, one (sequence, head) at a time. Inside, a head is a float matrix of `rows` x `width`:
+ * seq and head size, each rounded up to a multiple of 16 with zeros, so that no inner loop has a tail. */
 #include "ops.h"
 
 #include <math.h>
@@ -96,7 +96,8 @@ static void take_head(const struct attention *a, float *to, const void *from, in
     }
 }
 
-static void give_head(const struct attention *a, void *to, float *from, int64_t which, int rotated, float factor)
+static void give_head(const struct attention *a, void *to, float *from, int64_t which, int rotated,
+                      float factor)
 {
     int64_t width = size_of(a).width;
     for (int64_t t = 0; t < a->seq; t++) {
@@ -180,7 +181,8 @@ INLINE float softmax_row(float *score, int64_t allowed, int64_t count, float *ma
     return sum;
 }
 
-static void forward_head(const struct attention *a, const struct attention_pass *p, int64_t which, float *scratch)
+static void forward_head(const struct attention *a, const struct attention_pass *p, int64_t which,
+                         float *scratch)
 {
     struct size s = size_of(a);
     float *q = scratch, *k = q + s.floats, *k_t = k + s.floats, *v = k_t + s.floats, *result = v + s.floats;
@@ -228,7 +230,8 @@ static void backward_head(const struct attention *a, const struct attention_pass
                           const struct attention_gradient *g, int64_t which, float *scratch)
 {
     struct size s = size_of(a);
-    float *dq = scratch, *dk = dq + s.floats, *dv = dk + s.floats, *d_out = dv + s.floats, *q = d_out + s.floats;
+    float *dq = scratch, *dk = dq + s.floats, *dv = dk + s.floats, *d_out = dv + s.floats,
+          *q = d_out + s.floats;
     float *k = q + s.floats, *k_t = k + s.floats, *v_t = k_t + s.floats, *score = v_t + s.floats;
     float *slope = score + BLOCK * s.rows;
     const float *log_sum = p->log_sum + which * a->seq;

@@ -1,8 +1,8 @@
 /* Causal self-attention with rotary positions: its sizes and arrays, the same on every device.
  *
- * q, k, v, out and their gradients are what the linear layers make and take: [batch * seq, heads * head_dim] in
- * the dtype of the model. Positions are turned into q and k in place (`rotate`); the backward turns
- * the gradients back. Scores never exist all at once: the backward makes them again, from log_sum. */
+ * q, k, v, out and their gradients are what the linear layers make and take: [batch * seq, heads * head_dim]
+ * in the dtype of the model. Positions are turned into q and k in place (`rotate`); the backward turns the
+ * gradients back. Scores never exist all at once: the backward makes them again, from log_sum. */
 #ifndef PRETRAIN_ATTENTION_H
 #define PRETRAIN_ATTENTION_H
 

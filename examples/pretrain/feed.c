@@ -18,7 +18,8 @@ struct feed {
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    int64_t made, wanted, taken; /* micro-batches since the first of the run; those below `wanted` may be made */
+    int64_t made, wanted,
+        taken; /* micro-batches since the first of the run; those below `wanted` may be made */
     int ending, started;
 };
 

@@ -74,9 +74,10 @@ static void print_device_memory(const struct trainer *t)
 {
     relora_device *device = relora_device_get(t->ctx, (relora_device_kind)t->options->device, 0);
     uint64_t free_bytes, total;
-    if (t->options->device == RELORA_DEVICE_CUDA && relora_device_memory(device, &free_bytes, &total) == RELORA_OK)
-        printf("device %s: %.0f of %.0f MB in use\n", relora_device_name(device), (double)(total - free_bytes) * 1e-6,
-               (double)total * 1e-6);
+    if (t->options->device == RELORA_DEVICE_CUDA &&
+        relora_device_memory(device, &free_bytes, &total) == RELORA_OK)
+        printf("device %s: %.0f of %.0f MB in use\n", relora_device_name(device),
+               (double)(total - free_bytes) * 1e-6, (double)total * 1e-6);
 }
 
 static int print_summary(const struct trainer *t)

@@ -39,8 +39,8 @@ static void draw_normal(const struct model_config *config, void *data, relora_dt
 }
 
 /* Drawn on the host, so that every device begins with the same weights. */
-static relora_status fill_normal(const struct model_config *config, relora_stream *stream, relora_tensor *tensor,
-                                 uint64_t which)
+static relora_status fill_normal(const struct model_config *config, relora_stream *stream,
+                                 relora_tensor *tensor, uint64_t which)
 {
     int64_t count = relora_tensor_count(tensor);
     relora_dtype dtype = relora_tensor_dtype(tensor);
@@ -341,7 +341,8 @@ relora_status model_read(struct model *model, relora_stream *stream, relora_read
         char prefix[64], name[96];
         linear_name(model, i, prefix, sizeof prefix);
         snprintf(name, sizeof name, "%s.weight", prefix);
-        TRY(relora_reader_read(reader, stream, name, relora_linear_param(model->linears[i], RELORA_PARAM_WEIGHT),
+        TRY(relora_reader_read(reader, stream, name,
+                               relora_linear_param(model->linears[i], RELORA_PARAM_WEIGHT),
                                RELORA_READ_CONVERT));
     }
     return RELORA_OK;

@@ -2,8 +2,9 @@
  *
  * The seven projections of each block and the head are relora_linear layers over weight memory that
  * the model owns; embedding and norms are plain arrays; all of it lies on the device of the stream that
- * the model is made with, and what is queued on that stream is all there is. Nothing is global: a test can link these
- * files without main.c, make a model of any size, and compare gradients with finite differences. */
+ * the model is made with, and what is queued on that stream is all there is. Nothing is global: a test can
+ * link these files without main.c, make a model of any size, and compare gradients with finite differences.
+ */
 #ifndef PRETRAIN_MODEL_H
 #define PRETRAIN_MODEL_H
 

@@ -45,7 +45,8 @@ static int64_t cpu_tokens_floats(int64_t count)
     return count;
 }
 
-static void cpu_upload(const struct engine *engine, int32_t *to, const int32_t *from, int64_t count, int64_t vocab)
+static void cpu_upload(const struct engine *engine, int32_t *to, const int32_t *from, int64_t count,
+                       int64_t vocab)
 {
     (void)engine, (void)vocab;
     memcpy(to, from, (size_t)count * sizeof *to);

@@ -63,7 +63,8 @@ struct ops {
      * themselves, then what embedding_backward wants to know. Without that, if vocab is 0, `count` are
      * enough. `from` may be reused on return. */
     int64_t (*tokens_floats)(int64_t count);
-    void (*upload)(const struct engine *engine, int32_t *to, const int32_t *from, int64_t count, int64_t vocab);
+    void (*upload)(const struct engine *engine, int32_t *to, const int32_t *from, int64_t count,
+                   int64_t vocab);
     void (*embedding_forward)(struct shape s, float *x, const float *table, const int32_t *tokens);
     void (*embedding_backward)(struct shape s, float *dtable, const float *dx, const int32_t *tokens);
 

@@ -117,7 +117,8 @@ static relora_status forward_trunk(const struct pass *p, const int32_t *tokens)
     struct activations *acts = p->acts;
     const struct model *model = p->model;
     p->ops->upload(&model->engine, acts->tokens.data, tokens, p->hidden.rows, model->config.vocab);
-    p->ops->embedding_forward(p->hidden, acts->blocks[0].x.data, array_value(&model->arrays[0]), acts->tokens.data);
+    p->ops->embedding_forward(p->hidden, acts->blocks[0].x.data, array_value(&model->arrays[0]),
+                              acts->tokens.data);
     enter_block(p, 0, acts->blocks[0].x.data, NULL);
     for (int64_t layer = 0; layer < acts->block_count; layer++) {
         struct block *b = &acts->blocks[layer];
@@ -234,7 +235,8 @@ static relora_status backward_block(const struct pass *p, int64_t layer)
     struct activations *acts = p->acts;
     struct block *b = &acts->blocks[layer];
     struct attention_pass attention = attention_of(b);
-    const struct attention_gradient gradient = {acts->dnormed.data, acts->dq.data, acts->dk.data, acts->dv.data};
+    const struct attention_gradient gradient = {acts->dnormed.data, acts->dq.data, acts->dk.data,
+                                                acts->dv.data};
     const relora_tensor *const qkv[] = {acts->dq.tensor, acts->dk.tensor, acts->dv.tensor};
     const relora_tensor *const gate_up[] = {acts->dgate.tensor, acts->dup.tensor};
 

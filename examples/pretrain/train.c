@@ -42,7 +42,8 @@ static relora_device *find_device(const struct trainer *t)
     relora_device *device = relora_device_get(t->ctx, kind, 0);
     if (!device) {
         relora_context_error(t->ctx, text, sizeof text, NULL);
-        fail("--device %s: there is no such device%s%s", options_choice("device", kind), text[0] ? ": " : "", text);
+        fail("--device %s: there is no such device%s%s", options_choice("device", kind), text[0] ? ": " : "",
+             text);
     }
     return device;
 }

@@ -1,5 +1,5 @@
-/* Attention backward in BF16. The probabilities are made again from log_sum. One kernel has 64 queries and makes dq,
- * the other has 64 keys and makes dk and dv, so that no two blocks write to one place. */
+/* Attention backward in BF16. The probabilities are made again from log_sum. One kernel has 64 queries and
+ * makes dq, the other has 64 keys and makes dk and dv, so that no two blocks write to one place. */
 #include "attention_tensor.cuh"
 
 struct backward {
@@ -15,8 +15,9 @@ template <int D> constexpr int keys_of = D <= 64 ? 64 : 32;
 
 /* Sum of out * dout over a row; dout is here already, as A. To all four lanes that share rows g and g + 8. */
 template <int D>
-static __device__ __forceinline__ void row_deltas(const struct heads &h, const bf16 *out, const uint32_t (&dout)[D / 16][4],
-                                                  int query, float (&delta)[2])
+static __device__ __forceinline__ void row_deltas(const struct heads &h, const bf16 *out,
+                                                  const uint32_t (&dout)[D / 16][4], int query,
+                                                  float (&delta)[2])
 {
     int lane = (int)threadIdx.x % 32;
 UNROLL
@@ -26,7 +27,8 @@ UNROLL
         for (int k = 0; k < D / 8; k++) {
             int column = 8 * k + lane % 4 * 2;
             if (t >= h.seq || column >= h.head_dim) continue;
-            uint32_t o = *(const uint32_t *)(out + (int64_t)t * h.row + column), d = dout[k / 2][k % 2 * 2 + half];
+            uint32_t o = *(const uint32_t *)(out + (int64_t)t * h.row + column),
+                     d = dout[k / 2][k % 2 * 2 + half];
             sum += __uint_as_float(o << 16) * __uint_as_float(d << 16);
             sum += __uint_as_float(o & 0xFFFF0000u) * __uint_as_float(d & 0xFFFF0000u);
         }
@@ -37,8 +39,9 @@ UNROLL
 
 /* slope := P (dP - delta), for 16 queries and the keys from `key` on. */
 template <int N>
-static __device__ __forceinline__ void query_slope(float (&slope)[N][4], const float (&score)[N][4], const float (&log_sum)[2],
-                                                   const float (&delta)[2], float scale, int query, int key)
+static __device__ __forceinline__ void query_slope(float (&slope)[N][4], const float (&score)[N][4],
+                                                   const float (&log_sum)[2], const float (&delta)[2],
+                                                   float scale, int query, int key)
 {
     int lane = (int)threadIdx.x % 32;
     query += lane / 4, key += lane % 4 * 2;
@@ -56,7 +59,8 @@ static __global__ void __launch_bounds__(TENSOR_THREADS) query_kernel(struct bac
 {
     constexpr int KEYS = keys_of<D>, TILE = KEYS * stride_of<D>, STRIDE = stride_of<D>;
     __shared__ __align__(16) bf16 memory[4 * TILE]; /* keys, values; twice */
-    static_assert(4 * TILE >= TENSOR_ROWS * STRIDE && 4 * TILE >= 2 * TENSOR_ROWS * D, "what else passes through it");
+    static_assert(4 * TILE >= TENSOR_ROWS * STRIDE && 4 * TILE >= 2 * TENSOR_ROWS * D,
+                  "what else passes through it");
     const struct heads &h = b.h;
     int first = (int)(gridDim.x - 1 - blockIdx.x) * TENSOR_ROWS, warp = (int)threadIdx.x / 32;
     int query = first + warp * WARP_ROWS, lane = (int)threadIdx.x % 32;
@@ -103,12 +107,14 @@ static __global__ void __launch_bounds__(TENSOR_THREADS) query_kernel(struct bac
         multiply_result<STRIDE>(sum, slope, tile);
     }
     __syncthreads();
-    give_rows<D>(h, (bf16 *)b.g.dq + begin, sum, (float *)memory + warp * WARP_ROWS * D, query, true, h.factor);
+    give_rows<D>(h, (bf16 *)b.g.dq + begin, sum, (float *)memory + warp * WARP_ROWS * D, query, true,
+                 h.factor);
 }
 
 /* ---- dk and dv ---- */
 
-/* Of a wide head the keys and values stay in shared memory, not in registers, and tiles come one at a time. */
+/* Of a wide head the keys and values stay in shared memory, not in registers, and tiles come one at a time.
+ */
 template <int D> constexpr bool wide = D > 64;
 template <int D> constexpr int queries_of = wide<D> ? 16 : 32;
 
@@ -117,19 +123,21 @@ struct query_tile { /* what a tile of queries comes with */
 };
 
 template <int Queries>
-static __device__ __forceinline__ void take_queries(const struct backward &b, struct query_tile *to, int first)
+static __device__ __forceinline__ void take_queries(const struct backward &b, struct query_tile *to,
+                                                    int first)
 {
     int i = (int)threadIdx.x, t = first + i;
     int64_t which = (int64_t)blockIdx.y * b.h.seq + t;
     if (i >= Queries) return;
-    to->log_sum[i] = t < b.h.seq ? b.p.log_sum[which] * LOG2_E : INFINITY; /* past the end nothing has weight */
+    to->log_sum[i] =
+        t < b.h.seq ? b.p.log_sum[which] * LOG2_E : INFINITY; /* past the end nothing has weight */
     to->delta[i] = t < b.h.seq ? b.delta[which] : 0.0f;
 }
 
 /* score := P, slope := P (dP - delta), both with a row for each key. */
 template <int N>
-static __device__ __forceinline__ void key_slope(float (&score)[N][4], float (&slope)[N][4], const struct query_tile &q,
-                                                 float scale, int key, int query)
+static __device__ __forceinline__ void key_slope(float (&score)[N][4], float (&slope)[N][4],
+                                                 const struct query_tile &q, float scale, int key, int query)
 {
     int lane = (int)threadIdx.x % 32;
     key += lane / 4;
@@ -155,7 +163,8 @@ static __device__ __forceinline__ void multiply_tiles(float (&c)[N][4], const bf
 template <int D>
 static __global__ void __launch_bounds__(TENSOR_THREADS) key_kernel(struct backward b)
 {
-    constexpr int QUERIES = queries_of<D>, STRIDE = stride_of<D>, TILE = QUERIES * STRIDE, STAGES = wide<D> ? 1 : 2;
+    constexpr int QUERIES = queries_of<D>, STRIDE = stride_of<D>, TILE = QUERIES * STRIDE,
+                  STAGES = wide<D> ? 1 : 2;
     constexpr int OWN = wide<D> ? TENSOR_ROWS * STRIDE : 0, STAGED = STAGES * 2 * TILE;
     __shared__ __align__(16) bf16 memory[2 * OWN + STAGED]; /* keys, values; queries, dout, for each stage */
     __shared__ struct query_tile numbers[STAGES];
@@ -222,8 +231,8 @@ static __global__ void __launch_bounds__(TENSOR_THREADS) key_kernel(struct backw
     give_rows<D>(h, (bf16 *)b.g.dv + begin, dv, room, key, false, 1.0f);
 }
 
-void tensor_backward(const struct attention *a, const struct attention_pass *p, const struct attention_gradient *g,
-                     float *delta)
+void tensor_backward(const struct attention *a, const struct attention_pass *p,
+                     const struct attention_gradient *g, float *delta)
 {
     struct backward b = {heads_of(a), *p, *g, delta};
     dim3 blocks(blocks_for(a->seq, TENSOR_ROWS), (unsigned)(a->batch * a->heads)), threads(TENSOR_THREADS);

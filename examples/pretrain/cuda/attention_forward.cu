@@ -1,13 +1,13 @@
-/* Attention forward in BF16: scores of 64 queries and a tile of keys at a time, softmax by a maximum and a sum that
- * are put right as they grow (Milakov and Gimelshein 2018; Dao et al. 2022). */
+/* Attention forward in BF16: scores of 64 queries and a tile of keys at a time, softmax by a maximum and a
+ * sum that are put right as they grow (Milakov and Gimelshein 2018; Dao et al. 2022). */
 #include "attention_tensor.cuh"
 
 template <int D> constexpr int keys_of = D <= 64 ? 64 : 32; /* in a tile */
 
 /* score := the powers of 2 that the softmax adds up; what was summed so far shrinks by `shrink`. */
 template <int N>
-static __device__ __forceinline__ void soften(float (&score)[N][4], float (&max)[2], float (&total)[2], float (&shrink)[2],
-                                              float scale)
+static __device__ __forceinline__ void soften(float (&score)[N][4], float (&max)[2], float (&total)[2],
+                                              float (&shrink)[2], float scale)
 {
 UNROLL
     for (int half = 0; half < 2; half++) { /* rows g and g + 8 */
@@ -38,8 +38,9 @@ UNROLL
 }
 
 template <int D>
-static __device__ __forceinline__ void give_result(const struct heads &h, bf16 *out, float *log_sum, float (&sum)[D / 8][4],
-                                                   const float (&max)[2], float (&total)[2], int query)
+static __device__ __forceinline__ void give_result(const struct heads &h, bf16 *out, float *log_sum,
+                                                   float (&sum)[D / 8][4], const float (&max)[2],
+                                                   float (&total)[2], int query)
 {
     int lane = (int)threadIdx.x % 32, column = lane % 4 * 2;
 UNROLL
@@ -58,8 +59,8 @@ UNROLL
 }
 
 template <int D>
-static __global__ void __launch_bounds__(TENSOR_THREADS) forward_kernel(struct heads h, const bf16 *q, const bf16 *k,
-                                                                        const bf16 *v, bf16 *out, float *log_sum)
+static __global__ void __launch_bounds__(TENSOR_THREADS)
+    forward_kernel(struct heads h, const bf16 *q, const bf16 *k, const bf16 *v, bf16 *out, float *log_sum)
 {
     constexpr int KEYS = keys_of<D>, TILE = KEYS * stride_of<D>;
     __shared__ __align__(16) bf16 memory[4 * TILE]; /* keys, values; twice */
@@ -104,8 +105,8 @@ UNROLL
 void tensor_forward(const struct attention *a, const struct attention_pass *p)
 {
     dim3 blocks(blocks_for(a->seq, TENSOR_ROWS), (unsigned)(a->batch * a->heads));
-#define FORWARD(D)                                                                               \
-    launch(a->engine, forward_kernel<D>, blocks, dim3(TENSOR_THREADS), heads_of(a), (const bf16 *)p->q,          \
+#define FORWARD(D)                                                                                           \
+    launch(a->engine, forward_kernel<D>, blocks, dim3(TENSOR_THREADS), heads_of(a), (const bf16 *)p->q,      \
            (const bf16 *)p->k, (const bf16 *)p->v, (bf16 *)p->out, p->log_sum)
     FOR_HEAD_DIM(a->head_dim, FORWARD);
 }

@@ -1,5 +1,6 @@
-/* Attention on the tensor cores: a block of four warps has 64 rows, 16 to a warp, and takes tiles of the other
- * side in turns, the next one on its way while this one is worked on. Heads are padded with zeros to `D` columns. */
+/* Attention on the tensor cores: a block of four warps has 64 rows, 16 to a warp, and takes tiles of the
+ * other side in turns, the next one on its way while this one is worked on. Heads are padded with zeros to
+ * `D` columns. */
 #ifndef PRETRAIN_ATTENTION_TENSOR_CUH
 #define PRETRAIN_ATTENTION_TENSOR_CUH
 
@@ -15,14 +16,16 @@ template <int D> constexpr int stride_of = D + 8;
 
 /* Begin to copy `Rows` rows of a head from its row `first`, with zeros for what is not there. */
 template <int D, int Rows>
-static __device__ __forceinline__ void take_tile(const struct heads &h, bf16 *tile, const bf16 *head, int first)
+static __device__ __forceinline__ void take_tile(const struct heads &h, bf16 *tile, const bf16 *head,
+                                                 int first)
 {
     if (h.head_dim % 8 == 0) {
 UNROLL
         for (int i = (int)threadIdx.x; i < Rows * (D / 8); i += TENSOR_THREADS) {
             int row = i / (D / 8), column = i % (D / 8) * 8;
             bool zero = first + row >= h.seq || column >= h.head_dim;
-            copy_16(tile + row * stride_of<D> + column, zero ? head : head + (int64_t)(first + row) * h.row + column, zero);
+            copy_16(tile + row * stride_of<D> + column,
+                    zero ? head : head + (int64_t)(first + row) * h.row + column, zero);
         }
         return;
     }
@@ -42,10 +45,12 @@ UNROLL
     for (int k = 0; k < D / 16; k++) load_a<stride_of<D>>(a[k], tile, row, 16 * k);
 }
 
-/* This warp's 16 rows of a gradient, by way of `room`, 16 x D floats of its own. The first of them is row `first`. */
+/* This warp's 16 rows of a gradient, by way of `room`, 16 x D floats of its own. The first of them is row
+ * `first`. */
 template <int D>
-static __device__ __forceinline__ void give_rows(const struct heads &h, bf16 *head, const float (&sum)[D / 8][4], float *room,
-                                                 int first, bool rotated, float factor)
+static __device__ __forceinline__ void give_rows(const struct heads &h, bf16 *head,
+                                                 const float (&sum)[D / 8][4], float *room, int first,
+                                                 bool rotated, float factor)
 {
     int lane = (int)threadIdx.x % 32, g = lane / 4, t = lane % 4;
     __syncwarp();
@@ -54,7 +59,8 @@ UNROLL
         for (int i = 0; i < 4; i++) room[(g + i / 2 * 8) * D + 8 * j + 2 * t + i % 2] = sum[j][i];
     __syncwarp();
     for (int row = 0; row < WARP_ROWS && first + row < h.seq; row++)
-        give_row(h, head + (int64_t)(first + row) * h.row, room + row * D, first + row, rotated, factor, lane, 32);
+        give_row(h, head + (int64_t)(first + row) * h.row, room + row * D, first + row, rotated, factor, lane,
+                 32);
 }
 
 /* Calls `kernels<D>` with the padded head size. */

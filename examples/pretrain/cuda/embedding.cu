@@ -7,7 +7,8 @@
 
 enum { THREADS = 256 };
 
-/* The tokens; the places sorted by token; for a place in that order how many of its token begin there, or 0. */
+/* The tokens; the places sorted by token; for a place in that order how many of its token begin there, or 0.
+ */
 int64_t gpu_tokens_floats(int64_t count)
 {
     return 3 * count;
@@ -24,7 +25,8 @@ static cudaError_t more_buckets(struct gpu *gpu, int64_t count)
 }
 
 /* A counting sort, which keeps equal tokens in their order. */
-static void sort_places(int32_t *buckets, const int32_t *tokens, int32_t *order, int32_t *runs, int64_t count, int64_t vocab)
+static void sort_places(int32_t *buckets, const int32_t *tokens, int32_t *order, int32_t *runs, int64_t count,
+                        int64_t vocab)
 {
     memset(buckets, 0, (size_t)vocab * sizeof *buckets);
     memset(runs, 0, (size_t)count * sizeof *runs);
@@ -82,8 +84,8 @@ void gpu_upload(const struct engine *engine, int32_t *to, const int32_t *from, i
 }
 
 template <int N>
-static __global__ void __launch_bounds__(THREADS) embedding_kernel(float *x, const float *table, const int32_t *tokens,
-                                                                   int64_t rows, int width)
+static __global__ void __launch_bounds__(THREADS)
+    embedding_kernel(float *x, const float *table, const int32_t *tokens, int64_t rows, int width)
 {
     int64_t at = ((int64_t)blockIdx.x * THREADS + threadIdx.x) * N, row = at / width;
     float line[N];
@@ -96,12 +98,14 @@ void gpu_embedding_forward(struct shape s, float *x, const float *table, const i
 {
     int each = s.width % 4 == 0 ? 4 : 2;
     launch(s.engine, each == 4 ? embedding_kernel<4> : embedding_kernel<2>,
-           dim3(blocks_for(s.rows * s.width, THREADS * each)), dim3(THREADS), x, table, tokens, s.rows, s.width);
+           dim3(blocks_for(s.rows * s.width, THREADS * each)), dim3(THREADS), x, table, tokens, s.rows,
+           s.width);
 }
 
 /* A block for each place in the order, of which those work where a token's run begins. */
 template <int N>
-static __global__ void embedding_backward_kernel(float *dtable, const float *dx, const int32_t *tokens, int64_t rows, int width)
+static __global__ void embedding_backward_kernel(float *dtable, const float *dx, const int32_t *tokens,
+                                                 int64_t rows, int width)
 {
     const int32_t *order = tokens + rows, *runs = order + rows;
     int run = runs[blockIdx.x], at = (int)(blockIdx.y * blockDim.x + threadIdx.x) * N;
@@ -121,6 +125,6 @@ void gpu_embedding_backward(struct shape s, float *dtable, const float *dx, cons
     int each = s.width % 4 == 0 ? 4 : 2;
     unsigned threads = whole_warps(smaller(s.width / each, THREADS));
     launch(s.engine, each == 4 ? embedding_backward_kernel<4> : embedding_backward_kernel<2>,
-           dim3((unsigned)s.rows, blocks_for(s.width, (int64_t)threads * each)), dim3(threads), dtable, dx, tokens, s.rows,
-           s.width);
+           dim3((unsigned)s.rows, blocks_for(s.width, (int64_t)threads * each)), dim3(threads), dtable, dx,
+           tokens, s.rows, s.width);
 }

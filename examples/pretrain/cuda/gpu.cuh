@@ -1,5 +1,5 @@
-/* What the kernels share: the stream they are queued on, bfloat16, and elements several at a time. Work is split
- * by shape alone, so results do not depend on the device's size. */
+/* What the kernels share: the stream they are queued on, bfloat16, and elements several at a time. Work is
+ * split by shape alone, so results do not depend on the device's size. */
 #ifndef PRETRAIN_GPU_CUH
 #define PRETRAIN_GPU_CUH
 
@@ -32,7 +32,8 @@ struct gpu {
 
 /* Queue a kernel. Arguments are converted to the types of its parameters. */
 template <class... P, class... A>
-static inline void launch(const struct engine *engine, void (*kernel)(P...), dim3 blocks, dim3 threads, A... arguments)
+static inline void launch(const struct engine *engine, void (*kernel)(P...), dim3 blocks, dim3 threads,
+                          A... arguments)
 {
     struct gpu *gpu = engine->gpu;
     if (!blocks.x || !blocks.y) return;
@@ -79,7 +80,8 @@ static __device__ __forceinline__ uint32_t pack(float low, float high)
 #else
     uint32_t half[2] = {__float_as_uint(low), __float_as_uint(high)};
     for (int i = 0; i < 2; i++)
-        half[i] = (half[i] & 0x7FFFFFFFu) > 0x7F800000u ? 0x7FFFu : (half[i] + 0x7FFFu + (half[i] >> 16 & 1u)) >> 16;
+        half[i] = (half[i] & 0x7FFFFFFFu) > 0x7F800000u ? 0x7FFFu
+                                                        : (half[i] + 0x7FFFu + (half[i] >> 16 & 1u)) >> 16;
     return half[0] | half[1] << 16;
 #endif
 }
@@ -123,7 +125,8 @@ template <int N> static __device__ __forceinline__ void load(float (&to)[N], con
 template <int N> static __device__ __forceinline__ void store(float *to, const float (&from)[N])
 {
     if constexpr (N % 4 == 0) {
-        for (int i = 0; i < N; i += 4) *(float4 *)(to + i) = make_float4(from[i], from[i + 1], from[i + 2], from[i + 3]);
+        for (int i = 0; i < N; i += 4)
+            *(float4 *)(to + i) = make_float4(from[i], from[i + 1], from[i + 2], from[i + 3]);
     } else
         for (int i = 0; i < N; i++) to[i] = from[i];
 }
@@ -171,7 +174,8 @@ void gpu_norm_forward(struct shape s, const struct norm *n);
 void gpu_norm_backward(struct shape s, const struct norm_gradient *n);
 
 void gpu_swiglu_forward(struct shape s, void *y, const void *gate, const void *up);
-void gpu_swiglu_backward(struct shape s, void *dgate, void *dup, const void *dy, const void *gate, const void *up);
+void gpu_swiglu_backward(struct shape s, void *dgate, void *dup, const void *dy, const void *gate,
+                         const void *up);
 
 int64_t gpu_tokens_floats(int64_t count);
 void gpu_upload(const struct engine *engine, int32_t *to, const int32_t *from, int64_t count, int64_t vocab);

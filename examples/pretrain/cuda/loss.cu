@@ -14,7 +14,8 @@ static __device__ __forceinline__ struct softmax join(struct softmax a, struct s
     return {max, a.sum * expf(a.max - max) + b.sum * expf(b.max - max)};
 }
 
-template <class T, int N> static __device__ __forceinline__ struct softmax row_part(const T *row, int64_t width)
+template <class T, int N>
+static __device__ __forceinline__ struct softmax row_part(const T *row, int64_t width)
 {
     struct softmax all = {-INFINITY, 0.0f};
     for (int64_t at = threadIdx.x * N; at < width; at += THREADS * N) {
@@ -32,7 +33,8 @@ static __device__ __forceinline__ struct softmax block_join(struct softmax mine)
 {
     __shared__ struct softmax shared[WARPS];
     for (int lanes = 16; lanes; lanes /= 2)
-        mine = join(mine, {__shfl_xor_sync(0xFFFFFFFFu, mine.max, lanes), __shfl_xor_sync(0xFFFFFFFFu, mine.sum, lanes)});
+        mine = join(mine, {__shfl_xor_sync(0xFFFFFFFFu, mine.max, lanes),
+                           __shfl_xor_sync(0xFFFFFFFFu, mine.sum, lanes)});
     if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = mine;
     __syncthreads();
     mine = shared[0];
@@ -41,8 +43,8 @@ static __device__ __forceinline__ struct softmax block_join(struct softmax mine)
 }
 
 template <class T, int N>
-static __global__ void __launch_bounds__(THREADS) cross_entropy_kernel(T *logits, const int32_t *targets, float *loss,
-                                                                       int64_t width, float factor)
+static __global__ void __launch_bounds__(THREADS)
+    cross_entropy_kernel(T *logits, const int32_t *targets, float *loss, int64_t width, float factor)
 {
     T *row = logits + blockIdx.x * width;
     int64_t target = targets[blockIdx.x];
@@ -62,8 +64,8 @@ static __global__ void __launch_bounds__(THREADS) cross_entropy_kernel(T *logits
 template <class T>
 static void cross_entropy(struct shape s, T *logits, const int32_t *targets, float *loss, float factor)
 {
-    launch(s.engine, s.width % 8 == 0 ? cross_entropy_kernel<T, 8> : cross_entropy_kernel<T, 1>, dim3((unsigned)s.rows),
-           dim3(THREADS), logits, targets, loss, s.width, factor);
+    launch(s.engine, s.width % 8 == 0 ? cross_entropy_kernel<T, 8> : cross_entropy_kernel<T, 1>,
+           dim3((unsigned)s.rows), dim3(THREADS), logits, targets, loss, s.width, factor);
 }
 
 void gpu_cross_entropy(struct shape s, void *logits, const int32_t *targets, float *loss, float factor)
@@ -74,7 +76,8 @@ void gpu_cross_entropy(struct shape s, void *logits, const int32_t *targets, flo
         cross_entropy(s, (bf16 *)logits, targets, loss, factor);
 }
 
-static __global__ void __launch_bounds__(MEAN_THREADS) add_mean_kernel(double *total, const float *losses, int64_t count)
+static __global__ void __launch_bounds__(MEAN_THREADS)
+    add_mean_kernel(double *total, const float *losses, int64_t count)
 {
     __shared__ double shared[MEAN_THREADS];
     double sum = 0.0;

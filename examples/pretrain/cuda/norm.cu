@@ -55,7 +55,8 @@ void gpu_norm_forward(struct shape s, const struct norm *n)
 /* With y = x * inverse and g = dy * w: dx (+)= inverse * (g - y * mean(g * y)). A block has one part of the
  * rows, and leaves the part's sum of dy * y in the scratch memory. */
 template <class T, int N>
-static __global__ void __launch_bounds__(MOST_THREADS) norm_backward_kernel(struct norm_gradient n, int64_t rows, int width)
+static __global__ void __launch_bounds__(MOST_THREADS)
+    norm_backward_kernel(struct norm_gradient n, int64_t rows, int width)
 {
     __shared__ float shared[2][32];
     int at = (int)threadIdx.x * N, active = at < width;
@@ -91,7 +92,8 @@ static __global__ void norm_columns_kernel(float *dw, const float *parts, int co
     __shared__ float shared[GROUPS][COLUMNS];
     int column = (int)(blockIdx.x * COLUMNS + threadIdx.x);
     float sum = 0.0f;
-    for (int i = (int)threadIdx.y; column < width && i < count; i += GROUPS) sum += parts[(int64_t)i * width + column];
+    for (int i = (int)threadIdx.y; column < width && i < count; i += GROUPS)
+        sum += parts[(int64_t)i * width + column];
     shared[threadIdx.y][threadIdx.x] = sum;
     __syncthreads();
     if (threadIdx.y || column >= width) return;
@@ -110,6 +112,6 @@ void gpu_norm_backward(struct shape s, const struct norm_gradient *n)
     else
         kernel = each == 8 ? norm_backward_kernel<bf16, 8> : norm_backward_kernel<bf16, 2>;
     launch(s.engine, kernel, dim3((unsigned)parts), dim3(whole_warps(s.width / each)), *n, s.rows, s.width);
-    launch(s.engine, norm_columns_kernel, dim3(blocks_for(s.width, COLUMNS)), dim3(COLUMNS, GROUPS), n->dw, n->scratch,
-           parts, s.width);
+    launch(s.engine, norm_columns_kernel, dim3(blocks_for(s.width, COLUMNS)), dim3(COLUMNS, GROUPS), n->dw,
+           n->scratch, parts, s.width);
 }

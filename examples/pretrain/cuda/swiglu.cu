@@ -21,7 +21,8 @@ template <class F> static __device__ __forceinline__ void eights(int64_t count, 
 }
 
 template <class T>
-static __global__ void __launch_bounds__(THREADS) swiglu_kernel(T *y, const T *gate, const T *up, int64_t count)
+static __global__ void __launch_bounds__(THREADS)
+    swiglu_kernel(T *y, const T *gate, const T *up, int64_t count)
 {
     eights(count, [=](int64_t at, auto number) {
         constexpr int n = decltype(number)::value;
@@ -34,8 +35,8 @@ static __global__ void __launch_bounds__(THREADS) swiglu_kernel(T *y, const T *g
 }
 
 template <class T>
-static __global__ void __launch_bounds__(THREADS) swiglu_backward_kernel(T *dgate, T *dup, const T *dy, const T *gate,
-                                                                         const T *up, int64_t count)
+static __global__ void __launch_bounds__(THREADS)
+    swiglu_backward_kernel(T *dgate, T *dup, const T *dy, const T *gate, const T *up, int64_t count)
 {
     eights(count, [=](int64_t at, auto number) {
         constexpr int n = decltype(number)::value;
@@ -56,16 +57,16 @@ static __global__ void __launch_bounds__(THREADS) swiglu_backward_kernel(T *dgat
 template <class T> static void forward(struct shape s, void *y, const void *gate, const void *up)
 {
     int64_t count = s.rows * s.width;
-    launch(s.engine, swiglu_kernel<T>, dim3(blocks_for(count, EIGHT * THREADS)), dim3(THREADS), (T *)y, (const T *)gate,
-           (const T *)up, count);
+    launch(s.engine, swiglu_kernel<T>, dim3(blocks_for(count, EIGHT * THREADS)), dim3(THREADS), (T *)y,
+           (const T *)gate, (const T *)up, count);
 }
 
 template <class T>
 static void backward(struct shape s, void *dgate, void *dup, const void *dy, const void *gate, const void *up)
 {
     int64_t count = s.rows * s.width;
-    launch(s.engine, swiglu_backward_kernel<T>, dim3(blocks_for(count, EIGHT * THREADS)), dim3(THREADS), (T *)dgate,
-           (T *)dup, (const T *)dy, (const T *)gate, (const T *)up, count);
+    launch(s.engine, swiglu_backward_kernel<T>, dim3(blocks_for(count, EIGHT * THREADS)), dim3(THREADS),
+           (T *)dgate, (T *)dup, (const T *)dy, (const T *)gate, (const T *)up, count);
 }
 
 void gpu_swiglu_forward(struct shape s, void *y, const void *gate, const void *up)
@@ -76,7 +77,8 @@ void gpu_swiglu_forward(struct shape s, void *y, const void *gate, const void *u
         forward<bf16>(s, y, gate, up);
 }
 
-void gpu_swiglu_backward(struct shape s, void *dgate, void *dup, const void *dy, const void *gate, const void *up)
+void gpu_swiglu_backward(struct shape s, void *dgate, void *dup, const void *dy, const void *gate,
+                         const void *up)
 {
     if (s.dtype == RELORA_F32)
         backward<float>(s, dgate, dup, dy, gate, up);

@@ -1,10 +1,9 @@
 /* The instructions of the tensor cores that attention needs, sm_80 and later, and what surrounds them.
  *
- * A warp multiplies fragments: A is 16 x 16, B is 16 x 8, C is 16 x 8. With g = lane / 4 and t = lane % 4 a lane
- * holds, two neighbouring columns to a register,
- *     A  rows g and g + 8, columns 2 t, 2 t + 1 and 2 t + 8, 2 t + 9, in the order (g, low) (g + 8, low) (g, high) ...
- *     B  column g, rows 2 t, 2 t + 1 and then 2 t + 8, 2 t + 9
- *     C  rows g and g + 8, columns 2 t, 2 t + 1, in floats.
+ * A warp multiplies fragments: A is 16 x 16, B is 16 x 8, C is 16 x 8. With g = lane / 4 and t = lane % 4 a
+ * lane holds, two neighbouring columns to a register, A  rows g and g + 8, columns 2 t, 2 t + 1 and 2 t + 8,
+ * 2 t + 9, in the order (g, low) (g + 8, low) (g, high) ... B  column g, rows 2 t, 2 t + 1 and then 2 t + 8,
+ * 2 t + 9 C  rows g and g + 8, columns 2 t, 2 t + 1, in floats.
  *
  * The emulated device, on which tests run these kernels without a GPU, has functions for them. */
 #ifndef PRETRAIN_TENSOR_CORE_CUH
@@ -13,22 +12,25 @@
 #include "gpu.cuh"
 
 /* c += a b. */
-static __device__ __forceinline__ void multiply_add(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1)
+static __device__ __forceinline__ void multiply_add(float (&c)[4], const uint32_t (&a)[4], uint32_t b0,
+                                                    uint32_t b1)
 {
 #ifdef __CUDA_ARCH__
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-                 "{%0, %1, %2, %3};"
-                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+        "{%0, %1, %2, %3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 #elif defined(EMULATED_CUDA)
     const uint32_t b[2] = {b0, b1};
     emulated_mma_m16n8k16(c, a, b, c);
 #endif
 }
 
-/* Four 8 x 8 matrices of shared memory; lane i names row i % 8 of number i / 8, at a multiple of 16 bytes. A lane gets
- * the elements (g, 2 t) and (g, 2 t + 1) of each; with `Transposed`, (2 t, g) and (2 t + 1, g). */
-template <bool Transposed> static __device__ __forceinline__ void load_matrices(uint32_t (&to)[4], const bf16 *row)
+/* Four 8 x 8 matrices of shared memory; lane i names row i % 8 of number i / 8, at a multiple of 16 bytes. A
+ * lane gets the elements (g, 2 t) and (g, 2 t + 1) of each; with `Transposed`, (2 t, g) and (2 t + 1, g). */
+template <bool Transposed>
+static __device__ __forceinline__ void load_matrices(uint32_t (&to)[4], const bf16 *row)
 {
 #ifdef __CUDA_ARCH__
     uint32_t address = (uint32_t)__cvta_generic_to_shared(row);
@@ -88,25 +90,29 @@ static __device__ __forceinline__ float exp2_fast(float x)
 #endif
 }
 
-/* ---- tiles of shared memory, rows of `Stride` elements: an odd number of 16 bytes, so that neither eight rows of
- * one column nor eight columns of one row meet in a bank ---- */
+/* ---- tiles of shared memory, rows of `Stride` elements: an odd number of 16 bytes, so that neither eight
+ * rows of one column nor eight columns of one row meet in a bank ---- */
 
 /* Rows i .. i + 15 as A, columns k .. k + 15. */
-template <int Stride> static __device__ __forceinline__ void load_a(uint32_t (&a)[4], const bf16 *tile, int i, int k)
+template <int Stride>
+static __device__ __forceinline__ void load_a(uint32_t (&a)[4], const bf16 *tile, int i, int k)
 {
     int lane = (int)threadIdx.x % 32;
     load_matrices<false>(a, tile + (i + lane % 16) * Stride + k + lane / 16 * 8);
 }
 
-/* Two neighbouring B's from a tile whose rows are the columns of B: j .. j + 15, from its columns k .. k + 15. */
-template <int Stride> static __device__ __forceinline__ void load_b(uint32_t (&b)[4], const bf16 *tile, int j, int k)
+/* Two neighbouring B's from a tile whose rows are the columns of B: j .. j + 15, from its columns k .. k
+ * + 15. */
+template <int Stride>
+static __device__ __forceinline__ void load_b(uint32_t (&b)[4], const bf16 *tile, int j, int k)
 {
     int lane = (int)threadIdx.x % 32;
     load_matrices<false>(b, tile + (j + lane / 16 * 8 + lane % 8) * Stride + k + lane / 8 % 2 * 8);
 }
 
 /* The same from a tile whose rows are the rows of B: k .. k + 15, its columns j .. j + 15. */
-template <int Stride> static __device__ __forceinline__ void load_b_rows(uint32_t (&b)[4], const bf16 *tile, int k, int j)
+template <int Stride>
+static __device__ __forceinline__ void load_b_rows(uint32_t (&b)[4], const bf16 *tile, int k, int j)
 {
     int lane = (int)threadIdx.x % 32;
     load_matrices<true>(b, tile + (k + lane % 16) * Stride + j + lane / 16 * 8);
@@ -114,7 +120,8 @@ template <int Stride> static __device__ __forceinline__ void load_b_rows(uint32_
 
 /* c [16, 8 Columns] += a b, with b's columns the rows of a tile. */
 template <int Stride, int Columns, int Steps>
-static __device__ __forceinline__ void multiply_rows(float (&c)[Columns][4], const uint32_t (&a)[Steps][4], const bf16 *tile)
+static __device__ __forceinline__ void multiply_rows(float (&c)[Columns][4], const uint32_t (&a)[Steps][4],
+                                                     const bf16 *tile)
 {
 UNROLL
     for (int k = 0; k < Steps; k++)
@@ -129,7 +136,8 @@ UNROLL
 
 /* c [16, 8 Columns] += p tile, with p [16, 8 Depth] the result of another product, rounded. */
 template <int Stride, int Columns, int Depth>
-static __device__ __forceinline__ void multiply_result(float (&c)[Columns][4], const float (&p)[Depth][4], const bf16 *tile)
+static __device__ __forceinline__ void multiply_result(float (&c)[Columns][4], const float (&p)[Depth][4],
+                                                       const bf16 *tile)
 {
 UNROLL
     for (int k = 0; k < Depth; k += 2) {

@@ -52,9 +52,15 @@ struct result {
 
 static struct result run(const struct machine *m, const struct attention_case *c, relora_dtype dtype)
 {
-    int64_t n = c->batch * c->seq * c->heads * c->head_dim, half = c->head_dim / 2, rows = c->batch * c->heads * c->seq;
-    struct attention a = {.engine = &m->engine, .batch = c->batch, .seq = c->seq, .heads = c->heads,
-                          .head_dim = c->head_dim, .dtype = dtype, .factor = 1.0f / sqrtf((float)c->head_dim)};
+    int64_t n = c->batch * c->seq * c->heads * c->head_dim, half = c->head_dim / 2,
+            rows = c->batch * c->heads * c->seq;
+    struct attention a = {.engine = &m->engine,
+                          .batch = c->batch,
+                          .seq = c->seq,
+                          .heads = c->heads,
+                          .head_dim = c->head_dim,
+                          .dtype = dtype,
+                          .factor = 1.0f / sqrtf((float)c->head_dim)};
     struct rnd r = rnd_seed(9);
     double *angles = doubles(2 * c->seq * half), *values = doubles(n);
     relora_tensor *t[ARRAYS], *log_sum = new_array(m, RELORA_F32, rows, NULL);
@@ -73,8 +79,9 @@ static struct result run(const struct machine *m, const struct attention_case *c
         rnd_fill_normal(&r, values, n, i < 2 ? 2.0 : 1.0);
         t[i] = new_array(m, dtype, n, i < OUT || i == DOUT ? values : NULL);
     }
-    const struct attention_pass pass = {relora_tensor_data(t[0]), relora_tensor_data(t[1]), relora_tensor_data(t[2]),
-                                        relora_tensor_data(t[OUT]), relora_tensor_data(log_sum)};
+    const struct attention_pass pass = {relora_tensor_data(t[0]), relora_tensor_data(t[1]),
+                                        relora_tensor_data(t[2]), relora_tensor_data(t[OUT]),
+                                        relora_tensor_data(log_sum)};
     const struct attention_gradient gradient = {relora_tensor_data(t[DOUT]), relora_tensor_data(t[DQ]),
                                                 relora_tensor_data(t[DK]), relora_tensor_data(t[DV])};
     m->engine.ops->rotate(&a, relora_tensor_data(t[0]), relora_tensor_data(t[1]));
@@ -96,7 +103,10 @@ START_TEST(test_attention)
     /* A BF16 number is right to 2^-9, and weights and slopes are rounded to it inside too. */
     near(got.log_sum, want.log_sum, c->batch * c->heads * c->seq, 2e-6, "log_sum");
     for (int i = 0; i < ARRAYS; i++)
-        near(got.array[i], want.array[i], n, i < OUT ? 1e-7 + (dtype == RELORA_BF16) * 2e-4 : dtype == RELORA_F32 ? 3e-6 : 8e-3,
+        near(got.array[i], want.array[i], n,
+             i < OUT               ? 1e-7 + (dtype == RELORA_BF16) * 2e-4
+             : dtype == RELORA_F32 ? 3e-6
+                                   : 8e-3,
              names[i]);
 }
 END_TEST
@@ -117,10 +127,13 @@ START_TEST(test_cross_entropy)
         rnd_fill_normal(&r, values, rows * width, 20);
         values[width] = 300;
         for (int i = 0; i < rows; i++) targets[i] = (int32_t)(rnd_bits(&r) % (uint64_t)width);
-        relora_tensor *x = new_array(m, dtype, rows * width, values), *loss = new_array(m, RELORA_F32, rows, NULL);
-        relora_tensor *on_device = new_array(m, RELORA_F32, rows, NULL), *sum = new_array(m, RELORA_F32, 2, total);
+        relora_tensor *x = new_array(m, dtype, rows * width, values),
+                      *loss = new_array(m, RELORA_F32, rows, NULL);
+        relora_tensor *on_device = new_array(m, RELORA_F32, rows, NULL),
+                      *sum = new_array(m, RELORA_F32, 2, total);
         m->engine.ops->upload(&m->engine, relora_tensor_data(on_device), targets, rows, 0);
-        m->engine.ops->cross_entropy(s, relora_tensor_data(x), relora_tensor_data(on_device), relora_tensor_data(loss), 0.2f);
+        m->engine.ops->cross_entropy(s, relora_tensor_data(x), relora_tensor_data(on_device),
+                                     relora_tensor_data(loss), 0.2f);
         m->engine.ops->add_mean(&m->engine, relora_tensor_data(sum), relora_tensor_data(loss), rows);
         OK(m->engine.ops->status(&m->engine));
         logits[side] = values_of(x, side);

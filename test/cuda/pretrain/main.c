@@ -63,7 +63,8 @@ void near(const double *got, const double *want, int64_t n, double share, const 
     double off = norm2(difference, n), size = norm2(want, n);
     if (getenv("VERBOSE")) printf("%-40s %9.2e of %9.2e, bound %.0e\n", what, off / size, size, share);
     ck_assert_msg(size > 0, "%s: nothing to compare", what);
-    ck_assert_msg(off <= share * size, "%s: off by %.3g of its norm, %.3g; allowed is %.3g", what, off / size, size, share);
+    ck_assert_msg(off <= share * size, "%s: off by %.3g of its norm, %.3g; allowed is %.3g", what, off / size,
+                  size, share);
 }
 
 static int is_absent(char *reason, size_t capacity)
@@ -72,10 +73,12 @@ static int is_absent(char *reason, size_t capacity)
     relora_context_options options;
     relora_context_options_init(&options, sizeof options);
     options.module_dir = getenv("RELORA_TEST_MODULE_DIR");
-    int found = relora_context_create(&ctx, &options) == RELORA_OK && relora_device_get(ctx, RELORA_DEVICE_CUDA, 0);
+    int found =
+        relora_context_create(&ctx, &options) == RELORA_OK && relora_device_get(ctx, RELORA_DEVICE_CUDA, 0);
     if (ctx && !found) relora_context_error(ctx, reason, capacity, NULL);
     relora_context_release(ctx);
-    if (found && !model_ops(RELORA_DEVICE_CUDA)) snprintf(reason, capacity, "the program was built without nvcc");
+    if (found && !model_ops(RELORA_DEVICE_CUDA))
+        snprintf(reason, capacity, "the program was built without nvcc");
     return !found || !model_ops(RELORA_DEVICE_CUDA);
 }
 

@@ -7,21 +7,32 @@ struct model_case {
     double dropout;
 };
 
-/* Odd sizes of everything: rows that are no multiple of 16 bytes, heads that are none of a tensor core's tile, sequences
- * shorter and longer than a tile, one sequence. */
+/* Odd sizes of everything: rows that are no multiple of 16 bytes, heads that are none of a tensor core's
+ * tile, sequences shorter and longer than a tile, one sequence. */
 static const struct model_case cases[] = {
-    {37, 20, 2, 26, 1, 5, 0, 0, 0},      {37, 48, 2, 52, 1, 7, 1, 0, 0},    {40, 64, 2, 72, 2, 33, 1, 1, 0.25},
-    {64, 128, 2, 61, 1, 70, 0, 1, 0},    {64, 96, 2, 40, 2, 65, 1, 0, 0.5}, {33, 96, 1, 48, 1, 64, 0, 0, 0},
+    {37, 20, 2, 26, 1, 5, 0, 0, 0},     {37, 48, 2, 52, 1, 7, 1, 0, 0},    {40, 64, 2, 72, 2, 33, 1, 1, 0.25},
+    {64, 128, 2, 61, 1, 70, 0, 1, 0},   {64, 96, 2, 40, 2, 65, 1, 0, 0.5}, {33, 96, 1, 48, 1, 64, 0, 0, 0},
     {48, 128, 1, 40, 1, 67, 1, 0, 0.1},
 };
 enum { CASES = sizeof cases / sizeof *cases };
 
 static struct twin *twin_of(const struct model_case *m, relora_dtype dtype)
 {
-    const struct model_config c = {.vocab = m->vocab, .hidden = m->hidden, .ffn = m->ffn, .heads = m->heads,
-                                   .layers = 2, .dtype = dtype, .mode = RELORA_MODE_FULL, .rank = 8, .alpha = 16,
-                                   .dropout = m->dropout, .order = RELORA_ORDER_SPLIT, .recompute = m->recompute,
-                                   .init_std = 0.15, .seed = 5, .threads = 1};
+    const struct model_config c = {.vocab = m->vocab,
+                                   .hidden = m->hidden,
+                                   .ffn = m->ffn,
+                                   .heads = m->heads,
+                                   .layers = 2,
+                                   .dtype = dtype,
+                                   .mode = RELORA_MODE_FULL,
+                                   .rank = 8,
+                                   .alpha = 16,
+                                   .dropout = m->dropout,
+                                   .order = RELORA_ORDER_SPLIT,
+                                   .recompute = m->recompute,
+                                   .init_std = 0.15,
+                                   .seed = 5,
+                                   .threads = 1};
     struct twin *t = new_twin(&c, m->batch, m->seq, m->lora);
     stir(t, 3);
     return t;
@@ -45,8 +56,8 @@ START_TEST(test_gradients)
     double loss[SIDES];
     struct model_param want, got;
     backward(t, loss);
-    /* F32: other orders of summing. BF16: what is rounded in between may fall to the other side. The worst that was
-     * seen of a gradient, on the emulated device: 6e-6 and 3.2e-2. */
+    /* F32: other orders of summing. BF16: what is rounded in between may fall to the other side. The worst
+     * that was seen of a gradient, on the emulated device: 6e-6 and 3.2e-2. */
     near(&loss[GPU], &loss[CPU], 1, dtype == RELORA_F32 ? 1e-6 : 2e-3, "loss");
     for (int i = 0; model_param_get(t->model[CPU], i, &want); i++) {
         ck_assert(model_param_get(t->model[GPU], i, &got));
@@ -87,8 +98,16 @@ END_TEST
 /* What a kernel cannot do is refused before anything is queued. */
 START_TEST(test_unsupported)
 {
-    const struct model_config c = {.vocab = 8, .hidden = 160, .ffn = 8, .heads = 1, .layers = 1, .dtype = RELORA_F32,
-                                   .mode = RELORA_MODE_FULL, .alpha = 1, .device = RELORA_DEVICE_CUDA, .threads = 1};
+    const struct model_config c = {.vocab = 8,
+                                   .hidden = 160,
+                                   .ffn = 8,
+                                   .heads = 1,
+                                   .layers = 1,
+                                   .dtype = RELORA_F32,
+                                   .mode = RELORA_MODE_FULL,
+                                   .alpha = 1,
+                                   .device = RELORA_DEVICE_CUDA,
+                                   .threads = 1};
     struct model *model;
     struct activations *acts = NULL;
     OK(model_create(&model, env.ctx, gpu, &c));

@@ -1,5 +1,6 @@
-/* The model of examples/pretrain on a CUDA device beside the same model on the CPU. The device is a GPU or the
- * emulated one, whichever the module in RELORA_TEST_MODULE_DIR knows; the kernels are those linked with the program. */
+/* The model of examples/pretrain on a CUDA device beside the same model on the CPU. The device is a GPU or
+ * the emulated one, whichever the module in RELORA_TEST_MODULE_DIR knows; the kernels are those linked with
+ * the program. */
 #ifndef TEST_CUDA_PRETRAIN_H
 #define TEST_CUDA_PRETRAIN_H
 

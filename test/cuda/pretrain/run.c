@@ -8,9 +8,19 @@ extern int64_t emulated_cuda_kernels(void) __attribute__((weak));
 extern int emulated_cuda_objects(void) __attribute__((weak));
 extern void emulated_cuda_seed(uint64_t seed) __attribute__((weak));
 
-static const struct model_config config = {.dtype = RELORA_F32, .vocab = 40, .hidden = 64, .ffn = 72, .heads = 2, .layers = 2, .rank = 8,
-                                           .mode = RELORA_MODE_FULL, .alpha = 16, .dropout = 0.1, .init_std = 0.1,
-                                           .seed = 5, .threads = 1};
+static const struct model_config config = {.dtype = RELORA_F32,
+                                           .vocab = 40,
+                                           .hidden = 64,
+                                           .ffn = 72,
+                                           .heads = 2,
+                                           .layers = 2,
+                                           .rank = 8,
+                                           .mode = RELORA_MODE_FULL,
+                                           .alpha = 16,
+                                           .dropout = 0.1,
+                                           .init_std = 0.1,
+                                           .seed = 5,
+                                           .threads = 1};
 
 struct optimizer {
     relora_adam *adam;
@@ -32,7 +42,8 @@ static struct optimizer new_optimizer(struct twin *t, enum side side)
     OK(model_register(t->model[side], o.adam));
     OK(relora_cycle_create(&o.cycle, env.ctx, &every, o.adam, NULL));
     defer(free_cycle, o.cycle);
-    for (int i = 0; (linear = model_projection(t->model[side], i)); i++) OK(relora_cycle_add(o.cycle, linear));
+    for (int i = 0; (linear = model_projection(t->model[side], i)); i++)
+        OK(relora_cycle_add(o.cycle, linear));
     return o;
 }
 
@@ -89,13 +100,14 @@ START_TEST(test_repeat)
     SAME_BYTES(losses[0][GPU], losses[1][GPU], sizeof losses[0][GPU]);
     for (int i = 0; model_param_get(t[0]->model[GPU], i, &p[0]); i++) {
         ck_assert(model_param_get(t[1]->model[GPU], i, &p[1]));
-        SAME_BYTES(values_of(p[0].value, GPU), values_of(p[1].value, GPU), (size_t)(p[0].rows * p[0].cols) * sizeof(double));
+        SAME_BYTES(values_of(p[0].value, GPU), values_of(p[1].value, GPU),
+                   (size_t)(p[0].rows * p[0].cols) * sizeof(double));
     }
 }
 END_TEST
 
-/* A step waits for nothing: a device that does nothing before it is waited for has done nothing. And after the
- * first one it takes no memory. */
+/* A step waits for nothing: a device that does nothing before it is waited for has done nothing. And after
+ * the first one it takes no memory. */
 START_TEST(test_queues_only)
 {
     struct twin *t = new_twin(&config, 1, 16, 1);
