@@ -135,7 +135,7 @@ $(EXAMPLES): %: %.o $(B)/librelora.a
 
 $(B)/pretrain: $(PRETRAIN) $(B)/librelora.a
 	@echo LD $@
-	$(Q)$(LINK_PROGRAM)
+	$(Q)$(LINK_PROGRAM) $(CUDART)
 
 $(B)/bench: $(BENCH) $(B)/librelora.a
 	@echo LD $@
@@ -191,12 +191,13 @@ $(B)/cuda/%.o: cuda/%.cu Makefile | $(FIRST)
 # with the module, which says so where it is missing.
 $(B)/librelora_cuda.so: $(CUDA_OBJS) $(B)/src/memory.o lib/librelora_cuda.map
 	@echo LD $@
-	$(Q)$(NVCC) -shared $(CUDA_CODE) -cudart static -Xcompiler -static-libstdc++,-static-libgcc $(CUDA_OBJS) $(B)/src/memory.o -o $@ -Xlinker --as-needed,-z,defs,-z,noexecstack \
+	$(Q)$(NVCC) -shared $(CUDA_CODE) -cudart static -Xcompiler -static-libstdc++,-static-libgcc \
+	  $(CUDA_OBJS) $(B)/src/memory.o -o $@ -Xlinker --as-needed,-z,defs,-z,noexecstack \
 	  -Xlinker --exclude-libs,ALL,--no-undefined-version,--version-script=lib/librelora_cuda.map -lcublasLt
 
 lib check install: $(MODULE)
 
-## check-cuda-module: the module as a file: what it exports, needs and holds code for, and how it loads here
+## check-cuda-module: what librelora_cuda.so exports, needs and holds code for, and how it loads here
 .PHONY: check-cuda-module
 check-cuda-module: $(MODULE) $(B)/load-module
 	$(Q)NM=$(NM) NVCC=$(NVCC) sh test/cuda_module/check.sh $(MODULE) $(B)/load-module
@@ -206,6 +207,32 @@ $(B)/load-module: $(B)/test/cuda_module/load.o
 	$(Q)$(CC) $(ALL_CFLAGS) $^ $(ALL_LDFLAGS) -ldl -o $@
 
 # ---- CUDA: the device's part of examples/pretrain ----
+# Linked with the program where there is an nvcc; elsewhere `--device cuda` says what is missing. Here a * b + c
+# may be fused.
+PRETRAIN_CU   := $(sort $(wildcard examples/pretrain/cuda/*.cu))
+PRETRAIN_CUDA := $(if $(filter 1,$(CUDA)),$(PRETRAIN_CU:%.cu=$(B)/%.o))
+CUDART        := $(if $(PRETRAIN_CUDA),$(patsubst %/bin/nvcc,-L%/lib64 -L%/lib,$(realpath $(NVCC))) -lcudart_static -lstdc++ -lpthread -ldl -lrt)
+
+$(B)/examples/pretrain/cuda/%.o: examples/pretrain/cuda/%.cu Makefile | $(FIRST)
+	@mkdir -p $(@D)
+	@echo NVCC $<
+	$(Q)$(NVCC) $(filter-out -fmad=false,$(CUDA_FLAGS)) -MMD -MP -MF $(@:.o=.d) -c $< -o $@
+-include $(PRETRAIN_CUDA:.o=.d)
+$(B)/pretrain: $(PRETRAIN_CUDA)
+
+# The model on a device beside the CPU's; without a device the tests say that they were skipped.
+PRETRAIN_TEST = $(patsubst %.c,$(B)/%.o,$(wildcard test/cuda/pretrain/*.c test/support/*.c)) \
+                $(filter-out %/main.o,$(PRETRAIN)) $(OBJS)
+$(B)/test-pretrain: $(PRETRAIN_TEST) $(PRETRAIN_CUDA)
+	@echo LD $@
+	$(Q)$(CC) $(ALL_CFLAGS) $^ $(ALL_LDFLAGS) $(LDLIBS) $(CUDART) $$($(PKG_CONFIG) --libs check jansson) -o $@
+
+.PHONY: check-cuda-pretrain check-cuda-resume check-emulated-pretrain check-emulated-resume
+check-cuda-pretrain: $(B)/test-pretrain $(MODULE)
+	$(Q)RELORA_TEST_MODULE_DIR=$(CURDIR)/$(B) $<
+check-cuda-resume: $(B)/pretrain $(B)/examples/cuda_stream $(MODULE)
+	$(Q)$(B)/examples/cuda_stream > /dev/null 2>&1; [ $$? != 77 ] || { echo "Skipped: 1, no device for $<"; exit 0; }; \
+	  bash test/resume.sh $< --device cuda
 
 # ---- CUDA: the same sources on an emulated device, for machines that have none ----
 EMULATOR       := test/cuda/emulator
@@ -258,13 +285,33 @@ check-emulated:
 check-cuda_kernels: $(EMULATED)
 check-cuda_kernels: export RELORA_TEST_MODULE_DIR ?= $(CURDIR)/$(B)/emulated
 
+# examples/pretrain on it.
+PRETRAIN_EMULATED := $(PRETRAIN_CU:%.cu=$(B)/emulated/%.o)
+EMULATED_LINK      = -L$(B)/emulated -lemulated_cuda -Wl,-rpath,'$$ORIGIN' -lstdc++
+-include $(PRETRAIN_EMULATED:.o=.d)
+
+$(B)/emulated/pretrain: $(PRETRAIN) $(PRETRAIN_EMULATED) $(B)/librelora.a | $(B)/emulated/librelora_cuda.so
+	@echo LD $@
+	$(Q)$(LINK_PROGRAM) $(EMULATED_LINK)
+$(B)/emulated/test-pretrain: $(PRETRAIN_TEST) $(PRETRAIN_EMULATED) | $(B)/emulated/librelora_cuda.so
+	@echo LD $@
+	$(Q)$(CC) $(ALL_CFLAGS) $^ $(ALL_LDFLAGS) $(LDLIBS) $(EMULATED_LINK) $$($(PKG_CONFIG) --libs check jansson) -o $@
+
+## check-emulated-pretrain: the model of examples/pretrain on the emulated device, beside the CPU's
+check-emulated-pretrain: $(if $(EMULATED),$(B)/emulated/test-pretrain)
+	$(Q)$(if $<,RELORA_TEST_MODULE_DIR=$(CURDIR)/$(B)/emulated $<,echo "left out: the sanitizer does not follow the emulator")
+## check-emulated-resume: runs of examples/pretrain on that device, stopped and resumed
+check-emulated-resume: $(if $(EMULATED),$(B)/emulated/pretrain)
+	$(Q)$(if $<,SHORT=1 bash test/resume.sh $< --device cuda,echo "left out: the sanitizer does not follow the emulator")
+
 # ---- CUDA: tests and benchmarks on a device ----
 # The suites that a device runs as the CPU does, and test/cuda, which uses CUDA itself; so does the example. Each
 # step says how many tests it has skipped: all of them where there is no device.
 CUDA_HOME   ?= $(patsubst %/bin/nvcc,%,$(shell readlink -f $(firstword $(NVCC) /usr/local/cuda/bin/nvcc)))
 CUDA_LIBS   := -L$(CUDA_HOME)/lib64 -L$(CUDA_HOME)/lib -lcudart_static -ldl -lrt -lpthread
 CUDA_SUITES := arguments conformance golden train
-CUDA_STEPS  := $(CUDA_SUITES:%=check-cuda-%) $(if $(MODULE),check-cuda-device check-cuda-example check-cuda-sanitizer)
+CUDA_STEPS  := $(CUDA_SUITES:%=check-cuda-%) $(if $(MODULE),check-cuda-kernels check-cuda-device check-cuda-example \
+               check-cuda-pretrain check-cuda-resume check-cuda-sanitizer)
 CUDA_ENV     = RELORA_TEST_DEVICE=cuda RELORA_TEST_MODULE_DIR=$(CURDIR)/$(B)
 EXTRA_cuda  := test/train/toy.o # the same curve is to come out
 CUDA_OBJECTS = $(patsubst %.c,$(1)/%.o,$(wildcard test/cuda/*.c)) $(EXTRA_cuda:%=$(B)/%) \
@@ -277,11 +324,11 @@ $(B)/test-cuda: $(call CUDA_OBJECTS,$(B))
 	@echo LD $@
 	$(Q)$(CC) $(ALL_CFLAGS) $^ $(ALL_LDFLAGS) $(LDLIBS) $(CUDA_LIBS) $(CHECK_LIBS) -o $@
 
-$(B)/examples/cuda_stream: $(B)/examples/cuda_stream.o $(B)/librelora.a
+$(B)/cuda_stream: $(B)/examples/cuda_stream.o $(B)/librelora.a
 	@echo LD $@
 	$(Q)$(LINK_PROGRAM) $(CUDA_LIBS)
 
-.PHONY: check-cuda check-cuda-device check-cuda-example check-cuda-sanitizer $(CUDA_SUITES:%=check-cuda-%)
+.PHONY: check-cuda check-cuda-kernels check-cuda-device check-cuda-example check-cuda-sanitizer $(CUDA_SUITES:%=check-cuda-%)
 ## check-cuda: every test that a CUDA device can run, on the device; without one it counts them
 check-cuda: $(MODULE)
 	@MAKE="$(MAKE)" sh test/run.sh $(CUDA_STEPS)
@@ -289,16 +336,20 @@ check-cuda: $(MODULE)
 $(CUDA_SUITES:%=check-cuda-%): check-cuda-%: $(B)/test-% $(MODULE)
 	$(Q)$(CUDA_ENV) $<
 
+check-cuda-kernels: $(B)/test-cuda_kernels $(MODULE)
+	$(Q)$(CUDA_ENV) $<
+
 check-cuda-device: $(B)/test-cuda $(MODULE)
 	$(Q)$(CUDA_ENV) $<
 
-check-cuda-example: $(B)/examples/cuda_stream $(MODULE)
-	$(Q)$<; s=$$?; [ $$s = 77 ] && echo "Skipped: 1, no device for $<" || exit $$s
+check-cuda-example: $(B)/cuda_stream $(MODULE)
+	$(Q)$< > $<.log 2>&1; s=$$?; tail -n 1 $<.log; [ $$s = 77 ] && echo "Skipped: 1, no device" || exit $$s
 
 # The same on the emulated device.
 EMULATED_ENV   = RELORA_TEST_DEVICE=cuda RELORA_TEST_MODULE_DIR=$(CURDIR)/$(B)/emulated
 EMULATED_LIBS := -L$(B)/emulated -lemulated_cuda -Wl,-rpath,'$$ORIGIN'
-EMULATED_STEPS := $(if $(EMULATED),$(CUDA_SUITES:%=check-emulated-%) check-emulated-device check-emulated-example)
+EMULATED_STEPS := $(if $(EMULATED),$(CUDA_SUITES:%=check-emulated-%) check-emulated-device check-emulated-example \
+                  check-emulated-pretrain check-emulated-resume)
 
 $(B)/emulated/%.o: %.c | $(FIRST)
 	@mkdir -p $(@D)
@@ -323,17 +374,61 @@ check-emulated-device: $(B)/emulated/test-cuda
 check-emulated-example: $(B)/emulated/cuda_stream
 	$(Q)$< > $<.log
 
-# A tenth of the tests, those that use every kernel.
+# The tests with the tag "sanitize", which use every kernel.
 CUDA_SANITIZER ?= $(if $(shell command -v compute-sanitizer),1,0)
 check-cuda-sanitizer: $(if $(filter 1,$(CUDA_SANITIZER)),$(B)/test-cuda $(MODULE))
 	$(Q)$(CUDA_ENV) SANITIZER='$(if $(filter 1,$(CUDA_SANITIZER)),compute-sanitizer)' sh test/cuda/sanitizer.sh $(B)/test-cuda
+
+# Benchmarks: programs of examples/bench/cuda with what of examples/bench they share, and with the CUDA runtime.
+.PHONY: bench-cuda check-bench-cuda
+BENCH_CUDA   := $(patsubst %.c,%.o,$(sort $(wildcard examples/bench/cuda/*.c)))
+BENCH_SHARED := $(patsubst %,examples/bench/%.o,operations rows support)
+
+$(BENCH_CUDA:%=$(B)/%): EXAMPLE_CFLAGS += -isystem $(CUDA_HOME)/include
+$(B)/bench-cuda: $(addprefix $(B)/,$(BENCH_CUDA) $(BENCH_SHARED)) $(B)/librelora.a
+	@echo LD $@
+	$(Q)$(LINK_PROGRAM) $(CUDA_LIBS)
+
+## bench-cuda: measure the library on a GPU, write bench-cuda.json, within four minutes; with PyTorch if PYTHON has it
+bench-cuda: $(if $(MODULE),$(B)/bench-cuda $(SO) $(MODULE) $(if $(PRETRAIN),$(B)/pretrain)) | $(FIRST)
+	$(Q)$(if $(MODULE),,echo "bench-cuda: needs CUDA=1 and nvcc"; exit 1;) start=$$(date +%s); \
+	$(B)/bench-cuda --budget 95 --json bench-cuda.json $(if $(PRETRAIN),--pretrain $(B)/pretrain) $(BENCH_CUDA_ARGS); status=$$?; \
+	if $(PYTHON) -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' 2> /dev/null; \
+	  then $(PYTHON) test/bench/torch_cuda.py . $(SO) bench-cuda.json bench-torch-cuda.json \
+	         --budget $$((225 + start - $$(date +%s))) $(TORCH_CUDA_ARGS) || status=$$?; \
+	  else echo "bench-cuda: $(PYTHON) has no torch with a device; PYTHON=... names one that has"; fi; exit $$status
+
+# The same on the emulated device, to see that they run.
+$(B)/emulated/bench-cuda: $(BENCH_CUDA:%=$(B)/emulated/%) $(BENCH_SHARED:%=$(B)/%) $(B)/librelora.a $(EMULATED)
+	@echo LD $@
+	$(Q)$(LINK_PROGRAM) $(EMULATED_LIBS)
+
+## check-bench-cuda: every benchmark for a GPU, tiny, on the emulated one
+check-bench-cuda: $(B)/emulated/bench-cuda
+	$(Q)$< --smoke --budget 600 --json $(B)/emulated/bench-cuda.json $(BENCH_CUDA_ARGS) > $(B)/emulated/bench-cuda.log || { cat $(B)/emulated/bench-cuda.log; exit 1; }
+	$(Q)$(PYTHON) -c 'import json, sys; rows = json.load(open(sys.argv[1]))["rows"]; \
+	  sys.exit(any(r["value"] is None for r in rows) or len(rows) < 30)' $(B)/emulated/bench-cuda.json
+-include $(BENCH_CUDA:%.o=$(B)/%.d) $(BENCH_CUDA:%.o=$(B)/emulated/%.d)
 
 # ---- tests: each folder of test/ with a main.c is one Check program, linked with the objects ----
 TEST_CFLAGS   = -Wno-double-promotion # which the macros of Check do
 # Where there is no pkg-config, what Debian's says.
 CHECK_CFLAGS  = $$($(PKG_CONFIG) --cflags check jansson 2> /dev/null)
 CHECK_LIBS    = $$($(PKG_CONFIG) --libs check jansson 2> /dev/null || echo -pthread -lcheck_pic -lrt -lm -lsubunit -ljansson)
-TEST_CPPFLAGS = -Itest -DRELORA_TEST_DATA='"$(CURDIR)/test"' $(LIB_CPPFLAGS)
+TEST_CPPFLAGS = -Itest -DRELORA_TEST_DATA='"$(CURDIR)/test"' \
+                -DRELORA_TEST_MODULES='"$(CURDIR)/$(B)/modules"' $(LIB_CPPFLAGS)
+
+# Modules that are none, each in a folder of its own, and one that passes the CPU off as CUDA.
+MODULES := $(patsubst test/modules/%.c,$(B)/modules/%/librelora_cuda.so,$(wildcard test/modules/*.c)) \
+           $(B)/modules/text/librelora_cuda.so
+$(filter-out %/text/librelora_cuda.so,$(MODULES)): $(B)/modules/%/librelora_cuda.so: test/modules/%.c \
+    test/modules/fake.h $(wildcard src/*.h) $(filter $(B)/src/cpu/% %/memory.o,$(OBJS))
+	@mkdir -p $(@D)
+	@echo LD $@
+	$(Q)$(CC) -Itest $(LIB_CPPFLAGS) $(LIB_CFLAGS) -shared $(filter %.c %.o,$^) $(ALL_LDFLAGS) $(LDLIBS) -o $@
+$(B)/modules/text/librelora_cuda.so:
+	@mkdir -p $(@D)
+	$(Q)printf '%64s\n' 'This is as long as the header of a library, and none.' > $@
 
 $(B)/test/%.o: test/%.c | $(FIRST)
 	@mkdir -p $(@D)
@@ -341,13 +436,26 @@ $(B)/test/%.o: test/%.c | $(FIRST)
 	$(Q)$(CC) $(TEST_CPPFLAGS) $(ALL_CFLAGS) $(TEST_CFLAGS) $(CHECK_CFLAGS) \
 	  -MMD -MP -c $< -o $@
 
+# Programs that ask for a CUDA device, with both kinds of library, for check-module.
+$(B)/ask: $(B)/test/modules/where/ask.o $(B)/librelora.a
+	@echo LD $@
+	$(Q)$(LINK_PROGRAM)
+$(B)/ask-shared: $(B)/test/modules/where/ask.o $(SO)
+	@echo LD $@
+	$(Q)$(CC) $(ALL_CFLAGS) $< $(ALL_LDFLAGS) -L$(B) -lrelora -Wl,-rpath,'$$ORIGIN/../lib' -o $@
+
+## check-module: where librelora_cuda.so is looked for
+.PHONY: check-module
+check-module: $(B)/ask $(B)/ask-shared $(MODULES)
+	$(Q)sh test/modules/where.sh $(B)
+
 EXTRA_train := $(filter-out %/main.o,$(PRETRAIN)) # this suite tests the example's model too
 EXTRA_backend := $(addprefix $(B)/test/checkpoint/,folder.o made.o raw.o run.o)
 EXTRA_threads := $(B)/test/checkpoint/folder.o
 EXTRA_oom := $(patsubst %,$(B)/test/checkpoint/%.o,folder made raw run) # this one saves and resumes
 define SUITE
 $(B)/test-$(1): $(patsubst %.c,$(B)/%.o,$(wildcard test/$(1)/*.c test/support/*.c)) \
-                $(EXTRA_$(1)) $(OBJS)
+                $(EXTRA_$(1)) $(OBJS) | $(MODULES)
 	@echo LD $$@
 	$$(Q)$$(CC) $$(ALL_CFLAGS) $$^ $$(ALL_LDFLAGS) $$(LDLIBS) \
 	  $$(CHECK_LIBS) -o $$@
@@ -429,9 +537,10 @@ check-ffi: | $(FIRST)
 	$(Q)$(PYTHON) test/headers.py check include lib/librelora.map
 	$(Q)$(PYTHON) test/ffi/rules.py .
 
-## check-python: train a layer from Python
+## check-python: train a layer from Python; exchange tensors with what is installed there
 check-python: $(SO) | $(FIRST)
 	$(Q)$(PYTHON) test/ffi/train.py . $(SO)
+	$(Q)$(PYTHON) test/ffi/exchange.py . $(SO)
 
 # ---- the system's memory: a program with a malloc() of its own, in front of every library in the process ----
 $(B)/starve: $(patsubst %.c,$(B)/%.o,$(wildcard test/system_memory/*.c)) $(B)/test/support/random.o $(SO)
@@ -444,9 +553,10 @@ check-system-memory: $(if $(filter asan tsan,$(CONFIG)),,$(B)/starve)
 
 # A library with a sanitizer runs only in programs built with it, so it is not worth installing.
 # The many runs of check-resume and check-crash have one thread each: nothing for the thread sanitizer, in an hour.
-STEPS := check-headers symbols $(ABI_STEPS) $(SUITES:%=check-%) check-system-memory check-fuzz check-examples \
-         $(if $(PRETRAIN),check-pretrain $(if $(filter tsan,$(CONFIG)),,check-resume check-crash)) check-emulator $(EMULATED_STEPS) $(CUDA_STEPS) \
-         $(if $(filter release debug,$(CONFIG)),check-install) $(if $(MODULE),check-cuda-module)
+STEPS := check-headers symbols $(ABI_STEPS) $(SUITES:%=check-%) check-module check-system-memory check-fuzz check-examples \
+         $(if $(PRETRAIN),check-pretrain $(if $(filter tsan,$(CONFIG)),,check-resume check-crash)) \
+         $(if $(filter release debug,$(CONFIG)),check-install) \
+         $(if $(MODULE),check-cuda-module) $(CUDA_STEPS) check-emulator $(EMULATED_STEPS)
 
 ## check: every test, to the end even if one fails; the last line counts them
 check: $(BUILT) | $(FIRST)
@@ -535,7 +645,7 @@ lint-compilers:
 	$(Q)$(MAKE) --no-print-directory everything CC=gcc
 	$(Q)$(MAKE) --no-print-directory everything CC=clang
 $(LINT): $(OBJS)
-	$(Q)FLAGS='-Itest -DRELORA_TEST_DATA=__FILE__ $(LIB_CPPFLAGS)' NM=$(NM) sh test/lint/lint.sh $(@:lint-%=%) $(OBJS)
+	$(Q)FLAGS='-Itest -I$(EMULATOR) -DRELORA_TEST_DATA=__FILE__ -DRELORA_TEST_MODULES=__FILE__ $(LIB_CPPFLAGS)' NM=$(NM) sh test/lint/lint.sh $(@:lint-%=%) $(OBJS)
 
 ## check-SUITE: one folder of test/, such as check-unit
 

@@ -113,22 +113,24 @@ static __device__ inline void update_eight(const struct adam_ready *ready, const
     store_eight(p->v + i, v, n, wide);
 }
 
-/* PARTS blocks share a chunk, so that many blocks end at about the same time. */
-enum { PARTS = 8, PART_STEP = CUDA_THREADS * EIGHT };
+/* PARTS blocks share a chunk, so that many blocks end at about the same time. Small blocks, five to a
+ * multiprocessor, are what the registers of eight wide loads and of the divisions leave room for. */
+enum { PARTS = 8, UPDATE_THREADS = 128, PART_STEP = UPDATE_THREADS * EIGHT };
 
 template <class P, class G>
 static __device__ inline void update_part(const struct adam_ready *ready, const struct adam_param *p,
                                           const struct adam_chunk *chunk, int part)
 {
     int64_t end = chunk->start + chunk->count;
-    int64_t first = chunk->start + ((int64_t)part * CUDA_THREADS + threadIdx.x) * EIGHT;
+    int64_t first = chunk->start + ((int64_t)part * UPDATE_THREADS + threadIdx.x) * EIGHT;
     int wide = is_wide((P *)p->param + chunk->start) && is_wide((const G *)p->grad + chunk->start) &&
                is_wide(p->m + chunk->start) && is_wide(p->v + chunk->start);
     for (int64_t i = first; i < end; i += PARTS * PART_STEP)
         update_eight<P, G>(ready, p, i, end - i < EIGHT ? (int)(end - i) : EIGHT, wide);
 }
 
-static __global__ void adam_update_kernel(struct adam a, const struct adam_ready *all)
+static __global__ void __launch_bounds__(UPDATE_THREADS, 5)
+adam_update_kernel(struct adam a, const struct adam_ready *all)
 {
     if (is_skipped(a)) return;
     for (int64_t k = blockIdx.x; k < a.chunk_count * PARTS; k += gridDim.x) {
@@ -157,5 +159,5 @@ relora_status cuda_adam_step(struct queue *q, const struct adam *a)
                                        CUDA_THREADS, *a, ready);
     if (status < 0) return status;
     return cuda_launch(q, "the update", adam_update_kernel, blocks_at_most(a->chunk_count * PARTS, INT32_MAX),
-                       CUDA_THREADS, *a, ready);
+                       UPDATE_THREADS, *a, ready);
 }

@@ -97,6 +97,7 @@ static const struct backend backend_cuda = {
     cuda_adam_norm,
     cuda_adam_step,
     cuda_prune,
+    2048, /* slice_rows: they fill a device, and stay in its L2 cache mostly */
 };
 
 extern "C" __attribute__((visibility("default"))) const struct backend *relora_cuda_backend(uint32_t version)

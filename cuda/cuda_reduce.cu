@@ -9,6 +9,7 @@ enum {
     SUM_THREADS_Y = CUDA_THREADS / SUM_THREADS_X,
     SUM_COLS = SUM_THREADS_X * EIGHT,
     SUM_ROWS = 256,   /* of a block, at least */
+    SUM_AT_ONCE = 4,  /* rows a thread has under way */
     SUM_SLICES = 1024 /* of the rows, at most */
 };
 
@@ -22,10 +23,14 @@ static __global__ void sum_rows_kernel(float *sums, double *slices, struct view 
     int64_t j0 = (int64_t)blockIdx.x * SUM_COLS, j = j0 + threadIdx.x * EIGHT, first = blockIdx.y * slice_rows;
     int64_t end = first + slice_rows < x.rows ? first + slice_rows : x.rows;
     int n = x.cols - j < EIGHT ? (int)(x.cols - j) : EIGHT;
-    for (int64_t i = first + threadIdx.y; i < end && n > 0; i += SUM_THREADS_Y) {
-        float from[EIGHT];
-        load_eight(from, element_at<T>(x, i, j), n, wide);
-        for (int k = 0; k < EIGHT; k++) sum[k] += (double)from[k];
+    for (int64_t i = first + threadIdx.y; i < end && n > 0; i += SUM_AT_ONCE * SUM_THREADS_Y) {
+        float from[SUM_AT_ONCE][EIGHT];
+        for (int r = 0; r < SUM_AT_ONCE; r++) {
+            int64_t row = i + r * SUM_THREADS_Y;
+            load_eight(from[r], element_at<T>(x, row, j), row < end ? n : 0, wide);
+        }
+        for (int r = 0; r < SUM_AT_ONCE; r++)
+            for (int k = 0; k < EIGHT; k++) sum[k] += (double)from[r][k];
     }
     for (int k = 0; k < EIGHT; k++) part[threadIdx.y][threadIdx.x * EIGHT + k] = sum[k];
     __syncthreads();

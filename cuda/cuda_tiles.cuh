@@ -82,16 +82,17 @@ static __device__ inline float widen(bf16 x)
     return bf16_to_float(x);
 }
 
+/* Past the first cache: nothing is read twice. */
 static __device__ inline void load_wide(float to[EIGHT], const float *from)
 {
-    float4 low = ((const float4 *)from)[0], high = ((const float4 *)from)[1];
+    float4 low = __ldcg((const float4 *)from), high = __ldcg((const float4 *)from + 1);
     to[0] = low.x, to[1] = low.y, to[2] = low.z, to[3] = low.w;
     to[4] = high.x, to[5] = high.y, to[6] = high.z, to[7] = high.w;
 }
 
 static __device__ inline void load_wide(float to[EIGHT], const bf16 *from)
 {
-    uint4 pairs = *(const uint4 *)from;
+    uint4 pairs = __ldcg((const uint4 *)from);
     const uint32_t pair[4] = {pairs.x, pairs.y, pairs.z, pairs.w};
     for (int k = 0; k < 4; k++) {
         to[2 * k] = float_of_bits(pair[k] << 16);
@@ -109,15 +110,15 @@ template <class T> static __device__ inline void load_eight(float to[EIGHT], con
 
 static __device__ inline void store_wide(float *to, const float from[EIGHT])
 {
-    ((float4 *)to)[0] = make_float4(from[0], from[1], from[2], from[3]);
-    ((float4 *)to)[1] = make_float4(from[4], from[5], from[6], from[7]);
+    __stcg((float4 *)to, make_float4(from[0], from[1], from[2], from[3]));
+    __stcg((float4 *)to + 1, make_float4(from[4], from[5], from[6], from[7]));
 }
 
 static __device__ inline void store_wide(bf16 *to, const bf16 from[EIGHT])
 {
     uint32_t pair[4];
     for (int k = 0; k < 4; k++) pair[k] = from[2 * k] | (uint32_t)from[2 * k + 1] << 16;
-    *(uint4 *)to = make_uint4(pair[0], pair[1], pair[2], pair[3]);
+    __stcg((uint4 *)to, make_uint4(pair[0], pair[1], pair[2], pair[3]));
 }
 
 template <class T> static __device__ inline void store_eight(T *to, const T from[EIGHT], int n, int wide)

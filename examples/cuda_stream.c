@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { ROWS = 64, N = 32, STEPS = 300, NO_DEVICE = 77 };
+enum { ROWS = 64, N = 32, STEPS = 150, NO_DEVICE = 77 };
 static relora_context *context;
 static relora_device *gpu;
 
@@ -92,7 +92,7 @@ int main(void)
         CUDA(cudaStreamSynchronize(ours)); /* the host wants numbers */
         loss = loss_and_gradient(y, wanted, dy);
         if (step == 0) first = loss;
-        if (step % 50 == 0) printf("step %4d  loss %.5f\n", (int)step, loss);
+        if (step % 25 == 0) printf("step %4d  loss %.5f\n", (int)step, loss);
         CUDA(cudaMemcpyAsync(memory[3], dy, sizeof dy, cudaMemcpyHostToDevice, ours));
         CHECK(relora_linear_backward(layer, stream, input, grad, NULL, step, RELORA_TRAIN | RELORA_OVERWRITE));
         CHECK(relora_adam_step(adam, stream, 0.02, 1.0, NULL)); /* queued, as all of this: nothing waits */

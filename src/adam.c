@@ -122,6 +122,14 @@ relora_status adam_check(const relora_adam *adam, const relora_stream *stream, c
     return stream_check(stream, fn);
 }
 
+relora_status adam_check_tensor(const relora_adam *adam, const relora_stream *stream, const char *fn,
+                                const relora_tensor *tensor, const char *name)
+{
+    if (!adam && !stream && tensor) FAIL(tensor->ctx, RELORA_E_ARGUMENT, "%s: adam is NULL", fn);
+    TRY(adam_check(adam, stream, fn));
+    return tensor_check(tensor, stream, fn, name);
+}
+
 static relora_status check_index(const relora_adam *adam, const char *fn, int32_t index)
 {
     if (index < 0 || index >= adam->count)

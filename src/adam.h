@@ -43,6 +43,10 @@ struct relora_adam {
 /* adam and stream: there, of one context and device, and the stream not finished. */
 relora_status adam_check(const relora_adam *adam, const relora_stream *stream, const char *function);
 
+/* Like adam_check, for a call with a tensor of that device besides; it goes by `name` in sentences. */
+relora_status adam_check_tensor(const relora_adam *adam, const relora_stream *stream, const char *function,
+                                const relora_tensor *tensor, const char *name);
+
 /* Like adam_check, and `index` is a parameter. */
 relora_status adam_check_index(const relora_adam *adam, const relora_stream *stream,
                                const char *function, int32_t index);

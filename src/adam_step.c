@@ -73,9 +73,7 @@ relora_status relora_adam_step_lr(relora_adam *adam, relora_stream *stream, cons
 {
     const char *fn = "relora_adam_step_lr";
     char text[SHAPE_TEXT];
-    if (!adam && !stream && lr) FAIL(lr->ctx, RELORA_E_ARGUMENT, "%s: adam is NULL", fn);
-    TRY(adam_check(adam, stream, fn));
-    TRY(tensor_check(lr, stream, fn, "lr"));
+    TRY(adam_check_tensor(adam, stream, fn, lr, "lr"));
     if (lr->shape.dtype != RELORA_F32)
         FAIL(adam->ctx, RELORA_E_DTYPE, "%s: lr is %s, but must be F32", fn, dtype_name(lr->shape.dtype));
     if (lr->shape.count != 1)
@@ -158,7 +156,6 @@ static relora_status copy_gradients(relora_adam *adam, relora_stream *stream, co
                                                tensor_view(grad), one));
         offset += flat_span(grad);
     }
-    TRY_QUEUE(stream, fn, backend->queue_sync(stream->queue)); /* before the old memory goes */
     return RELORA_OK;
 }
 

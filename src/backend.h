@@ -131,7 +131,7 @@ struct backend {
     relora_status (*describe)(int32_t device, char *name, size_t capacity, uint64_t *free_bytes,
                               uint64_t *total_bytes);
     relora_status (*queue_open)(int32_t device, const struct queue_options *options, struct queue **out);
-    void (*queue_close)(struct queue *q);
+    void (*queue_close)(struct queue *q); /* does not wait: what is queued still runs, and counts as queued */
     void *(*queue_native)(const struct queue *q); /* a cudaStream_t; NULL on the CPU */
     const char *(*queue_error)(const struct queue *q); /* text of its last failure */
     /* Never for want of memory: what copies to the host were asked for must have come, or never will. */
@@ -160,6 +160,8 @@ struct backend {
     relora_status (*adam_norm)(struct queue *q, const struct adam *a);
     relora_status (*adam_step)(struct queue *q, const struct adam *a);
     relora_status (*prune)(struct queue *q, const struct prune *p);
+
+    int64_t slice_rows; /* of W + s B A, that are best made at a time; 0: all of them */
 };
 
 extern const struct backend backend_cpu;

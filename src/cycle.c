@@ -235,10 +235,14 @@ static relora_status check_work(const relora_cycle *cycle, const relora_stream *
 /* Every layer, or none: whatever can fail for a reason of its own is looked at first. */
 static relora_status check_layers(relora_cycle *cycle, relora_stream *stream, const char *fn)
 {
-    for (int32_t i = 0; i < cycle->count; i++) {
+    relora_linear *batch[MERGE_BATCH];
+    for (int32_t i = 0, n = 0; i < cycle->count; i++) {
         relora_linear *linear = cycle->members[i].linear;
         TRY(linear_check(linear, stream, fn));
-        TRY(linear_merge_check(linear, stream, fn));
+        batch[n++] = linear;
+        if (n < MERGE_BATCH && i + 1 < cycle->count) continue;
+        TRY(linear_merge_check(batch, n, stream, fn));
+        n = 0;
     }
     return RELORA_OK;
 }
@@ -246,17 +250,17 @@ static relora_status check_layers(relora_cycle *cycle, relora_stream *stream, co
 static relora_status merge_layers(relora_cycle *cycle, relora_stream *stream, const char *fn,
                                   uint64_t number, relora_merge_report *report)
 {
-    double total[2] = {0, 0}, norms[2];
+    const relora_linear *first = cycle->members[0].linear;
+    double norms[2];
+    TRY(linear_merge_start(first, stream, fn));
     for (int32_t i = 0; i < cycle->count; i++) {
-        relora_linear *linear = cycle->members[i].linear;
-        TRY(linear_merge_run(linear, stream, fn, number, norms));
-        TRY(linear_reset_run(linear, stream, fn, number));
-        total[0] += norms[0];
-        total[1] += norms[1];
+        TRY(linear_merge_run(cycle->members[i].linear, stream, fn, number));
+        TRY(linear_reset_run(cycle->members[i].linear, stream, fn, number));
     }
+    TRY(linear_merge_end(first, stream, fn, norms));
     report->layers = cycle->count;
-    report->delta_norm = sqrt(total[0]);
-    report->weight_norm = sqrt(total[1]);
+    report->delta_norm = sqrt(norms[0]);
+    report->weight_norm = sqrt(norms[1]);
     context_log(cycle->ctx, RELORA_LOG_INFO, "%s: merge %llu of %d layers: |dW| %g, |W| %g", fn,
                 (unsigned long long)number, report->layers, report->delta_norm, report->weight_norm);
     return RELORA_OK;

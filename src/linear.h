@@ -38,15 +38,23 @@ struct draw linear_draw(const relora_linear *linear, enum draw_purpose purpose, 
 relora_status linear_draw_factors(relora_linear *linear, struct queue *queue, uint64_t cycle,
                                   int dead);
 
-/* A merge in two parts, so that a cycle can look at every layer before it changes one.
- * linear_merge_check takes all memory that the merge needs, and may fail; after it only the device
- * can. */
-relora_status linear_merge_check(relora_linear *linear, relora_stream *stream, const char *function);
+/* W + s B A is made in slices: the rows of the one that begins at row `first`. */
+int64_t linear_slice_rows(const relora_linear *linear, int64_t first);
+
+/* A merge in parts, so that a cycle can look at every layer before it changes one, and waits for the
+ * device once. linear_merge_check takes all memory that merging these layers needs, and may fail; after
+ * it only the device can. Between _start and _end nothing else may use the stream's workspace. */
+enum { MERGE_BATCH = 64 }; /* layers that are looked at together */
+relora_status linear_merge_check(relora_linear *const *linears, int32_t count, relora_stream *stream,
+                                 const char *function);
+relora_status linear_merge_start(const relora_linear *first, relora_stream *stream, const char *function);
 relora_status linear_merge_run(relora_linear *linear, relora_stream *stream, const char *function,
-                               uint64_t cycle, double norms[2]);
-/* Rows `first` and on of W + s B A, rounded to nearest, into `out` on the device; W stays. `out` has
- * linear_merged_count() rows, a slice; the next slice begins after it. */
-int64_t linear_merged_count(const relora_linear *linear, int64_t first);
+                               uint64_t cycle);
+/* norms = the sums of |change of W|^2 and |W|^2 since _start */
+relora_status linear_merge_end(const relora_linear *first, relora_stream *stream, const char *function,
+                               double norms[2]);
+
+/* One slice of W + s B A, rounded to nearest, into `out` on the device; W stays. */
 relora_status linear_merged_rows(relora_linear *linear, relora_stream *stream, const char *function,
                                  int64_t first, struct view out);
 relora_status linear_reset_run(relora_linear *linear, relora_stream *stream, const char *function,

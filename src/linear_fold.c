@@ -23,9 +23,9 @@ relora_status fold_weight(const struct pass *p, struct pass_memory *m)
 {
     TRY(pass_cast_a(p, m));
     TRY(pass_convert(p, m->b, pass_param(p, RELORA_PARAM_B), linear_scale(p->linear)));
-    for (int64_t first = 0; first < m->folded.rows; first += FOLD_ROWS) {
-        int64_t left = m->folded.rows - first;
-        TRY(fold_slice(p, m, first, left < FOLD_ROWS ? left : FOLD_ROWS));
+    for (int64_t first = 0, rows; first < m->folded.rows; first += rows) {
+        rows = linear_slice_rows(p->linear, first);
+        TRY(fold_slice(p, m, first, rows));
     }
     return RELORA_OK;
 }

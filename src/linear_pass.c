@@ -104,16 +104,12 @@ struct plan_case pass_plan_case(const relora_linear *linear, int64_t rows, int d
         .out = o->out_features,
         .rank = o->rank,
         .dtype = o->dtype,
+        .device = linear->device->backend->kind,
         .may_fold = o->mode == RELORA_MODE_LORA && !drops &&
                     (o->dtype == RELORA_F32 || o->rounding == RELORA_ROUND_STOCHASTIC),
         .may_through = !(o->flags & RELORA_LINEAR_TRAINABLE_SCALE),
         .wants_dx = wants_dx,
     };
-}
-
-static int64_t slice_rows(const relora_linear_options *o)
-{
-    return o->out_features < FOLD_ROWS ? o->out_features : FOLD_ROWS;
 }
 
 struct pass_memory pass_layout_forward(const struct pass *p, struct scratch *s)
@@ -128,7 +124,7 @@ struct pass_memory pass_layout_forward(const struct pass *p, struct scratch *s)
         m.u = scratch_take(s, p->rows, o->rank, o->dtype);
     } else {
         m.folded = scratch_take(s, o->out_features, o->in_features, o->dtype);
-        if (o->dtype != RELORA_F32) m.slice = scratch_take(s, slice_rows(o), o->in_features, RELORA_F32);
+        if (o->dtype != RELORA_F32) m.slice = scratch_take(s, linear_slice_rows(p->linear, 0), o->in_features, RELORA_F32);
     }
     return m;
 }
@@ -142,7 +138,7 @@ struct pass_memory pass_layout_backward(const struct pass *p, int wants_dx, stru
     if (o->dtype != RELORA_F32) m.a = scratch_take(s, o->rank, o->in_features, o->dtype);
     m.b = scratch_take(s, o->out_features, o->rank, o->dtype);
     if (folds) m.folded = scratch_take(s, o->out_features, o->in_features, o->dtype);
-    if (folds && o->dtype != RELORA_F32) m.slice = scratch_take(s, slice_rows(o), o->in_features, RELORA_F32);
+    if (folds && o->dtype != RELORA_F32) m.slice = scratch_take(s, linear_slice_rows(p->linear, 0), o->in_features, RELORA_F32);
     if (p->order == RELORA_ORDER_THROUGH) {
         m.through = scratch_take(s, o->out_features, o->in_features, RELORA_F32);
         m.wide_a = scratch_take(s, o->rank, o->in_features, RELORA_F32);

@@ -26,14 +26,12 @@ struct pass_memory {
     struct view u, h;     /* d A^T and g B */
     struct view branch;   /* h A, before its dropout */
     struct view folded;   /* W + s B A */
-    struct view slice;    /* FOLD_ROWS rows of B A, F32, if W is not */
+    struct view slice;    /* of B A, F32, if W is not */
     struct view through;  /* g^T x, F32 */
     struct view wide_a, wide_b; /* s A and s B in F32, if the layer is not */
 };
 
 static const struct scale pass_unscaled = {1, NULL};
-
-enum { FOLD_ROWS = 256 }; /* a fold is made in slices that stay in the cache */
 
 static inline struct view pass_param(const struct pass *p, relora_param param)
 {

@@ -3,6 +3,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -35,22 +36,40 @@ void module_delete(struct module *module, const struct memory *memory)
 
 /* ---- loading ---- */
 
-#define REASON(module, ...) snprintf((module)->reason, sizeof (module)->reason, __VA_ARGS__)
+static void set_reason(struct module *module, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void set_reason(struct module *module, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(module->reason, sizeof module->reason, format, arguments);
+    va_end(arguments);
+}
 
-/* The path of the module in the host's folder, or else beside the library or the program that this code
- * is a part of, if it is there; "" otherwise. */
-static void path_of(const struct module *module, char path[PATH_CAPACITY])
+/* Where the library is that this code is a part of, or the program. One that the shell has found is known
+ * to the loader without its folder. */
+static int own_path(char path[PATH_CAPACITY])
 {
     Dl_info here;
-    const char *folder = module->folder, *slash;
-    int length = folder ? (int)strlen(folder) : 0;
-    path[0] = '\0';
-    if (!folder && dladdr(file_name, &here) && here.dli_fname && (slash = strrchr(here.dli_fname, '/'))) {
-        folder = here.dli_fname;
-        length = (int)(slash - folder);
+    if (!dladdr(file_name, &here) || !here.dli_fname) return 0;
+    int n = snprintf(path, PATH_CAPACITY, "%s", here.dli_fname);
+    if (!strchr(path, '/')) {
+        n = (int)readlink("/proc/self/exe", path, PATH_CAPACITY - 1);
+        path[n > 0 ? n : 0] = '\0';
     }
-    if (!folder) return;
-    int n = snprintf(path, PATH_CAPACITY, "%.*s/%s", length, folder, file_name);
+    return n > 0 && n < PATH_CAPACITY;
+}
+
+/* Where the module has to be, if the host says so; else where it is, beside us; "" if it is not. */
+static void path_of(const struct module *module, char path[PATH_CAPACITY])
+{
+    char own[PATH_CAPACITY];
+    const char *folder = module->folder;
+    path[0] = '\0';
+    if (!folder && own_path(own)) {
+        char *slash = strrchr(own, '/');
+        if (slash) *slash = '\0', folder = own;
+    }
+    int n = folder ? snprintf(path, PATH_CAPACITY, "%s/%s", folder, file_name) : 0;
     if (n >= PATH_CAPACITY || (!module->folder && access(path, F_OK) != 0)) path[0] = '\0';
 }
 
@@ -61,23 +80,23 @@ static const struct backend *load(struct module *module)
     path_of(module, path);
     const char *name = path[0] ? path : file_name;
     if (module->folder && !path[0]) {
-        REASON(module, "module_dir is longer than %d bytes", PATH_CAPACITY - (int)sizeof file_name - 1);
+        set_reason(module, "module_dir is longer than %d bytes", PATH_CAPACITY - (int)sizeof file_name - 1);
         return NULL;
     }
     void *handle = dlopen(name, RTLD_NOW | RTLD_LOCAL);
     if (!handle) {
         const char *why = dlerror();
-        REASON(module, "%s", why ? why : name);
+        set_reason(module, "%s", why ? why : name);
         return NULL;
     }
     backend_entry entry = (backend_entry)dlsym(handle, "relora_cuda_backend");
     if (!entry) {
-        REASON(module, "%s is no module of librelora: it has no relora_cuda_backend", name);
+        set_reason(module, "no module of librelora, for it has no relora_cuda_backend: %s", name);
         return NULL;
     }
     const struct backend *backend = entry(BACKEND_VERSION);
     if (!backend || backend->version != BACKEND_VERSION || backend->kind != RELORA_DEVICE_CUDA) {
-        REASON(module, "%s belongs to another release than librelora", name);
+        set_reason(module, "of another release than librelora: %s", name);
         return NULL;
     }
     return backend;
@@ -92,7 +111,7 @@ static relora_status list_devices(struct module *module, const struct memory *me
     if (status == RELORA_E_NO_MEMORY) return status;
     if (status < 0 || count < 1) {
         if (backend->describe(0, why, sizeof why, NULL, NULL) >= 0) why[0] = '\0';
-        REASON(module, "there is no CUDA device%s%s", why[0] ? ": " : "", why);
+        set_reason(module, "there is no CUDA device%s%s", why[0] ? ": " : "", why);
         return RELORA_OK;
     }
     module->devices = memory_alloc_zero(memory, (size_t)count * sizeof *module->devices);
@@ -112,7 +131,7 @@ static void ask(struct module *module, const struct memory *memory)
     const struct backend *backend = load(module);
     relora_status status = backend ? list_devices(module, memory, backend) : RELORA_OK;
     module->answered = status >= 0;
-    if (status < 0) REASON(module, "out of memory");
+    if (status < 0) set_reason(module, "out of memory");
     errno = host;
 }
 
@@ -135,13 +154,22 @@ int32_t module_count(const relora_context *ctx)
 
 /* ---- devices ---- */
 
-static relora_status open_device(struct relora_device *device, relora_context *ctx)
+enum { WHY = sizeof(((struct relora_device *)0)->name) };
+
+/* Once; `why` says what it did not succeed for. */
+static relora_status open_device(struct relora_device *device, relora_context *ctx, char why[WHY])
 {
-    if (device->queue) return RELORA_OK;
     struct queue_options options = {.memory = &ctx->memory, .threads = ctx->threads};
+    if (device->queue) return RELORA_OK;
     device->ctx = ctx;
-    TRY(device->backend->describe(device->index, device->name, sizeof device->name, NULL, NULL));
-    return device->backend->queue_open(device->index, &options, &device->queue);
+    relora_status status = device->backend->describe(device->index, device->name, WHY, NULL, NULL);
+    if (status < 0) {
+        snprintf(why, WHY, "%s", device->name);
+        return status;
+    }
+    status = device->backend->queue_open(device->index, &options, &device->queue);
+    if (status < 0) snprintf(why, WHY, "%s", relora_status_text(status));
+    return status;
 }
 
 static relora_status fail_reason(const relora_context *ctx, const char *fn)
@@ -161,11 +189,11 @@ relora_status module_device(relora_device **out, relora_context *ctx, const char
     if (index < 0 || index >= count)
         FAIL(ctx, RELORA_E_NOT_FOUND, "%s: index is %d, but the number of CUDA devices is %d", fn, index, count);
     struct relora_device *device = &ctx->module->devices[index];
+    char why[WHY];
     pthread_mutex_lock(&ctx->module->lock);
-    relora_status status = open_device(device, ctx);
+    relora_status status = open_device(device, ctx, why);
     pthread_mutex_unlock(&ctx->module->lock);
-    if (status < 0)
-        FAIL(ctx, status, "%s: cannot open CUDA device %d: %s", fn, index, relora_status_text(status));
+    if (status < 0) FAIL(ctx, status, "%s: cannot open CUDA device %d: %s", fn, index, why);
     *out = device;
     return RELORA_OK;
 }

@@ -8,25 +8,45 @@
  *               THROUGH  2Tnm + 3nmr              dA = s B^T G, dB = s G A^T, G = g^T x
  *
  * Operations alone decide between orders that are far apart. Near the border it counts that a fold
- * passes over every element of W, and the second product of a SPLIT over every element of y or dx. */
+ * passes over every element of W, and the second product of a SPLIT over every element of y or dx;
+ * on a device, where memory is far slower than products, each product with a factor is such a pass. */
 #include "plan.h"
 
-/* What such a pass costs for each element, in multiply-adds of the same time: measured with `bench plan`
- * on two cores with AVX-512. */
-static double fold_cost(const struct plan_case *c)
+/* In multiply-adds of the same time. */
+struct costs {
+    double fold;         /* of the pass over W, each element */
+    double split;        /* of SPLIT's second product for each element of y or dx, beside its own r */
+    double read, update; /* what a product with a factor costs at least for each element of x or g that it
+                            reads, and of y or dx that it adds to */
+    double f32;          /* a multiply-add of F32 operands in a layer whose products are those of its dtype */
+};
+
+/* Measured with `bench plan` on two cores with AVX-512. */
+static const struct costs cpu_costs[] = {
+    [RELORA_F32] = {.fold = 32, .split = 32, .f32 = 1},
+    [RELORA_BF16] = {.fold = 96, .split = 16, .f32 = 2},
+};
+
+/* Reasoned, not measured, for a device of 790 TFLOP/s in BF16, 60 in F32, and 4.3 TB/s of memory: a byte moved
+ * takes as long as 395e12 / 4.3e12 = 92 multiply-adds in BF16, 30e12 / 4.3e12 = 7 in F32. A product with a
+ * factor of rank 128 waits for its large operand, so that counts, not the rank: x and g are read, 2 or 4
+ * bytes an element, y and dx read and written. A fold in BF16 writes and reads B A, 4 bytes
+ * each, half of which the L2 cache keeps away from the memory, reads W and writes the sum: 8 bytes. One in F32
+ * copies W and adds to the copy: 16 bytes. */
+enum { BYTE_BF16 = 92, BYTE_F32 = 7 };
+static const struct costs device_costs[] = {
+    [RELORA_F32] = {.fold = 16 * BYTE_F32, .read = 4 * BYTE_F32, .update = 8 * BYTE_F32, .f32 = 1},
+    [RELORA_BF16] = {.fold = 8 * BYTE_BF16, .read = 2 * BYTE_BF16, .update = 4 * BYTE_BF16, .f32 = 13},
+};
+
+static const struct costs *costs_of(const struct plan_case *c)
 {
-    return c->dtype == RELORA_F32 ? 32 : 96;
+    return &(c->device == RELORA_DEVICE_CUDA ? device_costs : cpu_costs)[c->dtype];
 }
 
-static double split_cost(const struct plan_case *c)
+static double most(double a, double b)
 {
-    return c->dtype == RELORA_F32 ? 32 : 16;
-}
-
-/* Products with F32 operands in a layer whose products are BF16. */
-static double f32_cost(const struct plan_case *c)
-{
-    return c->dtype == RELORA_F32 ? 1 : 2;
+    return a > b ? a : b;
 }
 
 static int allowed(const struct plan_case *c, relora_order order)
@@ -41,31 +61,30 @@ struct cost {
 
 static struct cost forward_cost(const struct plan_case *c, relora_order order)
 {
+    const struct costs *k = costs_of(c);
     double T = (double)c->rows, n = (double)c->in, m = (double)c->out, r = (double)c->rank;
-    double more = order == RELORA_ORDER_SPLIT ? T * r * (n + m) : n * m * r;
-    double pass = order == RELORA_ORDER_SPLIT ? split_cost(c) * T * m : fold_cost(c) * n * m;
-    return (struct cost){T * n * m + more, T * n * m + more + pass};
+    if (order == RELORA_ORDER_FOLD) return (struct cost){T * n * m + n * m * r, T * n * m + n * m * (r + k->fold)};
+    return (struct cost){T * n * m + T * r * (n + m),
+                         T * n * m + T * n * most(r, k->read) + T * m * (most(r, k->update) + k->split)};
 }
 
 static struct cost backward_cost(const struct plan_case *c, relora_order order)
 {
+    const struct costs *k = costs_of(c);
     double T = (double)c->rows, n = (double)c->in, m = (double)c->out, r = (double)c->rank;
     double dx = c->wants_dx ? 1 : 0;
-    struct cost fold = {dx * n * m * (T + r), dx * n * m * (T + r + fold_cost(c))};
-    struct cost cost;
+    /* x A^T, g B, h^T x and g^T u */
+    struct cost gradients = {2 * T * r * (n + m), 2 * T * (n + m) * most(r, k->read)};
+    struct cost fold = {dx * n * m * (T + r), dx * n * m * (T + r + k->fold)};
     switch (order) {
     case RELORA_ORDER_SPLIT:
-        cost.products = dx * T * n * (m + r) + 2 * T * r * (n + m);
-        cost.time = cost.products + dx * split_cost(c) * T * n;
-        return cost;
+        return (struct cost){dx * T * n * (m + r) + gradients.products,
+                             dx * T * n * (m + most(r, k->update) + k->split) + gradients.time};
     case RELORA_ORDER_FOLD:
-        cost.products = fold.products + 2 * T * r * (n + m);
-        cost.time = fold.time + 2 * T * r * (n + m);
-        return cost;
+        return (struct cost){fold.products + gradients.products, fold.time + gradients.time};
     default:
-        cost.products = fold.products + T * n * m + 2 * n * m * r;
-        cost.time = fold.time + T * n * m + 2 * n * m * r * f32_cost(c) + fold_cost(c) * n * m;
-        return cost;
+        return (struct cost){fold.products + T * n * m + 2 * n * m * r,
+                             fold.time + T * n * m + n * m * (2 * r * k->f32 + k->fold)};
     }
 }
 

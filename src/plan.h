@@ -7,6 +7,7 @@
 struct plan_case { /* one forward or backward of a layer with W, A and B */
     int64_t rows, in, out, rank;
     relora_dtype dtype;
+    relora_device_kind device;
     int32_t may_fold;    /* dropout does not act, and small updates survive the rounding of W + s B A */
     int32_t may_through; /* the gradient of W may stand for those of A and B */
     int32_t wants_dx;

@@ -5,9 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
+#include "checksum.h"
 #include "convert.h"
 #include "file.h"
 #include "writer.h"
@@ -23,6 +21,8 @@ static relora_status find_checksums(relora_reader *reader, const char *fn, const
     if (strlen(text) != digits || strspn(text, "0123456789abcdef") != digits)
         FAIL(reader->ctx, RELORA_E_FORMAT, "%s: %s: __metadata__ \"%s\" is not %zu hexadecimal digits", fn,
              what, writer_checksum_key, digits);
+    if (!CHECKSUMS)
+        context_log(reader->ctx, RELORA_LOG_WARN, "%s: %s: its checksums are not checked by this build", fn, what);
     reader->checksums = text;
     return RELORA_OK;
 }
@@ -175,16 +175,15 @@ const char *relora_reader_metadata(const relora_reader *reader, const char *key)
 
 relora_status reader_check_sum(const relora_reader *reader, const char *fn, int32_t index)
 {
-    char digits[CHECKSUM_DIGITS + 1];
+    char digits[CHECKSUM_DIGITS];
     const struct st_tensor *t = &reader->header.tensors[index];
-    if (!reader->checksums) return RELORA_OK;
+    if (!reader->checksums || !CHECKSUMS) return RELORA_OK;
     const char *stored = reader->checksums + (size_t)index * CHECKSUM_DIGITS;
-    XXH64_hash_t hash = XXH3_64bits(bytes_of(reader, t), (size_t)(t->end - t->begin));
-    snprintf(digits, sizeof digits, "%016llx", (unsigned long long)hash);
+    checksum_of(bytes_of(reader, t), (size_t)(t->end - t->begin), digits);
     if (memcmp(digits, stored, CHECKSUM_DIGITS))
         FAIL(reader->ctx, RELORA_E_FORMAT,
-             "%s: tensor \"%s\" is damaged: its bytes have checksum %s, but %.16s was written", fn, t->name,
-             digits, stored);
+             "%s: tensor \"%s\" is damaged: its bytes have checksum %.16s, but %.16s was written", fn,
+             t->name, digits, stored);
     return RELORA_OK;
 }
 
@@ -193,6 +192,7 @@ relora_status relora_reader_verify(const relora_reader *reader)
     const char *fn = "relora_reader_verify";
     if (!reader) return RELORA_E_ARGUMENT;
     if (!reader->checksums) FAIL(reader->ctx, RELORA_E_NOT_FOUND, "%s: the file has no checksums", fn);
+    if (!CHECKSUMS) FAIL(reader->ctx, RELORA_E_UNSUPPORTED, "%s: this library was built without xxHash", fn);
     for (int32_t i = 0; i < reader->header.count; i++) TRY(reader_check_sum(reader, fn, i));
     return RELORA_OK;
 }

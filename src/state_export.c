@@ -125,6 +125,7 @@ static relora_status alpha_of(const struct export *e, const relora_linear *linea
     float value;
     *alpha = linear->options.alpha;
     if (!scale) return RELORA_OK;
+    TRY(tensor_check(scale, e->stream, e->fn, "a layer's scale"));
     TRY(tensor_read(scale, e->stream, e->fn, &value));
     if (!isfinite(value))
         FAIL(e->state->ctx, RELORA_E_NOT_FINITE, "%s: the scale of layer %llu is not finite", e->fn,

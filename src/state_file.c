@@ -41,9 +41,10 @@ static relora_status take(struct walk *w, const char *name)
 /* Loading, which must not fail half way, needs no name and no memory: it knows what the check found. */
 static relora_status visit_tensor(struct walk *w, const char *name, relora_tensor *tensor)
 {
-    if (w->mode == WALK_SAVE) return writer_add(w->writer, w->fn, name, tensor);
     if (w->mode == WALK_LOAD)
         return reader_copy(w->reader, w->stream, w->fn, w->found[w->tensors++], tensor);
+    TRY(tensor_check(tensor, w->stream, w->fn, name));
+    if (w->mode == WALK_SAVE) return writer_add(w->writer, w->fn, name, tensor);
     TRY(reader_check(w->reader, w->fn, name, tensor, 0));
     return take(w, name);
 }

@@ -1,12 +1,20 @@
 /* What this build is. */
 #include "relora/version.h"
 
+#include "checksum.h"
+
 #if RELORA_ONEDNN
 #include <oneapi/dnnl/dnnl_version.h>
 #endif
 
 #define TEXT2(x) #x
 #define TEXT(x) TEXT2(x)
+
+#if RELORA_XXHASH
+#define CHECKSUM_KIND "xxh3"
+#else
+#define CHECKSUM_KIND "none"
+#endif
 
 uint32_t relora_version(void)
 {
@@ -32,5 +40,6 @@ const char *relora_build_info(void)
 #else
         ",threads=none"
 #endif
+        ",checksums=" CHECKSUM_KIND
         ;
 }

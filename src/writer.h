@@ -50,6 +50,5 @@ relora_status writer_header(const relora_writer *writer, const char *function, c
 
 /* Key of the metadata that holds the checksums: one after the other, in the order of the bytes. */
 extern const char writer_checksum_key[];
-enum { CHECKSUM_DIGITS = 16 };
 
 #endif

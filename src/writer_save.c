@@ -4,9 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
+#include "checksum.h"
 #include "file.h"
 #include "writer.h"
 
@@ -20,7 +18,7 @@ struct save {
     int32_t *order;       /* of the entries in the file */
     unsigned char *buffer;
     char *checksums;      /* CHECKSUM_DIGITS for each tensor and a NUL, or NULL */
-    XXH3_state_t *hash;
+    checksum *sum;
 };
 
 /* ---- order: the widest types first, so that every tensor is aligned; then by name ---- */
@@ -64,7 +62,7 @@ static relora_status make_order(struct save *s)
 
 static relora_status put(struct save *s, const void *data, size_t bytes)
 {
-    if (s->hash) XXH3_64bits_update(s->hash, data, bytes);
+    if (s->sum) checksum_add(s->sum, data, bytes);
     return file_write(&s->file, data, bytes);
 }
 
@@ -92,19 +90,32 @@ static relora_status put_view(struct save *s, struct view v)
 static relora_status put_merged(struct save *s, relora_linear *linear)
 {
     const relora_linear_options *o = &linear->options;
-    int64_t shape[2] = {linear_merged_count(linear, 0), o->in_features};
+    int64_t shape[2] = {linear_slice_rows(linear, 0), o->in_features};
     relora_tensor *slice = NULL;
     TRY(stream_note(s->stream, tensor_new(&slice, linear->device, s->fn, o->dtype, 2, shape)));
     relora_status status = RELORA_OK;
     for (int64_t first = 0; first < o->out_features && status >= 0;) {
         struct view part = tensor_view(slice);
-        part.rows = linear_merged_count(linear, first);
+        part.rows = linear_slice_rows(linear, first);
         status = linear_merged_rows(linear, s->stream, s->fn, first, part);
         if (status >= 0) status = put_view(s, part);
         first += part.rows;
     }
     relora_tensor_release(slice);
     return status;
+}
+
+/* Values come through the stream, so all of them are on its device. */
+static relora_status check_devices(const struct save *s)
+{
+    for (int32_t i = 0; i < s->writer->count; i++) {
+        const struct writer_entry *e = &s->writer->entries[i];
+        const relora_device *device = e->tensor ? e->tensor->device : e->merged ? e->merged->device : NULL;
+        if (device && device != s->stream->device)
+            FAIL(s->writer->ctx, RELORA_E_DEVICE, "%s: \"%s\" is on %s, stream on %s", s->fn, e->name, device->name,
+                 s->stream->device->name);
+    }
+    return RELORA_OK;
 }
 
 static relora_status put_entry(struct save *s, const struct writer_entry *e)
@@ -117,12 +128,9 @@ static relora_status put_values(struct save *s)
 {
     for (int32_t i = 0; i < s->writer->count; i++) {
         const struct writer_entry *e = &s->writer->entries[s->order[i]];
-        if (s->hash) XXH3_64bits_reset(s->hash);
+        if (s->sum) checksum_begin(s->sum);
         TRY(put_entry(s, e));
-        if (!s->hash) continue;
-        char digits[CHECKSUM_DIGITS + 1];
-        snprintf(digits, sizeof digits, "%016llx", (unsigned long long)XXH3_64bits_digest(s->hash));
-        memcpy(s->checksums + (size_t)i * CHECKSUM_DIGITS, digits, CHECKSUM_DIGITS);
+        if (s->sum) checksum_end(s->sum, s->checksums + (size_t)i * CHECKSUM_DIGITS);
     }
     return RELORA_OK;
 }
@@ -151,8 +159,8 @@ static relora_status open_checksums(struct save *s)
 {
     size_t bytes = size_add(size_mul((size_t)s->writer->count, CHECKSUM_DIGITS), 1);
     s->checksums = memory_alloc(&s->writer->ctx->memory, bytes);
-    s->hash = memory_alloc(&s->writer->ctx->memory, sizeof *s->hash);
-    if (!s->checksums || !s->hash) return context_fail_memory(s->writer->ctx, s->fn, bytes);
+    s->sum = memory_alloc(&s->writer->ctx->memory, sizeof *s->sum);
+    if (!s->checksums || !s->sum) return context_fail_memory(s->writer->ctx, s->fn, bytes);
     memset(s->checksums, '0', bytes - 1);
     s->checksums[bytes - 1] = '\0';
     return RELORA_OK;
@@ -161,6 +169,7 @@ static relora_status open_checksums(struct save *s)
 static relora_status save(struct save *s, const char *path, uint32_t flags)
 {
     const relora_context *ctx = s->writer->ctx;
+    TRY(check_devices(s));
     TRY(make_order(s));
     if (flags & RELORA_SAVE_CHECKSUM) TRY(open_checksums(s));
     s->buffer = memory_alloc(&ctx->memory, BUFFER_BYTES);
@@ -180,7 +189,7 @@ static void close_save(struct save *s)
     memory_free(memory, s->order, n * sizeof *s->order);
     memory_free(memory, s->buffer, BUFFER_BYTES);
     memory_free(memory, s->checksums, n * CHECKSUM_DIGITS + 1);
-    memory_free(memory, s->hash, sizeof *s->hash);
+    memory_free(memory, s->sum, sizeof *s->sum);
 }
 
 relora_status writer_save(const relora_writer *writer, relora_stream *stream, const char *fn,
@@ -191,6 +200,8 @@ relora_status writer_save(const relora_writer *writer, relora_stream *stream, co
     if (flags & ~(uint32_t)RELORA_SAVE_CHECKSUM)
         FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: flags is 0x%x, and only 0x%x is known", fn, flags,
              RELORA_SAVE_CHECKSUM);
+    if (flags & RELORA_SAVE_CHECKSUM && !CHECKSUMS)
+        FAIL(writer->ctx, RELORA_E_UNSUPPORTED, "%s: this library was built without xxHash: no checksums", fn);
     struct save s = {.writer = writer, .stream = stream, .fn = fn};
     int host = errno;
     relora_status status = save(&s, path, flags);

@@ -25,13 +25,6 @@ static float from_bf16(uint16_t value)
     return wide;
 }
 
-static uint16_t to_bf16(float value) /* to nearest; there is no NaN here */
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
 /* y = s x */
 static void scale(const struct authors *p, relora_tensor *to, const relora_tensor *from)
 {
@@ -46,7 +39,7 @@ static void scale(const struct authors *p, relora_tensor *to, const relora_tenso
         uint16_t *y = relora_tensor_data(to);
         const uint16_t *x = relora_tensor_data(from);
 #pragma omp parallel for simd num_threads(p->bench->threads) schedule(static)
-        for (int64_t i = 0; i < count; i++) y[i] = to_bf16(s * from_bf16(x[i]));
+        for (int64_t i = 0; i < count; i++) y[i] = round_to_bf16(s * from_bf16(x[i]));
     }
 }
 
@@ -63,7 +56,7 @@ static void add(const struct authors *p, relora_tensor *to, const relora_tensor 
         uint16_t *y = relora_tensor_data(to);
         const uint16_t *x = relora_tensor_data(from);
 #pragma omp parallel for simd num_threads(p->bench->threads) schedule(static)
-        for (int64_t i = 0; i < count; i++) y[i] = to_bf16(from_bf16(y[i]) + from_bf16(x[i]));
+        for (int64_t i = 0; i < count; i++) y[i] = round_to_bf16(from_bf16(y[i]) + from_bf16(x[i]));
     }
 }
 

@@ -78,8 +78,8 @@ static void open_library(struct bench *bench)
     relora_context_options_init(&options, sizeof options);
     options.threads = bench->threads;
     CHECK(bench, relora_context_create(&bench->context, &options));
-    bench->cpu = relora_device_get(bench->context, RELORA_DEVICE_CPU, 0);
-    CHECK(bench, relora_stream_create(&bench->stream, bench->cpu));
+    bench->device = relora_device_get(bench->context, RELORA_DEVICE_CPU, 0);
+    CHECK(bench, relora_stream_create(&bench->stream, bench->device));
 }
 
 static int wanted(int index, char **names, int count)

@@ -1,5 +1,5 @@
-# Draws what was measured: gnuplot -c bench.gp FOLDER FILE.png, with bench.json and, if it is there, bench-torch.json
-# in FOLDER. A row of them is one line; rows() picks those that match, as name|value|target.
+# Draws what was measured: gnuplot -c bench.gp FOLDER FILE.png, with bench.json and, if they are there, bench-torch.json
+# and bench-cuda.json in FOLDER. A row of them is one line; rows() picks those that match, as name|value|target.
 
 folder = ARG1
 set output ARG2
@@ -7,9 +7,12 @@ rows(file, pattern) = sprintf("< sed -n 's/.*\"name\": \"\\(%s\\)\", \"value\": 
   "\"target\": \\([^,}]*\\).*/\\1|\\2|\\3/p' %s/%s", pattern, folder, file)
 bench(pattern) = rows("bench.json", pattern)
 torch(pattern) = rows("bench-torch.json", pattern)
+cuda(pattern) = rows("bench-cuda.json", pattern)
 has_torch = int(system("test -f ".folder."/bench-torch.json && echo 1 || echo 0"))
+has_cuda = int(system("test -f ".folder."/bench-cuda.json && echo 1 || echo 0"))
+lines = 2 + has_torch + has_cuda
 
-set terminal pngcairo size 1400,(has_torch ? 1500 : 1020) font "DejaVu Sans,13" background rgb "#ffffff"
+set terminal pngcairo size 1400,(lines * 500) font "DejaVu Sans,13" background rgb "#ffffff"
 set datafile separator "|"
 set multiplot
 set border 3 linecolor rgb "#808080"
@@ -25,7 +28,7 @@ set bmargin 4
 set tmargin 6
 F32 = "#1f5fa8"; BF16 = "#e08020"; STEP = "#2f7f4f"; TARGET = "#b03030"; BOUND = "#202020"
 width = 0.34
-height = has_torch ? 1.0 / 3 : 0.5
+height = 1.0 / lines
 row(n) = 1.0 - n * height
 
 # The value stands in its bar; a short red line over it is the target.
@@ -108,5 +111,43 @@ if (has_torch) {
          torch("model .*, faster than PyTorch eager") using ($0 - width/2):(0.12):(number($2)) with labels textcolor rgb "#ffffff" notitle, \
          torch("model .*, faster than PyTorch compiled") using ($0 + width/2):(0.12):(number($2)) with labels textcolor rgb "#ffffff" notitle, \
          2 with lines linewidth 2 linecolor rgb TARGET title "aim"
+}
+
+# ---- on a GPU ----
+if (has_cuda) {
+    set size 0.5, height
+    set origin 0, row(lines)
+    set title "On a GPU: share of the peak, or of a copy"
+    set ylabel "%" textcolor rgb "#404040"
+    set xrange [-0.6:8.6]
+    set yrange [0:114]
+    set ytics 20
+    set xtics ("2048×\n2048" 0, "5461×\n2048" 1, "4096×\n4096" 2, "350m" 3.5, "1b" 4.5, "1\ntensor" 6, "200" 7, "200,\nclips" 8)
+    layers = cuda("layer bf16 [^,]*, share of the peak"); models = cuda("pretrain [^ ]*[mb] bf16 lora, share of the peak")
+    adam = cuda("Adam, .*, bandwidth of that of a copy")
+    plot layers using 0:(100*$2):(0.7) with boxes linecolor rgb BF16 title "layer", \
+         models using ($0 + 3.5):(100*$2):(0.7) with boxes linecolor rgb STEP title "training", \
+         adam using ($0 + 6):(100*$2):(0.7) with boxes linecolor rgb F32 title "Adam", \
+         layers using 0:(100*$3):(0.35) with xerrorbars pointtype -1 linewidth 3 linecolor rgb TARGET title "target", \
+         models using ($0 + 3.5):(100*$3):(0.35) with xerrorbars pointtype -1 linewidth 3 linecolor rgb TARGET notitle, \
+         adam using ($0 + 6):(100*$3):(0.35) with xerrorbars pointtype -1 linewidth 3 linecolor rgb TARGET notitle, \
+         layers using 0:(5):(percent(100*$2)) with labels textcolor rgb "#ffffff" notitle, \
+         models using ($0 + 3.5):(5):(percent(100*$2)) with labels textcolor rgb "#ffffff" notitle, \
+         adam using ($0 + 6):(5):(percent(100*$2)) with labels textcolor rgb "#ffffff" notitle
+
+    set origin 0.5, row(lines)
+    set title "Times faster than full rank, and than PyTorch"
+    unset ylabel
+    set xrange [-0.6:4.6]
+    set yrange [0:2.6]
+    set ytics 0.5
+    set xtics ("2048×2048" 0, "5461×2048" 1, "4096×4096" 2, "350m" 3, "1b" 4)
+    full = cuda("layer bf16 [^,]*, time over FULL"); peers = cuda("[lp][ar][ye][^,]*, faster than PyTorch[compiled ]*")
+    plot full using ($0 - width/2):(1/$2):(width*0.94) with boxes linecolor rgb STEP title "full rank", \
+         peers using ($0 + width/2):2:(width*0.94) with boxes linecolor rgb BF16 title "PyTorch", \
+         full using ($0 - width/2):(1/$3):(width/2) with xerrorbars pointtype -1 linewidth 3 linecolor rgb TARGET title "target", \
+         peers using ($0 + width/2):3:(width/2) with xerrorbars pointtype -1 linewidth 3 linecolor rgb TARGET notitle, \
+         full using ($0 - width/2):(0.12):(number(1/$2)) with labels textcolor rgb "#ffffff" notitle, \
+         peers using ($0 + width/2):(0.12):(number($2)) with labels textcolor rgb "#ffffff" notitle
 }
 unset multiplot

@@ -9,7 +9,7 @@
 
 struct bench {
     relora_context *context;
-    relora_device *cpu;
+    relora_device *device;
     relora_stream *stream;
     int threads;
     int quick;            /* smaller shapes, less time */
@@ -33,6 +33,7 @@ struct work {
     void (*run)(void *arg);
     void *arg;
     void (*prepare)(void *arg); /* before each run, not timed; or NULL */
+    int repeats; /* of run in a round, if the time is a device's; 0: enough to be timed well */
     int rounds;
     double best, median; /* seconds */
     double times[MAX_ROUNDS];
@@ -69,6 +70,7 @@ void fill_random(const struct bench *bench, relora_tensor *tensor, double scale)
 relora_linear *new_layer(const struct bench *bench, relora_linear_mode mode, relora_dtype dtype,
                          struct shape shape, int64_t rank, double dropout);
 const char *dtype_name(relora_dtype dtype);
+uint16_t round_to_bf16(float value); /* to nearest; no NaN */
 /* memcpy by all threads, a part each. */
 void threaded_copy(const struct bench *bench, void *target, const void *source, size_t bytes);
 
@@ -80,6 +82,12 @@ void peak_seen(relora_dtype dtype, double rate);
  * forbids the fold, and then x A^T counts once, as if it were kept. Rank 0: FULL. W is [m, n], x is [T, n],
  * a multiply-add counts as two. */
 double layer_operations(double tokens, struct shape shape, double rank, int dropout);
+
+/* Operations of a training step of examples/pretrain for each token, whatever was computed. */
+struct llama {
+    int hidden, ffn, layers, vocabulary, sequence;
+};
+double llama_operations(const struct llama *model, double tokens, double rank, int dropout);
 
 /* ---- one benchmark each; they print a table and add rows ---- */
 void bench_linear(const struct bench *bench);

@@ -32,7 +32,7 @@ static relora_adam *new_adam(const struct bench *bench, int tensors)
     relora_adam *adam;
     relora_adam_options_init(&options, sizeof options);
     options.max_norm = 1; /* the gradient is longer than that */
-    CHECK(bench, relora_adam_create(&adam, bench->cpu, &options));
+    CHECK(bench, relora_adam_create(&adam, bench->device, &options));
     for (int i = 0; i < tensors; i++) {
         relora_tensor *param = new_matrix(bench, RELORA_F32, ELEMENTS / tensors / 100, 100);
         relora_tensor *grad = new_matrix(bench, RELORA_F32, ELEMENTS / tensors / 100, 100);

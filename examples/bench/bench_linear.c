@@ -46,25 +46,6 @@ static void run_product(void *arg)
 
 /* ---- operations ---- */
 
-static double least(double a, double b)
-{
-    return a < b ? a : b;
-}
-
-/* Forward: x W^T + (x A^T) B^T, or x (W + B A)^T. Backward: dx and the factors' gradients from dy B and
- * x A^T, which is made anew; the same with dx = dy (W + B A); or all of it from dy^T x. */
-double layer_operations(double T, struct shape shape, double r, int dropout)
-{
-    double m = (double)shape.out, n = (double)shape.in;
-    double forward_apart = T * n * m + T * r * (n + m), forward_folded = T * n * m + n * m * r;
-    double apart = T * n * m + 3 * T * n * r + 2 * T * m * r;
-    double folded = T * n * m + 2 * T * r * (n + m) + n * m * r;
-    double through_dw = 2 * T * n * m + 3 * n * m * r;
-    if (r <= 0) return 6 * T * m * n;
-    if (dropout) return 4 * T * m * n + 6 * T * r * (n + m);
-    return 2 * (least(forward_apart, forward_folded) + least(least(apart, folded), through_dw));
-}
-
 static double operations_of(int work, struct shape shape)
 {
     switch (work) {

@@ -1,10 +1,5 @@
 /* The program of examples/pretrain, whole steps with everything that belongs to them. Its model flops are
- * those of the products of the projections, of the head and of attention, whatever was computed:
- *
- *     projection, full rank     6 m n per token: forward, dx and the gradient
- *     projection, low rank      the cheapest exact order; 4 m n + 6 r (m + n) if dropout forbids a fold
- *     head                      6 V d
- *     attention, causal         6 s d: two products over half of the s x s scores, and twice that backward */
+ * those of the products of the projections, of the head and of attention, whatever was computed. */
 #include "bench.h"
 #include <stdlib.h>
 #include <string.h>
@@ -27,16 +22,10 @@ static const struct variant {
     double dropout;
 } variants[] = { { "full", "full", 0 }, { "lora", "lora", 0 }, { "lora", "lora, dropout 0.1", 0.1 } };
 
-/* Of a step, per token. */
 static double flops_per_token(const struct model *m, const struct variant *v)
 {
-    const struct shape square = { m->hidden, m->hidden }, wide = { m->ffn, m->hidden }, tall = { m->hidden, m->ffn };
-    const double tokens = m->batch * SEQUENCE, rank = strcmp(v->method, "full") ? m->rank : 0;
-    double projections = 4 * layer_operations(tokens, square, rank, v->dropout > 0) +
-                         2 * layer_operations(tokens, wide, rank, v->dropout > 0) +
-                         layer_operations(tokens, tall, rank, v->dropout > 0);
-    double attention = 6.0 * SEQUENCE * m->hidden;
-    return m->layers * (projections / tokens + attention) + 6.0 * VOCABULARY * m->hidden;
+    const struct llama llama = { m->hidden, m->ffn, m->layers, VOCABULARY, SEQUENCE };
+    return llama_operations(&llama, m->batch * SEQUENCE, strcmp(v->method, "full") ? m->rank : 0, v->dropout > 0);
 }
 
 /* The speed does not depend on what is learned, so letters at random will do. */

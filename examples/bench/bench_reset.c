@@ -67,7 +67,7 @@ static void open_run(struct run *run)
     relora_tensor *grad = new_matrix(bench, RELORA_F32, ELEMENTS / 1000, 1000);
     CHECK(bench, relora_tensor_fill(param, bench->stream, 0));
     CHECK(bench, relora_tensor_fill(grad, bench->stream, 0));
-    CHECK(bench, relora_adam_create(&run->adam, bench->cpu, NULL));
+    CHECK(bench, relora_adam_create(&run->adam, bench->device, NULL));
     CHECK(bench, relora_adam_add(run->adam, "p", param, grad, NULL));
     relora_tensor_release(param);
     relora_tensor_release(grad);

@@ -48,8 +48,8 @@ static struct bench open_counted(const struct bench *outer, struct counter *coun
     options.host_free = count_free;
     options.host_user = counter;
     CHECK(outer, relora_context_create(&bench.context, &options));
-    bench.cpu = relora_device_get(bench.context, RELORA_DEVICE_CPU, 0);
-    CHECK(&bench, relora_stream_create(&bench.stream, bench.cpu));
+    bench.device = relora_device_get(bench.context, RELORA_DEVICE_CPU, 0);
+    CHECK(&bench, relora_stream_create(&bench.stream, bench.device));
     return bench;
 }
 
@@ -60,7 +60,7 @@ static struct model make_model(const struct bench *bench, relora_dtype dtype)
     relora_adam_options options;
     relora_adam_options_init(&options, sizeof options);
     options.max_norm = 1;
-    CHECK(bench, relora_adam_create(&m.adam, bench->cpu, &options));
+    CHECK(bench, relora_adam_create(&m.adam, bench->device, &options));
     for (int i = 0; i < LAYERS; i++) {
         char name[16];
         m.layers[i] = new_layer(bench, RELORA_MODE_LORA, dtype, (struct shape){ 512, 512 }, 64, i ? 0.1 : 0);

@@ -29,21 +29,22 @@ static int met(const struct row *row)
 
 void print_rows(void)
 {
-    int hits = 0, targets = 0;
-    printf("\n%-52s %8s      target        by operations\n", "What is asked for", "value");
+    int hits = 0, targets = 0, bounds = 0;
+    for (int i = 0; i < row_count; i++) bounds += !isnan(rows[i].bound);
+    printf("\n%-58s %8s      target        %s\n", "What is asked for", "value", bounds ? "by operations" : "");
     for (int i = 0; i < row_count; i++) {
         const struct row *row = &rows[i];
         char bound[20] = "";
         if (isnan(row->target)) continue;
         if (!isnan(row->bound)) snprintf(bound, sizeof bound, "%7.3f", row->bound);
-        printf("%-52s %8.3f %-4s %s %-5g %-5s %s\n", row->name, row->value, row->unit,
+        printf("%-58s %8.3f %-4s %s %-5g %-5s %s\n", row->name, row->value, row->unit,
                row->higher ? ">=" : "<=", row->target, met(row) ? "met" : "NOT", bound);
         hits += met(row);
         targets++;
     }
-    if (targets)
-        printf("%d of %d met. By operations: what would be, if all products were equally fast and nothing "
-               "else took time.\n", hits, targets);
+    if (targets) printf("%d of %d met\n", hits, targets);
+    if (bounds)
+        printf("By operations: what would be, if all products were equally fast and nothing else took time\n");
 }
 
 static void write_number(FILE *file, const char *name, double value)

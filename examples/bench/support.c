@@ -74,7 +74,7 @@ relora_tensor *new_matrix(const struct bench *bench, relora_dtype dtype, int64_t
 {
     int64_t shape[2] = { rows, cols };
     relora_tensor *tensor;
-    CHECK(bench, relora_tensor_create(&tensor, bench->cpu, dtype, 2, shape));
+    CHECK(bench, relora_tensor_create(&tensor, bench->device, dtype, 2, shape));
     return tensor;
 }
 
@@ -90,27 +90,34 @@ static float bell(uint64_t *state)
            0xffff;
 }
 
+uint16_t round_to_bf16(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
 void fill_random(const struct bench *bench, relora_tensor *tensor, double scale)
 {
-    static uint64_t seed = 0x9e3779b97f4a7c15;
-    size_t count = (size_t)relora_tensor_count(tensor);
-    uint64_t state = seed++;
-    float *values = malloc(count * sizeof *values);
+    enum { PIECE = 1 << 16 };
+    static uint64_t seed = 1;
+    const int64_t count = relora_tensor_count(tensor);
+    const int narrow = relora_tensor_dtype(tensor) == RELORA_BF16;
+    const size_t bytes = (size_t)count * (narrow ? 2 : 4);
+    const uint64_t first = seed;
+    void *values = malloc(bytes);
     if (!values) exit(1);
-    for (size_t i = 0; i < count; i++) values[i] = (float)scale * bell(&state);
-
-    if (relora_tensor_dtype(tensor) == RELORA_F32) {
-        CHECK(bench, relora_tensor_write(tensor, bench->stream, values, count * sizeof *values));
-    } else { /* relora_tensor_copy() rounds */
-        int32_t ndim = relora_tensor_ndim(tensor);
-        int64_t shape[RELORA_MAX_DIMS];
-        relora_tensor *wide;
-        for (int32_t i = 0; i < ndim; i++) shape[i] = relora_tensor_dim(tensor, i);
-        CHECK(bench, relora_tensor_borrow(&wide, bench->cpu, RELORA_F32, ndim, shape, NULL, values,
-                                          NULL, NULL));
-        CHECK(bench, relora_tensor_copy(tensor, wide, bench->stream));
-        relora_tensor_release(wide);
+#pragma omp parallel for num_threads(bench->threads) schedule(static)
+    for (int64_t piece = 0; piece < count; piece += PIECE) {
+        uint64_t state = (first + (uint64_t)(piece / PIECE)) * 0x9e3779b97f4a7c15;
+        for (int64_t i = piece; i < count && i < piece + PIECE; i++) {
+            float value = (float)scale * bell(&state);
+            if (narrow) ((uint16_t *)values)[i] = round_to_bf16(value);
+            else ((float *)values)[i] = value;
+        }
     }
+    seed += (uint64_t)(count / PIECE) + 1;
+    CHECK(bench, relora_tensor_write(tensor, bench->stream, values, bytes));
     free(values);
 }
 
@@ -126,7 +133,7 @@ relora_linear *new_layer(const struct bench *bench, relora_linear_mode mode, rel
     options.out_features = shape.out;
     options.rank = rank;
     options.dropout = dropout;
-    CHECK(bench, relora_linear_create(&layer, bench->cpu, &options));
+    CHECK(bench, relora_linear_create(&layer, bench->device, &options));
 
     relora_tensor *weight = new_matrix(bench, dtype, shape.out, shape.in);
     fill_random(bench, weight, 0.02);

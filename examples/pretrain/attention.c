@@ -1,73 +1,80 @@
-#include "attention.h"
+/* Attention on the CPU, one (sequence, head) at a time. Inside, a head is a float matrix of `rows` x `width`:
+ * seq and head size, each rounded up to a multiple of 16 with zeros, so that no inner loop has a tail. */
+#include "ops.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include "simd.h"
 
 enum { BLOCK = 16 }; /* queries handled together; also what sizes are padded to */
 
-static int64_t round_up(int64_t n)
+struct size { /* of a head inside */
+    int64_t rows, width, floats;
+};
+
+static struct size size_of(const struct attention *a)
 {
-    return (n + BLOCK - 1) / BLOCK * BLOCK;
+    int64_t rows = (a->seq + BLOCK - 1) / BLOCK * BLOCK, width = (a->head_dim + BLOCK - 1) / BLOCK * BLOCK;
+    return (struct size){rows, width, rows * width};
 }
 
-int attention_create(struct attention *self, int64_t batch, int64_t seq, int64_t heads,
-                     int64_t head_dim, relora_dtype dtype, int threads)
+/* Of one thread: eight heads and twice the scores of a block of queries, or a row of all heads. */
+static int64_t piece_floats(const struct attention *a)
 {
-    int64_t half = head_dim / 2;
-    *self = (struct attention){.batch = batch, .seq = seq, .heads = heads, .head_dim = head_dim,
-                               .rows = round_up(seq), .width = round_up(head_dim), .dtype = dtype,
-                               .threads = threads};
-    self->scratch_size = 6 * self->rows * self->width + 2 * BLOCK * self->rows;
-    self->cosine = malloc((size_t)(seq * half) * sizeof(float));
-    self->sine = malloc((size_t)(seq * half) * sizeof(float));
-    self->scratch = aligned_alloc(64, (size_t)(threads * self->scratch_size) * sizeof(float));
-    if (!self->cosine || !self->sine || !self->scratch) {
-        attention_destroy(self);
-        return -1;
-    }
-    for (int64_t t = 0; t < seq; t++)
-        for (int64_t i = 0; i < half; i++) {
-            double angle = (double)t * pow(10000.0, -2.0 * (double)i / (double)head_dim);
-            self->cosine[t * half + i] = (float)cos(angle);
-            self->sine[t * half + i] = (float)sin(angle);
-        }
-    return 0;
+    struct size s = size_of(a);
+    int64_t heads = 8 * s.floats + 2 * BLOCK * s.rows, row = a->heads * a->head_dim;
+    return ((heads > row ? heads : row) + BLOCK - 1) / BLOCK * BLOCK;
 }
 
-void attention_destroy(struct attention *self)
+int64_t cpu_attention_scratch(const struct attention *a)
 {
-    free(self->cosine);
-    free(self->sine);
-    free(self->scratch);
-    *self = (struct attention){0};
+    return a->engine->threads * piece_floats(a);
 }
 
-int64_t attention_saved_size(const struct attention *self)
+/* Work is cut by shape alone, so results do not depend on the number of threads; only the scratch
+ * memory does. */
+static float *piece(const struct attention *a, int64_t thread)
 {
-    return self->batch * self->heads * self->rows * self->width;
+    return a->scratch + thread * piece_floats(a);
 }
 
-/* The pair (i, i + half) of each row turns by the angle of its position, or back with sign -1. */
-INLINE void rotate_rows(const struct attention *self, float *head, float sign)
+/* The pair (i, i + half) turns by the angle of position t, or back with sign -1. */
+INLINE void turn(const struct attention *self, float *row, int64_t t, float sign)
 {
     int64_t half = self->head_dim / 2;
-    for (int64_t t = 0; t < self->seq; t++) {
-        const float *c = self->cosine + t * half, *s = self->sine + t * half;
-        float *a = head + t * self->width, *b = a + half;
+    const float *c = self->cosine + t * half, *s = self->sine + t * half;
+    float *a = row, *b = row + half;
 #pragma omp simd
-        for (int64_t i = 0; i < half; i++) {
-            float x = a[i], y = b[i];
-            a[i] = x * c[i] - sign * y * s[i];
-            b[i] = y * c[i] + sign * x * s[i];
-        }
+    for (int64_t i = 0; i < half; i++) {
+        float x = a[i], y = b[i];
+        a[i] = x * c[i] - sign * y * s[i];
+        b[i] = y * c[i] + sign * x * s[i];
     }
 }
 
-/* Element of the outside array where row t of a head begins. */
-INLINE int64_t outside(const struct attention *self, int64_t sequence, int64_t head, int64_t t)
+static void rotate_row(const struct attention *a, void *array, int64_t r, float *row)
 {
-    return ((sequence * self->seq + t) * self->heads + head) * self->head_dim;
+    int64_t n = a->heads * a->head_dim;
+    load(row, array, a->dtype, r * n, n);
+    for (int64_t h = 0; h < a->heads; h++)
+        turn(a, row + h * a->head_dim, r % a->seq, 1.0f);
+    store(array, a->dtype, r * n, row, n);
+}
+
+void cpu_rotate(const struct attention *a, void *q, void *k)
+{
+    int64_t count = a->batch * a->seq, parts = a->engine->threads;
+#pragma omp parallel for num_threads(a->engine->threads) schedule(static)
+    for (int64_t part = 0; part < parts; part++)
+        for (int64_t r = count * part / parts; r < count * (part + 1) / parts; r++) {
+            rotate_row(a, q, r, piece(a, part));
+            rotate_row(a, k, r, piece(a, part));
+        }
+}
+
+/* Element of the outside array where row t of a head begins; `which` counts heads over all sequences. */
+INLINE int64_t outside(const struct attention *a, int64_t which, int64_t t)
+{
+    return ((which / a->heads * a->seq + t) * a->heads + which % a->heads) * a->head_dim;
 }
 
 INLINE void scale_row(float *row, float factor, int64_t n)
@@ -77,29 +84,29 @@ INLINE void scale_row(float *row, float factor, int64_t n)
         row[i] *= factor;
 }
 
-static void pack_head(const struct attention *self, const void *from, float *to,
-                      int64_t sequence, int64_t head, int rotate, float factor)
+static void take_head(const struct attention *a, float *to, const void *from, int64_t which, float factor)
 {
-    for (int64_t t = 0; t < self->seq; t++) {
-        load(to + t * self->width, from, self->dtype, outside(self, sequence, head, t),
-             self->head_dim);
+    struct size s = size_of(a);
+    if (s.width > a->head_dim || s.rows > a->seq)
+        memset(to, 0, (size_t)s.floats * sizeof *to);
+    for (int64_t t = 0; t < a->seq; t++) {
+        load(to + t * s.width, from, a->dtype, outside(a, which, t), a->head_dim);
         if (factor != 1.0f)
-            scale_row(to + t * self->width, factor, self->head_dim);
+            scale_row(to + t * s.width, factor, a->head_dim);
     }
-    if (rotate)
-        rotate_rows(self, to, 1.0f);
 }
 
-static void unpack_head(const struct attention *self, float *from, void *to,
-                        int64_t sequence, int64_t head, int rotate, float factor)
+static void give_head(const struct attention *a, void *to, float *from, int64_t which, int rotated,
+                      float factor)
 {
-    if (rotate)
-        rotate_rows(self, from, -1.0f);
-    for (int64_t t = 0; t < self->seq; t++) {
+    int64_t width = size_of(a).width;
+    for (int64_t t = 0; t < a->seq; t++) {
+        float *row = from + t * width;
+        if (rotated)
+            turn(a, row, t, -1.0f);
         if (factor != 1.0f)
-            scale_row(from + t * self->width, factor, self->head_dim);
-        store(to, self->dtype, outside(self, sequence, head, t), from + t * self->width,
-              self->head_dim);
+            scale_row(row, factor, a->head_dim);
+        store(to, a->dtype, outside(a, which, t), row, a->head_dim);
     }
 }
 
@@ -174,29 +181,31 @@ INLINE float softmax_row(float *score, int64_t allowed, int64_t count, float *ma
     return sum;
 }
 
-static void forward_head(const struct attention *self, const struct attention_saved *saved,
-                         void *out, int64_t sequence, int64_t head, float *scratch)
+static void forward_head(const struct attention *a, const struct attention_pass *p, int64_t which,
+                         float *scratch)
 {
-    int64_t rows = self->rows, width = self->width, which = sequence * self->heads + head;
-    const float *q = saved->q + which * rows * width, *v = saved->v + which * rows * width;
-    float *log_sum = saved->log_sum + which * rows;
-    float *k_t = scratch, *result = k_t + rows * width, *score = result + BLOCK * width;
+    struct size s = size_of(a);
+    float *q = scratch, *k = q + s.floats, *k_t = k + s.floats, *v = k_t + s.floats, *result = v + s.floats;
+    float *score = result + BLOCK * s.width, *log_sum = p->log_sum + which * a->seq;
 
-    transpose(k_t, saved->k + which * rows * width, rows, width);
-    for (int64_t first = 0; first < self->seq; first += BLOCK) {
+    take_head(a, q, p->q, which, a->factor);
+    take_head(a, k, p->k, which, 1.0f);
+    take_head(a, v, p->v, which, 1.0f);
+    transpose(k_t, k, s.rows, s.width);
+    for (int64_t first = 0; first < a->seq; first += BLOCK) {
         int64_t seen = first + BLOCK; /* keys that any query of this block may look at */
-        multiply(score, rows, q + first * width, width, 1, k_t, rows, BLOCK, seen, width, 0);
+        multiply(score, s.rows, q + first * s.width, s.width, 1, k_t, s.rows, BLOCK, seen, s.width, 0);
         float inverse[BLOCK];
         for (int64_t i = 0; i < BLOCK; i++) {
-            float max, sum = softmax_row(score + i * rows, first + i + 1, seen, &max);
+            float max, sum = softmax_row(score + i * s.rows, first + i + 1, seen, &max);
             inverse[i] = 1.0f / sum;
-            log_sum[first + i] = max + logf(sum);
+            if (first + i < a->seq)
+                log_sum[first + i] = max + logf(sum);
         }
-        multiply(result, width, score, rows, 1, v, width, BLOCK, width, seen, 0);
-        for (int64_t i = 0; i < BLOCK && first + i < self->seq; i++) {
-            scale_row(result + i * width, inverse[i], self->head_dim);
-            store(out, self->dtype, outside(self, sequence, head, first + i), result + i * width,
-                  self->head_dim);
+        multiply(result, s.width, score, s.rows, 1, v, s.width, BLOCK, s.width, seen, 0);
+        for (int64_t i = 0; i < BLOCK && first + i < a->seq; i++) {
+            scale_row(result + i * s.width, inverse[i], a->head_dim);
+            store(p->out, a->dtype, outside(a, which, first + i), result + i * s.width, a->head_dim);
         }
     }
 }
@@ -217,72 +226,55 @@ INLINE void softmax_row_backward(float *score, float *slope, float log_sum, int6
         slope[j] = score[j] * (slope[j] - sum);
 }
 
-static void backward_head(const struct attention *self, const struct attention_saved *saved,
-                          const void *dout, int64_t sequence, int64_t head, float *scratch)
+static void backward_head(const struct attention *a, const struct attention_pass *p,
+                          const struct attention_gradient *g, int64_t which, float *scratch)
 {
-    int64_t rows = self->rows, width = self->width, size = rows * width;
-    int64_t which = sequence * self->heads + head;
-    const float *q = saved->q + which * size, *k = saved->k + which * size;
-    const float *log_sum = saved->log_sum + which * rows;
-    float *dq = scratch, *dk = dq + size, *dv = dk + size, *d_out = dv + size;
-    float *k_t = d_out + size, *v_t = k_t + size, *score = v_t + size, *slope = score + BLOCK * rows;
+    struct size s = size_of(a);
+    float *dq = scratch, *dk = dq + s.floats, *dv = dk + s.floats, *d_out = dv + s.floats,
+          *q = d_out + s.floats;
+    float *k = q + s.floats, *k_t = k + s.floats, *v_t = k_t + s.floats, *score = v_t + s.floats;
+    float *slope = score + BLOCK * s.rows;
+    const float *log_sum = p->log_sum + which * a->seq;
 
-    memset(dq, 0, (size_t)(4 * size) * sizeof(float));
-    for (int64_t t = 0; t < self->seq; t++)
-        load(d_out + t * width, dout, self->dtype, outside(self, sequence, head, t), self->head_dim);
-    transpose(k_t, k, rows, width);
-    transpose(v_t, saved->v + which * size, rows, width);
-    for (int64_t first = 0; first < self->seq; first += BLOCK) {
+    memset(dk, 0, (size_t)(2 * s.floats) * sizeof(float));
+    take_head(a, q, p->v, which, 1.0f);
+    transpose(v_t, q, s.rows, s.width);
+    take_head(a, q, p->q, which, a->factor);
+    take_head(a, k, p->k, which, 1.0f);
+    take_head(a, d_out, g->dout, which, 1.0f);
+    transpose(k_t, k, s.rows, s.width);
+    for (int64_t first = 0; first < a->seq; first += BLOCK) {
         int64_t seen = first + BLOCK;
-        const float *query = q + first * width, *slice = d_out + first * width;
-        multiply(score, rows, query, width, 1, k_t, rows, BLOCK, seen, width, 0);
-        multiply(slope, rows, slice, width, 1, v_t, rows, BLOCK, seen, width, 0);
-        for (int64_t i = 0; i < BLOCK; i++)
-            softmax_row_backward(score + i * rows, slope + i * rows, log_sum[first + i],
-                                 first + i + 1, seen);
-        multiply(dq + first * width, width, slope, rows, 1, k, width, BLOCK, width, seen, 0);
-        multiply(dk, width, slope, 1, rows, query, width, seen, width, BLOCK, 1);
-        multiply(dv, width, score, 1, rows, slice, width, seen, width, BLOCK, 1);
+        const float *query = q + first * s.width, *slice = d_out + first * s.width;
+        multiply(score, s.rows, query, s.width, 1, k_t, s.rows, BLOCK, seen, s.width, 0);
+        multiply(slope, s.rows, slice, s.width, 1, v_t, s.rows, BLOCK, seen, s.width, 0);
+        for (int64_t i = 0; i < BLOCK; i++) /* a row of the padding has no gradient: its d_out is 0 */
+            softmax_row_backward(score + i * s.rows, slope + i * s.rows,
+                                 first + i < a->seq ? log_sum[first + i] : 0.0f, first + i + 1, seen);
+        multiply(dq + first * s.width, s.width, slope, s.rows, 1, k, s.width, BLOCK, s.width, seen, 0);
+        multiply(dk, s.width, slope, 1, s.rows, query, s.width, seen, s.width, BLOCK, 1);
+        multiply(dv, s.width, score, 1, s.rows, slice, s.width, seen, s.width, BLOCK, 1);
     }
+    give_head(a, g->dq, dq, which, 1, a->factor);
+    give_head(a, g->dk, dk, which, 1, 1.0f);
+    give_head(a, g->dv, dv, which, 0, 1.0f);
 }
 
-/* Work is cut by (sequence, head) alone, so results do not depend on the number of threads; only
- * the scratch memory does. */
-static float *piece(const struct attention *self, int64_t thread)
+void cpu_attention_forward(const struct attention *a, const struct attention_pass *p)
 {
-    return self->scratch + thread * self->scratch_size;
+    int64_t count = a->batch * a->heads, parts = a->engine->threads;
+#pragma omp parallel for num_threads(a->engine->threads) schedule(static)
+    for (int64_t part = 0; part < parts; part++)
+        for (int64_t i = count * part / parts; i < count * (part + 1) / parts; i++)
+            forward_head(a, p, i, piece(a, part));
 }
 
-void attention_pack(const struct attention *self, const void *from, float *to, int rotate,
-                    float factor)
+void cpu_attention_backward(const struct attention *a, const struct attention_pass *p,
+                            const struct attention_gradient *g)
 {
-#pragma omp parallel for num_threads(self->threads) schedule(static)
-    for (int64_t i = 0; i < self->batch * self->heads; i++)
-        pack_head(self, from, to + i * self->rows * self->width, i / self->heads, i % self->heads,
-                  rotate, factor);
-}
-
-void attention_forward(const struct attention *self, const struct attention_saved *saved, void *out)
-{
-    int64_t count = self->batch * self->heads;
-#pragma omp parallel for num_threads(self->threads) schedule(static)
-    for (int64_t part = 0; part < self->threads; part++)
-        for (int64_t i = count * part / self->threads; i < count * (part + 1) / self->threads; i++)
-            forward_head(self, saved, out, i / self->heads, i % self->heads, piece(self, part));
-}
-
-void attention_backward(const struct attention *self, const struct attention_saved *saved,
-                        const void *dout, void *dq, void *dk, void *dv)
-{
-    int64_t count = self->batch * self->heads, size = self->rows * self->width;
-    float factor = 1.0f / sqrtf((float)self->head_dim); /* q was scaled when it was packed */
-#pragma omp parallel for num_threads(self->threads) schedule(static)
-    for (int64_t part = 0; part < self->threads; part++)
-        for (int64_t i = count * part / self->threads; i < count * (part + 1) / self->threads; i++) {
-            float *mine = piece(self, part);
-            backward_head(self, saved, dout, i / self->heads, i % self->heads, mine);
-            unpack_head(self, mine, dq, i / self->heads, i % self->heads, 1, factor);
-            unpack_head(self, mine + size, dk, i / self->heads, i % self->heads, 1, 1.0f);
-            unpack_head(self, mine + 2 * size, dv, i / self->heads, i % self->heads, 0, 1.0f);
-        }
+    int64_t count = a->batch * a->heads, parts = a->engine->threads;
+#pragma omp parallel for num_threads(a->engine->threads) schedule(static)
+    for (int64_t part = 0; part < parts; part++)
+        for (int64_t i = count * part / parts; i < count * (part + 1) / parts; i++)
+            backward_head(a, p, g, i, piece(a, part));
 }

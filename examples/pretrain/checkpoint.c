@@ -53,7 +53,8 @@ static relora_status add_position(const struct trainer *t, relora_state *state)
     } numbers[] = {{"step", t->step},         {"attempts", t->attempts},
                    {"skipped", t->skipped},   {"restarts", t->restarts},
                    {"low_rank", is_low_rank(t)}, {"data_tokens", t->data->tokens},
-                   {"data_sum", data_sum(t->data)}, {"threads", t->options->threads}};
+                   {"data_sum", data_sum(t->data)}, {"threads", t->options->threads},
+                   {"device", t->options->device}};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         relora_status status = set_number(state, numbers[i].key, numbers[i].value);
         if (status < 0)
@@ -228,6 +229,9 @@ static int restore(struct trainer *t, relora_reader *reader)
     if (get_number(reader, "threads") != t->options->threads)
         printf("note: --threads is %" PRId64 ", was %" PRId64 "; losses may differ in the last digits\n",
                t->options->threads, get_number(reader, "threads"));
+    if (get_number(reader, "device") > 0 && get_number(reader, "device") != t->options->device)
+        printf("note: --device is %s, was %s; losses may differ in the last digits\n",
+               options_choice("device", t->options->device), options_choice("device", get_number(reader, "device")));
     if (enter_phase_of(t, reader) || check(t->ctx, relora_state_create(&state, t->ctx), "resume"))
         return -1;
     relora_status status = add_objects(t, state);

@@ -65,9 +65,9 @@ static float loss_row(struct shape s, void *logits, int64_t r, int32_t target, f
     return logf(sum) + max - wanted;
 }
 
-void cross_entropy(struct shape s, void *logits, const int32_t *targets, float *loss, float factor)
+void cpu_cross_entropy(struct shape s, void *logits, const int32_t *targets, float *loss, float factor)
 {
-#pragma omp parallel for num_threads(s.threads) schedule(static)
+#pragma omp parallel for num_threads(s.engine->threads) schedule(static)
     for (int64_t r = 0; r < s.rows; r++)
         loss[r] = loss_row(s, logits, r, targets[r], factor);
 }

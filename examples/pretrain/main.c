@@ -69,6 +69,17 @@ static void print_header(const struct trainer *t)
     fflush(stdout);
 }
 
+/* What all programs together take of the device: its driver knows no better. */
+static void print_device_memory(const struct trainer *t)
+{
+    relora_device *device = relora_device_get(t->ctx, (relora_device_kind)t->options->device, 0);
+    uint64_t free_bytes, total;
+    if (t->options->device == RELORA_DEVICE_CUDA &&
+        relora_device_memory(device, &free_bytes, &total) == RELORA_OK)
+        printf("device %s: %.0f of %.0f MB in use\n", relora_device_name(device),
+               (double)(total - free_bytes) * 1e-6, (double)total * 1e-6);
+}
+
 static int print_summary(const struct trainer *t)
 {
     struct rusage usage;
@@ -80,6 +91,7 @@ static int print_summary(const struct trainer *t)
     printf("trainable parameters %" PRId64 " of %" PRId64 ", peak memory %.0f MB, %.0f tokens/s\n",
            model_count_trainable(t->model), model_count_all(t->model),
            (double)usage.ru_maxrss / 1024.0, rate);
+    print_device_memory(t);
     char line[160];
     snprintf(line, sizeof line, "val_loss=%.4f val_ppl=%.2f tokens_per_s=%.0f restarts=%" PRId64,
              t->val_loss, exp(t->val_loss), rate, t->restarts);

@@ -11,34 +11,17 @@ static const char *const projection_names[PROJECTIONS] = {
     "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
     "mlp.gate_proj",    "mlp.up_proj",      "mlp.down_proj"};
 
-static void free_memory(void *user, void *data)
-{
-    (void)user;
-    free(data);
-}
-
 relora_status matrix_create(struct matrix *out, relora_device *device, relora_dtype dtype,
                             int64_t rows, int64_t cols)
 {
-    size_t bytes = (size_t)((rows ? rows : 1) * cols) * (dtype == RELORA_F32 ? 4 : 2);
-    bytes = (bytes + 63) / 64 * 64;
-    void *data = aligned_alloc(64, bytes);
-    if (!data)
-        return RELORA_E_NO_MEMORY;
-    memset(data, 0, bytes);
     const int64_t shape[2] = {rows, cols};
-    relora_status status = relora_tensor_borrow(&out->tensor, device, dtype, rows ? 2 : 1,
-                                                rows ? shape : shape + 1, NULL, data,
-                                                free_memory, NULL);
-    if (status != RELORA_OK)
-        free(data);
-    else
-        out->data = data;
-    return status;
+    TRY(relora_tensor_create(&out->tensor, device, dtype, rows ? 2 : 1, rows ? shape : shape + 1));
+    out->data = relora_tensor_data(out->tensor);
+    return RELORA_OK;
 }
 
 /* Normal numbers by Box and Muller, four for each draw; `which` tells matrices apart. */
-static void fill_normal(const struct model_config *config, void *data, relora_dtype dtype,
+static void draw_normal(const struct model_config *config, void *data, relora_dtype dtype,
                         int64_t count, uint64_t which)
 {
 #pragma omp parallel for num_threads(config->threads) schedule(static)
@@ -55,15 +38,31 @@ static void fill_normal(const struct model_config *config, void *data, relora_dt
     }
 }
 
+/* Drawn on the host, so that every device begins with the same weights. */
+static relora_status fill_normal(const struct model_config *config, relora_stream *stream,
+                                 relora_tensor *tensor, uint64_t which)
+{
+    int64_t count = relora_tensor_count(tensor);
+    relora_dtype dtype = relora_tensor_dtype(tensor);
+    size_t bytes = (size_t)count * (dtype == RELORA_F32 ? 4 : 2);
+    void *data = malloc(bytes);
+    if (!data)
+        return RELORA_E_NO_MEMORY;
+    draw_normal(config, data, dtype, count, which);
+    relora_status status = relora_tensor_write(tensor, stream, data, bytes);
+    free(data);
+    return status;
+}
+
 static relora_status array_create(struct model *model, struct array *array, int64_t rows)
 {
     array->rows = rows;
     array->cols = model->config.hidden;
-    TRY(matrix_create(&array->value, model->device, RELORA_F32, rows, array->cols));
-    return matrix_create(&array->grad, model->device, RELORA_F32, rows, array->cols);
+    TRY(matrix_create(&array->value, model->engine.device, RELORA_F32, rows, array->cols));
+    return matrix_create(&array->grad, model->engine.device, RELORA_F32, rows, array->cols);
 }
 
-static relora_status create_arrays(struct model *model)
+static relora_status create_arrays(struct model *model, relora_stream *stream)
 {
     const struct model_config *c = &model->config;
     for (int i = 0; i < model->array_count; i++) {
@@ -74,11 +73,10 @@ static relora_status create_arrays(struct model *model)
             snprintf(array->name, sizeof array->name, "model.layers.%d.%s.weight", (i - 2) / 2,
                      i % 2 ? "post_attention_layernorm" : "input_layernorm");
         TRY(array_create(model, array, i ? 0 : c->vocab));
-        for (int64_t j = 0; i && j < c->hidden; j++)
-            array_value(array)[j] = 1.0f;
+        TRY(relora_tensor_fill(array->value.tensor, stream, 1.0));
+        TRY(relora_tensor_fill(array->grad.tensor, stream, 0.0));
     }
-    fill_normal(c, model->arrays[0].value.data, RELORA_F32, c->vocab * c->hidden, 0);
-    return RELORA_OK;
+    return fill_normal(c, stream, model->arrays[0].value.tensor, 0);
 }
 
 /* Size of layer `index`; the last one is the head. */
@@ -99,7 +97,7 @@ static void linear_name(const struct model *model, int index, char *name, size_t
                  projection_names[index % PROJECTIONS]);
 }
 
-static relora_status linear_create(struct model *model, int index)
+static relora_status linear_create(struct model *model, relora_stream *stream, int index)
 {
     const struct model_config *c = &model->config;
     int head = index == model->linear_count - 1;
@@ -113,40 +111,55 @@ static relora_status linear_create(struct model *model, int index)
     options.dropout = c->dropout;
     options.seed = c->seed;
     options.layer = (uint64_t)index;
-    TRY(relora_linear_create(&model->linears[index], model->device, &options));
+    TRY(relora_linear_create(&model->linears[index], model->engine.device, &options));
     if (c->order && !head)
         TRY(relora_linear_set_order(model->linears[index], c->order, c->order));
     if (options.mode == RELORA_MODE_LOWRANK)
         return RELORA_OK;
 
     struct matrix weight;
-    TRY(matrix_create(&weight, model->device, c->dtype, options.out_features, options.in_features));
-    fill_normal(c, weight.data, c->dtype, options.out_features * options.in_features,
-                (uint64_t)index + 1);
-    relora_status status = relora_linear_set_weight(model->linears[index], weight.tensor, NULL);
+    TRY(matrix_create(&weight, model->engine.device, c->dtype, options.out_features, options.in_features));
+    relora_status status = fill_normal(c, stream, weight.tensor, (uint64_t)index + 1);
+    if (status == RELORA_OK)
+        status = relora_linear_set_weight(model->linears[index], weight.tensor, NULL);
     relora_tensor_release(weight.tensor); /* the layer keeps it alive now */
     return status;
+}
+
+/* The engine, and memory for a loss. */
+static relora_status open_engine(struct model *model, relora_context *ctx, relora_stream *stream)
+{
+    int cuda = model->config.device == RELORA_DEVICE_CUDA;
+    struct engine *engine = &model->engine;
+    engine->threads = model->config.threads;
+    engine->device = relora_device_get(ctx, cuda ? RELORA_DEVICE_CUDA : RELORA_DEVICE_CPU, 0);
+    engine->ops = model_ops(cuda ? RELORA_DEVICE_CUDA : RELORA_DEVICE_CPU);
+    if (!engine->ops || !engine->device)
+        return RELORA_E_UNSUPPORTED;
+    TRY(engine->ops->open(engine, stream));
+    TRY(matrix_create(&model->loss, engine->device, RELORA_F32, 0, 2));
+    return relora_tensor_fill(model->loss.tensor, stream, 0.0);
 }
 
 relora_status model_create(struct model **out, relora_context *ctx, relora_stream *stream,
                            const struct model_config *config)
 {
-    (void)stream;
     *out = NULL;
     struct model *model = calloc(1, sizeof *model);
     if (!model)
         return RELORA_E_NO_MEMORY;
     model->config = *config;
-    model->device = relora_device_get(ctx, RELORA_DEVICE_CPU, 0);
     model->array_count = 2 + 2 * (int)config->layers;
     model->linear_count = PROJECTIONS * (int)config->layers + 1;
     model->arrays = calloc((size_t)model->array_count, sizeof *model->arrays);
     model->linears = calloc((size_t)model->linear_count, sizeof(relora_linear *));
     relora_status status = RELORA_E_NO_MEMORY;
     if (model->arrays && model->linears)
-        status = create_arrays(model);
+        status = open_engine(model, ctx, stream);
+    if (status == RELORA_OK)
+        status = create_arrays(model, stream);
     for (int i = 0; status == RELORA_OK && i < model->linear_count; i++)
-        status = linear_create(model, i);
+        status = linear_create(model, stream, i);
     if (status != RELORA_OK) {
         model_destroy(model);
         return status;
@@ -165,9 +178,17 @@ void model_destroy(struct model *model)
         relora_tensor_release(model->arrays[i].value.tensor);
         relora_tensor_release(model->arrays[i].grad.tensor);
     }
+    relora_tensor_release(model->loss.tensor);
+    if (model->engine.ops)
+        model->engine.ops->close(&model->engine);
     free(model->linears);
     free(model->arrays);
     free(model);
+}
+
+const struct ops *model_ops(relora_device_kind kind)
+{
+    return kind == RELORA_DEVICE_CPU ? &ops_cpu : kind == RELORA_DEVICE_CUDA ? &ops_cuda : NULL;
 }
 
 const struct model_config *model_get_config(const struct model *model)
@@ -206,8 +227,8 @@ static void describe_linear(const struct model *model, int index, relora_param w
     out->rows = relora_tensor_dim(value, 0);
     out->cols = relora_tensor_dim(value, 1);
     out->dtype = relora_tensor_dtype(value);
-    out->data = relora_tensor_data(value);
-    out->grad = relora_tensor_data(relora_linear_grad(model->linears[index], which));
+    out->value = value;
+    out->grad = relora_linear_grad(model->linears[index], which);
 }
 
 int model_param_get(const struct model *model, int index, struct model_param *out)
@@ -217,8 +238,8 @@ int model_param_get(const struct model *model, int index, struct model_param *ou
     if (index < model->array_count) {
         const struct array *array = &model->arrays[index];
         *out = (struct model_param){.rows = array->rows ? array->rows : 1, .cols = array->cols,
-                                    .dtype = RELORA_F32, .data = array->value.data,
-                                    .grad = array_grad(array)};
+                                    .dtype = RELORA_F32, .value = array->value.tensor,
+                                    .grad = array->grad.tensor};
         memcpy(out->name, array->name, sizeof array->name);
         return 1;
     }
@@ -320,7 +341,8 @@ relora_status model_read(struct model *model, relora_stream *stream, relora_read
         char prefix[64], name[96];
         linear_name(model, i, prefix, sizeof prefix);
         snprintf(name, sizeof name, "%s.weight", prefix);
-        TRY(relora_reader_read(reader, stream, name, relora_linear_param(model->linears[i], RELORA_PARAM_WEIGHT),
+        TRY(relora_reader_read(reader, stream, name,
+                               relora_linear_param(model->linears[i], RELORA_PARAM_WEIGHT),
                                RELORA_READ_CONVERT));
     }
     return RELORA_OK;

@@ -1,8 +1,10 @@
 /* A Llama-style decoder over bytes or tokens, forward and backward by hand.
  *
  * The seven projections of each block and the head are relora_linear layers over weight memory that
- * the model owns; embedding and norms are plain arrays. Nothing is global: a test can link these
- * files without main.c, make a model of any size, and compare gradients with finite differences. */
+ * the model owns; embedding and norms are plain arrays; all of it lies on the device of the stream that
+ * the model is made with, and what is queued on that stream is all there is. Nothing is global: a test can
+ * link these files without main.c, make a model of any size, and compare gradients with finite differences.
+ */
 #ifndef PRETRAIN_MODEL_H
 #define PRETRAIN_MODEL_H
 
@@ -19,29 +21,34 @@ struct model_config {
     int recompute;           /* keep what enters a block only; the backward makes the rest again */
     double init_std;         /* of every weight matrix and the embedding; the authors have 0.02 */
     uint64_t seed;
+    relora_device_kind device; /* of which the first is taken; 0 for the CPU */
     int threads;             /* of our own loops; the library has its own setting */
 };
 
+struct ops;
 struct model;       /* parameters and layers */
 struct activations; /* what one forward keeps for its backward, for one size of input */
 
-/* Parameters get their first values from config->seed. On failure *out is NULL and the text, if any,
+/* Parameters get their first values from config->seed, the same on every device. `stream` is the one that all
+ * later calls are given; it outlives the model. On failure *out is NULL and the text, if any,
  * is in relora_context_error(). */
 relora_status model_create(struct model **out, relora_context *ctx, relora_stream *stream,
                            const struct model_config *config);
 void model_destroy(struct model *model); /* NULL is allowed */
+/* What runs the rest of a model on a kind of device; NULL if this program was built without it. */
+const struct ops *model_ops(relora_device_kind kind);
 const struct model_config *model_get_config(const struct model *model);
 
 /* One entry for everything that is trained now: in LORA the frozen W is not in the list. */
 struct model_param {
     char name[96];        /* "model.layers.0.self_attn.q_proj.weight", or "….lora_A.weight" */
     int64_t rows, cols;   /* a vector has one row */
-    relora_dtype dtype;   /* of data: F32, or BF16 for a W in a BF16 model */
-    void *data;           /* rows * cols elements without gaps */
-    float *grad;          /* likewise */
+    relora_dtype dtype;   /* of value: F32, or BF16 for a W in a BF16 model */
+    relora_tensor *value; /* borrowed; grad is F32 */
+    relora_tensor *grad;
 };
 int model_param_count(const struct model *model);
-/* Pointers are good until the next model_set_lora(). 0 if there is no such index, else 1. */
+/* Tensors are good until the next model_set_lora(). 0 if there is no such index, else 1. */
 int model_param_get(const struct model *model, int index, struct model_param *out);
 /* Bytes that parameters, their gradients and Adam's two moments take now; and the number of
  * parameters of the plain model, without A and B. */
@@ -66,8 +73,9 @@ relora_status model_read(struct model *model, relora_stream *stream, relora_read
 /* Set every gradient to 0. */
 relora_status model_zero_grad(struct model *model, relora_stream *stream);
 
-relora_status activations_create(struct activations **out, struct model *model, int64_t batch,
-                                 int64_t seq);
+/* RELORA_E_UNSUPPORTED if the device cannot do the sizes of the model (ops.h). */
+relora_status activations_create(struct activations **out, struct model *model, relora_stream *stream,
+                                 int64_t batch, int64_t seq);
 int64_t activations_bytes(const struct activations *acts); /* without the library's workspace */
 void activations_destroy(struct activations *acts); /* NULL is allowed */
 
@@ -76,11 +84,13 @@ enum { /* flags of model_forward */
     MODEL_GRADIENT = 2 /* a model_backward() follows. The head's gradient is made here already,
                           chunk by chunk over the logits, so that they never exist all at once */
 };
-/* Mean cross-entropy in nats of `targets` [batch, seq] after `tokens` [batch, seq], each below vocab.
- * `call` names this use of the layers: dropout is a function of it. */
+/* Adds the mean cross-entropy in nats of `targets` [batch, seq] after `tokens` [batch, seq], each below
+ * vocab, to what model_take_loss() tells. Both arrays may be reused on return. `call` names this use of the
+ * layers: dropout is a function of it. Queues its work; does not wait. */
 relora_status model_forward(struct model *model, struct activations *acts, relora_stream *stream,
-                            const int32_t *tokens, const int32_t *targets, uint64_t call,
-                            unsigned flags, double *loss);
+                            const int32_t *tokens, const int32_t *targets, uint64_t call, unsigned flags);
+/* The sum over all forwards since it was last asked for. Waits for them. */
+relora_status model_take_loss(struct model *model, relora_stream *stream, double *sum);
 /* Add d loss / d parameter to every gradient. Tokens, call and dropout are those of the forward. */
 relora_status model_backward(struct model *model, struct activations *acts, relora_stream *stream);
 /* Logits [vocab] of the token that follows tokens[0 .. position] of the first sequence. */

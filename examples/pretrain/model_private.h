@@ -2,8 +2,8 @@
 #ifndef PRETRAIN_MODEL_PRIVATE_H
 #define PRETRAIN_MODEL_PRIVATE_H
 
-#include "attention.h"
 #include "model.h"
+#include "ops.h"
 
 #define TRY(expr)                                                                                  \
     do {                                                                                           \
@@ -12,12 +12,11 @@
             return try_status;                                                                     \
     } while (0)
 
-/* Memory of ours, lent to the library; goes when the last reference to the tensor does. */
-struct matrix {
+struct matrix { /* memory on the device */
     relora_tensor *tensor;
     void *data;
 };
-/* Zeros; rows 0 makes a vector of `cols`. */
+/* Contents undefined; rows 0 makes a vector of `cols`. */
 relora_status matrix_create(struct matrix *out, relora_device *device, relora_dtype dtype,
                             int64_t rows, int64_t cols);
 
@@ -31,10 +30,11 @@ enum projection { Q, K, V, O, GATE, UP, DOWN, PROJECTIONS };
 
 struct model {
     struct model_config config;
-    relora_device *device;
+    struct engine engine;
     struct array *arrays;    /* embedding, final norm, then two norms per block */
     relora_linear **linears; /* PROJECTIONS per block, then the head */
     int array_count, linear_count;
+    struct matrix loss;      /* a double: sum of the losses not yet taken */
 };
 
 static inline float *array_value(const struct array *array)
@@ -51,7 +51,7 @@ struct block { /* activations of one block */
     struct matrix x, middle;               /* residual stream at the two norms, F32 */
     struct matrix inverse[2];              /* 1 / rms at both */
     struct matrix normed[2];               /* what enters q, k, v; and gate, up */
-    struct matrix q, k, v, log_sum, mixed; /* of attention; `mixed` enters o */
+    struct matrix q, k, v, log_sum, mixed; /* of attention, q and k rotated; `mixed` enters o */
     struct matrix gate, up, product;       /* `product` enters down */
 };
 
@@ -59,20 +59,22 @@ struct activations {
     int64_t batch, seq;
     struct attention attention;
     struct block *blocks;
-    int64_t block_count;
+    relora_tensor **owned; /* all memory below and of the blocks */
+    int64_t block_count, owned_count;
     int recompute; /* the blocks have but one memory, except for x */
     struct matrix x, inverse, normed;  /* after the last block */
-    struct matrix y;                   /* a projection's output on its way */
     struct matrix dx;                  /* gradient by the residual stream, F32 */
+    struct matrix dy;                  /* the same in the dtype of the model; nothing if that is F32 */
     struct matrix dnormed, dq, dk, dv; /* backward */
     struct matrix dgate, dup;
     struct matrix losses;              /* one for each row */
+    struct matrix rotary, scratch;     /* cosines, then sines; of the engine */
+    struct matrix tokens, targets;     /* 4-byte integers of the forward under way */
     struct matrix logits;              /* of head_rows rows */
     relora_tensor *head_x, *head_dx;   /* windows of head_rows rows on normed and dnormed */
     relora_tensor *last_x, *last_y;    /* windows of one row on normed and logits */
     int64_t head_rows;
-    const int32_t *tokens;             /* of the forward under way */
-    uint64_t call;
+    uint64_t call;                     /* of the forward under way */
     uint32_t layer_flags;
 };
 

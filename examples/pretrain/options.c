@@ -20,6 +20,7 @@ static const struct choice methods[] = {{"full", METHOD_FULL}, {"lora", METHOD_L
                                         {"lowrank", METHOD_LOWRANK}, {"relora", METHOD_RELORA},
                                         {NULL, 0}};
 static const struct choice dtypes[] = {{"f32", RELORA_F32}, {"bf16", RELORA_BF16}, {NULL, 0}};
+static const struct choice devices[] = {{"cpu", RELORA_DEVICE_CPU}, {"cuda", RELORA_DEVICE_CUDA}, {NULL, 0}};
 static const struct choice orders[] = {{"auto", RELORA_ORDER_AUTO}, {"split", RELORA_ORDER_SPLIT},
                                        {"fold", RELORA_ORDER_FOLD}, {NULL, 0}};
 static const struct choice recomputes[] = {{"none", 0}, {"blocks", 1}, {NULL, 0}};
@@ -55,6 +56,8 @@ static const struct option_row rows[] = {
     {"out", "DIR", "folder for train.csv, eval.csv and summary.txt (out)", TEXT, AT(out), 0, 0, 0, NULL, FREE},
     {"dtype", "NAME", "f32 or bf16: of projections, head, and what enters them (f32)", CHOICE,
      AT(dtype), 0, 0, RELORA_F32, dtypes, BOUND},
+    {"device", "NAME", "cpu or cuda, the first NVIDIA GPU (cpu)", CHOICE, AT(device), 0, 0, RELORA_DEVICE_CPU,
+     devices, FREE},
     {"threads", "N", "CPU threads (all processors)", WHOLE, AT(threads), 1, 1024, UNSET, NULL, FREE},
     {"seed", "N", "everything random follows from it (1)", WHOLE, AT(seed), 0, BIG, 1, NULL, BOUND},
     {"steps", "N", "updates of the whole run (by size)", WHOLE, AT(steps), 1, 4e9, UNSET, NULL, BOUND},
@@ -135,7 +138,7 @@ static const char **text_at(struct options *o, const struct option_row *row)
 static void print_help(void)
 {
     puts("Usage: pretrain [OPTION]...\n\n"
-         "Trains a small Llama on a text by ReLoRA, on the CPU, with librelora.\n"
+         "Trains a small Llama on a text by ReLoRA with librelora, on the CPU or a GPU.\n"
          "Ctrl-C ends a run early, with everything that belongs to an end. (Defaults in brackets.)\n");
     for (int i = 0; i < ROWS; i++) {
         char left[40];

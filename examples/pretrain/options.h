@@ -26,7 +26,7 @@ extern const int size_count;
 
 struct options {
     int64_t size; /* index into sizes */
-    int64_t method, dtype, reset, order, recompute;
+    int64_t method, dtype, device, reset, order, recompute;
     const char *data, *out, *prompt;
     const char *save, *resume, *init, *export;
     int64_t save_every, keep;

@@ -1,14 +1,14 @@
 /* Forward and backward through the whole model. */
 #include "model_private.h"
 
-#include <math.h>
-#include <string.h>
-#include "ops.h"
+#include <stdlib.h>
+#include "simd.h"
 
 struct pass { /* what every step of the way needs */
     struct model *model;
     struct activations *acts;
     relora_stream *stream;
+    const struct ops *ops;
     struct shape hidden, ffn;
 };
 
@@ -16,8 +16,9 @@ static struct pass start(struct model *model, struct activations *acts, relora_s
 {
     const struct model_config *c = &model->config;
     int64_t n = acts->batch * acts->seq;
-    return (struct pass){model, acts, stream, {n, c->hidden, c->dtype, c->threads},
-                         {n, c->ffn, c->dtype, c->threads}};
+    const struct engine *engine = &model->engine;
+    return (struct pass){model, acts, stream, engine->ops, {n, c->hidden, c->dtype, engine},
+                         {n, c->ffn, c->dtype, engine}};
 }
 
 static struct array *norm_of(const struct pass *p, int64_t layer, int which)
@@ -25,9 +26,9 @@ static struct array *norm_of(const struct pass *p, int64_t layer, int which)
     return &p->model->arrays[2 + 2 * layer + which];
 }
 
-static struct attention_saved saved_of(const struct block *b)
+static struct attention_pass attention_of(const struct block *b)
 {
-    return (struct attention_saved){b->q.data, b->k.data, b->v.data, b->log_sum.data};
+    return (struct attention_pass){b->q.data, b->k.data, b->v.data, b->mixed.data, b->log_sum.data};
 }
 
 static relora_status forward_linear(const struct pass *p, int64_t layer, enum projection which,
@@ -62,50 +63,70 @@ static relora_status backward_linear(const struct pass *p, int64_t layer, enum p
                                   x->tensor, dy, dx->tensor, p->acts->call, p->acts->layer_flags);
 }
 
-static relora_status forward_block(const struct pass *p, int64_t layer, float *next)
+/* Where what o or down adds to the residual stream is on its way. */
+static struct matrix *branch_of(struct activations *acts)
+{
+    return &acts->dq; /* free until the backward, and while that makes a block again */
+}
+
+/* From what enters q, k, v to what enters gate and up. */
+static relora_status forward_attention(const struct pass *p, int64_t layer)
 {
     struct activations *acts = p->acts;
     struct block *b = &acts->blocks[layer];
-    struct attention_saved saved = saved_of(b);
-    float factor = 1.0f / sqrtf((float)acts->attention.head_dim);
-    relora_tensor *const qkv[] = {acts->dq.tensor, acts->dk.tensor, acts->dv.tensor}; /* free until backward */
-    relora_tensor *const gate_up[] = {b->gate.tensor, b->up.tensor};
+    struct attention_pass attention = attention_of(b);
+    relora_tensor *const qkv[] = {b->q.tensor, b->k.tensor, b->v.tensor};
+    const struct norm norm = {.y = b->normed[1].data, .inverse = b->inverse[1].data, .x = b->x.data,
+                              .w = array_value(norm_of(p, layer, 1)), .branch = branch_of(acts)->data,
+                              .sum = b->middle.data};
 
-    norm_forward(p->hidden, b->normed[0].data, b->inverse[0].data, b->x.data,
-                 array_value(norm_of(p, layer, 0)));
     TRY(forward_shared(p, layer, Q, 3, &b->normed[0], qkv));
-    attention_pack(&acts->attention, acts->dq.data, saved.q, 1, factor);
-    attention_pack(&acts->attention, acts->dk.data, saved.k, 1, 1.0f);
-    attention_pack(&acts->attention, acts->dv.data, saved.v, 0, 1.0f);
-    attention_forward(&acts->attention, &saved, b->mixed.data);
-    TRY(forward_linear(p, layer, O, &b->mixed, &acts->y));
-    residual(p->hidden, b->middle.data, b->x.data, acts->y.data);
-
-    norm_forward(p->hidden, b->normed[1].data, b->inverse[1].data, b->middle.data,
-                 array_value(norm_of(p, layer, 1)));
-    TRY(forward_shared(p, layer, GATE, 2, &b->normed[1], gate_up));
-    swiglu_forward(p->ffn, b->product.data, b->gate.data, b->up.data);
-    TRY(forward_linear(p, layer, DOWN, &b->product, &acts->y));
-    residual(p->hidden, next, b->middle.data, acts->y.data);
+    p->ops->rotate(&acts->attention, b->q.data, b->k.data);
+    p->ops->attention_forward(&acts->attention, &attention);
+    TRY(forward_linear(p, layer, O, &b->mixed, branch_of(acts)));
+    p->ops->norm_forward(p->hidden, &norm);
     return RELORA_OK;
 }
 
-/* Where the residual stream goes after block `layer`. */
-static float *after_block(const struct pass *p, int64_t layer)
+/* From there to what enters down. */
+static relora_status forward_swiglu(const struct pass *p, int64_t layer)
 {
-    int last = layer + 1 == p->acts->block_count;
-    return last ? p->acts->x.data : p->acts->blocks[layer + 1].x.data;
+    struct block *b = &p->acts->blocks[layer];
+    relora_tensor *const gate_up[] = {b->gate.tensor, b->up.tensor};
+    TRY(forward_shared(p, layer, GATE, 2, &b->normed[1], gate_up));
+    p->ops->swiglu_forward(p->ffn, b->product.data, b->gate.data, b->up.data);
+    return RELORA_OK;
+}
+
+/* What enters block `layer`, normed; past the last block, what enters the head. With `branch` the residual
+ * connection into it is made as well. */
+static void enter_block(const struct pass *p, int64_t layer, const float *x, const void *branch)
+{
+    struct activations *acts = p->acts;
+    int last = layer == acts->block_count;
+    struct block *b = last ? NULL : &acts->blocks[layer];
+    const struct norm norm = {.y = last ? acts->normed.data : b->normed[0].data,
+                              .inverse = last ? acts->inverse.data : b->inverse[0].data, .x = x,
+                              .w = array_value(last ? &p->model->arrays[1] : norm_of(p, layer, 0)),
+                              .branch = branch, .sum = last ? acts->x.data : b->x.data};
+    p->ops->norm_forward(p->hidden, &norm);
 }
 
 static relora_status forward_trunk(const struct pass *p, const int32_t *tokens)
 {
     struct activations *acts = p->acts;
     const struct model *model = p->model;
-    embedding_forward(p->hidden, acts->blocks[0].x.data, array_value(&model->arrays[0]), tokens);
-    for (int64_t layer = 0; layer < acts->block_count; layer++)
-        TRY(forward_block(p, layer, after_block(p, layer)));
-    norm_forward(p->hidden, acts->normed.data, acts->inverse.data, acts->x.data,
-                 array_value(&model->arrays[1]));
+    p->ops->upload(&model->engine, acts->tokens.data, tokens, p->hidden.rows, model->config.vocab);
+    p->ops->embedding_forward(p->hidden, acts->blocks[0].x.data, array_value(&model->arrays[0]),
+                              acts->tokens.data);
+    enter_block(p, 0, acts->blocks[0].x.data, NULL);
+    for (int64_t layer = 0; layer < acts->block_count; layer++) {
+        struct block *b = &acts->blocks[layer];
+        TRY(forward_attention(p, layer));
+        TRY(forward_swiglu(p, layer));
+        TRY(forward_linear(p, layer, DOWN, &b->product, branch_of(acts)));
+        enter_block(p, layer + 1, b->middle.data, branch_of(acts)->data);
+    }
     return RELORA_OK;
 }
 
@@ -117,18 +138,18 @@ static void *row_of(const struct pass *p, const struct matrix *m, int64_t row)
 }
 
 /* Loss of all rows and, if wanted, the gradient of the head and by what enters it. */
-static relora_status head_pass(const struct pass *p, const int32_t *targets, int gradient)
+static relora_status head_pass(const struct pass *p, int gradient)
 {
     struct activations *acts = p->acts;
     relora_linear *head = p->model->linears[p->model->linear_count - 1];
-    struct shape chunk = {acts->head_rows, p->model->config.vocab, p->hidden.dtype,
-                          p->hidden.threads};
+    struct shape chunk = {acts->head_rows, p->model->config.vocab, p->hidden.dtype, p->hidden.engine};
     float factor = gradient ? 1.0f / (float)p->hidden.rows : 0.0f;
+    const int32_t *targets = acts->targets.data;
     float *losses = acts->losses.data;
     for (int64_t row = 0; row < p->hidden.rows; row += acts->head_rows) {
         TRY(relora_tensor_set_data(acts->head_x, row_of(p, &acts->normed, row)));
         TRY(relora_linear_forward(head, p->stream, acts->head_x, acts->logits.tensor, acts->call, 0));
-        cross_entropy(chunk, acts->logits.data, targets + row, losses + row, factor);
+        p->ops->cross_entropy(chunk, acts->logits.data, targets + row, losses + row, factor);
         if (!gradient)
             continue;
         TRY(relora_tensor_set_data(acts->head_dx, row_of(p, &acts->dnormed, row)));
@@ -139,71 +160,96 @@ static relora_status head_pass(const struct pass *p, const int32_t *targets, int
 }
 
 relora_status model_forward(struct model *model, struct activations *acts, relora_stream *stream,
-                            const int32_t *tokens, const int32_t *targets, uint64_t call,
-                            unsigned flags, double *loss)
+                            const int32_t *tokens, const int32_t *targets, uint64_t call, unsigned flags)
 {
     struct pass p = start(model, acts, stream);
-    acts->tokens = tokens;
     acts->call = call;
     acts->layer_flags = flags & MODEL_DROPOUT ? RELORA_TRAIN : 0;
+    p.ops->upload(&model->engine, acts->targets.data, targets, p.hidden.rows, 0);
     TRY(forward_trunk(&p, tokens));
-    TRY(head_pass(&p, targets, (flags & MODEL_GRADIENT) != 0));
-    const float *losses = acts->losses.data;
-    double sum = 0.0;
-    for (int64_t i = 0; i < p.hidden.rows; i++)
-        sum += (double)losses[i];
-    *loss = sum / (double)p.hidden.rows;
-    return RELORA_OK;
+    TRY(head_pass(&p, (flags & MODEL_GRADIENT) != 0));
+    p.ops->add_mean(&model->engine, model->loss.data, acts->losses.data, p.hidden.rows);
+    return p.ops->status(&model->engine);
+}
+
+relora_status model_take_loss(struct model *model, relora_stream *stream, double *sum)
+{
+    TRY(relora_tensor_read(model->loss.tensor, stream, sum, sizeof *sum));
+    return relora_tensor_fill(model->loss.tensor, stream, 0.0);
 }
 
 relora_status model_next(struct model *model, struct activations *acts, relora_stream *stream,
                          const int32_t *tokens, int64_t position, float *logits)
 {
     struct pass p = start(model, acts, stream);
-    struct shape row = {1, model->config.vocab, RELORA_F32, 1};
+    int64_t vocab = model->config.vocab;
+    size_t bytes = (size_t)vocab * (p.hidden.dtype == RELORA_F32 ? 4 : 2);
     relora_linear *head = model->linears[model->linear_count - 1];
+    void *last = malloc(bytes);
+    if (!last)
+        return RELORA_E_NO_MEMORY;
     acts->layer_flags = 0;
-    TRY(forward_trunk(&p, tokens));
-    TRY(relora_tensor_set_data(acts->last_x, row_of(&p, &acts->normed, position)));
-    TRY(relora_linear_forward(head, stream, acts->last_x, acts->last_y, acts->call, 0));
-    row.dtype = model->config.dtype;
-    memset(logits, 0, (size_t)row.width * sizeof *logits);
-    residual(row, logits, logits, acts->logits.data);
-    return RELORA_OK;
+    relora_status status = forward_trunk(&p, tokens);
+    if (status == RELORA_OK)
+        status = relora_tensor_set_data(acts->last_x, row_of(&p, &acts->normed, position));
+    if (status == RELORA_OK)
+        status = relora_linear_forward(head, stream, acts->last_x, acts->last_y, acts->call, 0);
+    if (status == RELORA_OK)
+        status = relora_tensor_read(acts->last_y, stream, last, bytes);
+    if (status == RELORA_OK)
+        load(logits, last, p.hidden.dtype, 0, vocab);
+    free(last);
+    return status < 0 ? status : p.ops->status(&model->engine);
 }
 
 /* The residual gradient as the dy of a projection: in F32 it is already one. */
 static const relora_tensor *as_dy(const struct pass *p)
 {
-    if (p->hidden.dtype == RELORA_F32)
-        return p->acts->dx.tensor;
-    convert(p->hidden, p->acts->y.data, p->acts->dx.data);
-    return p->acts->y.tensor;
+    return p->hidden.dtype == RELORA_F32 ? p->acts->dx.tensor : p->acts->dy.tensor;
+}
+
+/* Through a norm: to the residual gradient, which is left as the next projection's dy too. */
+static void backward_norm(const struct pass *p, const struct array *norm, const struct matrix *x,
+                          const struct matrix *inverse, int first)
+{
+    struct activations *acts = p->acts;
+    const struct norm_gradient gradient = {
+        .dx = acts->dx.data, .first = first, .dx_rounded = acts->dy.data,
+        .dw = array_grad(norm), .dy = acts->dnormed.data, .x = x->data, .inverse = inverse->data,
+        .w = array_value(norm), .scratch = acts->scratch.data};
+    p->ops->norm_backward(p->hidden, &gradient);
+}
+
+/* What the forward made of block `layer`, from its x; the last block's is still there. */
+static relora_status recompute_block(const struct pass *p, int64_t layer)
+{
+    if (!p->acts->recompute || layer + 1 == p->acts->block_count)
+        return RELORA_OK;
+    enter_block(p, layer, p->acts->blocks[layer].x.data, NULL);
+    TRY(forward_attention(p, layer));
+    return forward_swiglu(p, layer);
 }
 
 static relora_status backward_block(const struct pass *p, int64_t layer)
 {
     struct activations *acts = p->acts;
     struct block *b = &acts->blocks[layer];
-    struct attention_saved saved = saved_of(b);
-    struct array *norm = norm_of(p, layer, 1);
+    struct attention_pass attention = attention_of(b);
+    const struct attention_gradient gradient = {acts->dnormed.data, acts->dq.data, acts->dk.data,
+                                                acts->dv.data};
     const relora_tensor *const qkv[] = {acts->dq.tensor, acts->dk.tensor, acts->dv.tensor};
     const relora_tensor *const gate_up[] = {acts->dgate.tensor, acts->dup.tensor};
 
     TRY(backward_linear(p, layer, DOWN, &b->product, as_dy(p), &acts->dgate));
-    swiglu_backward(p->ffn, acts->dgate.data, acts->dup.data, acts->dgate.data, b->gate.data,
-                    b->up.data);
+    p->ops->swiglu_backward(p->ffn, acts->dgate.data, acts->dup.data, acts->dgate.data, b->gate.data,
+                            b->up.data);
     TRY(backward_shared(p, layer, GATE, 2, &b->normed[1], gate_up));
-    norm_backward(p->hidden, acts->dx.data, array_grad(norm), acts->dnormed.data, b->middle.data,
-                  b->inverse[1].data, array_value(norm));
+    backward_norm(p, norm_of(p, layer, 1), &b->middle, &b->inverse[1], 0);
 
-    norm = norm_of(p, layer, 0);
     TRY(backward_linear(p, layer, O, &b->mixed, as_dy(p), &acts->dnormed));
-    attention_backward(&acts->attention, &saved, acts->dnormed.data, acts->dq.data, acts->dk.data,
-                       acts->dv.data);
+    p->ops->attention_backward(&acts->attention, &attention, &gradient);
     TRY(backward_shared(p, layer, Q, 3, &b->normed[0], qkv));
-    norm_backward(p->hidden, acts->dx.data, array_grad(norm), acts->dnormed.data, b->x.data,
-                  b->inverse[0].data, array_value(norm));
+    backward_norm(p, norm_of(p, layer, 0), &b->x, &b->inverse[0], 0);
     return RELORA_OK;
 }
 
@@ -211,14 +257,11 @@ relora_status model_backward(struct model *model, struct activations *acts, relo
 {
     struct pass p = start(model, acts, stream);
     struct array *embedding = &model->arrays[0], *norm = &model->arrays[1];
-    memset(acts->dx.data, 0, (size_t)(p.hidden.rows * p.hidden.width) * sizeof(float));
-    norm_backward(p.hidden, acts->dx.data, array_grad(norm), acts->dnormed.data, acts->x.data,
-                  acts->inverse.data, array_value(norm));
+    backward_norm(&p, norm, &acts->x, &acts->inverse, 1);
     for (int64_t layer = acts->block_count - 1; layer >= 0; layer--) {
-        if (model->config.recompute && layer + 1 < acts->block_count) /* the last one's are still there */
-            TRY(forward_block(&p, layer, after_block(&p, layer)));
+        TRY(recompute_block(&p, layer));
         TRY(backward_block(&p, layer));
     }
-    embedding_backward(p.hidden, array_grad(embedding), acts->dx.data, acts->tokens);
-    return RELORA_OK;
+    p.ops->embedding_backward(p.hidden, array_grad(embedding), acts->dx.data, acts->tokens.data);
+    return p.ops->status(&model->engine);
 }

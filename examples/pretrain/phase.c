@@ -28,7 +28,7 @@ static int make_adam(struct trainer *t)
     options.weight_decay = o->weight_decay;
     options.max_norm = o->clip;
     options.seed = (uint64_t)o->seed;
-    relora_device *device = relora_device_get(t->ctx, RELORA_DEVICE_CPU, 0);
+    relora_device *device = relora_device_get(t->ctx, (relora_device_kind)o->device, 0);
     if (check(t->ctx, relora_adam_create(&t->adam, device, &options), "cannot make the optimizer"))
         return -1;
     return check(t->ctx, model_register(t->model, t->adam), "cannot register the parameters");

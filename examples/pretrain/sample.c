@@ -107,7 +107,8 @@ int sample_print(struct trainer *t)
     int result = -1;
     if (!tokens || !logits)
         fail("no memory for a sample");
-    else if (!check(t->ctx, activations_create(&acts, t->model, 1, o->seq), "cannot make a sample"))
+    else if (!check(t->ctx, activations_create(&acts, t->model, t->stream, 1, o->seq),
+                    "cannot make a sample"))
         result = continue_text(t, acts, tokens, logits);
     activations_destroy(acts);
     free(tokens);

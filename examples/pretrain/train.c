@@ -18,7 +18,7 @@ static int create_model(struct trainer *t)
         .mode = lowrank ? RELORA_MODE_LOWRANK : RELORA_MODE_FULL, .rank = full ? 0 : o->rank,
         .alpha = o->alpha, .dropout = o->dropout, .order = (relora_order)o->order,
         .recompute = o->recompute != 0, .init_std = o->init_std,
-        .seed = (uint64_t)o->seed, .threads = (int)o->threads};
+        .seed = (uint64_t)o->seed, .device = (relora_device_kind)o->device, .threads = (int)o->threads};
     size_t window = (size_t)(o->batch * o->seq) * sizeof(int32_t);
     t->tokens = malloc(window);
     t->targets = malloc(window);
@@ -26,8 +26,26 @@ static int create_model(struct trainer *t)
         return fail("no memory for a batch of %" PRId64 " x %" PRId64 " tokens", o->batch, o->seq);
     if (check(t->ctx, model_create(&t->model, t->ctx, t->stream, &config), "cannot make the model"))
         return -1;
-    return check(t->ctx, activations_create(&t->acts, t->model, o->batch, o->seq),
+    return check(t->ctx, activations_create(&t->acts, t->model, t->stream, o->batch, o->seq),
                  "cannot make the activations; try a smaller --batch");
+}
+
+/* The one of --device; NULL after a sentence. */
+static relora_device *find_device(const struct trainer *t)
+{
+    char text[512] = "";
+    relora_device_kind kind = (relora_device_kind)t->options->device;
+    if (!model_ops(kind)) {
+        fail("--device cuda: this program was built without CUDA; with nvcc, `make CUDA=1 pretrain` has it");
+        return NULL;
+    }
+    relora_device *device = relora_device_get(t->ctx, kind, 0);
+    if (!device) {
+        relora_context_error(t->ctx, text, sizeof text, NULL);
+        fail("--device %s: there is no such device%s%s", options_choice("device", kind), text[0] ? ": " : "",
+             text);
+    }
+    return device;
 }
 
 int trainer_open(struct trainer *t, const struct options *options, const struct data *data,
@@ -39,14 +57,15 @@ int trainer_open(struct trainer *t, const struct options *options, const struct 
     context.threads = (int32_t)options->threads;
     if (check(NULL, relora_context_create(&t->ctx, &context), "cannot start the library"))
         return -1;
-    relora_device *device = relora_device_get(t->ctx, RELORA_DEVICE_CPU, 0);
-    if (check(t->ctx, relora_stream_create(&t->stream, device), "stream") || create_model(t))
+    relora_device *device = find_device(t);
+    if (!device || check(t->ctx, relora_stream_create(&t->stream, device), "stream") || create_model(t))
         return -1;
     return 0;
 }
 
 void trainer_close(struct trainer *t)
 {
+    feed_close(t->feed);
     relora_cycle_release(t->cycle);
     relora_schedule_release(t->schedule);
     relora_adam_release(t->adam);
@@ -58,26 +77,30 @@ void trainer_close(struct trainer *t)
     free(t->targets);
 }
 
-/* Forward and backward of every micro-batch; the gradients add up. `loss` is the mean. */
-static int accumulate(struct trainer *t, double *loss)
+/* Queue forward and backward of every micro-batch; the gradients add up. */
+static int accumulate(struct trainer *t)
 {
     const struct options *o = t->options;
-    *loss = 0.0;
     if (check(t->ctx, model_zero_grad(t->model, t->stream), "zero_grad"))
         return -1;
     for (int64_t micro = 0; micro < o->accumulate; micro++) {
         uint64_t call = (uint64_t)(t->attempts * o->accumulate + micro);
-        double part;
-        for (int64_t row = 0; row < o->batch; row++)
-            if (data_train_row(t->data, (uint64_t)o->seed, t->attempts, micro * o->batch + row, o->seq,
-                               t->tokens + row * o->seq, t->targets + row * o->seq))
-                return -1;
-        if (check(t->ctx, model_forward(t->model, t->acts, t->stream, t->tokens, t->targets, call,
-                                        MODEL_DROPOUT | MODEL_GRADIENT, &part), "forward") ||
+        const int32_t *tokens, *targets;
+        if (feed_next(t->feed, &tokens, &targets) ||
+            check(t->ctx, model_forward(t->model, t->acts, t->stream, tokens, targets, call,
+                                        MODEL_DROPOUT | MODEL_GRADIENT), "forward") ||
             check(t->ctx, model_backward(t->model, t->acts, t->stream), "backward"))
             return -1;
-        *loss += part / (double)o->accumulate;
     }
+    return 0;
+}
+
+/* The mean over `count` forwards. */
+static int take_loss(struct trainer *t, int64_t count, double *loss)
+{
+    if (check(t->ctx, model_take_loss(t->model, t->stream, loss), "loss"))
+        return -1;
+    *loss /= (double)count;
     return 0;
 }
 
@@ -87,19 +110,17 @@ static int evaluate(struct trainer *t)
     const struct options *o = t->options;
     int64_t enough = (data_validation_windows(t->data, o->seq) + o->batch - 1) / o->batch;
     int64_t batches = o->eval_batches < enough ? o->eval_batches : enough;
-    double sum = 0.0;
     for (int64_t b = 0; b < batches; b++) {
-        double loss;
         for (int64_t row = 0; row < o->batch; row++)
             if (data_validation_row(t->data, b * o->batch + row, batches * o->batch, o->seq,
                                     t->tokens + row * o->seq, t->targets + row * o->seq))
                 return -1;
-        if (check(t->ctx, model_forward(t->model, t->acts, t->stream, t->tokens, t->targets, 0, 0, &loss),
+        if (check(t->ctx, model_forward(t->model, t->acts, t->stream, t->tokens, t->targets, 0, 0),
                   "evaluation"))
             return -1;
-        sum += loss;
     }
-    t->val_loss = sum / (double)batches;
+    if (take_loss(t, batches, &t->val_loss))
+        return -1;
     metrics_eval(&t->metrics, t->step, t->val_loss);
     return 0;
 }
@@ -157,9 +178,10 @@ static int train_step(struct trainer *t, int *last)
     double begin = progress_now();
 
     if (check(t->ctx, relora_schedule_lr(t->schedule, t->step, &row.lr), "learning rate") ||
-        accumulate(t, &row.loss) ||
+        accumulate(t) ||
         check(t->ctx, relora_adam_step(t->adam, t->stream, row.lr, 1.0 / (double)o->accumulate, &report),
-              "update") ||
+              "update") || /* the report of which is the one thing waited for in a step; */
+        take_loss(t, o->accumulate, &row.loss) || /* the loss is there by then */
         count_update(t, &report, &row.event))
         return -1;
 
@@ -244,8 +266,11 @@ int trainer_run(struct trainer *t)
     const struct options *o = t->options;
     if (metrics_open(&t->metrics, o->out, t->attempts, t->step))
         return -1;
+    const struct feed_shape shape = {(uint64_t)o->seed, o->seq, o->batch, o->accumulate};
     progress_begin(&t->progress, t->step, o->steps);
     int last = t->step >= o->steps;
+    if (!last && !(t->feed = feed_open(t->data, &shape, t->attempts)))
+        return -1;
     if (t->step > 0 && evaluate_on_the_way(t, last)) /* resumed where an evaluation belongs */
         return -1;
     while (!last) {

@@ -4,6 +4,7 @@
 
 #include <signal.h>
 #include "data.h"
+#include "feed.h"
 #include "metrics.h"
 #include "model.h"
 #include "options.h"
@@ -18,7 +19,8 @@ struct trainer {
     relora_stream *stream;
     struct model *model;
     struct activations *acts;
-    int32_t *tokens, *targets; /* [batch, seq] */
+    struct feed *feed;
+    int32_t *tokens, *targets; /* [batch, seq], of an evaluation */
 
     /* of the present phase */
     relora_adam *adam;

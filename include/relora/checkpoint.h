@@ -12,7 +12,8 @@
 RELORA_BEGIN
 
 enum { /* flags of relora_writer_save */
-    RELORA_SAVE_CHECKSUM = 1 /**< store an XXH3 sum of each tensor's bytes in the metadata */
+    RELORA_SAVE_CHECKSUM = 1 /**< store an XXH3 sum of each tensor's bytes in the metadata;
+                                  RELORA_E_UNSUPPORTED if the library was built without xxHash */
 };
 
 enum { /* flags of relora_reader_read */
@@ -99,13 +100,15 @@ RELORA_API const char *relora_reader_metadata(const relora_reader *reader, const
 
 /** Copy a tensor of the file into `target`, which must have its shape and, without
  *  RELORA_READ_CONVERT, its dtype. If the file has checksums the bytes are checked first:
- *  RELORA_E_FORMAT if they differ, and `target` is not touched.
+ *  RELORA_E_FORMAT if they differ, and `target` is not touched. (A library built without xxHash
+ *  cannot, and says so in the log when the file is opened.)
  *  @since 0.2 @threads one @stream queues */
 RELORA_API relora_status relora_reader_read(relora_reader *reader, relora_stream *stream,
                                             const char *name, relora_tensor *target,
                                             uint32_t flags);
 /** Check every checksum the file has. @return RELORA_E_FORMAT naming the first tensor that differs,
- *  RELORA_E_NOT_FOUND if the file has none. @since 0.2 @threads any @stream none */
+ *  RELORA_E_NOT_FOUND if the file has none, RELORA_E_UNSUPPORTED from a library without xxHash.
+ *  @since 0.2 @threads any @stream none */
 RELORA_API relora_status relora_reader_verify(const relora_reader *reader);
 
 RELORA_END

@@ -18,11 +18,11 @@ RELORA_BEGIN
  *  @since 0.1 @threads any @stream none */
 RELORA_API uint32_t relora_version(void);
 
-/** "0.2.0", static storage. @since 0.1 @threads any @stream none */
+/** "0.4.0", static storage. @since 0.1 @threads any @stream none */
 RELORA_API const char *relora_version_string(void);
 
-/** Comma-separated build facts such as "gemm=onednn-2.6.3,threads=openmp", static storage.
- *  @since 0.1 @threads any @stream none */
+/** Comma-separated build facts such as "gemm=onednn-2.6.3,threads=openmp,checksums=xxh3", static
+ *  storage. @since 0.1 @threads any @stream none */
 RELORA_API const char *relora_build_info(void);
 
 RELORA_END

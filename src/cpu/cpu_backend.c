@@ -135,4 +135,5 @@ const struct backend backend_cpu = {
     .adam_norm = cpu_adam_norm,
     .adam_step = cpu_adam_step,
     .prune = cpu_prune,
+    .slice_rows = 256, /* they stay in the cache */
 };

@@ -23,7 +23,7 @@ struct mask { /* magnitudes above the threshold, and the first `ties` that equal
     int64_t ties;
     int ranked;     /* some that equal it go: their order matters */
     int multiply;   /* of pruned() */
-    int64_t *ranks; /* if it does: how many equal it before each block, and at last in all */
+    int64_t *ranks; /* if ranked: how many equal it before each block, at last in all */
 };
 
 /* All but floor(ratio * n), the lowest index first among equals. */

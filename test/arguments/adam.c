@@ -142,6 +142,33 @@ START_TEST(test_step)
 }
 END_TEST
 
+START_TEST(test_step_lr)
+{
+    struct stranger s = new_stranger();
+    struct rnd r = rnd_seed(2);
+    relora_tensor *p, *lr = new_vector(RELORA_F32, 1);
+    relora_adam *empty = new_adam(NULL), *a = new_adam(NULL);
+    relora_step_report bad = {.struct_size = 2};
+    add_vector(a, "p", 9, &r, &p, NULL);
+    put_all(lr, 0.1);
+    void *was = snapshot(p);
+    FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_adam_step_lr(NULL, NULL, NULL, 1, NULL));
+    FAILS(RELORA_E_ARGUMENT, relora_adam_step_lr(NULL, NULL, lr, 1, NULL), "adam");
+    FAILS(RELORA_E_ARGUMENT, relora_adam_step_lr(NULL, env.st, lr, 1, NULL), "adam");
+    FAILS(RELORA_E_ARGUMENT, relora_adam_step_lr(a, NULL, lr, 1, NULL), "stream");
+    FAILS(RELORA_E_CONTEXT, relora_adam_step_lr(a, s.st, lr, 1, NULL), "stream");
+    FAILS(RELORA_E_ARGUMENT, relora_adam_step_lr(a, env.st, NULL, 1, NULL), "lr");
+    FAILS(RELORA_E_CONTEXT, relora_adam_step_lr(a, env.st, stranger_matrix(&s, RELORA_F32, 1, 1), 1, NULL), "lr");
+    FAILS(RELORA_E_DTYPE, relora_adam_step_lr(a, env.st, new_vector(RELORA_BF16, 1), 1, NULL), "lr", "BF16");
+    FAILS(RELORA_E_SHAPE, relora_adam_step_lr(a, env.st, new_vector(RELORA_F32, 2), 1, NULL), "lr", "[2]");
+    FAILS(RELORA_E_SHAPE, relora_adam_step_lr(a, env.st, new_vector(RELORA_F32, 0), 1, NULL), "lr", "[0]");
+    FAILS(RELORA_E_ARGUMENT, relora_adam_step_lr(a, env.st, lr, NAN, NULL), "grad_scale", "nan");
+    FAILS(RELORA_E_STRUCT_SIZE, relora_adam_step_lr(a, env.st, lr, 1, &bad), "report");
+    FAILS(RELORA_E_STATE, relora_adam_step_lr(empty, env.st, lr, 1, NULL), "");
+    UNCHANGED(p, was);
+}
+END_TEST
+
 Suite *adam_arguments(void)
 {
     Suite *s = suite_create("arguments of adam");
@@ -152,5 +179,6 @@ Suite *adam_arguments(void)
     tcase_add_test(tc, test_add);
     tcase_add_test(tc, test_add_linear);
     tcase_add_test(tc, test_step);
+    tcase_add_test(tc, test_step_lr);
     return s;
 }

@@ -30,6 +30,7 @@ const void *bad_struct_size(struct padded *p, const void *good, size_t size, int
 
 Suite *context_arguments(void);
 Suite *tensor_arguments(void);
+Suite *dlpack_arguments(void);
 Suite *linear_options_arguments(void);
 Suite *linear_arguments(void);
 Suite *order_arguments(void);

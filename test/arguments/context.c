@@ -98,6 +98,15 @@ START_TEST(test_streams)
     FAILS(RELORA_E_CONTEXT, relora_stream_wait(env.st, s.st), "other");
     FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_stream_wait(NULL, NULL));
     FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_stream_synchronize(NULL));
+    st = POISON;
+    FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_stream_wrap(&st, NULL, NULL));
+    ck_assert_ptr_null(st);
+    FAILS(RELORA_E_ARGUMENT, relora_stream_wrap(NULL, env.dev, NULL), "out");
+    st = POISON;
+    FAILS(RELORA_E_UNSUPPORTED, relora_stream_wrap(&st, relora_device_get(env.ctx, RELORA_DEVICE_CPU, 0), &s), "CPU");
+    ck_assert_ptr_null(st);
+    ck_assert_ptr_null(relora_stream_native(NULL));
+    if (env_kind() == RELORA_DEVICE_CPU) ck_assert_ptr_null(relora_stream_native(env.st));
 }
 END_TEST
 

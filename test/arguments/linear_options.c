@@ -17,8 +17,8 @@ static relora_linear_options good(void)
 
 START_TEST(test_kinds)
 {
-    BAD(flags, 16, RELORA_E_ARGUMENT, "10");
-    BAD(flags, RELORA_LINEAR_KEEP_DELTA | 32, RELORA_E_ARGUMENT, "28");
+    BAD(flags, 32, RELORA_E_ARGUMENT, "20");
+    BAD(flags, RELORA_LINEAR_KEEP_DELTA | 64, RELORA_E_ARGUMENT, "48");
     BAD(flags, 1u << 31, RELORA_E_ARGUMENT, "");
     BAD(mode, 0, RELORA_E_ARGUMENT, "0");
     BAD(mode, 4, RELORA_E_ARGUMENT, "4");

@@ -4,6 +4,7 @@ int main(void)
 {
     SRunner *runner = srunner_create(context_arguments());
     srunner_add_suite(runner, tensor_arguments());
+    srunner_add_suite(runner, dlpack_arguments());
     srunner_add_suite(runner, linear_options_arguments());
     srunner_add_suite(runner, linear_arguments());
     srunner_add_suite(runner, order_arguments());

@@ -313,6 +313,7 @@ static const struct backend table = {
     .adam_norm = adam_norm,
     .adam_step = adam_step,
     .prune = prune,
+    .slice_rows = 256,
 };
 
 void faulty_install(relora_context *ctx)

@@ -55,6 +55,7 @@ static void call_everything(void)
     double norm;
     int64_t steps;
     int32_t first = 0;
+    struct DLManagedTensorVersioned *shared;
     relora_tensor *y[] = {run.y};
     const relora_tensor *dy[] = {run.dy};
     SAYS_SO(relora_stream_wait(env.st, other));
@@ -63,6 +64,7 @@ static void call_everything(void)
     SAYS_SO(relora_tensor_read(run.norm, env.st, bytes, bytes_of(run.norm)));
     SAYS_SO(relora_tensor_copy(copy, run.norm, env.st));
     SAYS_SO(relora_tensor_fill(run.norm, env.st, 2));
+    SAYS_SO(relora_tensor_to_dlpack(&shared, run.norm, env.st, NULL));
     SAYS_SO(relora_linear_set_mode(full, env.st, RELORA_MODE_LORA));
     SAYS_SO(relora_linear_forward(run.linear, env.st, run.x, run.y, 0, RELORA_TRAIN));
     SAYS_SO(relora_linear_backward(run.linear, env.st, run.x, run.dy, NULL, 0, RELORA_TRAIN));

@@ -9,7 +9,7 @@ enum { ROWS = 3, IN = 6, MID = 5, OUT = 4, RANK = 2 };
 enum { WARM_STEPS = 2, STEPS = 4, MERGE_EVERY = 2, RESET_EVERY = 3 };
 
 static struct job {
-    relora_tensor *w1, *w2, *x, *mid, *x2, *y, *dy, *dx2, *dmid, *dx;
+    relora_tensor *w1, *w2, *x, *mid, *x2, *y, *dy, *dx2, *dmid, *dx, *lr;
     relora_linear *first, *second;
     relora_adam *warm, *adam;
     relora_cycle *cycle;
@@ -41,6 +41,7 @@ static relora_status make_tensors(void)
     MAKE(job.dx2, relora_tensor_create(&job.dx2, env.dev, RELORA_BF16, 2, mid));
     MAKE(job.dmid, relora_tensor_create(&job.dmid, env.dev, RELORA_F32, 2, mid));
     MAKE(job.dx, relora_tensor_create(&job.dx, env.dev, RELORA_F32, 2, x));
+    MAKE(job.lr, relora_tensor_create(&job.lr, env.dev, RELORA_F32, 0, NULL));
     return RELORA_OK;
 }
 
@@ -92,6 +93,7 @@ static relora_status build(void)
     TRY(make_layers());
     TRY(write(job.w1, env.st, 1));
     TRY(write(job.w2, side, 2));
+    CALL(env.st, relora_tensor_fill(job.lr, env.st, 0.01));
     MAKE(job.warm, relora_adam_create(&job.warm, env.dev, NULL));
     return fill_adam(job.warm, &job.warm_layers);
 }
@@ -159,7 +161,7 @@ static relora_status train(void)
         CALL(env.st, relora_adam_zero_grad(job.adam, env.st));
         TRY(pass(10 + (uint64_t)step));
         CALL(env.st, relora_adam_grad_norm(job.adam, env.st, &norm));
-        CALL(env.st, relora_adam_step(job.adam, env.st, 0.01, 1, NULL));
+        CALL(env.st, relora_adam_step_lr(job.adam, env.st, job.lr, 1, NULL));
         CALL(env.st, relora_cycle_advance(job.cycle, env.st, step + 1, &events, &merge,
                                           step % 2 ? &reset : NULL));
         ck_assert_int_eq(job.hooks, hooks + (events != 0));
@@ -220,6 +222,7 @@ static size_t visit(enum walk walk, unsigned char *bytes)
         used = visit_tensor(walk, bytes, used, relora_linear_param(job.second, p));
     }
     used = visit_tensor(walk, bytes, used, job.dx);
+    used = visit_tensor(walk, bytes, used, job.lr);
     if (job.warm) used = visit_adam(walk, bytes, used, job.warm);
     return job.adam ? visit_adam(walk, bytes, used, job.adam) : used;
 }
@@ -263,7 +266,7 @@ static void mend(void)
 static void drop(int backwards)
 {
     relora_tensor *const tensors[] = {job.w1, job.w2,  job.x,   job.mid,  job.x2,
-                                      job.y,  job.dy,  job.dx2, job.dmid, job.dx};
+                                      job.y,  job.dy,  job.dx2, job.dmid, job.dx, job.lr};
     const int count = sizeof tensors / sizeof *tensors;
     if (backwards) relora_cycle_release(job.cycle);
     relora_adam_release(job.warm);

@@ -91,5 +91,6 @@ Suite *exports_merged(void);
 Suite *exports_adapter(void);
 Suite *exports_delta(void);
 Suite *failing_json(void);
+Suite *devices(void);
 
 #endif

@@ -25,6 +25,7 @@ Suite *factors_suite(void);
 Suite *adam_values(void);
 Suite *adam_rules(void);
 Suite *adam_flat(void);
+Suite *adam_lr(void);
 Suite *reset_magnitude(void);
 Suite *reset_quantile(void);
 Suite *reset_random(void);

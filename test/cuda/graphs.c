@@ -155,6 +155,7 @@ Suite *graphs(void)
 {
     Suite *s = suite_create("graphs");
     TCase *tc = env_case(s, "graphs", 60);
+    tcase_set_tags(tc, "sanitize");
     tcase_add_loop_test(tc, test_training_step, 0, 2);
     tcase_add_test(tc, test_not_to_be_captured);
     return s;

@@ -183,6 +183,7 @@ Suite *same_layer(void)
 {
     Suite *s = suite_create("CPU and device: layers");
     TCase *tc = env_case(s, "layers", 60);
+    tcase_set_tags(tc, "sanitize");
     tcase_add_loop_test(tc, test_dropout, 0, 6);
     tcase_add_loop_test(tc, test_draw, 0, 4);
     tcase_add_loop_test(tc, test_merge, 0, 4);

@@ -82,6 +82,7 @@ Suite *same_reset(void)
 {
     Suite *s = suite_create("CPU and device: resets");
     TCase *tc = env_case(s, "resets", 60);
+    tcase_set_tags(tc, "sanitize");
     tcase_add_loop_test(tc, test_reset, 0, MODES * KINDS);
     return s;
 }

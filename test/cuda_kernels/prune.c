@@ -55,6 +55,7 @@ static void reset_twice(int64_t count, int64_t shift, enum values kind, double r
     struct moments w = moments_make(count, shift, kind);
     prune_both(&w, modes[k % 4], flags, ratio, k % 3);
     prune_both(&w, modes[k % 4], flags, ratio / 2 + 0.25, 1);
+    twins_release();
 }
 
 START_TEST(test_prune)

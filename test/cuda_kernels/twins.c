@@ -11,6 +11,7 @@ int twin_tests;
 static void close_queues(void *unused)
 {
     (void)unused;
+    twins_release();
     cuda->queue_close(cuda_queue);
     backend_cpu.queue_close(cpu_queue);
 }
@@ -20,7 +21,7 @@ static void open_queues(void)
     struct queue_options o = {.memory = &env.ctx->memory, .threads = 1};
     ck_assert_int_eq(backend_cpu.queue_open(0, &o, &cpu_queue), RELORA_OK);
     ck_assert_int_eq(cuda->queue_open(0, &o, &cuda_queue), RELORA_OK);
-    defer(close_queues, NULL); /* after the memory of every twin, which is deferred later */
+    defer(close_queues, NULL);
 }
 
 TCase *twin_case(Suite *suite, const char *name)
@@ -80,16 +81,30 @@ size_t twin_bytes(struct twin t)
     return (size_t)t.count * size_of(t.dtype);
 }
 
-struct block {
+static struct block { /* of the device's memory */
     void *data;
     size_t bytes;
-};
+    struct block *next;
+} *blocks;
 
-static void release_block(void *block)
+void twins_release(void)
 {
-    struct block *b = block;
-    cuda->release(cuda_queue, b->data, b->bytes);
-    free(b);
+    while (blocks) {
+        struct block *b = blocks;
+        blocks = b->next;
+        cuda->release(cuda_queue, b->data, b->bytes);
+        free(b);
+    }
+}
+
+static void *device_memory(size_t bytes)
+{
+    struct block *b = malloc(sizeof *b);
+    b->bytes = bytes;
+    on_device(cuda->alloc(cuda_queue, b->bytes, &b->data));
+    b->next = blocks;
+    blocks = b;
+    return b->data;
 }
 
 static void transfer(void *to, const void *from, size_t bytes, int direction)
@@ -103,11 +118,7 @@ struct twin twin_make(int64_t count, relora_dtype dtype, enum values values, uin
 {
     struct twin t = {.count = count, .dtype = dtype};
     struct rnd r = rnd_seed(seed);
-    struct block *b = malloc(sizeof *b);
-    b->bytes = twin_bytes(t) + 16; /* never nothing */
-    on_device(cuda->alloc(cuda_queue, b->bytes, &b->data));
-    defer(release_block, b);
-    t.cuda = b->data;
+    t.cuda = device_memory(twin_bytes(t) + 16); /* never nothing */
     t.cpu = scratch(twin_bytes(t));
     t.was = scratch(twin_bytes(t));
     for (int64_t i = 0; i < count; i++) {

@@ -53,6 +53,8 @@ enum values {
 };
 
 struct twin twin_make(int64_t count, relora_dtype dtype, enum values values, uint64_t seed);
+/** The device's memory of all twins so far: of use where one test makes many. */
+void twins_release(void);
 /** From the CPU to the device: where the two must not start apart. */
 void twin_equalize(struct twin t);
 /** What the device has, as the CPU would see it. */

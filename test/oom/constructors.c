@@ -1,11 +1,15 @@
 /* Every function that makes an object, with options of every kind. */
+#include "dlpack.h"
 #include "oom/oom.h"
+#include "relora/dlpack.h"
+#include "support/modules.h"
 
 START_TEST(test_context)
 {
     relora_context_options o;
     OK(relora_context_options_init(&o, sizeof o));
     track_install(&env.mem, &o);
+    o.module_dir = "somewhere";
     for (int64_t n = 1; ; n++) {
         relora_context *ctx = POISON;
         track_refuse(&env.mem, n, _i);
@@ -13,7 +17,7 @@ START_TEST(test_context)
         if (!env.mem.refused) {
             OK(status);
             relora_context_release(ctx);
-            ck_assert_int_gt(n, 3);
+            ck_assert_int_gt(n, 5);
             break;
         }
         ck_assert_int_eq(status, RELORA_E_NO_MEMORY);
@@ -206,6 +210,71 @@ START_TEST(test_writer_and_state)
 }
 END_TEST
 
+/* ---- a device of a module, streams of the host, exchange with others ---- */
+
+/* The list of devices, and the queue of one. It is no answer that there is no memory: the next question has one. */
+START_TEST(test_device)
+{
+    for (int64_t n = 1;; n++) {
+        env_close();
+        env_open_module(MODULE("fake"));
+        track_refuse(&env.mem, n, _i);
+        relora_device *device = relora_device_get(env.ctx, RELORA_DEVICE_CUDA, 1);
+        if (!env.mem.refused) {
+            ck_assert_ptr_nonnull(device);
+            ck_assert_int_eq(n, 3);
+            break;
+        }
+        ck_assert_ptr_null(device);
+        ck_assert_int_eq(env.errors, 1);
+        ck_assert(strstr(env.last, "relora_device_get: ") && strstr(env.last, "out of memory"));
+        track_refuse(&env.mem, 0, 0);
+        ck_assert_ptr_nonnull(relora_device_get(env.ctx, RELORA_DEVICE_CUDA, 1));
+        oom_totals->refused[_i]++;
+    }
+    oom_totals->scenarios++;
+}
+END_TEST
+
+static void make_wrapped(void)
+{
+    relora_stream *stream;
+    int theirs;
+    env_close();
+    env_open_fake();
+    oom_begin();
+    MAKES(stream, relora_stream_wrap(&stream, env.dev, &theirs));
+    relora_stream_release(stream);
+}
+
+START_TEST(test_wrapped)
+{
+    oom_play(make_wrapped, _i, 2);
+}
+END_TEST
+
+static void exchange(void)
+{
+    relora_tensor *t, *back;
+    struct DLManagedTensorVersioned *managed;
+    int theirs;
+    env_close();
+    env_open_fake();
+    OK(relora_tensor_create(&t, env.dev, RELORA_BF16, 2, (int64_t[]){3, 5}));
+    oom_begin();
+    MAKES(managed, relora_tensor_to_dlpack(&managed, t, env.st, &theirs));
+    MAKES(back, relora_tensor_from_dlpack(&back, env.ctx, managed));
+    ck_assert_ptr_eq(relora_tensor_data(back), relora_tensor_data(t));
+    relora_tensor_release(t);
+    relora_tensor_release(back);
+}
+
+START_TEST(test_exchange)
+{
+    oom_play(exchange, _i, 3);
+}
+END_TEST
+
 Suite *oom_constructors(void)
 {
     Suite *s = suite_create("constructors");
@@ -219,5 +288,8 @@ Suite *oom_constructors(void)
     tcase_add_loop_test(tc, test_schedules, 0, OOM_KINDS);
     tcase_add_loop_test(tc, test_cycles, 0, OOM_KINDS);
     tcase_add_loop_test(tc, test_writer_and_state, 0, OOM_KINDS);
+    tcase_add_loop_test(tc, test_device, 0, OOM_KINDS);
+    tcase_add_loop_test(tc, test_wrapped, 0, OOM_KINDS);
+    tcase_add_loop_test(tc, test_exchange, 0, OOM_KINDS);
     return s;
 }

@@ -43,6 +43,7 @@ static void listen(void *user, int32_t level, const char *message)
         e->errors++;
         snprintf(e->last, sizeof e->last, "%s", message);
     }
+    if (level == RELORA_LOG_INFO) snprintf(e->info, sizeof e->info, "%s", message);
     pthread_mutex_unlock(&listening);
 }
 
@@ -55,13 +56,14 @@ relora_context_options env_options(void)
     return o;
 }
 
-void env_open_on(relora_device_kind kind, int32_t threads)
+static void open_environment(relora_device_kind kind, int32_t threads, const char *module_dir)
 {
     if (absent) ck_abort_msg("no device"); /* counted as skipped by env_run() */
     memset(&env, 0, sizeof env);
     track_init(&env.mem);
     relora_context_options o = env_options();
     o.threads = threads;
+    if (module_dir) o.module_dir = module_dir;
     o.log = listen;
     o.log_user = &env;
     o.log_level = RELORA_LOG_DEBUG;
@@ -71,9 +73,19 @@ void env_open_on(relora_device_kind kind, int32_t threads)
     OK(relora_stream_create(&env.st, env.dev));
 }
 
+void env_open_on(relora_device_kind kind, int32_t threads)
+{
+    open_environment(kind, threads, getenv("RELORA_TEST_MODULE_DIR"));
+}
+
 void env_open_threads(int32_t threads)
 {
     env_open_on(env_kind(), threads);
+}
+
+void env_open_module(const char *module_dir)
+{
+    open_environment(RELORA_DEVICE_CPU, 1, module_dir);
 }
 
 void env_open(void)

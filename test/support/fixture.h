@@ -18,6 +18,7 @@ struct env {
     int errors;      /* lines received at RELORA_LOG_ERROR */
     int lines[5];    /* lines received at each level */
     char last[1024]; /* text of the last one at RELORA_LOG_ERROR */
+    char info[1024]; /* and at RELORA_LOG_INFO */
 };
 extern struct env env;
 
@@ -33,6 +34,8 @@ relora_context_options env_options(void);
 void env_open(void); /* one thread */
 void env_open_threads(int32_t threads);
 void env_open_on(relora_device_kind kind, int32_t threads);
+/** With module_dir, NULL for none; env.dev is the CPU all the same. */
+void env_open_module(const char *module_dir);
 /** Releases what was deferred, then everything else, and fails unless no byte is outstanding. */
 void env_close(void);
 

@@ -3,7 +3,9 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include "checkpoint/checkpoint.h"
+#include "dlpack.h"
 #include "support/headers.h"
+#include "support/modules.h"
 #include "threads/work.h"
 
 enum { ASKERS = 4, TURNS = 200 };
@@ -16,6 +18,8 @@ static struct handles { /* shared by all threads */
     relora_schedule *schedule;
     relora_cycle *cycle;
     relora_reader *reader;
+    relora_context *cuda; /* a context with such a device */
+    struct DLManagedTensorVersioned *shared;
     const char *path; /* of the file the reader has open */
     void *bytes;      /* what is in it */
     size_t size;
@@ -54,6 +58,8 @@ static void ask_context(uint64_t *sum)
     add_text(sum, text);
     add(sum, (uint64_t)relora_device_count(env.ctx, RELORA_DEVICE_CPU));
     add(sum, relora_device_get(env.ctx, RELORA_DEVICE_CPU, 0) == h->dev);
+    add(sum, (uint64_t)relora_device_count(h->cuda, RELORA_DEVICE_CUDA));
+    add(sum, (uint64_t)(uintptr_t)relora_device_get(h->cuda, RELORA_DEVICE_CUDA, 1));
     add(sum, (uint64_t)relora_device_get_kind(h->dev));
     add_text(sum, relora_device_name(h->dev));
     ok(relora_device_memory(h->dev, NULL, &total));
@@ -152,6 +158,19 @@ static void make_objects(void)
     relora_adam_release(a);
 }
 
+static void make_device_objects(void)
+{
+    struct DLManagedTensorVersioned managed = *handles.shared; /* its deleter stays with the original */
+    relora_stream *st;
+    relora_tensor *t;
+    managed.deleter = NULL;
+    ok(relora_stream_wrap(&st, relora_device_get(handles.cuda, RELORA_DEVICE_CUDA, 0), &managed));
+    if (relora_stream_native(st) != (void *)&managed) ok(RELORA_E_INTERNAL);
+    ok(relora_tensor_from_dlpack(&t, env.ctx, &managed));
+    relora_tensor_release(t);
+    relora_stream_release(st);
+}
+
 static void make_others(void)
 {
     const struct handles *h = &handles;
@@ -203,6 +222,7 @@ static uint64_t ask_all(void)
     ask_training(&sum);
     ask_reader(&sum);
     make_objects();
+    make_device_objects();
     make_others();
     return sum;
 }
@@ -259,6 +279,12 @@ static void open_handles(struct kit *kit)
     handles = (struct handles){
         .dev = env.dev, .x = kit->x, .linear = kit->l, .adam = kit->adam, .cycle = kit->cycle};
     handles.schedule = new_schedule(&so);
+    relora_context_options co;
+    fake_module();
+    OK(relora_context_options_init(&co, sizeof co));
+    co.module_dir = MODULE("fake");
+    OK(relora_context_create(&handles.cuda, &co));
+    OK(relora_tensor_to_dlpack(&handles.shared, kit->x, env.st, NULL));
     open_file(kit->x);
     FAILS(RELORA_E_NOT_FOUND, relora_adam_find(kit->adam, "none", &(int32_t){0}), "none"); /* a text to read */
 }
@@ -282,6 +308,8 @@ START_TEST(test_any)
     ck_assert_int_eq(failures, 0);
     for (int i = 0; i < ASKERS; i++) ck_assert_int_eq(askers[i].different, 0);
     relora_reader_release(handles.reader);
+    relora_context_release(handles.cuda);
+    handles.shared->deleter(handles.shared);
     drop(&kit);
 }
 END_TEST

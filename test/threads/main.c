@@ -9,6 +9,7 @@ int main(void)
     srunner_add_suite(runner, threads_release());
     srunner_add_suite(runner, threads_counts());
     srunner_add_suite(runner, threads_host());
+    srunner_add_suite(runner, threads_module());
     srunner_run_all(runner, CK_ENV);
     int failed = srunner_ntests_failed(runner);
     srunner_free(runner);

@@ -16,5 +16,6 @@ Suite *threads_errors(void);
 Suite *threads_release(void);
 Suite *threads_counts(void);
 Suite *threads_host(void);
+Suite *threads_module(void);
 
 #endif

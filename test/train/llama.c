@@ -78,7 +78,7 @@ struct llama *llama_read(const struct model *model, int64_t batch, int64_t seq, 
     for (int i = 0; model_param_get(model, i, &p); i++) {
         double *to = llama_find(l, p.name);
         ck_assert_int_eq(p.dtype, RELORA_F32);
-        for (int64_t k = 0; k < p.rows * p.cols; k++) to[k] = (double)((const float *)p.data)[k];
+        memcpy(to, get(p.value), (size_t)(p.rows * p.cols) * sizeof *to);
     }
     return l;
 }

@@ -27,10 +27,11 @@ static void stir(struct model *model, struct rnd *r)
 {
     struct model_param p;
     for (int i = 0; model_param_get(model, i, &p); i++) {
-        float *data = p.data;
+        double *data = get(p.value);
         int norm = strstr(p.name, "norm") != NULL, factor = strstr(p.name, "lora_") != NULL;
         for (int64_t k = 0; (norm || factor) && k < p.rows * p.cols; k++)
-            data[k] = (float)(norm ? rnd_uniform(r, 0.5, 1.5) : 0.3 * rnd_normal(r));
+            data[k] = norm ? rnd_uniform(r, 0.5, 1.5) : 0.3 * rnd_normal(r);
+        put(p.value, data);
     }
 }
 
@@ -44,7 +45,7 @@ static struct bench *new_bench(int kind)
     defer(free_model, b->model);
     if (kind == 1) OK(model_set_lora(b->model, env.st));
     stir(b->model, &r);
-    OK(activations_create(&b->acts, b->model, BATCH, SEQ));
+    OK(activations_create(&b->acts, b->model, env.st, BATCH, SEQ));
     defer(free_activations, b->acts);
     for (int i = 0; i < BATCH * SEQ; i++) {
         b->tokens[i] = (int32_t)(rnd_bits(&r) % VOCAB);
@@ -57,7 +58,8 @@ static struct bench *new_bench(int kind)
 static double forward(struct bench *b, unsigned flags)
 {
     double loss = -1;
-    OK(model_forward(b->model, b->acts, env.st, b->tokens, b->targets, 0, flags, &loss));
+    OK(model_forward(b->model, b->acts, env.st, b->tokens, b->targets, 0, flags));
+    OK(model_take_loss(b->model, env.st, &loss));
     return loss;
 }
 
@@ -101,11 +103,8 @@ static double difference(struct bench *b, double *value)
 static void check_param(struct bench *b, const struct model_param *p)
 {
     int64_t n = p->rows * p->cols;
-    double *values = llama_find(b->l, p->name), *want = doubles(n), *got = doubles(n);
-    for (int64_t k = 0; k < n; k++) {
-        want[k] = difference(b, &values[k]);
-        got[k] = (double)p->grad[k];
-    }
+    double *values = llama_find(b->l, p->name), *want = doubles(n), *got = get(p->grad);
+    for (int64_t k = 0; k < n; k++) want[k] = difference(b, &values[k]);
     ck_assert_msg(largest(want, n) > 1e-4, "%s has no gradient worth the name", p->name);
     /* F32 through two blocks and back: measured 2.4e-5 of the largest at worst */
     close_check(got, want, n, 6e-5 * largest(want, n) + 1e-8, p->name, __FILE__, __LINE__);
@@ -141,7 +140,7 @@ START_TEST(test_gradients_add)
         OK(model_backward(b->model, b->acts, env.st));
         for (int i = 0; model_param_get(b->model, i, &p); i++) {
             ck_assert_int_lt(i, 64);
-            double value = (double)p.grad[p.rows * p.cols / 2];
+            double value = get(p.grad)[p.rows * p.cols / 2];
             if (pass) ck_assert_double_le(fabs(value - 2 * once[i]), 1e-5 * fabs(value) + 1e-8);
             else once[i] = value;
         }

@@ -19,7 +19,7 @@ static int print_logits(relora_context *ctx, relora_stream *stream, struct model
 {
     struct activations *acts;
     float *logits = malloc((size_t)vocab * sizeof *logits);
-    if (!logits || check(ctx, activations_create(&acts, model, 1, count), "activations")) return 1;
+    if (!logits || check(ctx, activations_create(&acts, model, stream, 1, count), "activations")) return 1;
     int result = check(ctx, model_next(model, acts, stream, tokens, count - 1, logits), "forward");
     for (int64_t i = 0; i < vocab && !result; i++) printf("%.9g\n", (double)logits[i]);
     activations_destroy(acts);

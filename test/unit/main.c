@@ -3,7 +3,7 @@
 typedef Suite *(*suite_fn)(void);
 static const suite_fn suites[] = {unit_convert, unit_options, unit_memory,   unit_shape,    unit_status,
                                   unit_context, unit_tensor,  unit_transfer, unit_schedule, unit_gemm,
-                                  unit_plan,    unit_devices, unit_select};
+                                  unit_plan,    unit_devices, unit_select,   unit_module,   unit_dlpack};
 
 int main(void)
 {

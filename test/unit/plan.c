@@ -43,6 +43,7 @@ static struct plan_case free_case(int64_t rows, int64_t in, int64_t out, int64_t
                               .out = out,
                               .rank = rank,
                               .dtype = RELORA_F32,
+                              .device = RELORA_DEVICE_CPU,
                               .may_fold = 1,
                               .may_through = 1,
                               .wants_dx = 1};
@@ -60,6 +61,7 @@ static struct plan_case any_case(struct rnd *r)
     uint64_t bits = rnd_bits(r);
     c.dtype = bits & 1 ? RELORA_BF16 : RELORA_F32;
     c.wants_dx = (bits & 2) != 0;
+    c.device = bits & 4 ? RELORA_DEVICE_CUDA : RELORA_DEVICE_CPU;
     return c;
 }
 enum { CASES = 6000 };
@@ -149,6 +151,23 @@ START_TEST(test_borders)
     double forward = border(c, plan_forward), backward = border(c, plan_backward);
     ck_assert_msg(forward >= floor(n * m / (n + m)) && forward <= n * m / (n + m) * (1 + more) + 1, "%g", forward);
     ck_assert_msg(fabs(backward - m) <= more * m + 1, "%g", backward);
+}
+END_TEST
+
+/* On a device a rank below 184 costs what reading costs, 184 a BF16 element, and adding to y or dx 368; a fold costs
+ * 736 and the rank. So forward the fold pays from T = 864 n m / (184 n + 368 m) on, backward from T = 864 m / 368. */
+START_TEST(test_device)
+{
+    static const int64_t shapes[][2] = {{2048, 2048}, {2048, 5461}, {4096, 4096}, {512, 1376}};
+    struct plan_case c = free_case(16384, shapes[_i][0], shapes[_i][1], 128);
+    double n = (double)c.in, m = (double)c.out;
+    c.device = RELORA_DEVICE_CUDA;
+    c.dtype = RELORA_BF16;
+    ck_assert_int_eq(plan_forward(&c, RELORA_ORDER_AUTO).order, RELORA_ORDER_FOLD);
+    ck_assert_int_eq(plan_backward(&c, RELORA_ORDER_AUTO).order, RELORA_ORDER_FOLD);
+    c.may_through = 0;
+    ck_assert_double_eq_tol(border(c, plan_forward), 864 * n * m / (184 * n + 368 * m), 1.0);
+    ck_assert_double_eq_tol(border(c, plan_backward), 864 * m / 368, 1.0);
 }
 END_TEST
 
@@ -246,6 +265,7 @@ Suite *unit_plan(void)
     tcase_add_test(tc, test_auto_counts);
     tcase_add_test(tc, test_auto_is_near_the_least);
     tcase_add_loop_test(tc, test_borders, 0, 16);
+    tcase_add_loop_test(tc, test_device, 0, 4);
     tcase_add_loop_test(tc, test_large_rank, 0, 4);
     tcase_add_test(tc, test_no_dx);
     tcase_add_test(tc, test_not_allowed);

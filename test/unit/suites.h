@@ -7,6 +7,8 @@
 #include "support/close.h"
 #include "support/objects.h"
 
+#define POISON ((void *)&env) /* what *out holds before a call that must set it */
+
 Suite *unit_rng(void);
 Suite *unit_convert(void);
 Suite *unit_options(void);
@@ -21,5 +23,7 @@ Suite *unit_gemm(void);
 Suite *unit_plan(void);
 Suite *unit_devices(void);
 Suite *unit_select(void);
+Suite *unit_module(void);
+Suite *unit_dlpack(void);
 
 #endif

@@ -1,0 +1,112 @@
+/* Attention forward in BF16: scores of 64 queries and a tile of keys at a time, softmax by a maximum and a
+ * sum that are put right as they grow (Milakov and Gimelshein 2018; Dao et al. 2022). */
+#include "attention_tensor.cuh"
+
+template <int D> constexpr int keys_of = D <= 64 ? 64 : 32; /* in a tile */
+
+/* score := the powers of 2 that the softmax adds up; what was summed so far shrinks by `shrink`. */
+template <int N>
+static __device__ __forceinline__ void soften(float (&score)[N][4], float (&max)[2], float (&total)[2],
+                                              float (&shrink)[2], float scale)
+{
+UNROLL
+    for (int half = 0; half < 2; half++) { /* rows g and g + 8 */
+        float top = max[half], sum = 0.0f;
+        for (int j = 0; j < N; j++) top = fmaxf(top, fmaxf(score[j][2 * half], score[j][2 * half + 1]));
+        top = fmaxf(top, __shfl_xor_sync(0xFFFFFFFFu, top, 1));
+        top = fmaxf(top, __shfl_xor_sync(0xFFFFFFFFu, top, 2));
+        shrink[half] = exp2_fast((max[half] - top) * scale);
+        max[half] = top;
+        for (int j = 0; j < N; j++)
+            for (int i = 2 * half; i < 2 * half + 2; i++) {
+                score[j][i] = exp2_fast(score[j][i] * scale - top * scale);
+                sum += score[j][i];
+            }
+        total[half] = total[half] * shrink[half] + sum; /* of this lane's columns */
+    }
+}
+
+/* No query looks at later keys. */
+template <int N> static __device__ __forceinline__ void mask(float (&score)[N][4], int query, int key)
+{
+    int lane = (int)threadIdx.x % 32;
+    query += lane / 4, key += lane % 4 * 2;
+UNROLL
+    for (int j = 0; j < N; j++)
+        for (int i = 0; i < 4; i++)
+            if (key + 8 * j + i % 2 > query + i / 2 * 8) score[j][i] = -INFINITY;
+}
+
+template <int D>
+static __device__ __forceinline__ void give_result(const struct heads &h, bf16 *out, float *log_sum,
+                                                   float (&sum)[D / 8][4], const float (&max)[2],
+                                                   float (&total)[2], int query)
+{
+    int lane = (int)threadIdx.x % 32, column = lane % 4 * 2;
+UNROLL
+    for (int half = 0; half < 2; half++) {
+        int t = query + lane / 4 + 8 * half;
+        total[half] += __shfl_xor_sync(0xFFFFFFFFu, total[half], 1);
+        total[half] += __shfl_xor_sync(0xFFFFFFFFu, total[half], 2);
+        if (t >= h.seq) continue;
+        if (column == 0) log_sum[(int64_t)blockIdx.y * h.seq + t] = max[half] * h.factor + logf(total[half]);
+        float inverse = 1.0f / total[half];
+        for (int j = 0; j < D / 8; j++)
+            if (8 * j + column < h.head_dim)
+                *(uint32_t *)(out + (int64_t)t * h.row + 8 * j + column) =
+                    pack(sum[j][2 * half] * inverse, sum[j][2 * half + 1] * inverse);
+    }
+}
+
+template <int D>
+static __global__ void __launch_bounds__(TENSOR_THREADS)
+    forward_kernel(struct heads h, const bf16 *q, const bf16 *k, const bf16 *v, bf16 *out, float *log_sum)
+{
+    constexpr int KEYS = keys_of<D>, TILE = KEYS * stride_of<D>;
+    __shared__ __align__(16) bf16 memory[4 * TILE]; /* keys, values; twice */
+    static_assert(4 * TILE >= TENSOR_ROWS * stride_of<D>, "the queries pass through the same memory");
+    int first = (int)(gridDim.x - 1 - blockIdx.x) * TENSOR_ROWS; /* the long ones begin */
+    int query = first + (int)threadIdx.x / 32 * WARP_ROWS;
+    int end = first + TENSOR_ROWS < h.seq ? first + TENSOR_ROWS : h.seq, tiles = (end + KEYS - 1) / KEYS;
+    int64_t begin = head_begin(h);
+    uint32_t rows[D / 16][4];
+    float sum[D / 8][4] = {}, max[2] = {-INFINITY, -INFINITY}, total[2] = {}, shrink[2];
+
+    take_tile<D, TENSOR_ROWS>(h, memory, q + begin, first);
+    end_group();
+    wait_groups<0>();
+    __syncthreads();
+    take_rows<D>(rows, memory);
+    __syncthreads();
+    take_tile<D, KEYS>(h, memory, k + begin, 0);
+    take_tile<D, KEYS>(h, memory + TILE, v + begin, 0);
+    end_group();
+    for (int i = 0; i < tiles; i++) {
+        bf16 *tile = memory + i % 2 * 2 * TILE, *next = memory + (i + 1) % 2 * 2 * TILE;
+        wait_groups<0>();
+        __syncthreads(); /* this tile is there, and the other one has been used */
+        if (i + 1 < tiles) {
+            take_tile<D, KEYS>(h, next, k + begin, (i + 1) * KEYS);
+            take_tile<D, KEYS>(h, next + TILE, v + begin, (i + 1) * KEYS);
+        }
+        end_group();
+        float score[KEYS / 8][4] = {};
+        multiply_rows<stride_of<D>>(score, rows, tile);
+        if ((i + 1) * KEYS > query) mask(score, query, i * KEYS);
+        soften(score, max, total, shrink, h.factor * LOG2_E);
+UNROLL
+        for (int j = 0; j < D / 8; j++)
+            for (int c = 0; c < 4; c++) sum[j][c] *= shrink[c / 2];
+        multiply_result<stride_of<D>>(sum, score, tile + TILE);
+    }
+    give_result<D>(h, out + begin, log_sum, sum, max, total, query);
+}
+
+void tensor_forward(const struct attention *a, const struct attention_pass *p)
+{
+    dim3 blocks(blocks_for(a->seq, TENSOR_ROWS), (unsigned)(a->batch * a->heads));
+#define FORWARD(D)                                                                                           \
+    launch(a->engine, forward_kernel<D>, blocks, dim3(TENSOR_THREADS), heads_of(a), (const bf16 *)p->q,      \
+           (const bf16 *)p->k, (const bf16 *)p->v, (bf16 *)p->out, p->log_sum)
+    FOR_HEAD_DIM(a->head_dim, FORWARD);
+}

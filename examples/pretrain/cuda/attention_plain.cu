@@ -1,0 +1,194 @@
+/* Attention in F32, for models that want every digit: tiles in shared memory, ordinary multiply-adds. A row
+ * of the 32 that a block works on belongs to four lanes, each with every fourth column. */
+#include "attention.cuh"
+
+enum {
+    ROWS = 32,
+    LANES = 4,
+    THREADS = ROWS * LANES,
+    OTHERS = 8,
+    SHARE = MOST_HEAD_DIM / LANES,
+    NEAR = OTHERS / LANES
+};
+
+static __device__ __forceinline__ float quad_sum(float x)
+{
+    x += __shfl_xor_sync(0xFFFFFFFFu, x, 1);
+    return x + __shfl_xor_sync(0xFFFFFFFFu, x, 2);
+}
+
+/* Rows first .. first + count of a head, zeros after the last. */
+static __device__ __forceinline__ void take_rows(const struct heads &h, float *to, const float *from,
+                                                 int first, int count)
+{
+    for (int i = (int)threadIdx.x; i < count * h.head_dim; i += THREADS) {
+        int t = first + i / h.head_dim, column = i % h.head_dim;
+        to[i / h.head_dim * MOST_HEAD_DIM + column] = t < h.seq ? from[(int64_t)t * h.row + column] : 0.0f;
+    }
+}
+
+static __device__ __forceinline__ float dot(const struct heads &h, const float *a, const float *b)
+{
+    float sum = 0.0f;
+    for (int i = 0; i < h.head_dim; i++) sum = fmaf(a[i], b[i], sum);
+    return sum;
+}
+
+/* sum += weights [OTHERS] rows, this lane's columns. */
+static __device__ __forceinline__ void add_rows(const struct heads &h, float (&sum)[SHARE],
+                                                const float *weights, const float *rows, int lane)
+{
+UNROLL
+    for (int i = 0; i < SHARE; i++) {
+        int column = lane + LANES * i;
+        if (column < h.head_dim)
+            for (int j = 0; j < OTHERS; j++)
+                sum[i] = fmaf(weights[j], rows[j * MOST_HEAD_DIM + column], sum[i]);
+    }
+}
+
+static __global__ void __launch_bounds__(THREADS)
+    plain_forward_kernel(struct heads h, const float *q, const float *k, const float *v, float *out,
+                         float *log_sum)
+{
+    __shared__ float query[ROWS * MOST_HEAD_DIM], key[OTHERS * MOST_HEAD_DIM], value[OTHERS * MOST_HEAD_DIM];
+    __shared__ float weight[ROWS][OTHERS + 1];
+    int row = (int)threadIdx.x / LANES, lane = (int)threadIdx.x % LANES;
+    int first = (int)(gridDim.x - 1 - blockIdx.x) * ROWS, t = first + row;
+    int64_t begin = head_begin(h);
+    float sum[SHARE] = {}, max = -INFINITY, total = 0.0f;
+    take_rows(h, query, q + begin, first, ROWS);
+    for (int j = 0; j < first + ROWS && j < h.seq; j += OTHERS) {
+        __syncthreads();
+        take_rows(h, key, k + begin, j, OTHERS);
+        take_rows(h, value, v + begin, j, OTHERS);
+        __syncthreads();
+        float score[NEAR], top = max;
+        for (int i = 0; i < NEAR; i++) {
+            int other = lane + LANES * i;
+            score[i] = j + other > t
+                           ? -INFINITY
+                           : h.factor * dot(h, query + row * MOST_HEAD_DIM, key + other * MOST_HEAD_DIM);
+            top = fmaxf(top, score[i]);
+        }
+        top = fmaxf(top, __shfl_xor_sync(0xFFFFFFFFu, top, 1));
+        top = fmaxf(top, __shfl_xor_sync(0xFFFFFFFFu, top, 2));
+        float shrink = expf(max - top), part = 0.0f; /* key 0 is seen by all: top is finite */
+        for (int i = 0; i < NEAR; i++) {
+            weight[row][lane + LANES * i] = expf(score[i] - top);
+            part += expf(score[i] - top);
+        }
+        total = total * shrink + quad_sum(part);
+        max = top;
+        __syncwarp();
+        for (int i = 0; i < SHARE; i++) sum[i] *= shrink;
+        add_rows(h, sum, weight[row], value, lane);
+        __syncwarp();
+    }
+    if (t >= h.seq) return;
+    for (int i = 0; i < SHARE; i++)
+        if (lane + LANES * i < h.head_dim)
+            out[begin + (int64_t)t * h.row + lane + LANES * i] = sum[i] / total;
+    if (lane == 0) log_sum[(int64_t)blockIdx.y * h.seq + t] = max + logf(total);
+}
+
+void plain_forward(const struct attention *a, const struct attention_pass *p)
+{
+    launch(a->engine, plain_forward_kernel, dim3(blocks_for(a->seq, ROWS), (unsigned)(a->batch * a->heads)),
+           dim3(THREADS), heads_of(a), (const float *)p->q, (const float *)p->k, (const float *)p->v,
+           (float *)p->out, p->log_sum);
+}
+
+/* dq of 32 queries, which take the keys in turns; and delta, the sum of out * dout of each query. */
+static __global__ void __launch_bounds__(THREADS)
+    plain_query_kernel(struct heads h, struct attention_pass p, struct attention_gradient g, float *delta)
+{
+    __shared__ float query[ROWS * MOST_HEAD_DIM], slice[ROWS * MOST_HEAD_DIM];
+    __shared__ float key[OTHERS * MOST_HEAD_DIM], value[OTHERS * MOST_HEAD_DIM], slope[ROWS][OTHERS + 1];
+    int row = (int)threadIdx.x / LANES, lane = (int)threadIdx.x % LANES;
+    int first = (int)(gridDim.x - 1 - blockIdx.x) * ROWS, t = first + row;
+    int64_t begin = head_begin(h), which = (int64_t)blockIdx.y * h.seq + t;
+    float sum[SHARE] = {}, log_sum = t < h.seq ? p.log_sum[which] : 0.0f, mine = 0.0f;
+    take_rows(h, query, (const float *)p.q + begin, first, ROWS);
+    take_rows(h, slice, (const float *)g.dout + begin, first, ROWS);
+    __syncthreads();
+    for (int i = lane; t < h.seq && i < h.head_dim; i += LANES)
+        mine += ((const float *)p.out)[begin + (int64_t)t * h.row + i] * slice[row * MOST_HEAD_DIM + i];
+    mine = quad_sum(mine);
+    if (t < h.seq && lane == 0) delta[which] = mine;
+    for (int j = 0; j < first + ROWS && j < h.seq; j += OTHERS) {
+        __syncthreads();
+        take_rows(h, key, (const float *)p.k + begin, j, OTHERS);
+        take_rows(h, value, (const float *)p.v + begin, j, OTHERS);
+        __syncthreads();
+        for (int other = lane; other < OTHERS; other += LANES) {
+            float score = h.factor * dot(h, query + row * MOST_HEAD_DIM, key + other * MOST_HEAD_DIM);
+            float weight = j + other > t || t >= h.seq ? 0.0f : expf(score - log_sum);
+            slope[row][other] =
+                weight * (dot(h, slice + row * MOST_HEAD_DIM, value + other * MOST_HEAD_DIM) - mine);
+        }
+        __syncwarp();
+        add_rows(h, sum, slope[row], key, lane);
+        __syncwarp();
+    }
+    __syncthreads();
+    for (int i = 0; i < SHARE; i++)
+        if (lane + LANES * i < h.head_dim) query[row * MOST_HEAD_DIM + lane + LANES * i] = sum[i];
+    __syncwarp();
+    if (t < h.seq)
+        give_row(h, (float *)g.dq + begin + (int64_t)t * h.row, query + row * MOST_HEAD_DIM, t, true,
+                 h.factor, lane, LANES);
+}
+
+/* dk and dv of 32 keys, which take the queries in turns. */
+static __global__ void __launch_bounds__(THREADS)
+    plain_key_kernel(struct heads h, struct attention_pass p, struct attention_gradient g, const float *delta)
+{
+    __shared__ float key[ROWS * MOST_HEAD_DIM], value[ROWS * MOST_HEAD_DIM];
+    __shared__ float query[OTHERS * MOST_HEAD_DIM], slice[OTHERS * MOST_HEAD_DIM];
+    __shared__ float weight[ROWS][OTHERS + 1], slope[ROWS][OTHERS + 1];
+    int row = (int)threadIdx.x / LANES, lane = (int)threadIdx.x % LANES, first = (int)blockIdx.x * ROWS,
+        t = first + row;
+    int64_t begin = head_begin(h), which = (int64_t)blockIdx.y * h.seq;
+    float dk[SHARE] = {}, dv[SHARE] = {};
+    take_rows(h, key, (const float *)p.k + begin, first, ROWS);
+    take_rows(h, value, (const float *)p.v + begin, first, ROWS);
+    for (int j = first / OTHERS * OTHERS; j < h.seq; j += OTHERS) {
+        __syncthreads();
+        take_rows(h, query, (const float *)p.q + begin, j, OTHERS);
+        take_rows(h, slice, (const float *)g.dout + begin, j, OTHERS);
+        __syncthreads();
+        for (int other = lane; other < OTHERS; other += LANES) {
+            bool seen = j + other >= t && j + other < h.seq;
+            float score = h.factor * dot(h, query + other * MOST_HEAD_DIM, key + row * MOST_HEAD_DIM);
+            float w = seen ? expf(score - p.log_sum[which + j + other]) : 0.0f;
+            float d = seen ? delta[which + j + other] : 0.0f;
+            weight[row][other] = w;
+            slope[row][other] = w * (dot(h, slice + other * MOST_HEAD_DIM, value + row * MOST_HEAD_DIM) - d);
+        }
+        __syncwarp();
+        add_rows(h, dv, weight[row], slice, lane);
+        add_rows(h, dk, slope[row], query, lane);
+        __syncwarp();
+    }
+    __syncthreads();
+    for (int i = 0; i < SHARE; i++)
+        if (lane + LANES * i < h.head_dim) {
+            key[row * MOST_HEAD_DIM + lane + LANES * i] = dk[i];
+            value[row * MOST_HEAD_DIM + lane + LANES * i] = dv[i];
+        }
+    __syncwarp();
+    if (t >= h.seq) return;
+    give_row(h, (float *)g.dk + begin + (int64_t)t * h.row, key + row * MOST_HEAD_DIM, t, true, h.factor,
+             lane, LANES);
+    give_row(h, (float *)g.dv + begin + (int64_t)t * h.row, value + row * MOST_HEAD_DIM, t, false, 1.0f, lane,
+             LANES);
+}
+
+void plain_backward(const struct attention *a, const struct attention_pass *p,
+                    const struct attention_gradient *g, float *delta)
+{
+    dim3 blocks(blocks_for(a->seq, ROWS), (unsigned)(a->batch * a->heads));
+    launch(a->engine, plain_query_kernel, blocks, dim3(THREADS), heads_of(a), *p, *g, delta);
+    launch(a->engine, plain_key_kernel, blocks, dim3(THREADS), heads_of(a), *p, *g, (const float *)delta);
+}

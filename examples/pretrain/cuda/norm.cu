@@ -1,0 +1,117 @@
+/* RMSNorm with the residual connection before it, a block for each row; forward and backward. */
+#include "gpu.cuh"
+
+#define NORM_EPS 1e-6f
+
+enum { MOST_THREADS = 1024, COLUMNS = 32, GROUPS = 32 };
+
+/* Each thread has N neighbouring columns. */
+static int columns_each(int64_t width)
+{
+    return width % 8 == 0 ? 8 : 2;
+}
+
+int64_t gpu_norm_scratch(struct shape s)
+{
+    if (s.width % 2 || s.width / columns_each(s.width) > MOST_THREADS) return -1;
+    return smaller(s.rows, NORM_PARTS) * s.width;
+}
+
+template <class T, int N>
+static __global__ void __launch_bounds__(MOST_THREADS) norm_kernel(struct norm n, int width)
+{
+    __shared__ float shared[32];
+    int at = (int)threadIdx.x * N, active = at < width;
+    int64_t where = (int64_t)blockIdx.x * width + at;
+    float x[N] = {}, other[N], squares = 0.0f;
+    if (active) {
+        load(x, n.x + where);
+        if (n.branch) {
+            load(other, (const T *)n.branch + where);
+            for (int i = 0; i < N; i++) x[i] += other[i];
+            store(n.sum + where, x);
+        }
+    }
+    for (int i = 0; i < N; i++) squares += x[i] * x[i];
+    float inverse = 1.0f / sqrtf(block_sum(squares, shared) / (float)width + NORM_EPS);
+    if (threadIdx.x == 0) n.inverse[blockIdx.x] = inverse;
+    if (!active) return;
+    load(other, n.w + at);
+    for (int i = 0; i < N; i++) x[i] = x[i] * inverse * other[i];
+    store((T *)n.y + where, x);
+}
+
+void gpu_norm_forward(struct shape s, const struct norm *n)
+{
+    int each = columns_each(s.width);
+    void (*kernel)(struct norm, int);
+    if (s.dtype == RELORA_F32)
+        kernel = each == 8 ? norm_kernel<float, 8> : norm_kernel<float, 2>;
+    else
+        kernel = each == 8 ? norm_kernel<bf16, 8> : norm_kernel<bf16, 2>;
+    launch(s.engine, kernel, dim3((unsigned)s.rows), dim3(whole_warps(s.width / each)), *n, s.width);
+}
+
+/* With y = x * inverse and g = dy * w: dx (+)= inverse * (g - y * mean(g * y)). A block has one part of the
+ * rows, and leaves the part's sum of dy * y in the scratch memory. */
+template <class T, int N>
+static __global__ void __launch_bounds__(MOST_THREADS)
+    norm_backward_kernel(struct norm_gradient n, int64_t rows, int width)
+{
+    __shared__ float shared[2][32];
+    int at = (int)threadIdx.x * N, active = at < width;
+    float w[N] = {}, dw[N] = {};
+    if (active) load(w, n.w + at);
+    int64_t end = rows * (blockIdx.x + 1) / gridDim.x;
+    for (int64_t r = rows * blockIdx.x / gridDim.x; r < end; r++) {
+        int64_t where = r * width + at;
+        float x[N] = {}, g[N] = {}, dx[N] = {}, dot = 0.0f, inverse = n.inverse[r];
+        if (active) {
+            load(x, n.x + where);
+            load(g, (const T *)n.dy + where);
+            if (!n.first) load(dx, n.dx + where);
+        }
+        for (int i = 0; i < N; i++) {
+            x[i] *= inverse;
+            dw[i] += g[i] * x[i];
+            g[i] *= w[i];
+            dot += g[i] * x[i];
+        }
+        float mean = block_sum(dot, shared[r & 1]) / (float)width;
+        if (!active) continue;
+        for (int i = 0; i < N; i++) dx[i] += inverse * (g[i] - x[i] * mean);
+        store(n.dx + where, dx);
+        if (n.dx_rounded) store((T *)n.dx_rounded + where, dx);
+    }
+    if (active) store(n.scratch + (int64_t)blockIdx.x * width + at, dw);
+}
+
+/* dw += the parts: 32 threads add every 32nd part of a column, then one adds what they have. */
+static __global__ void norm_columns_kernel(float *dw, const float *parts, int count, int width)
+{
+    __shared__ float shared[GROUPS][COLUMNS];
+    int column = (int)(blockIdx.x * COLUMNS + threadIdx.x);
+    float sum = 0.0f;
+    for (int i = (int)threadIdx.y; column < width && i < count; i += GROUPS)
+        sum += parts[(int64_t)i * width + column];
+    shared[threadIdx.y][threadIdx.x] = sum;
+    __syncthreads();
+    if (threadIdx.y || column >= width) return;
+    sum = 0.0f;
+    for (int i = 0; i < GROUPS; i++) sum += shared[i][threadIdx.x];
+    dw[column] += sum;
+}
+
+void gpu_norm_backward(struct shape s, const struct norm_gradient *n)
+{
+    int each = columns_each(s.width);
+    int64_t parts = smaller(s.rows, NORM_PARTS);
+    void (*kernel)(struct norm_gradient, int64_t, int);
+    if (s.dtype == RELORA_F32)
+        kernel = each == 8 ? norm_backward_kernel<float, 8> : norm_backward_kernel<float, 2>;
+    else
+        kernel = each == 8 ? norm_backward_kernel<bf16, 8> : norm_backward_kernel<bf16, 2>;
+    launch(s.engine, kernel, dim3((unsigned)parts), dim3(whole_warps(s.width / each)), *n, s.rows, s.width);
+    launch(s.engine, norm_columns_kernel, dim3(blocks_for(s.width, COLUMNS)), dim3(COLUMNS, GROUPS), n->dw,
+           n->scratch, parts, s.width);
+}

@@ -1,0 +1,23 @@
+/* The batches of a run, the next one made by a thread of its own while the last one is trained on. Which one
+ * is next depends on nothing but the count, so a run repeats bit for bit. */
+#ifndef PRETRAIN_FEED_H
+#define PRETRAIN_FEED_H
+
+#include "data.h"
+
+struct feed;
+
+struct feed_shape {
+    uint64_t seed;
+    int64_t seq, batch,
+        accumulate; /* micro-batches of batch x seq tokens, accumulate of them in an attempt */
+};
+
+/* The first batch is that of attempt `first`. NULL, after a sentence, if it cannot be had. */
+struct feed *feed_open(const struct data *data, const struct feed_shape *shape, int64_t first);
+void feed_close(struct feed *feed); /* NULL is allowed */
+/* The next micro-batch, [batch, seq] twice, good until the next call. -1, after a sentence, if the data are
+ * no good. */
+int feed_next(struct feed *feed, const int32_t **tokens, const int32_t **targets);
+
+#endif

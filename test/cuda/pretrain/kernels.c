@@ -1,0 +1,156 @@
+/* Attention and the loss alone, from the same numbers on both sides. */
+#include "cuda/pretrain/pretrain.h"
+
+struct attention_case {
+    int64_t batch, seq, heads, head_dim;
+};
+static const struct attention_case cases[] = {
+    {1, 2, 1, 2},  {1, 7, 2, 24},  {2, 64, 1, 32}, {1, 65, 3, 52},  {1, 130, 2, 64},
+    {2, 33, 2, 48}, {1, 97, 1, 96}, {1, 70, 2, 128}, {1, 66, 1, 100}, {3, 20, 2, 14},
+};
+enum { CASES = sizeof cases / sizeof *cases, OUT = 3, DOUT, DQ, DK, DV, ARRAYS };
+static const char *const names[] = {"q", "k", "v", "out", "dout", "dq", "dk", "dv"};
+
+struct machine {
+    struct engine engine;
+    enum side side;
+};
+
+static void close_engine(void *p)
+{
+    struct machine *m = p;
+    m->engine.ops->close(&m->engine);
+}
+
+static struct machine *new_machine(enum side side)
+{
+    struct machine *m = scratch(sizeof *m);
+    m->side = side;
+    m->engine.device = device_of(side);
+    m->engine.threads = 2;
+    m->engine.ops = model_ops(side == GPU ? RELORA_DEVICE_CUDA : RELORA_DEVICE_CPU);
+    OK(m->engine.ops->open(&m->engine, stream_of(side)));
+    defer(close_engine, m);
+    return m;
+}
+
+static void free_tensor(void *p) { relora_tensor_release(p); }
+
+static relora_tensor *new_array(const struct machine *m, relora_dtype dtype, int64_t n, const double *values)
+{
+    relora_tensor *t;
+    OK(relora_tensor_create(&t, m->engine.device, dtype, 1, &n));
+    defer(free_tensor, t);
+    if (values) set_values(t, m->side, values);
+    else OK(relora_tensor_fill(t, stream_of(m->side), NAN)); /* what is not written shows */
+    return t;
+}
+
+struct result {
+    double *array[ARRAYS], *log_sum;
+};
+
+static struct result run(const struct machine *m, const struct attention_case *c, relora_dtype dtype)
+{
+    int64_t n = c->batch * c->seq * c->heads * c->head_dim, half = c->head_dim / 2,
+            rows = c->batch * c->heads * c->seq;
+    struct attention a = {.engine = &m->engine,
+                          .batch = c->batch,
+                          .seq = c->seq,
+                          .heads = c->heads,
+                          .head_dim = c->head_dim,
+                          .dtype = dtype,
+                          .factor = 1.0f / sqrtf((float)c->head_dim)};
+    struct rnd r = rnd_seed(9);
+    double *angles = doubles(2 * c->seq * half), *values = doubles(n);
+    relora_tensor *t[ARRAYS], *log_sum = new_array(m, RELORA_F32, rows, NULL);
+    for (int64_t i = 0; i < c->seq * half; i++) {
+        angles[i] = cos(0.1 * (double)i);
+        angles[c->seq * half + i] = sin(0.1 * (double)i);
+    }
+    relora_tensor *rotary = new_array(m, RELORA_F32, 2 * c->seq * half, angles);
+    struct shape hidden = {c->batch * c->seq, c->heads * c->head_dim, dtype, &m->engine};
+    int64_t floats = m->engine.ops->scratch_floats(hidden, &a);
+    ck_assert_int_gt(floats, 0);
+    a.scratch = relora_tensor_data(new_array(m, RELORA_F32, floats, NULL));
+    a.cosine = relora_tensor_data(rotary);
+    a.sine = a.cosine + c->seq * half;
+    for (int i = 0; i < ARRAYS; i++) {
+        rnd_fill_normal(&r, values, n, i < 2 ? 2.0 : 1.0);
+        t[i] = new_array(m, dtype, n, i < OUT || i == DOUT ? values : NULL);
+    }
+    const struct attention_pass pass = {relora_tensor_data(t[0]), relora_tensor_data(t[1]),
+                                        relora_tensor_data(t[2]), relora_tensor_data(t[OUT]),
+                                        relora_tensor_data(log_sum)};
+    const struct attention_gradient gradient = {relora_tensor_data(t[DOUT]), relora_tensor_data(t[DQ]),
+                                                relora_tensor_data(t[DK]), relora_tensor_data(t[DV])};
+    m->engine.ops->rotate(&a, relora_tensor_data(t[0]), relora_tensor_data(t[1]));
+    m->engine.ops->attention_forward(&a, &pass);
+    m->engine.ops->attention_backward(&a, &pass, &gradient);
+    OK(m->engine.ops->status(&m->engine));
+    struct result result;
+    for (int i = 0; i < ARRAYS; i++) result.array[i] = values_of(t[i], m->side);
+    result.log_sum = values_of(log_sum, m->side);
+    return result;
+}
+
+START_TEST(test_attention)
+{
+    const struct attention_case *c = &cases[_i / 2];
+    relora_dtype dtype = _i % 2 ? RELORA_BF16 : RELORA_F32;
+    int64_t n = c->batch * c->seq * c->heads * c->head_dim;
+    struct result want = run(new_machine(CPU), c, dtype), got = run(new_machine(GPU), c, dtype);
+    /* A BF16 number is right to 2^-9, and weights and slopes are rounded to it inside too. */
+    near(got.log_sum, want.log_sum, c->batch * c->heads * c->seq, 2e-6, "log_sum");
+    for (int i = 0; i < ARRAYS; i++)
+        near(got.array[i], want.array[i], n,
+             i < OUT               ? 1e-7 + (dtype == RELORA_BF16) * 2e-4
+             : dtype == RELORA_F32 ? 3e-6
+                                   : 8e-3,
+             names[i]);
+}
+END_TEST
+
+/* Rows of any width, with logits of any size, and one that is sure. */
+START_TEST(test_cross_entropy)
+{
+    static const int64_t widths[] = {3, 8, 37, 1000, 4104};
+    int64_t rows = 5, width = widths[_i / 2];
+    relora_dtype dtype = _i % 2 ? RELORA_BF16 : RELORA_F32;
+    double *logits[SIDES], *losses[SIDES], total[SIDES] = {0};
+    for (int side = CPU; side < SIDES; side++) {
+        struct machine *m = new_machine(side);
+        struct shape s = {rows, width, dtype, &m->engine};
+        struct rnd r = rnd_seed(1);
+        double *values = doubles(rows * width);
+        int32_t targets[5];
+        rnd_fill_normal(&r, values, rows * width, 20);
+        values[width] = 300;
+        for (int i = 0; i < rows; i++) targets[i] = (int32_t)(rnd_bits(&r) % (uint64_t)width);
+        relora_tensor *x = new_array(m, dtype, rows * width, values),
+                      *loss = new_array(m, RELORA_F32, rows, NULL);
+        relora_tensor *on_device = new_array(m, RELORA_F32, rows, NULL),
+                      *sum = new_array(m, RELORA_F32, 2, total);
+        m->engine.ops->upload(&m->engine, relora_tensor_data(on_device), targets, rows, 0);
+        m->engine.ops->cross_entropy(s, relora_tensor_data(x), relora_tensor_data(on_device),
+                                     relora_tensor_data(loss), 0.2f);
+        m->engine.ops->add_mean(&m->engine, relora_tensor_data(sum), relora_tensor_data(loss), rows);
+        OK(m->engine.ops->status(&m->engine));
+        logits[side] = values_of(x, side);
+        losses[side] = values_of(loss, side);
+        OK(relora_tensor_read(sum, stream_of(side), &total[side], sizeof(double)));
+    }
+    near(losses[GPU], losses[CPU], rows, 1e-6, "losses");
+    near(&total[GPU], &total[CPU], 1, 1e-6, "mean");
+    near(logits[GPU], logits[CPU], rows * width, dtype == RELORA_F32 ? 1e-6 : 2e-3, "gradient");
+}
+END_TEST
+
+Suite *kernels_suite(void)
+{
+    Suite *s = suite_create("kernels of examples/pretrain");
+    TCase *tc = both_case(s, "kernels");
+    tcase_add_loop_test(tc, test_attention, 0, 2 * CASES);
+    tcase_add_loop_test(tc, test_cross_entropy, 0, 10);
+    return s;
+}
