@@ -246,7 +246,7 @@ EMULATED       := $(if $(filter asan tsan,$(CONFIG)),,$(B)/emulated/librelora_cu
 $(EMULATOR_OBJS): $(B)/%.o: %.cpp Makefile | $(FIRST)
 	@mkdir -p $(@D)
 	@echo CXX $<
-	$(Q)$(CXX) $(EMULATED_FLAGS) -O2 -MMD -MP -c $< -o $@
+	$(Q)$(CXX) $(EMULATED_FLAGS) -O3 -MMD -MP -c $< -o $@
 $(B)/emulated/%.o: %.cu Makefile | $(FIRST)
 	@mkdir -p $(@D)
 	@echo CXX $<

@@ -84,15 +84,8 @@ static inline void __threadfence_system(void) {}
 
 /* ---- atomic operations: they return what was there ---- */
 
-#ifdef EMULATED_CHECKED /* watch.cpp must know which accesses are atomic */
-void emulated_atomic(const void *address, size_t bytes);
-#else
-static inline void emulated_atomic(const void *, size_t) {}
-#endif
-
 template <class T, class F> static inline T emulated_exchange(T *address, F &&next)
 {
-    emulated_atomic(address, sizeof *address);
     T old;
     memcpy(&old, address, sizeof old);
     T now = next(old);

@@ -14,7 +14,7 @@
 namespace emulated {
 namespace {
 
-enum { PATTERN = 2 << 20, LARGE = 8 << 20, WATCHED = 256 << 10 }; /* PATTERN: a large page, which stays whole */
+enum { PATTERN = 2 << 20, LARGE = 24 << 20, WATCHED = 256 << 10 }; /* PATTERN: a large page, which stays whole */
 enum { ALIGNMENT = 512, RED_ZONE = 256, FRESH = 0xFF, RED = 0xA5, POISON = 0xFB };
 const size_t ARENA = (size_t)64 << 30;       /* of addresses, for each device */
 const size_t MOST_REMEMBERED = (size_t)8 << 20; /* of freed memory that is watched for writes */
