@@ -179,6 +179,25 @@ START_TEST(test_whole)
 }
 END_TEST
 
+static void rough(struct results *out, int variant)
+{
+    struct rnd r = rnd_seed(4);
+    relora_linear_options o = layer_options(RELORA_MODE_LORA, IN, OUT, RANK);
+    o.flags = RELORA_LINEAR_TF32;
+    relora_linear *l = new_filled_linear(&o, &r);
+    relora_tensor *x = new_matrix(RELORA_F32, ROWS, IN), *y = new_matrix(RELORA_F32, ROWS, OUT);
+    put_normal(x, &r, 1);
+    OK(relora_linear_forward(l, env.st, x, y, (uint64_t)variant, 0));
+    keep(out, "y", y);
+}
+
+/* TF32, where it is asked for: 2^13 times the eps of F32, and the root of 2^26 terms is as much. */
+START_TEST(test_tf32)
+{
+    near_on_both(rough, 0, (int64_t)(IN + RANK) << 26);
+}
+END_TEST
+
 Suite *same_layer(void)
 {
     Suite *s = suite_create("CPU and device: layers");
@@ -189,5 +208,6 @@ Suite *same_layer(void)
     tcase_add_loop_test(tc, test_merge, 0, 4);
     tcase_add_loop_test(tc, test_fold, 0, 2);
     tcase_add_loop_test(tc, test_whole, 0, 6);
+    tcase_add_test(tc, test_tf32);
     return s;
 }
