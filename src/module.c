@@ -3,6 +3,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -35,7 +36,14 @@ void module_delete(struct module *module, const struct memory *memory)
 
 /* ---- loading ---- */
 
-#define REASON(module, ...) snprintf((module)->reason, sizeof (module)->reason, __VA_ARGS__)
+static void set_reason(struct module *module, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void set_reason(struct module *module, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(module->reason, sizeof module->reason, format, arguments);
+    va_end(arguments);
+}
 
 /* Where the library is that this code is a part of, or the program. One that the shell has found is known
  * to the loader without its folder. */
@@ -72,23 +80,23 @@ static const struct backend *load(struct module *module)
     path_of(module, path);
     const char *name = path[0] ? path : file_name;
     if (module->folder && !path[0]) {
-        REASON(module, "module_dir is longer than %d bytes", PATH_CAPACITY - (int)sizeof file_name - 1);
+        set_reason(module, "module_dir is longer than %d bytes", PATH_CAPACITY - (int)sizeof file_name - 1);
         return NULL;
     }
     void *handle = dlopen(name, RTLD_NOW | RTLD_LOCAL);
     if (!handle) {
         const char *why = dlerror();
-        REASON(module, "%s", why ? why : name);
+        set_reason(module, "%s", why ? why : name);
         return NULL;
     }
     backend_entry entry = (backend_entry)dlsym(handle, "relora_cuda_backend");
     if (!entry) {
-        REASON(module, "%s is no module of librelora: it has no relora_cuda_backend", name);
+        set_reason(module, "no module of librelora, for it has no relora_cuda_backend: %s", name);
         return NULL;
     }
     const struct backend *backend = entry(BACKEND_VERSION);
     if (!backend || backend->version != BACKEND_VERSION || backend->kind != RELORA_DEVICE_CUDA) {
-        REASON(module, "%s belongs to another release than librelora", name);
+        set_reason(module, "of another release than librelora: %s", name);
         return NULL;
     }
     return backend;
@@ -103,7 +111,7 @@ static relora_status list_devices(struct module *module, const struct memory *me
     if (status == RELORA_E_NO_MEMORY) return status;
     if (status < 0 || count < 1) {
         if (backend->describe(0, why, sizeof why, NULL, NULL) >= 0) why[0] = '\0';
-        REASON(module, "there is no CUDA device%s%s", why[0] ? ": " : "", why);
+        set_reason(module, "there is no CUDA device%s%s", why[0] ? ": " : "", why);
         return RELORA_OK;
     }
     module->devices = memory_alloc_zero(memory, (size_t)count * sizeof *module->devices);
@@ -123,7 +131,7 @@ static void ask(struct module *module, const struct memory *memory)
     const struct backend *backend = load(module);
     relora_status status = backend ? list_devices(module, memory, backend) : RELORA_OK;
     module->answered = status >= 0;
-    if (status < 0) REASON(module, "out of memory");
+    if (status < 0) set_reason(module, "out of memory");
     errno = host;
 }
 

@@ -104,7 +104,7 @@ START_TEST(test_devices)
     ck_assert_int_eq(relora_device_count(env.ctx, RELORA_DEVICE_CPU), 1);
     ck_assert_str_eq(env.info, "librelora_cuda.so: CUDA devices: 2");
     for (int32_t i = 0; i < FAKE_DEVICES; i++) {
-        char name[16];
+        char name[32];
         snprintf(name, sizeof name, "fake %d", (int)i);
         ck_assert_ptr_nonnull(cuda(i));
         ck_assert_ptr_eq(cuda(i), cuda(i));
