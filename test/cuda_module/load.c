@@ -24,7 +24,8 @@ static backend_entry entry_of(void *module)
 static int has_every_entry(const struct backend *b)
 {
     void (*entry)(void);
-    const char *first = (const char *)b + offsetof(struct backend, count), *end = (const char *)(b + 1);
+    const char *first = (const char *)b + offsetof(struct backend, count);
+    const char *end = (const char *)b + offsetof(struct backend, slice_rows);
     for (const char *at = first; at < end; at += sizeof entry) {
         memcpy(&entry, at, sizeof entry);
         if (!entry) return 0;
