@@ -334,13 +334,13 @@ check-cuda: $(MODULE)
 	@MAKE="$(MAKE)" sh test/run.sh $(CUDA_STEPS)
 
 $(CUDA_SUITES:%=check-cuda-%): check-cuda-%: $(B)/test-% $(MODULE)
-	$(Q)$(CUDA_ENV) $<
+	$(Q)$(CUDA_ENV) timeout 120 $<
 
 check-cuda-kernels: $(B)/test-cuda_kernels $(MODULE)
-	$(Q)$(CUDA_ENV) $<
+	$(Q)$(CUDA_ENV) timeout 120 $<
 
 check-cuda-device: $(B)/test-cuda $(MODULE)
-	$(Q)$(CUDA_ENV) $<
+	$(Q)$(CUDA_ENV) timeout 120 $<
 
 check-cuda-example: $(B)/cuda_stream $(MODULE)
 	$(Q)$< > $<.log 2>&1; s=$$?; tail -n 1 $<.log; [ $$s = 77 ] && echo "Skipped: 1, no device" || exit $$s

@@ -14,7 +14,7 @@
 namespace emulated {
 namespace {
 
-enum { PAGE = 4096, PATTERN = 2 << 20, LARGE = 256 << 10 };
+enum { PATTERN = 2 << 20, LARGE = 8 << 20, WATCHED = 256 << 10 }; /* PATTERN: a large page, which stays whole */
 enum { ALIGNMENT = 512, RED_ZONE = 256, FRESH = 0xFF, RED = 0xA5, POISON = 0xFB };
 const size_t ARENA = (size_t)64 << 30;       /* of addresses, for each device */
 const size_t MOST_REMEMBERED = (size_t)8 << 20; /* of freed memory that is watched for writes */
@@ -134,16 +134,24 @@ int pattern(int value)
     return files[value] = file;
 }
 
+/* Maps `file`, or fresh memory if it is -1, over the whole large pages of a piece: from `first` to `last`. */
+void map_inside(uintptr_t start, size_t bytes, int file, uintptr_t *first, uintptr_t *last)
+{
+    *first = (start + PATTERN - 1) / PATTERN * PATTERN;
+    *last = (start + bytes) / PATTERN * PATTERN;
+    int flags = MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE | (file < 0 ? MAP_ANONYMOUS : 0);
+    for (uintptr_t p = *first; p < *last; p += PATTERN)
+        if (mmap(reinterpret_cast<void *>(p), PATTERN, PROT_READ | PROT_WRITE, flags, file, 0) == MAP_FAILED)
+            die("no memory for the device's");
+    if (file < 0) madvise(reinterpret_cast<void *>(*first), *last - *first, MADV_HUGEPAGE);
+}
+
 /* Large pieces cost no memory until they are written to. */
 void fill(uintptr_t start, size_t bytes, int value)
 {
-    uintptr_t first = (start + PAGE - 1) / PAGE * PAGE, last = (start + bytes) / PAGE * PAGE;
+    uintptr_t first = start, last = start;
     int file = bytes > LARGE ? pattern(value) : -1;
-    for (uintptr_t p = first; file >= 0 && p < last; p += PATTERN)
-        if (mmap(reinterpret_cast<void *>(p), std::min<size_t>(PATTERN, last - p), PROT_READ | PROT_WRITE,
-                 MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, file, 0) == MAP_FAILED)
-            die("no memory for an allocation on the device");
-    if (file < 0) first = last = start + bytes;
+    if (file >= 0) map_inside(start, bytes, file, &first, &last);
     memset(reinterpret_cast<void *>(start), value, first - start);
     memset(reinterpret_cast<void *>(last), value, start + bytes - last);
 }
@@ -171,8 +179,8 @@ void check_one(const allocation &a, const char *after)
 /* The fewer pages there are, the faster they are protected. */
 void drop_pages(const allocation &a)
 {
-    uintptr_t first = (a.start + PAGE - 1) / PAGE * PAGE, last = (a.start + a.bytes) / PAGE * PAGE;
-    if (last > first) madvise(reinterpret_cast<void *>(first), last - first, MADV_DONTNEED);
+    uintptr_t first, last;
+    if (a.bytes > LARGE) map_inside(a.start, a.bytes, -1, &first, &last);
 }
 
 /* Its addresses are not given away at once, so that late writes show. */
@@ -192,7 +200,7 @@ void finish(uintptr_t start, int number)
     dev.freed.push_back(a);
     while (dev.remembered > MOST_REMEMBERED) {
         allocation &old = dev.freed.front();
-        if (!all_are(old.start, std::min<size_t>(old.bytes, LARGE), POISON))
+        if (!all_are(old.start, std::min<size_t>(old.bytes, WATCHED), POISON))
             die("something wrote to memory that had been freed");
         dev.remembered -= old.bytes;
         drop_pages(old);
