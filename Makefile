@@ -225,7 +225,7 @@ PRETRAIN_TEST = $(patsubst %.c,$(B)/%.o,$(wildcard test/cuda/pretrain/*.c test/s
                 $(filter-out %/main.o,$(PRETRAIN)) $(OBJS)
 $(B)/test-pretrain: $(PRETRAIN_TEST) $(PRETRAIN_CUDA)
 	@echo LD $@
-	$(Q)$(CC) $(ALL_CFLAGS) $^ $(ALL_LDFLAGS) $(LDLIBS) $(CUDART) $$($(PKG_CONFIG) --libs check jansson) -o $@
+	$(Q)$(CC) $(ALL_CFLAGS) $^ $(ALL_LDFLAGS) $(LDLIBS) $(CUDART) $(CHECK_LIBS) -o $@
 
 .PHONY: check-cuda-pretrain check-cuda-resume check-emulated-pretrain check-emulated-resume
 check-cuda-pretrain: $(B)/test-pretrain $(MODULE)
@@ -295,7 +295,7 @@ $(B)/emulated/pretrain: $(PRETRAIN) $(PRETRAIN_EMULATED) $(B)/librelora.a | $(B)
 	$(Q)$(LINK_PROGRAM) $(EMULATED_LINK)
 $(B)/emulated/test-pretrain: $(PRETRAIN_TEST) $(PRETRAIN_EMULATED) | $(B)/emulated/librelora_cuda.so
 	@echo LD $@
-	$(Q)$(CC) $(ALL_CFLAGS) $^ $(ALL_LDFLAGS) $(LDLIBS) $(EMULATED_LINK) $$($(PKG_CONFIG) --libs check jansson) -o $@
+	$(Q)$(CC) $(ALL_CFLAGS) $^ $(ALL_LDFLAGS) $(LDLIBS) $(EMULATED_LINK) $(CHECK_LIBS) -o $@
 
 ## check-emulated-pretrain: the model of examples/pretrain on the emulated device, beside the CPU's
 check-emulated-pretrain: $(if $(EMULATED),$(B)/emulated/test-pretrain)
@@ -334,13 +334,13 @@ check-cuda: $(MODULE)
 	@MAKE="$(MAKE)" sh test/run.sh $(CUDA_STEPS)
 
 $(CUDA_SUITES:%=check-cuda-%): check-cuda-%: $(B)/test-% $(MODULE)
-	$(Q)$(CUDA_ENV) $<
+	$(Q)$(CUDA_ENV) timeout 120 $<
 
 check-cuda-kernels: $(B)/test-cuda_kernels $(MODULE)
-	$(Q)$(CUDA_ENV) $<
+	$(Q)$(CUDA_ENV) timeout 120 $<
 
 check-cuda-device: $(B)/test-cuda $(MODULE)
-	$(Q)$(CUDA_ENV) $<
+	$(Q)$(CUDA_ENV) timeout 120 $<
 
 check-cuda-example: $(B)/cuda_stream $(MODULE)
 	$(Q)$< > $<.log 2>&1; s=$$?; tail -n 1 $<.log; [ $$s = 77 ] && echo "Skipped: 1, no device" || exit $$s

@@ -10,9 +10,12 @@ static cudaError_t pool_make(struct cuda_pool *pool, int32_t device)
     props.location.type = cudaMemLocationTypeDevice;
     props.location.id = device;
     uint64_t keep = UINT64_MAX;
+    int wait = 0; /* for another stream to let go of memory: an allocation would have to wait with it */
     size_t free_bytes;
     cudaError_t error = cudaMemPoolCreate(&pool->blocks, &props);
     if (!error) error = cudaMemPoolSetAttribute(pool->blocks, cudaMemPoolAttrReleaseThreshold, &keep);
+    if (!error)
+        error = cudaMemPoolSetAttribute(pool->blocks, cudaMemPoolReuseAllowInternalDependencies, &wait);
     if (!error) error = cudaMemGetInfo(&free_bytes, &pool->total_bytes);
     if (!error) error = cudaStreamCreateWithFlags(&pool->releases, cudaStreamNonBlocking);
     if (!error) error = cudaEventCreateWithFlags(&pool->event, cudaEventDisableTiming);

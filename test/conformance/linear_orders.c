@@ -102,7 +102,7 @@ START_TEST(test_against_oracle)
 }
 END_TEST
 
-/* AUTO gives the bits of the order that the plan names, and the shapes make it name each. */
+/* AUTO gives the bits of the order that the plan names, and on the CPU the shapes make it name each. */
 START_TEST(test_auto_is_what_the_plan_says)
 {
     relora_dtype dtype = _i ? RELORA_BF16 : RELORA_F32;
@@ -117,6 +117,7 @@ START_TEST(test_auto_is_what_the_plan_says)
         named[0][plan.forward]++;
         named[1][plan.backward]++;
     }
+    if (relora_device_get_kind(env.dev) != RELORA_DEVICE_CPU) return; /* its costs are others: unit/plan.c */
     ck_assert(named[0][RELORA_ORDER_SPLIT] && named[0][RELORA_ORDER_FOLD]);
     ck_assert(named[1][RELORA_ORDER_SPLIT] && named[1][RELORA_ORDER_FOLD] && named[1][RELORA_ORDER_THROUGH]);
 }

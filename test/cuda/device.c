@@ -47,6 +47,7 @@ float *new_cuda_floats(int64_t n)
     void *memory;
     CUDA_OK(cudaMalloc(&memory, (size_t)n * sizeof(float)));
     CUDA_OK(cudaMemset(memory, 0, (size_t)n * sizeof(float)));
+    CUDA_OK(cudaStreamSynchronize(NULL)); /* no other stream waits for that one */
     defer(free_memory, memory);
     return memory;
 }
@@ -101,6 +102,7 @@ void gate_close(cudaStream_t stream)
     passed = target;
     is_open = 0;
     CUDA_OK(cudaMemset(one, 1, sizeof *one));
+    CUDA_OK(cudaStreamSynchronize(NULL));
     hold_back(stream);
     CUDA_OK(cudaMemcpyAsync(target, one, sizeof *one, cudaMemcpyDeviceToHost, stream));
     defer(open_at_last, NULL);

@@ -92,7 +92,6 @@ Suite *dlpack_suite(void)
 {
     Suite *s = suite_create("dlpack on a device");
     TCase *tc = env_case(s, "dlpack", 20);
-    tcase_set_tags(tc, "sanitize");
     tcase_add_loop_test(tc, test_out, 0, 2);
     tcase_add_test(tc, test_order);
     tcase_add_test(tc, test_in);

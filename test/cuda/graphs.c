@@ -49,7 +49,8 @@ static struct net new_net(relora_dtype dtype)
     return n;
 }
 
-static void step(struct net *n)
+/* With the learning rate in n->lr, or in `lr` if that is not below 0. */
+static void step(struct net *n, double lr)
 {
     OK(relora_linear_forward(n->l, env.st, n->x, n->y, CALL, RELORA_TRAIN));
     OK(relora_tensor_copy(n->error, n->minus_wanted, env.st));
@@ -57,7 +58,8 @@ static void step(struct net *n)
     OK(relora_tensor_copy(n->squares, n->error, env.st));
     OK(relora_linear_backward(n->one, env.st, n->squares, n->error, NULL, CALL, RELORA_OVERWRITE));
     OK(relora_linear_backward(n->l, env.st, n->x, n->error, n->dx, CALL, RELORA_TRAIN | RELORA_OVERWRITE));
-    OK(relora_adam_step_lr(n->adam, env.st, n->lr, 1, NULL));
+    if (lr < 0) OK(relora_adam_step_lr(n->adam, env.st, n->lr, 1, NULL));
+    else OK(relora_adam_step(n->adam, env.st, lr, 1, NULL));
 }
 
 static double loss_of(struct net *n)
@@ -73,17 +75,18 @@ static cudaGraphExec_t capture(struct net *n)
     cudaGraph_t graph;
     cudaGraphExec_t exec;
     CUDA_OK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
-    step(n);
+    step(n, -1);
     CUDA_OK(cudaStreamEndCapture(stream, &graph));
     CUDA_OK(cudaGraphInstantiate(&exec, graph, 0));
     CUDA_OK(cudaGraphDestroy(graph));
     return exec;
 }
 
-static void put_rate(struct net *n, int step)
+static double put_rate(struct net *n, int step)
 {
     float lr = 0.01f * (float)(step + 1);
     OK(relora_tensor_write(n->lr, env.st, &lr, sizeof lr));
+    return (double)lr;
 }
 
 static void same(struct net *got, struct net *want)
@@ -103,28 +106,24 @@ START_TEST(test_training_step)
     struct net graph = new_net(_i ? RELORA_BF16 : RELORA_F32), plain = new_net(_i ? RELORA_BF16 : RELORA_F32);
     int64_t steps;
     double first = 0;
-    put_rate(&graph, 0);
-    put_rate(&plain, 0);
     put_all(graph.squares, 0);
     put_all(plain.squares, 0);
-    step(&graph); /* one before the capture, as adam.h asks */
-    step(&plain);
+    step(&plain, put_rate(&graph, 0));
+    step(&graph, -1); /* one before the capture, as adam.h asks */
     cudaGraphExec_t exec = capture(&graph);
     OK(relora_adam_steps(graph.adam, env.st, 0, &steps));
     ck_assert_int_eq(steps, 1); /* capturing does nothing */
     for (int i = 0; i < STEPS; i++) {
-        put_rate(&graph, i);
+        step(&plain, put_rate(&graph, i));
         CUDA_OK(cudaGraphLaunch(exec, native_of(env.st)));
-        put_rate(&plain, i);
-        step(&plain);
         same(&graph, &plain);
         if (i == 0) first = loss_of(&graph);
     }
     OK(relora_adam_steps(graph.adam, env.st, 0, &steps));
     ck_assert_int_eq(steps, STEPS + 1);
     ck_assert_double_lt(loss_of(&graph), 0.9 * first);
-    step(&graph); /* and on without the graph */
-    step(&plain);
+    step(&plain, put_rate(&graph, 0));
+    step(&graph, -1); /* and on without the graph */
     same(&graph, &plain);
     CUDA_OK(cudaGraphExecDestroy(exec));
 }
@@ -139,7 +138,7 @@ START_TEST(test_not_to_be_captured)
     float value;
     put_rate(&n, 0);
     put_all(n.squares, 0);
-    step(&n);
+    step(&n, -1);
     CUDA_OK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
     FAILS(RELORA_E_BACKEND, relora_tensor_read(n.lr, env.st, &value, sizeof value), "apture");
     ck_assert_int_ne(cudaStreamEndCapture(stream, &graph), cudaSuccess);

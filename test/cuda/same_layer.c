@@ -171,11 +171,31 @@ static void whole(struct results *out, int variant)
         if (relora_linear_grad(l, p)) keep(out, "a gradient", relora_linear_grad(l, p));
 }
 
-/* Each element is a sum of at most IN + RANK terms, or of ROWS times RANK for the scale; BF16 rounds u and h
- * on the way, where a sum that ends near the middle may go either way: an eps in a term. */
+/* Each element is a sum of at most IN + RANK terms, some of which, as u and h, are such sums themselves: in the
+ * gradient of the scale two in each of ROWS times RANK products. So four times what one sum may be off. BF16 rounds
+ * u and h on the way, where a sum that ends near the middle may go either way: an eps in a term. */
 START_TEST(test_whole)
 {
-    near_on_both(whole, _i, IN + RANK);
+    near_on_both(whole, _i, 16 * (IN + RANK));
+}
+END_TEST
+
+static void rough(struct results *out, int variant)
+{
+    struct rnd r = rnd_seed(4);
+    relora_linear_options o = layer_options(RELORA_MODE_LORA, IN, OUT, RANK);
+    o.flags = RELORA_LINEAR_TF32;
+    relora_linear *l = new_filled_linear(&o, &r);
+    relora_tensor *x = new_matrix(RELORA_F32, ROWS, IN), *y = new_matrix(RELORA_F32, ROWS, OUT);
+    put_normal(x, &r, 1);
+    OK(relora_linear_forward(l, env.st, x, y, (uint64_t)variant, 0));
+    keep(out, "y", y);
+}
+
+/* TF32, where it is asked for: 2^13 times the eps of F32, and the root of 2^26 terms is as much. */
+START_TEST(test_tf32)
+{
+    near_on_both(rough, 0, (int64_t)(IN + RANK) << 26);
 }
 END_TEST
 
@@ -189,5 +209,6 @@ Suite *same_layer(void)
     tcase_add_loop_test(tc, test_merge, 0, 4);
     tcase_add_loop_test(tc, test_fold, 0, 2);
     tcase_add_loop_test(tc, test_whole, 0, 6);
+    tcase_add_test(tc, test_tf32);
     return s;
 }
