@@ -78,7 +78,8 @@ int main(void)
     relora_linear_options linear;
     CHECK(relora_linear_options_init(&linear, sizeof linear));
     linear.in_features = linear.out_features = N;
-    linear.rank = linear.alpha = 8;
+    linear.rank = 8;
+    linear.alpha = 8;
     linear.dropout = 0;
     CHECK(relora_linear_create(&layer, gpu, &linear));
     CHECK(relora_linear_set_weight(layer, weight, NULL));

@@ -41,11 +41,14 @@ void on_device(relora_status status)
 int device_objects(void)
 {
     void *emulator = dlopen("libemulated_cuda.so", RTLD_NOW | RTLD_NOLOAD);
+    if (!emulator) return 0;
     union {
         void *object;
         int (*function)(void);
-    } count = {emulator ? dlsym(emulator, "emulated_cuda_objects") : NULL};
-    return count.object ? count.function() : 0;
+    } count = {dlsym(emulator, "emulated_cuda_objects")};
+    int objects = count.object ? count.function() : 0;
+    dlclose(emulator); /* it stays, for the module needs it */
+    return objects;
 }
 
 /* ---- values ---- */
