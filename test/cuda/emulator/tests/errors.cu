@@ -36,6 +36,9 @@ START_TEST(broken_device_stays_broken)
     emulated_cuda_reset();
     x = device_array<int>(1);
     run(set, 1, 1, x, 1);
+    emulated_cuda_fail(1, cudaErrorLaunchFailure, NULL);
+    ck_assert_int_eq(cudaMalloc(&x, 4), cudaErrorLaunchFailure);
+    ck_assert_int_eq(cudaDeviceSynchronize(), cudaErrorLaunchFailure);
 }
 END_TEST
 

@@ -142,6 +142,14 @@ START_TEST(before_its_turn)
         OK(launch_on(other, set, 1, 32, (int *)x, 0, 5));
         cudaStreamSynchronize(other);
     }, "before its allocation's turn");
+    must_die([] {
+        emulated_cuda_seed(0);
+        void *x;
+        OK(cudaMallocAsync(&x, 4, new_stream()));
+        cudaStream_t other = new_stream();
+        OK(cudaMemsetAsync(x, 0, 4, other));
+        cudaStreamSynchronize(other);
+    }, "a memset uses memory before its allocation's turn");
 }
 END_TEST
 

@@ -24,7 +24,8 @@ static __global__ void multiply(const uint16_t *a, const uint16_t *b, float *c)
     emulated_ldmatrix_x4(fa, &sa[lane % 16][lane / 16 * 8]);
     emulated_ldmatrix_x2(fb, &sb[lane % 8][lane / 8 % 2 * 8]);
     emulated_ldmatrix_x2_trans(fbt, sbt[lane % 16]);
-    float d[4] = {1, 1, 1, 1};
+    float d[4];
+    for (int i = 0; i < 4; i++) d[i] = (float)(100 * (lane / 4 + i / 2 * 8) + lane % 4 * 2 + i % 2);
     emulated_mma_m16n8k16(d, fa, fb, d);
     for (int i = 0; i < 4; i++) {
         int row = lane / 4 + i / 2 * 8, col = lane % 4 * 2 + i % 2;
@@ -43,7 +44,7 @@ START_TEST(product_of_fragments)
     to_host(c.data(), out, 128);
     for (int row = 0; row < 16; row++)
         for (int col = 0; col < 8; col++) {
-            int sum = 1;
+            int sum = 100 * row + col;
             for (int k = 0; k < 16; k++) sum += ((row * 16 + k) * 7 % 13 - 6) * ((col * 16 + k) * 5 % 11 - 5);
             ck_assert_float_eq(c[(size_t)(row * 8 + col)], (float)sum);
         }
@@ -76,7 +77,7 @@ START_TEST(loads_of_matrices)
 }
 END_TEST
 
-static __global__ void fetch(const uint4 *in, uint4 *out, int waits)
+static __global__ void fetch(const uint4 *in, uint4 *out, unsigned *early, int waits)
 {
     __shared__ uint4 stage[2][32];
     emulated_cp_async(&stage[0][threadIdx.x], in + threadIdx.x, 16, 16);
@@ -85,6 +86,7 @@ static __global__ void fetch(const uint4 *in, uint4 *out, int waits)
     emulated_cp_async_commit();
     if (waits) emulated_cp_async_wait(1);
     out[threadIdx.x] = stage[0][threadIdx.x];
+    early[threadIdx.x] = stage[1][threadIdx.x].x;
     if (waits) emulated_cp_async_wait(0);
     out[32 + threadIdx.x] = stage[1][threadIdx.x];
 }
@@ -94,13 +96,16 @@ START_TEST(copies_arrive_when_waited_for)
     uint4 in[64], got[64];
     for (unsigned i = 0; i < 64; i++) in[i] = make_uint4(i, i + 1, i + 2, i + 3);
     uint4 *out = device_array<uint4>(64), *from = device_copy(in, 64);
-    run(fetch, 1, 32, from, out, 1);
+    unsigned too_soon[32], *early = device_array<unsigned>(32);
+    run(fetch, 1, 32, from, out, early, 1);
     to_host(got, out, 64);
+    to_host(too_soon, early, 32);
+    for (unsigned i = 0; i < 32; i++) ck_assert_uint_eq(too_soon[i], 0xFFFFFFFFu);
     for (unsigned i = 0; i < 64; i++) {
         ck_assert_uint_eq(got[i].y, i + 1);
         ck_assert_uint_eq(got[i].w, i < 32 ? i + 3 : 0);
     }
-    run(fetch, 1, 32, from, out, 0);
+    run(fetch, 1, 32, from, out, early, 0);
     to_host(got, out, 64);
     for (unsigned i = 0; i < 64; i++) ck_assert_uint_eq(got[i].y, 0xFFFFFFFFu); /* nobody waited */
 }
