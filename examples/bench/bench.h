@@ -2,6 +2,7 @@
 #ifndef BENCH_H
 #define BENCH_H
 
+#include <string.h>
 #include <math.h>
 #include <relora/relora.h>
 #include <stdint.h>
@@ -70,7 +71,13 @@ void fill_random(const struct bench *bench, relora_tensor *tensor, double scale)
 relora_linear *new_layer(const struct bench *bench, relora_linear_mode mode, relora_dtype dtype,
                          struct shape shape, int64_t rank, double dropout);
 const char *dtype_name(relora_dtype dtype);
-uint16_t round_to_bf16(float value); /* to nearest; no NaN */
+/* To nearest; no NaN. Here, so that loops with it become vectors. */
+static inline uint16_t round_to_bf16(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
 /* memcpy by all threads, a part each. */
 void threaded_copy(const struct bench *bench, void *target, const void *source, size_t bytes);
 

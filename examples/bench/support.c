@@ -90,13 +90,6 @@ static float bell(uint64_t *state)
            0xffff;
 }
 
-uint16_t round_to_bf16(float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
 void fill_random(const struct bench *bench, relora_tensor *tensor, double scale)
 {
     enum { PIECE = 1 << 16 };
