@@ -61,7 +61,7 @@ static void look_for(struct matrix x, int want)
 START_TEST(test_not_finite)
 {
     struct shape s = shapes[_i];
-    int64_t places[] = {0, s.rows * s.cols / 2, s.rows * s.cols - 1};
+    const int64_t places[] = {0, s.rows * s.cols / 2, s.rows * s.cols - 1};
     for (int d = 0; d < 2; d++) {
         struct matrix x = matrix_make(s, types[d], VALUES_WIDE, 1);
         if (s.gap && s.rows)

@@ -156,6 +156,7 @@ Suite *blas(void)
 {
     Suite *s = suite_create("blas");
     TCase *tc = tcase_create("blas");
+    tcase_set_timeout(tc, 60);
     tcase_add_loop_test(tc, products, 0, 8);
     tcase_add_test(tc, bf16_is_rounded_once);
     tcase_add_test(tc, what_is_not_supported);

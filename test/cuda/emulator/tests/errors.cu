@@ -86,6 +86,7 @@ Suite *errors(void)
 {
     Suite *s = suite_create("errors");
     TCase *tc = tcase_create("errors");
+    tcase_set_timeout(tc, 60);
     tcase_add_test(tc, nth_call_fails);
     tcase_add_test(tc, broken_device_stays_broken);
     tcase_add_test(tc, no_device);

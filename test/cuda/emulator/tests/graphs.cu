@@ -178,6 +178,7 @@ Suite *graphs(void)
 {
     Suite *s = suite_create("graphs");
     TCase *tc = tcase_create("graphs");
+    tcase_set_timeout(tc, 60);
     tcase_add_test(tc, replays);
     tcase_add_test(tc, forks_and_joins);
     tcase_add_test(tc, unjoined);

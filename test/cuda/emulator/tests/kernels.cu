@@ -202,6 +202,7 @@ Suite *kernels(void)
 {
     Suite *s = suite_create("kernels");
     TCase *tc = tcase_create("kernels");
+    tcase_set_timeout(tc, 60);
     tcase_add_test(tc, every_index_once);
     tcase_add_test(tc, barrier_makes_visible);
     tcase_add_test(tc, missing_barrier_shows);

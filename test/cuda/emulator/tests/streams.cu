@@ -165,6 +165,7 @@ Suite *streams(void)
 {
     Suite *s = suite_create("streams");
     TCase *tc = tcase_create("streams");
+    tcase_set_timeout(tc, 60);
     tcase_add_test(tc, nothing_before_somebody_waits);
     tcase_add_test(tc, missing_wait_shows);
     tcase_add_test(tc, a_wait_is_for_what_was_recorded);

@@ -127,6 +127,7 @@ Suite *tensor_core(void)
 {
     Suite *s = suite_create("tensor core");
     TCase *tc = tcase_create("tensor core");
+    tcase_set_timeout(tc, 60);
     tcase_add_test(tc, product_of_fragments);
     tcase_add_test(tc, loads_of_matrices);
     tcase_add_test(tc, copies_arrive_when_waited_for);

@@ -104,6 +104,7 @@ Suite *warps(void)
 {
     Suite *s = suite_create("warps");
     TCase *tc = tcase_create("warps");
+    tcase_set_timeout(tc, 60);
     tcase_add_test(tc, shuffles);
     tcase_add_test(tc, votes);
     tcase_add_test(tc, lanes_that_do_not_take_part);
