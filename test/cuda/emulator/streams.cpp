@@ -170,11 +170,13 @@ void maybe_run_something()
     }
 }
 
-/* Streams that were destroyed, and have nothing left to do. */
+/* Streams that were destroyed do what they had to, so that the memory they were to free does not pile up. */
 static void bury()
 {
+    for (CUstream_st *s : streams)
+        if (s->destroyed) run_until(s->last);
     for (auto s = streams.begin(); s != streams.end();) {
-        bool gone = (*s)->destroyed && is_idle(*s);
+        bool gone = (*s)->destroyed && !is_capturing(*s);
         if (gone) delete *s;
         s = gone ? streams.erase(s) : std::next(s);
     }
