@@ -20,6 +20,7 @@ static operation *const operations[] = {
     set_steps, make_schedule, ask_schedule, make_cycle, add_member, ask_cycle, advance, finish,
     make_writer, add_tensor, add_bytes, set_metadata, save_writer, open_file, open_memory, ask_reader,
     read_reader, make_state, add_to_state, save_state, load_state, export_state,
+    wrap_stream, take_dlpack, give_dlpack, step_lr,
 };
 
 /* What a run has, made from as many bytes of the input as it takes: 0 for each gives a plain one. */

@@ -102,7 +102,7 @@ static int32_t choose_shape(int64_t shape[10])
     return c == 255 ? -1 : ndim;
 }
 
-static relora_dtype choose_dtype(void)
+relora_dtype choose_dtype(void)
 {
     uint8_t c = choose();
     return c < 160 ? RELORA_F32 : c < 250 ? RELORA_BF16 : c - 252;
@@ -123,8 +123,7 @@ void make_tensor(void)
     keep(TENSOR, status, t, out != NULL);
 }
 
-/* Up to 16 rows of 4 elements, at most 8 elements apart; then perhaps one stride is another. */
-static int32_t choose_strides(int64_t shape[4], int64_t strides[4])
+int32_t choose_strides(int64_t shape[4], int64_t strides[4])
 {
     uint8_t c = choose();
     int32_t ndim = c % 4;
@@ -138,7 +137,7 @@ static int32_t choose_strides(int64_t shape[4], int64_t strides[4])
     return ndim;
 }
 
-static int lies_in_block(const relora_tensor *t)
+int lies_in_block(const relora_tensor *t)
 {
     struct rows rows = rows_of(t);
     if (rows.count <= 1) return 1;

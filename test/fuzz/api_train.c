@@ -94,6 +94,18 @@ void step(void)
         result(report, report->struct_size);
 }
 
+void step_lr(void)
+{
+    const int64_t one[] = {1};
+    relora_adam *adam = pick(ADAM);
+    relora_stream *stream = pick(STREAM);
+    const relora_tensor *lr = pick_any_tensor();
+    uint8_t c = choose(), seed = choose();
+    double scale = choose_real(1);
+    if (lr && c < 200) lr = temporary(lr, RELORA_F32, c % 2, one, seed);
+    CALL(relora_adam_step_lr, adam, stream, lr, scale, NULL);
+}
+
 void ask_norm(void)
 {
     double norm = 0;

@@ -1,4 +1,5 @@
 /* Handles in their slots, and what has to hold after every call. */
+#include "dlpack.h"
 #include "fuzz/api_world.h"
 #include <errno.h>
 #include <stdio.h>
@@ -192,6 +193,11 @@ relora_tensor *pick_any_tensor(void)
     return t;
 }
 
+static void delete_managed(struct DLManagedTensorVersioned *managed)
+{
+    if (managed && managed->deleter) managed->deleter(managed);
+}
+
 void release_object(enum kind kind, void *object)
 {
     call_begin("release");
@@ -205,7 +211,8 @@ void release_object(enum kind kind, void *object)
     case CYCLE: relora_cycle_release(object); break;
     case WRITER: relora_writer_release(object); break;
     case READER: relora_reader_release(object); break;
-    default: relora_state_release(object); break;
+    case STATE: relora_state_release(object); break;
+    default: delete_managed(object); break;
     }
     call_end(RELORA_OK);
 }
@@ -224,6 +231,12 @@ void release_one(void)
     if (kind >= 250) release_object(slot % KINDS, NULL);
     else
         release_slot(kind % KINDS, slot % SLOTS);
+}
+
+void forget(enum kind kind, const void *object)
+{
+    for (int i = 0; i < SLOTS; i++)
+        if (w.slots[kind][i] == object) w.slots[kind][i] = NULL;
 }
 
 void keep(enum kind kind, relora_status status, void *object, int given)

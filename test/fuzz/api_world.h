@@ -28,7 +28,7 @@ void end_operation(void);
 
 /* ---- api_world.c: handles ---- */
 
-enum kind { CONTEXT, STREAM, TENSOR, LINEAR, ADAM, SCHEDULE, CYCLE, WRITER, READER, STATE, KINDS };
+enum kind { CONTEXT, STREAM, TENSOR, LINEAR, ADAM, SCHEDULE, CYCLE, WRITER, READER, STATE, MANAGED, KINDS };
 
 /** One of the handles of a kind; sometimes NULL. */
 void *pick(enum kind kind);
@@ -38,6 +38,8 @@ relora_tensor *pick_any_tensor(void);
 /** Put what a constructor gave into a slot; who was there is released. `given`: it had an `out`. */
 void keep(enum kind kind, relora_status status, void *object, int given);
 void release_one(void);
+/** Somebody else has it now. */
+void forget(enum kind kind, const void *object);
 void release_object(enum kind kind, void *object);
 /** What `out` holds before a constructor is called: nobody may follow it. */
 extern char nowhere;
@@ -126,13 +128,21 @@ struct loan *loan_new(void);
 struct loan *loan_of(const relora_tensor *tensor); /* NULL if it has no deleter */
 void loan_return(void *user, void *data);          /* the deleter */
 
-/* ---- api_objects.c, api_layers.c, api_train.c, api_files.c: operations ---- */
+/* ---- api_objects.c: shapes ---- */
+
+relora_dtype choose_dtype(void);
+/** Up to 16 rows of 4 elements, at most 8 elements apart; then perhaps one stride is another. */
+int32_t choose_strides(int64_t shape[4], int64_t strides[4]);
+int lies_in_block(const relora_tensor *tensor);
+
+/* ---- api_objects.c, api_exchange.c, api_layers.c, api_train.c, api_files.c: operations ---- */
 
 typedef void operation(void);
 operation make_context, ask_error, ask_device, make_stream, use_stream, init_options, make_tensor,
     borrow_tensor, point_tensor, keep_tensor, write_tensor, read_tensor, copy_tensor, set_tensor, fill_any,
-    make_linear, set_weight, set_mode, forward, backward, merge, reset, zero_linear, keep_y;
-operation make_adam, add_param, add_linear, set_factors, flatten, zero_adam, step, ask_norm, reset_moments,
+    make_linear, set_weight, set_mode, forward, backward, merge, reset, zero_linear, keep_y,
+    wrap_stream, take_dlpack, give_dlpack;
+operation make_adam, add_param, add_linear, set_factors, flatten, zero_adam, step, step_lr, ask_norm, reset_moments,
     ask_adam, set_steps, make_schedule, ask_schedule, make_cycle, add_member, ask_cycle, advance, finish;
 operation make_writer, add_tensor, add_bytes, set_metadata, save_writer, open_file, open_memory, ask_reader,
     read_reader, make_state, add_to_state, save_state, load_state, export_state;
