@@ -161,7 +161,7 @@ struct backend {
     relora_status (*adam_step)(struct queue *q, const struct adam *a);
     relora_status (*prune)(struct queue *q, const struct prune *p);
 
-    int64_t slice_rows; /* of W + s B A, that are best made at a time; 0: all of them */
+    int64_t slice_rows; /* of W + s B A, that are made at a time at least; 0: all of them */
 };
 
 extern const struct backend backend_cpu;

@@ -2,8 +2,9 @@
 
 const int64_t order_shapes[ORDER_SHAPES][4] = {
     {1, 1, 1, 1},     {0, 7, 5, 2},    {5, 7, 3, 2},     {13, 3, 11, 8},   /* rank above in */
-    {31, 29, 1, 4},   {3, 1, 300, 2},  {65, 65, 65, 65}, {17, 31, 257, 5}, /* one past a slice of a fold */
-    {9, 301, 513, 3}, {300, 20, 24, 4}, /* AUTO folds */ {400, 16, 16, 16} /* AUTO goes through g^T x */
+    {31, 29, 1, 4},   {3, 1, 300, 2},  {65, 65, 65, 65}, {17, 31, 257, 5},
+    {9, 301, 513, 3}, /* two slices of a fold */
+    {300, 20, 24, 4}, /* AUTO folds */ {400, 16, 16, 16} /* AUTO goes through g^T x */
 };
 
 const relora_order orders[ORDERS][2] = {

@@ -79,7 +79,7 @@ static void make_layer(struct net *net, int i, struct rnd *rnd)
 {
     relora_linear_options o = net->recipe.linear;
     o.layer = (uint64_t)i;
-    if (i) o.out_features = 260;
+    if (i) o.out_features = 520;
     MAKES(net->layer[i], relora_linear_create(&net->layer[i], env.dev, &o));
     defer(release_linear, net->layer[i]);
     if (o.mode != RELORA_MODE_LOWRANK) {
