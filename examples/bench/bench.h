@@ -95,6 +95,8 @@ struct llama {
     int hidden, ffn, layers, vocabulary, sequence;
 };
 double llama_operations(const struct llama *model, double tokens, double rank, int dropout);
+/** The same as it is usually counted, which is more: the gradient of a frozen W counts too. */
+double llama_model_flops(const struct llama *model, double rank);
 
 /* ---- one benchmark each; they print a table and add rows ---- */
 void bench_linear(const struct bench *bench);

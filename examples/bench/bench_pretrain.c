@@ -1,4 +1,4 @@
-/* The program of examples/pretrain, whole steps with everything that belongs to them. Its model flops are
+/* The program of examples/pretrain, whole steps with everything that belongs to them. Its operations are
  * those of the products of the projections, of the head and of attention, whatever was computed. */
 #include "bench.h"
 #include <stdlib.h>
@@ -22,10 +22,16 @@ static const struct variant {
     double dropout;
 } variants[] = { { "full", "full", 0 }, { "lora", "lora", 0 }, { "lora", "lora, dropout 0.1", 0.1 } };
 
-static double flops_per_token(const struct model *m, const struct variant *v)
+struct flops { /* per token */
+    double needed, model;
+};
+
+static struct flops flops_per_token(const struct model *m, const struct variant *v)
 {
     const struct llama llama = { m->hidden, m->ffn, m->layers, VOCABULARY, SEQUENCE };
-    return llama_operations(&llama, m->batch * SEQUENCE, strcmp(v->method, "full") ? m->rank : 0, v->dropout > 0);
+    const double rank = strcmp(v->method, "full") ? m->rank : 0;
+    return (struct flops){ llama_operations(&llama, m->batch * SEQUENCE, rank, v->dropout > 0),
+                           llama_model_flops(&llama, rank) };
 }
 
 /* The speed does not depend on what is learned, so letters at random will do. */
@@ -73,11 +79,14 @@ static void run(const struct bench *bench, const char *folder, const struct mode
                 relora_dtype dtype)
 {
     const double rate = tokens_per_second(bench, folder, m, v, dtype);
-    const double flops = flops_per_token(m, v), share = rate * flops / peak(bench, dtype);
-    printf("  %-5s %-5s %-18s %8.0f tokens/s  %6.1f MFLOP per token  %6.1f GFLOP/s  %5.1f%% of the peak\n", m->name,
-           dtype_name(dtype), v->label, rate, flops / 1e6, rate * flops / 1e9, 100 * share);
+    const struct flops flops = flops_per_token(m, v);
+    const double share = rate * flops.needed / peak(bench, dtype), model = rate * flops.model / peak(bench, dtype);
+    printf("  %-5s %-5s %-18s %8.0f  %9.1f  %6.1f%%  %9.1f  %6.1f%%\n", m->name, dtype_name(dtype), v->label, rate,
+           flops.needed / 1e6, 100 * share, flops.model / 1e6, 100 * model);
     fflush(stdout);
     add_row(rate, "tokens/s", NO_TARGET, HIGHER, NO_BOUND, "pretrain %s %s %s", m->name, dtype_name(dtype), v->label);
+    add_row(model, "", m->target, HIGHER, NO_BOUND, "pretrain %s %s %s, model flops of the peak", m->name,
+            dtype_name(dtype), v->label);
     add_row(share, "", m->target, HIGHER, NO_BOUND, "pretrain %s %s %s, share of the peak", m->name, dtype_name(dtype),
             v->label);
 }
@@ -90,7 +99,9 @@ void bench_pretrain(const struct bench *bench)
         perror(folder);
         return;
     }
-    printf("\nTraining: examples/pretrain, sequences of %d, one micro-batch in a step, the median step\n", SEQUENCE);
+    printf("\nTraining: examples/pretrain, sequences of %d, one micro-batch in a step, the median step.\n"
+           "MFLOP per token: what the cheapest exact orders need; by 6 for each parameter that is multiplied\n"
+           "  %-30s tokens/s     needed of peak  6 a param of peak\n", SEQUENCE, "");
     for (int i = 0; i < (bench->quick ? 1 : 3); i++)
         for (int v = 0; v < (i ? 3 : 2); v++)
             for (relora_dtype dtype = i ? RELORA_BF16 : RELORA_F32; dtype <= RELORA_BF16; dtype++)

@@ -35,3 +35,11 @@ double llama_operations(const struct llama *model, double tokens, double rank, i
     double attention = 6.0 * model->sequence * model->hidden;
     return model->layers * (projections / tokens + attention) + 6.0 * model->vocabulary * model->hidden;
 }
+
+/* 6 for each parameter that is multiplied, W, A and B alike, though W needs no gradient; and attention. */
+double llama_model_flops(const struct llama *model, double rank)
+{
+    double d = model->hidden, f = model->ffn, attention = 6.0 * model->sequence * d;
+    double weights = 4 * d * d + 3 * d * f, factors = rank * (4 * 2 * d + 3 * (d + f));
+    return model->layers * (6 * (weights + factors) + attention) + 6.0 * model->vocabulary * d;
+}

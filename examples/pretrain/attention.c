@@ -54,10 +54,12 @@ INLINE void turn(const struct attention *self, float *row, int64_t t, float sign
 static void rotate_row(const struct attention *a, void *array, int64_t r, float *row)
 {
     int64_t n = a->heads * a->head_dim;
-    load(row, array, a->dtype, r * n, n);
+    row = place(row, array, a->dtype, r * n);
+    if (a->dtype != RELORA_F32)
+        load(row, array, a->dtype, r * n, n);
     for (int64_t h = 0; h < a->heads; h++)
         turn(a, row + h * a->head_dim, r % a->seq, 1.0f);
-    store(array, a->dtype, r * n, row, n);
+    settle(array, a->dtype, r * n, row, n);
 }
 
 void cpu_rotate(const struct attention *a, void *q, void *k)
@@ -77,11 +79,12 @@ INLINE int64_t outside(const struct attention *a, int64_t which, int64_t t)
     return ((which / a->heads * a->seq + t) * a->heads + which % a->heads) * a->head_dim;
 }
 
-INLINE void scale_row(float *row, float factor, int64_t n)
+/* to = factor * from; both may be the same. */
+INLINE void copy_scaled(float *to, const float *from, float factor, int64_t n)
 {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
-        row[i] *= factor;
+        to[i] = factor * from[i];
 }
 
 static void take_head(const struct attention *a, float *to, const void *from, int64_t which, float factor)
@@ -90,9 +93,8 @@ static void take_head(const struct attention *a, float *to, const void *from, in
     if (s.width > a->head_dim || s.rows > a->seq)
         memset(to, 0, (size_t)s.floats * sizeof *to);
     for (int64_t t = 0; t < a->seq; t++) {
-        load(to + t * s.width, from, a->dtype, outside(a, which, t), a->head_dim);
-        if (factor != 1.0f)
-            scale_row(to + t * s.width, factor, a->head_dim);
+        float *row = to + t * s.width;
+        copy_scaled(row, look(row, from, a->dtype, outside(a, which, t), a->head_dim), factor, a->head_dim);
     }
 }
 
@@ -104,9 +106,9 @@ static void give_head(const struct attention *a, void *to, float *from, int64_t 
         float *row = from + t * width;
         if (rotated)
             turn(a, row, t, -1.0f);
-        if (factor != 1.0f)
-            scale_row(row, factor, a->head_dim);
-        store(to, a->dtype, outside(a, which, t), row, a->head_dim);
+        float *last = place(row, to, a->dtype, outside(a, which, t));
+        copy_scaled(last, row, factor, a->head_dim);
+        settle(to, a->dtype, outside(a, which, t), last, a->head_dim);
     }
 }
 
@@ -204,8 +206,9 @@ static void forward_head(const struct attention *a, const struct attention_pass 
         }
         multiply(result, s.width, score, s.rows, 1, v, s.width, BLOCK, s.width, seen, 0);
         for (int64_t i = 0; i < BLOCK && first + i < a->seq; i++) {
-            scale_row(result + i * s.width, inverse[i], a->head_dim);
-            store(p->out, a->dtype, outside(a, which, first + i), result + i * s.width, a->head_dim);
+            float *row = result + i * s.width, *out = place(row, p->out, a->dtype, outside(a, which, first + i));
+            copy_scaled(out, row, inverse[i], a->head_dim);
+            settle(p->out, a->dtype, outside(a, which, first + i), out, a->head_dim);
         }
     }
 }

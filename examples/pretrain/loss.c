@@ -31,10 +31,10 @@ INLINE float chunk_max(const float *chunk, int64_t n)
  * sum so far shrinks. */
 INLINE float row_sum(struct shape s, const void *logits, int64_t row, float *max)
 {
-    float chunk[CHUNK], top = -INFINITY, total = 0.0f;
+    float room[CHUNK], top = -INFINITY, total = 0.0f;
     for (int64_t at = 0; at < s.width; at += CHUNK) {
         int64_t n = smaller(CHUNK, s.width - at);
-        load(chunk, logits, s.dtype, row + at, n);
+        const float *chunk = look(room, logits, s.dtype, row + at, n);
         float before = top, local = chunk_max(chunk, n), sum = 0.0f;
         top = local > top ? local : top;
 #pragma omp simd reduction(+ : sum)
@@ -49,18 +49,19 @@ INLINE float row_sum(struct shape s, const void *logits, int64_t row, float *max
 static float loss_row(struct shape s, void *logits, int64_t r, int32_t target, float factor)
 {
     int64_t row = r * s.width;
-    float chunk[CHUNK], max, wanted;
+    float room[CHUNK], max, wanted;
     float sum = row_sum(s, logits, row, &max), scale = factor / sum;
     load(&wanted, logits, s.dtype, row + target, 1);
     for (int64_t at = 0; factor != 0.0f && at < s.width; at += CHUNK) {
         int64_t n = smaller(CHUNK, s.width - at);
-        load(chunk, logits, s.dtype, row + at, n);
+        const float *chunk = look(room, logits, s.dtype, row + at, n);
+        float *gradient = place(room, logits, s.dtype, row + at);
 #pragma omp simd
         for (int64_t i = 0; i < n; i++)
-            chunk[i] = scale * fast_exp(chunk[i] - max);
+            gradient[i] = scale * fast_exp(chunk[i] - max);
         if (target >= at && target < at + n)
-            chunk[target - at] -= factor;
-        store(logits, s.dtype, row + at, chunk, n);
+            gradient[target - at] -= factor;
+        settle(logits, s.dtype, row + at, gradient, n);
     }
     return logf(sum) + max - wanted;
 }

@@ -73,10 +73,10 @@ static void cpu_embedding_backward(struct shape s, float *dtable, const float *d
 /* sum = x + branch, and the sum of its squares. */
 INLINE float residual_row(struct shape s, int64_t row, float *sum, const float *x, const void *branch)
 {
-    float squares = 0.0f, chunk[CHUNK];
+    float squares = 0.0f, room[CHUNK];
     for (int64_t at = 0; at < s.width; at += CHUNK) {
         int64_t n = smaller(CHUNK, s.width - at);
-        load(chunk, branch, s.dtype, row + at, n);
+        const float *chunk = look(room, branch, s.dtype, row + at, n);
 #pragma omp simd reduction(+ : squares)
         for (int64_t i = 0; i < n; i++) {
             float both = x[at + i] + chunk[i];
@@ -99,7 +99,7 @@ INLINE float squares_of(const float *x, int64_t n)
 static void norm_row(struct shape s, const struct norm *n, int64_t r)
 {
     int64_t row = r * s.width;
-    float chunk[CHUNK];
+    float room[CHUNK];
     const float *x = n->branch ? n->sum + row : n->x + row;
     float squares = n->branch ? residual_row(s, row, n->sum + row, n->x + row, n->branch)
                               : squares_of(x, s.width);
@@ -107,10 +107,11 @@ static void norm_row(struct shape s, const struct norm *n, int64_t r)
     n->inverse[r] = scale;
     for (int64_t at = 0; at < s.width; at += CHUNK) {
         int64_t count = smaller(CHUNK, s.width - at);
+        float *y = place(room, n->y, s.dtype, row + at);
 #pragma omp simd
         for (int64_t i = 0; i < count; i++)
-            chunk[i] = x[at + i] * scale * n->w[at + i];
-        store(n->y, s.dtype, row + at, chunk, count);
+            y[i] = x[at + i] * scale * n->w[at + i];
+        settle(n->y, s.dtype, row + at, y, count);
     }
 }
 
@@ -123,10 +124,10 @@ static void cpu_norm_forward(struct shape s, const struct norm *n)
 
 INLINE float dot_row(struct shape s, const struct norm_gradient *n, int64_t row)
 {
-    float sum = 0.0f, chunk[CHUNK];
+    float sum = 0.0f, room[CHUNK];
     for (int64_t at = 0; at < s.width; at += CHUNK) {
         int64_t count = smaller(CHUNK, s.width - at);
-        load(chunk, n->dy, s.dtype, row + at, count);
+        const float *chunk = look(room, n->dy, s.dtype, row + at, count);
 #pragma omp simd reduction(+ : sum)
         for (int64_t i = 0; i < count; i++)
             sum += chunk[i] * n->w[at + i] * n->x[row + at + i];
@@ -138,13 +139,13 @@ INLINE float dot_row(struct shape s, const struct norm_gradient *n, int64_t row)
 static void norm_row_backward(struct shape s, const struct norm_gradient *n, int64_t r, float *dw)
 {
     int64_t row = r * s.width;
-    float chunk[CHUNK], inverse = n->inverse[r], keep = n->first ? 0.0f : 1.0f;
+    float room[CHUNK], inverse = n->inverse[r], keep = n->first ? 0.0f : 1.0f;
     float mean = dot_row(s, n, row) * inverse * inverse / (float)s.width;
     for (int64_t at = 0; at < s.width; at += CHUNK) {
         int64_t count = smaller(CHUNK, s.width - at);
         const float *x = n->x + row + at, *w = n->w + at;
         float *dx = n->dx + row + at, *column = dw + at;
-        load(chunk, n->dy, s.dtype, row + at, count);
+        const float *chunk = look(room, n->dy, s.dtype, row + at, count);
 #pragma omp simd
         for (int64_t i = 0; i < count; i++) {
             column[i] += chunk[i] * x[i] * inverse;
@@ -178,15 +179,15 @@ static void cpu_norm_backward(struct shape s, const struct norm_gradient *n)
 
 static void swiglu_row(struct shape s, int64_t r, void *y, const void *gate, const void *up)
 {
-    float g[CHUNK], u[CHUNK];
-    for (int64_t at = 0; at < s.width; at += CHUNK) {
-        int64_t n = smaller(CHUNK, s.width - at);
-        load(g, gate, s.dtype, r * s.width + at, n);
-        load(u, up, s.dtype, r * s.width + at, n);
+    float room[3][CHUNK];
+    for (int64_t begin = 0; begin < s.width; begin += CHUNK) {
+        int64_t n = smaller(CHUNK, s.width - begin), at = r * s.width + begin;
+        const float *g = look(room[0], gate, s.dtype, at, n), *u = look(room[1], up, s.dtype, at, n);
+        float *product = place(room[2], y, s.dtype, at);
 #pragma omp simd
         for (int64_t i = 0; i < n; i++)
-            g[i] *= sigmoid(g[i]) * u[i];
-        store(y, s.dtype, r * s.width + at, g, n);
+            product[i] = g[i] * (sigmoid(g[i]) * u[i]);
+        settle(y, s.dtype, at, product, n);
     }
 }
 
@@ -200,20 +201,20 @@ static void cpu_swiglu_forward(struct shape s, void *y, const void *gate, const 
 static void swiglu_row_backward(struct shape s, int64_t r, void *dgate, void *dup,
                                 const void *dy, const void *gate, const void *up)
 {
-    float g[CHUNK], u[CHUNK], d[CHUNK];
-    for (int64_t at = 0; at < s.width; at += CHUNK) {
-        int64_t n = smaller(CHUNK, s.width - at);
-        load(g, gate, s.dtype, r * s.width + at, n);
-        load(u, up, s.dtype, r * s.width + at, n);
-        load(d, dy, s.dtype, r * s.width + at, n);
+    float room[5][CHUNK];
+    for (int64_t begin = 0; begin < s.width; begin += CHUNK) {
+        int64_t n = smaller(CHUNK, s.width - begin), at = r * s.width + begin;
+        const float *g = look(room[0], gate, s.dtype, at, n), *u = look(room[1], up, s.dtype, at, n);
+        const float *d = look(room[2], dy, s.dtype, at, n);
+        float *dg = place(room[3], dgate, s.dtype, at), *du = place(room[4], dup, s.dtype, at);
 #pragma omp simd
-        for (int64_t i = 0; i < n; i++) {
-            float p = sigmoid(g[i]), silu = g[i] * p;
-            g[i] = d[i] * u[i] * (p + silu * (1.0f - p));
-            u[i] = d[i] * silu;
+        for (int64_t i = 0; i < n; i++) { /* d may be dg: it is read first */
+            float p = sigmoid(g[i]), silu = g[i] * p, by_silu = d[i] * u[i], by_up = d[i] * silu;
+            dg[i] = by_silu * (p + silu * (1.0f - p));
+            du[i] = by_up;
         }
-        store(dgate, s.dtype, r * s.width + at, g, n);
-        store(dup, s.dtype, r * s.width + at, u, n);
+        settle(dgate, s.dtype, at, dg, n);
+        settle(dup, s.dtype, at, du, n);
     }
 }
 

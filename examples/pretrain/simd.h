@@ -58,6 +58,27 @@ INLINE void store(void *to, relora_dtype dtype, int64_t at, const float *from, i
         bits[i] = to_bf16(from[i]);
 }
 
+/* The same elements to be read: where they are if they are floats, else as floats in `room`. */
+INLINE const float *look(float *room, const void *from, relora_dtype dtype, int64_t at, int64_t count)
+{
+    if (dtype == RELORA_F32)
+        return (const float *)from + at;
+    load(room, from, dtype, at, count);
+    return room;
+}
+
+/* Where to write floats that are then stored: at their place if they are to be floats, else in `room`. */
+INLINE float *place(float *room, void *to, relora_dtype dtype, int64_t at)
+{
+    return dtype == RELORA_F32 ? (float *)to + at : room;
+}
+
+INLINE void settle(void *to, relora_dtype dtype, int64_t at, const float *placed, int64_t count)
+{
+    if (dtype != RELORA_F32)
+        store(to, dtype, at, placed, count);
+}
+
 /* exp(x) to 2 ulp or so, 0 below -87, and without a branch. x = n ln 2 + r, |r| <= ln 2 / 2; e^r by
  * its series; 2^n by the exponent bits. Adding 1.5 * 2^23 rounds to an integer and leaves it in the
  * low bits. */
