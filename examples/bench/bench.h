@@ -83,6 +83,8 @@ void threaded_copy(const struct bench *bench, void *target, const void *source, 
 
 /* The best rate, in operations per second, that a large product has reached in this run so far. */
 double peak(const struct bench *bench, relora_dtype dtype);
+/** Once more, for a machine that is faster now than before. */
+void measure_peak(const struct bench *bench, relora_dtype dtype);
 void peak_seen(relora_dtype dtype, double rate);
 
 /* Operations of forward and backward of a layer with `rank` factors in the cheapest exact order; dropout

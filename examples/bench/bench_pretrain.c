@@ -79,6 +79,7 @@ static void run(const struct bench *bench, const char *folder, const struct mode
                 relora_dtype dtype)
 {
     const double rate = tokens_per_second(bench, folder, m, v, dtype);
+    measure_peak(bench, dtype);
     const struct flops flops = flops_per_token(m, v);
     const double share = rate * flops.needed / peak(bench, dtype), model = rate * flops.model / peak(bench, dtype);
     printf("  %-5s %-5s %-18s %8.0f  %9.1f  %6.1f%%  %9.1f  %6.1f%%\n", m->name, dtype_name(dtype), v->label, rate,
