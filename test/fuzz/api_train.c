@@ -102,7 +102,7 @@ void step_lr(void)
     const relora_tensor *lr = pick_any_tensor();
     uint8_t c = choose(), seed = choose();
     double scale = choose_real(1);
-    if (lr && c < 200) lr = temporary(lr, RELORA_F32, c % 2, one, seed);
+    if (lr && c < 200 && !(lr = temporary(lr, RELORA_F32, c % 2, one, seed))) return;
     CALL(relora_adam_step_lr, adam, stream, lr, scale, NULL);
 }
 
