@@ -240,8 +240,8 @@ EMULATOR_OBJS  := $(patsubst %.cpp,$(B)/%.o,$(sort $(wildcard $(EMULATOR)/*.cpp)
 EMULATED_OBJS  := $(patsubst %.cu,$(B)/emulated/%.o,$(sort $(wildcard cuda/*.cu)))
 EMULATED_FLAGS  = -std=c++17 -O1 -g -ffp-contract=off -fPIC -Wall -Wextra $(if $(filter 1,$(WERROR)),-Werror) \
                   -I$(EMULATOR) -Isrc -Iinclude $(CXXFLAGS)
-# The address and thread sanitizers do not follow threads of a device from stack to stack.
-EMULATED       := $(if $(filter asan tsan,$(CONFIG)),,$(B)/emulated/librelora_cuda.so)
+# The address and thread sanitizers do not follow threads of a device from stack to stack; coverage is of src/.
+EMULATED       := $(if $(filter asan tsan cov,$(CONFIG)),,$(B)/emulated/librelora_cuda.so)
 
 $(EMULATOR_OBJS): $(B)/%.o: %.cpp Makefile | $(FIRST)
 	@mkdir -p $(@D)

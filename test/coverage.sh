@@ -9,7 +9,8 @@ folder=$1
 for object in "$folder"/src/*.o "$folder"/src/cpu/*.o; do
     source=${object#"$folder"/}
     ${GCOV:-gcov} -t -b -c -o "$object" "${source%.o}.c" 2> /dev/null
-done | awk -v list="$(grep -v -e '^#' -e '^$' test/uncovered.txt)" '
+done | LIST="$(grep -v -e '^#' -e '^$' test/uncovered.txt)" awk '
+    BEGIN { list = ENVIRON["LIST"] } # awk -v would read backslashes
     function percent(part, whole) { return whole ? sprintf("%.1f %%", 100 * part / whole) : "-" }
     /^ *-: *0:Source:/ { file = $0; sub(/.*Source:/, "", file); ours = file ~ /^src\//; name = "" }
     !ours { next }
