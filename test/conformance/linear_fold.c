@@ -221,7 +221,8 @@ END_TEST
  * further, a batch of random words. */
 START_TEST(test_elements_are_independent)
 {
-    static const int distances[] = {1, 2, 4, 256, IN, 4 * IN, SLICE * IN - 512, SLICE * IN};
+    static const int distances[] = {1, 2, 4, 256, IN, 4 * IN, 256 * IN - 512, 256 * IN,
+                                    SLICE * IN - 512, SLICE * IN};
     uint16_t *v = coins(1, 2, 3);
     for (size_t i = 0; i < sizeof distances / sizeof *distances; i++)
         independent(v, v + distances[i], N - distances[i]);
