@@ -382,7 +382,7 @@ check-cuda-sanitizer: $(if $(filter 1,$(CUDA_SANITIZER)),$(B)/test-cuda $(MODULE
 # Benchmarks: programs of examples/bench/cuda with what of examples/bench they share, and with the CUDA runtime.
 .PHONY: bench-cuda check-bench-cuda
 BENCH_CUDA   := $(patsubst %.c,%.o,$(sort $(wildcard examples/bench/cuda/*.c)))
-BENCH_SHARED := $(patsubst %,examples/bench/%.o,operations rows support)
+BENCH_SHARED := $(patsubst %,examples/bench/%.o,operations rows support works)
 
 $(BENCH_CUDA:%=$(B)/%): EXAMPLE_CFLAGS += -isystem $(CUDA_HOME)/include
 $(B)/bench-cuda: $(addprefix $(B)/,$(BENCH_CUDA) $(BENCH_SHARED)) $(B)/librelora.a

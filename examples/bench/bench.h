@@ -42,6 +42,8 @@ struct work {
 struct work timed(void (*run)(void *arg), void *arg);
 /* One round that does not count, then as many as fit into `seconds` for each work; at least 3. */
 void alternate(struct work *works, int count, double seconds);
+/* `median` and `best` of what was timed in so many rounds. */
+void summarize(struct work *work, int rounds);
 /* The median of a's time over b's in the same round. */
 double ratio(const struct work *a, const struct work *b);
 double median(double *values, int count); /* sorts them */
@@ -81,9 +83,35 @@ static inline uint16_t round_to_bf16(float value)
 /* memcpy by all threads, a part each. */
 void threaded_copy(const struct bench *bench, void *target, const void *source, size_t bytes);
 
+/* ---- what is measured on the CPU and on a device alike (works.c) ---- */
+
+struct product {
+    const struct bench *bench;
+    relora_linear *layer;
+    relora_tensor *x, *y;
+};
+struct product product_open(const struct bench *bench, relora_dtype dtype, struct shape shape, int64_t tokens);
+void product_run(void *product);
+void product_close(struct product *product);
+
+/* `elements` in so many tensors of equal size. */
+relora_adam *new_adam(const struct bench *bench, int64_t elements, int tensors, double max_norm);
+
+struct reset {
+    const struct bench *bench;
+    relora_adam *adam;
+    relora_tensor *first, *second;             /* the optimizer's moments */
+    relora_tensor *first_start, *second_start; /* what they hold before each reset */
+    uint32_t flags;
+};
+struct reset reset_open(const struct bench *bench, int64_t rows, int64_t cols);
+void reset_prepare(void *reset);
+void reset_run(void *reset);
+void reset_close(struct reset *reset);
+
 /* The best rate, in operations per second, that a large product has reached in this run so far. */
 double peak(const struct bench *bench, relora_dtype dtype);
-/** Once more, for a machine that is faster now than before. */
+/* Once more, for a machine that is faster now than before. */
 void measure_peak(const struct bench *bench, relora_dtype dtype);
 void peak_seen(relora_dtype dtype, double rate);
 
@@ -97,7 +125,7 @@ struct llama {
     int hidden, ffn, layers, vocabulary, sequence;
 };
 double llama_operations(const struct llama *model, double tokens, double rank, int dropout);
-/** The same as it is usually counted, which is more: the gradient of a frozen W counts too. */
+/* The same as it is usually counted, which is more: the gradient of a frozen W counts too. */
 double llama_model_flops(const struct llama *model, double rank);
 
 /* ---- one benchmark each; they print a table and add rows ---- */

@@ -26,27 +26,6 @@ static void copy(void *arg)
     threaded_copy(run->bench, run->target, run->source, (size_t)ELEMENTS * BYTES / 2);
 }
 
-static relora_adam *new_adam(const struct bench *bench, int tensors)
-{
-    relora_adam_options options;
-    relora_adam *adam;
-    relora_adam_options_init(&options, sizeof options);
-    options.max_norm = 1; /* the gradient is longer than that */
-    CHECK(bench, relora_adam_create(&adam, bench->device, &options));
-    for (int i = 0; i < tensors; i++) {
-        relora_tensor *param = new_matrix(bench, RELORA_F32, ELEMENTS / tensors / 100, 100);
-        relora_tensor *grad = new_matrix(bench, RELORA_F32, ELEMENTS / tensors / 100, 100);
-        char name[16];
-        snprintf(name, sizeof name, "p%d", i);
-        fill_random(bench, param, 0.02);
-        fill_random(bench, grad, 0.01);
-        CHECK(bench, relora_adam_add(adam, name, param, grad, NULL));
-        relora_tensor_release(param);
-        relora_tensor_release(grad);
-    }
-    return adam;
-}
-
 static void print(const char *what, const struct work *work)
 {
     printf("  %-11s %8.2f ms (median %.2f, %d rounds), %.3f ns per element, %.1f GB/s\n", what,
@@ -56,8 +35,8 @@ static void print(const char *what, const struct work *work)
 
 void bench_adam(const struct bench *bench)
 {
-    struct run one = { .bench = bench, .adam = new_adam(bench, 1) };
-    struct run many = { .bench = bench, .adam = new_adam(bench, MANY) };
+    struct run one = { .bench = bench, .adam = new_adam(bench, ELEMENTS, 1, 1) };
+    struct run many = { .bench = bench, .adam = new_adam(bench, ELEMENTS, MANY, 1) };
     size_t half = (size_t)ELEMENTS * BYTES / 2;
     one.source = malloc(half);
     one.target = malloc(half);

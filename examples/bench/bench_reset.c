@@ -4,35 +4,10 @@
 #include <math.h>
 #include <stdlib.h>
 
-struct run {
-    const struct bench *bench;
-    relora_adam *adam;
-    relora_tensor *first, *second;             /* the optimizer's moments */
-    relora_tensor *first_start, *second_start; /* what they hold before each reset */
-    uint32_t flags;
-};
-
-static void set_moments(void *arg)
-{
-    struct run *run = arg;
-    CHECK(run->bench, relora_tensor_copy(run->first, run->first_start, run->bench->stream));
-    CHECK(run->bench, relora_tensor_copy(run->second, run->second_start, run->bench->stream));
-}
-
-static void reset(void *arg)
-{
-    struct run *run = arg;
-    const int32_t index = 0;
-    relora_reset_options options;
-    relora_reset_options_init(&options, sizeof options);
-    options.flags = run->flags;
-    CHECK(run->bench, relora_adam_reset(run->adam, run->bench->stream, &index, 1, &options, NULL));
-}
-
 /* One pass over both moments: each is read once and written once. */
 static void copy_pass(void *arg)
 {
-    struct run *run = arg;
+    struct reset *run = arg;
     size_t bytes = ELEMENTS * sizeof(float);
     threaded_copy(run->bench, relora_tensor_data(run->first), relora_tensor_data(run->first_start),
                   bytes);
@@ -47,7 +22,7 @@ static int compare(const void *a, const void *b)
 }
 
 /* Sorting takes its time, so once is enough. */
-static double seconds_to_sort(const struct run *run)
+static double seconds_to_sort(const struct reset *run)
 {
     const float *from = relora_tensor_data(run->first_start);
     float *magnitudes = malloc(ELEMENTS * sizeof *magnitudes);
@@ -58,27 +33,6 @@ static double seconds_to_sort(const struct run *run)
     double seconds = now() - start;
     free(magnitudes);
     return seconds;
-}
-
-static void open_run(struct run *run)
-{
-    const struct bench *bench = run->bench;
-    relora_tensor *param = new_matrix(bench, RELORA_F32, ELEMENTS / 1000, 1000);
-    relora_tensor *grad = new_matrix(bench, RELORA_F32, ELEMENTS / 1000, 1000);
-    CHECK(bench, relora_tensor_fill(param, bench->stream, 0));
-    CHECK(bench, relora_tensor_fill(grad, bench->stream, 0));
-    CHECK(bench, relora_adam_create(&run->adam, bench->device, NULL));
-    CHECK(bench, relora_adam_add(run->adam, "p", param, grad, NULL));
-    relora_tensor_release(param);
-    relora_tensor_release(grad);
-
-    run->first = relora_adam_moment(run->adam, 0, RELORA_MOMENT_FIRST);
-    run->second = relora_adam_moment(run->adam, 0, RELORA_MOMENT_SECOND);
-    run->first_start = new_matrix(bench, RELORA_F32, ELEMENTS / 1000, 1000);
-    run->second_start = new_matrix(bench, RELORA_F32, ELEMENTS / 1000, 1000);
-    fill_random(bench, run->first_start, 0.01);
-    float *m = relora_tensor_data(run->first_start), *v = relora_tensor_data(run->second_start);
-    for (int i = 0; i < ELEMENTS; i++) v[i] = m[i] * m[i];
 }
 
 static void print(const char *name, const struct work *reset_work, const struct work *copy, double sort)
@@ -93,21 +47,19 @@ static void print(const char *name, const struct work *reset_work, const struct 
 
 void bench_reset(const struct bench *bench)
 {
-    struct run joint = { .bench = bench }, independent;
-    open_run(&joint);
-    independent = joint;
+    struct reset joint = reset_open(bench, ELEMENTS / 1000, 1000);
+    float *m = relora_tensor_data(joint.first_start), *v = relora_tensor_data(joint.second_start);
+    for (int i = 0; i < ELEMENTS; i++) v[i] = m[i] * m[i];
+    struct reset independent = joint;
     independent.flags = RELORA_RESET_INDEPENDENT;
     double sort = seconds_to_sort(&joint);
-    struct work works[] = { timed(copy_pass, &joint), timed(reset, &joint), timed(reset, &independent) };
-    works[1].prepare = works[2].prepare = set_moments;
+    struct work works[] = { timed(copy_pass, &joint), timed(reset_run, &joint), timed(reset_run, &independent) };
+    works[1].prepare = works[2].prepare = reset_prepare;
     alternate(works, 3, bench->seconds);
     printf("\nReset of the smallest 99%% by magnitude, both moments of %d elements\n", ELEMENTS);
     printf("  %-12s %8.2f ms for one moment\n  %-12s %8.2f ms for both\n", "qsort", 1e3 * sort, "copy",
            1e3 * works[0].best);
     print("joint", &works[1], &works[0], sort);
     print("independent", &works[2], &works[0], sort);
-
-    relora_tensor_release(joint.first_start);
-    relora_tensor_release(joint.second_start);
-    relora_adam_release(joint.adam);
+    reset_close(&joint);
 }

@@ -38,20 +38,22 @@ static double seconds_of(const struct work *work)
     return now() - start;
 }
 
+void summarize(struct work *work, int rounds)
+{
+    double sorted[MAX_ROUNDS];
+    memcpy(sorted, work->times, sizeof sorted);
+    work->rounds = rounds;
+    work->median = median(sorted, rounds);
+    work->best = sorted[0];
+}
+
 void alternate(struct work *works, int count, double seconds)
 {
     int rounds = 0;
     for (int i = 0; i < count; i++) seconds_of(&works[i]);
     for (double spent = 0; rounds < MAX_ROUNDS && (rounds < MIN_ROUNDS || spent < seconds * count); rounds++)
         for (int i = 0; i < count; i++) spent += works[i].times[rounds] = seconds_of(&works[i]);
-
-    for (int i = 0; i < count; i++) {
-        double sorted[MAX_ROUNDS];
-        memcpy(sorted, works[i].times, sizeof sorted);
-        works[i].rounds = rounds;
-        works[i].median = median(sorted, rounds);
-        works[i].best = sorted[0];
-    }
+    for (int i = 0; i < count; i++) summarize(&works[i], rounds);
 }
 
 double ratio(const struct work *a, const struct work *b)
@@ -160,31 +162,14 @@ void peak_seen(relora_dtype dtype, double rate)
     if (rate > best_rate[dtype]) best_rate[dtype] = rate;
 }
 
-struct product {
-    const struct bench *bench;
-    relora_linear *layer;
-    relora_tensor *x, *y;
-};
-
-static void multiply(void *arg)
-{
-    struct product *p = arg;
-    CHECK(p->bench, relora_linear_forward(p->layer, p->bench->stream, p->x, p->y, 0, 0));
-}
-
 /* The speed of one product: of a shape that fits the caches, and not only of one with rows of 4 KiB, which
  * fall on the same lines of them. */
 static void measure_product(const struct bench *bench, relora_dtype dtype, struct shape shape)
 {
-    struct product product = { bench, new_layer(bench, RELORA_MODE_FULL, dtype, shape, 0, 0),
-                               new_matrix(bench, dtype, TOKENS, shape.in),
-                               new_matrix(bench, dtype, TOKENS, shape.out) };
-    struct work work = timed(multiply, &product);
-    fill_random(bench, product.x, 1);
+    struct product product = product_open(bench, dtype, shape, TOKENS);
+    struct work work = timed(product_run, &product);
     alternate(&work, 1, bench->seconds / 2);
-    relora_linear_release(product.layer);
-    relora_tensor_release(product.x);
-    relora_tensor_release(product.y);
+    product_close(&product);
     peak_seen(dtype, 2.0 * TOKENS * (double)shape.out * (double)shape.in / work.best);
 }
 

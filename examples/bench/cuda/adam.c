@@ -17,23 +17,8 @@ static void step(void *arg)
 
 static struct run open_run(const struct bench *bench, int64_t elements, int tensors, int clips)
 {
-    struct run run = { .bench = bench, .elements = elements, .bytes = clips ? 32 : 28 };
-    relora_adam_options options;
-    relora_adam_options_init(&options, sizeof options);
-    options.max_norm = clips ? 1 : 0;
-    CHECK(bench, relora_adam_create(&run.adam, bench->device, &options));
-    for (int i = 0; i < tensors; i++) {
-        relora_tensor *param = new_matrix(bench, RELORA_F32, elements / tensors / 100, 100);
-        relora_tensor *grad = new_matrix(bench, RELORA_F32, elements / tensors / 100, 100);
-        char name[16];
-        snprintf(name, sizeof name, "p%d", i);
-        fill_random(bench, param, 0.02);
-        fill_random(bench, grad, 0.01);
-        CHECK(bench, relora_adam_add(run.adam, name, param, grad, NULL));
-        relora_tensor_release(param);
-        relora_tensor_release(grad);
-    }
-    return run;
+    return (struct run){ .bench = bench, .adam = new_adam(bench, elements, tensors, clips ? 1 : 0),
+                         .elements = elements, .bytes = clips ? 32 : 28 };
 }
 
 static void report(const struct cuda *cuda, const struct run *run, const struct work *work, double target,

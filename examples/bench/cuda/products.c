@@ -1,30 +1,13 @@
 /* The two ceilings: the fastest product in BF16, and the fastest copy. */
 #include "bench_cuda.h"
 
-struct product {
-    const struct bench *bench;
-    relora_linear *layer;
-    relora_tensor *x, *y;
-};
-
-static void multiply(void *arg)
-{
-    struct product *p = arg;
-    CHECK(p->bench, relora_linear_forward(p->layer, p->bench->stream, p->x, p->y, 0, 0));
-}
-
 static double rate_of_product(const struct cuda *cuda, struct shape shape, int64_t tokens)
 {
     const struct bench *bench = &cuda->bench;
-    struct product p = { bench, new_layer(bench, RELORA_MODE_FULL, RELORA_BF16, shape, 0, 0),
-                         new_matrix(bench, RELORA_BF16, tokens, shape.in),
-                         new_matrix(bench, RELORA_BF16, tokens, shape.out) };
-    struct work work = timed(multiply, &p);
-    fill_random(bench, p.x, 1);
+    struct product p = product_open(bench, RELORA_BF16, shape, tokens);
+    struct work work = timed(product_run, &p);
     cuda_alternate(cuda, &work, 1, bench->seconds);
-    relora_linear_release(p.layer);
-    relora_tensor_release(p.x);
-    relora_tensor_release(p.y);
+    product_close(&p);
     return 2.0 * (double)tokens * (double)shape.out * (double)shape.in / work.median;
 }
 

@@ -41,13 +41,7 @@ void cuda_alternate(const struct cuda *cuda, struct work *works, int count, doub
     for (int i = 0; i < count; i++) warm_up(cuda, &works[i]);
     for (; rounds < MAX_ROUNDS && (rounds < MIN_ROUNDS || now() < stop); rounds++)
         for (int i = 0; i < count; i++) works[i].times[rounds] = seconds_of(cuda, &works[i], works[i].repeats);
-    for (int i = 0; i < count; i++) {
-        double sorted[MAX_ROUNDS];
-        memcpy(sorted, works[i].times, sizeof sorted);
-        works[i].rounds = rounds;
-        works[i].median = median(sorted, rounds);
-        works[i].best = sorted[0];
-    }
+    for (int i = 0; i < count; i++) summarize(&works[i], rounds);
 }
 
 int cuda_has_time(const struct cuda *cuda, double seconds, const char *what)
