@@ -4,8 +4,8 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "device.h"
 #include "options.h"
-#include "state.h"
 
 static const relora_adam_options adam_defaults = {
     .struct_size = sizeof(relora_adam_options),
@@ -87,6 +87,16 @@ static void entry_free(relora_adam *adam, struct adam_entry *e)
     relora_linear_release(e->linear);
     if (e->steps) device->backend->release(device->queue, e->steps, sizeof *e->steps);
     if (e->name) memory_free(memory, e->name, strlen(e->name) + 1);
+}
+
+void adam_plan_free(relora_adam *adam)
+{
+    const relora_device *device = adam->device;
+    memory_free(&adam->ctx->memory, adam->params, (size_t)adam->planned * sizeof *adam->params);
+    if (adam->plan) device->backend->release(device->queue, adam->plan, adam->plan_bytes);
+    adam->params = NULL;
+    adam->plan = NULL;
+    adam->planned = 0;
 }
 
 static void destroy(relora_adam *adam)

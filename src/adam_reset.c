@@ -1,5 +1,6 @@
 /* The partial reset of the moments, in place. */
-#include "adam.h"
+#include "adam_reset.h"
+
 #include "options.h"
 
 static const relora_reset_options reset_defaults = {

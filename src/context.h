@@ -3,33 +3,11 @@
 #ifndef RELORA_SRC_CONTEXT_H
 #define RELORA_SRC_CONTEXT_H
 
-#include <pthread.h>
-#include <stdatomic.h>
-
-#include "backend.h"
 #include "memory.h"
+#include "module.h"
 #include "relora/context.h"
 
 enum { ERROR_CAPACITY = 512 };
-
-struct relora_device {
-    relora_context *ctx; /* not counted: the context owns its devices */
-    const struct backend *backend;
-    struct queue *queue; /* for memory, and for filling new objects where there is no stream yet */
-    int32_t index;
-    atomic_int failures; /* of its streams, ever */
-    char name[96];
-};
-
-/* Memory of a device, taken through one of its queues; a sentence if there is none. */
-relora_status device_alloc(const relora_device *device, struct queue *queue, const char *function,
-                           size_t bytes, void **out);
-
-/* The end of work on the device's own queue, which returned `status`: it is done now, or there is a
- * sentence. */
-relora_status device_finish(const relora_device *device, relora_status status, const char *function);
-
-struct module;
 
 struct error_slot {
     pthread_mutex_t lock;

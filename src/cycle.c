@@ -1,10 +1,11 @@
 /* The restart: when it is due, and merging, drawing and resetting in the right order. */
+#include "cycle.h"
+
 #include <math.h>
 
 #include "adam.h"
+#include "adam_reset.h"
 #include "options.h"
-#include "relora/cycle.h"
-#include "state.h"
 
 struct member { /* one layer, and its factors in the optimizer */
     relora_linear *linear;

@@ -3,8 +3,8 @@
 
 #include <math.h>
 
+#include "device.h"
 #include "options.h"
-#include "state.h"
 
 static const relora_linear_options linear_defaults = {
     .struct_size = sizeof(relora_linear_options),
@@ -316,6 +316,15 @@ relora_tensor *relora_linear_param(relora_linear *linear, relora_param param)
 relora_tensor *relora_linear_grad(relora_linear *linear, relora_param param)
 {
     return linear && param > 0 && param < PARAM_COUNT ? linear->grad[param] : NULL;
+}
+
+/* As equal as they can be: a small rest would cost a product of its own. */
+int64_t linear_slice_rows(const relora_linear *linear, int64_t first)
+{
+    int64_t least = linear->device->backend->slice_rows, out = linear->options.out_features;
+    int64_t count = least && out >= 2 * least ? out / least : 1;
+    int64_t rows = (out + count - 1) / count, left = out - first;
+    return rows < left ? rows : left;
 }
 
 struct scale linear_scale(const relora_linear *linear)

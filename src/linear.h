@@ -4,6 +4,7 @@
 
 #include "relora/linear.h"
 #include "tensor.h"
+#include "text.h"
 
 enum { PARAM_COUNT = RELORA_PARAM_DELTA + 1 }; /* relora_param is an index; 0 is not used */
 
@@ -19,6 +20,9 @@ struct relora_linear {
 };
 
 void linear_retain(relora_linear *linear);
+
+/* What the layer is, a line "field=value" each: equal for layers that can take each other's state. */
+void linear_describe(const relora_linear *linear, struct text *text);
 
 /* "lora_A.weight" and so on: the name of a parameter in the authors' files. */
 const char *linear_param_name(relora_param param);

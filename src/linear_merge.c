@@ -11,15 +11,6 @@ struct merge_memory { /* what all layers share comes first, so that it stays whe
     struct view product; /* a slice of B A */
 };
 
-/* As equal as they can be: a small rest would cost a product of its own. */
-int64_t linear_slice_rows(const relora_linear *linear, int64_t first)
-{
-    int64_t least = linear->device->backend->slice_rows, out = linear->options.out_features;
-    int64_t count = least && out >= 2 * least ? out / least : 1;
-    int64_t rows = (out + count - 1) / count, left = out - first;
-    return rows < left ? rows : left;
-}
-
 static struct merge_memory lay_out(const relora_linear *linear, struct scratch *scratch)
 {
     int64_t rows = linear_slice_rows(linear, 0);

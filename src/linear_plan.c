@@ -1,5 +1,5 @@
 /* The order of products of a layer, as the host sees and forces it. */
-#include "linear_pass.h"
+#include "pass.h"
 #include "options.h"
 
 relora_status relora_linear_set_order(relora_linear *linear, relora_order forward, relora_order backward)

@@ -1,10 +1,9 @@
 /* The four learning-rate curves. Pure functions of the step, in double. */
+#include "schedule.h"
+
 #include <math.h>
 
-#include "context.h"
 #include "options.h"
-#include "relora/schedule.h"
-#include "state.h"
 
 struct relora_schedule {
     relora_context *ctx;

@@ -1,5 +1,6 @@
 #include "stream.h"
 
+#include "device.h"
 #include "shape.h"
 
 static relora_status stream_new(relora_stream **out, relora_device *device, const char *fn, int32_t wrap,
