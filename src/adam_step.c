@@ -2,7 +2,6 @@
 #include <math.h>
 
 #include "adam.h"
-#include "options.h"
 
 enum { FLAT_ALIGN = 16 }; /* elements */
 
@@ -40,8 +39,7 @@ static relora_status step(relora_adam *adam, relora_stream *stream, const char *
     struct adam sweep;
     struct adam_control control;
     TRY(check_step(adam, fn, grad_scale));
-    relora_status status = report_write(report, &r, sizeof r);
-    if (status < 0) return context_fail_options(adam->ctx, status, fn, "report");
+    TRY(context_write_report(adam->ctx, fn, "report", report, &r, sizeof r));
     TRY(adam_sweep_open(&sweep, adam, stream, fn));
     sweep.lr = lr;
     sweep.lr_device = lr_device;

@@ -4,6 +4,7 @@
 #define RELORA_SRC_CONTEXT_H
 
 #include "memory.h"
+#include "options.h"
 #include "module.h"
 #include "relora/context.h"
 
@@ -24,6 +25,8 @@ struct relora_context {
     struct relora_device cpu;
     struct module *module; /* of CUDA; a pointer for the same reason */
 };
+
+extern const struct options context_table;
 
 void context_retain(relora_context *ctx);
 void context_drop(relora_context *ctx);
@@ -51,7 +54,13 @@ relora_status context_fail_backend(const relora_context *ctx, relora_status stat
                                    const char *function, const struct backend *backend,
                                    const struct queue *queue);
 relora_status context_fail_memory(const relora_context *ctx, const char *function, size_t bytes);
-relora_status context_fail_options(const relora_context *ctx, relora_status status,
-                                   const char *function, const char *name);
+
+/* Read what the caller calls `name` into `to`, of today's size, and check it field by field, with a sentence. NULL
+ * gives the defaults. */
+relora_status context_read_options(const relora_context *ctx, const char *function, const char *name,
+                                   const struct options *table, void *to, const void *from);
+/* report_write() into what the caller calls `name`, with a sentence. */
+relora_status context_write_report(const relora_context *ctx, const char *function, const char *name,
+                                   void *to, const void *report, size_t size);
 
 #endif

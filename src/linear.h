@@ -2,6 +2,7 @@
 #ifndef RELORA_SRC_LINEAR_H
 #define RELORA_SRC_LINEAR_H
 
+#include "options.h"
 #include "relora/linear.h"
 #include "tensor.h"
 #include "text.h"
@@ -21,8 +22,11 @@ struct relora_linear {
 
 void linear_retain(relora_linear *linear);
 
-/* What the layer is, a line "field=value" each: equal for layers that can take each other's state. */
+extern const struct options linear_table;
+
+/* What the layer is (description.h), and whether a file's layer is the same. */
 void linear_describe(const relora_linear *linear, struct text *text);
+relora_status linear_compare(const char *ours, const char *theirs, struct text *why);
 
 /* "lora_A.weight" and so on: the name of a parameter in the authors' files. */
 const char *linear_param_name(relora_param param);

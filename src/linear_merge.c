@@ -2,7 +2,6 @@
 #include <math.h>
 
 #include "linear.h"
-#include "options.h"
 
 struct merge_memory { /* what all layers share comes first, so that it stays where it is */
     double *norms;   /* of struct merge */
@@ -201,8 +200,7 @@ relora_status relora_linear_merge(relora_linear *linear, relora_stream *stream, 
     relora_merge_report r = {.struct_size = sizeof r};
     double norms[2];
     TRY(linear_check(linear, stream, fn));
-    relora_status status = report_write(report, &r, sizeof r);
-    if (status < 0) return context_fail_options(linear->ctx, status, fn, "report");
+    TRY(context_write_report(linear->ctx, fn, "report", report, &r, sizeof r));
     TRY(linear_merge_check(&linear, 1, stream, fn));
     TRY(linear_merge_start(linear, stream, fn));
     TRY(linear_merge_run(linear, stream, fn, cycle));

@@ -127,16 +127,15 @@ relora_status relora_state_add_adam(relora_state *state, const char *prefix, rel
 }
 
 /* Descriptions of what has no tensors are pairs like those of the host, under a key of ours. */
-static relora_status add_description(relora_state *state, const char *fn, const char *kind,
-                                     const char *prefix, struct text *description)
+static relora_status add_description(relora_state *state, const char *fn, struct state_part part,
+                                     const char *kind, const char *prefix, struct text *description)
 {
     struct text key = {.memory = &state->ctx->memory};
     text_put(&key, "relora.");
     text_put(&key, "%s%s%s", kind, prefix[0] ? "." : "", prefix);
     relora_status status = key.failed || description->failed
                                ? context_fail_memory(state->ctx, fn, key.capacity)
-                               : add(state, fn, (struct state_part){.kind = PART_TEXT}, key.data,
-                                     description->data);
+                               : add(state, fn, part, key.data, description->data);
     text_free(&key);
     text_free(description);
     return status;
@@ -149,7 +148,8 @@ relora_status relora_state_add_schedule(relora_state *state, const char *prefix,
     TRY(check(state, fn, "prefix", prefix, "schedule", schedule, schedule_context(schedule)));
     struct text text = {.memory = &state->ctx->memory};
     schedule_describe(schedule, &text);
-    return add_description(state, fn, "schedule", prefix, &text);
+    const struct state_part part = {.kind = PART_TEXT, .compare = schedule_compare};
+    return add_description(state, fn, part, "schedule", prefix, &text);
 }
 
 relora_status relora_state_add_cycle(relora_state *state, const char *prefix, const relora_cycle *cycle)
@@ -158,7 +158,8 @@ relora_status relora_state_add_cycle(relora_state *state, const char *prefix, co
     TRY(check(state, fn, "prefix", prefix, "cycle", cycle, cycle_context(cycle)));
     struct text text = {.memory = &state->ctx->memory};
     cycle_describe(cycle, &text);
-    return add_description(state, fn, "cycle", prefix, &text);
+    const struct state_part part = {.kind = PART_TEXT, .compare = cycle_compare};
+    return add_description(state, fn, part, "cycle", prefix, &text);
 }
 
 relora_status relora_state_set(relora_state *state, const char *key, const char *value)

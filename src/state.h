@@ -12,6 +12,7 @@ struct state_part {
     enum { PART_TENSOR = 1, PART_LINEAR, PART_ADAM, PART_TEXT } kind;
     char *name;  /* or prefix */
     char *text;  /* PART_TEXT: the value of a metadata pair whose key is `name` */
+    relora_status (*compare)(const char *ours, const char *theirs, struct text *why); /* its own, for ours */
     relora_tensor *tensor;
     relora_linear *linear;
     relora_adam *adam;
