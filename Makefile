@@ -501,8 +501,8 @@ check-fuzz: $(FUZZERS:%=$(B)/replay-%)
 
 # ---- the interface (docs/abi.md). The headers are the same in every configuration: two are enough to check them ----
 PYTHON ?= python3
-.PHONY: check-ffi check-python abi-check abi-store abi-pins check-breaks check-callers
-ABI_STEPS := $(if $(filter release debug,$(CONFIG)),check-ffi check-python abi-check check-breaks) check-callers
+.PHONY: check-ffi check-python abi-check abi-store abi-pins check-breaks check-callers check-growth
+ABI_STEPS := $(if $(filter release debug,$(CONFIG)),check-ffi check-python abi-check check-breaks) check-callers check-growth
 
 build/abi/librelora.so: $(HEADERS) lib/librelora.map test/headers.py test/abi/abi.sh | $(FIRST)
 	@mkdir -p $(@D)
@@ -531,6 +531,13 @@ check-breaks: | $(FIRST)
 ## check-callers: programs compiled with the headers of earlier releases, run with this library
 check-callers: $(SO)
 	$(Q)sh test/abi/callers.sh $(SO) $(CC) $(WARN) $(CFLAGS_$(CONFIG)) $(CFLAGS) $(LDFLAGS)
+
+## check-growth: add a field to each struct of options, and see old programs and old files go on
+check-growth: $(SO)
+	$(Q)CC="$(CC)" CALLER_FLAGS="$(WARN) $(CFLAGS_$(CONFIG)) $(CFLAGS) $(LDFLAGS)" \
+	  COMPILE="$(CC) $(LIB_CPPFLAGS) $(LIB_CFLAGS)" \
+	  LINK="$(CC) -shared $(LIB_CFLAGS) $(ALL_LDFLAGS) $(LIB_LDFLAGS)" LIBS="$(LDLIBS)" \
+	  sh test/abi/grow.sh $(CURDIR)/$(B) $(OBJS:%=$(CURDIR)/%)
 
 ## check-ffi: the headers as other languages need them, each function documented; then each rule broken
 check-ffi: | $(FIRST)

@@ -200,7 +200,7 @@ relora_status context_read_options(const relora_context *ctx, const char *functi
                                    const struct options *table, void *to, const void *from)
 {
     char why[OPTIONS_WHY];
-    relora_status status = options_read(table, to, from);
+    relora_status status = options_take(table, to, from);
     if (status < 0)
         return context_fail(ctx, status,
                             "%s: %s.struct_size is not that of any release, or a field is set that this "

@@ -80,7 +80,7 @@ relora_status options_write(const struct options *table, void *to, size_t to_siz
     return RELORA_OK;
 }
 
-relora_status options_read(const struct options *table, void *to, const void *from)
+relora_status options_take(const struct options *table, void *to, const void *from)
 {
     uint32_t n, size = (uint32_t)table->size;
     put_defaults(table, to);

@@ -23,7 +23,7 @@ struct later { struct now known; unsigned char tail[TAIL]; };
 
 static relora_status read(struct now *to, const void *from)
 {
-    return options_read(&now_options, to, from);
+    return options_take(&now_options, to, from);
 }
 
 /* An old caller's missing tail keeps the default. */
