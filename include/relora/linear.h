@@ -184,7 +184,7 @@ RELORA_API relora_status relora_linear_forward_shared(relora_linear *const *line
  *  @since 0.3 @threads one @stream queues */
 RELORA_API relora_status relora_linear_backward_shared(relora_linear *const *linears, int32_t count,
                                                        relora_stream *stream, const relora_tensor *x,
-                                                       const relora_tensor *const *dy,
+                                                       relora_tensor *const *dy,
                                                        relora_tensor *dx, uint64_t call, uint32_t flags);
 
 /** Which order of products forward and backward with `rows` rows take, and what it costs. AUTO folds
