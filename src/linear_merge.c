@@ -197,12 +197,13 @@ relora_status linear_reset_run(relora_linear *linear, relora_stream *stream, con
 relora_status relora_linear_merge(relora_linear *linear, relora_stream *stream, uint64_t cycle,
                                   relora_merge_report *report)
 {
+    GIVEN(stream);
     const char *fn = "relora_linear_merge";
     relora_merge_report r = {.struct_size = sizeof r};
     double norms[2];
     TRY(linear_check(linear, stream, fn));
     relora_status status = report_write(report, &r, sizeof r);
-    if (status < 0) return context_fail_options(linear->ctx, status, fn, "report");
+    if (status < 0) return context_fail_report(linear->ctx, status, fn, "report");
     TRY(linear_merge_check(&linear, 1, stream, fn));
     TRY(linear_merge_start(linear, stream, fn));
     TRY(linear_merge_run(linear, stream, fn, cycle));
@@ -218,6 +219,7 @@ relora_status relora_linear_merge(relora_linear *linear, relora_stream *stream, 
 
 relora_status relora_linear_reset(relora_linear *linear, relora_stream *stream, uint64_t cycle)
 {
+    GIVEN(stream);
     const char *fn = "relora_linear_reset";
     TRY(linear_check(linear, stream, fn));
     if (linear->options.mode == RELORA_MODE_FULL)
