@@ -151,5 +151,6 @@ relora_status relora_adam_reset(relora_adam *adam, relora_stream *stream, const 
                                 int32_t count, const relora_reset_options *options,
                                 relora_reset_report *report)
 {
+    GIVEN(stream);
     return adam_reset(adam, stream, "relora_adam_reset", indices, count, options, report);
 }

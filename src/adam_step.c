@@ -59,6 +59,7 @@ static relora_status step(relora_adam *adam, relora_stream *stream, const char *
 relora_status relora_adam_step(relora_adam *adam, relora_stream *stream, double lr, double grad_scale,
                                relora_step_report *report)
 {
+    GIVEN(stream);
     const char *fn = "relora_adam_step";
     TRY(adam_check(adam, stream, fn));
     if (!(isfinite(lr) && lr >= 0))
@@ -69,6 +70,7 @@ relora_status relora_adam_step(relora_adam *adam, relora_stream *stream, double 
 relora_status relora_adam_step_lr(relora_adam *adam, relora_stream *stream, const relora_tensor *lr,
                                   double grad_scale, relora_step_report *report)
 {
+    GIVEN(stream);
     const char *fn = "relora_adam_step_lr";
     char text[SHAPE_TEXT];
     TRY(adam_check_tensor(adam, stream, fn, lr, "lr"));
@@ -82,6 +84,7 @@ relora_status relora_adam_step_lr(relora_adam *adam, relora_stream *stream, cons
 
 relora_status relora_adam_grad_norm(relora_adam *adam, relora_stream *stream, double *norm)
 {
+    GIVEN(stream);
     const char *fn = "relora_adam_grad_norm";
     struct adam sweep;
     struct adam_control control;
@@ -96,6 +99,7 @@ relora_status relora_adam_grad_norm(relora_adam *adam, relora_stream *stream, do
 
 relora_status relora_adam_zero_grad(relora_adam *adam, relora_stream *stream)
 {
+    GIVEN(stream);
     const char *fn = "relora_adam_zero_grad";
     TRY(adam_check(adam, stream, fn));
     for (int32_t i = 0; i < adam->count; i++)
@@ -159,6 +163,7 @@ static relora_status copy_gradients(relora_adam *adam, relora_stream *stream, co
 
 relora_status relora_adam_flatten_grads(relora_adam *adam, relora_stream *stream)
 {
+    GIVEN(stream);
     const char *fn = "relora_adam_flatten_grads";
     relora_tensor *flat = NULL;
     int64_t elements, offset = 0;

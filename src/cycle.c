@@ -285,6 +285,7 @@ relora_status relora_cycle_advance(relora_cycle *cycle, relora_stream *stream, i
                                    uint32_t *events, relora_merge_report *merge,
                                    relora_reset_report *reset)
 {
+    GIVEN(stream);
     const char *fn = "relora_cycle_advance";
     relora_merge_report m = {.struct_size = sizeof m};
     relora_reset_report r = {.struct_size = sizeof r};
@@ -309,6 +310,7 @@ relora_status relora_cycle_advance(relora_cycle *cycle, relora_stream *stream, i
 relora_status relora_cycle_finish(relora_cycle *cycle, relora_stream *stream, int64_t step,
                                   relora_merge_report *merge)
 {
+    GIVEN(stream);
     const char *fn = "relora_cycle_finish";
     const uint32_t events = RELORA_CYCLE_MERGE | RELORA_CYCLE_FINISH;
     relora_merge_report m = {.struct_size = sizeof m};

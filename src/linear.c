@@ -273,6 +273,7 @@ relora_status relora_linear_set_weight(relora_linear *linear, relora_tensor *wei
 relora_status relora_linear_set_mode(relora_linear *linear, relora_stream *stream,
                                      relora_linear_mode mode)
 {
+    GIVEN(stream);
     const char *fn = "relora_linear_set_mode";
     TRY(linear_check(linear, stream, fn));
     const relora_context *ctx = linear->ctx;
@@ -355,6 +356,7 @@ relora_status linear_check(const relora_linear *linear, const relora_stream *str
 
 relora_status relora_linear_zero_grad(relora_linear *linear, relora_stream *stream)
 {
+    GIVEN(stream);
     const char *fn = "relora_linear_zero_grad";
     TRY(linear_check(linear, stream, fn));
     for (relora_param p = RELORA_PARAM_WEIGHT; p < PARAM_COUNT; p++)

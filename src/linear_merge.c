@@ -196,6 +196,7 @@ relora_status linear_reset_run(relora_linear *linear, relora_stream *stream, con
 relora_status relora_linear_merge(relora_linear *linear, relora_stream *stream, uint64_t cycle,
                                   relora_merge_report *report)
 {
+    GIVEN(stream);
     const char *fn = "relora_linear_merge";
     relora_merge_report r = {.struct_size = sizeof r};
     double norms[2];
@@ -216,6 +217,7 @@ relora_status relora_linear_merge(relora_linear *linear, relora_stream *stream, 
 
 relora_status relora_linear_reset(relora_linear *linear, relora_stream *stream, uint64_t cycle)
 {
+    GIVEN(stream);
     const char *fn = "relora_linear_reset";
     TRY(linear_check(linear, stream, fn));
     if (linear->options.mode == RELORA_MODE_FULL)

@@ -93,5 +93,6 @@ Suite *exports_delta(void);
 Suite *failing_json(void);
 Suite *devices(void);
 Suite *old_states(void);
+Suite *conversions(void);
 
 #endif
