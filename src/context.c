@@ -159,6 +159,15 @@ relora_status context_fail(const relora_context *ctx, relora_status status, cons
     return status;
 }
 
+int context_is_news(const relora_context *ctx, enum precaution precaution, int error)
+{
+    pthread_mutex_lock(&ctx->error->lock);
+    int news = ctx->error->warned[precaution] != error;
+    ctx->error->warned[precaution] = error;
+    pthread_mutex_unlock(&ctx->error->lock);
+    return news;
+}
+
 relora_status context_fail_backend(const relora_context *ctx, relora_status status,
                                    const char *function, const struct backend *backend,
                                    const struct queue *queue)
