@@ -90,7 +90,8 @@ static relora_status check_place(const struct new_file *file, mode_t *mode)
     *mode = 0;
     if (lstat(file->path, &info) < 0) return RELORA_OK; /* what is wrong, if anything, opening will tell */
     if (!S_ISREG(info.st_mode) && !S_ISLNK(info.st_mode))
-        FAIL(file->ctx, RELORA_E_IO, "%s: %s is there and is not a regular file", file->fn, file->path);
+        FAIL(file->ctx, RELORA_E_IO, "%s: %s is there and is %s", file->fn, file->path,
+             S_ISDIR(info.st_mode) ? "a folder, not a regular file" : "not a regular file");
     if (S_ISREG(info.st_mode)) *mode = info.st_mode & 07777;
     return RELORA_OK;
 }
@@ -288,7 +289,9 @@ static relora_status map_open(const relora_context *ctx, const char *fn, const c
 {
     struct stat info;
     if (fstat(fd, &info) < 0) return fail_call(ctx, fn, "fstat", path, errno);
-    if (!S_ISREG(info.st_mode)) FAIL(ctx, RELORA_E_IO, "%s: open of %s: not a regular file", fn, path);
+    if (!S_ISREG(info.st_mode))
+        FAIL(ctx, RELORA_E_IO, "%s: open of %s: %s, not a regular file", fn, path,
+             S_ISDIR(info.st_mode) ? "a folder" : "a device or a pipe");
     static const unsigned char nothing[1] = {0};
     *size = (uint64_t)info.st_size;
     *data = nothing;

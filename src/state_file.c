@@ -80,7 +80,8 @@ static relora_status visit_pair(struct walk *w, const char *key, const char *val
     if (w->mode == WALK_LOAD) return RELORA_OK;
     const char *stored = relora_reader_metadata(w->reader, key);
     if (!stored)
-        FAIL(w->state->ctx, RELORA_E_NOT_FOUND, "%s: the file has no \"%s\"", w->fn, key);
+        FAIL(w->state->ctx, RELORA_E_NOT_FOUND, "%s: the file has no \"%s\"%s", w->fn, key,
+             key == format_key ? ", so it is no checkpoint of a state" : "");
     return strcmp(stored, value) ? fail_difference(w, key, value, stored) : RELORA_OK;
 }
 

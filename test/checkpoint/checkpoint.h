@@ -93,5 +93,6 @@ Suite *exports_delta(void);
 Suite *failing_json(void);
 Suite *devices(void);
 Suite *conversions(void);
+Suite *other_files(void);
 
 #endif
