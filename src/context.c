@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "module.h"
+#include "numeric.h"
 #include "options.h"
 
 enum {
@@ -137,7 +138,7 @@ void context_log(const relora_context *ctx, int32_t level, const char *format, .
     if (!ctx->log || level > ctx->log_level) return;
     va_list arguments;
     va_start(arguments, format);
-    int length = vsnprintf(line, sizeof line, format, arguments);
+    int length = numeric_print(line, sizeof line, format, arguments);
     va_end(arguments);
     tidy_line(line, length);
     ctx->log(ctx->log_user, level, line);
@@ -149,7 +150,7 @@ relora_status context_fail(const relora_context *ctx, relora_status status, cons
     if (!ctx) return status;
     va_list arguments;
     va_start(arguments, format);
-    int length = vsnprintf(line, sizeof line, format, arguments);
+    int length = numeric_print(line, sizeof line, format, arguments);
     va_end(arguments);
     tidy_line(line, length);
     pthread_mutex_lock(&ctx->error->lock);

@@ -94,5 +94,6 @@ Suite *failing_json(void);
 Suite *devices(void);
 Suite *conversions(void);
 Suite *other_files(void);
+Suite *locales(void);
 
 #endif
