@@ -1,6 +1,7 @@
 /* The optimizer as an object: options, and the registry of parameters. */
 #include "adam.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 
@@ -26,6 +27,11 @@ static int is_rate(double x) /* 0 or more, and a number */
     return isfinite(x) && x >= 0;
 }
 
+static int is_decay(double x) /* it multiplies in F32 */
+{
+    return x >= 0 && x <= (double)FLT_MAX;
+}
+
 static relora_status check_options(const relora_context *ctx, const char *fn,
                                    const relora_adam_options *o)
 {
@@ -39,7 +45,7 @@ static relora_status check_options(const relora_context *ctx, const char *fn,
         FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.beta2 is %g, outside [0, 1)", fn, o->beta2);
     if (!(isfinite(o->eps) && (float)o->eps > 0))
         FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.eps is %g, and must be above 0", fn, o->eps);
-    if (!is_rate(o->weight_decay))
+    if (!is_decay(o->weight_decay))
         FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.weight_decay is %g, and must be 0 or more", fn,
              o->weight_decay);
     if (!is_rate(o->max_norm))
@@ -310,7 +316,7 @@ relora_status relora_adam_set_factors(relora_adam *adam, int32_t index, double l
     TRY(check_index(adam, fn, index));
     if (!is_rate(lr_factor))
         FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: lr_factor is %g, and must be 0 or more", fn, lr_factor);
-    if (!is_rate(weight_decay))
+    if (!is_decay(weight_decay))
         FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: weight_decay is %g, and must be 0 or more", fn,
              weight_decay);
     adam->entries[index].lr_factor = lr_factor;
