@@ -15,7 +15,7 @@ Q          := $(if $(filter 1,$(V)),,@)
 
 # Debian packages: to build and install; for the tests; for the demonstration.
 DEPS := gcc g++ make pkg-config libdnnl-dev libjansson-dev libxxhash-dev \
-        check python3 abigail-tools \
+        check python3 abigail-tools locales \
         gnuplot-nox bible-kjv
 
 # For lint, check-long and fuzzing; `make deps-dev` installs them.
