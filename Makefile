@@ -254,6 +254,7 @@ $(B)/emulated/%.o: %.cu Makefile | $(FIRST)
 -include $(EMULATOR_OBJS:.o=.d) $(EMULATED_OBJS:.o=.d)
 
 $(B)/emulated/libemulated_cuda.so: $(EMULATOR_OBJS)
+	@mkdir -p $(@D)
 	@echo LD $@
 	$(Q)$(CXX) -shared -Wl,-soname,$(@F),-z,defs $^ -ldl -o $@
 

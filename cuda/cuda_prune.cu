@@ -213,7 +213,7 @@ static __device__ inline void zero_eight(float *x, unsigned gone, int multiply, 
         return;
     }
     for (int k = 0; k < EIGHT; k++)
-        if (gone >> k & 1) x[k] = multiply ? pruned(x[k], 1) : 0.0f;
+        if (gone >> k & 1) x[k] = multiply ? __fmul_rn(x[k], 0.0f) : 0.0f; /* pruned(), with the device's NaN */
 }
 
 /* x and, if it has data, also. */
