@@ -215,7 +215,7 @@ $(B)/load-module: $(B)/test/cuda_module/load.o
 # may be fused.
 PRETRAIN_CU   := $(sort $(wildcard examples/pretrain/cuda/*.cu))
 PRETRAIN_CUDA := $(if $(filter 1,$(CUDA)),$(PRETRAIN_CU:%.cu=$(B)/%.o))
-CUDART        := $(if $(PRETRAIN_CUDA),$(patsubst %/bin/nvcc,-L%/lib64 -L%/lib,$(realpath $(NVCC))) -lcudart_static -lstdc++ -lpthread -ldl -lrt)
+CUDART         = $(if $(PRETRAIN_CUDA),-L$(CUDA_HOME)/lib64 -L$(CUDA_HOME)/lib -lcudart_static -lstdc++ -lpthread -ldl -lrt)
 
 $(B)/examples/pretrain/cuda/%.o: examples/pretrain/cuda/%.cu Makefile | $(FIRST)
 	@mkdir -p $(@D)
@@ -649,6 +649,11 @@ coverage: | $(FIRST)
 
 ## everything: build the library, its tests and all programs, and run none
 everything: $(BUILT) $(EXAMPLES) $(B)/pretrain $(B)/bench $(SUITES:%=$(B)/test-%) $(FUZZERS:%=$(B)/replay-%)
+
+## cuda-everything: build what tests and benchmarks on a GPU need, and run none
+.PHONY: cuda-everything
+cuda-everything: lib $(MODULE) $(SO) $(CUDA_SUITES:%=$(B)/test-%) $(addprefix $(B)/,test-cuda_kernels test-cuda \
+                 test-pretrain cuda_stream pretrain bench-cuda)
 
 LINT := lint-includes lint-calls lint-size lint-cppcheck lint-tidy
 .PHONY: lint lint-compilers $(LINT) everything check-valgrind coverage
