@@ -378,7 +378,7 @@ $(CUDA_SUITES:%=check-emulated-%): check-emulated-%: $(B)/test-% $(EMULATED)
 	$(Q)$(EMULATED_ENV) $<
 
 check-emulated-device: $(B)/emulated/test-cuda
-	$(Q)$(EMULATED_ENV) $<
+	$(Q)$(EMULATED_ENV) EMULATED_CUDA_DEVICES=2 $<
 
 check-emulated-example: $(B)/emulated/cuda_stream
 	$(Q)$< > $<.log

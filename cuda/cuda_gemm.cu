@@ -288,7 +288,7 @@ relora_status cuda_gemm(struct queue *q, const struct gemm *g)
 {
     struct plan *p = NULL;
     const void *bias;
-    device_scope scope(q->device);
+    device_scope scope(q);
     if (!g->c.rows || !g->c.cols) return RELORA_OK;
     if (!(g->ta ? g->a.rows : g->a.cols)) return cuda_gemm_plain(q, g); /* nothing to multiply */
     relora_status status = open_products(q);

@@ -115,7 +115,7 @@ relora_status cuda_alloc(struct queue *q, size_t bytes, void **out)
     *out = NULL;
     if (bytes > q->pool->total_bytes)
         return cuda_failed(q, RELORA_E_NO_MEMORY, what, "it is larger than the device's memory");
-    device_scope scope(q->device);
+    device_scope scope(q);
     cudaError_t error = cuda_captured(q->stream, &captured);
     if (!error && captured)
         return cuda_failed(q, RELORA_E_BACKEND, what,
@@ -130,7 +130,7 @@ void cuda_release(struct queue *q, void *ptr, size_t bytes)
     (void)bytes;
     if (!ptr) return;
     struct cuda_pool *pool = q->pool;
-    device_scope scope(q->device);
+    device_scope scope(q);
     if (q->parent) {
         cuda_result(q, cudaFreeAsync(ptr, q->stream), "a release");
         return;
@@ -164,7 +164,7 @@ relora_status cuda_copy(struct queue *q, const struct copy *c)
                                                 cudaMemcpyDeviceToDevice};
     static const char *const what[] = {"a copy", "a copy to the device", "a copy to the host", "a copy on the device"};
     if (!c->bytes || c->rows <= 0) return RELORA_OK;
-    device_scope scope(q->device);
+    device_scope scope(q);
     cudaError_t error;
     if (c->rows == 1 || (c->to_pitch == c->bytes && c->from_pitch == c->bytes))
         error = cudaMemcpyAsync(c->to, c->from, c->bytes * (size_t)c->rows, kinds[c->direction], q->stream);

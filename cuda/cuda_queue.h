@@ -25,9 +25,18 @@ struct cuda_pool { /* what the queues of a device share */
     struct cuda_products *products; /* of queues that are closed, for those to come */
 };
 
+/* The driver's cuCtxGetCurrent and cuCtxSetCurrent: which context a thread has. */
+struct cuda_driver {
+    int (*get)(void **context);
+    int (*set)(void *context);
+};
+cudaError_t cuda_driver_find(struct cuda_driver *driver);
+
 struct queue { /* a device's own queue allocates, releases, copies and fills for any thread */
     const struct memory *memory;
     int32_t device, multiprocessors;
+    struct cuda_driver driver;
+    void *context; /* the device's primary one */
     cudaStream_t stream;
     int32_t wrapped; /* the stream is the host's */
     struct queue *parent;
@@ -46,24 +55,35 @@ relora_status cuda_result(struct queue *q, cudaError_t error, const char *what);
 /* A failure that no CUDA error stands for; returns `status`. */
 relora_status cuda_failed(struct queue *q, relora_status status, const char *what, const char *why);
 
-/* Makes the queue's device current for a scope: which one a host has current is its own affair. */
+/* Makes a device current for a scope: which one a host has current is its own affair. What is put back is the
+ * thread's context, not its device: cudaSetDevice() would make a context on a device that nobody uses, if the host
+ * never chose one, and would choose for hosts whose runtime chooses late. */
 struct device_scope {
-    int before;
-    explicit device_scope(int32_t device)
+    explicit device_scope(const struct queue *q) : driver(q->driver), before(q->context), now(q->context), error(cudaSuccess)
     {
-        if (cudaGetDevice(&before) != cudaSuccess) before = device;
-        if (before != device) cudaSetDevice(device);
-        now = device;
+        driver.get(&before);
+        if (before != now) driver.set(now);
+    }
+    /* Gives the device a context, if it has none. */
+    device_scope(const struct cuda_driver &d, int32_t device) : driver(d), before(NULL), now(NULL)
+    {
+        driver.get(&before);
+        error = cudaSetDevice(device);
+        driver.get(&now);
     }
     ~device_scope()
     {
-        if (before != now) cudaSetDevice(before);
+        if (before != now) driver.set(before);
     }
+    void *context() const { return now; }
+    cudaError_t result() const { return error; }
     device_scope(const device_scope &) = delete;
     device_scope &operator=(const device_scope &) = delete;
 
 private:
-    int now;
+    struct cuda_driver driver;
+    void *before, *now;
+    cudaError_t error;
 };
 
 /* Start `kernel` on the queue's stream; 0 blocks is nothing to do. Arguments are converted to the
@@ -73,7 +93,7 @@ static inline relora_status cuda_launch(struct queue *q, const char *what, void 
                                         dim3 threads, A... arguments)
 {
     if (!blocks.x || !blocks.y || !blocks.z) return RELORA_OK;
-    device_scope scope(q->device);
+    device_scope scope(q);
     return [&](P... p) {
         void *pointers[] = {(void *)&p...};
         return cuda_result(q, cudaLaunchKernel(kernel, blocks, threads, pointers, 0, q->stream), what);

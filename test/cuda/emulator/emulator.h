@@ -26,6 +26,7 @@ void emulated_cuda_fail_kernel(int64_t n, cudaError_t error);
 int64_t emulated_cuda_calls(void);   /* of the runtime so far */
 int64_t emulated_cuda_kernels(void); /* that have run so far */
 
+int emulated_cuda_contexts(int device); /* 1 if something made the device's context, which takes memory of it */
 size_t emulated_cuda_used(int device);  /* bytes allocated */
 int emulated_cuda_objects(void);        /* streams, events, graphs, pools, allocations and handles that exist */
 

@@ -39,7 +39,7 @@ struct call {
 cudaError_t failed(cudaError_t error); /* remembers it for cudaGetLastError */
 void broken(cudaError_t error);        /* the device is, from now on */
 int devices(void);
-int current_device(void);
+int current_device(void); /* of this thread: that of its context, or the one that it would get a context of */
 uint64_t chance(uint64_t below);
 bool strictly_lazy(void);
 bool kernel_fails(cudaError_t *error); /* counts one that runs */

@@ -29,6 +29,10 @@ int64_t calls, kernels;
 cudaError_t device_error; /* of a broken device */
 int depth;                /* of calls that other calls make: they are not counted, and do not fail */
 thread_local int this_device;
+struct context {
+    bool made;
+} contexts[MOST_DEVICES];
+thread_local context *this_context; /* what the driver calls current; NULL: none yet */
 thread_local cudaError_t last_error;
 
 bool breaks(cudaError_t error)
@@ -67,6 +71,24 @@ bool always_answers(const char *function)
            !strcmp(function, "cudaRuntimeGetVersion");
 }
 
+/* Calls that need no context. All others make the thread's device one, if there is none. */
+bool is_about_devices(const char *function)
+{
+    static const char *const names[] = {"cudaGetDevice", "cudaSetDevice", "cudaGetDeviceProperties",
+                                        "cudaDeviceGetAttribute", "cudaGetDriverEntryPointByVersion",
+                                        "cudaPointerGetAttributes", "cuCtxGetCurrent", "cuCtxSetCurrent"};
+    for (const char *name : names)
+        if (!strcmp(function, name)) return true;
+    return always_answers(function);
+}
+
+void enter(int device)
+{
+    this_device = device;
+    this_context = &contexts[device];
+    this_context->made = true;
+}
+
 } // namespace
 
 call::call(const char *function) : held(lock), error(cudaSuccess)
@@ -74,6 +96,7 @@ call::call(const char *function) : held(lock), error(cudaSuccess)
     configure();
     if (depth++) return;
     calls++;
+    if (!this_context && this_device < now.devices && !is_about_devices(function)) enter(this_device);
     if (due(&call_failure, function)) error = call_failure.error;
     else if (!always_answers(function)) error = !now.devices ? cudaErrorNoDevice : device_error;
     if (error != cudaSuccess) failed(error);
@@ -92,7 +115,7 @@ cudaError_t failed(cudaError_t error)
 void broken(cudaError_t error) { device_error = error; }
 
 int devices() { return now.devices; }
-int current_device() { return this_device; }
+int current_device() { return this_context ? (int)(this_context - contexts) : this_device; }
 bool strictly_lazy() { return now.seed == 0; }
 
 /* xorshift64*: any numbers will do. */
@@ -253,7 +276,7 @@ cudaError_t cudaGetDevice(int *device)
 {
     EMULATED_CALL();
     if (!device) return failed(cudaErrorInvalidValue);
-    *device = this_device;
+    *device = current_device();
     return cudaSuccess;
 }
 
@@ -261,7 +284,36 @@ cudaError_t cudaSetDevice(int device)
 {
     EMULATED_CALL();
     if (device < 0 || device >= now.devices) return failed(cudaErrorInvalidDevice);
-    this_device = device;
+    enter(device); /* as from CUDA 12 on */
+    return cudaSuccess;
+}
+
+static int context_get_current(void **context)
+{
+    call this_call("cuCtxGetCurrent");
+    if (!context) return cudaErrorInvalidValue;
+    *context = this_context;
+    return cudaSuccess;
+}
+
+static int context_set_current(void *context)
+{
+    call this_call("cuCtxSetCurrent");
+    struct context *wanted = static_cast<struct context *>(context);
+    if (wanted && (wanted < contexts || wanted >= contexts + MOST_DEVICES || !wanted->made)) return 201;
+    this_context = wanted;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGetDriverEntryPointByVersion(const char *symbol, void **function, unsigned,
+                                             unsigned long long, cudaDriverEntryPointQueryResult *result)
+{
+    EMULATED_CALL();
+    if (!symbol || !function) return failed(cudaErrorInvalidValue);
+    *function = !strcmp(symbol, "cuCtxGetCurrent")   ? reinterpret_cast<void *>(context_get_current)
+                : !strcmp(symbol, "cuCtxSetCurrent") ? reinterpret_cast<void *>(context_set_current)
+                                                     : nullptr;
+    if (result) *result = *function ? cudaDriverEntryPointSuccess : cudaDriverEntryPointSymbolNotFound;
     return cudaSuccess;
 }
 
@@ -419,6 +471,7 @@ void emulated_cuda_fail(int64_t n, cudaError_t error, const char *function)
 void emulated_cuda_fail_kernel(int64_t n, cudaError_t error) { kernel_failure = {n, error, ""}; }
 int64_t emulated_cuda_calls() { return calls; }
 int64_t emulated_cuda_kernels() { return kernels; }
+int emulated_cuda_contexts(int device) { return contexts[device].made; }
 size_t emulated_cuda_used(int device) { return used_memory(device); }
 
 int emulated_cuda_objects()
@@ -432,6 +485,9 @@ void emulated_cuda_reset()
     forget_streams();
     forget_graphs();
     forget_memory();
+    for (context &c : contexts) c.made = false;
+    this_context = nullptr;
+    this_device = 0;
     device_error = last_error = cudaSuccess;
     call_failure = kernel_failure = planned();
 }
