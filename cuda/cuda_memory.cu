@@ -28,14 +28,17 @@ relora_status cuda_pool_open(struct queue *q)
     if (!q->pool) return RELORA_E_NO_MEMORY;
     q->pool->memory = q->memory;
     pthread_mutex_init(&q->pool->lock, NULL);
-    return cuda_result(q, pool_make(q->pool, q->device), "making a pool of memory");
+    relora_status status = cuda_result(q, pool_make(q->pool, q->device), "making a pool of memory");
+    return status < 0 ? status : cuda_staging_open(q);
 }
 
-/* Waits for nothing: CUDA keeps each part until the work that was queued is done with it. */
+/* What the pool handed out CUDA keeps until the work that was queued is done with it; handles of cuBLASLt and pinned
+ * memory wait for the device. */
 void cuda_pool_close(struct queue *q)
 {
     struct cuda_pool *pool = q->pool;
     cuda_products_free(pool);
+    cuda_staging_close(q);
     if (pool->event) cudaEventDestroy(pool->event);
     if (pool->releases) cudaStreamDestroy(pool->releases);
     if (pool->blocks) cudaMemPoolDestroy(pool->blocks);
@@ -144,35 +147,20 @@ void cuda_release(struct queue *q, void *ptr, size_t bytes)
     cuda_result(q, error, "a release");
 }
 
-/* Has the copy read its source when the call returns? The runtime stages ordinary memory of the host,
- * but not what is pinned, nor what a device reads by itself. */
-static cudaError_t source_free(struct queue *q, const void *source)
-{
-    struct cudaPointerAttributes attributes;
-    int direct = 0;
-    int32_t captured;
-    cudaError_t error = cudaPointerGetAttributes(&attributes, source);
-    if (!error) error = cudaDeviceGetAttribute(&direct, cudaDevAttrPageableMemoryAccess, q->device);
-    if (error || (attributes.type == cudaMemoryTypeUnregistered && !direct)) return error;
-    error = cuda_captured(q->stream, &captured); /* then it is read when the graph is launched */
-    return error || captured ? error : cudaStreamSynchronize(q->stream);
-}
-
 relora_status cuda_copy(struct queue *q, const struct copy *c)
 {
-    static const enum cudaMemcpyKind kinds[] = {cudaMemcpyDefault, cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost,
-                                                cudaMemcpyDeviceToDevice};
-    static const char *const what[] = {"a copy", "a copy to the device", "a copy to the host", "a copy on the device"};
+    int to_host = c->direction == copy::COPY_TO_HOST;
+    enum cudaMemcpyKind kind = to_host ? cudaMemcpyDeviceToHost : cudaMemcpyDeviceToDevice;
     if (!c->bytes || c->rows <= 0) return RELORA_OK;
     device_scope scope(q);
+    if (c->direction == copy::COPY_TO_DEVICE) return cuda_write(q, c);
     cudaError_t error;
     if (c->rows == 1 || (c->to_pitch == c->bytes && c->from_pitch == c->bytes))
-        error = cudaMemcpyAsync(c->to, c->from, c->bytes * (size_t)c->rows, kinds[c->direction], q->stream);
+        error = cudaMemcpyAsync(c->to, c->from, c->bytes * (size_t)c->rows, kind, q->stream);
     else
-        error = cudaMemcpy2DAsync(c->to, c->to_pitch, c->from, c->from_pitch, c->bytes, (size_t)c->rows,
-                                  kinds[c->direction], q->stream);
-    if (!error && c->direction == copy::COPY_TO_DEVICE) error = source_free(q, c->from);
-    return cuda_result(q, error, what[c->direction]);
+        error = cudaMemcpy2DAsync(c->to, c->to_pitch, c->from, c->from_pitch, c->bytes, (size_t)c->rows, kind,
+                                  q->stream);
+    return cuda_result(q, error, to_host ? "a copy to the host" : "a copy on the device");
 }
 
 void *cuda_scratch(struct queue *q, size_t bytes)

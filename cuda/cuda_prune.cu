@@ -349,3 +349,8 @@ relora_status cuda_prune(struct queue *q, const struct prune *p)
     struct tiling t = cuda_tiling(tiling_most(q), m, v);
     return cuda_launch(q, "the count of a reset", zeros_kernel, t.blocks, t.threads, m, v, p->counts, t.wide);
 }
+
+cudaError_t cuda_load_prune(void)
+{
+    return cuda_load(digit_kernel, quantile_kernel, rank_kernel, mask_kernel, random_kernel, zeros_kernel);
+}

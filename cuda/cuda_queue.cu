@@ -55,6 +55,16 @@ static cudaError_t open_stream(struct queue *q, const struct queue_options *opti
     return error ? error : cudaStreamCreateWithFlags(&q->stream, cudaStreamNonBlocking);
 }
 
+static cudaError_t load_kernels(void)
+{
+    static cudaError_t (*const loads[])(void) = {cuda_load_adam,  cuda_load_elementwise, cuda_load_gemm_plain, cuda_load_merge,
+                                                 cuda_load_prune, cuda_load_reduce,      cuda_load_write};
+    cudaError_t error = cudaSuccess;
+    for (cudaError_t (*load)(void) : loads)
+        if (!error) error = load();
+    return error;
+}
+
 static relora_status open_on_device(struct queue *q, const struct queue_options *options)
 {
     device_scope scope(q->driver, q->device);
@@ -62,7 +72,8 @@ static relora_status open_on_device(struct queue *q, const struct queue_options 
     cudaError_t error = scope.result();
     relora_status status = cuda_result(q, error ? error : open_stream(q, options), "opening a queue");
     if (q->parent) q->pool = q->parent->pool;
-    else if (status >= 0) status = cuda_pool_open(q);
+    else if (status >= 0) status = cuda_result(q, load_kernels(), "loading the kernels");
+    if (!q->parent && status >= 0) status = cuda_pool_open(q);
     return status;
 }
 

@@ -12,6 +12,7 @@
 
 enum { CUDA_LEAST_CAPABILITY = 8 }; /* compute capability, its first number: what the module has code for */
 
+struct cuda_staging;  /* of cuda_write.cu: pinned memory that writes pass through */
 struct cuda_products; /* of cuda_gemm.cu: how products are computed, and with what */
 
 struct cuda_pool { /* what the queues of a device share */
@@ -22,6 +23,7 @@ struct cuda_pool { /* what the queues of a device share */
     pthread_mutex_t lock;  /* of what follows */
     cudaEvent_t event;
     struct queue *queues; /* all that are open */
+    struct cuda_staging *staging;
     struct cuda_products *products; /* of queues that are closed, for those to come */
 };
 
@@ -100,6 +102,18 @@ static inline relora_status cuda_launch(struct queue *q, const char *what, void 
     }(static_cast<P>(arguments)...);
 }
 
+/* Loads kernels, which CUDA would put off to their first launch: that may wait for all work of the device, and is not
+ * possible in every capture. Each file has a function that loads its own; all are called when a device is opened. */
+template <class... K> static inline cudaError_t cuda_load(K... kernels)
+{
+    const void *all[] = {(const void *)kernels...};
+    struct cudaFuncAttributes attributes;
+    cudaError_t error = cudaSuccess;
+    for (const void *kernel : all)
+        if (!error) error = cudaFuncGetAttributes(&attributes, kernel);
+    return error;
+}
+
 enum { CUDA_THREADS = 256 }; /* of a block, unless a kernel says otherwise */
 
 /* Blocks for `items`, `each` to a block, no more than a kernel that loops over the grid needs. */
@@ -129,9 +143,20 @@ cudaError_t cuda_pool_order(struct cuda_pool *pool, cudaStream_t earlier, cudaSt
 /* Is the stream being captured into a graph? */
 cudaError_t cuda_captured(cudaStream_t stream, int32_t *captured);
 
+cudaError_t cuda_load_adam(void);
+cudaError_t cuda_load_elementwise(void);
+cudaError_t cuda_load_gemm_plain(void);
+cudaError_t cuda_load_merge(void);
+cudaError_t cuda_load_prune(void);
+cudaError_t cuda_load_reduce(void);
+cudaError_t cuda_load_write(void);
+
 relora_status cuda_alloc(struct queue *q, size_t bytes, void **out);
 void cuda_release(struct queue *q, void *ptr, size_t bytes);
 relora_status cuda_copy(struct queue *q, const struct copy *c);
+relora_status cuda_write(struct queue *q, const struct copy *c); /* COPY_TO_DEVICE */
+relora_status cuda_staging_open(struct queue *q);
+void cuda_staging_close(struct queue *q);
 
 relora_status cuda_gemm(struct queue *q, const struct gemm *g);
 relora_status cuda_gemm_plain(struct queue *q, const struct gemm *g);

@@ -431,6 +431,9 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t w, c
         if (status != CUBLAS_STATUS_SUCCESS) return status;
         p.workspace_bytes = found.workspace;
     }
+    static std::set<uint64_t> seen; /* kinds of products, whose kernels are loaded with the first */
+    const layout *const all[4] = {la, lb, lc, ld};
+    if (!is_capturing(s) && seen.insert(number_of(*w, all)).second) run_everything(s->device);
     int device = s->device;
     return status_of(enqueue(stream, "a matrix product", [=] { run(p, device); }));
 }

@@ -157,6 +157,7 @@ typedef enum cudaStreamCaptureStatus {
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph);
+cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode *mode);
 cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus *status);
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph,
                                  unsigned long long flags EMULATED_DEFAULT(0));
@@ -244,6 +245,12 @@ typedef enum cudaFuncAttribute {
 } cudaFuncAttribute;
 
 cudaError_t cudaFuncSetAttribute(const void *kernel, cudaFuncAttribute attribute, int value);
+
+typedef struct cudaFuncAttributes { /* the members that are asked for; the order is the emulator's */
+    size_t sharedSizeBytes, constSizeBytes, localSizeBytes;
+    int maxThreadsPerBlock, numRegs, ptxVersion, binaryVersion;
+} cudaFuncAttributes;
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *attributes, const void *kernel); /* loads the kernel */
 
 typedef enum cudaDataType_t {
     CUDA_R_32F = 0,

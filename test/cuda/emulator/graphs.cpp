@@ -25,6 +25,7 @@ struct capture {
 namespace {
 
 std::vector<std::shared_ptr<capture>> captures; /* that are going on */
+thread_local cudaStreamCaptureMode thread_mode = cudaStreamCaptureModeGlobal;
 std::set<CUgraph_st *> graphs;
 std::set<CUgraphExec_st *> execs;
 
@@ -84,6 +85,7 @@ cudaError_t spoil(CUstream_st *s, cudaError_t error)
 
 cudaError_t unsafe_in_capture()
 {
+    if (thread_mode == cudaStreamCaptureModeRelaxed) return cudaSuccess;
     for (const std::shared_ptr<capture> &c : captures) {
         if (c->mode == cudaStreamCaptureModeRelaxed) continue;
         if (c->mode == cudaStreamCaptureModeThreadLocal && c->thread != std::this_thread::get_id()) continue;
@@ -188,6 +190,14 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
     if (!joined) return failed(cudaErrorStreamCaptureUnjoined);
     *graph = new CUgraph_st{c->nodes};
     graphs.insert(*graph);
+    return cudaSuccess;
+}
+
+cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode *mode)
+{
+    EMULATED_CALL();
+    if (!mode || (unsigned)*mode > cudaStreamCaptureModeRelaxed) return failed(cudaErrorInvalidValue);
+    std::swap(*mode, thread_mode);
     return cudaSuccess;
 }
 

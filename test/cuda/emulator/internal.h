@@ -42,6 +42,8 @@ int devices(void);
 int current_device(void); /* of this thread: that of its context, or the one that it would get a context of */
 uint64_t chance(uint64_t below);
 bool strictly_lazy(void);
+bool pageable_is_accessible(void);
+void load_late(const void *kernel); /* unless it is loaded: waits for the device, as the first launch may */
 bool kernel_fails(cudaError_t *error); /* counts one that runs */
 
 /* A mistake of the program under test that a real device would not report: says so and aborts. */

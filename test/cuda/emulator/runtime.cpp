@@ -16,6 +16,7 @@ namespace {
 
 struct settings {
     int devices = 1;
+    bool pageable = false;
     uint64_t seed = 1, state = 1;
 } now;
 
@@ -49,6 +50,7 @@ void configure()
     done = true;
     if (const char *s = getenv("EMULATED_CUDA_DEVICES")) emulated_cuda_devices(atoi(s));
     if (const char *s = getenv("EMULATED_CUDA_MEMORY")) emulated_cuda_memory(strtoull(s, nullptr, 10));
+    if (const char *s = getenv("EMULATED_CUDA_PAGEABLE")) emulated_cuda_pageable(atoi(s));
     if (const char *s = getenv("EMULATED_CUDA_SEED")) emulated_cuda_seed(strtoull(s, nullptr, 10));
     if (const char *s = getenv("EMULATED_CUDA_FAIL")) {
         char *rest, *function;
@@ -117,6 +119,7 @@ void broken(cudaError_t error) { device_error = error; }
 int devices() { return now.devices; }
 int current_device() { return this_context ? (int)(this_context - contexts) : this_device; }
 bool strictly_lazy() { return now.seed == 0; }
+bool pageable_is_accessible() { return now.pageable; }
 
 /* xorshift64*: any numbers will do. */
 uint64_t chance(uint64_t below)
@@ -173,6 +176,8 @@ std::string name_of(const void *function)
 namespace {
 
 std::map<const void *, int> shared_limits; /* that cudaFuncSetAttribute raised */
+std::set<const void *> loaded;             /* kernels */
+int late_loads;
 
 /* The stack of this thread of the host: no address in it is for a kernel. */
 bool is_on_stack(uintptr_t word)
@@ -231,6 +236,14 @@ void run_checked(const emulated_kernel &k, const std::vector<uintptr_t> &address
 }
 
 } // namespace
+
+void load_late(const void *kernel)
+{
+    if (!loaded.insert(kernel).second) return;
+    late_loads++;
+    run_everything(current_device());
+}
+
 } // namespace emulated
 
 using namespace emulated;
@@ -247,9 +260,22 @@ cudaError_t emulated_launch(emulated_kernel kernel, const emulated_argument *arg
     auto raised = shared_limits.find(kernel.function);
     if (kernel.shared > (size_t)(raised == shared_limits.end() ? MOST_STATIC_SHARED : raised->second))
         return failed(cudaErrorInvalidValue);
+    if (!is_capturing(s)) load_late(kernel.function);
     int device = s->device;
     std::vector<uintptr_t> addresses = addresses_in(arguments, count);
     return enqueue(stream, "a kernel", [=] { run_checked(kernel, addresses, device); });
+}
+
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *attributes, const void *kernel)
+{
+    EMULATED_CALL();
+    if (!attributes) return failed(cudaErrorInvalidValue);
+    if (!kernel) return failed(cudaErrorInvalidDeviceFunction);
+    *attributes = cudaFuncAttributes();
+    attributes->maxThreadsPerBlock = MOST_THREADS;
+    attributes->binaryVersion = attributes->ptxVersion = 90;
+    loaded.insert(kernel);
+    return cudaSuccess;
 }
 
 cudaError_t cudaFuncSetAttribute(const void *kernel, cudaFuncAttribute attribute, int value)
@@ -355,8 +381,8 @@ cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int dev
     case cudaDevAttrWarpSize: *value = p.warpSize; break;
     case cudaDevAttrClockRate: *value = 1980000; break;
     case cudaDevAttrMultiProcessorCount: *value = p.multiProcessorCount; break;
-    case cudaDevAttrIntegrated:
-    case cudaDevAttrPageableMemoryAccess: *value = 0; break;
+    case cudaDevAttrIntegrated: *value = 0; break;
+    case cudaDevAttrPageableMemoryAccess: *value = now.pageable; break;
     case cudaDevAttrMemoryClockRate: *value = 3201000; break;
     case cudaDevAttrGlobalMemoryBusWidth: *value = p.memoryBusWidth; break;
     case cudaDevAttrL2CacheSize: *value = p.l2CacheSize; break;
@@ -455,6 +481,7 @@ const char *cudaGetErrorString(cudaError_t error)
 /* ---- emulator.h ---- */
 
 void emulated_cuda_devices(int count) { now.devices = count < 0 ? 0 : count > MOST_DEVICES ? MOST_DEVICES : count; }
+void emulated_cuda_pageable(int accessible) { now.pageable = accessible != 0; }
 void emulated_cuda_memory(size_t bytes) { set_memory_limit(bytes); }
 
 void emulated_cuda_seed(uint64_t seed)
@@ -472,6 +499,7 @@ void emulated_cuda_fail_kernel(int64_t n, cudaError_t error) { kernel_failure = 
 int64_t emulated_cuda_calls() { return calls; }
 int64_t emulated_cuda_kernels() { return kernels; }
 int emulated_cuda_contexts(int device) { return contexts[device].made; }
+int emulated_cuda_late_loads() { return late_loads; }
 size_t emulated_cuda_used(int device) { return used_memory(device); }
 
 int emulated_cuda_objects()

@@ -309,6 +309,7 @@ cudaError_t cudaEventQuery(cudaEvent_t event)
     EMULATED_CALL();
     if (!events.count(event)) return failed(cudaErrorInvalidResourceHandle);
     if (event->captured) return failed(cudaErrorCapturedEvent);
+    if (cudaError_t error = unsafe_in_capture()) return failed(error);
     if (!event->recorded || event->recorded->done) return cudaSuccess;
     CUstream_st *s = event->recorded->stream;
     answer_question(s->queue[s->next]);
@@ -320,6 +321,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event)
     EMULATED_CALL();
     if (!events.count(event)) return failed(cudaErrorInvalidResourceHandle);
     if (event->captured) return failed(cudaErrorCapturedEvent);
+    if (cudaError_t error = unsafe_in_capture()) return failed(error);
     run_until(event->recorded);
     return failed(cudaSuccess);
 }
