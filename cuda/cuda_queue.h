@@ -23,6 +23,7 @@ struct cuda_pool { /* what the queues of a device share */
     pthread_mutex_t lock;  /* of what follows */
     cudaEvent_t event;
     struct queue *queues; /* all that are open */
+    struct held *held;    /* what was released while a stream was captured */
     struct cuda_staging *staging;
     struct cuda_products *products; /* of queues that are closed, for those to come */
 };
@@ -140,7 +141,8 @@ void cuda_pool_join(struct queue *q);  /* before a queue's first work */
 void cuda_pool_leave(struct queue *q); /* after its last */
 /* Later work of `later` waits for all work now queued on `earlier`. */
 cudaError_t cuda_pool_order(struct cuda_pool *pool, cudaStream_t earlier, cudaStream_t later);
-/* Is the stream being captured into a graph? */
+/* Is the stream being captured into a graph? So it is if it is the legacy default one, and another that it waits for is
+ * captured: nothing may be asked of it then. */
 cudaError_t cuda_captured(cudaStream_t stream, int32_t *captured);
 
 cudaError_t cuda_load_adam(void);

@@ -53,6 +53,19 @@ static int emulator_count(const char *function)
     return counted;
 }
 
+void device_refuse_odd(int refuse)
+{
+    void *emulator = dlopen("libemulated_cuda.so", RTLD_NOW | RTLD_NOLOAD);
+    if (!emulator) return;
+    union {
+        void *object;
+        void (*function)(int);
+    } set = {dlsym(emulator, "emulated_cuda_refuse_odd")};
+    ck_assert_ptr_nonnull(set.object);
+    set.function(refuse);
+    dlclose(emulator);
+}
+
 int device_objects(void)
 {
     return emulator_count("emulated_cuda_objects");

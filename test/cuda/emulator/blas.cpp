@@ -424,6 +424,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t w, c
     memcpy(&p.beta, beta, sizeof p.beta);
     if (p.beta != 0 && !c) return CUBLAS_STATUS_INVALID_VALUE;
     if (w->epilogue == CUBLASLT_EPILOGUE_BIAS && !w->bias) return CUBLAS_STATUS_INVALID_VALUE;
+    if (odd_is_refused() && ((la->ld | lb->ld | ld->ld) & 1)) return CUBLAS_STATUS_NOT_SUPPORTED;
     if (algo) {
         algorithm found;
         memcpy(&found, algo, sizeof found);

@@ -27,6 +27,8 @@ int64_t emulated_cuda_calls(void);   /* of the runtime so far */
 int64_t emulated_cuda_kernels(void); /* that have run so far */
 
 int emulated_cuda_contexts(int device); /* 1 if something made the device's context, which takes memory of it */
+/* 1: algorithms that the heuristic offers for leading dimensions that are odd are refused when they are to run. */
+void emulated_cuda_refuse_odd(int refuse);
 /* 1: as on a device that can touch the host's pageable memory, which then reads it when a copy runs. */
 void emulated_cuda_pageable(int accessible);
 int emulated_cuda_late_loads(void); /* kernels that were loaded by their first launch */

@@ -207,6 +207,7 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus *
     CUstream_st *s = find_stream(stream);
     if (!s) return failed(cudaErrorInvalidResourceHandle);
     if (!status) return failed(cudaErrorInvalidValue);
+    if (legacy_is_drawn_in(s)) return failed(cudaErrorStreamCaptureImplicit); /* *status stays; nothing is spoiled */
     *status = !s->capturing            ? cudaStreamCaptureStatusNone
               : s->capturing->spoiled ? cudaStreamCaptureStatusInvalidated
                                        : cudaStreamCaptureStatusActive;

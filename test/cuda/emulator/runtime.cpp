@@ -16,7 +16,7 @@ namespace {
 
 struct settings {
     int devices = 1;
-    bool pageable = false;
+    bool pageable = false, refuse_odd = false;
     uint64_t seed = 1, state = 1;
 } now;
 
@@ -120,6 +120,7 @@ int devices() { return now.devices; }
 int current_device() { return this_context ? (int)(this_context - contexts) : this_device; }
 bool strictly_lazy() { return now.seed == 0; }
 bool pageable_is_accessible() { return now.pageable; }
+bool odd_is_refused() { return now.refuse_odd; }
 
 /* xorshift64*: any numbers will do. */
 uint64_t chance(uint64_t below)
@@ -481,6 +482,7 @@ const char *cudaGetErrorString(cudaError_t error)
 /* ---- emulator.h ---- */
 
 void emulated_cuda_devices(int count) { now.devices = count < 0 ? 0 : count > MOST_DEVICES ? MOST_DEVICES : count; }
+void emulated_cuda_refuse_odd(int refuse) { now.refuse_odd = refuse != 0; }
 void emulated_cuda_pageable(int accessible) { now.pageable = accessible != 0; }
 void emulated_cuda_memory(size_t bytes) { set_memory_limit(bytes); }
 

@@ -119,6 +119,13 @@ static cudaError_t legacy_in_capture(const CUstream_st *s)
     return cudaSuccess;
 }
 
+bool legacy_is_drawn_in(const CUstream_st *s)
+{
+    return s->legacy && std::any_of(streams.begin(), streams.end(), [=](const CUstream_st *other) {
+        return other->device == s->device && other->blocking && is_capturing(other);
+    });
+}
+
 cudaError_t enqueue(cudaStream_t stream, const char *what, std::function<void()> work)
 {
     CUstream_st *s = find_stream(stream);

@@ -188,6 +188,12 @@ START_TEST(legacy_stream_in_capture)
 {
     cudaStream_t s = new_stream(cudaStreamDefault);
     int *x = device_array<int>(1);
+    cudaStreamCaptureStatus status;
+    cudaGraph_t graph;
+    OK(cudaStreamBeginCapture(s, cudaStreamCaptureModeRelaxed));
+    ck_assert_int_eq(cudaStreamIsCapturing(nullptr, &status), cudaErrorStreamCaptureImplicit);
+    OK(cudaStreamEndCapture(s, &graph)); /* a question spoils nothing */
+    OK(cudaStreamIsCapturing(nullptr, &status));
     OK(cudaStreamBeginCapture(s, cudaStreamCaptureModeRelaxed));
     ck_assert_int_eq(launch_on(nullptr, set, 1, 1, x, 1), cudaErrorStreamCaptureImplicit);
     must_be_spoiled(s);
