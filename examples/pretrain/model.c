@@ -302,7 +302,8 @@ relora_linear *model_projection(const struct model *model, int index)
 relora_status model_set_lora(struct model *model, relora_stream *stream)
 {
     for (int i = 0; i < model->linear_count - 1; i++)
-        TRY(relora_linear_set_mode(model->linears[i], stream, RELORA_MODE_LORA));
+        if (relora_linear_get_mode(model->linears[i]) != RELORA_MODE_LORA)
+            TRY(relora_linear_set_mode(model->linears[i], stream, RELORA_MODE_LORA));
     return RELORA_OK;
 }
 

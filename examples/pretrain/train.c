@@ -7,15 +7,23 @@
 #include "checkpoint.h"
 #include "report.h"
 
+/* What the layers begin as. Without a warm start they never have gradients of W, which are more than all else. */
+static relora_linear_mode first_mode(const struct options *o)
+{
+    if (o->method == METHOD_LOWRANK)
+        return RELORA_MODE_LOWRANK;
+    return o->method == METHOD_FULL || o->warm_start > 0 ? RELORA_MODE_FULL : RELORA_MODE_LORA;
+}
+
 static int create_model(struct trainer *t)
 {
     const struct options *o = t->options;
     const struct size *s = &sizes[o->size];
-    int full = o->method == METHOD_FULL, lowrank = o->method == METHOD_LOWRANK;
+    int full = o->method == METHOD_FULL;
     struct model_config config = {
         .vocab = t->data->vocab, .hidden = s->hidden, .ffn = s->ffn, .heads = s->heads,
         .layers = s->layers, .dtype = (relora_dtype)o->dtype,
-        .mode = lowrank ? RELORA_MODE_LOWRANK : RELORA_MODE_FULL, .rank = full ? 0 : o->rank,
+        .mode = first_mode(o), .rank = full ? 0 : o->rank,
         .alpha = o->alpha, .dropout = o->dropout, .order = (relora_order)o->order,
         .recompute = o->recompute != 0, .init_std = o->init_std,
         .seed = (uint64_t)o->seed, .device = (relora_device_kind)o->device, .threads = (int)o->threads};
