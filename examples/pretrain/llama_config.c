@@ -161,6 +161,15 @@ static int find_config(char file[PATH_MAX], const char *path, int *folder)
                ? fail("the name %s is too long", path) : 0;
 }
 
+/* Folders without it are often no model at all. */
+static int no_config(const char *folder)
+{
+    char weights[PATH_MAX];
+    if (snprintf(weights, sizeof weights, "%s/model.safetensors", folder) < PATH_MAX && llama_is_stand_in(weights))
+        return -1;
+    return fail("--init %s: the folder has no config.json, which says what its weights mean", folder);
+}
+
 int llama_read_config(struct model_config *model, json_t **config, const char *path)
 {
     char file[PATH_MAX];
@@ -170,8 +179,7 @@ int llama_read_config(struct model_config *model, json_t **config, const char *p
     if (find_config(file, path, &folder))
         return -1;
     if (stat(file, &info) != 0)
-        return folder ? fail("--init %s: the folder has no config.json, which says what its weights mean", path)
-                      : 0;
+        return folder ? no_config(path) : 0;
     *config = llama_load(file);
     return *config ? read_model(model, *config, file) : -1;
 }
@@ -216,7 +224,7 @@ void llama_describe(const struct model_config *m, char text[LLAMA_TEXT])
     add_real(&l, "rms_norm_eps", m->norm_eps);
     add_text(&l, "tie_word_embeddings", m->tied ? "true" : "false");
     add_real(&l, "rope_theta", m->rope.theta);
-    add_text(&l, "rope_type", kinds[m->rope.kind]);
+    add_text(&l, "rope_scaling", kinds[m->rope.kind]);
     if (m->rope.kind == ROPE_DEFAULT)
         return;
     add_real(&l, "factor", m->rope.factor);

@@ -253,7 +253,7 @@ static int read_all(const struct weights *w)
         const char *name = stored_name(w, param.name);
         const struct piece *piece = find(w, name);
         if (check(w->t->ctx, relora_reader_read(piece->reader, w->t->stream, name, param.value,
-                                                RELORA_READ_CONVERT), piece->path))
+                                                RELORA_READ_CONVERT | RELORA_READ_FINITE), piece->path))
             return -1;
     }
     return 0;
