@@ -232,7 +232,8 @@ static int restore(struct trainer *t, relora_reader *reader)
     const char *seconds = relora_reader_metadata(reader, "seconds");
     if (!options || !seconds || get_number(reader, "step") < 0)
         return fail("--resume: the file is no checkpoint of this program");
-    if (options_compare(t->options, options) || compare_model(t, reader))
+    int model = compare_model(t, reader); /* from which other options follow */
+    if (options_compare(t->options, options) || model)
         return -1;
     if (get_number(reader, "data_tokens") != t->data->tokens)
         return fail("--resume: the data has %" PRId64 " tokens, but the checkpoint's had %" PRId64,
