@@ -630,14 +630,15 @@ check-crash: $(B)/pretrain
 check-resume: $(B)/pretrain
 	$(Q)bash test/resume.sh $(B)/pretrain
 
-## check-transformers: export small models and compare their logits with Hugging Face transformers, if PYTHON has it
+## check-transformers: logits of small models exported, and of Llama folders of every form, beside Hugging Face's; PYTHON must have it
 $(B)/logits: $(B)/test/transformers/logits.o $(filter-out %/main.o,$(PRETRAIN)) $(B)/librelora.a
 	@echo LD $@
 	$(Q)$(LINK_PROGRAM)
 check-transformers: $(B)/pretrain $(B)/logits
 	$(Q)for d in f32 bf16; do $(B)/pretrain --data README.md --dtype $$d --steps 24 --warm-start 4 --restarts 1 \
 	  --seq 96 --batch 4 --sample 0 --out $(B)/out --export $(B)/exported-$$d > $(B)/output || exit 1; done
-	$(Q)$(PYTHON) test/transformers/compare.py $(B)/logits $(B)/exported-f32 $(B)/exported-bf16
+	$(Q)mkdir -p $(B)/transformers
+	$(Q)$(PYTHON) test/transformers/compare.py $(B)/logits $(B)/pretrain $(B)/transformers $(B)/exported-f32 $(B)/exported-bf16
 
 # ---- checkers: they need deps-dev ----
 ## check-long: check; the same with the portable product alone, and under the sanitizers; check-valgrind
