@@ -1,6 +1,7 @@
 /* The optimizer as an object: options, and the registry of parameters. */
 #include "adam.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 
@@ -19,7 +20,7 @@ static const struct option adam_rows[] = {
     {FIELD(relora_adam_options, seed), OPTION_U64},
     {FIELD(relora_adam_options, rounding), OPTION_ENUM, .value = RELORA_ROUND_STOCHASTIC,
      .names = rounding_names, .as_number = 1},
-    {FIELD(relora_adam_options, weight_decay), OPTION_F64, .high = NO_LIMIT, .quiet = QUIET}, /* is each entry's */
+    {FIELD(relora_adam_options, weight_decay), OPTION_F64, .high = FLT_MAX, .quiet = QUIET}, /* is each entry's */
     {FIELD(relora_adam_options, reserved), OPTION_I32, .quiet = QUIET},
 };
 const struct options adam_table = {
@@ -36,6 +37,11 @@ relora_status relora_adam_options_init(relora_adam_options *options, size_t size
 static int is_rate(double x) /* 0 or more, and a number */
 {
     return isfinite(x) && x >= 0;
+}
+
+static int is_decay(double x) /* it multiplies in F32 */
+{
+    return x >= 0 && x <= (double)FLT_MAX;
 }
 
 /* ---- life ---- */
@@ -305,7 +311,7 @@ relora_status relora_adam_set_factors(relora_adam *adam, int32_t index, double l
     TRY(check_index(adam, fn, index));
     if (!is_rate(lr_factor))
         FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: lr_factor is %g, and must be 0 or more", fn, lr_factor);
-    if (!is_rate(weight_decay))
+    if (!is_decay(weight_decay))
         FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: weight_decay is %g, and must be 0 or more", fn,
              weight_decay);
     adam->entries[index].lr_factor = lr_factor;

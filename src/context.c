@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "numeric.h"
 #include "options.h"
 #include "stream.h"
 
@@ -164,7 +165,7 @@ void context_log(const relora_context *ctx, int32_t level, const char *format, .
     if (!ctx->log || level > ctx->log_level) return;
     va_list arguments;
     va_start(arguments, format);
-    int length = vsnprintf(line, sizeof line, format, arguments);
+    int length = numeric_print(line, sizeof line, format, arguments);
     va_end(arguments);
     tidy_line(line, length);
     ctx->log(ctx->log_user, level, line);
@@ -176,7 +177,7 @@ relora_status context_fail(const relora_context *ctx, relora_status status, cons
     if (!ctx) return status;
     va_list arguments;
     va_start(arguments, format);
-    int length = vsnprintf(line, sizeof line, format, arguments);
+    int length = numeric_print(line, sizeof line, format, arguments);
     va_end(arguments);
     tidy_line(line, length);
     if (ctx->error) { /* a context that is only about to be made has none */
@@ -189,6 +190,15 @@ relora_status context_fail(const relora_context *ctx, relora_status status, cons
     }
     if (ctx->log && ctx->log_level >= RELORA_LOG_ERROR) ctx->log(ctx->log_user, RELORA_LOG_ERROR, line);
     return status;
+}
+
+int context_is_news(const relora_context *ctx, enum precaution precaution, int error)
+{
+    pthread_mutex_lock(&ctx->error->lock);
+    int news = ctx->error->warned[precaution] != error;
+    ctx->error->warned[precaution] = error;
+    pthread_mutex_unlock(&ctx->error->lock);
+    return news;
 }
 
 relora_status context_fail_backend(const relora_context *ctx, relora_status status,

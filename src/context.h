@@ -19,10 +19,14 @@ struct stream_error {
     char text[ERROR_CAPACITY];
 };
 
+/* What may fail and is only worth a warning: a precaution. */
+enum precaution { PRECAUTION_LOCK, PRECAUTION_LOOK, PRECAUTION_MODE, PRECAUTION_FLUSH, PRECAUTION_FOLDER, PRECAUTIONS };
+
 struct error_slot {
     pthread_mutex_t lock; /* of every text of the context, and of the list */
     char text[ERROR_CAPACITY];
     struct stream_error *streams;
+    int warned[PRECAUTIONS]; /* of which errno */
 };
 
 struct relora_context {
@@ -52,6 +56,9 @@ relora_status context_fail(const relora_context *ctx, relora_status status, cons
     __attribute__((format(printf, 3, 4)));
 void context_log(const relora_context *ctx, int32_t level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* Is this another reason than the last time? Then a warning is worth its line. */
+int context_is_news(const relora_context *ctx, enum precaution precaution, int error);
 
 /* It returns what context_fail() returns, in a way that lets an analyser see that it is a failure. */
 #define FAIL(ctx, status, ...) return context_fail((ctx), (status), __VA_ARGS__), (status)

@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#include "numeric.h"
+
 enum {
     LAST_FULL = 4, /* releases up to 0.4 compare whole texts, so the fields they know are always written */
     VALUE = 160    /* room for a value of ours, spoken */
@@ -10,18 +12,11 @@ enum {
 
 /* ---- writing ---- */
 
-static void print_number(char *out, size_t capacity, double value)
-{
-    snprintf(out, capacity, "%.17g", value);
-    for (char *c = out; *c; c++)
-        if (*c == ',') *c = '.'; /* the host's locale */
-}
-
 /* As it stands in a file. */
 static void print_value(const struct option *row, struct option_value value, char out[VALUE])
 {
     switch (row->type) {
-    case OPTION_F64: print_number(out, VALUE, value.number); break;
+    case OPTION_F64: numeric_text(out, VALUE, "%.17g", value.number); break;
     case OPTION_U64: snprintf(out, VALUE, "%llu", (unsigned long long)value.integer); break;
     case OPTION_FLAGS: snprintf(out, VALUE, "%u", (uint32_t)value.integer & ~row->quiet); break;
     default:

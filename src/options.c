@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#include "numeric.h"
+
 const char *const dtype_names[] = {NULL, "F32", "BF16", NULL};
 const char *const rounding_names[] = {NULL, "NEAREST", "STOCHASTIC", NULL};
 
@@ -115,11 +117,11 @@ static relora_status check_integer(const struct option *row, int64_t value, cons
     if ((double)value >= row->low && (double)value <= row->high) return RELORA_OK;
     int n = snprintf(why, OPTIONS_WHY, "%s.%s is %lld, ", name, row->name, (long long)value);
     if (row->low == row->high)
-        snprintf(why + n, OPTIONS_WHY - (size_t)n, "not %.0f", row->low);
+        numeric_text(why + n, OPTIONS_WHY - (size_t)n, "not %.0f", row->low);
     else if (isinf(row->high))
-        snprintf(why + n, OPTIONS_WHY - (size_t)n, "less than %.0f", row->low);
+        numeric_text(why + n, OPTIONS_WHY - (size_t)n, "less than %.0f", row->low);
     else
-        snprintf(why + n, OPTIONS_WHY - (size_t)n, "outside %.0f to %.0f", row->low, row->high);
+        numeric_text(why + n, OPTIONS_WHY - (size_t)n, "outside %.0f to %.0f", row->low, row->high);
     return RELORA_E_ARGUMENT;
 }
 
@@ -129,14 +131,14 @@ static relora_status check_number(const struct option *row, double value, const 
     int low = row->above_low ? value > row->low : value >= row->low;
     int high = row->below_high ? value < row->high : value <= row->high;
     if (isfinite(value) && low && high) return RELORA_OK;
-    int n = snprintf(why, OPTIONS_WHY, "%s.%s is %g, ", name, row->name, value);
+    int n = numeric_text(why, OPTIONS_WHY, "%s.%s is %g, ", name, row->name, value);
     if (isinf(row->low))
         snprintf(why + n, OPTIONS_WHY - (size_t)n, "not a finite number");
     else if (isinf(row->high))
-        snprintf(why + n, OPTIONS_WHY - (size_t)n, "not a finite number %s %g", row->above_low ? "above" : "from",
+        numeric_text(why + n, OPTIONS_WHY - (size_t)n, "not a finite number %s %g", row->above_low ? "above" : "from",
                  row->low);
     else
-        snprintf(why + n, OPTIONS_WHY - (size_t)n, "outside %c%g, %g%c", row->above_low ? '(' : '[', row->low,
+        numeric_text(why + n, OPTIONS_WHY - (size_t)n, "outside %c%g, %g%c", row->above_low ? '(' : '[', row->low,
                  row->high, row->below_high ? ')' : ']');
     return RELORA_E_ARGUMENT;
 }
@@ -181,7 +183,7 @@ static relora_status check_unused(const struct option *row, const void *options,
     struct option_value value = option_get(row, options);
     if (row->ignored || is_default(row, options)) return RELORA_OK;
     if (row->type == OPTION_F64)
-        snprintf(why, OPTIONS_WHY, "%s.%s is %g, but is not used by %s", name, row->name, value.number, kind);
+        numeric_text(why, OPTIONS_WHY, "%s.%s is %g, but is not used by %s", name, row->name, value.number, kind);
     else
         snprintf(why, OPTIONS_WHY, "%s.%s is %lld, but is not used by %s", name, row->name,
                  (long long)value.integer, kind);

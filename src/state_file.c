@@ -216,7 +216,8 @@ static relora_status visit_format(struct walk *w)
     if (w->mode == WALK_SAVE) return writer_set_metadata(w->writer, w->fn, format_key, format_value);
     const char *stored = relora_reader_metadata(w->reader, format_key);
     if (!stored)
-        FAIL(w->state->ctx, RELORA_E_NOT_FOUND, "%s: the file has no \"%s\"", w->fn, format_key);
+        FAIL(w->state->ctx, RELORA_E_NOT_FOUND, "%s: the file has no \"%s\", so it is no checkpoint of a state", w->fn,
+             format_key);
     if (strcmp(stored, format_value))
         FAIL(w->state->ctx, RELORA_E_STATE, "%s: %s: %s here, but %s in the file", w->fn, format_key,
              format_value, stored);

@@ -94,5 +94,7 @@ Suite *failing_json(void);
 Suite *devices(void);
 Suite *old_states(void);
 Suite *conversions(void);
+Suite *other_files(void);
+Suite *locales(void);
 
 #endif

@@ -245,7 +245,7 @@ static void refuse_numbers(const struct option *row)
         refused(row, "too little");
     }
     if (isfinite(row->high)) {
-        put_number(row, bad, row->below_high ? row->high : row->high + 0.5);
+        put_number(row, bad, row->below_high ? row->high : nextafter(row->high, HUGE_VAL));
         refused(row, "too much");
     }
 }
