@@ -83,7 +83,7 @@ FIRST    := $(filter deps deps-dev,$(MAKECMDGOALS)) # `make -j2 deps check`: not
 .SECONDARY:
 .PHONY: all lib examples pretrain demo bench bench-plot bench-torch deps deps-dev install uninstall clean help \
         check check-headers symbols check-system-memory check-examples check-pretrain check-crash check-resume \
-        check-fuzz check-install check-long check-transformers
+        check-fuzz check-init check-install check-long check-transformers
 all: lib
 
 # ---- the library ----
@@ -237,7 +237,7 @@ check-cuda-pretrain: $(B)/test-pretrain $(MODULE)
 # SHORT= asks for all methods and types: 64 processes, each of which opens CUDA.
 check-cuda-resume: $(B)/pretrain $(B)/cuda_stream $(MODULE)
 	$(Q)timeout 60 $(B)/cuda_stream > /dev/null 2>&1; [ $$? != 77 ] || { $(NO_DEVICE); }; \
-	  SHORT=$${SHORT-1} timeout $${RESUME_TIME:-120} bash test/resume.sh $< --device cuda
+	  SHORT=$${SHORT-1} timeout $${RESUME_TIME:-120} bash test/resume.sh $< --device cuda && timeout 60 $(PYTHON) test/init.py $< --cuda
 
 # ---- CUDA: the same sources on an emulated device, for machines that have none ----
 EMULATOR       := test/cuda/emulator
@@ -309,6 +309,7 @@ check-emulated-pretrain: $(if $(EMULATED),$(B)/emulated/test-pretrain)
 ## check-emulated-resume: runs of examples/pretrain on that device, stopped and resumed
 check-emulated-resume: $(if $(EMULATED),$(B)/emulated/pretrain)
 	$(Q)$(if $<,SHORT=1 bash test/resume.sh $< --device cuda,echo "left out: the sanitizer does not follow the emulator")
+	$(Q)$(if $<,$(PYTHON) test/init.py $< --cuda)
 
 # ---- CUDA: tests and benchmarks on a device ----
 # The suites that a device runs as the CPU does, and test/cuda, which uses CUDA itself; so does the example. Each
@@ -575,7 +576,7 @@ check-system-memory: $(if $(filter asan tsan,$(CONFIG)),,$(B)/starve)
 # A library with a sanitizer runs only in programs built with it, so it is not worth installing.
 # The many runs of check-resume and check-crash have one thread each: nothing for the thread sanitizer, in an hour.
 STEPS := check-headers symbols $(ABI_STEPS) $(SUITES:%=check-%) check-module check-system-memory check-fuzz check-examples \
-         $(if $(PRETRAIN),check-pretrain $(if $(filter tsan,$(CONFIG)),,check-resume check-crash)) \
+         $(if $(PRETRAIN),check-pretrain $(if $(filter tsan,$(CONFIG)),,check-init check-resume check-crash)) \
          $(if $(filter release debug,$(CONFIG)),check-install) \
          $(if $(MODULE),check-cuda-module) $(CUDA_STEPS) check-emulator $(EMULATED_STEPS)
 
@@ -629,6 +630,10 @@ check-crash: $(B)/pretrain
 ## check-resume: go on from checkpoints of every method and type, and ask for the same bits
 check-resume: $(B)/pretrain
 	$(Q)bash test/resume.sh $(B)/pretrain
+
+## check-init: --init of the program of examples/pretrain: Llama folders of every form, and what is refused
+check-init: $(B)/pretrain
+	$(Q)$(PYTHON) test/init.py $<
 
 ## check-transformers: logits of small models exported, and of Llama folders of every form, beside Hugging Face's; PYTHON must have it
 $(B)/logits: $(B)/test/transformers/logits.o $(filter-out %/main.o,$(PRETRAIN)) $(B)/librelora.a
