@@ -39,97 +39,97 @@ type Status int32
 
 // Constants of the headers, where each is explained.
 const (
-	AdamDecoupled uint32 = 1
-	AdamSkipNotFinite uint32 = 2
-	MomentFirst Moment = 1
-	MomentSecond Moment = 2
-	ResetZero ResetMode = 1
-	ResetRandom ResetMode = 2
-	ResetMagnitude ResetMode = 3
-	ResetStepCount uint32 = 1
-	ResetIndependent uint32 = 2
-	ResetQuantile uint32 = 4
-	SaveChecksum uint32 = 1
-	ReadConvert uint32 = 1
-	LogOff int32 = 0
-	LogError int32 = 1
-	LogWarn int32 = 2
-	LogInfo int32 = 3
-	LogDebug int32 = 4
-	CycleMerge uint32 = 1
-	CycleReset uint32 = 2
-	CycleFinish uint32 = 4
-	ModeFull LinearMode = 1
-	ModeLora LinearMode = 2
-	ModeLowrank LinearMode = 3
-	LinearBias uint32 = 1
-	LinearTrainableScale uint32 = 2
-	LinearReference uint32 = 4
-	LinearKeepDelta uint32 = 8
-	LinearTF32 uint32 = 16
-	ParamWeight Param = 1
-	ParamBias Param = 2
-	ParamA Param = 3
-	ParamB Param = 4
-	ParamScale Param = 5
-	ParamDelta Param = 6
-	Train uint32 = 1
-	Overwrite uint32 = 2
-	AccumulateDx uint32 = 4
-	OrderAuto Order = 1
-	OrderSplit Order = 2
-	OrderFold Order = 3
-	OrderThrough Order = 4
-	ScheduleConstant ScheduleKind = 1
-	ScheduleLinear ScheduleKind = 2
-	ScheduleCosine ScheduleKind = 3
+	AdamDecoupled          uint32       = 1
+	AdamSkipNotFinite      uint32       = 2
+	MomentFirst            Moment       = 1
+	MomentSecond           Moment       = 2
+	ResetZero              ResetMode    = 1
+	ResetRandom            ResetMode    = 2
+	ResetMagnitude         ResetMode    = 3
+	ResetStepCount         uint32       = 1
+	ResetIndependent       uint32       = 2
+	ResetQuantile          uint32       = 4
+	SaveChecksum           uint32       = 1
+	ReadConvert            uint32       = 1
+	LogOff                 int32        = 0
+	LogError               int32        = 1
+	LogWarn                int32        = 2
+	LogInfo                int32        = 3
+	LogDebug               int32        = 4
+	CycleMerge             uint32       = 1
+	CycleReset             uint32       = 2
+	CycleFinish            uint32       = 4
+	ModeFull               LinearMode   = 1
+	ModeLora               LinearMode   = 2
+	ModeLowrank            LinearMode   = 3
+	LinearBias             uint32       = 1
+	LinearTrainableScale   uint32       = 2
+	LinearReference        uint32       = 4
+	LinearKeepDelta        uint32       = 8
+	LinearTF32             uint32       = 16
+	ParamWeight            Param        = 1
+	ParamBias              Param        = 2
+	ParamA                 Param        = 3
+	ParamB                 Param        = 4
+	ParamScale             Param        = 5
+	ParamDelta             Param        = 6
+	Train                  uint32       = 1
+	Overwrite              uint32       = 2
+	AccumulateDx           uint32       = 4
+	OrderAuto              Order        = 1
+	OrderSplit             Order        = 2
+	OrderFold              Order        = 3
+	OrderThrough           Order        = 4
+	ScheduleConstant       ScheduleKind = 1
+	ScheduleLinear         ScheduleKind = 2
+	ScheduleCosine         ScheduleKind = 3
 	ScheduleCosineRestarts ScheduleKind = 4
-	Ok Status = 0
-	EInternal Status = -1
-	EArgument Status = -10
-	EStructSize Status = -11
-	EShape Status = -12
-	EDtype Status = -13
-	EDevice Status = -14
-	ELayout Status = -15
-	EContext Status = -16
-	EOverflow Status = -17
-	EState Status = -20
-	ENotFound Status = -21
-	EExists Status = -22
-	EReadOnly Status = -23
-	EUnsupported Status = -24
-	ENoMemory Status = -30
-	EBackend Status = -40
-	EIo Status = -50
-	EFormat Status = -51
-	EVersion Status = -52
-	ENotFinite Status = -60
-	MaxDims int32 = 8
-	F32 Dtype = 1
-	BF16 Dtype = 2
-	DeviceCpu DeviceKind = 1
-	DeviceCuda DeviceKind = 2
-	RoundNearest Rounding = 1
-	RoundStochastic Rounding = 2
+	Ok                     Status       = 0
+	EInternal              Status       = -1
+	EArgument              Status       = -10
+	EStructSize            Status       = -11
+	EShape                 Status       = -12
+	EDtype                 Status       = -13
+	EDevice                Status       = -14
+	ELayout                Status       = -15
+	EContext               Status       = -16
+	EOverflow              Status       = -17
+	EState                 Status       = -20
+	ENotFound              Status       = -21
+	EExists                Status       = -22
+	EReadOnly              Status       = -23
+	EUnsupported           Status       = -24
+	ENoMemory              Status       = -30
+	EBackend               Status       = -40
+	EIo                    Status       = -50
+	EFormat                Status       = -51
+	EVersion               Status       = -52
+	ENotFinite             Status       = -60
+	MaxDims                int32        = 8
+	F32                    Dtype        = 1
+	BF16                   Dtype        = 2
+	DeviceCpu              DeviceKind   = 1
+	DeviceCuda             DeviceKind   = 2
+	RoundNearest           Rounding     = 1
+	RoundStochastic        Rounding     = 2
 )
 
 // AdamOptions is relora_adam_options of the headers, where each field is explained.
 type AdamOptions struct {
-	Flags uint32
-	beta1 float64
-	beta2 float64
-	Eps float64
+	Flags       uint32
+	Beta1       float64
+	Beta2       float64
+	Eps         float64
 	WeightDecay float64
-	MaxNorm float64
-	Seed uint64
-	Rounding Rounding
+	MaxNorm     float64
+	Seed        uint64
+	Rounding    Rounding
 }
 
 func (o *AdamOptions) fromC(c *C.relora_adam_options) {
 	o.Flags = uint32(c.flags)
-	o.beta1 = float64(c.beta1)
-	o.beta2 = float64(c.beta2)
+	o.Beta1 = float64(c.beta1)
+	o.Beta2 = float64(c.beta2)
 	o.Eps = float64(c.eps)
 	o.WeightDecay = float64(c.weight_decay)
 	o.MaxNorm = float64(c.max_norm)
@@ -141,8 +141,8 @@ func (o *AdamOptions) toC() C.relora_adam_options {
 	var c C.relora_adam_options
 	C.relora_adam_options_init(&c, C.size_t(unsafe.Sizeof(c)))
 	c.flags = C.uint32_t(o.Flags)
-	c.beta1 = C.double(o.beta1)
-	c.beta2 = C.double(o.beta2)
+	c.beta1 = C.double(o.Beta1)
+	c.beta2 = C.double(o.Beta2)
 	c.eps = C.double(o.Eps)
 	c.weight_decay = C.double(o.WeightDecay)
 	c.max_norm = C.double(o.MaxNorm)
@@ -162,8 +162,8 @@ func DefaultAdamOptions() AdamOptions {
 
 // StepReport is relora_step_report of the headers, where each field is explained.
 type StepReport struct {
-	Skipped int32
-	GradNorm float64
+	Skipped    int32
+	GradNorm   float64
 	ClipFactor float64
 }
 
@@ -182,9 +182,9 @@ func newStepReportC() C.relora_step_report {
 // ResetOptions is relora_reset_options of the headers, where each field is explained.
 type ResetOptions struct {
 	Flags uint32
-	Mode ResetMode
+	Mode  ResetMode
 	Ratio float64
-	Seed uint64
+	Seed  uint64
 	Cycle uint64
 }
 
@@ -218,11 +218,11 @@ func DefaultResetOptions() ResetOptions {
 
 // ResetReport is relora_reset_report of the headers, where each field is explained.
 type ResetReport struct {
-	Params int32
-	Elements int64
-	ZeroedFirst int64
+	Params       int32
+	Elements     int64
+	ZeroedFirst  int64
 	ZeroedSecond int64
-	Unpaired int64
+	Unpaired     int64
 }
 
 func (o *ResetReport) fromC(c *C.relora_reset_report) {
@@ -241,8 +241,8 @@ func newResetReportC() C.relora_reset_report {
 
 // ContextOptions is relora_context_options of the headers, where each field is explained.
 type ContextOptions struct {
-	Flags uint32
-	Threads int32
+	Flags    uint32
+	Threads  int32
 	LogLevel int32
 }
 
@@ -272,8 +272,8 @@ func DefaultContextOptions() ContextOptions {
 
 // CycleOptions is relora_cycle_options of the headers, where each field is explained.
 type CycleOptions struct {
-	Flags uint32
-	FirstStep int64
+	Flags      uint32
+	FirstStep  int64
 	MergeEvery int64
 	ResetEvery int64
 }
@@ -306,17 +306,17 @@ func DefaultCycleOptions() CycleOptions {
 
 // LinearOptions is relora_linear_options of the headers, where each field is explained.
 type LinearOptions struct {
-	Flags uint32
-	Mode LinearMode
-	Dtype Dtype
-	InFeatures int64
+	Flags       uint32
+	Mode        LinearMode
+	Dtype       Dtype
+	InFeatures  int64
 	OutFeatures int64
-	Rank int64
-	Alpha float64
-	Dropout float64
-	Seed uint64
-	Layer uint64
-	Rounding Rounding
+	Rank        int64
+	Alpha       float64
+	Dropout     float64
+	Seed        uint64
+	Layer       uint64
+	Rounding    Rounding
 }
 
 func (o *LinearOptions) fromC(c *C.relora_linear_options) {
@@ -361,11 +361,11 @@ func DefaultLinearOptions() LinearOptions {
 
 // PlanReport is relora_plan_report of the headers, where each field is explained.
 type PlanReport struct {
-	Forward Order
-	Backward Order
-	ForwardFlops float64
+	Forward       Order
+	Backward      Order
+	ForwardFlops  float64
 	BackwardFlops float64
-	ForwardBytes int64
+	ForwardBytes  int64
 	BackwardBytes int64
 }
 
@@ -386,8 +386,8 @@ func newPlanReportC() C.relora_plan_report {
 
 // MergeReport is relora_merge_report of the headers, where each field is explained.
 type MergeReport struct {
-	Layers int32
-	DeltaNorm float64
+	Layers     int32
+	DeltaNorm  float64
 	WeightNorm float64
 }
 
@@ -405,15 +405,15 @@ func newMergeReportC() C.relora_merge_report {
 
 // ScheduleOptions is relora_schedule_options of the headers, where each field is explained.
 type ScheduleOptions struct {
-	Kind ScheduleKind
-	Lr float64
-	MinLrRatio float64
-	FirstStep int64
-	TotalSteps int64
-	WarmupSteps int64
+	Kind               ScheduleKind
+	Lr                 float64
+	MinLrRatio         float64
+	FirstStep          int64
+	TotalSteps         int64
+	WarmupSteps        int64
 	RestartWarmupSteps int64
-	RestartEvery int64
-	AdjustStep int64
+	RestartEvery       int64
+	AdjustStep         int64
 }
 
 func (o *ScheduleOptions) fromC(c *C.relora_schedule_options) {
