@@ -9,6 +9,7 @@ number, a field or a signature by hand; what is written by hand is how each lang
 import os
 import re
 import sys
+import textwrap
 
 ROOT = sys.argv[2] if len(sys.argv) == 3 else '.'
 sys.path.insert(0, os.path.join(ROOT, 'test'))
@@ -35,6 +36,11 @@ def named(api, name):
     if re.match(r'RELORA_(LOG_\w+|MAX_DIMS)$', name):
         return 'int32_t'
     return api.kinds.get(name, 'uint32_t')
+
+
+def abi():
+    with open(os.path.join(ROOT, 'include', 'relora', 'version.h'), encoding='utf-8') as f:
+        return int(re.search(r'#define RELORA_ABI (\d+)', f.read()).group(1))
 
 
 # ---- Rust ----
@@ -215,6 +221,9 @@ def python(api):
     yield '# ' + NOTE
     yield 'from ctypes import (CFUNCTYPE, Structure, c_char_p, c_double, c_int32, c_int64, c_size_t, c_uint32,\n' \
           '                    c_uint64, c_void_p)\n'
+    names = ', '.join(repr(short(name)) for name in api.constants)
+    yield '__all__ = [%s]\n' % '\n           '.join(textwrap.wrap(names, 105))
+    yield 'ABI = %d' % abi()
     for name, value in api.constants.items():
         yield '%s = %d' % (short(name), value)
     yield ''
