@@ -3,8 +3,8 @@
 
 #include <string.h>
 
+#include "device.h"
 #include "dlpack.h"
-#include "module.h"
 #include "tensor.h"
 
 /* ---- in ---- */
@@ -12,7 +12,7 @@
 static relora_status find_device(relora_device **out, relora_context *ctx, const char *fn,
                                  const struct dlpack_tensor *t)
 {
-    if (t->device_type != DLPACK_CPU) return module_device(out, ctx, fn, t->device_id);
+    if (t->device_type != DLPACK_CPU) return device_cuda(out, ctx, fn, t->device_id);
     *out = &ctx->cpu;
     return RELORA_OK;
 }

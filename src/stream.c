@@ -1,5 +1,6 @@
 #include "stream.h"
 
+#include "device.h"
 #include "shape.h"
 
 relora_stream *stream_entered(relora_stream *stream)

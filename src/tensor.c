@@ -1,5 +1,7 @@
 #include "tensor.h"
 
+#include "device.h"
+
 static relora_status tensor_allocate(relora_tensor **out, relora_device *device, const char *fn,
                                      const struct shape *shape)
 {

@@ -17,7 +17,13 @@ enum { /* flags of relora_writer_save */
 };
 
 enum { /* flags of relora_reader_read */
-    RELORA_READ_CONVERT = 1 /**< F32 and BF16 may differ between file and tensor; to nearest */
+    RELORA_READ_CONVERT = 1, /**< the file may have F16, BF16, F32 or F64 where the tensor has another type.
+                                  One rounding, to nearest, ties to even; a NaN stays one. What is beyond the
+                                  range of the tensor's type becomes an infinity. Integers, F8 and all other
+                                  types are never converted (RELORA_E_DTYPE). F16 and F64 since 0.5 */
+    RELORA_READ_FINITE = 2   /**< a NaN, an infinity, or a number that converting makes one, is
+                                  RELORA_E_NOT_FINITE with the tensor and the place in the text, and `target` is
+                                  not touched; since 0.5 */
 };
 
 /** @since 0.2 @threads any @stream none */
@@ -45,13 +51,17 @@ RELORA_API relora_status relora_writer_set_metadata(relora_writer *writer, const
                                                     const char *value);
 
 /** Write the file: into `path` with ".tmp" appended, flushed to the disk, renamed over `path`, and
- *  the folder flushed. A crash leaves the old file or the new one. Any failure up to the renaming
- *  leaves the old one and removes the temporary; if only flushing the folder fails, the new one is in
- *  place. Both are RELORA_E_IO with the system call and its reason as text. The new file has the mode
- *  of the old one; a link at `path` is replaced, not followed; what is neither is refused. (A limit
- *  on file sizes reaches this call as an error only if the process ignores SIGXFSZ.) The
- *  temporary is locked: a second save to the same path at the same time is RELORA_E_IO. Values are
- *  streamed; a few MiB of memory are enough at any size.
+ *  the folder flushed. A crash leaves the old file or the new one. RELORA_E_IO, with the system call and its
+ *  reason as text, means that the new file is not in place: the old one is as it was, and the temporary is
+ *  gone. The new file has the mode of the old one; a link at `path` is replaced, not followed; what is
+ *  neither is refused. (A limit on file sizes reaches this call as an error only if the process ignores
+ *  SIGXFSZ.) The temporary is locked: a second save to the same path at the same time is RELORA_E_IO. Values
+ *  are streamed; a few MiB of memory are enough at any size.
+ *
+ *  Not every file system has all of that. Since 0.5 a lock, a mode, a flush of the folder that fails, whatever
+ *  the reason, or a flush of the file that is not offered, is RELORA_OK: the new file is in place, and a line
+ *  at RELORA_LOG_WARN says what it lacks, once for each reason and context. A flush of the file that fails
+ *  for another reason, such as EIO or ENOSPC, is RELORA_E_IO: what was written may be lost.
  *  @param flags RELORA_SAVE_CHECKSUM or 0
  *  @since 0.2 @threads one @stream synchronises */
 RELORA_API relora_status relora_writer_save(relora_writer *writer, relora_stream *stream,
@@ -102,6 +112,7 @@ RELORA_API const char *relora_reader_metadata(const relora_reader *reader, const
  *  RELORA_READ_CONVERT, its dtype. If the file has checksums the bytes are checked first:
  *  RELORA_E_FORMAT if they differ, and `target` is not touched. (A library built without xxHash
  *  cannot, and says so in the log when the file is opened.)
+ *  @param flags RELORA_READ_CONVERT, RELORA_READ_FINITE, both or 0
  *  @since 0.2 @threads one @stream queues */
 RELORA_API relora_status relora_reader_read(relora_reader *reader, relora_stream *stream,
                                             const char *name, relora_tensor *target,

@@ -203,3 +203,4 @@ FIELD(relora_plan_report, 24, double, backward_flops);
 FIELD(relora_plan_report, 32, int64_t, forward_bytes);
 FIELD(relora_plan_report, 40, int64_t, backward_bytes);
 SIZE(relora_plan_report, 48);
+CONSTANT(RELORA_READ_FINITE, 2);
