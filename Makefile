@@ -18,6 +18,10 @@ DEPS := gcc g++ make pkg-config libdnnl-dev libjansson-dev libxxhash-dev \
         check python3 abigail-tools locales \
         gnuplot-nox bible-kjv
 
+# Toolchains of other languages and package managers; `make deps-bindings` installs them. What is not here is skipped.
+BINDING_DEPS := rustc cargo golang-go cmake debhelper lintian \
+                python3-pip python3-setuptools python3-wheel python3-venv
+
 # For lint, check-long and fuzzing; `make deps-dev` installs them.
 DEV_DEPS := clang libclang-rt-dev clang-tidy cppcheck valgrind
 
@@ -75,13 +79,13 @@ SUITES   := $(filter-out cuda,$(sort $(patsubst test/%/main.c,%,$(wildcard test/
 EXAMPLES := $(patsubst examples/%.c,$(B)/examples/%,$(filter-out %/cuda_stream.c,$(sort $(wildcard examples/*.c))))
 PRETRAIN := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard examples/pretrain/*.c)))
 BENCH    := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard examples/bench/*.c)))
-FIRST    := $(filter deps deps-dev,$(MAKECMDGOALS)) # `make -j2 deps check`: nothing starts before it is done
+FIRST    := $(filter deps deps-%,$(MAKECMDGOALS)) # `make -j2 deps check`: nothing starts before it is done
 
 , := ,
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all lib examples pretrain demo bench bench-plot bench-torch deps deps-dev install uninstall clean help \
+.PHONY: all lib examples pretrain demo bench bench-plot bench-torch deps deps-dev deps-bindings install uninstall clean help \
         check check-headers symbols check-system-memory check-examples check-pretrain check-crash check-resume \
         check-fuzz check-install check-long check-transformers
 all: lib
@@ -572,11 +576,13 @@ $(B)/starve: $(patsubst %.c,$(B)/%.o,$(wildcard test/system_memory/*.c)) $(B)/te
 check-system-memory: $(if $(filter asan tsan,$(CONFIG)),,$(B)/starve)
 	$(Q)$(if $(filter asan tsan,$(CONFIG)),echo "left out: the sanitizer has a malloc() of its own",$< $(STARVE))
 
+include examples/bindings.mk
+
 # A library with a sanitizer runs only in programs built with it, so it is not worth installing.
 # The many runs of check-resume and check-crash have one thread each: nothing for the thread sanitizer, in an hour.
 STEPS := check-headers symbols $(ABI_STEPS) $(SUITES:%=check-%) check-module check-system-memory check-fuzz check-examples \
          $(if $(PRETRAIN),check-pretrain $(if $(filter tsan,$(CONFIG)),,check-resume check-crash)) \
-         $(if $(filter release debug,$(CONFIG)),check-install) \
+         $(if $(filter release debug,$(CONFIG)),check-install) $(BINDING_STEPS) \
          $(if $(MODULE),check-cuda-module) $(CUDA_STEPS) check-emulator $(EMULATED_STEPS)
 
 ## check: every test, to the end even if one fails; the last line counts them
@@ -680,9 +686,14 @@ $(LINT): $(OBJS)
 ## check-SUITE: one folder of test/, such as check-unit
 
 # ---- the rest ----
-## deps: install the Debian packages that building, testing and the demonstration need; deps-dev: those of checkers
-deps deps-dev: WANTED = $(if $(filter deps-dev,$@),$(DEV_DEPS),$(DEPS))
-deps deps-dev: | $(if $(filter deps-dev,$@),$(filter deps,$(FIRST)))
+## deps: install the Debian packages that building, testing and the demonstration need
+## deps-dev deps-bindings: those of checkers; those of the other languages and of packaging
+deps:          WANTED = $(DEPS)
+deps-dev:      WANTED = $(DEV_DEPS)
+deps-bindings: WANTED = $(BINDING_DEPS)
+deps-bindings: | $(filter deps,$(FIRST))
+deps-dev:      | $(filter deps deps-bindings,$(FIRST)) # apt-get runs once at a time
+deps deps-dev deps-bindings:
 	@missing=$$(for p in $(WANTED); do \
 	  dpkg-query -W -f='$${Status}' $$p 2>&1 | grep -q 'ok installed' || echo $$p; done); \
 	if [ -z "$$missing" ]; then echo "deps: nothing is missing"; exit 0; fi; \
@@ -718,4 +729,4 @@ clean:
 
 ## help: this list
 help:
-	@sed -n 's/^## //p' Makefile | sort | awk -F': ' '{printf "  %-15s %s\n", $$1, $$2}'
+	@sed -n 's/^## //p' $(MAKEFILE_LIST) | sort | awk -F': ' '{printf "  %-15s %s\n", $$1, $$2}'

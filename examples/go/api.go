@@ -43,14 +43,9 @@ const (
 	AdamSkipNotFinite      uint32       = 2
 	MomentFirst            Moment       = 1
 	MomentSecond           Moment       = 2
-	ResetZero              ResetMode    = 1
-	ResetRandom            ResetMode    = 2
-	ResetMagnitude         ResetMode    = 3
-	ResetStepCount         uint32       = 1
-	ResetIndependent       uint32       = 2
-	ResetQuantile          uint32       = 4
 	SaveChecksum           uint32       = 1
 	ReadConvert            uint32       = 1
+	ReadFinite             uint32       = 2
 	LogOff                 int32        = 0
 	LogError               int32        = 1
 	LogWarn                int32        = 2
@@ -80,6 +75,12 @@ const (
 	OrderSplit             Order        = 2
 	OrderFold              Order        = 3
 	OrderThrough           Order        = 4
+	ResetZero              ResetMode    = 1
+	ResetRandom            ResetMode    = 2
+	ResetMagnitude         ResetMode    = 3
+	ResetStepCount         uint32       = 1
+	ResetIndependent       uint32       = 2
+	ResetQuantile          uint32       = 4
 	ScheduleConstant       ScheduleKind = 1
 	ScheduleLinear         ScheduleKind = 2
 	ScheduleCosine         ScheduleKind = 3
@@ -175,66 +176,6 @@ func (o *StepReport) fromC(c *C.relora_step_report) {
 
 func newStepReportC() C.relora_step_report {
 	var c C.relora_step_report
-	c.struct_size = C.uint32_t(unsafe.Sizeof(c))
-	return c
-}
-
-// ResetOptions is relora_reset_options of the headers, where each field is explained.
-type ResetOptions struct {
-	Flags uint32
-	Mode  ResetMode
-	Ratio float64
-	Seed  uint64
-	Cycle uint64
-}
-
-func (o *ResetOptions) fromC(c *C.relora_reset_options) {
-	o.Flags = uint32(c.flags)
-	o.Mode = ResetMode(c.mode)
-	o.Ratio = float64(c.ratio)
-	o.Seed = uint64(c.seed)
-	o.Cycle = uint64(c.cycle)
-}
-
-func (o *ResetOptions) toC() C.relora_reset_options {
-	var c C.relora_reset_options
-	C.relora_reset_options_init(&c, C.size_t(unsafe.Sizeof(c)))
-	c.flags = C.uint32_t(o.Flags)
-	c.mode = C.relora_reset_mode(o.Mode)
-	c.ratio = C.double(o.Ratio)
-	c.seed = C.uint64_t(o.Seed)
-	c.cycle = C.uint64_t(o.Cycle)
-	return c
-}
-
-// DefaultResetOptions is what the library takes where nothing is said.
-func DefaultResetOptions() ResetOptions {
-	var c C.relora_reset_options
-	var o ResetOptions
-	C.relora_reset_options_init(&c, C.size_t(unsafe.Sizeof(c)))
-	o.fromC(&c)
-	return o
-}
-
-// ResetReport is relora_reset_report of the headers, where each field is explained.
-type ResetReport struct {
-	Params       int32
-	Elements     int64
-	ZeroedFirst  int64
-	ZeroedSecond int64
-	Unpaired     int64
-}
-
-func (o *ResetReport) fromC(c *C.relora_reset_report) {
-	o.Params = int32(c.params)
-	o.Elements = int64(c.elements)
-	o.ZeroedFirst = int64(c.zeroed_first)
-	o.ZeroedSecond = int64(c.zeroed_second)
-	o.Unpaired = int64(c.unpaired)
-}
-
-func newResetReportC() C.relora_reset_report {
-	var c C.relora_reset_report
 	c.struct_size = C.uint32_t(unsafe.Sizeof(c))
 	return c
 }
@@ -359,6 +300,25 @@ func DefaultLinearOptions() LinearOptions {
 	return o
 }
 
+// MergeReport is relora_merge_report of the headers, where each field is explained.
+type MergeReport struct {
+	Layers     int32
+	DeltaNorm  float64
+	WeightNorm float64
+}
+
+func (o *MergeReport) fromC(c *C.relora_merge_report) {
+	o.Layers = int32(c.layers)
+	o.DeltaNorm = float64(c.delta_norm)
+	o.WeightNorm = float64(c.weight_norm)
+}
+
+func newMergeReportC() C.relora_merge_report {
+	var c C.relora_merge_report
+	c.struct_size = C.uint32_t(unsafe.Sizeof(c))
+	return c
+}
+
 // PlanReport is relora_plan_report of the headers, where each field is explained.
 type PlanReport struct {
 	Forward       Order
@@ -384,21 +344,62 @@ func newPlanReportC() C.relora_plan_report {
 	return c
 }
 
-// MergeReport is relora_merge_report of the headers, where each field is explained.
-type MergeReport struct {
-	Layers     int32
-	DeltaNorm  float64
-	WeightNorm float64
+// ResetOptions is relora_reset_options of the headers, where each field is explained.
+type ResetOptions struct {
+	Flags uint32
+	Mode  ResetMode
+	Ratio float64
+	Seed  uint64
+	Cycle uint64
 }
 
-func (o *MergeReport) fromC(c *C.relora_merge_report) {
-	o.Layers = int32(c.layers)
-	o.DeltaNorm = float64(c.delta_norm)
-	o.WeightNorm = float64(c.weight_norm)
+func (o *ResetOptions) fromC(c *C.relora_reset_options) {
+	o.Flags = uint32(c.flags)
+	o.Mode = ResetMode(c.mode)
+	o.Ratio = float64(c.ratio)
+	o.Seed = uint64(c.seed)
+	o.Cycle = uint64(c.cycle)
 }
 
-func newMergeReportC() C.relora_merge_report {
-	var c C.relora_merge_report
+func (o *ResetOptions) toC() C.relora_reset_options {
+	var c C.relora_reset_options
+	C.relora_reset_options_init(&c, C.size_t(unsafe.Sizeof(c)))
+	c.flags = C.uint32_t(o.Flags)
+	c.mode = C.relora_reset_mode(o.Mode)
+	c.ratio = C.double(o.Ratio)
+	c.seed = C.uint64_t(o.Seed)
+	c.cycle = C.uint64_t(o.Cycle)
+	return c
+}
+
+// DefaultResetOptions is what the library takes where nothing is said.
+func DefaultResetOptions() ResetOptions {
+	var c C.relora_reset_options
+	var o ResetOptions
+	C.relora_reset_options_init(&c, C.size_t(unsafe.Sizeof(c)))
+	o.fromC(&c)
+	return o
+}
+
+// ResetReport is relora_reset_report of the headers, where each field is explained.
+type ResetReport struct {
+	Params       int32
+	Elements     int64
+	ZeroedFirst  int64
+	ZeroedSecond int64
+	Unpaired     int64
+}
+
+func (o *ResetReport) fromC(c *C.relora_reset_report) {
+	o.Params = int32(c.params)
+	o.Elements = int64(c.elements)
+	o.ZeroedFirst = int64(c.zeroed_first)
+	o.ZeroedSecond = int64(c.zeroed_second)
+	o.Unpaired = int64(c.unpaired)
+}
+
+func newResetReportC() C.relora_reset_report {
+	var c C.relora_reset_report
 	c.struct_size = C.uint32_t(unsafe.Sizeof(c))
 	return c
 }

@@ -28,14 +28,9 @@ const RELORA_ADAM_DECOUPLED = UInt32(1)
 const RELORA_ADAM_SKIP_NOT_FINITE = UInt32(2)
 const RELORA_MOMENT_FIRST = relora_moment(1)
 const RELORA_MOMENT_SECOND = relora_moment(2)
-const RELORA_RESET_ZERO = relora_reset_mode(1)
-const RELORA_RESET_RANDOM = relora_reset_mode(2)
-const RELORA_RESET_MAGNITUDE = relora_reset_mode(3)
-const RELORA_RESET_STEP_COUNT = UInt32(1)
-const RELORA_RESET_INDEPENDENT = UInt32(2)
-const RELORA_RESET_QUANTILE = UInt32(4)
 const RELORA_SAVE_CHECKSUM = UInt32(1)
 const RELORA_READ_CONVERT = UInt32(1)
+const RELORA_READ_FINITE = UInt32(2)
 const RELORA_LOG_OFF = Int32(0)
 const RELORA_LOG_ERROR = Int32(1)
 const RELORA_LOG_WARN = Int32(2)
@@ -65,6 +60,12 @@ const RELORA_ORDER_AUTO = relora_order(1)
 const RELORA_ORDER_SPLIT = relora_order(2)
 const RELORA_ORDER_FOLD = relora_order(3)
 const RELORA_ORDER_THROUGH = relora_order(4)
+const RELORA_RESET_ZERO = relora_reset_mode(1)
+const RELORA_RESET_RANDOM = relora_reset_mode(2)
+const RELORA_RESET_MAGNITUDE = relora_reset_mode(3)
+const RELORA_RESET_STEP_COUNT = UInt32(1)
+const RELORA_RESET_INDEPENDENT = UInt32(2)
+const RELORA_RESET_QUANTILE = UInt32(4)
 const RELORA_SCHEDULE_CONSTANT = relora_schedule_kind(1)
 const RELORA_SCHEDULE_LINEAR = relora_schedule_kind(2)
 const RELORA_SCHEDULE_COSINE = relora_schedule_kind(3)
@@ -120,27 +121,6 @@ mutable struct relora_step_report
     relora_step_report() = new()
 end
 
-mutable struct relora_reset_options
-    struct_size::UInt32
-    flags::UInt32
-    mode::relora_reset_mode
-    reserved::Int32
-    ratio::Float64
-    seed::UInt64
-    cycle::UInt64
-    relora_reset_options() = new()
-end
-
-mutable struct relora_reset_report
-    struct_size::UInt32
-    params::Int32
-    elements::Int64
-    zeroed_first::Int64
-    zeroed_second::Int64
-    unpaired::Int64
-    relora_reset_report() = new()
-end
-
 mutable struct relora_context_options
     struct_size::UInt32
     flags::UInt32
@@ -186,6 +166,14 @@ mutable struct relora_linear_options
     relora_linear_options() = new()
 end
 
+mutable struct relora_merge_report
+    struct_size::UInt32
+    layers::Int32
+    delta_norm::Float64
+    weight_norm::Float64
+    relora_merge_report() = new()
+end
+
 mutable struct relora_plan_report
     struct_size::UInt32
     forward::relora_order
@@ -198,12 +186,25 @@ mutable struct relora_plan_report
     relora_plan_report() = new()
 end
 
-mutable struct relora_merge_report
+mutable struct relora_reset_options
     struct_size::UInt32
-    layers::Int32
-    delta_norm::Float64
-    weight_norm::Float64
-    relora_merge_report() = new()
+    flags::UInt32
+    mode::relora_reset_mode
+    reserved::Int32
+    ratio::Float64
+    seed::UInt64
+    cycle::UInt64
+    relora_reset_options() = new()
+end
+
+mutable struct relora_reset_report
+    struct_size::UInt32
+    params::Int32
+    elements::Int64
+    zeroed_first::Int64
+    zeroed_second::Int64
+    unpaired::Int64
+    relora_reset_report() = new()
 end
 
 mutable struct relora_schedule_options
@@ -222,9 +223,6 @@ end
 
 relora_adam_options_init(options, size) =
     ccall((:relora_adam_options_init, librelora), relora_status, (Ptr{relora_adam_options}, Csize_t), options, size)
-
-relora_reset_options_init(options, size) =
-    ccall((:relora_reset_options_init, librelora), relora_status, (Ptr{relora_reset_options}, Csize_t), options, size)
 
 relora_adam_create(out, device, options) =
     ccall((:relora_adam_create, librelora), relora_status, (Ptr{Ptr{relora_adam}}, Ptr{relora_device}, Ptr{relora_adam_options}), out, device, options)
@@ -424,12 +422,6 @@ relora_linear_forward_shared(linears, count, stream, x, y, call, flags) =
 relora_linear_backward_shared(linears, count, stream, x, dy, dx, call, flags) =
     ccall((:relora_linear_backward_shared, librelora), relora_status, (Ptr{Ptr{relora_linear}}, Int32, Ptr{relora_stream}, Ptr{relora_tensor}, Ptr{Ptr{relora_tensor}}, Ptr{relora_tensor}, UInt64, UInt32), linears, count, stream, x, dy, dx, call, flags)
 
-relora_linear_plan(linear, rows, flags, report) =
-    ccall((:relora_linear_plan, librelora), relora_status, (Ptr{relora_linear}, Int64, UInt32, Ptr{relora_plan_report}), linear, rows, flags, report)
-
-relora_linear_set_order(linear, forward, backward) =
-    ccall((:relora_linear_set_order, librelora), relora_status, (Ptr{relora_linear}, relora_order, relora_order), linear, forward, backward)
-
 relora_linear_zero_grad(linear, stream) =
     ccall((:relora_linear_zero_grad, librelora), relora_status, (Ptr{relora_linear}, Ptr{relora_stream}), linear, stream)
 
@@ -438,6 +430,15 @@ relora_linear_merge(linear, stream, cycle, report) =
 
 relora_linear_reset(linear, stream, cycle) =
     ccall((:relora_linear_reset, librelora), relora_status, (Ptr{relora_linear}, Ptr{relora_stream}, UInt64), linear, stream, cycle)
+
+relora_linear_plan(linear, rows, flags, report) =
+    ccall((:relora_linear_plan, librelora), relora_status, (Ptr{relora_linear}, Int64, UInt32, Ptr{relora_plan_report}), linear, rows, flags, report)
+
+relora_linear_set_order(linear, forward, backward) =
+    ccall((:relora_linear_set_order, librelora), relora_status, (Ptr{relora_linear}, relora_order, relora_order), linear, forward, backward)
+
+relora_reset_options_init(options, size) =
+    ccall((:relora_reset_options_init, librelora), relora_status, (Ptr{relora_reset_options}, Csize_t), options, size)
 
 relora_schedule_options_init(options, size) =
     ccall((:relora_schedule_options_init, librelora), relora_status, (Ptr{relora_schedule_options}, Csize_t), options, size)
@@ -587,12 +588,12 @@ relora_build_info() =
 const LAYOUT = [
     (relora_adam_options, 64, [:struct_size => 0, :flags => 4, :beta1 => 8, :beta2 => 16, :eps => 24, :weight_decay => 32, :max_norm => 40, :seed => 48, :rounding => 56, :reserved => 60]),
     (relora_step_report, 24, [:struct_size => 0, :skipped => 4, :grad_norm => 8, :clip_factor => 16]),
-    (relora_reset_options, 40, [:struct_size => 0, :flags => 4, :mode => 8, :reserved => 12, :ratio => 16, :seed => 24, :cycle => 32]),
-    (relora_reset_report, 40, [:struct_size => 0, :params => 4, :elements => 8, :zeroed_first => 16, :zeroed_second => 24, :unpaired => 32]),
     (relora_context_options, 80, [:struct_size => 0, :flags => 4, :threads => 8, :log_level => 12, :host_alloc => 16, :host_free => 24, :host_user => 32, :log => 40, :log_user => 48, :module_dir => 56, :on_destroy => 64, :destroy_user => 72]),
     (relora_cycle_options, 56, [:struct_size => 0, :flags => 4, :first_step => 8, :merge_every => 16, :reset_every => 24, :before => 32, :after => 40, :hook_user => 48]),
     (relora_linear_options, 80, [:struct_size => 0, :flags => 4, :mode => 8, :dtype => 12, :in_features => 16, :out_features => 24, :rank => 32, :alpha => 40, :dropout => 48, :seed => 56, :layer => 64, :rounding => 72, :reserved => 76]),
-    (relora_plan_report, 48, [:struct_size => 0, :forward => 4, :backward => 8, :reserved => 12, :forward_flops => 16, :backward_flops => 24, :forward_bytes => 32, :backward_bytes => 40]),
     (relora_merge_report, 24, [:struct_size => 0, :layers => 4, :delta_norm => 8, :weight_norm => 16]),
+    (relora_plan_report, 48, [:struct_size => 0, :forward => 4, :backward => 8, :reserved => 12, :forward_flops => 16, :backward_flops => 24, :forward_bytes => 32, :backward_bytes => 40]),
+    (relora_reset_options, 40, [:struct_size => 0, :flags => 4, :mode => 8, :reserved => 12, :ratio => 16, :seed => 24, :cycle => 32]),
+    (relora_reset_report, 40, [:struct_size => 0, :params => 4, :elements => 8, :zeroed_first => 16, :zeroed_second => 24, :unpaired => 32]),
     (relora_schedule_options, 72, [:struct_size => 0, :kind => 4, :lr => 8, :min_lr_ratio => 16, :first_step => 24, :total_steps => 32, :warmup_steps => 40, :restart_warmup_steps => 48, :restart_every => 56, :adjust_step => 64]),
 ]

@@ -2,32 +2,27 @@
 from ctypes import (CFUNCTYPE, Structure, c_char_p, c_double, c_int32, c_int64, c_size_t, c_uint32,
                     c_uint64, c_void_p)
 
-__all__ = ['ADAM_DECOUPLED', 'ADAM_SKIP_NOT_FINITE', 'MOMENT_FIRST', 'MOMENT_SECOND', 'RESET_ZERO', 'RESET_RANDOM',
-           'RESET_MAGNITUDE', 'RESET_STEP_COUNT', 'RESET_INDEPENDENT', 'RESET_QUANTILE', 'SAVE_CHECKSUM',
-           'READ_CONVERT', 'LOG_OFF', 'LOG_ERROR', 'LOG_WARN', 'LOG_INFO', 'LOG_DEBUG', 'CYCLE_MERGE',
-           'CYCLE_RESET', 'CYCLE_FINISH', 'MODE_FULL', 'MODE_LORA', 'MODE_LOWRANK', 'LINEAR_BIAS',
+__all__ = ['ADAM_DECOUPLED', 'ADAM_SKIP_NOT_FINITE', 'MOMENT_FIRST', 'MOMENT_SECOND', 'SAVE_CHECKSUM',
+           'READ_CONVERT', 'READ_FINITE', 'LOG_OFF', 'LOG_ERROR', 'LOG_WARN', 'LOG_INFO', 'LOG_DEBUG',
+           'CYCLE_MERGE', 'CYCLE_RESET', 'CYCLE_FINISH', 'MODE_FULL', 'MODE_LORA', 'MODE_LOWRANK', 'LINEAR_BIAS',
            'LINEAR_TRAINABLE_SCALE', 'LINEAR_REFERENCE', 'LINEAR_KEEP_DELTA', 'LINEAR_TF32', 'PARAM_WEIGHT',
            'PARAM_BIAS', 'PARAM_A', 'PARAM_B', 'PARAM_SCALE', 'PARAM_DELTA', 'TRAIN', 'OVERWRITE', 'ACCUMULATE_DX',
-           'ORDER_AUTO', 'ORDER_SPLIT', 'ORDER_FOLD', 'ORDER_THROUGH', 'SCHEDULE_CONSTANT', 'SCHEDULE_LINEAR',
-           'SCHEDULE_COSINE', 'SCHEDULE_COSINE_RESTARTS', 'OK', 'E_INTERNAL', 'E_ARGUMENT', 'E_STRUCT_SIZE',
-           'E_SHAPE', 'E_DTYPE', 'E_DEVICE', 'E_LAYOUT', 'E_CONTEXT', 'E_OVERFLOW', 'E_STATE', 'E_NOT_FOUND',
-           'E_EXISTS', 'E_READ_ONLY', 'E_UNSUPPORTED', 'E_NO_MEMORY', 'E_BACKEND', 'E_IO', 'E_FORMAT', 'E_VERSION',
-           'E_NOT_FINITE', 'MAX_DIMS', 'F32', 'BF16', 'DEVICE_CPU', 'DEVICE_CUDA', 'ROUND_NEAREST',
-           'ROUND_STOCHASTIC']
+           'ORDER_AUTO', 'ORDER_SPLIT', 'ORDER_FOLD', 'ORDER_THROUGH', 'RESET_ZERO', 'RESET_RANDOM',
+           'RESET_MAGNITUDE', 'RESET_STEP_COUNT', 'RESET_INDEPENDENT', 'RESET_QUANTILE', 'SCHEDULE_CONSTANT',
+           'SCHEDULE_LINEAR', 'SCHEDULE_COSINE', 'SCHEDULE_COSINE_RESTARTS', 'OK', 'E_INTERNAL', 'E_ARGUMENT',
+           'E_STRUCT_SIZE', 'E_SHAPE', 'E_DTYPE', 'E_DEVICE', 'E_LAYOUT', 'E_CONTEXT', 'E_OVERFLOW', 'E_STATE',
+           'E_NOT_FOUND', 'E_EXISTS', 'E_READ_ONLY', 'E_UNSUPPORTED', 'E_NO_MEMORY', 'E_BACKEND', 'E_IO',
+           'E_FORMAT', 'E_VERSION', 'E_NOT_FINITE', 'MAX_DIMS', 'F32', 'BF16', 'DEVICE_CPU', 'DEVICE_CUDA',
+           'ROUND_NEAREST', 'ROUND_STOCHASTIC']
 
 ABI = 0
 ADAM_DECOUPLED = 1
 ADAM_SKIP_NOT_FINITE = 2
 MOMENT_FIRST = 1
 MOMENT_SECOND = 2
-RESET_ZERO = 1
-RESET_RANDOM = 2
-RESET_MAGNITUDE = 3
-RESET_STEP_COUNT = 1
-RESET_INDEPENDENT = 2
-RESET_QUANTILE = 4
 SAVE_CHECKSUM = 1
 READ_CONVERT = 1
+READ_FINITE = 2
 LOG_OFF = 0
 LOG_ERROR = 1
 LOG_WARN = 2
@@ -57,6 +52,12 @@ ORDER_AUTO = 1
 ORDER_SPLIT = 2
 ORDER_FOLD = 3
 ORDER_THROUGH = 4
+RESET_ZERO = 1
+RESET_RANDOM = 2
+RESET_MAGNITUDE = 3
+RESET_STEP_COUNT = 1
+RESET_INDEPENDENT = 2
+RESET_QUANTILE = 4
 SCHEDULE_CONSTANT = 1
 SCHEDULE_LINEAR = 2
 SCHEDULE_COSINE = 3
@@ -122,29 +123,6 @@ class relora_step_report(Structure):
     ]
 
 
-class relora_reset_options(Structure):
-    _fields_ = [
-        ('struct_size', c_uint32),
-        ('flags', c_uint32),
-        ('mode', c_int32),
-        ('reserved', c_int32),
-        ('ratio', c_double),
-        ('seed', c_uint64),
-        ('cycle', c_uint64),
-    ]
-
-
-class relora_reset_report(Structure):
-    _fields_ = [
-        ('struct_size', c_uint32),
-        ('params', c_int32),
-        ('elements', c_int64),
-        ('zeroed_first', c_int64),
-        ('zeroed_second', c_int64),
-        ('unpaired', c_int64),
-    ]
-
-
 class relora_context_options(Structure):
     _fields_ = [
         ('struct_size', c_uint32),
@@ -193,6 +171,15 @@ class relora_linear_options(Structure):
     ]
 
 
+class relora_merge_report(Structure):
+    _fields_ = [
+        ('struct_size', c_uint32),
+        ('layers', c_int32),
+        ('delta_norm', c_double),
+        ('weight_norm', c_double),
+    ]
+
+
 class relora_plan_report(Structure):
     _fields_ = [
         ('struct_size', c_uint32),
@@ -206,12 +193,26 @@ class relora_plan_report(Structure):
     ]
 
 
-class relora_merge_report(Structure):
+class relora_reset_options(Structure):
     _fields_ = [
         ('struct_size', c_uint32),
-        ('layers', c_int32),
-        ('delta_norm', c_double),
-        ('weight_norm', c_double),
+        ('flags', c_uint32),
+        ('mode', c_int32),
+        ('reserved', c_int32),
+        ('ratio', c_double),
+        ('seed', c_uint64),
+        ('cycle', c_uint64),
+    ]
+
+
+class relora_reset_report(Structure):
+    _fields_ = [
+        ('struct_size', c_uint32),
+        ('params', c_int32),
+        ('elements', c_int64),
+        ('zeroed_first', c_int64),
+        ('zeroed_second', c_int64),
+        ('unpaired', c_int64),
     ]
 
 
@@ -233,7 +234,6 @@ class relora_schedule_options(Structure):
 # name: result, parameters
 FUNCTIONS = {
     'relora_adam_options_init': (c_int32, [c_void_p, c_size_t]),
-    'relora_reset_options_init': (c_int32, [c_void_p, c_size_t]),
     'relora_adam_create': (c_int32, [c_void_p, c_void_p, c_void_p]),
     'relora_adam_release': (None, [c_void_p]),
     'relora_adam_add': (c_int32, [c_void_p, c_char_p, c_void_p, c_void_p, c_void_p]),
@@ -300,11 +300,12 @@ FUNCTIONS = {
     'relora_linear_backward': (c_int32, [c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_uint64, c_uint32]),
     'relora_linear_forward_shared': (c_int32, [c_void_p, c_int32, c_void_p, c_void_p, c_void_p, c_uint64, c_uint32]),
     'relora_linear_backward_shared': (c_int32, [c_void_p, c_int32, c_void_p, c_void_p, c_void_p, c_void_p, c_uint64, c_uint32]),
-    'relora_linear_plan': (c_int32, [c_void_p, c_int64, c_uint32, c_void_p]),
-    'relora_linear_set_order': (c_int32, [c_void_p, c_int32, c_int32]),
     'relora_linear_zero_grad': (c_int32, [c_void_p, c_void_p]),
     'relora_linear_merge': (c_int32, [c_void_p, c_void_p, c_uint64, c_void_p]),
     'relora_linear_reset': (c_int32, [c_void_p, c_void_p, c_uint64]),
+    'relora_linear_plan': (c_int32, [c_void_p, c_int64, c_uint32, c_void_p]),
+    'relora_linear_set_order': (c_int32, [c_void_p, c_int32, c_int32]),
+    'relora_reset_options_init': (c_int32, [c_void_p, c_size_t]),
     'relora_schedule_options_init': (c_int32, [c_void_p, c_size_t]),
     'relora_schedule_create': (c_int32, [c_void_p, c_void_p, c_void_p]),
     'relora_schedule_release': (None, [c_void_p]),
@@ -359,12 +360,12 @@ FUNCTIONS = {
 LAYOUT = {
     relora_adam_options: (64, {'struct_size': 0, 'flags': 4, 'beta1': 8, 'beta2': 16, 'eps': 24, 'weight_decay': 32, 'max_norm': 40, 'seed': 48, 'rounding': 56, 'reserved': 60}),
     relora_step_report: (24, {'struct_size': 0, 'skipped': 4, 'grad_norm': 8, 'clip_factor': 16}),
-    relora_reset_options: (40, {'struct_size': 0, 'flags': 4, 'mode': 8, 'reserved': 12, 'ratio': 16, 'seed': 24, 'cycle': 32}),
-    relora_reset_report: (40, {'struct_size': 0, 'params': 4, 'elements': 8, 'zeroed_first': 16, 'zeroed_second': 24, 'unpaired': 32}),
     relora_context_options: (80, {'struct_size': 0, 'flags': 4, 'threads': 8, 'log_level': 12, 'host_alloc': 16, 'host_free': 24, 'host_user': 32, 'log': 40, 'log_user': 48, 'module_dir': 56, 'on_destroy': 64, 'destroy_user': 72}),
     relora_cycle_options: (56, {'struct_size': 0, 'flags': 4, 'first_step': 8, 'merge_every': 16, 'reset_every': 24, 'before': 32, 'after': 40, 'hook_user': 48}),
     relora_linear_options: (80, {'struct_size': 0, 'flags': 4, 'mode': 8, 'dtype': 12, 'in_features': 16, 'out_features': 24, 'rank': 32, 'alpha': 40, 'dropout': 48, 'seed': 56, 'layer': 64, 'rounding': 72, 'reserved': 76}),
-    relora_plan_report: (48, {'struct_size': 0, 'forward': 4, 'backward': 8, 'reserved': 12, 'forward_flops': 16, 'backward_flops': 24, 'forward_bytes': 32, 'backward_bytes': 40}),
     relora_merge_report: (24, {'struct_size': 0, 'layers': 4, 'delta_norm': 8, 'weight_norm': 16}),
+    relora_plan_report: (48, {'struct_size': 0, 'forward': 4, 'backward': 8, 'reserved': 12, 'forward_flops': 16, 'backward_flops': 24, 'forward_bytes': 32, 'backward_bytes': 40}),
+    relora_reset_options: (40, {'struct_size': 0, 'flags': 4, 'mode': 8, 'reserved': 12, 'ratio': 16, 'seed': 24, 'cycle': 32}),
+    relora_reset_report: (40, {'struct_size': 0, 'params': 4, 'elements': 8, 'zeroed_first': 16, 'zeroed_second': 24, 'unpaired': 32}),
     relora_schedule_options: (72, {'struct_size': 0, 'kind': 4, 'lr': 8, 'min_lr_ratio': 16, 'first_step': 24, 'total_steps': 32, 'warmup_steps': 40, 'restart_warmup_steps': 48, 'restart_every': 56, 'adjust_step': 64}),
 }

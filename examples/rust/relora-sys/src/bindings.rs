@@ -80,14 +80,9 @@ pub const RELORA_ADAM_DECOUPLED: u32 = 1;
 pub const RELORA_ADAM_SKIP_NOT_FINITE: u32 = 2;
 pub const RELORA_MOMENT_FIRST: relora_moment = 1;
 pub const RELORA_MOMENT_SECOND: relora_moment = 2;
-pub const RELORA_RESET_ZERO: relora_reset_mode = 1;
-pub const RELORA_RESET_RANDOM: relora_reset_mode = 2;
-pub const RELORA_RESET_MAGNITUDE: relora_reset_mode = 3;
-pub const RELORA_RESET_STEP_COUNT: u32 = 1;
-pub const RELORA_RESET_INDEPENDENT: u32 = 2;
-pub const RELORA_RESET_QUANTILE: u32 = 4;
 pub const RELORA_SAVE_CHECKSUM: u32 = 1;
 pub const RELORA_READ_CONVERT: u32 = 1;
+pub const RELORA_READ_FINITE: u32 = 2;
 pub const RELORA_LOG_OFF: i32 = 0;
 pub const RELORA_LOG_ERROR: i32 = 1;
 pub const RELORA_LOG_WARN: i32 = 2;
@@ -117,6 +112,12 @@ pub const RELORA_ORDER_AUTO: relora_order = 1;
 pub const RELORA_ORDER_SPLIT: relora_order = 2;
 pub const RELORA_ORDER_FOLD: relora_order = 3;
 pub const RELORA_ORDER_THROUGH: relora_order = 4;
+pub const RELORA_RESET_ZERO: relora_reset_mode = 1;
+pub const RELORA_RESET_RANDOM: relora_reset_mode = 2;
+pub const RELORA_RESET_MAGNITUDE: relora_reset_mode = 3;
+pub const RELORA_RESET_STEP_COUNT: u32 = 1;
+pub const RELORA_RESET_INDEPENDENT: u32 = 2;
+pub const RELORA_RESET_QUANTILE: u32 = 4;
 pub const RELORA_SCHEDULE_CONSTANT: relora_schedule_kind = 1;
 pub const RELORA_SCHEDULE_LINEAR: relora_schedule_kind = 2;
 pub const RELORA_SCHEDULE_COSINE: relora_schedule_kind = 3;
@@ -186,51 +187,6 @@ pub struct relora_step_report {
 }
 
 impl Default for relora_step_report {
-    fn default() -> Self {
-        let mut s = std::mem::MaybeUninit::<Self>::zeroed();
-        // SAFETY: zeros are a value of every field.
-        unsafe {
-            (*s.as_mut_ptr()).struct_size = std::mem::size_of::<Self>() as u32;
-            s.assume_init()
-        }
-    }
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub struct relora_reset_options {
-    pub struct_size: u32,
-    pub flags: u32,
-    pub mode: relora_reset_mode,
-    pub reserved: i32,
-    pub ratio: f64,
-    pub seed: u64,
-    pub cycle: u64,
-}
-
-impl Default for relora_reset_options {
-    fn default() -> Self {
-        let mut s = std::mem::MaybeUninit::<Self>::zeroed();
-        // SAFETY: the library writes exactly these bytes, and zeros are a value of every field.
-        unsafe {
-            relora_reset_options_init(s.as_mut_ptr(), std::mem::size_of::<Self>());
-            s.assume_init()
-        }
-    }
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub struct relora_reset_report {
-    pub struct_size: u32,
-    pub params: i32,
-    pub elements: i64,
-    pub zeroed_first: i64,
-    pub zeroed_second: i64,
-    pub unpaired: i64,
-}
-
-impl Default for relora_reset_report {
     fn default() -> Self {
         let mut s = std::mem::MaybeUninit::<Self>::zeroed();
         // SAFETY: zeros are a value of every field.
@@ -324,6 +280,26 @@ impl Default for relora_linear_options {
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
+pub struct relora_merge_report {
+    pub struct_size: u32,
+    pub layers: i32,
+    pub delta_norm: f64,
+    pub weight_norm: f64,
+}
+
+impl Default for relora_merge_report {
+    fn default() -> Self {
+        let mut s = std::mem::MaybeUninit::<Self>::zeroed();
+        // SAFETY: zeros are a value of every field.
+        unsafe {
+            (*s.as_mut_ptr()).struct_size = std::mem::size_of::<Self>() as u32;
+            s.assume_init()
+        }
+    }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
 pub struct relora_plan_report {
     pub struct_size: u32,
     pub forward: relora_order,
@@ -348,14 +324,39 @@ impl Default for relora_plan_report {
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-pub struct relora_merge_report {
+pub struct relora_reset_options {
     pub struct_size: u32,
-    pub layers: i32,
-    pub delta_norm: f64,
-    pub weight_norm: f64,
+    pub flags: u32,
+    pub mode: relora_reset_mode,
+    pub reserved: i32,
+    pub ratio: f64,
+    pub seed: u64,
+    pub cycle: u64,
 }
 
-impl Default for relora_merge_report {
+impl Default for relora_reset_options {
+    fn default() -> Self {
+        let mut s = std::mem::MaybeUninit::<Self>::zeroed();
+        // SAFETY: the library writes exactly these bytes, and zeros are a value of every field.
+        unsafe {
+            relora_reset_options_init(s.as_mut_ptr(), std::mem::size_of::<Self>());
+            s.assume_init()
+        }
+    }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct relora_reset_report {
+    pub struct_size: u32,
+    pub params: i32,
+    pub elements: i64,
+    pub zeroed_first: i64,
+    pub zeroed_second: i64,
+    pub unpaired: i64,
+}
+
+impl Default for relora_reset_report {
     fn default() -> Self {
         let mut s = std::mem::MaybeUninit::<Self>::zeroed();
         // SAFETY: zeros are a value of every field.
@@ -394,7 +395,6 @@ impl Default for relora_schedule_options {
 
 extern "C" {
     pub fn relora_adam_options_init(options: *mut relora_adam_options, size: usize) -> relora_status;
-    pub fn relora_reset_options_init(options: *mut relora_reset_options, size: usize) -> relora_status;
     pub fn relora_adam_create(out: *mut *mut relora_adam, device: *mut relora_device, options: *const relora_adam_options) -> relora_status;
     pub fn relora_adam_release(adam: *mut relora_adam);
     pub fn relora_adam_add(adam: *mut relora_adam, name: *const c_char, param: *mut relora_tensor, grad: *mut relora_tensor, index: *mut i32) -> relora_status;
@@ -461,11 +461,12 @@ extern "C" {
     pub fn relora_linear_backward(linear: *mut relora_linear, stream: *mut relora_stream, x: *const relora_tensor, dy: *const relora_tensor, dx: *mut relora_tensor, call: u64, flags: u32) -> relora_status;
     pub fn relora_linear_forward_shared(linears: *const *mut relora_linear, count: i32, stream: *mut relora_stream, x: *const relora_tensor, y: *const *mut relora_tensor, call: u64, flags: u32) -> relora_status;
     pub fn relora_linear_backward_shared(linears: *const *mut relora_linear, count: i32, stream: *mut relora_stream, x: *const relora_tensor, dy: *const *mut relora_tensor, dx: *mut relora_tensor, call: u64, flags: u32) -> relora_status;
-    pub fn relora_linear_plan(linear: *const relora_linear, rows: i64, flags: u32, report: *mut relora_plan_report) -> relora_status;
-    pub fn relora_linear_set_order(linear: *mut relora_linear, forward: relora_order, backward: relora_order) -> relora_status;
     pub fn relora_linear_zero_grad(linear: *mut relora_linear, stream: *mut relora_stream) -> relora_status;
     pub fn relora_linear_merge(linear: *mut relora_linear, stream: *mut relora_stream, cycle: u64, report: *mut relora_merge_report) -> relora_status;
     pub fn relora_linear_reset(linear: *mut relora_linear, stream: *mut relora_stream, cycle: u64) -> relora_status;
+    pub fn relora_linear_plan(linear: *const relora_linear, rows: i64, flags: u32, report: *mut relora_plan_report) -> relora_status;
+    pub fn relora_linear_set_order(linear: *mut relora_linear, forward: relora_order, backward: relora_order) -> relora_status;
+    pub fn relora_reset_options_init(options: *mut relora_reset_options, size: usize) -> relora_status;
     pub fn relora_schedule_options_init(options: *mut relora_schedule_options, size: usize) -> relora_status;
     pub fn relora_schedule_create(out: *mut *mut relora_schedule, ctx: *mut relora_context, options: *const relora_schedule_options) -> relora_status;
     pub fn relora_schedule_release(schedule: *mut relora_schedule);
@@ -557,29 +558,6 @@ mod layout {
     }
 
     #[test]
-    fn reset_options() {
-        assert_eq!(size_of::<super::relora_reset_options>(), 40);
-        field!(relora_reset_options, struct_size, 0);
-        field!(relora_reset_options, flags, 4);
-        field!(relora_reset_options, mode, 8);
-        field!(relora_reset_options, reserved, 12);
-        field!(relora_reset_options, ratio, 16);
-        field!(relora_reset_options, seed, 24);
-        field!(relora_reset_options, cycle, 32);
-    }
-
-    #[test]
-    fn reset_report() {
-        assert_eq!(size_of::<super::relora_reset_report>(), 40);
-        field!(relora_reset_report, struct_size, 0);
-        field!(relora_reset_report, params, 4);
-        field!(relora_reset_report, elements, 8);
-        field!(relora_reset_report, zeroed_first, 16);
-        field!(relora_reset_report, zeroed_second, 24);
-        field!(relora_reset_report, unpaired, 32);
-    }
-
-    #[test]
     fn context_options() {
         assert_eq!(size_of::<super::relora_context_options>(), 80);
         field!(relora_context_options, struct_size, 0);
@@ -628,6 +606,15 @@ mod layout {
     }
 
     #[test]
+    fn merge_report() {
+        assert_eq!(size_of::<super::relora_merge_report>(), 24);
+        field!(relora_merge_report, struct_size, 0);
+        field!(relora_merge_report, layers, 4);
+        field!(relora_merge_report, delta_norm, 8);
+        field!(relora_merge_report, weight_norm, 16);
+    }
+
+    #[test]
     fn plan_report() {
         assert_eq!(size_of::<super::relora_plan_report>(), 48);
         field!(relora_plan_report, struct_size, 0);
@@ -641,12 +628,26 @@ mod layout {
     }
 
     #[test]
-    fn merge_report() {
-        assert_eq!(size_of::<super::relora_merge_report>(), 24);
-        field!(relora_merge_report, struct_size, 0);
-        field!(relora_merge_report, layers, 4);
-        field!(relora_merge_report, delta_norm, 8);
-        field!(relora_merge_report, weight_norm, 16);
+    fn reset_options() {
+        assert_eq!(size_of::<super::relora_reset_options>(), 40);
+        field!(relora_reset_options, struct_size, 0);
+        field!(relora_reset_options, flags, 4);
+        field!(relora_reset_options, mode, 8);
+        field!(relora_reset_options, reserved, 12);
+        field!(relora_reset_options, ratio, 16);
+        field!(relora_reset_options, seed, 24);
+        field!(relora_reset_options, cycle, 32);
+    }
+
+    #[test]
+    fn reset_report() {
+        assert_eq!(size_of::<super::relora_reset_report>(), 40);
+        field!(relora_reset_report, struct_size, 0);
+        field!(relora_reset_report, params, 4);
+        field!(relora_reset_report, elements, 8);
+        field!(relora_reset_report, zeroed_first, 16);
+        field!(relora_reset_report, zeroed_second, 24);
+        field!(relora_reset_report, unpaired, 32);
     }
 
     #[test]
