@@ -3,14 +3,17 @@
 # ---- settings: any of these can be given on the command line ----
 PKG_CONFIG ?= pkg-config
 INSTALL    ?= install
-OBJCOPY    ?= objcopy
+OBJCOPY    ?= $(shell $(CC) -print-prog-name=objcopy)
 NM         ?= nm
 CONFIG     ?= release
 ONEDNN     ?= 1
-WERROR     ?= 1
-prefix     ?= /usr/local
-libdir     ?= $(prefix)/lib
-includedir ?= $(prefix)/include
+OPENMP     ?= 1
+STATIC     ?= 1
+WERROR     ?= 0
+# Where to install. PREFIX, LIBDIR and INCLUDEDIR are taken as well.
+prefix     ?= $(or $(PREFIX),/usr/local)
+libdir     ?= $(or $(LIBDIR),$(prefix)/lib)
+includedir ?= $(or $(INCLUDEDIR),$(prefix)/include)
 Q          := $(if $(filter 1,$(V)),,@)
 
 # Debian packages: to build and install; for the tests; for the demonstration.
@@ -40,16 +43,16 @@ CFLAGS_cov     := -O0 -g --coverage -fprofile-update=atomic
 ifeq ($(CFLAGS_$(CONFIG)),)
   $(error CONFIG=$(CONFIG) is not one of release debug asan tsan cov)
 endif
-OPENMP := -fopenmp
 ifeq ($(CONFIG),tsan) # neither OpenMP's runtime nor oneDNN is instrumented: they would look like races
-  OPENMP := -Wno-unknown-pragmas -Wno-unused-function
+  override OPENMP := 0
   override ONEDNN := 0
   EXAMPLE_CFLAGS ?= -O0 # no target_clones: their resolvers run before the sanitizer is ready
 endif
+PARALLEL := $(if $(filter-out 0,$(OPENMP)),-fopenmp,-Wno-unknown-pragmas -Wno-unused-function)
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef \
         -Wpointer-arith -Wcast-qual -Wwrite-strings -Wdouble-promotion $(if $(filter 1,$(WERROR)),-Werror)
 ALL_CPPFLAGS = -Iinclude -D_POSIX_C_SOURCE=200809L $(CPPFLAGS)
-ALL_CFLAGS   = -std=c11 $(WARN) $(CFLAGS_$(CONFIG)) $(OPENMP) $(CFLAGS)
+ALL_CFLAGS   = -std=c11 $(WARN) $(CFLAGS_$(CONFIG)) $(PARALLEL) $(CFLAGS)
 ALL_LDFLAGS  = -Wl,-z,noexecstack -Wl,--as-needed $(LDFLAGS)
 LDLIBS       = $(if $(filter 1,$(ONEDNN)),-ldnnl) -ljansson -lm -ldl
 
@@ -61,11 +64,12 @@ LIB_CFLAGS   = -ffp-contract=off -fno-math-errno -fno-trapping-math \
 LIB_LDFLAGS  = $(if $(filter asan tsan,$(CONFIG)),,-Wl,-z,defs) -Wl,-soname,librelora.so.$(ABI) \
                -Wl,--no-undefined-version -Wl,--version-script=lib/librelora.map
 # Programs of examples/pretrain and examples/bench are made to run here, not to be packaged.
-EXAMPLE_CFLAGS ?= $(if $(filter release,$(CONFIG)),-O3 -march=native) -Wno-pass-failed
+NATIVE := $(if $(filter $(shell uname -m)-%,$(shell $(CC) -dumpmachine)),-march=native)
+EXAMPLE_CFLAGS ?= $(if $(filter release,$(CONFIG)),-O3 $(NATIVE)) -Wno-pass-failed
 
 # ---- files ----
 # Configurations, and compilers other than gcc, have folders of their own, so objects never mix.
-B    := build/$(CONFIG)$(if $(filter 0,$(ONEDNN)),-portable)
+B    := build/$(CONFIG)$(if $(filter 0,$(ONEDNN)),-portable)$(if $(filter tsan,$(CONFIG)),,$(if $(filter-out 0,$(OPENMP)),,-serial))
 B    := $(B)$(patsubst %,-%,$(filter-out cc gcc,$(notdir $(lastword $(CC)))))
 SRCS := $(sort $(wildcard src/*.c src/cpu/*.c))
 ifeq ($(ONEDNN),0)
@@ -74,7 +78,8 @@ endif
 OBJS     := $(SRCS:%.c=$(B)/%.o)
 HEADERS  := $(sort $(wildcard include/relora/*.h))
 SO       := $(B)/librelora.so.$(VERSION)
-BUILT    := $(SO) $(B)/librelora.a
+ARCHIVE  := $(if $(filter-out 0,$(STATIC)),$(B)/librelora.a)
+BUILT    := $(SO) $(ARCHIVE)
 SUITES   := $(filter-out cuda,$(sort $(patsubst test/%/main.c,%,$(wildcard test/*/main.c))))
 EXAMPLES := $(patsubst examples/%.c,$(B)/examples/%,$(filter-out %/cuda_stream.c,$(sort $(wildcard examples/*.c))))
 PRETRAIN := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard examples/pretrain/*.c)))
@@ -92,7 +97,7 @@ all: lib
 
 # ---- the library ----
 ## lib: librelora.so*, librelora.a, relora.pc and, with CUDA=1, librelora_cuda.so; a release build is copied to lib/
-lib: $(BUILT) $(B)/relora.pc
+lib: $(BUILT)
 ifeq ($(CONFIG),release)
 	$(Q)cp -Pp --remove-destination $(BUILT) $(B)/librelora.so.$(ABI) $(B)/librelora.so $(MODULE) lib
 endif
@@ -103,27 +108,23 @@ $(SO): $(OBJS) lib/librelora.map
 	$(Q)ln -sf $(@F) $(B)/librelora.so.$(ABI)
 	$(Q)ln -sf librelora.so.$(ABI) $(B)/librelora.so
 
-# One object whose inner names are made local, so that they cannot collide with those of a program.
+# One object whose inner names are made local, so that they cannot collide with those of a program. With -flto gcc
+# has to be told to make machine code of it.
 $(B)/librelora.a: $(OBJS)
 	@echo AR $@
-	$(Q)$(CC) $(CFLAGS) -r -nostdlib $^ -o $(B)/librelora.o
+	$(Q)nolto=; if $(CC) -v 2>&1 | grep -q '^gcc version'; then nolto=-flinker-output=nolto-rel; fi; \
+	  $(CC) $(CFLAGS) $$nolto -r -nostdlib $^ -o $(B)/librelora.o
 	$(Q)$(OBJCOPY) --localize-hidden $(B)/librelora.o
 	$(Q)$(RM) $@ && $(AR) rcs $@ $(B)/librelora.o
 
-$(B)/src/%.o: src/%.c Makefile | $(FIRST)
+$(B)/src/%.o: src/%.c Makefile | $(B)/target $(FIRST)
 	@mkdir -p $(@D)
 	@echo CC $<
 	$(Q)$(CC) $(LIB_CPPFLAGS) $(LIB_CFLAGS) -MMD -MP -c $< -o $@
 
 -include $(OBJS:.o=.d) $(PRETRAIN:.o=.d) $(BENCH:.o=.d) $(EXAMPLES:=.d) $(wildcard $(B)/test/*/*.d)
 
-.PHONY: $(B)/relora.pc # must follow prefix, which make cannot see change
-$(B)/relora.pc: pkgconfig/relora.pc.in
-	@mkdir -p $(@D)
-	$(Q)sed -e 's|@PREFIX@|$(prefix)|' -e 's|@VERSION@|$(VERSION)|' \
-	  -e 's|@LIBDIR@|$(patsubst $(prefix)%,$${prefix}%,$(libdir))|' \
-	  -e 's|@INCLUDEDIR@|$(patsubst $(prefix)%,$${prefix}%,$(includedir))|' \
-	  -e 's|@LIBS_PRIVATE@|$(strip $(LDLIBS) $(filter -fopenmp,$(OPENMP)))|' $< > $@
+include pkgconfig/package.mk
 
 # ---- examples and benchmarks: programs that see only the public headers and librelora.a ----
 LINK_PROGRAM = $(CC) $(ALL_CFLAGS) $(EXAMPLE_CFLAGS) $(filter %.o %.a,$^) $(ALL_LDFLAGS) \
@@ -605,15 +606,11 @@ symbols: $(BUILT)
 	  | LC_ALL=C sort > $(B)/declared
 	$(Q)$(NM) -D --defined-only $(SO) \
 	  | sed -n 's/.* [BDRTVW] \([^@]*\).*/\1/p' | LC_ALL=C sort > $(B)/exported
-	$(Q)$(NM) -g --defined-only $(B)/librelora.a \
-	  | sed -n 's/.* [BDRTVW] //p' | LC_ALL=C sort > $(B)/archived
+	$(if $(ARCHIVE),$(Q)$(NM) -g --defined-only $(ARCHIVE) \
+	  | sed -n 's/.* [BDRTVW] //p' | LC_ALL=C sort > $(B)/archived)
 	$(Q)test -s $(B)/declared
 	$(Q)diff $(B)/declared $(B)/exported
-	$(Q)diff $(B)/declared $(B)/archived
-
-## check-install: install into a new folder, build the examples from it by pkg-config, uninstall
-check-install: $(BUILT) | $(FIRST)
-	$(Q)MAKE="$(MAKE)" CC="$(CC)" CXX="$(CXX)" PKG_CONFIG="$(PKG_CONFIG)" sh test/install.sh
+	$(if $(ARCHIVE),$(Q)diff $(B)/declared $(B)/archived)
 
 ## check-examples: run the small programs of examples/
 check-examples: $(EXAMPLES)
@@ -704,24 +701,6 @@ deps deps-dev deps-bindings:
 	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq update && \
 	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 install -y \
 	  --no-install-recommends $$missing > /dev/null
-
-## install: libraries, headers and relora.pc under $(DESTDIR)$(prefix)
-install: $(BUILT) $(B)/relora.pc $(if $(MODULE),$(B)/installed/librelora_cuda.so)
-	$(Q)$(INSTALL) -d $(DESTDIR)$(libdir)/pkgconfig $(DESTDIR)$(includedir)/relora
-	$(Q)$(INSTALL) -m 755 $(SO) $(DESTDIR)$(libdir)
-	$(Q)ln -sf librelora.so.$(VERSION) $(DESTDIR)$(libdir)/librelora.so.$(ABI)
-	$(Q)ln -sf librelora.so.$(ABI) $(DESTDIR)$(libdir)/librelora.so
-	$(if $(MODULE),$(Q)$(INSTALL) -m 755 $(B)/installed/librelora_cuda.so $(DESTDIR)$(libdir))
-	$(Q)$(INSTALL) -m 644 $(B)/librelora.a $(DESTDIR)$(libdir)
-	$(Q)$(INSTALL) -m 644 $(HEADERS) $(DESTDIR)$(includedir)/relora
-	$(Q)$(INSTALL) -m 644 $(B)/relora.pc $(DESTDIR)$(libdir)/pkgconfig
-
-## uninstall: remove what install put there
-uninstall:
-	$(Q)$(RM) $(HEADERS:include/%=$(DESTDIR)$(includedir)/%) $(DESTDIR)$(libdir)/pkgconfig/relora.pc
-	$(Q)$(RM) $(addprefix $(DESTDIR)$(libdir)/librelora,.a .so .so.$(ABI) .so.$(VERSION) _cuda.so)
-	$(Q)[ ! -d $(DESTDIR)$(includedir)/relora ] \
-	  || rmdir --ignore-fail-on-non-empty $(DESTDIR)$(includedir)/relora
 
 ## clean: remove build/ and what make put into lib/
 clean:
