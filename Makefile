@@ -358,7 +358,7 @@ check-cuda-example: $(B)/cuda_stream $(MODULE)
 EMULATED_ENV   = RELORA_TEST_DEVICE=cuda RELORA_TEST_MODULE_DIR=$(CURDIR)/$(B)/emulated
 EMULATED_LIBS := -L$(B)/emulated -lemulated_cuda -Wl,-rpath,'$$ORIGIN'
 EMULATED_STEPS := $(if $(EMULATED),$(CUDA_SUITES:%=check-emulated-%) check-emulated-device check-emulated-example \
-                  check-emulated-pretrain check-emulated-resume check-emulated-required)
+                  check-emulated-pretrain check-emulated-resume check-emulated-required check-gpu-day)
 
 $(B)/emulated/%.o: %.c | $(FIRST)
 	@mkdir -p $(@D)
@@ -387,6 +387,18 @@ check-emulated-example: $(B)/emulated/cuda_stream
 .PHONY: check-emulated-required
 check-emulated-required: $(B)/test-conformance $(B)/test-cuda_kernels $(B)/emulated/test-cuda $(B)/emulated/test-pretrain
 	$(Q)sh test/cuda_module/required.sh $^
+
+## gpu-day: all that a GPU machine can tell, in nine minutes, into OUT (gpu-day/); gpu-pack: fetch what it lacks, before
+.PHONY: gpu-day gpu-pack check-gpu-day
+OUT ?= gpu-day
+gpu-day:
+	$(Q)MAKE="$(MAKE)" bash test/cuda/gpu-day.sh "$(OUT)"
+gpu-pack:
+	$(Q)sh test/cuda/gpu-pack.sh
+
+## check-gpu-day: that script, with steps that fail, hang and skip
+check-gpu-day:
+	$(Q)bash test/cuda/gpu-day-check.sh
 
 # The tests with the tag "sanitize", which use every kernel.
 CUDA_SANITIZER ?= $(if $(shell command -v compute-sanitizer),1,0)
