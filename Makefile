@@ -182,10 +182,14 @@ CUDA_FLAGS = -std=c++17 -fmad=false $(CUDA_CODE) $(CUDA_FLAGS_$(CONFIG)) -Isrc -
 CUDA_OBJS := $(patsubst %.cu,$(B)/%.o,$(sort $(wildcard cuda/*.cu)))
 MODULE    := $(if $(filter 1,$(CUDA)),$(B)/librelora_cuda.so)
 
+# What ptxas says about registers and memory is kept beside the object, for the table in docs/cuda.md.
+NVCC_COMPILE = $(NVCC) $(1) -Xptxas -v -MMD -MP -MF $(@:.o=.d) -c $< -o $@ 2> $(@:.o=.usage); s=$$?; \
+               grep -Ev '^ptxas info|bytes stack frame,' $(@:.o=.usage) >&2; exit $$s
+
 $(B)/cuda/%.o: cuda/%.cu Makefile | $(FIRST)
 	@mkdir -p $(@D)
 	@echo NVCC $<
-	$(Q)$(NVCC) $(CUDA_FLAGS) -MMD -MP -MF $(@:.o=.d) -c $< -o $@
+	$(Q)$(call NVCC_COMPILE,$(CUDA_FLAGS))
 -include $(CUDA_OBJS:.o=.d)
 
 # The CUDA runtime is inside and out of sight, so it cannot meet another one in the host; cuBLASLt is loaded
@@ -206,6 +210,13 @@ lib check install: $(MODULE)
 check-cuda-module: $(MODULE) $(B)/installed/librelora_cuda.so $(B)/load-module
 	$(Q)NM=$(NM) NVCC=$(NVCC) sh test/cuda_module/check.sh $(MODULE) $(B)/load-module $(B)/installed/librelora_cuda.so
 
+## check-cuda-kernel-table: the table of kernels in docs/cuda.md is that of this build; cuda-kernel-table writes it anew
+.PHONY: check-cuda-kernel-table cuda-kernel-table
+check-cuda-kernel-table: $(CUDA_OBJS) $(PRETRAIN_CUDA)
+	$(Q)$(PYTHON) test/cuda_module/kernels.py $(B) docs/cuda.md
+cuda-kernel-table: $(CUDA_OBJS) $(PRETRAIN_CUDA)
+	$(Q)$(PYTHON) test/cuda_module/kernels.py $(B) docs/cuda.md write
+
 $(B)/load-module: $(B)/test/cuda_module/load.o
 	@echo LD $@
 	$(Q)$(CC) $(ALL_CFLAGS) $^ $(ALL_LDFLAGS) -ldl -o $@
@@ -220,7 +231,7 @@ CUDART         = $(if $(PRETRAIN_CUDA),-L$(CUDA_HOME)/lib64 -L$(CUDA_HOME)/lib -
 $(B)/examples/pretrain/cuda/%.o: examples/pretrain/cuda/%.cu Makefile | $(FIRST)
 	@mkdir -p $(@D)
 	@echo NVCC $<
-	$(Q)$(NVCC) $(filter-out -fmad=false,$(CUDA_FLAGS)) -MMD -MP -MF $(@:.o=.d) -c $< -o $@
+	$(Q)$(call NVCC_COMPILE,$(filter-out -fmad=false,$(CUDA_FLAGS)))
 -include $(PRETRAIN_CUDA:.o=.d)
 $(B)/pretrain: $(PRETRAIN_CUDA)
 
