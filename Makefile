@@ -187,10 +187,14 @@ CUDA_FLAGS = -std=c++17 -fmad=false $(CUDA_CODE) $(CUDA_FLAGS_$(CONFIG)) -Isrc -
 CUDA_OBJS := $(patsubst %.cu,$(B)/%.o,$(sort $(wildcard cuda/*.cu)))
 MODULE    := $(if $(filter 1,$(CUDA)),$(B)/librelora_cuda.so)
 
+# What ptxas says about registers and memory is kept beside the object, for the table in docs/cuda.md.
+NVCC_COMPILE = $(NVCC) $(1) -Xptxas -v -MMD -MP -MF $(@:.o=.d) -c $< -o $@ 2> $(@:.o=.usage); s=$$?; \
+               grep -Ev '^ptxas info|bytes stack frame,' $(@:.o=.usage) >&2; exit $$s
+
 $(B)/cuda/%.o: cuda/%.cu Makefile | $(FIRST)
 	@mkdir -p $(@D)
 	@echo NVCC $<
-	$(Q)$(NVCC) $(CUDA_FLAGS) -MMD -MP -MF $(@:.o=.d) -c $< -o $@
+	$(Q)$(call NVCC_COMPILE,$(CUDA_FLAGS))
 -include $(CUDA_OBJS:.o=.d)
 
 # The CUDA runtime is inside and out of sight, so it cannot meet another one in the host; cuBLASLt is loaded
@@ -211,6 +215,13 @@ lib check install: $(MODULE)
 check-cuda-module: $(MODULE) $(B)/installed/librelora_cuda.so $(B)/load-module
 	$(Q)NM=$(NM) NVCC=$(NVCC) sh test/cuda_module/check.sh $(MODULE) $(B)/load-module $(B)/installed/librelora_cuda.so
 
+## check-cuda-kernel-table: the table of kernels in docs/cuda.md is that of this build; cuda-kernel-table writes it anew
+.PHONY: check-cuda-kernel-table cuda-kernel-table
+check-cuda-kernel-table: $(CUDA_OBJS) $(PRETRAIN_CUDA)
+	$(Q)$(PYTHON) test/cuda_module/kernels.py $(B) docs/cuda.md
+cuda-kernel-table: $(CUDA_OBJS) $(PRETRAIN_CUDA)
+	$(Q)$(PYTHON) test/cuda_module/kernels.py $(B) docs/cuda.md write
+
 $(B)/load-module: $(B)/test/cuda_module/load.o
 	@echo LD $@
 	$(Q)$(CC) $(ALL_CFLAGS) $^ $(ALL_LDFLAGS) -ldl -o $@
@@ -225,7 +236,7 @@ CUDART         = $(if $(PRETRAIN_CUDA),-L$(CUDA_HOME)/lib64 -L$(CUDA_HOME)/lib -
 $(B)/examples/pretrain/cuda/%.o: examples/pretrain/cuda/%.cu Makefile | $(FIRST)
 	@mkdir -p $(@D)
 	@echo NVCC $<
-	$(Q)$(NVCC) $(filter-out -fmad=false,$(CUDA_FLAGS)) -MMD -MP -MF $(@:.o=.d) -c $< -o $@
+	$(Q)$(call NVCC_COMPILE,$(filter-out -fmad=false,$(CUDA_FLAGS)))
 -include $(PRETRAIN_CUDA:.o=.d)
 $(B)/pretrain: $(PRETRAIN_CUDA)
 
@@ -364,7 +375,7 @@ check-cuda-example: $(B)/cuda_stream $(MODULE)
 EMULATED_ENV   = RELORA_TEST_DEVICE=cuda RELORA_TEST_MODULE_DIR=$(CURDIR)/$(B)/emulated
 EMULATED_LIBS := -L$(B)/emulated -lemulated_cuda -Wl,-rpath,'$$ORIGIN'
 EMULATED_STEPS := $(if $(EMULATED),$(CUDA_SUITES:%=check-emulated-%) check-emulated-device check-emulated-example \
-                  check-emulated-pretrain check-emulated-resume check-emulated-required)
+                  check-emulated-pretrain check-emulated-resume check-emulated-required check-gpu-day)
 
 $(B)/emulated/%.o: %.c | $(FIRST)
 	@mkdir -p $(@D)
@@ -393,6 +404,18 @@ check-emulated-example: $(B)/emulated/cuda_stream
 .PHONY: check-emulated-required
 check-emulated-required: $(B)/test-conformance $(B)/test-cuda_kernels $(B)/emulated/test-cuda $(B)/emulated/test-pretrain
 	$(Q)sh test/cuda_module/required.sh $^
+
+## gpu-day: all that a GPU machine can tell, in nine minutes, into OUT (gpu-day/); gpu-pack: fetch what it lacks, before
+.PHONY: gpu-day gpu-pack check-gpu-day
+OUT ?= gpu-day
+gpu-day:
+	$(Q)MAKE="$(MAKE)" bash test/cuda/gpu-day.sh "$(OUT)"
+gpu-pack:
+	$(Q)sh test/cuda/gpu-pack.sh
+
+## check-gpu-day: that script, with steps that fail, hang and skip
+check-gpu-day:
+	$(Q)bash test/cuda/gpu-day-check.sh
 
 # The tests with the tag "sanitize", which use every kernel.
 CUDA_SANITIZER ?= $(if $(shell command -v compute-sanitizer),1,0)
