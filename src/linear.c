@@ -2,6 +2,7 @@
 #include "linear.h"
 
 #include <math.h>
+#include <stdio.h>
 
 #include "device.h"
 #include "options.h"
@@ -69,6 +70,19 @@ const char *linear_param_name(relora_param param)
 const char *linear_mode_name(relora_linear_mode mode)
 {
     return mode == RELORA_MODE_FULL ? "FULL" : mode == RELORA_MODE_LORA ? "LORA" : "LOWRANK";
+}
+
+void linear_set_name(relora_linear *linear, const char *name)
+{
+    if (!linear->name[0]) memcpy(linear->name, name, text_fit(name, LINEAR_NAME));
+}
+
+const char *linear_label(const relora_linear *linear, char text[LABEL_TEXT])
+{
+    if (linear->name[0]) snprintf(text, LABEL_TEXT, "layer \"%s\"", linear->name);
+    else
+        snprintf(text, LABEL_TEXT, "layer %llu", (unsigned long long)linear->options.layer);
+    return text;
 }
 
 /* Shape of a parameter; its number of axes. */
@@ -281,19 +295,21 @@ relora_status relora_linear_set_mode(relora_linear *linear, relora_stream *strea
                                      relora_linear_mode mode)
 {
     const char *fn = "relora_linear_set_mode";
+    char label[LABEL_TEXT];
     TRY(linear_check(linear, stream, fn));
     const relora_context *ctx = linear->ctx;
     relora_linear_options *o = &linear->options;
     if (mode < RELORA_MODE_FULL || mode > RELORA_MODE_LOWRANK)
         FAIL(ctx, RELORA_E_ARGUMENT, "%s: mode is %d, not a RELORA_MODE", fn, mode);
     if (mode == o->mode)
-        FAIL(ctx, RELORA_E_STATE, "%s: the layer is in mode %s already", fn, linear_mode_name(mode));
+        FAIL(ctx, RELORA_E_STATE, "%s: %s is in mode %s already", fn, linear_label(linear, label),
+             linear_mode_name(mode));
     if (mode != RELORA_MODE_LORA || o->mode != RELORA_MODE_FULL)
-        FAIL(ctx, RELORA_E_UNSUPPORTED, "%s: from mode %s to %s; only FULL to LORA is offered", fn,
-             linear_mode_name(o->mode), linear_mode_name(mode));
+        FAIL(ctx, RELORA_E_UNSUPPORTED, "%s: %s from mode %s to %s; only FULL to LORA is offered", fn,
+             linear_label(linear, label), linear_mode_name(o->mode), linear_mode_name(mode));
     if (!o->rank)
-        FAIL(ctx, RELORA_E_STATE, "%s: options.rank was 0 when the layer was made, LORA needs 1 or more",
-             fn);
+        FAIL(ctx, RELORA_E_STATE, "%s: options.rank was 0 when %s was made, LORA needs 1 or more", fn,
+             linear_label(linear, label));
     o->mode = mode;
     relora_status status = add_parts(linear, fn);
     if (status >= 0) status = start_factors(linear, fn);

@@ -9,18 +9,20 @@
 #include "writer.h"
 
 struct state_part {
+    struct member is; /* name or prefix; PART_TENSOR: the value; PART_LINEAR: the layer */
     enum { PART_TENSOR = 1, PART_LINEAR, PART_ADAM, PART_TEXT } kind;
-    char *name;  /* or prefix */
-    char *text;  /* PART_TEXT: the value of a metadata pair whose key is `name` */
-    relora_tensor *tensor;
-    relora_linear *linear;
-    relora_adam *adam;
+    char *text;        /* PART_TEXT: the value of a metadata pair whose key is the name */
+    relora_adam *adam; /* PART_ADAM */
 };
 
 struct relora_state {
     relora_context *ctx;
-    struct state_part *parts;
-    int32_t count, capacity;
+    struct registry parts; /* of struct state_part */
 };
+
+static inline struct state_part *state_at(const relora_state *state, int32_t index)
+{
+    return registry_at(&state->parts, index);
+}
 
 #endif

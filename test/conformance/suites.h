@@ -33,5 +33,6 @@ Suite *reset_rules(void);
 Suite *reset_transient(void);
 Suite *cycle_when(void);
 Suite *cycle_work(void);
+Suite *layer_names(void);
 
 #endif

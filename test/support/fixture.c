@@ -43,6 +43,7 @@ static void listen(void *user, int32_t level, const char *message)
         e->errors++;
         snprintf(e->last, sizeof e->last, "%s", message);
     }
+    if (level == RELORA_LOG_WARN) snprintf(e->warn, sizeof e->warn, "%s", message);
     if (level == RELORA_LOG_INFO) snprintf(e->info, sizeof e->info, "%s", message);
     pthread_mutex_unlock(&listening);
 }

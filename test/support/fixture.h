@@ -19,6 +19,7 @@ struct env {
     int lines[5];    /* lines received at each level */
     char last[1024]; /* text of the last one at RELORA_LOG_ERROR */
     char info[1024]; /* and at RELORA_LOG_INFO */
+    char warn[1024]; /* and at RELORA_LOG_WARN */
 };
 extern struct env env;
 
