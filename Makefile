@@ -562,12 +562,15 @@ STEPS := check-headers symbols $(ABI_STEPS) $(SUITES:%=check-%) check-module che
 check: $(BUILT) | $(FIRST)
 	@MAKE="$(MAKE)" sh test/run.sh $(STEPS)
 
-## check-headers: each public header alone, as strict C99 and as C++11
+## check-headers: each public header alone, as strict C99 and as C++11, and a call of each function
 check-headers: | $(FIRST)
 	$(Q)for h in $(HEADERS:include/%=%); do \
 	  for m in "$(CC) -x c -std=c99" "$(CXX) -x c++ -std=c++11"; do \
 	  printf '#include <%s>\nint x;\n' $$h | $$m -pedantic-errors -Wall -Wextra -Wpadded -Werror -Iinclude -fsyntax-only - \
 	  || exit 1; done; done
+	$(Q)for m in "$(CC) -x c -std=c99" "$(CXX) -x c++ -std=c++11"; do \
+	  $(PYTHON) test/headers.py calls include | $$m -pedantic-errors -Wall -Wextra -Wcast-qual -Werror -Iinclude -fsyntax-only - \
+	  || exit 1; done
 
 ## symbols: what the library exports is what the headers declare
 symbols: $(BUILT)

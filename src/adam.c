@@ -381,6 +381,7 @@ relora_status adam_read_steps(const relora_adam *adam, relora_stream *stream, co
 relora_status relora_adam_steps(relora_adam *adam, relora_stream *stream, int32_t index,
                                 int64_t *steps)
 {
+    GIVEN(stream);
     const char *fn = "relora_adam_steps";
     TRY(adam_check_index(adam, stream, fn, index));
     if (!steps) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: steps is NULL", fn);
@@ -390,6 +391,7 @@ relora_status relora_adam_steps(relora_adam *adam, relora_stream *stream, int32_
 relora_status relora_adam_set_steps(relora_adam *adam, relora_stream *stream, int32_t index,
                                     int64_t steps)
 {
+    GIVEN(stream);
     const char *fn = "relora_adam_set_steps";
     TRY(adam_check_index(adam, stream, fn, index));
     if (steps < 0 || steps > ADAM_STEPS_MAX)

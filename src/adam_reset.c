@@ -115,7 +115,7 @@ relora_status adam_reset(relora_adam *adam, relora_stream *stream, const char *f
     TRY(reset_options_read(&o, adam->ctx, fn, options));
     TRY(indices ? check_listed(adam, fn, indices, count) : check_factors(adam, fn, count));
     relora_status status = report_write(report, &r, sizeof r);
-    if (status < 0) return context_fail_options(adam->ctx, status, fn, "report");
+    if (status < 0) return context_fail_report(adam->ctx, status, fn, "report");
     if (report) {
         struct scratch scratch = {0};
         scratch_bytes(&scratch, sizeof counts);
@@ -147,5 +147,6 @@ relora_status relora_adam_reset(relora_adam *adam, relora_stream *stream, const 
                                 int32_t count, const relora_reset_options *options,
                                 relora_reset_report *report)
 {
+    GIVEN(stream);
     return adam_reset(adam, stream, "relora_adam_reset", indices, count, options, report);
 }

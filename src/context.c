@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "options.h"
+#include "stream.h"
 
 enum {
     THREADS_MAX = 1024,
@@ -45,6 +46,8 @@ static relora_status open_cpu(relora_context *ctx)
 static void destroy(relora_context *ctx)
 {
     struct memory memory = ctx->memory;
+    const relora_destroy_fn on_destroy = ctx->on_destroy;
+    void *const user = ctx->destroy_user;
     module_delete(ctx->module, &memory);
     if (ctx->cpu.queue) ctx->cpu.backend->queue_close(ctx->cpu.queue);
     if (ctx->error) {
@@ -52,6 +55,7 @@ static void destroy(relora_context *ctx)
         memory_free(&memory, ctx->error, sizeof *ctx->error);
     }
     memory_free(&memory, ctx, sizeof *ctx);
+    if (on_destroy) on_destroy(user);
 }
 
 relora_status relora_context_create(relora_context **out, const relora_context_options *options)
@@ -80,6 +84,8 @@ relora_status relora_context_create(relora_context **out, const relora_context_o
         destroy(ctx);
         return status;
     }
+    ctx->on_destroy = o.on_destroy; /* not before: a failure calls nothing */
+    ctx->destroy_user = o.destroy_user;
     *out = ctx;
     return RELORA_OK;
 }
@@ -153,6 +159,9 @@ relora_status context_fail(const relora_context *ctx, relora_status status, cons
     tidy_line(line, length);
     pthread_mutex_lock(&ctx->error->lock);
     memcpy(ctx->error->text, line, sizeof line);
+    for (struct stream_error *s = ctx->error->streams; s; s = s->next)
+        if (atomic_load_explicit(&s->inside, memory_order_relaxed) == (uintptr_t)pthread_self())
+            memcpy(s->text, line, sizeof line);
     pthread_mutex_unlock(&ctx->error->lock);
     if (ctx->log && ctx->log_level >= RELORA_LOG_ERROR) ctx->log(ctx->log_user, RELORA_LOG_ERROR, line);
     return status;
@@ -183,18 +192,40 @@ relora_status context_fail_options(const relora_context *ctx, relora_status stat
                         function, name);
 }
 
+relora_status context_fail_report(const relora_context *ctx, relora_status status,
+                                  const char *function, const char *name)
+{
+    return context_fail(ctx, status, "%s: %s.struct_size is not that of any release: set it to sizeof *%s",
+                        function, name, name);
+}
+
+/* ---- asking for it ---- */
+
+static relora_status copy_text(struct error_slot *error, const char *text, char *buffer, size_t capacity,
+                               size_t *length)
+{
+    pthread_mutex_lock(&error->lock);
+    size_t full = strlen(text);
+    if (buffer && capacity) {
+        size_t n = full < capacity - 1 ? full : capacity - 1;
+        memcpy(buffer, text, n);
+        buffer[n] = '\0';
+    }
+    pthread_mutex_unlock(&error->lock);
+    if (length) *length = full;
+    return RELORA_OK;
+}
+
 relora_status relora_context_error(const relora_context *ctx, char *buffer, size_t capacity,
                                    size_t *length)
 {
     if (!ctx) return RELORA_E_ARGUMENT;
-    pthread_mutex_lock(&ctx->error->lock);
-    size_t full = strlen(ctx->error->text);
-    if (buffer && capacity) {
-        size_t n = full < capacity - 1 ? full : capacity - 1;
-        memcpy(buffer, ctx->error->text, n);
-        buffer[n] = '\0';
-    }
-    pthread_mutex_unlock(&ctx->error->lock);
-    if (length) *length = full;
-    return RELORA_OK;
+    return copy_text(ctx->error, ctx->error->text, buffer, capacity, length);
+}
+
+relora_status relora_stream_error(const relora_stream *stream, char *buffer, size_t capacity,
+                                  size_t *length)
+{
+    if (!stream) return RELORA_E_ARGUMENT;
+    return copy_text(stream->ctx->error, stream->error.text, buffer, capacity, length);
 }

@@ -9,9 +9,19 @@
 
 enum { ERROR_CAPACITY = 512 };
 
-struct error_slot {
-    pthread_mutex_t lock;
+/* What failed last in the calls that were given one stream. A call marks the stream with its thread, so
+ * that a failure, which knows only its context, finds the streams it belongs to. */
+struct stream_error {
+    struct stream_error *next;
+    atomic_uintptr_t inside; /* the thread that is in a call with this stream, or 0 */
+    int32_t depth;           /* of such calls in each other; touched by that thread alone */
     char text[ERROR_CAPACITY];
+};
+
+struct error_slot {
+    pthread_mutex_t lock; /* of every text of the context, and of the list */
+    char text[ERROR_CAPACITY];
+    struct stream_error *streams;
 };
 
 struct relora_context {
@@ -23,6 +33,8 @@ struct relora_context {
     struct error_slot *error; /* a pointer, so that const contexts can fail too */
     struct relora_device cpu;
     struct module *module; /* of CUDA; a pointer for the same reason */
+    relora_destroy_fn on_destroy;
+    void *destroy_user;
 };
 
 void context_retain(relora_context *ctx);
@@ -53,5 +65,7 @@ relora_status context_fail_backend(const relora_context *ctx, relora_status stat
 relora_status context_fail_memory(const relora_context *ctx, const char *function, size_t bytes);
 relora_status context_fail_options(const relora_context *ctx, relora_status status,
                                    const char *function, const char *name);
+relora_status context_fail_report(const relora_context *ctx, relora_status status,
+                                  const char *function, const char *name);
 
 #endif

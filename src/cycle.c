@@ -254,15 +254,16 @@ static relora_status open_reports(const relora_cycle *cycle, const char *fn, rel
     relora_merge_report m = {.struct_size = sizeof m};
     relora_reset_report r = {.struct_size = sizeof r};
     relora_status status = report_write(merge, &m, sizeof m);
-    if (status < 0) return context_fail_options(cycle->ctx, status, fn, "merge");
+    if (status < 0) return context_fail_report(cycle->ctx, status, fn, "merge");
     status = report_write(reset, &r, sizeof r);
-    return status < 0 ? context_fail_options(cycle->ctx, status, fn, "reset") : RELORA_OK;
+    return status < 0 ? context_fail_report(cycle->ctx, status, fn, "reset") : RELORA_OK;
 }
 
 relora_status relora_cycle_advance(relora_cycle *cycle, relora_stream *stream, int64_t step,
                                    uint32_t *events, relora_merge_report *merge,
                                    relora_reset_report *reset)
 {
+    GIVEN(stream);
     const char *fn = "relora_cycle_advance";
     relora_merge_report m = {.struct_size = sizeof m};
     relora_reset_report r = {.struct_size = sizeof r};
@@ -284,6 +285,7 @@ relora_status relora_cycle_advance(relora_cycle *cycle, relora_stream *stream, i
 relora_status relora_cycle_finish(relora_cycle *cycle, relora_stream *stream, int64_t step,
                                   relora_merge_report *merge)
 {
+    GIVEN(stream);
     const char *fn = "relora_cycle_finish";
     const uint32_t events = RELORA_CYCLE_MERGE | RELORA_CYCLE_FINISH;
     relora_merge_report m = {.struct_size = sizeof m};

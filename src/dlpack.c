@@ -132,6 +132,7 @@ static relora_status hand_over(relora_stream *producer, const char *fn, void *co
 relora_status relora_tensor_to_dlpack(struct DLManagedTensorVersioned **out, relora_tensor *tensor,
                                       relora_stream *producer, void *consumer)
 {
+    GIVEN(producer);
     const char *fn = "relora_tensor_to_dlpack";
     relora_context *ctx = tensor ? tensor->ctx : producer ? producer->ctx : NULL;
     if (!out) FAIL(ctx, RELORA_E_ARGUMENT, "%s: out is NULL", fn);

@@ -294,6 +294,7 @@ relora_status relora_linear_set_weight(relora_linear *linear, relora_tensor *wei
 relora_status relora_linear_set_mode(relora_linear *linear, relora_stream *stream,
                                      relora_linear_mode mode)
 {
+    GIVEN(stream);
     const char *fn = "relora_linear_set_mode";
     char label[LABEL_TEXT];
     TRY(linear_check(linear, stream, fn));
@@ -379,6 +380,7 @@ relora_status linear_check(const relora_linear *linear, const relora_stream *str
 
 relora_status relora_linear_zero_grad(relora_linear *linear, relora_stream *stream)
 {
+    GIVEN(stream);
     const char *fn = "relora_linear_zero_grad";
     TRY(linear_check(linear, stream, fn));
     for (relora_param p = RELORA_PARAM_WEIGHT; p < PARAM_COUNT; p++)

@@ -257,12 +257,13 @@ relora_status linear_reset_run(relora_linear *linear, relora_stream *stream, con
 relora_status relora_linear_merge(relora_linear *linear, relora_stream *stream, uint64_t cycle,
                                   relora_merge_report *report)
 {
+    GIVEN(stream);
     const char *fn = "relora_linear_merge";
     relora_merge_report r = {.struct_size = sizeof r};
     char label[LABEL_TEXT];
     TRY(linear_check(linear, stream, fn));
     relora_status status = report_write(report, &r, sizeof r);
-    if (status < 0) return context_fail_options(linear->ctx, status, fn, "report");
+    if (status < 0) return context_fail_report(linear->ctx, status, fn, "report");
     struct member one = {.linear = linear};
     struct registry layers = {.ctx = linear->ctx, .size = sizeof one, .items = &one, .count = 1};
     struct merge_job job = {.layers = &layers, .merges = 1, .cycle = cycle};
@@ -274,6 +275,7 @@ relora_status relora_linear_merge(relora_linear *linear, relora_stream *stream, 
 
 relora_status relora_linear_reset(relora_linear *linear, relora_stream *stream, uint64_t cycle)
 {
+    GIVEN(stream);
     const char *fn = "relora_linear_reset";
     TRY(linear_check(linear, stream, fn));
     if (linear->options.mode == RELORA_MODE_FULL)

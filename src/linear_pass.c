@@ -108,6 +108,7 @@ relora_status relora_linear_forward(relora_linear *linear, relora_stream *stream
                                     const relora_tensor *x, relora_tensor *y, uint64_t call,
                                     uint32_t flags)
 {
+    GIVEN(stream);
     struct pass p;
     TRY(pass_forward_open(&p, "relora_linear_forward", linear, stream, x, "y", y, call, flags));
     return pass_forward_run(&p, y);
@@ -183,6 +184,7 @@ relora_status relora_linear_backward(relora_linear *linear, relora_stream *strea
                                      const relora_tensor *x, const relora_tensor *dy,
                                      relora_tensor *dx, uint64_t call, uint32_t flags)
 {
+    GIVEN(stream);
     struct pass p;
     TRY(pass_backward_open(&p, "relora_linear_backward", linear, stream, x, "dy", dy, dx, call, flags));
     return pass_backward_run(&p, dy, dx, flags);

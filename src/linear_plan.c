@@ -54,5 +54,5 @@ relora_status relora_linear_plan(const relora_linear *linear, int64_t rows, uint
     r.forward_bytes = bytes_of(&forward);
     r.backward_bytes = bytes_of(&backward);
     relora_status status = report_write(report, &r, sizeof r);
-    return status < 0 ? context_fail_options(linear->ctx, status, fn, "report") : RELORA_OK;
+    return status < 0 ? context_fail_report(linear->ctx, status, fn, "report") : RELORA_OK;
 }

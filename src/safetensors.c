@@ -8,12 +8,14 @@
 
 /* In the order in which writers sort: the largest first. */
 static const struct st_dtype dtypes[] = {
-    {"C64", 64, 0},     {"F64", 64, 0},          {"I64", 64, 0},         {"U64", 64, 0},
-    {"F32", 32, RELORA_F32}, {"I32", 32, 0},     {"U32", 32, 0},         {"BF16", 16, RELORA_BF16},
-    {"F16", 16, 0},     {"I16", 16, 0},          {"U16", 16, 0},         {"F8_E4M3", 8, 0},
-    {"F8_E5M2", 8, 0},  {"F8_E8M0", 8, 0},       {"F8_E4M3FNUZ", 8, 0},  {"F8_E5M2FNUZ", 8, 0},
-    {"I8", 8, 0},       {"U8", 8, 0},            {"BOOL", 8, 0},         {"F6_E2M3", 6, 0},
-    {"F6_E3M2", 6, 0},  {"F4", 4, 0},
+    {"C64", 64, 0, ST_OTHER},         {"F64", 64, 0, ST_F64},           {"I64", 64, 0, ST_OTHER},
+    {"U64", 64, 0, ST_OTHER},         {"F32", 32, RELORA_F32, ST_F32},  {"I32", 32, 0, ST_OTHER},
+    {"U32", 32, 0, ST_OTHER},         {"BF16", 16, RELORA_BF16, ST_BF16}, {"F16", 16, 0, ST_F16},
+    {"I16", 16, 0, ST_OTHER},         {"U16", 16, 0, ST_OTHER},         {"F8_E4M3", 8, 0, ST_OTHER},
+    {"F8_E5M2", 8, 0, ST_OTHER},      {"F8_E8M0", 8, 0, ST_OTHER},      {"F8_E4M3FNUZ", 8, 0, ST_OTHER},
+    {"F8_E5M2FNUZ", 8, 0, ST_OTHER},  {"I8", 8, 0, ST_OTHER},           {"U8", 8, 0, ST_OTHER},
+    {"BOOL", 8, 0, ST_OTHER},         {"F6_E2M3", 6, 0, ST_OTHER},      {"F6_E3M2", 6, 0, ST_OTHER},
+    {"F4", 4, 0, ST_OTHER},
 };
 
 const struct st_dtype *st_dtype_find(const char *name, size_t length)

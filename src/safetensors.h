@@ -6,10 +6,14 @@
 
 enum { ST_LENGTH_BYTES = 8, ST_ALIGN = 8, ST_HEADER_MAX = 100000000 };
 
+/* What can be converted to a type of the library. */
+enum st_number { ST_OTHER, ST_F64, ST_F32, ST_BF16, ST_F16 };
+
 struct st_dtype {
     const char *name;
     int32_t bits;
     relora_dtype dtype; /* 0 if the library does not compute with it */
+    enum st_number number;
 };
 
 /* NULL if the format has no such type. */

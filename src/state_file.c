@@ -239,6 +239,7 @@ static relora_status save(struct walk *w, const char *path, uint32_t flags)
 relora_status relora_state_save(relora_state *state, relora_stream *stream, const char *path,
                                 uint32_t flags)
 {
+    GIVEN(stream);
     const char *fn = "relora_state_save";
     TRY(check_handles(state, stream, fn));
     const struct memory *memory = &state->ctx->memory;
@@ -272,6 +273,7 @@ static relora_status load(struct walk *w)
 
 relora_status relora_state_load(relora_state *state, relora_stream *stream, relora_reader *reader)
 {
+    GIVEN(stream);
     const char *fn = "relora_state_load";
     if (!state && !stream && reader) FAIL(reader->ctx, RELORA_E_ARGUMENT, "%s: state is NULL", fn);
     TRY(check_handles(state, stream, fn));

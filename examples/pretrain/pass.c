@@ -48,7 +48,7 @@ static relora_status forward_shared(const struct pass *p, int64_t layer, enum pr
 
 static relora_status backward_shared(const struct pass *p, int64_t layer, enum projection first,
                                      int32_t count, const struct matrix *x,
-                                     const relora_tensor *const *dy)
+                                     relora_tensor *const *dy)
 {
     return relora_linear_backward_shared(p->model->linears + layer * PROJECTIONS + first, count, p->stream,
                                          x->tensor, dy, p->acts->dnormed.tensor, p->acts->call,
@@ -237,8 +237,8 @@ static relora_status backward_block(const struct pass *p, int64_t layer)
     struct attention_pass attention = attention_of(b);
     const struct attention_gradient gradient = {acts->dnormed.data, acts->dq.data, acts->dk.data,
                                                 acts->dv.data};
-    const relora_tensor *const qkv[] = {acts->dq.tensor, acts->dk.tensor, acts->dv.tensor};
-    const relora_tensor *const gate_up[] = {acts->dgate.tensor, acts->dup.tensor};
+    relora_tensor *const qkv[] = {acts->dq.tensor, acts->dk.tensor, acts->dv.tensor};
+    relora_tensor *const gate_up[] = {acts->dgate.tensor, acts->dup.tensor};
 
     TRY(backward_linear(p, layer, DOWN, &b->product, as_dy(p), &acts->dgate));
     p->ops->swiglu_backward(p->ffn, acts->dgate.data, acts->dup.data, acts->dgate.data, b->gate.data,

@@ -17,7 +17,13 @@ enum { /* flags of relora_writer_save */
 };
 
 enum { /* flags of relora_reader_read */
-    RELORA_READ_CONVERT = 1 /**< F32 and BF16 may differ between file and tensor; to nearest */
+    RELORA_READ_CONVERT = 1, /**< the file may have F16, BF16, F32 or F64 where the tensor has another type.
+                                  One rounding, to nearest, ties to even; a NaN stays one. What is beyond the
+                                  range of the tensor's type becomes an infinity. Integers, F8 and all other
+                                  types are never converted (RELORA_E_DTYPE). F16 and F64 since 0.5 */
+    RELORA_READ_FINITE = 2   /**< a NaN, an infinity, or a number that converting makes one, is
+                                  RELORA_E_NOT_FINITE with the tensor and the place in the text, and `target` is
+                                  not touched; since 0.5 */
 };
 
 /** @since 0.2 @threads any @stream none */
@@ -102,6 +108,7 @@ RELORA_API const char *relora_reader_metadata(const relora_reader *reader, const
  *  RELORA_READ_CONVERT, its dtype. If the file has checksums the bytes are checked first:
  *  RELORA_E_FORMAT if they differ, and `target` is not touched. (A library built without xxHash
  *  cannot, and says so in the log when the file is opened.)
+ *  @param flags RELORA_READ_CONVERT, RELORA_READ_FINITE, both or 0
  *  @since 0.2 @threads one @stream queues */
 RELORA_API relora_status relora_reader_read(relora_reader *reader, relora_stream *stream,
                                             const char *name, relora_tensor *target,

@@ -166,7 +166,7 @@ RELORA_API relora_status relora_linear_forward_shared(relora_linear *const *line
  *  @since 0.3 @threads one @stream queues */
 RELORA_API relora_status relora_linear_backward_shared(relora_linear *const *linears, int32_t count,
                                                        relora_stream *stream, const relora_tensor *x,
-                                                       const relora_tensor *const *dy,
+                                                       relora_tensor *const *dy,
                                                        relora_tensor *dx, uint64_t call, uint32_t flags);
 
 /** Set every gradient of the layer to 0. @since 0.1 @threads one @stream queues */

@@ -83,6 +83,7 @@ START_TEST(test_null_handles)
     FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_device_memory(NULL, &n, &n));
     OK(relora_device_memory(env.dev, NULL, NULL));
     FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_context_error(NULL, NULL, 0, NULL));
+    FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_stream_error(NULL, NULL, 0, NULL));
 }
 END_TEST
 

@@ -92,5 +92,6 @@ Suite *exports_adapter(void);
 Suite *exports_delta(void);
 Suite *failing_json(void);
 Suite *devices(void);
+Suite *conversions(void);
 
 #endif

@@ -122,7 +122,7 @@ static void read_tensors(void)
     relora_reader *reader = open_raw(file);
     relora_tensor *first = new_matrix(RELORA_BF16, 2, 3), *second = new_vector(RELORA_BF16, 4);
     oom_begin();
-    SURVIVES(NULL, relora_reader_read(reader, env.st, "first", first, RELORA_READ_CONVERT));
+    SURVIVES(NULL, relora_reader_read(reader, env.st, "first", first, RELORA_READ_CONVERT | RELORA_READ_FINITE));
     SURVIVES(NULL, relora_reader_read(reader, env.st, "second", second, 0));
     oom_result_of(first);
     oom_result_of(second);
