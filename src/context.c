@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "options.h"
-#include "stream.h"
 
 enum {
     THREADS_MAX = 1024,
@@ -201,17 +200,17 @@ relora_status context_fail_report(const relora_context *ctx, relora_status statu
 
 /* ---- asking for it ---- */
 
-static relora_status copy_text(struct error_slot *error, const char *text, char *buffer, size_t capacity,
-                               size_t *length)
+relora_status context_copy_text(const relora_context *ctx, const char *text, char *buffer, size_t capacity,
+                                size_t *length)
 {
-    pthread_mutex_lock(&error->lock);
+    pthread_mutex_lock(&ctx->error->lock);
     size_t full = strlen(text);
     if (buffer && capacity) {
         size_t n = full < capacity - 1 ? full : capacity - 1;
         memcpy(buffer, text, n);
         buffer[n] = '\0';
     }
-    pthread_mutex_unlock(&error->lock);
+    pthread_mutex_unlock(&ctx->error->lock);
     if (length) *length = full;
     return RELORA_OK;
 }
@@ -220,12 +219,5 @@ relora_status relora_context_error(const relora_context *ctx, char *buffer, size
                                    size_t *length)
 {
     if (!ctx) return RELORA_E_ARGUMENT;
-    return copy_text(ctx->error, ctx->error->text, buffer, capacity, length);
-}
-
-relora_status relora_stream_error(const relora_stream *stream, char *buffer, size_t capacity,
-                                  size_t *length)
-{
-    if (!stream) return RELORA_E_ARGUMENT;
-    return copy_text(stream->ctx->error, stream->error.text, buffer, capacity, length);
+    return context_copy_text(ctx, ctx->error->text, buffer, capacity, length);
 }

@@ -50,6 +50,10 @@ relora_status context_fail(const relora_context *ctx, relora_status status, cons
 void context_log(const relora_context *ctx, int32_t level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* A text of `ctx`, which its lock protects, into a buffer of the host's. */
+relora_status context_copy_text(const relora_context *ctx, const char *text, char *buffer, size_t capacity,
+                                size_t *length);
+
 /* It returns what context_fail() returns, in a way that lets an analyser see that it is a failure. */
 #define FAIL(ctx, status, ...) return context_fail((ctx), (status), __VA_ARGS__), (status)
 #define TRY(expression)                               \
