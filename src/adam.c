@@ -250,14 +250,10 @@ static relora_status add_part(relora_adam *adam, const char *fn, const char *pre
     return status;
 }
 
-relora_status relora_adam_add_linear(relora_adam *adam, const char *prefix, relora_linear *linear)
+static relora_status add_linear(relora_adam *adam, const char *fn, const char *prefix, relora_linear *linear)
 {
-    const char *fn = "relora_adam_add_linear";
     static const relora_param order[] = {RELORA_PARAM_WEIGHT, RELORA_PARAM_A, RELORA_PARAM_B,
                                          RELORA_PARAM_SCALE, RELORA_PARAM_BIAS};
-    if (!adam) FAIL(linear ? linear->ctx : NULL, RELORA_E_ARGUMENT, "%s: adam is NULL", fn);
-    if (!prefix) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: prefix is NULL", fn);
-    if (!linear) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: linear is NULL", fn);
     if (linear->ctx != adam->ctx)
         FAIL(adam->ctx, RELORA_E_CONTEXT, "%s: linear belongs to another context than adam", fn);
     if (linear->options.mode != RELORA_MODE_LOWRANK && !linear->param[RELORA_PARAM_WEIGHT])
@@ -273,6 +269,38 @@ relora_status relora_adam_add_linear(relora_adam *adam, const char *prefix, relo
     }
     linear_set_name(linear, prefix);
     registry_warn(&adam->registry, fn, linear);
+    return RELORA_OK;
+}
+
+relora_status relora_adam_add_linear(relora_adam *adam, const char *prefix, relora_linear *linear)
+{
+    const char *fn = "relora_adam_add_linear";
+    if (!adam) FAIL(linear ? linear->ctx : NULL, RELORA_E_ARGUMENT, "%s: adam is NULL", fn);
+    if (!prefix) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: prefix is NULL", fn);
+    if (!linear) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: linear is NULL", fn);
+    return add_linear(adam, fn, prefix, linear);
+}
+
+static relora_status add_member(relora_adam *adam, const char *fn, const struct member *m)
+{
+    if (!m->value) return add_linear(adam, fn, m->name, m->linear);
+    if (!m->grad) return RELORA_OK;
+    return add(adam, fn, m->name, &(struct member){.value = m->value, .grad = m->grad}, 0);
+}
+
+relora_status relora_adam_add_group(relora_adam *adam, const relora_group *group)
+{
+    const char *fn = "relora_adam_add_group";
+    if (!adam) FAIL(group ? group->ctx : NULL, RELORA_E_ARGUMENT, "%s: adam is NULL", fn);
+    TRY(group_check_given(group, adam->ctx, fn));
+    int32_t before = adam->registry.count;
+    for (int32_t i = 0; i < group->members.count; i++) {
+        relora_status status = add_member(adam, fn, group_at(group, i));
+        if (status >= 0) continue;
+        drop_entries(adam, before);
+        return status;
+    }
+    if (adam->registry.count == before) FAIL(adam->ctx, RELORA_E_STATE, "%s: the group trains nothing", fn);
     return RELORA_OK;
 }
 

@@ -141,16 +141,11 @@ static relora_status grow_indices(relora_cycle *cycle, const char *fn)
     return RELORA_OK;
 }
 
-relora_status relora_cycle_add(relora_cycle *cycle, relora_linear *linear)
+static relora_status add_layer(relora_cycle *cycle, const char *fn, relora_linear *linear)
 {
-    const char *fn = "relora_cycle_add";
     struct member m = {.linear = linear};
     int32_t factors[2] = {-1, -1};
     void *item;
-    if (!cycle) FAIL(linear ? linear->ctx : NULL, RELORA_E_ARGUMENT, "%s: cycle is NULL", fn);
-    if (!linear) FAIL(cycle->ctx, RELORA_E_ARGUMENT, "%s: linear is NULL", fn);
-    if (linear->ctx != cycle->ctx)
-        FAIL(cycle->ctx, RELORA_E_CONTEXT, "%s: linear belongs to another context than cycle", fn);
     TRY(check_layer(cycle, fn, linear));
     TRY(registry_check(&cycle->layers, fn, NULL, &m));
     TRY(find_factors(cycle, fn, linear, factors));
@@ -158,6 +153,35 @@ relora_status relora_cycle_add(relora_cycle *cycle, relora_linear *linear)
     memcpy(cycle->indices + 2 * cycle->layers.count, factors, sizeof factors);
     TRY(registry_add(&cycle->layers, fn, NULL, &m, &item));
     registry_warn(&cycle->layers, fn, linear);
+    return RELORA_OK;
+}
+
+relora_status relora_cycle_add(relora_cycle *cycle, relora_linear *linear)
+{
+    const char *fn = "relora_cycle_add";
+    if (!cycle) FAIL(linear ? linear->ctx : NULL, RELORA_E_ARGUMENT, "%s: cycle is NULL", fn);
+    if (!linear) FAIL(cycle->ctx, RELORA_E_ARGUMENT, "%s: linear is NULL", fn);
+    if (linear->ctx != cycle->ctx)
+        FAIL(cycle->ctx, RELORA_E_CONTEXT, "%s: linear belongs to another context than cycle", fn);
+    return add_layer(cycle, fn, linear);
+}
+
+relora_status relora_cycle_add_group(relora_cycle *cycle, const relora_group *group)
+{
+    const char *fn = "relora_cycle_add_group";
+    if (!cycle) FAIL(group ? group->ctx : NULL, RELORA_E_ARGUMENT, "%s: cycle is NULL", fn);
+    TRY(group_check_given(group, cycle->ctx, fn));
+    int32_t before = cycle->layers.count;
+    for (int32_t i = 0; i < group->members.count; i++) {
+        const struct member *m = group_at(group, i);
+        if (m->value || m->linear->options.mode != RELORA_MODE_LORA) continue;
+        relora_status status = add_layer(cycle, fn, m->linear);
+        if (status >= 0) continue;
+        registry_shrink(&cycle->layers, before);
+        return status;
+    }
+    if (cycle->layers.count == before)
+        FAIL(cycle->ctx, RELORA_E_STATE, "%s: no layer of the group is in mode LORA", fn);
     return RELORA_OK;
 }
 

@@ -129,3 +129,225 @@ void registry_free(struct registry *r)
     registry_shrink(r, 0);
     memory_free(&r->ctx->memory, r->items, (size_t)r->capacity * r->size);
 }
+
+/* ---- a group ---- */
+
+relora_status relora_group_create(relora_group **out, relora_device *device)
+{
+    const char *fn = "relora_group_create";
+    if (!out) FAIL(device ? device->ctx : NULL, RELORA_E_ARGUMENT, "%s: out is NULL", fn);
+    *out = NULL;
+    if (!device) return RELORA_E_ARGUMENT;
+    relora_group *group = context_new(device->ctx, sizeof *group);
+    if (!group) return context_fail_memory(device->ctx, fn, sizeof *group);
+    group->ctx = device->ctx;
+    group->device = device;
+    group->members = (struct registry){.ctx = device->ctx, .size = sizeof(struct member)};
+    *out = group;
+    return RELORA_OK;
+}
+
+void relora_group_release(relora_group *group)
+{
+    if (!group) return;
+    registry_free(&group->members);
+    context_delete(group->ctx, group, sizeof *group);
+}
+
+relora_status group_check(const relora_group *group, const relora_stream *stream, const char *fn)
+{
+    if (!group) FAIL(stream ? stream->ctx : NULL, RELORA_E_ARGUMENT, "%s: group is NULL", fn);
+    if (!stream) FAIL(group->ctx, RELORA_E_ARGUMENT, "%s: stream is NULL", fn);
+    if (stream->ctx != group->ctx)
+        FAIL(group->ctx, RELORA_E_CONTEXT, "%s: stream belongs to another context than group", fn);
+    if (stream->device != group->device)
+        FAIL(group->ctx, RELORA_E_DEVICE, "%s: stream is on %s, group on %s", fn, stream->device->name,
+             group->device->name);
+    return stream_check(stream, fn);
+}
+
+relora_status group_check_given(const relora_group *group, const relora_context *ctx, const char *fn)
+{
+    if (!group) FAIL(ctx, RELORA_E_ARGUMENT, "%s: group is NULL", fn);
+    if (group->ctx != ctx) FAIL(ctx, RELORA_E_CONTEXT, "%s: group belongs to another context", fn);
+    return RELORA_OK;
+}
+
+/* Context and device of what is to be added; it goes by `what` in sentences. */
+static relora_status check_home(const relora_group *group, const char *fn, const char *what,
+                                const relora_context *ctx, const relora_device *device)
+{
+    if (ctx != group->ctx)
+        FAIL(group->ctx, RELORA_E_CONTEXT, "%s: %s belongs to another context than group", fn, what);
+    if (device != group->device)
+        FAIL(group->ctx, RELORA_E_DEVICE, "%s: %s is on %s, group on %s", fn, what, device->name,
+             group->device->name);
+    return RELORA_OK;
+}
+
+static relora_status check_name(const relora_group *group, const char *fn, const char *name)
+{
+    if (!name) FAIL(group->ctx, RELORA_E_ARGUMENT, "%s: name is NULL", fn);
+    if (!name[0]) FAIL(group->ctx, RELORA_E_ARGUMENT, "%s: name is empty", fn);
+    return RELORA_OK;
+}
+
+static relora_status add_linear(relora_group *group, const char *fn, const char *name, relora_linear *linear)
+{
+    struct member m = {.linear = linear};
+    void *item;
+    TRY(registry_check(&group->members, fn, name, &m));
+    TRY(registry_add(&group->members, fn, name, &m, &item));
+    linear_set_name(linear, name);
+    registry_warn(&group->members, fn, linear);
+    return RELORA_OK;
+}
+
+relora_status relora_group_add_linear(relora_group *group, const char *name, relora_linear *linear)
+{
+    const char *fn = "relora_group_add_linear";
+    if (!group) FAIL(linear ? linear->ctx : NULL, RELORA_E_ARGUMENT, "%s: group is NULL", fn);
+    TRY(check_name(group, fn, name));
+    if (!linear) FAIL(group->ctx, RELORA_E_ARGUMENT, "%s: linear is NULL", fn);
+    TRY(check_home(group, fn, "linear", linear->ctx, linear->device));
+    return add_linear(group, fn, name, linear);
+}
+
+/* ---- wrapping a weight ---- */
+
+static uint64_t count_layers(const relora_group *group)
+{
+    uint64_t count = 0;
+    for (int32_t i = 0; i < group->members.count; i++) count += !group_at(group, i)->value;
+    return count;
+}
+
+/* A number of features that the host has set must be that of the weight. */
+static relora_status take_features(const relora_group *group, const char *fn, const char *field,
+                                   int64_t *features, const relora_tensor *weight, int32_t axis)
+{
+    char text[SHAPE_TEXT];
+    if (*features && *features != weight->shape.dim[axis])
+        FAIL(group->ctx, RELORA_E_SHAPE, "%s: options.%s is %lld, but weight is %s", fn, field,
+             (long long)*features, shape_text(&weight->shape, text));
+    *features = weight->shape.dim[axis];
+    return RELORA_OK;
+}
+
+/* What tells the layer apart from others that are made from the same options. */
+static relora_status fill_options(const relora_group *group, const char *fn, const relora_tensor *weight,
+                                  const relora_tensor *bias, relora_linear_options *o)
+{
+    char text[SHAPE_TEXT];
+    o->layer = count_layers(group);
+    if (bias) o->flags |= RELORA_LINEAR_BIAS;
+    if (!weight) return RELORA_OK;
+    TRY(check_home(group, fn, "weight", weight->ctx, weight->device));
+    if (weight->shape.ndim != 2)
+        FAIL(group->ctx, RELORA_E_SHAPE, "%s: weight is %s, and must be [out, in]", fn,
+             shape_text(&weight->shape, text));
+    o->dtype = weight->shape.dtype;
+    TRY(take_features(group, fn, "out_features", &o->out_features, weight, 0));
+    return take_features(group, fn, "in_features", &o->in_features, weight, 1);
+}
+
+static relora_status wrap(relora_group *group, const char *fn, const char *name, relora_tensor *weight,
+                          relora_tensor *bias, const relora_linear_options *options, relora_linear **linear)
+{
+    relora_linear_options o;
+    TRY(check_name(group, fn, name));
+    TRY(linear_options_read(&o, group->ctx, fn, options));
+    TRY(fill_options(group, fn, weight, bias, &o));
+    TRY(linear_create(linear, group->device, fn, &o));
+    TRY(linear_set_weight(*linear, fn, weight, bias));
+    return add_linear(group, fn, name, *linear);
+}
+
+relora_status relora_group_wrap(relora_group *group, const char *name, relora_tensor *weight,
+                                relora_tensor *bias, const relora_linear_options *options,
+                                relora_linear **linear)
+{
+    const char *fn = "relora_group_wrap";
+    relora_linear *made = NULL;
+    if (linear) *linear = NULL;
+    if (!group)
+        FAIL(weight ? weight->ctx : bias ? bias->ctx : NULL, RELORA_E_ARGUMENT, "%s: group is NULL", fn);
+    relora_status status = wrap(group, fn, name, weight, bias, options, &made);
+    if (status >= 0 && linear) *linear = made;
+    relora_linear_release(made); /* the group has a reference of its own */
+    return status;
+}
+
+/* ---- parameters ---- */
+
+relora_status relora_group_add_param(relora_group *group, const char *name, relora_tensor *param,
+                                     relora_tensor *grad)
+{
+    const char *fn = "relora_group_add_param";
+    char a[SHAPE_TEXT], b[SHAPE_TEXT];
+    struct member m = {.value = param, .grad = grad};
+    void *item;
+    if (!group)
+        FAIL(param ? param->ctx : grad ? grad->ctx : NULL, RELORA_E_ARGUMENT, "%s: group is NULL", fn);
+    TRY(check_name(group, fn, name));
+    if (!param) FAIL(group->ctx, RELORA_E_ARGUMENT, "%s: param is NULL", fn);
+    TRY(check_home(group, fn, "param", param->ctx, param->device));
+    if (grad) TRY(check_home(group, fn, "grad", grad->ctx, grad->device));
+    if (grad && !shape_equal(&param->shape, &grad->shape))
+        FAIL(group->ctx, RELORA_E_SHAPE, "%s: param is %s, but grad is %s", fn,
+             shape_text(&param->shape, a), shape_text(&grad->shape, b));
+    if (grad && views_overlap(tensor_view(param), tensor_view(grad)))
+        FAIL(group->ctx, RELORA_E_ARGUMENT, "%s: param and grad share memory", fn);
+    TRY(registry_check(&group->members, fn, name, &m));
+    return registry_add(&group->members, fn, name, &m, &item);
+}
+
+/* ---- what is in it ---- */
+
+int32_t relora_group_count(const relora_group *group)
+{
+    return group ? group->members.count : -1;
+}
+
+static const struct member *member_of(const relora_group *group, int32_t index)
+{
+    return group && index >= 0 && index < group->members.count ? group_at(group, index) : NULL;
+}
+
+relora_status relora_group_find(const relora_group *group, const char *name, int32_t *index)
+{
+    const char *fn = "relora_group_find";
+    if (!group) return RELORA_E_ARGUMENT;
+    if (!name) FAIL(group->ctx, RELORA_E_ARGUMENT, "%s: name is NULL", fn);
+    if (!index) FAIL(group->ctx, RELORA_E_ARGUMENT, "%s: index is NULL", fn);
+    for (int32_t i = 0; i < group->members.count; i++) {
+        if (strcmp(group_at(group, i)->name, name)) continue;
+        *index = i;
+        return RELORA_OK;
+    }
+    FAIL(group->ctx, RELORA_E_NOT_FOUND, "%s: no member is called \"%s\"", fn, name);
+}
+
+const char *relora_group_name(const relora_group *group, int32_t index)
+{
+    const struct member *m = member_of(group, index);
+    return m ? m->name : NULL;
+}
+
+relora_linear *relora_group_linear(const relora_group *group, int32_t index)
+{
+    const struct member *m = member_of(group, index);
+    return m ? m->linear : NULL;
+}
+
+relora_tensor *relora_group_value(const relora_group *group, int32_t index)
+{
+    const struct member *m = member_of(group, index);
+    return m ? m->value : NULL;
+}
+
+relora_tensor *relora_group_grad(const relora_group *group, int32_t index)
+{
+    const struct member *m = member_of(group, index);
+    return m ? m->grad : NULL;
+}

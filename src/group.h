@@ -3,6 +3,7 @@
 #define RELORA_SRC_GROUP_H
 
 #include "linear.h"
+#include "relora/group.h"
 
 struct member { /* a layer, or one parameter */
     char *name;                  /* NULL in a cycle */
@@ -41,5 +42,22 @@ void registry_warn(struct registry *r, const char *function, const relora_linear
 /* Let go of the last items, so that `count` of them stay. */
 void registry_shrink(struct registry *r, int32_t count);
 void registry_free(struct registry *r);
+
+struct relora_group {
+    relora_context *ctx;
+    relora_device *device;
+    struct registry members; /* of struct member */
+};
+
+static inline const struct member *group_at(const relora_group *group, int32_t index)
+{
+    return registry_at(&group->members, index);
+}
+
+/* group and stream: there, of one context and device, and the stream not finished. */
+relora_status group_check(const relora_group *group, const relora_stream *stream, const char *function);
+
+/* The group that another object, of `ctx`, is given: there, and of that context. */
+relora_status group_check_given(const relora_group *group, const relora_context *ctx, const char *function);
 
 #endif

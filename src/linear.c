@@ -193,20 +193,21 @@ static void destroy(relora_linear *linear)
     context_delete(linear->ctx, linear, sizeof *linear);
 }
 
-relora_status relora_linear_create(relora_linear **out, relora_device *device,
-                                   const relora_linear_options *options)
+relora_status linear_options_read(relora_linear_options *o, const relora_context *ctx, const char *fn,
+                                  const relora_linear_options *from)
 {
-    const char *fn = "relora_linear_create";
-    relora_linear_options o = linear_defaults;
-    if (!out) FAIL(device ? device->ctx : NULL, RELORA_E_ARGUMENT, "%s: out is NULL", fn);
-    *out = NULL;
-    if (!device) return RELORA_E_ARGUMENT;
-    relora_context *ctx = device->ctx;
-    if (!options) FAIL(ctx, RELORA_E_ARGUMENT, "%s: options is NULL", fn);
-    relora_status status = options_read(&o, sizeof o, sizeof o, options);
-    if (status < 0) return context_fail_options(ctx, status, fn, "options");
-    TRY(check_options(ctx, fn, &o));
+    *o = linear_defaults;
+    if (!from) FAIL(ctx, RELORA_E_ARGUMENT, "%s: options is NULL", fn);
+    relora_status status = options_read(o, sizeof *o, sizeof *o, from);
+    return status < 0 ? context_fail_options(ctx, status, fn, "options") : RELORA_OK;
+}
 
+relora_status linear_create(relora_linear **out, relora_device *device, const char *fn,
+                            const relora_linear_options *options)
+{
+    relora_context *ctx = device->ctx;
+    relora_linear_options o = *options;
+    TRY(check_options(ctx, fn, &o));
     relora_linear *linear = context_new(ctx, sizeof *linear);
     if (!linear) return context_fail_memory(ctx, fn, sizeof *linear);
     linear->forward_order = linear->backward_order = RELORA_ORDER_AUTO;
@@ -215,7 +216,7 @@ relora_status relora_linear_create(relora_linear **out, relora_device *device,
     linear->device = device;
     linear->options = o;
     linear->options.struct_size = sizeof o;
-    status = add_parts(linear, fn);
+    relora_status status = add_parts(linear, fn);
     if (status >= 0) status = start_factors(linear, fn);
     if (status < 0) {
         destroy(linear);
@@ -223,6 +224,18 @@ relora_status relora_linear_create(relora_linear **out, relora_device *device,
     }
     *out = linear;
     return RELORA_OK;
+}
+
+relora_status relora_linear_create(relora_linear **out, relora_device *device,
+                                   const relora_linear_options *options)
+{
+    const char *fn = "relora_linear_create";
+    relora_linear_options o;
+    if (!out) FAIL(device ? device->ctx : NULL, RELORA_E_ARGUMENT, "%s: out is NULL", fn);
+    *out = NULL;
+    if (!device) return RELORA_E_ARGUMENT;
+    TRY(linear_options_read(&o, device->ctx, fn, options));
+    return linear_create(out, device, fn, &o);
 }
 
 void linear_retain(relora_linear *linear)
@@ -267,12 +280,9 @@ static void replace(relora_tensor **slot, relora_tensor *tensor)
     *slot = tensor;
 }
 
-relora_status relora_linear_set_weight(relora_linear *linear, relora_tensor *weight,
-                                       relora_tensor *bias)
+relora_status linear_set_weight(relora_linear *linear, const char *fn, relora_tensor *weight,
+                                relora_tensor *bias)
 {
-    const char *fn = "relora_linear_set_weight";
-    if (!linear)
-        FAIL(weight ? weight->ctx : bias ? bias->ctx : NULL, RELORA_E_ARGUMENT, "%s: linear is NULL", fn);
     const relora_linear_options *o = &linear->options;
     int needs = o->mode != RELORA_MODE_LOWRANK;
     if (needs && !weight) FAIL(linear->ctx, RELORA_E_ARGUMENT, "%s: weight is NULL", fn);
@@ -291,15 +301,38 @@ relora_status relora_linear_set_weight(relora_linear *linear, relora_tensor *wei
     return RELORA_OK;
 }
 
-relora_status relora_linear_set_mode(relora_linear *linear, relora_stream *stream,
-                                     relora_linear_mode mode)
+relora_status relora_linear_set_weight(relora_linear *linear, relora_tensor *weight,
+                                       relora_tensor *bias)
 {
-    GIVEN(stream);
-    const char *fn = "relora_linear_set_mode";
+    const char *fn = "relora_linear_set_weight";
+    if (!linear)
+        FAIL(weight ? weight->ctx : bias ? bias->ctx : NULL, RELORA_E_ARGUMENT, "%s: linear is NULL", fn);
+    return linear_set_weight(linear, fn, weight, bias);
+}
+
+relora_status linear_prepare_lora(relora_linear *linear, const char *fn)
+{
+    linear->options.mode = RELORA_MODE_LORA;
+    relora_status status = add_parts(linear, fn);
+    if (status >= 0) status = start_factors(linear, fn);
+    linear->options.mode = RELORA_MODE_FULL;
+    return status;
+}
+
+void linear_settle_mode(relora_linear *linear, int becomes_lora)
+{
+    if (becomes_lora) {
+        linear->options.mode = RELORA_MODE_LORA;
+        linear->generation++;
+    }
+    drop_parts(linear);
+}
+
+static relora_status check_mode(const relora_linear *linear, const char *fn, relora_linear_mode mode)
+{
     char label[LABEL_TEXT];
-    TRY(linear_check(linear, stream, fn));
     const relora_context *ctx = linear->ctx;
-    relora_linear_options *o = &linear->options;
+    const relora_linear_options *o = &linear->options;
     if (mode < RELORA_MODE_FULL || mode > RELORA_MODE_LOWRANK)
         FAIL(ctx, RELORA_E_ARGUMENT, "%s: mode is %d, not a RELORA_MODE", fn, mode);
     if (mode == o->mode)
@@ -311,12 +344,18 @@ relora_status relora_linear_set_mode(relora_linear *linear, relora_stream *strea
     if (!o->rank)
         FAIL(ctx, RELORA_E_STATE, "%s: options.rank was 0 when %s was made, LORA needs 1 or more", fn,
              linear_label(linear, label));
-    o->mode = mode;
-    relora_status status = add_parts(linear, fn);
-    if (status >= 0) status = start_factors(linear, fn);
-    if (status < 0) o->mode = RELORA_MODE_FULL;
-    drop_parts(linear);
-    if (status >= 0) linear->generation++;
+    return RELORA_OK;
+}
+
+relora_status relora_linear_set_mode(relora_linear *linear, relora_stream *stream,
+                                     relora_linear_mode mode)
+{
+    GIVEN(stream);
+    const char *fn = "relora_linear_set_mode";
+    TRY(linear_check(linear, stream, fn));
+    TRY(check_mode(linear, fn, mode));
+    relora_status status = linear_prepare_lora(linear, fn);
+    linear_settle_mode(linear, status >= 0);
     return stream_note(stream, status);
 }
 
@@ -378,14 +417,19 @@ relora_status linear_check(const relora_linear *linear, const relora_stream *str
     return stream_check(stream, fn);
 }
 
-relora_status relora_linear_zero_grad(relora_linear *linear, relora_stream *stream)
+relora_status linear_zero_grad(relora_linear *linear, relora_stream *stream, const char *fn)
 {
-    GIVEN(stream);
-    const char *fn = "relora_linear_zero_grad";
-    TRY(linear_check(linear, stream, fn));
     for (relora_param p = RELORA_PARAM_WEIGHT; p < PARAM_COUNT; p++)
         if (linear->grad[p])
             TRY_QUEUE(stream, fn, stream->device->backend->fill(stream->queue,
                                                                 tensor_view(linear->grad[p]), 0));
     return RELORA_OK;
+}
+
+relora_status relora_linear_zero_grad(relora_linear *linear, relora_stream *stream)
+{
+    GIVEN(stream);
+    const char *fn = "relora_linear_zero_grad";
+    TRY(linear_check(linear, stream, fn));
+    return linear_zero_grad(linear, stream, fn);
 }

@@ -29,6 +29,22 @@ void linear_retain(relora_linear *linear);
 /* What the layer is, a line "field=value" each: equal for layers that can take each other's state. */
 void linear_describe(const relora_linear *linear, struct text *text);
 
+/* The public functions of these names, for a call of `function`; `options` are complete, the handles checked. */
+relora_status linear_create(relora_linear **out, relora_device *device, const char *function,
+                            const relora_linear_options *options);
+relora_status linear_set_weight(relora_linear *linear, const char *function, relora_tensor *weight,
+                                relora_tensor *bias);
+relora_status linear_zero_grad(relora_linear *linear, relora_stream *stream, const char *function);
+
+/* The host's options over the defaults. Their values are not looked at yet. */
+relora_status linear_options_read(relora_linear_options *options, const relora_context *ctx,
+                                  const char *function, const relora_linear_options *from);
+
+/* The end of a warm start in two steps, so that the first can be taken for many layers before the second:
+ * make what LORA needs, beside what FULL has; then let go of FULL or, if a layer failed, of what was made. */
+relora_status linear_prepare_lora(relora_linear *linear, const char *function);
+void linear_settle_mode(relora_linear *linear, int becomes_lora);
+
 /* "lora_A.weight" and so on: the name of a parameter in the authors' files. */
 const char *linear_param_name(relora_param param);
 

@@ -114,6 +114,24 @@ relora_status relora_state_add_linear(relora_state *state, const char *prefix, r
     return RELORA_OK;
 }
 
+relora_status relora_state_add_group(relora_state *state, const relora_group *group)
+{
+    const char *fn = "relora_state_add_group";
+    struct state_part *part;
+    if (!state) FAIL(group ? group->ctx : NULL, RELORA_E_ARGUMENT, "%s: state is NULL", fn);
+    TRY(group_check_given(group, state->ctx, fn));
+    int32_t before = state->parts.count;
+    for (int32_t i = 0; i < group->members.count; i++) {
+        const struct member *m = group_at(group, i);
+        struct member own = {.linear = m->linear, .value = m->value};
+        relora_status status = add(state, fn, m->name, own, m->value ? PART_TENSOR : PART_LINEAR, &part);
+        if (status >= 0) continue;
+        registry_shrink(&state->parts, before);
+        return status;
+    }
+    return RELORA_OK;
+}
+
 relora_status relora_state_add_adam(relora_state *state, const char *prefix, relora_adam *adam)
 {
     const char *fn = "relora_state_add_adam";

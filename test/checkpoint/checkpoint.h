@@ -93,5 +93,7 @@ Suite *exports_delta(void);
 Suite *failing_json(void);
 Suite *devices(void);
 Suite *conversions(void);
+Suite *group_states(void);
+Suite *group_reads(void);
 
 #endif

@@ -34,5 +34,7 @@ Suite *reset_transient(void);
 Suite *cycle_when(void);
 Suite *cycle_work(void);
 Suite *layer_names(void);
+Suite *group_members(void);
+Suite *group_work(void);
 
 #endif
