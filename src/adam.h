@@ -57,8 +57,13 @@ relora_status adam_check_index(const relora_adam *adam, const relora_stream *str
 /* Index of a layer's parameter, or -1. */
 int32_t adam_index_of(const relora_adam *adam, const relora_linear *linear, relora_param role);
 
+extern const struct options adam_table;
+
+/* What it is (description.h), and whether a file's optimizer is the same: `adam_describe.c`. */
+void adam_describe(const relora_adam *adam, struct text *text);
+relora_status adam_compare(const relora_adam *adam, const char *theirs, struct text *why);
+
 void adam_retain(relora_adam *adam);
-void adam_describe(const relora_adam *adam, struct text *text); /* as linear_describe() */
 void adam_plan_free(relora_adam *adam);
 
 /* What one sweep over all parameters needs, with the device told of them; adam_check has been done. */

@@ -9,8 +9,10 @@ relora_status adam_reset(relora_adam *adam, relora_stream *stream, const char *f
                          const int32_t *indices, int32_t count, const relora_reset_options *options,
                          relora_reset_report *report);
 
-/* Read and check; NULL gives the defaults. */
+extern const struct options reset_table;
+
+/* Read and check what goes by `name` in sentences; NULL gives the defaults. */
 relora_status reset_options_read(relora_reset_options *options, const relora_context *ctx,
-                                 const char *function, const relora_reset_options *from);
+                                 const char *function, const char *name, const relora_reset_options *from);
 
 #endif

@@ -4,6 +4,7 @@
 #define RELORA_SRC_CONTEXT_H
 
 #include "memory.h"
+#include "options.h"
 #include "module.h"
 #include "relora/context.h"
 
@@ -18,10 +19,14 @@ struct stream_error {
     char text[ERROR_CAPACITY];
 };
 
+/* What may fail and is only worth a warning: a precaution. */
+enum precaution { PRECAUTION_LOCK, PRECAUTION_LOOK, PRECAUTION_MODE, PRECAUTION_FLUSH, PRECAUTION_FOLDER, PRECAUTIONS };
+
 struct error_slot {
     pthread_mutex_t lock; /* of every text of the context, and of the list */
     char text[ERROR_CAPACITY];
     struct stream_error *streams;
+    int warned[PRECAUTIONS]; /* of which errno */
 };
 
 struct relora_context {
@@ -36,6 +41,8 @@ struct relora_context {
     relora_destroy_fn on_destroy;
     void *destroy_user;
 };
+
+extern const struct options context_table;
 
 void context_retain(relora_context *ctx);
 void context_drop(relora_context *ctx);
@@ -53,6 +60,8 @@ void context_log(const relora_context *ctx, int32_t level, const char *format, .
 /* A text of `ctx`, which its lock protects, into a buffer of the host's. */
 relora_status context_copy_text(const relora_context *ctx, const char *text, char *buffer, size_t capacity,
                                 size_t *length);
+/* Is this another reason than the last time? Then a warning is worth its line. */
+int context_is_news(const relora_context *ctx, enum precaution precaution, int error);
 
 /* It returns what context_fail() returns, in a way that lets an analyser see that it is a failure. */
 #define FAIL(ctx, status, ...) return context_fail((ctx), (status), __VA_ARGS__), (status)
@@ -67,9 +76,18 @@ relora_status context_fail_backend(const relora_context *ctx, relora_status stat
                                    const char *function, const struct backend *backend,
                                    const struct queue *queue);
 relora_status context_fail_memory(const relora_context *ctx, const char *function, size_t bytes);
-relora_status context_fail_options(const relora_context *ctx, relora_status status,
-                                   const char *function, const char *name);
-relora_status context_fail_report(const relora_context *ctx, relora_status status,
-                                  const char *function, const char *name);
+
+/* Read what the caller calls `name` into `to`, of today's size, and check it field by field, with a sentence. NULL
+ * gives the defaults. */
+relora_status context_read_options(const relora_context *ctx, const char *function, const char *name,
+                                   const struct options *table, void *to, const void *from);
+/* The two halves of it, for fields that the library fills in between. */
+relora_status context_take_options(const relora_context *ctx, const char *function, const char *name,
+                                   const struct options *table, void *to, const void *from);
+relora_status context_check_options(const relora_context *ctx, const char *function, const char *name,
+                                    const struct options *table, const void *options);
+/* report_write() into what the caller calls `name`, with a sentence. */
+relora_status context_write_report(const relora_context *ctx, const char *function, const char *name,
+                                   void *to, const void *report, size_t size);
 
 #endif

@@ -3,13 +3,17 @@
 #define RELORA_SRC_CYCLE_H
 
 #include "context.h"
+#include "options.h"
 #include "relora/cycle.h"
 #include "text.h"
 
 /* NULL for NULL. */
 const relora_context *cycle_context(const relora_cycle *cycle);
 
-/* What it is, a line "field=value" each: equal for cycles with the same calendar. */
+extern const struct options cycle_table;
+
+/* What it is (description.h), and whether a file's cycle is the same. */
 void cycle_describe(const relora_cycle *cycle, struct text *text);
+relora_status cycle_compare(const char *ours, const char *theirs, struct text *why);
 
 #endif

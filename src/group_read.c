@@ -172,11 +172,10 @@ relora_status relora_reader_read_group(relora_reader *reader, relora_stream *str
     struct reading r = {.reader = reader, .stream = stream, .fn = fn, .flags = flags,
                         .missing.text.memory = memory, .left_over.text.memory = memory,
                         .report.struct_size = sizeof r.report};
-    relora_status status = report_write(report, &r.report, sizeof r.report);
-    if (status < 0) return context_fail_report(reader->ctx, status, fn, "report");
+    TRY(context_write_report(reader->ctx, fn, "report", report, &r.report, sizeof r.report));
     r.found = memory_alloc(memory, targets * sizeof *r.found);
     r.taken = memory_alloc_zero(memory, tensors);
-    status = read_group(&r, group);
+    relora_status status = read_group(&r, group);
     memory_free(memory, r.found, targets * sizeof *r.found);
     memory_free(memory, r.taken, tensors);
     text_free(&r.missing.text);

@@ -46,8 +46,7 @@ relora_status relora_group_merge(relora_group *group, relora_stream *stream, uin
     const char *fn = "relora_group_merge";
     relora_merge_report r = {.struct_size = sizeof r};
     TRY(group_check(group, stream, fn));
-    relora_status status = report_write(report, &r, sizeof r);
-    if (status < 0) return context_fail_report(group->ctx, status, fn, "report");
+    TRY(context_write_report(group->ctx, fn, "report", report, &r, sizeof r));
     struct merge_job job = {.layers = &group->members, .lora_only = 1, .merges = 1, .cycle = cycle};
     TRY(linear_merge_all(&job, stream, fn, &r));
     context_log(group->ctx, RELORA_LOG_INFO, "%s: %d layers, cycle %llu: |dW| %g, |W| %g", fn, r.layers,

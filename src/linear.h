@@ -2,6 +2,7 @@
 #ifndef RELORA_SRC_LINEAR_H
 #define RELORA_SRC_LINEAR_H
 
+#include "options.h"
 #include "relora/linear.h"
 #include "tensor.h"
 #include "text.h"
@@ -26,8 +27,11 @@ struct relora_linear {
 
 void linear_retain(relora_linear *linear);
 
-/* What the layer is, a line "field=value" each: equal for layers that can take each other's state. */
+extern const struct options linear_table;
+
+/* What the layer is (description.h), and whether a file's layer is the same. */
 void linear_describe(const relora_linear *linear, struct text *text);
+relora_status linear_compare(const char *ours, const char *theirs, struct text *why);
 
 /* The public functions of these names, for a call of `function`; `options` are complete, the handles checked. */
 relora_status linear_create(relora_linear **out, relora_device *device, const char *function,

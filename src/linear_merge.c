@@ -262,8 +262,7 @@ relora_status relora_linear_merge(relora_linear *linear, relora_stream *stream, 
     relora_merge_report r = {.struct_size = sizeof r};
     char label[LABEL_TEXT];
     TRY(linear_check(linear, stream, fn));
-    relora_status status = report_write(report, &r, sizeof r);
-    if (status < 0) return context_fail_report(linear->ctx, status, fn, "report");
+    TRY(context_write_report(linear->ctx, fn, "report", report, &r, sizeof r));
     struct member one = {.linear = linear};
     struct registry layers = {.ctx = linear->ctx, .size = sizeof one, .items = &one, .count = 1};
     struct merge_job job = {.layers = &layers, .merges = 1, .cycle = cycle};

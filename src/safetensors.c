@@ -3,6 +3,7 @@
 #include "safetensors.h"
 
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -135,7 +136,8 @@ static relora_status parse_tensor(const struct parse *p, const char *name, const
     if (json_is_string(dtype))
         t->dtype = st_dtype_find(json_string_value(dtype), json_string_length(dtype));
     if (!t->dtype)
-        FAIL(p->ctx, RELORA_E_FORMAT, "%s: %s: tensor \"%s\" has an unknown dtype", p->fn, p->what, name);
+        FAIL(p->ctx, RELORA_E_FORMAT, "%s: %s: tensor \"%s\" has the unknown dtype \"%s\"", p->fn, p->what, name,
+             json_is_string(dtype) ? json_string_value(dtype) : "");
     TRY(parse_shape(p, t, json_object_get(object, "shape")));
     return parse_range(p, t, json_object_get(object, "data_offsets"));
 }
@@ -179,30 +181,47 @@ static relora_status check_ranges(const struct parse *p, uint64_t data_size)
         next = t->end;
     }
     if (next != data_size)
-        FAIL(p->ctx, RELORA_E_FORMAT, "%s: %s: the tensors end at %llu, but %llu bytes follow the header",
-             p->fn, p->what, (unsigned long long)next, (unsigned long long)data_size);
+        FAIL(p->ctx, RELORA_E_FORMAT, "%s: %s: the tensors end at %llu, but %llu bytes follow the header%s",
+             p->fn, p->what, (unsigned long long)next, (unsigned long long)data_size,
+             next > data_size ? ": the file is cut short" : "");
     return RELORA_OK;
 }
 
 static relora_status index_names(const struct parse *p);
 
+/* What is wrong with where the header should be; NULL if nothing is. */
+static const char *wrong_length(const unsigned char *bytes, uint64_t size, uint64_t length, char text[ST_GUESS_TEXT])
+{
+    const char *format = NULL;
+    if (length > ST_HEADER_MAX) format = "its header of %llu bytes exceeds the %llu allowed";
+    else if (length > size - ST_LENGTH_BYTES)
+        format = size > ST_LENGTH_BYTES && bytes[ST_LENGTH_BYTES] == '{'
+                     ? "its header of %llu bytes goes past the end of %llu: it is cut short"
+                     : "its header of %llu bytes goes past the end of %llu";
+    else if (!length || bytes[ST_LENGTH_BYTES] != '{')
+        return "its header does not begin with {";
+    if (!format) return NULL;
+    snprintf(text, ST_GUESS_TEXT, format, (unsigned long long)length,
+             (unsigned long long)(length > ST_HEADER_MAX ? ST_HEADER_MAX : size));
+    return text;
+}
+
 static relora_status check_length(const struct parse *p, const unsigned char *bytes, uint64_t size,
                                   uint64_t *length)
 {
-    if (size < ST_LENGTH_BYTES)
-        FAIL(p->ctx, RELORA_E_FORMAT, "%s: %s has %llu bytes, fewer than the 8 of a header length", p->fn,
-             p->what, (unsigned long long)size);
+    char reason[ST_GUESS_TEXT], text[ST_GUESS_TEXT];
+    const char *wrong = reason;
     *length = 0;
-    for (int i = 0; i < ST_LENGTH_BYTES; i++) *length |= (uint64_t)bytes[i] << (8 * i);
-    if (*length > ST_HEADER_MAX)
-        FAIL(p->ctx, RELORA_E_FORMAT, "%s: %s: its header of %llu bytes exceeds the %d allowed", p->fn,
-             p->what, (unsigned long long)*length, ST_HEADER_MAX);
-    if (*length > size - ST_LENGTH_BYTES)
-        FAIL(p->ctx, RELORA_E_FORMAT, "%s: %s: its header of %llu bytes goes past the end of %llu", p->fn,
-             p->what, (unsigned long long)*length, (unsigned long long)size);
-    if (!*length || bytes[ST_LENGTH_BYTES] != '{')
-        FAIL(p->ctx, RELORA_E_FORMAT, "%s: %s: its header does not begin with {", p->fn, p->what);
-    return RELORA_OK;
+    if (size < ST_LENGTH_BYTES)
+        snprintf(reason, sizeof reason, "%llu bytes are fewer than the 8 of a header length", (unsigned long long)size);
+    else {
+        for (int i = 0; i < ST_LENGTH_BYTES; i++) *length |= (uint64_t)bytes[i] << (8 * i);
+        wrong = wrong_length(bytes, size, *length, reason);
+    }
+    if (!wrong) return RELORA_OK;
+    const char *guess = st_guess(bytes, size, text);
+    if (!guess) FAIL(p->ctx, RELORA_E_FORMAT, "%s: %s: %s", p->fn, p->what, wrong);
+    FAIL(p->ctx, RELORA_E_FORMAT, "%s: %s is no safetensors file; it looks like %s (%s)", p->fn, p->what, guess, wrong);
 }
 
 static relora_status parse(const struct parse *p, const unsigned char *bytes, uint64_t size)

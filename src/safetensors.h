@@ -54,6 +54,11 @@ struct json_t;
 relora_status st_text_load(struct json_t **root, const relora_context *ctx, const char *function,
                            const char *what, const unsigned char *text, size_t length);
 
+/* What bytes that are no such file look like, "an HTML page": part of a sentence, which may be put in `text`. NULL if
+ * they look like nothing known. */
+enum { ST_GUESS_TEXT = 80 };
+const char *st_guess(const unsigned char *bytes, uint64_t size, char text[ST_GUESS_TEXT]);
+
 /* Index of a tensor, or -1. */
 int32_t st_header_find(const struct st_header *header, const char *name);
 

@@ -3,13 +3,17 @@
 #define RELORA_SRC_SCHEDULE_H
 
 #include "context.h"
+#include "options.h"
 #include "relora/schedule.h"
 #include "text.h"
 
 /* NULL for NULL. */
 const relora_context *schedule_context(const relora_schedule *schedule);
 
-/* What it is, a line "field=value" each: equal for schedules that give the same rates. */
+extern const struct options schedule_table;
+
+/* What it is (description.h), and whether a file's schedule is the same. */
 void schedule_describe(const relora_schedule *schedule, struct text *text);
+relora_status schedule_compare(const char *ours, const char *theirs, struct text *why);
 
 #endif

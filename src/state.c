@@ -65,7 +65,8 @@ static struct state_part *find_pair(const relora_state *state, const char *key)
 }
 
 /* Both are copied. A pair of the host replaces one of its key. */
-static relora_status add_pair(relora_state *state, const char *fn, const char *key, const char *value)
+static relora_status add_pair(relora_state *state, const char *fn, const char *key, const char *value,
+                              compare_fn compare)
 {
     const struct memory *memory = &state->ctx->memory;
     struct state_part *part = find_pair(state, key);
@@ -80,6 +81,7 @@ static relora_status add_pair(relora_state *state, const char *fn, const char *k
     }
     part_free(memory, part);
     part->text = text;
+    part->compare = compare;
     return RELORA_OK;
 }
 
@@ -144,15 +146,15 @@ relora_status relora_state_add_adam(relora_state *state, const char *prefix, rel
 }
 
 /* Descriptions of what has no tensors are pairs like those of the host, under a key of ours. */
-static relora_status add_description(relora_state *state, const char *fn, const char *kind,
-                                     const char *prefix, struct text *description)
+static relora_status add_description(relora_state *state, const char *fn, compare_fn compare,
+                                     const char *kind, const char *prefix, struct text *description)
 {
     struct text key = {.memory = &state->ctx->memory};
     text_put(&key, "relora.");
     text_put(&key, "%s%s%s", kind, prefix[0] ? "." : "", prefix);
     relora_status status = key.failed || description->failed
                                ? context_fail_memory(state->ctx, fn, key.capacity)
-                               : add_pair(state, fn, key.data, description->data);
+                               : add_pair(state, fn, key.data, description->data, compare);
     text_free(&key);
     text_free(description);
     return status;
@@ -165,7 +167,7 @@ relora_status relora_state_add_schedule(relora_state *state, const char *prefix,
     TRY(check(state, fn, "prefix", prefix, "schedule", schedule, schedule_context(schedule)));
     struct text text = {.memory = &state->ctx->memory};
     schedule_describe(schedule, &text);
-    return add_description(state, fn, "schedule", prefix, &text);
+    return add_description(state, fn, schedule_compare, "schedule", prefix, &text);
 }
 
 relora_status relora_state_add_cycle(relora_state *state, const char *prefix, const relora_cycle *cycle)
@@ -174,7 +176,7 @@ relora_status relora_state_add_cycle(relora_state *state, const char *prefix, co
     TRY(check(state, fn, "prefix", prefix, "cycle", cycle, cycle_context(cycle)));
     struct text text = {.memory = &state->ctx->memory};
     cycle_describe(cycle, &text);
-    return add_description(state, fn, "cycle", prefix, &text);
+    return add_description(state, fn, cycle_compare, "cycle", prefix, &text);
 }
 
 relora_status relora_state_set(relora_state *state, const char *key, const char *value)
@@ -185,5 +187,5 @@ relora_status relora_state_set(relora_state *state, const char *key, const char 
     if (!value) FAIL(state->ctx, RELORA_E_ARGUMENT, "%s: value is NULL", fn);
     if (is_ours(key))
         FAIL(state->ctx, RELORA_E_ARGUMENT, "%s: key is \"%s\", but \"relora.\" is the library's", fn, key);
-    return add_pair(state, fn, key, value);
+    return add_pair(state, fn, key, value, NULL);
 }

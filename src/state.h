@@ -8,11 +8,15 @@
 #include "text.h"
 #include "writer.h"
 
+/* Compare a description with that of a file; RELORA_E_STATE with the reason in `why`. */
+typedef relora_status (*compare_fn)(const char *ours, const char *theirs, struct text *why);
+
 struct state_part {
     struct member is; /* name or prefix; PART_TENSOR: the value; PART_LINEAR: the layer */
     enum { PART_TENSOR = 1, PART_LINEAR, PART_ADAM, PART_TEXT } kind;
-    char *text;        /* PART_TEXT: the value of a metadata pair whose key is the name */
-    relora_adam *adam; /* PART_ADAM */
+    char *text;         /* PART_TEXT: the value of a metadata pair whose key is the name */
+    compare_fn compare; /* for a description of ours; NULL for a pair of the host */
+    relora_adam *adam;  /* PART_ADAM */
 };
 
 struct relora_state {

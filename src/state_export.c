@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "file.h"
+#include "numeric.h"
 #include "state.h"
 
 struct export {
@@ -181,15 +182,22 @@ static relora_status config_layers(const struct export *e, json_t *config)
     return failed ? context_fail_memory(e->state->ctx, e->fn, 0) : RELORA_OK;
 }
 
+static size_t config_text(const json_t *config, char *text, size_t bytes)
+{
+    struct numeric numeric = numeric_begin();
+    size_t length = json_dumpb(config, text, bytes, JSON_INDENT(2) | JSON_SORT_KEYS | JSON_REAL_PRECISION(12));
+    numeric_end(numeric);
+    return length;
+}
+
 static relora_status write_config(const struct export *e, const json_t *config, const char *path)
 {
     struct new_file file;
     const struct memory *memory = &e->state->ctx->memory;
-    const size_t style = JSON_INDENT(2) | JSON_SORT_KEYS | JSON_REAL_PRECISION(12);
-    size_t bytes = json_dumpb(config, NULL, 0, style);
+    size_t bytes = config_text(config, NULL, 0);
     char *text = bytes ? memory_alloc(memory, bytes) : NULL;
     if (!text) return context_fail_memory(e->state->ctx, e->fn, bytes);
-    if (json_dumpb(config, text, bytes, style) != bytes) {
+    if (config_text(config, text, bytes) != bytes) {
         memory_free(memory, text, bytes);
         return context_fail_memory(e->state->ctx, e->fn, bytes);
     }

@@ -2,8 +2,9 @@
 #include "text.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
+
+#include "numeric.h"
 
 static int text_reserve(struct text *text, size_t more)
 {
@@ -24,9 +25,9 @@ void text_put(struct text *text, const char *format, ...)
     va_list arguments, again;
     va_start(arguments, format);
     va_copy(again, arguments);
-    int n = vsnprintf(NULL, 0, format, arguments);
+    int n = numeric_print(NULL, 0, format, arguments);
     if (n >= 0 && text_reserve(text, (size_t)n)) {
-        vsnprintf(text->data + text->used, (size_t)n + 1, format, again);
+        numeric_print(text->data + text->used, (size_t)n + 1, format, again);
         text->used += (size_t)n;
     }
     va_end(again);
@@ -35,11 +36,7 @@ void text_put(struct text *text, const char *format, ...)
 
 void text_number(struct text *text, const char *field, double value)
 {
-    char digits[40];
-    snprintf(digits, sizeof digits, "%.17g", value);
-    for (char *c = digits; *c; c++)
-        if (*c == ',') *c = '.';
-    text_put(text, "%s=%s\n", field, digits);
+    text_put(text, "%s=%.17g\n", field, value);
 }
 
 void text_join(struct text *text, const char *prefix, const char *name)

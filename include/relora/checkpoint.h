@@ -61,13 +61,17 @@ RELORA_API relora_status relora_writer_set_metadata(relora_writer *writer, const
                                                     const char *value);
 
 /** Write the file: into `path` with ".tmp" appended, flushed to the disk, renamed over `path`, and
- *  the folder flushed. A crash leaves the old file or the new one. Any failure up to the renaming
- *  leaves the old one and removes the temporary; if only flushing the folder fails, the new one is in
- *  place. Both are RELORA_E_IO with the system call and its reason as text. The new file has the mode
- *  of the old one; a link at `path` is replaced, not followed; what is neither is refused. (A limit
- *  on file sizes reaches this call as an error only if the process ignores SIGXFSZ.) The
- *  temporary is locked: a second save to the same path at the same time is RELORA_E_IO. Values are
- *  streamed; a few MiB of memory are enough at any size.
+ *  the folder flushed. A crash leaves the old file or the new one. RELORA_E_IO, with the system call and its
+ *  reason as text, means that the new file is not in place: the old one is as it was, and the temporary is
+ *  gone. The new file has the mode of the old one; a link at `path` is replaced, not followed; what is
+ *  neither is refused. (A limit on file sizes reaches this call as an error only if the process ignores
+ *  SIGXFSZ.) The temporary is locked: a second save to the same path at the same time is RELORA_E_IO. Values
+ *  are streamed; a few MiB of memory are enough at any size.
+ *
+ *  Not every file system has all of that. Since 0.5 a lock, a mode, a flush of the folder that fails, whatever
+ *  the reason, or a flush of the file that is not offered, is RELORA_OK: the new file is in place, and a line
+ *  at RELORA_LOG_WARN says what it lacks, once for each reason and context. A flush of the file that fails
+ *  for another reason, such as EIO or ENOSPC, is RELORA_E_IO: what was written may be lost.
  *  @param flags RELORA_SAVE_CHECKSUM or 0
  *  @since 0.2 @threads one @stream synchronises */
 RELORA_API relora_status relora_writer_save(relora_writer *writer, relora_stream *stream,

@@ -24,7 +24,8 @@ enum { /* relora_reset_options.flags; the authors' code has INDEPENDENT | QUANTI
     RELORA_RESET_STEP_COUNT = 1,  /**< also restart bias correction of these parameters */
     RELORA_RESET_INDEPENDENT = 2, /**< each moment has a mask of its own */
     RELORA_RESET_QUANTILE = 4     /**< MAGNITUDE keeps what exceeds torch.quantile; ties all go,
-                                       elements are multiplied by 0, and a NaN clears the rest.
+                                       elements are multiplied by 0, and a NaN clears the rest; a NaN
+                                       so multiplied stays one, with bits of the device's choice.
                                        Refused with another mode */
 };
 

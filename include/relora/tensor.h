@@ -81,7 +81,8 @@ RELORA_API void *relora_tensor_data(const relora_tensor *tensor);
 RELORA_API relora_device *relora_tensor_device(const relora_tensor *tensor);
 
 /** Host to tensor, in the dtype of the tensor, row after row without gaps. `source` may be reused
- *  on return. RELORA_E_SHAPE unless `bytes` is exactly the size of all elements.
+ *  on return. On a CUDA device a write of more than 2 MiB waits for the stream, and so does one that
+ *  finds 4 MiB of earlier ones under way. RELORA_E_SHAPE unless `bytes` is exactly the size of all elements.
  *  @since 0.1 @threads one @stream queues */
 RELORA_API relora_status relora_tensor_write(relora_tensor *tensor, relora_stream *stream,
                                              const void *source, size_t bytes);

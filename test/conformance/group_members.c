@@ -147,7 +147,7 @@ START_TEST(test_twins)
     OK(relora_group_wrap(g, "wrapped", weight(RELORA_F32, OUT, IN, 1), NULL, &o, NULL)); /* number 0 */
     OK(relora_group_add_linear(g, "made", new_linear(&o)));
     ck_assert_int_eq(env.lines[RELORA_LOG_WARN], 1);
-    ck_assert_ptr_nonnull(strstr(env.warn, "relora_group_add_linear: layer \"wrapped\" and layer \"made\""));
+    ck_assert_ptr_nonnull(strstr(env.warning, "relora_group_add_linear: layer \"wrapped\" and layer \"made\""));
     OK(relora_group_add_linear(g, "again", new_linear(&o)));
     ck_assert_int_eq(env.lines[RELORA_LOG_WARN], 1); /* one line is enough */
 }

@@ -97,12 +97,12 @@ START_TEST(test_twins)
     for (int i = 0; i < 3; i++) twins[i] = make(3);
     for (int i = 0; i < 3; i++) OK(relora_adam_add_linear(adam, names[i], twins[i]));
     ck_assert_int_eq(env.lines[RELORA_LOG_WARN], 1);
-    ck_assert_ptr_nonnull(strstr(env.warn, "relora_adam_add_linear: layer \"a\" and layer \"b\" draw the same"));
-    ck_assert_ptr_nonnull(strstr(env.warn, "options.layer 3"));
+    ck_assert_ptr_nonnull(strstr(env.warning, "relora_adam_add_linear: layer \"a\" and layer \"b\" draw the same"));
+    ck_assert_ptr_nonnull(strstr(env.warning, "options.layer 3"));
     relora_cycle *c = new_cycle(&co, adam, NULL);
     for (int i = 0; i < 3; i++) OK(relora_cycle_add(c, twins[i]));
     ck_assert_int_eq(env.lines[RELORA_LOG_WARN], 2);
-    ck_assert_ptr_nonnull(strstr(env.warn, "relora_cycle_add: layer \"a\" and layer \"b\""));
+    ck_assert_ptr_nonnull(strstr(env.warning, "relora_cycle_add: layer \"a\" and layer \"b\""));
     relora_state *state = new_state();
     for (int i = 0; i < 3; i++) OK(relora_state_add_linear(state, names[i], twins[i]));
     ck_assert_int_eq(env.lines[RELORA_LOG_WARN], 2);

@@ -70,7 +70,11 @@ put("bad_trailing", '{"a":%s}' % A, 9)
 put("bad_short", '{"a":%s}' % A, 7)
 put("bad_line", '{"a\\nb":1}', 0)
 put("bad_deep", '{"a":' + "[" * 3000, 0)
-for name, text in {"empty": b"", "seven": b"\2\0\0\0\0\0\0"}.items():
+for name, text in {"empty": b"", "seven": b"\2\0\0\0\0\0\0", "lfs": b"version https://git-lfs.github.com/spec/v1\n",
+                   "html": b"\n<!doctype html>", "xml": b"\xef\xbb\xbf<?xml?>", "index": b'{"weight_map": {}}',
+                   "pickle": b"\x80\2\x8a\x0al\xfc\x9cF", "zip": b"PK\3\4\x14\0\0\0archive/data.pkl",
+                   "text": "Größe und Länge und noch ein paar Wörtér".encode(), "blank": b" \n" * 8,
+                   "tar": bytes(257) + b"ustar\0"}.items():
     with open(os.path.join(folder, "seed_bad_" + name), "wb") as f:
         f.write(text)
 

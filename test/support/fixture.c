@@ -43,7 +43,7 @@ static void listen(void *user, int32_t level, const char *message)
         e->errors++;
         snprintf(e->last, sizeof e->last, "%s", message);
     }
-    if (level == RELORA_LOG_WARN) snprintf(e->warn, sizeof e->warn, "%s", message);
+    if (level == RELORA_LOG_WARN) snprintf(e->warning, sizeof e->warning, "%s", message);
     if (level == RELORA_LOG_INFO) snprintf(e->info, sizeof e->info, "%s", message);
     pthread_mutex_unlock(&listening);
 }
@@ -159,16 +159,22 @@ static int is_absent(char *reason, size_t capacity)
     return none;
 }
 
+int env_without_device(int tests, const char *reason)
+{
+    if (!getenv("RELORA_REQUIRE_DEVICE")) return printf("Skipped: %d, %s\n", tests, reason) < 0;
+    printf("No test was run, and RELORA_REQUIRE_DEVICE is set: %s\n", reason);
+    return 1;
+}
+
 static int run_on_device(SRunner *runner)
 {
     char reason[1024] = "";
     absent = is_absent(reason, sizeof reason);
     srunner_set_fork_status(runner, CK_NOFORK);
     srunner_run_all(runner, absent ? CK_SILENT : CK_ENV);
-    int failed = absent ? 0 : srunner_ntests_failed(runner);
-    if (absent) skipped = srunner_ntests_run(runner);
-    if (skipped) printf("Skipped: %d, %s\n", skipped, absent ? reason : "not for this device");
-    return failed;
+    if (absent) return env_without_device(srunner_ntests_run(runner), reason);
+    if (skipped) printf("Skipped: %d, not for this device\n", skipped);
+    return srunner_ntests_failed(runner);
 }
 
 int env_run(SRunner *runner)
