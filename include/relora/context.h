@@ -58,7 +58,10 @@ typedef struct relora_context_options {
  *  @since 0.1 @threads any @stream none */
 RELORA_API relora_status relora_context_options_init(relora_context_options *options, size_t size);
 
-/** @param options NULL for all defaults. @since 0.1 @threads any @stream none */
+/** Create a context. A refusal is told to options.log, if it is set and log_level allows it, since
+ *  there is no context yet that could keep the text.
+ *  @param options NULL for all defaults
+ *  @since 0.1 @threads any @stream none */
 RELORA_API relora_status relora_context_create(relora_context **out,
                                                const relora_context_options *options);
 

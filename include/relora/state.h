@@ -62,8 +62,10 @@ RELORA_API relora_status relora_state_save(relora_state *state, relora_stream *s
                                            const char *path, uint32_t flags);
 
 /** Restore all of it from an open file. Everything is checked first, and nothing is changed unless
- *  all fits: every description equal (RELORA_E_STATE, naming the field and both values), every tensor
- *  there, of the same shape and dtype and undamaged, and none left over (RELORA_E_NOT_FOUND).
+ *  all fits: every field of every description equal (RELORA_E_STATE, naming the field and both values),
+ *  every tensor there, of the same shape and dtype and undamaged, and none left over
+ *  (RELORA_E_NOT_FOUND). The file may be of another release: a field it lacks has its default, and one
+ *  that this release does not know is refused unless it is 0.
  *  @since 0.2 @threads one @stream synchronises */
 RELORA_API relora_status relora_state_load(relora_state *state, relora_stream *stream,
                                            relora_reader *reader);

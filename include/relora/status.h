@@ -16,7 +16,7 @@ RELORA_BEGIN
  *  its comment promises more. */
 enum {
     RELORA_OK = 0,
-    RELORA_E_INTERNAL = -1, /**< a fault of the library itself; please report it */
+    RELORA_E_INTERNAL = -1, /**< a fault of the library itself; no release has returned it so far */
 
     /* the arguments are wrong; nothing was changed */
     RELORA_E_ARGUMENT = -10,    /**< NULL where an object is needed, or a value out of range */
