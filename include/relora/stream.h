@@ -43,7 +43,8 @@ RELORA_API relora_status relora_stream_synchronize(relora_stream *stream);
 RELORA_API relora_status relora_stream_error(const relora_stream *stream, char *buffer,
                                              size_t capacity, size_t *length);
 
-/** Release the stream without waiting: queued work still runs. NULL is allowed. @since 0.1 @threads any @stream none */
+/** Release the stream without waiting: queued work still runs. NULL is allowed.
+ *  @since 0.1 @threads any @stream none */
 RELORA_API void relora_stream_release(relora_stream *stream);
 
 RELORA_END
