@@ -26,7 +26,7 @@ BINDING_DEPS := rustc cargo golang-go cmake debhelper lintian \
                 python3-pip python3-setuptools python3-wheel python3-venv
 
 # For lint, check-long and fuzzing; `make deps-dev` installs them.
-DEV_DEPS := clang libclang-rt-dev clang-tidy cppcheck valgrind
+DEV_DEPS := clang libclang-rt-dev clang-tidy clang-format cppcheck valgrind
 
 # ---- version: read from the header, written nowhere else ----
 vnum     = $(shell sed -n 's/^.define RELORA_$(1) //p' include/relora/version.h)
@@ -544,8 +544,8 @@ check-fuzz: $(FUZZERS:%=$(B)/replay-%)
 
 # ---- the interface (docs/abi.md). The headers are the same in every configuration: two are enough to check them ----
 PYTHON ?= python3
-.PHONY: check-ffi check-python abi-check abi-store abi-pins check-breaks check-callers check-growth
-ABI_STEPS := $(if $(filter release debug,$(CONFIG)),check-ffi check-python abi-check check-breaks) check-callers check-growth
+.PHONY: check-docs check-ffi check-python abi-check abi-store abi-pins check-breaks check-callers check-growth
+ABI_STEPS := $(if $(filter release debug,$(CONFIG)),check-docs check-ffi check-python abi-check check-breaks) check-callers check-growth
 
 build/abi/librelora.so: $(HEADERS) lib/librelora.map test/headers.py test/abi/abi.sh | $(FIRST)
 	@mkdir -p $(@D)
@@ -581,6 +581,10 @@ check-growth: $(SO)
 	  COMPILE="$(CC) $(LIB_CPPFLAGS) $(LIB_CFLAGS)" \
 	  LINK="$(CC) -shared $(LIB_CFLAGS) $(ALL_LDFLAGS) $(LIB_LDFLAGS)" LIBS="$(LDLIBS)" \
 	  sh test/abi/grow.sh $(CURDIR)/$(B) $(OBJS:%=$(CURDIR)/%)
+
+## check-docs: every file that the documentation names exists
+check-docs: | $(FIRST)
+	$(Q)$(PYTHON) test/docs.py .
 
 ## check-ffi: the headers as other languages need them, each function documented; then each rule broken
 check-ffi: | $(FIRST)
