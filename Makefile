@@ -77,6 +77,7 @@ PRETRAIN := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard examples/pretrain/*.c)))
 BENCH    := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard examples/bench/*.c)))
 FIRST    := $(filter deps deps-dev,$(MAKECMDGOALS)) # `make -j2 deps check`: nothing starts before it is done
 
+, := ,
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -188,19 +189,22 @@ $(B)/cuda/%.o: cuda/%.cu Makefile | $(FIRST)
 -include $(CUDA_OBJS:.o=.d)
 
 # The CUDA runtime is inside and out of sight, so it cannot meet another one in the host; cuBLASLt is loaded
-# with the module, which says so where it is missing.
-$(B)/librelora_cuda.so: $(CUDA_OBJS) $(B)/src/memory.o lib/librelora_cuda.map
+# with the module, which says so where it is missing. Used from here it is also looked for in the toolkit; what
+# is installed leaves that to the loader.
+$(B)/librelora_cuda.so: CUBLAS_PATH = -Xlinker -rpath,$(CUDA_HOME)/lib64:$(CUDA_HOME)/lib
+$(B)/librelora_cuda.so $(B)/installed/librelora_cuda.so: $(CUDA_OBJS) $(B)/src/memory.o lib/librelora_cuda.map
+	@mkdir -p $(@D)
 	@echo LD $@
 	$(Q)$(NVCC) -shared $(CUDA_CODE) -cudart static -Xcompiler -static-libstdc++,-static-libgcc \
-	  $(CUDA_OBJS) $(B)/src/memory.o -o $@ -Xlinker --as-needed,-z,defs,-z,noexecstack \
+	  $(CUDA_OBJS) $(B)/src/memory.o -o $@ -Xlinker --as-needed,-z,defs,-z,noexecstack $(CUBLAS_PATH) \
 	  -Xlinker --exclude-libs,ALL,--no-undefined-version,--version-script=lib/librelora_cuda.map -lcublasLt
 
 lib check install: $(MODULE)
 
 ## check-cuda-module: what librelora_cuda.so exports, needs and holds code for, and how it loads here
 .PHONY: check-cuda-module
-check-cuda-module: $(MODULE) $(B)/load-module
-	$(Q)NM=$(NM) NVCC=$(NVCC) sh test/cuda_module/check.sh $(MODULE) $(B)/load-module
+check-cuda-module: $(MODULE) $(B)/installed/librelora_cuda.so $(B)/load-module
+	$(Q)NM=$(NM) NVCC=$(NVCC) sh test/cuda_module/check.sh $(MODULE) $(B)/load-module $(B)/installed/librelora_cuda.so
 
 $(B)/load-module: $(B)/test/cuda_module/load.o
 	@echo LD $@
@@ -211,7 +215,7 @@ $(B)/load-module: $(B)/test/cuda_module/load.o
 # may be fused.
 PRETRAIN_CU   := $(sort $(wildcard examples/pretrain/cuda/*.cu))
 PRETRAIN_CUDA := $(if $(filter 1,$(CUDA)),$(PRETRAIN_CU:%.cu=$(B)/%.o))
-CUDART        := $(if $(PRETRAIN_CUDA),$(patsubst %/bin/nvcc,-L%/lib64 -L%/lib,$(realpath $(NVCC))) -lcudart_static -lstdc++ -lpthread -ldl -lrt)
+CUDART         = $(if $(PRETRAIN_CUDA),-L$(CUDA_HOME)/lib64 -L$(CUDA_HOME)/lib -lcudart_static -lstdc++ -lpthread -ldl -lrt)
 
 $(B)/examples/pretrain/cuda/%.o: examples/pretrain/cuda/%.cu Makefile | $(FIRST)
 	@mkdir -p $(@D)
@@ -229,10 +233,11 @@ $(B)/test-pretrain: $(PRETRAIN_TEST) $(PRETRAIN_CUDA)
 
 .PHONY: check-cuda-pretrain check-cuda-resume check-emulated-pretrain check-emulated-resume
 check-cuda-pretrain: $(B)/test-pretrain $(MODULE)
-	$(Q)RELORA_TEST_MODULE_DIR=$(CURDIR)/$(B) $<
+	$(Q)$(CUDA_ENV) timeout 120 $<
+# SHORT= asks for all methods and types: 64 processes, each of which opens CUDA.
 check-cuda-resume: $(B)/pretrain $(B)/cuda_stream $(MODULE)
-	$(Q)$(B)/cuda_stream > /dev/null 2>&1; [ $$? != 77 ] || { echo "Skipped: 1, no device for $<"; exit 0; }; \
-	  bash test/resume.sh $< --device cuda
+	$(Q)timeout 60 $(B)/cuda_stream > /dev/null 2>&1; [ $$? != 77 ] || { $(NO_DEVICE); }; \
+	  SHORT=$${SHORT-1} timeout $${RESUME_TIME:-120} bash test/resume.sh $< --device cuda
 
 # ---- CUDA: the same sources on an emulated device, for machines that have none ----
 EMULATOR       := test/cuda/emulator
@@ -254,6 +259,7 @@ $(B)/emulated/%.o: %.cu Makefile | $(FIRST)
 -include $(EMULATOR_OBJS:.o=.d) $(EMULATED_OBJS:.o=.d)
 
 $(B)/emulated/libemulated_cuda.so: $(EMULATOR_OBJS)
+	@mkdir -p $(@D)
 	@echo LD $@
 	$(Q)$(CXX) -shared -Wl,-soname,$(@F),-z,defs $^ -ldl -o $@
 
@@ -312,7 +318,10 @@ CUDA_LIBS   := -L$(CUDA_HOME)/lib64 -L$(CUDA_HOME)/lib -lcudart_static -ldl -lrt
 CUDA_SUITES := arguments conformance golden train
 CUDA_STEPS  := $(CUDA_SUITES:%=check-cuda-%) $(if $(MODULE),check-cuda-kernels check-cuda-device check-cuda-example \
                check-cuda-pretrain check-cuda-resume check-cuda-sanitizer)
-CUDA_ENV     = RELORA_TEST_DEVICE=cuda RELORA_TEST_MODULE_DIR=$(CURDIR)/$(B)
+# On a machine that has a GPU it is a failure that no test finds it.
+REQUIRE_DEVICE ?= $(if $(wildcard /dev/nvidia0),1)
+CUDA_ENV     = RELORA_TEST_DEVICE=cuda RELORA_TEST_MODULE_DIR=$(CURDIR)/$(B) $(REQUIRE_DEVICE:%=RELORA_REQUIRE_DEVICE=%)
+NO_DEVICE    = $(if $(REQUIRE_DEVICE),echo "$@: no device"; exit 1,echo "Skipped: 1$(,) no device for $@"; exit 0)
 EXTRA_cuda  := test/train/toy.o # the same curve is to come out
 CUDA_OBJECTS = $(patsubst %.c,$(1)/%.o,$(wildcard test/cuda/*.c)) $(EXTRA_cuda:%=$(B)/%) \
                $(patsubst %.c,$(B)/%.o,$(wildcard test/support/*.c)) $(OBJS)
@@ -343,13 +352,13 @@ check-cuda-device: $(B)/test-cuda $(MODULE)
 	$(Q)$(CUDA_ENV) timeout 120 $<
 
 check-cuda-example: $(B)/cuda_stream $(MODULE)
-	$(Q)$< > $<.log 2>&1; s=$$?; tail -n 1 $<.log; [ $$s = 77 ] && echo "Skipped: 1, no device" || exit $$s
+	$(Q)timeout 60 $< > $<.log 2>&1; s=$$?; tail -n 1 $<.log; [ $$s != 77 ] || { $(NO_DEVICE); }; exit $$s
 
 # The same on the emulated device.
 EMULATED_ENV   = RELORA_TEST_DEVICE=cuda RELORA_TEST_MODULE_DIR=$(CURDIR)/$(B)/emulated
 EMULATED_LIBS := -L$(B)/emulated -lemulated_cuda -Wl,-rpath,'$$ORIGIN'
 EMULATED_STEPS := $(if $(EMULATED),$(CUDA_SUITES:%=check-emulated-%) check-emulated-device check-emulated-example \
-                  check-emulated-pretrain check-emulated-resume)
+                  check-emulated-pretrain check-emulated-resume check-emulated-required)
 
 $(B)/emulated/%.o: %.c | $(FIRST)
 	@mkdir -p $(@D)
@@ -369,10 +378,15 @@ $(CUDA_SUITES:%=check-emulated-%): check-emulated-%: $(B)/test-% $(EMULATED)
 	$(Q)$(EMULATED_ENV) $<
 
 check-emulated-device: $(B)/emulated/test-cuda
-	$(Q)$(EMULATED_ENV) $<
+	$(Q)$(EMULATED_ENV) EMULATED_CUDA_DEVICES=2 $<
 
 check-emulated-example: $(B)/emulated/cuda_stream
 	$(Q)$< > $<.log
+
+## check-emulated-required: test programs of a device that is missing fail if RELORA_REQUIRE_DEVICE is set
+.PHONY: check-emulated-required
+check-emulated-required: $(B)/test-conformance $(B)/test-cuda_kernels $(B)/emulated/test-cuda $(B)/emulated/test-pretrain
+	$(Q)sh test/cuda_module/required.sh $^
 
 # The tests with the tag "sanitize", which use every kernel.
 CUDA_SANITIZER ?= $(if $(shell command -v compute-sanitizer),1,0)
@@ -501,8 +515,8 @@ check-fuzz: $(FUZZERS:%=$(B)/replay-%)
 
 # ---- the interface (docs/abi.md). The headers are the same in every configuration: two are enough to check them ----
 PYTHON ?= python3
-.PHONY: check-ffi check-python abi-check abi-store abi-pins check-breaks check-callers
-ABI_STEPS := $(if $(filter release debug,$(CONFIG)),check-ffi check-python abi-check check-breaks) check-callers
+.PHONY: check-ffi check-python abi-check abi-store abi-pins check-breaks check-callers check-growth
+ABI_STEPS := $(if $(filter release debug,$(CONFIG)),check-ffi check-python abi-check check-breaks) check-callers check-growth
 
 build/abi/librelora.so: $(HEADERS) lib/librelora.map test/headers.py test/abi/abi.sh | $(FIRST)
 	@mkdir -p $(@D)
@@ -531,6 +545,13 @@ check-breaks: | $(FIRST)
 ## check-callers: programs compiled with the headers of earlier releases, run with this library
 check-callers: $(SO)
 	$(Q)sh test/abi/callers.sh $(SO) $(CC) $(WARN) $(CFLAGS_$(CONFIG)) $(CFLAGS) $(LDFLAGS)
+
+## check-growth: add a field to each struct of options, and see old programs and old files go on
+check-growth: $(SO)
+	$(Q)CC="$(CC)" CALLER_FLAGS="$(WARN) $(CFLAGS_$(CONFIG)) $(CFLAGS) $(LDFLAGS)" \
+	  COMPILE="$(CC) $(LIB_CPPFLAGS) $(LIB_CFLAGS)" \
+	  LINK="$(CC) -shared $(LIB_CFLAGS) $(ALL_LDFLAGS) $(LIB_LDFLAGS)" LIBS="$(LDLIBS)" \
+	  sh test/abi/grow.sh $(CURDIR)/$(B) $(OBJS:%=$(CURDIR)/%)
 
 ## check-ffi: the headers as other languages need them, each function documented; then each rule broken
 check-ffi: | $(FIRST)
@@ -562,12 +583,15 @@ STEPS := check-headers symbols $(ABI_STEPS) $(SUITES:%=check-%) check-module che
 check: $(BUILT) | $(FIRST)
 	@MAKE="$(MAKE)" sh test/run.sh $(STEPS)
 
-## check-headers: each public header alone, as strict C99 and as C++11
+## check-headers: each public header alone, as strict C99 and as C++11, and a call of each function
 check-headers: | $(FIRST)
 	$(Q)for h in $(HEADERS:include/%=%); do \
 	  for m in "$(CC) -x c -std=c99" "$(CXX) -x c++ -std=c++11"; do \
 	  printf '#include <%s>\nint x;\n' $$h | $$m -pedantic-errors -Wall -Wextra -Wpadded -Werror -Iinclude -fsyntax-only - \
 	  || exit 1; done; done
+	$(Q)for m in "$(CC) -x c -std=c99" "$(CXX) -x c++ -std=c++11"; do \
+	  $(PYTHON) test/headers.py calls include | $$m -pedantic-errors -Wall -Wextra -Wcast-qual -Werror -Iinclude -fsyntax-only - \
+	  || exit 1; done
 
 ## symbols: what the library exports is what the headers declare
 symbols: $(BUILT)
@@ -606,14 +630,15 @@ check-crash: $(B)/pretrain
 check-resume: $(B)/pretrain
 	$(Q)bash test/resume.sh $(B)/pretrain
 
-## check-transformers: export small models and compare their logits with Hugging Face transformers, if PYTHON has it
+## check-transformers: logits of small models exported, and of Llama folders of every form, beside Hugging Face's; PYTHON must have it
 $(B)/logits: $(B)/test/transformers/logits.o $(filter-out %/main.o,$(PRETRAIN)) $(B)/librelora.a
 	@echo LD $@
 	$(Q)$(LINK_PROGRAM)
 check-transformers: $(B)/pretrain $(B)/logits
 	$(Q)for d in f32 bf16; do $(B)/pretrain --data README.md --dtype $$d --steps 24 --warm-start 4 --restarts 1 \
 	  --seq 96 --batch 4 --sample 0 --out $(B)/out --export $(B)/exported-$$d > $(B)/output || exit 1; done
-	$(Q)$(PYTHON) test/transformers/compare.py $(B)/logits $(B)/exported-f32 $(B)/exported-bf16
+	$(Q)mkdir -p $(B)/transformers
+	$(Q)$(PYTHON) test/transformers/compare.py $(B)/logits $(B)/pretrain $(B)/transformers $(B)/exported-f32 $(B)/exported-bf16
 
 # ---- checkers: they need deps-dev ----
 ## check-long: check; the same with the portable product alone, and under the sanitizers; check-valgrind
@@ -635,6 +660,11 @@ coverage: | $(FIRST)
 
 ## everything: build the library, its tests and all programs, and run none
 everything: $(BUILT) $(EXAMPLES) $(B)/pretrain $(B)/bench $(SUITES:%=$(B)/test-%) $(FUZZERS:%=$(B)/replay-%)
+
+## cuda-everything: build what tests and benchmarks on a GPU need, and run none
+.PHONY: cuda-everything
+cuda-everything: lib $(MODULE) $(SO) $(CUDA_SUITES:%=$(B)/test-%) $(addprefix $(B)/,test-cuda_kernels test-cuda \
+                 test-pretrain cuda_stream pretrain bench-cuda)
 
 LINT := lint-includes lint-calls lint-size lint-cppcheck lint-tidy
 .PHONY: lint lint-compilers $(LINT) everything check-valgrind coverage
@@ -665,12 +695,12 @@ deps deps-dev: | $(if $(filter deps-dev,$@),$(filter deps,$(FIRST)))
 	  --no-install-recommends $$missing > /dev/null
 
 ## install: libraries, headers and relora.pc under $(DESTDIR)$(prefix)
-install: $(BUILT) $(B)/relora.pc
+install: $(BUILT) $(B)/relora.pc $(if $(MODULE),$(B)/installed/librelora_cuda.so)
 	$(Q)$(INSTALL) -d $(DESTDIR)$(libdir)/pkgconfig $(DESTDIR)$(includedir)/relora
 	$(Q)$(INSTALL) -m 755 $(SO) $(DESTDIR)$(libdir)
 	$(Q)ln -sf librelora.so.$(VERSION) $(DESTDIR)$(libdir)/librelora.so.$(ABI)
 	$(Q)ln -sf librelora.so.$(ABI) $(DESTDIR)$(libdir)/librelora.so
-	$(if $(MODULE),$(Q)$(INSTALL) -m 755 $(MODULE) $(DESTDIR)$(libdir))
+	$(if $(MODULE),$(Q)$(INSTALL) -m 755 $(B)/installed/librelora_cuda.so $(DESTDIR)$(libdir))
 	$(Q)$(INSTALL) -m 644 $(B)/librelora.a $(DESTDIR)$(libdir)
 	$(Q)$(INSTALL) -m 644 $(HEADERS) $(DESTDIR)$(includedir)/relora
 	$(Q)$(INSTALL) -m 644 $(B)/relora.pc $(DESTDIR)$(libdir)/pkgconfig

@@ -161,3 +161,8 @@ relora_status cuda_adam_step(struct queue *q, const struct adam *a)
     return cuda_launch(q, "the update", adam_update_kernel, blocks_at_most(a->chunk_count * PARTS, INT32_MAX),
                        UPDATE_THREADS, *a, ready);
 }
+
+cudaError_t cuda_load_adam(void)
+{
+    return cuda_load(adam_squares_kernel, adam_control_kernel, adam_ready_kernel, adam_update_kernel);
+}

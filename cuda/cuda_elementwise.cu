@@ -121,3 +121,10 @@ relora_status cuda_largest(struct queue *q, struct view x, uint32_t *bits)
     return cuda_launch(q, "the largest element", x.dtype == RELORA_F32 ? largest_kernel<float> : largest_kernel<bf16>,
                        t.blocks, t.threads, x, bits, t.wide);
 }
+
+cudaError_t cuda_load_elementwise(void)
+{
+    return cuda_load(fill_kernel<float>, fill_kernel<bf16>, convert_kernel<float, float>, convert_kernel<float, bf16>,
+                     convert_kernel<bf16, float>, convert_kernel<bf16, bf16>, dropout_kernel<float>,
+                     dropout_kernel<bf16>, uniform_kernel, not_finite_kernel<float>, not_finite_kernel<bf16>);
+}

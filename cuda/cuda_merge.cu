@@ -104,3 +104,8 @@ relora_status cuda_fold(struct queue *q, const struct fold *fold)
     struct tiling t = cuda_tiling(tiling_most(q), f.y, f.w, f.x);
     return cuda_launch(q, "a fold", fold_kernel, t.blocks, t.threads, f, t.wide);
 }
+
+cudaError_t cuda_load_merge(void)
+{
+    return cuda_load(merge_kernel<float>, merge_kernel<bf16>, merge_norms_kernel, fold_kernel);
+}

@@ -34,6 +34,14 @@ struct selection { /* starts as zeros */
     int32_t ranked;
 };
 
+/* Adds up a number of each thread: within a warp first, for in shared memory an addition of 64 bits is a loop that all who
+ * want to add take turns in. */
+static __device__ inline void add_up(count64 *sum, count64 mine)
+{
+    for (int lane = 16; lane > 0; lane /= 2) mine += __shfl_xor_sync(0xFFFFFFFFu, mine, lane);
+    if (threadIdx.x % 32 == 0 && mine) atomicAdd(sum, mine);
+}
+
 static __device__ inline count64 fresh(const count64 *x) /* as other blocks left it */
 {
     return *(const volatile count64 *)x;
@@ -45,7 +53,10 @@ static __device__ inline bool is_last_block(uint32_t *done)
     __shared__ bool last;
     __threadfence();
     __syncthreads();
-    if (threadIdx.x == 0) last = atomicAdd(done, 1u) == gridDim.x - 1;
+    if (threadIdx.x == 0) {
+        last = atomicAdd(done, 1u) == gridDim.x - 1;
+        __threadfence(); /* what comes after is read after */
+    }
     __syncthreads();
     return last;
 }
@@ -195,7 +206,7 @@ static __global__ void rank_kernel(struct selection *s, const float *x, int64_t 
         count64 mine = 0;
         for (int64_t i = t * RANK_TILE + threadIdx.x; i < end; i += CUDA_THREADS)
             mine += magnitude(x[i]) == threshold;
-        if (mine) atomicAdd(&equals, mine);
+        add_up(&equals, mine);
         __syncthreads();
         if (threadIdx.x == 0) tiles[t] = equals;
     }
@@ -213,7 +224,7 @@ static __device__ inline void zero_eight(float *x, unsigned gone, int multiply, 
         return;
     }
     for (int k = 0; k < EIGHT; k++)
-        if (gone >> k & 1) x[k] = multiply ? pruned(x[k], 1) : 0.0f;
+        if (gone >> k & 1) x[k] = multiply ? __fmul_rn(x[k], 0.0f) : 0.0f; /* pruned(), with the device's NaN */
 }
 
 /* x and, if it has data, also. */
@@ -266,9 +277,9 @@ static __global__ void zeros_kernel(struct view m, struct view v, int64_t *count
             unpaired += a[k] != 0 && b[k] == 0;
         }
     });
-    atomicAdd(&zeros[0], first);
-    atomicAdd(&zeros[1], second);
-    atomicAdd(&zeros[2], unpaired);
+    add_up(&zeros[0], first);
+    add_up(&zeros[1], second);
+    add_up(&zeros[2], unpaired);
     __syncthreads();
     if (threadIdx.x < 3) atomicAdd((count64 *)&counts[threadIdx.x], zeros[threadIdx.x]);
 }
@@ -348,4 +359,9 @@ relora_status cuda_prune(struct queue *q, const struct prune *p)
     if (status < 0 || !p->counts) return status;
     struct tiling t = cuda_tiling(tiling_most(q), m, v);
     return cuda_launch(q, "the count of a reset", zeros_kernel, t.blocks, t.threads, m, v, p->counts, t.wide);
+}
+
+cudaError_t cuda_load_prune(void)
+{
+    return cuda_load(digit_kernel, quantile_kernel, rank_kernel, mask_kernel, random_kernel, zeros_kernel);
 }

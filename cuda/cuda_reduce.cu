@@ -119,3 +119,9 @@ relora_status cuda_scale_grad(struct queue *q, float *grad, const float *scale, 
     return cuda_launch(q, "the gradient of a scale", scale_grad_kernel, 1, CUDA_THREADS, grad, scale, partials,
                        count, accumulate);
 }
+
+cudaError_t cuda_load_reduce(void)
+{
+    return cuda_load(sum_rows_kernel<float>, sum_rows_kernel<bf16>, sum_slices_kernel, dot_kernel<float>,
+                     dot_kernel<bf16>, scale_grad_kernel);
+}

@@ -5,21 +5,33 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "options.h"
-#include "state.h"
+#include "device.h"
 
-static const relora_adam_options adam_defaults = {
-    .struct_size = sizeof(relora_adam_options),
-    .flags = RELORA_ADAM_DECOUPLED,
-    .beta1 = 0.9,
-    .beta2 = 0.999,
-    .eps = 1e-8,
-    .rounding = RELORA_ROUND_STOCHASTIC,
+/* ---- options ---- */
+
+static const char *const flag_names[] = {"DECOUPLED", "SKIP_NOT_FINITE", NULL};
+
+static const struct option adam_rows[] = {
+    {FIELD(relora_adam_options, beta1), OPTION_F64, .value = 0.9, .high = 1, .below_high = 1},
+    {FIELD(relora_adam_options, beta2), OPTION_F64, .value = 0.999, .high = 1, .below_high = 1},
+    {FIELD(relora_adam_options, eps), OPTION_F64, .value = 1e-8, .above_low = 1, .high = NO_LIMIT},
+    {FIELD(relora_adam_options, max_norm), OPTION_F64, .high = NO_LIMIT},
+    {FIELD(relora_adam_options, flags), OPTION_FLAGS, .value = RELORA_ADAM_DECOUPLED, .names = flag_names},
+    {FIELD(relora_adam_options, seed), OPTION_U64},
+    {FIELD(relora_adam_options, rounding), OPTION_ENUM, .value = RELORA_ROUND_STOCHASTIC,
+     .names = rounding_names, .as_number = 1},
+    {FIELD(relora_adam_options, weight_decay), OPTION_F64, .high = FLT_MAX, .quiet = QUIET}, /* is each entry's */
+    {FIELD(relora_adam_options, reserved), OPTION_I32, .quiet = QUIET},
+};
+const struct options adam_table = {
+    ROWS(adam_rows),
+    .size = sizeof(relora_adam_options),
+    .first_size = END_OF(relora_adam_options, reserved), /* 0.1 */
 };
 
 relora_status relora_adam_options_init(relora_adam_options *options, size_t size)
 {
-    return options_write(options, size, &adam_defaults, sizeof adam_defaults);
+    return options_write(&adam_table, options, size);
 }
 
 static int is_rate(double x) /* 0 or more, and a number */
@@ -32,46 +44,19 @@ static int is_decay(double x) /* it multiplies in F32 */
     return x >= 0 && x <= (double)FLT_MAX;
 }
 
-static relora_status check_options(const relora_context *ctx, const char *fn,
-                                   const relora_adam_options *o)
-{
-    const uint32_t known = RELORA_ADAM_DECOUPLED | RELORA_ADAM_SKIP_NOT_FINITE;
-    if (o->flags & ~known)
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.flags is 0x%x, and only 0x%x is known", fn, o->flags,
-             known);
-    if (!(o->beta1 >= 0 && o->beta1 < 1))
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.beta1 is %g, outside [0, 1)", fn, o->beta1);
-    if (!(o->beta2 >= 0 && o->beta2 < 1))
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.beta2 is %g, outside [0, 1)", fn, o->beta2);
-    if (!(isfinite(o->eps) && (float)o->eps > 0))
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.eps is %g, and must be above 0", fn, o->eps);
-    if (!is_decay(o->weight_decay))
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.weight_decay is %g, and must be 0 or more", fn,
-             o->weight_decay);
-    if (!is_rate(o->max_norm))
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.max_norm is %g, and must be 0 or more", fn,
-             o->max_norm);
-    if (o->rounding != RELORA_ROUND_NEAREST && o->rounding != RELORA_ROUND_STOCHASTIC)
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.rounding is %d, not a RELORA_ROUND", fn, o->rounding);
-    if (o->reserved)
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.reserved is %d, not 0", fn, o->reserved);
-    return RELORA_OK;
-}
-
 /* ---- life ---- */
 
 relora_status relora_adam_create(relora_adam **out, relora_device *device,
                                  const relora_adam_options *options)
 {
     const char *fn = "relora_adam_create";
-    relora_adam_options o = adam_defaults;
+    relora_adam_options o;
     if (!out) FAIL(device ? device->ctx : NULL, RELORA_E_ARGUMENT, "%s: out is NULL", fn);
     *out = NULL;
     if (!device) return RELORA_E_ARGUMENT;
     relora_context *ctx = device->ctx;
-    relora_status status = options_read(&o, sizeof o, sizeof o, options);
-    if (status < 0) return context_fail_options(ctx, status, fn, "options");
-    TRY(check_options(ctx, fn, &o));
+    TRY(context_read_options(ctx, fn, "options", &adam_table, &o, options));
+    if ((float)o.eps <= 0) FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.eps is %g, which is 0 as F32", fn, o.eps);
     relora_adam *adam = context_new(ctx, sizeof *adam);
     if (!adam) return context_fail_memory(ctx, fn, sizeof *adam);
     atomic_init(&adam->refs, 1);
@@ -93,6 +78,16 @@ static void entry_free(relora_adam *adam, struct adam_entry *e)
     relora_linear_release(e->linear);
     if (e->steps) device->backend->release(device->queue, e->steps, sizeof *e->steps);
     if (e->name) memory_free(memory, e->name, strlen(e->name) + 1);
+}
+
+void adam_plan_free(relora_adam *adam)
+{
+    const relora_device *device = adam->device;
+    memory_free(&adam->ctx->memory, adam->params, (size_t)adam->planned * sizeof *adam->params);
+    if (adam->plan) device->backend->release(device->queue, adam->plan, adam->plan_bytes);
+    adam->params = NULL;
+    adam->plan = NULL;
+    adam->planned = 0;
 }
 
 static void destroy(relora_adam *adam)
@@ -375,23 +370,6 @@ relora_tensor *relora_adam_flat_grad(relora_adam *adam)
     return adam ? adam->flat : NULL;
 }
 
-void adam_describe(const relora_adam *adam, struct text *text)
-{
-    const relora_adam_options *o = &adam->options;
-    text_number(text, "beta1", o->beta1);
-    text_number(text, "beta2", o->beta2);
-    text_number(text, "eps", o->eps);
-    text_number(text, "max_norm", o->max_norm);
-    text_put(text, "flags=%u\nseed=%llu\nrounding=%d\ncount=%d\n", o->flags, (unsigned long long)o->seed,
-             o->rounding, adam->count);
-    for (int32_t i = 0; i < adam->count; i++) {
-        const struct adam_entry *e = &adam->entries[i];
-        text_put(text, "parameter %d=%s\n", i, e->name);
-        text_number(text, "lr_factor", e->lr_factor);
-        text_number(text, "weight_decay", e->weight_decay);
-    }
-}
-
 /* ---- step counts ---- */
 
 relora_status adam_write_steps(relora_adam *adam, struct queue *queue, int32_t index, int64_t steps)
@@ -413,6 +391,7 @@ relora_status adam_read_steps(const relora_adam *adam, relora_stream *stream, co
 relora_status relora_adam_steps(relora_adam *adam, relora_stream *stream, int32_t index,
                                 int64_t *steps)
 {
+    GIVEN(stream);
     const char *fn = "relora_adam_steps";
     TRY(adam_check_index(adam, stream, fn, index));
     if (!steps) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: steps is NULL", fn);
@@ -422,6 +401,7 @@ relora_status relora_adam_steps(relora_adam *adam, relora_stream *stream, int32_
 relora_status relora_adam_set_steps(relora_adam *adam, relora_stream *stream, int32_t index,
                                     int64_t steps)
 {
+    GIVEN(stream);
     const char *fn = "relora_adam_set_steps";
     TRY(adam_check_index(adam, stream, fn, index));
     if (steps < 0 || steps > ADAM_STEPS_MAX)

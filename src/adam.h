@@ -54,6 +54,12 @@ relora_status adam_check_index(const relora_adam *adam, const relora_stream *str
 /* Index of a layer's parameter, or -1. */
 int32_t adam_index_of(const relora_adam *adam, const relora_linear *linear, relora_param role);
 
+extern const struct options adam_table;
+
+/* What it is (description.h), and whether a file's optimizer is the same: `adam_describe.c`. */
+void adam_describe(const relora_adam *adam, struct text *text);
+relora_status adam_compare(const relora_adam *adam, const char *theirs, struct text *why);
+
 void adam_retain(relora_adam *adam);
 void adam_plan_free(relora_adam *adam);
 
@@ -64,14 +70,5 @@ relora_status adam_sweep_open(struct adam *sweep, relora_adam *adam, relora_stre
 relora_status adam_read_steps(const relora_adam *adam, relora_stream *stream, const char *function,
                               int32_t index, int64_t *steps);
 relora_status adam_write_steps(relora_adam *adam, struct queue *queue, int32_t index, int64_t steps);
-
-/* relora_adam_reset(), whatever function was asked for it. */
-relora_status adam_reset(relora_adam *adam, relora_stream *stream, const char *function,
-                         const int32_t *indices, int32_t count, const relora_reset_options *options,
-                         relora_reset_report *report);
-
-/* Read and check; NULL gives the defaults. */
-relora_status reset_options_read(relora_reset_options *options, const relora_context *ctx,
-                                 const char *function, const relora_reset_options *from);
 
 #endif

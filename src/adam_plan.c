@@ -2,20 +2,11 @@
 #include <string.h>
 
 #include "adam.h"
+#include "device.h"
 
 enum { CHUNK = 65536 }; /* elements; a multiple of 4, so that chunks start with a Philox block */
 
 _Static_assert(sizeof(struct adam_param) == 96, "no padding, as refresh() compares bytes");
-
-void adam_plan_free(relora_adam *adam)
-{
-    const relora_device *device = adam->device;
-    memory_free(&adam->ctx->memory, adam->params, (size_t)adam->planned * sizeof *adam->params);
-    if (adam->plan) device->backend->release(device->queue, adam->plan, adam->plan_bytes);
-    adam->params = NULL;
-    adam->plan = NULL;
-    adam->planned = 0;
-}
 
 static int64_t chunks_of(int64_t count)
 {

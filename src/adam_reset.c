@@ -1,37 +1,43 @@
 /* The partial reset of the moments, in place. */
-#include "adam.h"
-#include "options.h"
+#include "adam_reset.h"
 
-static const relora_reset_options reset_defaults = {
-    .struct_size = sizeof(relora_reset_options),
-    .mode = RELORA_RESET_MAGNITUDE,
-    .ratio = 0.99,
+
+/* ---- options ---- */
+
+enum { HAVE_A_RATIO = 1 << RELORA_RESET_RANDOM | 1 << RELORA_RESET_MAGNITUDE };
+
+static const char *const mode_names[] = {NULL, "ZERO", "RANDOM", "MAGNITUDE", NULL};
+static const char *const flag_names[] = {"STEP_COUNT", "INDEPENDENT", "QUANTILE", NULL};
+
+static const struct option reset_rows[] = {
+    {FIELD(relora_reset_options, mode), OPTION_ENUM, .value = RELORA_RESET_MAGNITUDE, .names = mode_names,
+     .as_number = 1},
+    {FIELD(relora_reset_options, flags), OPTION_FLAGS, .names = flag_names},
+    {FIELD(relora_reset_options, seed), OPTION_U64},
+    {FIELD(relora_reset_options, ratio), OPTION_F64, .value = 0.99, .high = 1, .kinds = HAVE_A_RATIO,
+     .ignored = 1},
+    {FIELD(relora_reset_options, cycle), OPTION_U64, .quiet = QUIET},
+    {FIELD(relora_reset_options, reserved), OPTION_I32, .quiet = QUIET},
+};
+const struct options reset_table = {
+    ROWS(reset_rows),
+    .size = sizeof(relora_reset_options),
+    .first_size = END_OF(relora_reset_options, cycle), /* 0.1 */
+    .heading = "reset ", /* in the description of a cycle */
 };
 
 relora_status relora_reset_options_init(relora_reset_options *options, size_t size)
 {
-    return options_write(options, size, &reset_defaults, sizeof reset_defaults);
+    return options_write(&reset_table, options, size);
 }
 
 relora_status reset_options_read(relora_reset_options *o, const relora_context *ctx, const char *fn,
-                                 const relora_reset_options *from)
+                                 const char *name, const relora_reset_options *from)
 {
-    const uint32_t known = RELORA_RESET_STEP_COUNT | RELORA_RESET_INDEPENDENT | RELORA_RESET_QUANTILE;
-    *o = reset_defaults;
-    relora_status status = options_read(o, sizeof *o, sizeof *o, from);
-    if (status < 0) return context_fail_options(ctx, status, fn, "options");
-    if (o->flags & ~known)
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.flags is 0x%x, and only 0x%x is known", fn, o->flags,
-             known);
-    if (o->mode < RELORA_RESET_ZERO || o->mode > RELORA_RESET_MAGNITUDE)
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.mode is %d, not a RELORA_RESET mode", fn, o->mode);
+    TRY(context_read_options(ctx, fn, name, &reset_table, o, from));
     if ((o->flags & RELORA_RESET_QUANTILE) && o->mode != RELORA_RESET_MAGNITUDE)
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.flags has QUANTILE, but options.mode is %d, not MAGNITUDE",
-             fn, o->mode);
-    if (o->mode != RELORA_RESET_ZERO && !(o->ratio >= 0 && o->ratio <= 1))
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.ratio is %g, outside [0, 1]", fn, o->ratio);
-    if (o->reserved)
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.reserved is %d, not 0", fn, o->reserved);
+        FAIL(ctx, RELORA_E_ARGUMENT, "%s: %s.flags has QUANTILE, but %s.mode is %s, not MAGNITUDE", fn, name,
+             name, mode_names[o->mode]);
     return RELORA_OK;
 }
 
@@ -111,10 +117,9 @@ relora_status adam_reset(relora_adam *adam, relora_stream *stream, const char *f
     relora_reset_report r = {.struct_size = sizeof r};
     int64_t counts[COUNTS] = {0}, *device_counts = NULL;
     TRY(adam_check(adam, stream, fn));
-    TRY(reset_options_read(&o, adam->ctx, fn, options));
+    TRY(reset_options_read(&o, adam->ctx, fn, "options", options));
     TRY(indices ? check_listed(adam, fn, indices, count) : check_factors(adam, fn, count));
-    relora_status status = report_write(report, &r, sizeof r);
-    if (status < 0) return context_fail_options(adam->ctx, status, fn, "report");
+    TRY(context_write_report(adam->ctx, fn, "report", report, &r, sizeof r));
     if (report) {
         struct scratch scratch = {0};
         scratch_bytes(&scratch, sizeof counts);
@@ -146,5 +151,6 @@ relora_status relora_adam_reset(relora_adam *adam, relora_stream *stream, const 
                                 int32_t count, const relora_reset_options *options,
                                 relora_reset_report *report)
 {
+    GIVEN(stream);
     return adam_reset(adam, stream, "relora_adam_reset", indices, count, options, report);
 }

@@ -3,7 +3,6 @@
 #include <math.h>
 
 #include "adam.h"
-#include "options.h"
 
 enum { FLAT_ALIGN = 16 }; /* elements */
 
@@ -65,8 +64,7 @@ static relora_status step(relora_adam *adam, relora_stream *stream, const char *
     struct adam sweep;
     struct adam_control control;
     TRY(check_step(adam, fn, grad_scale));
-    relora_status status = report_write(report, &r, sizeof r);
-    if (status < 0) return context_fail_options(adam->ctx, status, fn, "report");
+    TRY(context_write_report(adam->ctx, fn, "report", report, &r, sizeof r));
     TRY(adam_sweep_open(&sweep, adam, stream, fn));
     sweep.lr = lr;
     sweep.lr_device = lr_device;
@@ -88,6 +86,7 @@ static relora_status step(relora_adam *adam, relora_stream *stream, const char *
 relora_status relora_adam_step(relora_adam *adam, relora_stream *stream, double lr, double grad_scale,
                                relora_step_report *report)
 {
+    GIVEN(stream);
     const char *fn = "relora_adam_step";
     TRY(adam_check(adam, stream, fn));
     if (!(lr >= 0 && lr <= (double)FLT_MAX))
@@ -98,6 +97,7 @@ relora_status relora_adam_step(relora_adam *adam, relora_stream *stream, double 
 relora_status relora_adam_step_lr(relora_adam *adam, relora_stream *stream, const relora_tensor *lr,
                                   double grad_scale, relora_step_report *report)
 {
+    GIVEN(stream);
     const char *fn = "relora_adam_step_lr";
     char text[SHAPE_TEXT];
     TRY(adam_check_tensor(adam, stream, fn, lr, "lr"));
@@ -111,6 +111,7 @@ relora_status relora_adam_step_lr(relora_adam *adam, relora_stream *stream, cons
 
 relora_status relora_adam_grad_norm(relora_adam *adam, relora_stream *stream, double *norm)
 {
+    GIVEN(stream);
     const char *fn = "relora_adam_grad_norm";
     struct adam sweep;
     struct adam_control control;
@@ -125,6 +126,7 @@ relora_status relora_adam_grad_norm(relora_adam *adam, relora_stream *stream, do
 
 relora_status relora_adam_zero_grad(relora_adam *adam, relora_stream *stream)
 {
+    GIVEN(stream);
     const char *fn = "relora_adam_zero_grad";
     TRY(adam_check(adam, stream, fn));
     for (int32_t i = 0; i < adam->count; i++)
@@ -188,6 +190,7 @@ static relora_status copy_gradients(relora_adam *adam, relora_stream *stream, co
 
 relora_status relora_adam_flatten_grads(relora_adam *adam, relora_stream *stream)
 {
+    GIVEN(stream);
     const char *fn = "relora_adam_flatten_grads";
     relora_tensor *flat = NULL;
     int64_t elements, offset = 0;

@@ -1,10 +1,11 @@
 /* The restart: when it is due, and merging, drawing and resetting in the right order. */
+#include "cycle.h"
+
 #include <math.h>
 
 #include "adam.h"
-#include "options.h"
-#include "relora/cycle.h"
-#include "state.h"
+#include "adam_reset.h"
+#include "description.h"
 
 struct member { /* one layer, and its factors in the optimizer */
     relora_linear *linear;
@@ -21,30 +22,26 @@ struct relora_cycle {
     int32_t count, capacity;
 };
 
-static const relora_cycle_options cycle_defaults = {
-    .struct_size = sizeof(relora_cycle_options),
+/* ---- options ---- */
+
+static const struct option cycle_rows[] = {
+    {FIELD(relora_cycle_options, first_step), OPTION_I64, .high = NO_LIMIT},
+    {FIELD(relora_cycle_options, merge_every), OPTION_I64, .low = 2, .high = NO_LIMIT},
+    {FIELD(relora_cycle_options, reset_every), OPTION_I64, .high = NO_LIMIT},
+    {FIELD(relora_cycle_options, flags), OPTION_FLAGS, .quiet = QUIET},
+    {FIELD(relora_cycle_options, before), OPTION_POINTER},
+    {FIELD(relora_cycle_options, after), OPTION_POINTER},
+    {FIELD(relora_cycle_options, hook_user), OPTION_POINTER},
+};
+const struct options cycle_table = {
+    ROWS(cycle_rows),
+    .size = sizeof(relora_cycle_options),
+    .first_size = END_OF(relora_cycle_options, hook_user), /* 0.1 */
 };
 
 relora_status relora_cycle_options_init(relora_cycle_options *options, size_t size)
 {
-    return options_write(options, size, &cycle_defaults, sizeof cycle_defaults);
-}
-
-static relora_status check_options(const relora_context *ctx, const char *fn,
-                                   const relora_cycle_options *o)
-{
-    if (o->flags)
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.flags is 0x%x, and none is known", fn, o->flags);
-    if (o->first_step < 0)
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.first_step is %lld, less than 0", fn,
-             (long long)o->first_step);
-    if (o->merge_every < 2)
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.merge_every is %lld, less than 2", fn,
-             (long long)o->merge_every);
-    if (o->reset_every < 2 && o->reset_every != 0)
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.reset_every is %lld, neither 0 nor 2 or more", fn,
-             (long long)o->reset_every);
-    return RELORA_OK;
+    return options_write(&cycle_table, options, size);
 }
 
 /* ---- life ---- */
@@ -54,19 +51,19 @@ relora_status relora_cycle_create(relora_cycle **out, relora_context *ctx,
                                   const relora_reset_options *reset)
 {
     const char *fn = "relora_cycle_create";
-    relora_cycle_options o = cycle_defaults;
+    relora_cycle_options o;
     relora_reset_options r;
     const relora_context *first = ctx ? ctx : adam ? adam->ctx : NULL; /* for the text */
     if (!out) FAIL(first, RELORA_E_ARGUMENT, "%s: out is NULL", fn);
     *out = NULL;
     if (!ctx) FAIL(first, RELORA_E_ARGUMENT, "%s: ctx is NULL", fn);
     if (!options) FAIL(ctx, RELORA_E_ARGUMENT, "%s: options is NULL", fn);
-    relora_status status = options_read(&o, sizeof o, sizeof o, options);
-    if (status < 0) return context_fail_options(ctx, status, fn, "options");
-    TRY(check_options(ctx, fn, &o));
+    TRY(context_read_options(ctx, fn, "options", &cycle_table, &o, options));
+    if (o.reset_every == 1)
+        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.reset_every is 1, neither 0 nor 2 or more", fn);
     if (reset && !adam) FAIL(ctx, RELORA_E_ARGUMENT, "%s: reset is given, but adam is NULL", fn);
     if (adam && adam->ctx != ctx) FAIL(ctx, RELORA_E_CONTEXT, "%s: adam belongs to another context", fn);
-    TRY(reset_options_read(&r, ctx, fn, reset));
+    TRY(reset_options_read(&r, ctx, fn, "reset", reset));
     if (!o.reset_every) o.reset_every = o.merge_every;
 
     relora_cycle *cycle = context_new(ctx, sizeof *cycle);
@@ -98,13 +95,14 @@ const relora_context *cycle_context(const relora_cycle *cycle)
 
 void cycle_describe(const relora_cycle *cycle, struct text *text)
 {
-    const relora_cycle_options *o = &cycle->options;
-    const relora_reset_options *r = &cycle->reset;
-    text_put(text, "first_step=%lld\nmerge_every=%lld\nreset_every=%lld\n", (long long)o->first_step,
-             (long long)o->merge_every, (long long)o->reset_every);
-    text_put(text, "reset mode=%d\nreset flags=%u\nreset seed=%llu\n", r->mode, r->flags,
-             (unsigned long long)r->seed);
-    text_number(text, "reset ratio", r->ratio);
+    description_put(text, &cycle_table, &cycle->options);
+    description_put(text, &reset_table, &cycle->reset);
+}
+
+relora_status cycle_compare(const char *ours, const char *theirs, struct text *why)
+{
+    static const struct options *const tables[] = {&cycle_table, &reset_table, NULL};
+    return description_compare(tables, ours, &theirs, NULL, why);
 }
 
 /* ---- members ---- */
@@ -279,16 +277,15 @@ static relora_status open_reports(const relora_cycle *cycle, const char *fn, rel
 {
     relora_merge_report m = {.struct_size = sizeof m};
     relora_reset_report r = {.struct_size = sizeof r};
-    relora_status status = report_write(merge, &m, sizeof m);
-    if (status < 0) return context_fail_options(cycle->ctx, status, fn, "merge");
-    status = report_write(reset, &r, sizeof r);
-    return status < 0 ? context_fail_options(cycle->ctx, status, fn, "reset") : RELORA_OK;
+    TRY(context_write_report(cycle->ctx, fn, "merge", merge, &m, sizeof m));
+    return context_write_report(cycle->ctx, fn, "reset", reset, &r, sizeof r);
 }
 
 relora_status relora_cycle_advance(relora_cycle *cycle, relora_stream *stream, int64_t step,
                                    uint32_t *events, relora_merge_report *merge,
                                    relora_reset_report *reset)
 {
+    GIVEN(stream);
     const char *fn = "relora_cycle_advance";
     relora_merge_report m = {.struct_size = sizeof m};
     relora_reset_report r = {.struct_size = sizeof r};
@@ -313,6 +310,7 @@ relora_status relora_cycle_advance(relora_cycle *cycle, relora_stream *stream, i
 relora_status relora_cycle_finish(relora_cycle *cycle, relora_stream *stream, int64_t step,
                                   relora_merge_report *merge)
 {
+    GIVEN(stream);
     const char *fn = "relora_cycle_finish";
     const uint32_t events = RELORA_CYCLE_MERGE | RELORA_CYCLE_FINISH;
     relora_merge_report m = {.struct_size = sizeof m};

@@ -2,8 +2,10 @@
 #ifndef RELORA_SRC_LINEAR_H
 #define RELORA_SRC_LINEAR_H
 
+#include "options.h"
 #include "relora/linear.h"
 #include "tensor.h"
+#include "text.h"
 
 enum { PARAM_COUNT = RELORA_PARAM_DELTA + 1 }; /* relora_param is an index; 0 is not used */
 
@@ -19,6 +21,12 @@ struct relora_linear {
 };
 
 void linear_retain(relora_linear *linear);
+
+extern const struct options linear_table;
+
+/* What the layer is (description.h), and whether a file's layer is the same. */
+void linear_describe(const relora_linear *linear, struct text *text);
+relora_status linear_compare(const char *ours, const char *theirs, struct text *why);
 
 /* "lora_A.weight" and so on: the name of a parameter in the authors' files. */
 const char *linear_param_name(relora_param param);

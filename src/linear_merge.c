@@ -3,7 +3,6 @@
 
 #include "convert.h"
 #include "linear.h"
-#include "options.h"
 
 struct merge_memory { /* what all layers share comes first, so that it stays where it is */
     double *norms;   /* of struct merge */
@@ -12,15 +11,6 @@ struct merge_memory { /* what all layers share comes first, so that it stays whe
     struct view product; /* a slice of B A */
     struct view sum;     /* and of what it is to be added to, in F32; if it is asked for */
 };
-
-/* As equal as they can be: a small rest would cost a product of its own. */
-int64_t linear_slice_rows(const relora_linear *linear, int64_t first)
-{
-    int64_t least = linear->device->backend->slice_rows, out = linear->options.out_features;
-    int64_t count = least && out >= 2 * least ? out / least : 1;
-    int64_t rows = (out + count - 1) / count, left = out - first;
-    return rows < left ? rows : left;
-}
 
 static struct merge_memory lay_out(const relora_linear *linear, struct scratch *scratch, int with_sum)
 {
@@ -281,12 +271,12 @@ relora_status linear_reset_run(relora_linear *linear, relora_stream *stream, con
 relora_status relora_linear_merge(relora_linear *linear, relora_stream *stream, uint64_t cycle,
                                   relora_merge_report *report)
 {
+    GIVEN(stream);
     const char *fn = "relora_linear_merge";
     relora_merge_report r = {.struct_size = sizeof r};
     double norms[2];
     TRY(linear_check(linear, stream, fn));
-    relora_status status = report_write(report, &r, sizeof r);
-    if (status < 0) return context_fail_options(linear->ctx, status, fn, "report");
+    TRY(context_write_report(linear->ctx, fn, "report", report, &r, sizeof r));
     TRY(linear_merge_check(&linear, 1, stream, fn));
     TRY(linear_merge_start(linear, stream, fn));
     TRY(linear_merge_run(linear, stream, fn, cycle));
@@ -302,6 +292,7 @@ relora_status relora_linear_merge(relora_linear *linear, relora_stream *stream, 
 
 relora_status relora_linear_reset(relora_linear *linear, relora_stream *stream, uint64_t cycle)
 {
+    GIVEN(stream);
     const char *fn = "relora_linear_reset";
     TRY(linear_check(linear, stream, fn));
     if (linear->options.mode == RELORA_MODE_FULL)

@@ -22,3 +22,12 @@ int numeric_print(char *buffer, size_t size, const char *format, va_list argumen
     numeric_end(n);
     return length;
 }
+
+int numeric_text(char *buffer, size_t size, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    int length = numeric_print(buffer, size, format, arguments);
+    va_end(arguments);
+    return length;
+}

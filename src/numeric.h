@@ -18,5 +18,7 @@ void numeric_end(struct numeric numeric);
 /* vsnprintf(). */
 int numeric_print(char *buffer, size_t size, const char *format, va_list arguments)
     __attribute__((format(printf, 3, 0)));
+/* snprintf(). */
+int numeric_text(char *buffer, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 #endif

@@ -177,6 +177,7 @@ relora_status reader_copy(const relora_reader *reader, relora_stream *stream, co
 relora_status relora_reader_read(relora_reader *reader, relora_stream *stream, const char *name,
                                  relora_tensor *target, uint32_t flags)
 {
+    GIVEN(stream);
     const char *fn = "relora_reader_read";
     if (!reader)
         FAIL(stream ? stream->ctx : target ? target->ctx : NULL, RELORA_E_ARGUMENT, "%s: reader is NULL", fn);

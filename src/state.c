@@ -1,57 +1,10 @@
 /* Collecting the things that make up a run. */
 #include "state.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
-#include "numeric.h"
-
-/* ---- text ---- */
-
-static int text_reserve(struct text *text, size_t more)
-{
-    size_t need = size_add(text->used, size_add(more, 1));
-    if (text->failed || need <= text->capacity) return !text->failed;
-    size_t capacity = size_mul(need, 2);
-    char *grown = memory_alloc(text->memory, capacity);
-    if (!grown) return !(text->failed = 1);
-    if (text->used) memcpy(grown, text->data, text->used);
-    memory_free(text->memory, text->data, text->capacity);
-    text->data = grown;
-    text->capacity = capacity;
-    return 1;
-}
-
-void text_put(struct text *text, const char *format, ...)
-{
-    va_list arguments, again;
-    va_start(arguments, format);
-    va_copy(again, arguments);
-    int n = numeric_print(NULL, 0, format, arguments);
-    if (n >= 0 && text_reserve(text, (size_t)n)) {
-        numeric_print(text->data + text->used, (size_t)n + 1, format, again);
-        text->used += (size_t)n;
-    }
-    va_end(again);
-    va_end(arguments);
-}
-
-void text_number(struct text *text, const char *field, double value)
-{
-    text_put(text, "%s=%.17g\n", field, value);
-}
-
-void text_join(struct text *text, const char *prefix, const char *name)
-{
-    text_put(text, "%s%s%s", prefix, prefix[0] ? "." : "", name);
-}
-
-void text_free(struct text *text)
-{
-    memory_free(text->memory, text->data, text->capacity);
-    *text = (struct text){.memory = text->memory};
-}
+#include "cycle.h"
+#include "schedule.h"
 
 /* ---- life ---- */
 
@@ -174,16 +127,15 @@ relora_status relora_state_add_adam(relora_state *state, const char *prefix, rel
 }
 
 /* Descriptions of what has no tensors are pairs like those of the host, under a key of ours. */
-static relora_status add_description(relora_state *state, const char *fn, const char *kind,
-                                     const char *prefix, struct text *description)
+static relora_status add_description(relora_state *state, const char *fn, struct state_part part,
+                                     const char *kind, const char *prefix, struct text *description)
 {
     struct text key = {.memory = &state->ctx->memory};
     text_put(&key, "relora.");
     text_put(&key, "%s%s%s", kind, prefix[0] ? "." : "", prefix);
     relora_status status = key.failed || description->failed
                                ? context_fail_memory(state->ctx, fn, key.capacity)
-                               : add(state, fn, (struct state_part){.kind = PART_TEXT}, key.data,
-                                     description->data);
+                               : add(state, fn, part, key.data, description->data);
     text_free(&key);
     text_free(description);
     return status;
@@ -196,7 +148,8 @@ relora_status relora_state_add_schedule(relora_state *state, const char *prefix,
     TRY(check(state, fn, "prefix", prefix, "schedule", schedule, schedule_context(schedule)));
     struct text text = {.memory = &state->ctx->memory};
     schedule_describe(schedule, &text);
-    return add_description(state, fn, "schedule", prefix, &text);
+    const struct state_part part = {.kind = PART_TEXT, .compare = schedule_compare};
+    return add_description(state, fn, part, "schedule", prefix, &text);
 }
 
 relora_status relora_state_add_cycle(relora_state *state, const char *prefix, const relora_cycle *cycle)
@@ -205,7 +158,8 @@ relora_status relora_state_add_cycle(relora_state *state, const char *prefix, co
     TRY(check(state, fn, "prefix", prefix, "cycle", cycle, cycle_context(cycle)));
     struct text text = {.memory = &state->ctx->memory};
     cycle_describe(cycle, &text);
-    return add_description(state, fn, "cycle", prefix, &text);
+    const struct state_part part = {.kind = PART_TEXT, .compare = cycle_compare};
+    return add_description(state, fn, part, "cycle", prefix, &text);
 }
 
 relora_status relora_state_set(relora_state *state, const char *key, const char *value)

@@ -80,6 +80,7 @@ static relora_status add_merged(struct export *e, const struct state_part *part)
 
 relora_status relora_state_export_merged(relora_state *state, relora_stream *stream, const char *path)
 {
+    GIVEN(stream);
     struct export e;
     relora_status status = RELORA_OK;
     TRY(open_export(&e, "relora_state_export_merged", state, stream, "path", path));
@@ -91,6 +92,7 @@ relora_status relora_state_export_merged(relora_state *state, relora_stream *str
 
 relora_status relora_state_export_delta(relora_state *state, relora_stream *stream, const char *path)
 {
+    GIVEN(stream);
     struct export e;
     relora_status status = RELORA_OK;
     TRY(open_export(&e, "relora_state_export_delta", state, stream, "path", path));
@@ -221,6 +223,7 @@ static relora_status make_config(const struct export *e, const char *base_model,
 relora_status relora_state_export_adapter(relora_state *state, relora_stream *stream,
                                           const char *folder, const char *base_model)
 {
+    GIVEN(stream);
     struct export e;
     relora_status status = RELORA_OK;
     TRY(open_export(&e, "relora_state_export_adapter", state, stream, "folder", folder));

@@ -62,45 +62,43 @@ static relora_status visit_joined(struct walk *w, const char *prefix, const char
     return status;
 }
 
-/* The first line in which two descriptions differ, for the sentence. */
-static relora_status fail_difference(const struct walk *w, const char *key, const char *ours,
-                                     const char *theirs)
+/* One pair of metadata for an object, or for the file's form: written, or compared with that of the file. */
+static relora_status compare_pair(const struct walk *w, const struct state_part *part, const char *key,
+                                  const char *ours)
 {
-    size_t start = 0, i = 0;
-    for (; ours[i] && ours[i] == theirs[i]; i++)
-        if (ours[i] == '\n') start = i + 1;
-    FAIL(w->state->ctx, RELORA_E_STATE, "%s: %s: %.*s here, but %.*s in the file", w->fn, key,
-         (int)strcspn(ours + start, "\n"), ours + start, (int)strcspn(theirs + start, "\n"),
-         theirs + start);
-}
-
-static relora_status visit_pair(struct walk *w, const char *key, const char *value)
-{
-    if (w->mode == WALK_SAVE) return writer_set_metadata(w->writer, w->fn, key, value);
-    if (w->mode == WALK_LOAD) return RELORA_OK;
     const char *stored = relora_reader_metadata(w->reader, key);
+    struct text why = {.memory = &w->state->ctx->memory};
     if (!stored)
-        FAIL(w->state->ctx, RELORA_E_NOT_FOUND, "%s: the file has no \"%s\"%s", w->fn, key,
-             key == format_key ? ", so it is no checkpoint of a state" : "");
-    return strcmp(stored, value) ? fail_difference(w, key, value, stored) : RELORA_OK;
+        FAIL(w->state->ctx, RELORA_E_NOT_FOUND, "%s: the file has no \"%s\"", w->fn, key);
+    relora_status status = part->kind == PART_ADAM     ? adam_compare(part->adam, stored, &why)
+                           : part->kind == PART_LINEAR ? linear_compare(ours, stored, &why)
+                                                       : part->compare(ours, stored, &why);
+    if (status == RELORA_E_NO_MEMORY)
+        context_fail_memory(w->state->ctx, w->fn, why.capacity);
+    else if (status < 0)
+        context_fail(w->state->ctx, status, "%s: %s: %s", w->fn, key, why.data);
+    text_free(&why);
+    return status;
 }
 
-static relora_status visit_key(struct walk *w, const char *key, const char *description)
+static relora_status visit_key(struct walk *w, const struct state_part *part, const char *key,
+                               const char *description)
 {
-    if (w->mode == WALK_SAVE && writer_has_metadata(w->writer, key))
+    if (w->mode == WALK_CHECK) return compare_pair(w, part, key, description);
+    if (writer_has_metadata(w->writer, key))
         FAIL(w->state->ctx, RELORA_E_EXISTS, "%s: the state has two of \"%s\"", w->fn, key);
-    return visit_pair(w, key, description);
+    return writer_set_metadata(w->writer, w->fn, key, description);
 }
 
-static relora_status visit_description(struct walk *w, const char *kind, const char *prefix,
+static relora_status visit_description(struct walk *w, const struct state_part *part, const char *kind,
                                        struct text *description)
 {
     struct text key = {.memory = &w->state->ctx->memory};
     text_put(&key, "relora.");
-    text_put(&key, "%s%s%s", kind, prefix[0] ? "." : "", prefix);
+    text_put(&key, "%s%s%s", kind, part->name[0] ? "." : "", part->name);
     relora_status status = key.failed || description->failed
                                ? context_fail_memory(w->state->ctx, w->fn, key.capacity)
-                               : visit_key(w, key.data, description->data);
+                               : visit_key(w, part, key.data, description->data);
     text_free(&key);
     text_free(description);
     return status;
@@ -113,7 +111,7 @@ static relora_status visit_linear(struct walk *w, const struct state_part *part)
     struct text description = {.memory = &w->state->ctx->memory};
     if (w->mode != WALK_LOAD) {
         linear_describe(part->linear, &description);
-        TRY(visit_description(w, "linear", part->name, &description));
+        TRY(visit_description(w, part, "linear", &description));
     }
     for (relora_param p = RELORA_PARAM_WEIGHT; p < PARAM_COUNT; p++)
         if (part->linear->param[p])
@@ -185,7 +183,7 @@ static relora_status visit_adam(struct walk *w, const struct state_part *part)
     struct text description = {.memory = &w->state->ctx->memory};
     if (w->mode != WALK_LOAD) {
         adam_describe(part->adam, &description);
-        TRY(visit_description(w, "adam", part->name, &description));
+        TRY(visit_description(w, part, "adam", &description));
     }
     for (int32_t i = 0; i < part->adam->count; i++) {
         const struct adam_entry *e = &part->adam->entries[i];
@@ -195,24 +193,42 @@ static relora_status visit_adam(struct walk *w, const struct state_part *part)
     return visit_steps(w, part);
 }
 
+/* What the host set is its own to read and compare; our descriptions have to agree. */
+static relora_status visit_text(struct walk *w, const struct state_part *part)
+{
+    if (w->mode == WALK_SAVE) return writer_set_metadata(w->writer, w->fn, part->name, part->text);
+    if (w->mode == WALK_LOAD || !part->compare) return RELORA_OK;
+    return compare_pair(w, part, part->name, part->text);
+}
+
 static relora_status visit_part(struct walk *w, const struct state_part *part)
 {
     switch (part->kind) {
     case PART_TENSOR: return visit_tensor(w, part->name, part->tensor);
     case PART_LINEAR: return visit_linear(w, part);
     case PART_ADAM: return visit_adam(w, part);
-    default:
-        /* what the host set is its own to read and compare; our descriptions have to agree */
-        if (w->mode != WALK_SAVE && strncmp(part->name, "relora.", strlen("relora."))) return RELORA_OK;
-        return visit_pair(w, part->name, part->text);
+    default: return visit_text(w, part);
     }
+}
+
+static relora_status visit_format(struct walk *w)
+{
+    if (w->mode == WALK_SAVE) return writer_set_metadata(w->writer, w->fn, format_key, format_value);
+    const char *stored = relora_reader_metadata(w->reader, format_key);
+    if (!stored)
+        FAIL(w->state->ctx, RELORA_E_NOT_FOUND, "%s: the file has no \"%s\", so it is no checkpoint of a state", w->fn,
+             format_key);
+    if (strcmp(stored, format_value))
+        FAIL(w->state->ctx, RELORA_E_STATE, "%s: %s: %s here, but %s in the file", w->fn, format_key,
+             format_value, stored);
+    return RELORA_OK;
 }
 
 static relora_status walk(struct walk *w, enum walk_mode mode)
 {
     w->mode = mode;
     w->tensors = 0;
-    TRY(visit_pair(w, format_key, format_value));
+    TRY(visit_format(w));
     for (int32_t i = 0; i < w->state->count; i++) TRY(visit_part(w, &w->state->parts[i]));
     return RELORA_OK;
 }
@@ -240,6 +256,7 @@ static relora_status save(struct walk *w, const char *path, uint32_t flags)
 relora_status relora_state_save(relora_state *state, relora_stream *stream, const char *path,
                                 uint32_t flags)
 {
+    GIVEN(stream);
     const char *fn = "relora_state_save";
     TRY(check_handles(state, stream, fn));
     const struct memory *memory = &state->ctx->memory;
@@ -273,6 +290,7 @@ static relora_status load(struct walk *w)
 
 relora_status relora_state_load(relora_state *state, relora_stream *stream, relora_reader *reader)
 {
+    GIVEN(stream);
     const char *fn = "relora_state_load";
     if (!state && !stream && reader) FAIL(reader->ctx, RELORA_E_ARGUMENT, "%s: state is NULL", fn);
     TRY(check_handles(state, stream, fn));

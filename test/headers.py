@@ -5,6 +5,7 @@ headers.py check INCLUDE MAP   refuse what a binding cannot use, functions witho
                                that is not the one under which MAP exports the function
 headers.py pins INCLUDE PINS   print the assertions that PINS still lacks; exit status 1 if there are any
 headers.py stubs INCLUDE       print C in which every function is empty and every constant is used
+headers.py calls INCLUDE       print C in which every function is called with plain variables, as programs have them
 
 The grammar is the part of C that the headers use. Whatever else stands in them is a finding: nothing is skipped,
 so nothing passes unread. docs/abi.md lists the rules."""
@@ -212,6 +213,20 @@ class Headers:
                 yield 'FIELD(%s, %d, %s, %s);' % (name, offset, kind, field)
             yield 'SIZE(%s, %d);' % (name, size)
 
+    def calls(self):
+        """A caller's own variables are seldom const. A pointer to fill keeps what it will point to."""
+        yield '#include "relora/relora.h"'
+        for name, (_, parameters, _, _) in self.functions.items():
+            yield 'void call_%s(%s);' % (name, self.plain(parameters))
+            yield 'void call_%s(%s) { (void)%s(%s); }' % (name, self.plain(parameters), name,
+                                                          ', '.join(p for _, p in parameters))
+
+    @staticmethod
+    def plain(parameters):
+        kinds = [t if re.match(r'const \w+ \* \*$', t) else t.replace('const ', '').replace(' const', '')
+                 for t, _ in parameters]
+        return ', '.join('%s %s' % (t, p) for t, (_, p) in zip(kinds, parameters)) or 'void'
+
     def stubs(self):
         yield '#include "relora/relora.h"'
         for name, (result, parameters, _, _) in self.functions.items():
@@ -259,13 +274,13 @@ def main(command, folder, file=None):
         missing = [line for line in Headers(os.path.join(folder, 'relora')).pins() if line not in pinned]
     else:
         headers = Headers(os.path.join(folder, 'relora'))
-        print('\n'.join(headers.stubs()))
+        print('\n'.join(getattr(headers, command)()))
         missing = headers.bad
-    print('\n'.join(missing), file=sys.stderr if command == 'stubs' else sys.stdout, end='\n' if missing else '')
+    print('\n'.join(missing), file=sys.stderr if command in ('stubs', 'calls') else sys.stdout, end='\n' if missing else '')
     return 1 if missing else 0
 
 
 if __name__ == '__main__':
-    if len(sys.argv) < 3 or sys.argv[1] not in ('check', 'pins', 'stubs'):
+    if len(sys.argv) < 3 or sys.argv[1] not in ('check', 'pins', 'stubs', 'calls'):
         sys.exit(__doc__)
     sys.exit(main(*sys.argv[1:]))

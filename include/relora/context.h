@@ -10,13 +10,19 @@
 
 RELORA_BEGIN
 
-/** Return `size` bytes (never 0) at a multiple of `alignment` (a power of two, at most 64), or
- *  NULL. Called from whichever thread is inside a librelora call; must not unwind through it. */
+/** Return `size` bytes (never 0) at a multiple of `alignment` (a power of two, at most 64), or NULL.
+ *
+ *  This holds for every callback of these headers: it is called on a thread that is inside a librelora
+ *  call, on several at once if several are, and it must return. No C++ exception, longjmp or panic may
+ *  leave it. The allocator and the log, with their user pointers, must stay valid until `on_destroy`
+ *  of the same options: an object keeps its context alive after relora_context_release(). */
 typedef void *(*relora_alloc_fn)(void *user, size_t size, size_t alignment);
 /** Give back what relora_alloc_fn returned; size and alignment are those of the request. */
 typedef void (*relora_free_fn)(void *user, void *ptr, size_t size, size_t alignment);
 /** One line without a newline; `message` is valid during the call only. */
 typedef void (*relora_log_fn)(void *user, int32_t level, const char *message);
+/** The context is gone. Nothing of it, its allocator and its log included, is used any more. */
+typedef void (*relora_destroy_fn)(void *user);
 
 enum {
     RELORA_LOG_OFF = 0,
@@ -30,7 +36,9 @@ typedef struct relora_context_options {
     uint32_t struct_size;       /**< set by relora_context_options_init() */
     uint32_t flags;             /**< 0 */
     int32_t threads;            /**< CPU threads including the caller, 1 to 1024; default 1. The
-                                     host's own OpenMP setting is not changed */
+                                     host's own OpenMP setting is not changed. Above 1 a call that
+                                     computes hangs in a process forked after one: fork before, or
+                                     exec after; and each thread that calls has a pool of its own */
     int32_t log_level;          /**< default RELORA_LOG_OFF */
     relora_alloc_fn host_alloc; /**< NULL: aligned_alloc; set both or neither */
     relora_free_fn host_free;
@@ -40,6 +48,10 @@ typedef struct relora_context_options {
     const char *module_dir;     /**< folder of librelora_cuda.so, copied. NULL: beside librelora.so or,
                                      if linked with librelora.a, the program; then the loader's path.
                                      Since 0.4 */
+    relora_destroy_fn on_destroy; /**< called once, when the memory of the context has gone: at
+                                       relora_context_release(), or when the last object made from
+                                       it goes. Not called if relora_context_create() fails. Since 0.5 */
+    void *destroy_user;           /**< since 0.5 */
 } relora_context_options;
 
 /** Fill `options` with defaults, writing exactly `size` bytes.

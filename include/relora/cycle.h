@@ -32,7 +32,8 @@ typedef struct relora_cycle_options {
                                       default, for the same as merge_every */
     relora_cycle_hook_fn before; /**< may be NULL */
     relora_cycle_hook_fn after;  /**< may be NULL; not called if the work failed */
-    void *hook_user;
+    void *hook_user;             /**< hooks and this are used inside the two calls only, so they must
+                                      stay valid no longer than the last of these */
 } relora_cycle_options;
 
 /** @since 0.1 @threads any @stream none */

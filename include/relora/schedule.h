@@ -40,8 +40,9 @@ typedef struct relora_schedule_options {
     int64_t total_steps;          /**< counted from first_step; 1 or more, not used by CONSTANT */
     int64_t warmup_steps;         /**< default 0 */
     int64_t restart_warmup_steps; /**< default 0; COSINE_RESTARTS only, at most restart_every */
-    int64_t restart_every;        /**< must divide total_steps; 2 or more in COSINE_RESTARTS. COSINE:
-                                       0, the default, is one cycle */
+    int64_t restart_every;        /**< COSINE and COSINE_RESTARTS only; must divide total_steps, and
+                                       is 2 or more in COSINE_RESTARTS. 0, the default, is one cycle
+                                       without restarts; before 0.5 only COSINE accepted it */
     int64_t adjust_step;          /**< default 0; COSINE_RESTARTS only. Shifts the restarts as the
                                        authors' code does, quirks included; for comparison only */
 } relora_schedule_options;

@@ -60,8 +60,9 @@ RELORA_API const char *relora_status_text(relora_status status);
  *
  *  The text is kept on the context, never on the thread, so that a goroutine or a task
  *  that moves between threads still finds it. If several threads fail at once in one
- *  context the last one wins; the returned status codes are always exact, and the log
- *  callback, which runs inside the failing call, always pairs text with call.
+ *  context the last one wins: relora_stream_error() then has the text of one's own call. The
+ *  returned status codes are always exact, and the log callback, which runs inside the failing
+ *  call, always pairs text with call.
  *
  *  The context is that of the first handle a call is given. A call whose every handle is NULL has
  *  none, and so leaves no text.

@@ -33,6 +33,15 @@ RELORA_API relora_status relora_stream_wait(relora_stream *stream, relora_stream
  *  @since 0.1 @threads one @stream synchronises */
 RELORA_API relora_status relora_stream_synchronize(relora_stream *stream);
 
+/** Copy the text of the last failure of a call that was given `stream`, as relora_context_error() does.
+ *  A stream is used by one thread at a time, so the text is that of the caller's own call, whatever
+ *  fails on other streams of the context meanwhile. Failures of what a hook of a cycle calls count too.
+ *  A call that is also given an object of another context leaves its text with that context.
+ *  @return RELORA_OK, or RELORA_E_ARGUMENT if `stream` is NULL
+ *  @since 0.5 @threads any @stream none */
+RELORA_API relora_status relora_stream_error(const relora_stream *stream, char *buffer,
+                                             size_t capacity, size_t *length);
+
 /** Does not wait: queued work still runs. NULL is allowed. @since 0.1 @threads any @stream none */
 RELORA_API void relora_stream_release(relora_stream *stream);
 

@@ -15,7 +15,8 @@ RELORA_BEGIN
 
 enum { RELORA_MAX_DIMS = 8 };
 
-/** Called once, with no relora lock held, when borrowed memory is no longer needed. */
+/** Called once for each buffer that was lent, with no relora lock held, when it is no longer needed: by
+ *  whichever thread drops the last reference, which may be after the context was released. */
 typedef void (*relora_deleter_fn)(void *user, void *data);
 
 /** New row-major tensor on a 64-byte boundary, contents undefined.
@@ -27,7 +28,9 @@ RELORA_API relora_status relora_tensor_create(relora_tensor **out, relora_device
                                               const int64_t *shape);
 
 /** Tensor over memory the caller owns; nothing is copied. The memory must stay valid until the
- *  deleter is called or, without one, until the last reference is released.
+ *  deleter is called or, without one, until the last reference is released. Never lend memory that a
+ *  garbage collector may move or free: pin it and unpin it in the deleter, or take
+ *  relora_tensor_create() and look at relora_tensor_data().
  *  @param strides in elements; NULL means row-major
  *  @param data    aligned to the element size; may be NULL only if the tensor has no element
  *  @param deleter may be NULL; not called if this function fails
@@ -39,10 +42,20 @@ RELORA_API relora_status relora_tensor_borrow(relora_tensor **out, relora_device
 
 /** Point a borrowed tensor at another buffer of the same size and layout, for a host whose
  *  activations move from step to step. Allocates nothing. A deleter is called for the old buffer
- *  now and for the new one later. RELORA_E_STATE unless the tensor was made by
- *  relora_tensor_borrow().
+ *  now and for the new one later, both times with the same `user`: where that is a reference which the
+ *  deleter drops, take relora_tensor_set_data_owned(). For the buffer it has already nothing is called.
+ *  RELORA_E_STATE unless the tensor was made by relora_tensor_borrow().
  *  @since 0.1 @threads one @stream none */
 RELORA_API relora_status relora_tensor_set_data(relora_tensor *tensor, void *data);
+
+/** The same with an owner of its own for the new buffer. The old deleter is called at once, with the
+ *  user and the data it came with, also if the data is the same; `deleter` and `user` take its place.
+ *  So each pair of user and data that was given is deleted exactly once. On a failure nothing is
+ *  called, and `user` is still the caller's.
+ *  @param deleter may be NULL
+ *  @since 0.5 @threads one @stream none */
+RELORA_API relora_status relora_tensor_set_data_owned(relora_tensor *tensor, void *data,
+                                                      relora_deleter_fn deleter, void *user);
 
 /** One more reference; NULL is allowed. @since 0.1 @threads any @stream none */
 RELORA_API void relora_tensor_retain(relora_tensor *tensor);
@@ -68,7 +81,8 @@ RELORA_API void *relora_tensor_data(const relora_tensor *tensor);
 RELORA_API relora_device *relora_tensor_device(const relora_tensor *tensor);
 
 /** Host to tensor, in the dtype of the tensor, row after row without gaps. `source` may be reused
- *  on return. RELORA_E_SHAPE unless `bytes` is exactly the size of all elements.
+ *  on return. On a CUDA device a write of more than 2 MiB waits for the stream, and so does one that
+ *  finds 4 MiB of earlier ones under way. RELORA_E_SHAPE unless `bytes` is exactly the size of all elements.
  *  @since 0.1 @threads one @stream queues */
 RELORA_API relora_status relora_tensor_write(relora_tensor *tensor, relora_stream *stream,
                                              const void *source, size_t bytes);

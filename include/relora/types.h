@@ -6,8 +6,14 @@
  *    @since    the release that added it
  *    @threads  "any": may be called from several threads at once;
  *              "one": at most one thread at a time for each handle it is given, the stream
- *              included; calls with different handles may run at once. A function tagged "any"
- *              that only looks at an object counts as a use of it here
+ *              included; calls with different handles may run at once. A handle stands for
+ *              everything it holds: an optimizer for the layers and tensors added to it, a
+ *              cycle for its layers and its optimizer, a state for all its objects, a
+ *              layer for its weight and bias. A step of an optimizer in one thread and a
+ *              forward of one of its layers in another are two uses of that layer. (A W
+ *              that is frozen and not merged meanwhile is only read: layers of several
+ *              threads may share it.) A function tagged "any" may run beside on the same
+ *              handle, unless the other call changes what it asks for
  *    @stream   "none": touches no queued work; "queues": the work is done in the order of the
  *              stream, and may still be under way on return (on the CPU it is done);
  *              "synchronises": waits for the stream, because it hands a result to the host */

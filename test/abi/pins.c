@@ -60,7 +60,9 @@ FIELD(relora_context_options, 32, void *, host_user);
 FIELD(relora_context_options, 40, relora_log_fn, log);
 FIELD(relora_context_options, 48, void *, log_user);
 FIELD(relora_context_options, 56, const char *, module_dir);
-SIZE(relora_context_options, 64);
+FIELD(relora_context_options, 64, relora_destroy_fn, on_destroy);
+FIELD(relora_context_options, 72, void *, destroy_user);
+SIZE(relora_context_options, 80);
 
 /* ---- tensor.h ---- */
 CONSTANT(RELORA_MAX_DIMS, 8);

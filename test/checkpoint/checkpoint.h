@@ -92,6 +92,7 @@ Suite *exports_adapter(void);
 Suite *exports_delta(void);
 Suite *failing_json(void);
 Suite *devices(void);
+Suite *old_states(void);
 Suite *conversions(void);
 Suite *other_files(void);
 Suite *locales(void);

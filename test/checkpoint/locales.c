@@ -93,6 +93,7 @@ START_TEST(test_locale)
     OK(relora_state_load(run.state, env.st, open_path(at("C"))));
     refuse_reals();
     OK(relora_schedule_options_init(&bad, sizeof bad));
+    bad.total_steps = 1;
     bad.lr = -0.0015;
     FAILS(RELORA_E_ARGUMENT, relora_schedule_create(&schedule, env.ctx, &bad), "-0.0015");
     FAILS(RELORA_E_ARGUMENT, relora_adam_step(run.adam, env.st, -2.5, 1, NULL), "-2.5");

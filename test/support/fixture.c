@@ -159,16 +159,22 @@ static int is_absent(char *reason, size_t capacity)
     return none;
 }
 
+int env_without_device(int tests, const char *reason)
+{
+    if (!getenv("RELORA_REQUIRE_DEVICE")) return printf("Skipped: %d, %s\n", tests, reason) < 0;
+    printf("No test was run, and RELORA_REQUIRE_DEVICE is set: %s\n", reason);
+    return 1;
+}
+
 static int run_on_device(SRunner *runner)
 {
     char reason[1024] = "";
     absent = is_absent(reason, sizeof reason);
     srunner_set_fork_status(runner, CK_NOFORK);
     srunner_run_all(runner, absent ? CK_SILENT : CK_ENV);
-    int failed = absent ? 0 : srunner_ntests_failed(runner);
-    if (absent) skipped = srunner_ntests_run(runner);
-    if (skipped) printf("Skipped: %d, %s\n", skipped, absent ? reason : "not for this device");
-    return failed;
+    if (absent) return env_without_device(srunner_ntests_run(runner), reason);
+    if (skipped) printf("Skipped: %d, not for this device\n", skipped);
+    return srunner_ntests_failed(runner);
 }
 
 int env_run(SRunner *runner)
@@ -200,6 +206,13 @@ void status_ok(relora_status status, const char *call, const char *file, int lin
     mark_point();
 }
 
+/* Is env.st an argument of the call, as written? */
+static int names_stream(const char *call)
+{
+    const char *at = strstr(call, "env.st");
+    return at && strcspn(at + 6, ",)") == 0;
+}
+
 void status_fails(relora_status got, relora_status want, const char *call, const char *const *words,
                   const char *file, int line)
 {
@@ -216,6 +229,12 @@ void status_fails(relora_status got, relora_status want, const char *call, const
         ck_abort_msg("%s:%d: text \"%s\" but log \"%s\"", file, line, text, env.last);
     if (!strstr(text, name) || strchr(text, '\n'))
         ck_abort_msg("%s:%d: \"%s\" does not name %s in one line", file, line, text, name);
+    if (names_stream(call)) {
+        char own[sizeof text];
+        status_ok(relora_stream_error(env.st, own, sizeof own, NULL), "relora_stream_error", file, line);
+        if (strcmp(text, own) != 0)
+            ck_abort_msg("%s:%d: text \"%s\" but that of the stream is \"%s\"", file, line, text, own);
+    }
     for (; *words; words++)
         if (!strstr(text, *words))
             ck_abort_msg("%s:%d: \"%s\" does not mention \"%s\"", file, line, text, *words);

@@ -52,6 +52,10 @@ TCase *env_case(Suite *suite, const char *name, double seconds);
  *  process, because no device survives a fork. Where there is no such device all of them are skipped. */
 int env_run(SRunner *runner);
 
+/** For a program all of whose tests want a device that is not there: what main() returns. They are counted as
+ *  skipped, which is no failure unless RELORA_REQUIRE_DEVICE is set. */
+int env_without_device(int tests, const char *reason);
+
 /** The call must succeed; if not, its text is in the report. */
 #define OK(call) status_ok((call), #call, __FILE__, __LINE__)
 void status_ok(relora_status status, const char *call, const char *file, int line);

@@ -3,10 +3,19 @@
 #include "support/close.h"
 
 static void release_tensor(void *p) { relora_tensor_release(p); }
+static void release_stream(void *p) { relora_stream_release(p); }
 static void release_linear(void *p) { relora_linear_release(p); }
 static void release_adam(void *p) { relora_adam_release(p); }
 static void release_cycle(void *p) { relora_cycle_release(p); }
 static void release_schedule(void *p) { relora_schedule_release(p); }
+
+relora_stream *second_stream(void)
+{
+    relora_stream *st;
+    OK(relora_stream_create(&st, env.dev));
+    defer(release_stream, st);
+    return st;
+}
 
 relora_tensor *new_tensor(relora_dtype dtype, int32_t ndim, const int64_t *shape)
 {

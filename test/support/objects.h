@@ -5,6 +5,8 @@
 
 #include "support/fixture.h"
 
+/** One more stream of env.dev. */
+relora_stream *second_stream(void);
 relora_tensor *new_tensor(relora_dtype dtype, int32_t ndim, const int64_t *shape);
 relora_tensor *new_matrix(relora_dtype dtype, int64_t rows, int64_t cols);
 relora_tensor *new_vector(relora_dtype dtype, int64_t n);

@@ -56,6 +56,8 @@ static void ask_context(uint64_t *sum)
     add_text(sum, relora_status_text(RELORA_E_SHAPE));
     ok(relora_context_error(env.ctx, text, sizeof text, NULL));
     add_text(sum, text);
+    ok(relora_stream_error(env.st, text, sizeof text, NULL));
+    add_text(sum, text);
     add(sum, (uint64_t)relora_device_count(env.ctx, RELORA_DEVICE_CPU));
     add(sum, relora_device_get(env.ctx, RELORA_DEVICE_CPU, 0) == h->dev);
     add(sum, (uint64_t)relora_device_count(h->cuda, RELORA_DEVICE_CUDA));
