@@ -136,14 +136,15 @@ static int open_file(struct weights *w)
 {
     if (open_piece(w, w->from))
         return -1;
-    w->checkpoint = relora_reader_metadata(w->pieces[0].reader, "options") != NULL;
-    for (int32_t i = 0; i < relora_reader_count(w->pieces[0].reader); i++)
-        if (strstr(relora_reader_name(w->pieces[0].reader, i), ".lora_A.weight"))
+    const relora_reader *reader = w->count ? w->pieces[0].reader : NULL;
+    w->checkpoint = relora_reader_metadata(reader, "options") != NULL;
+    for (int32_t i = 0; i < relora_reader_count(reader); i++)
+        if (strstr(relora_reader_name(reader, i), ".lora_A.weight"))
             return fail("--init %s: its weights lack their low-rank part; --export it first, or --resume it",
                         w->from);
     if (!w->checkpoint && !w->t->options->config)
         return fail("--init %s: there is no config.json beside it, which says what its weights mean", w->from);
-    const char *model = relora_reader_metadata(w->pieces[0].reader, "model");
+    const char *model = relora_reader_metadata(reader, "model");
     return w->checkpoint && model ? llama_compare(model_get_config(w->t->model), model) : 0;
 }
 
@@ -211,8 +212,8 @@ static int is_harmless(const struct weights *w, const char *name)
 /* A head beside the embedding that it is tied to. */
 static int check_copy(const struct weights *w)
 {
-    const void *one, *other;
-    size_t bytes, other_bytes;
+    const void *one = NULL, *other = NULL;
+    size_t bytes = 0, other_bytes = 0;
     relora_status status = relora_reader_bytes(find(w, embedding)->reader, embedding, &one, &bytes);
     if (status == RELORA_OK)
         status = relora_reader_bytes(find(w, head)->reader, head, &other, &other_bytes);
