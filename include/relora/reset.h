@@ -18,15 +18,17 @@ enum {
 };
 
 /** With no flag: one mask for both moments, made from the first (joint); MAGNITUDE zeroes exactly
- *  floor(ratio * n) elements, all of them only if ratio is 1, and among equal magnitudes keeps
+ *  floor(ratio * n) elements, of the product as a double has it (0.29 of 100 is 28), all of them only if ratio is 1, and among equal magnitudes keeps
  *  the lowest index; the step count goes on. A NaN counts as the largest magnitude. */
-enum { /* relora_reset_options.flags; the authors' code has INDEPENDENT | QUANTILE */
+enum { /* relora_reset_options.flags; the authors' magnitude reset has INDEPENDENT | QUANTILE, their default
+        * is RANDOM with 0.999 and INDEPENDENT */
     RELORA_RESET_STEP_COUNT = 1,  /**< also restart bias correction of these parameters */
     RELORA_RESET_INDEPENDENT = 2, /**< each moment has a mask of its own */
-    RELORA_RESET_QUANTILE = 4     /**< MAGNITUDE keeps what exceeds torch.quantile; ties all go,
-                                       elements are multiplied by 0, and a NaN clears the rest; a NaN
-                                       so multiplied stays one, with bits of the device's choice.
-                                       Refused with another mode */
+    RELORA_RESET_QUANTILE = 4     /**< MAGNITUDE keeps what exceeds torch.quantile as PyTorch up to
+                                       2.13 has it, with the rank in F32; ties all go, elements are
+                                       multiplied by 0, and a NaN clears the rest; a NaN so multiplied
+                                       stays one, with bits of the device's choice. Refused with another
+                                       mode */
 };
 
 typedef struct relora_reset_options {
@@ -46,7 +48,7 @@ typedef struct relora_reset_report {
     int64_t zeroed_first;  /**< how many are zero afterwards in the first moment */
     int64_t zeroed_second; /**< and in the second */
     int64_t unpaired;      /**< first is not zero where the second is; such an element may move by
-                                many times the learning rate. 0 after a joint reset of moments that
+                                thousands of learning rates (docs/method.md). 0 after a joint reset of moments that
                                 were paired */
 } relora_reset_report;
 

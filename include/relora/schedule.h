@@ -21,7 +21,8 @@ RELORA_BEGIN
  *                    that each cycle k = 1, 2, ... first climbs from 0 in rw steps to the value
  *                    that cosine has at the end of the climb (a jagged cosine)
  *
- *  Past the end, t > N, it is 0 for LINEAR, 1 for CONSTANT and m for the others. */
+ *  Past the end, t > N, it is 0 for LINEAR, 1 for CONSTANT and m for the others. (COSINE is m at t = N, where the
+ *  authors' code begins another cycle; no update of the run asks for it.) */
 typedef int32_t relora_schedule_kind;
 enum {
     RELORA_SCHEDULE_CONSTANT = 1,
@@ -38,13 +39,15 @@ typedef struct relora_schedule_options {
     int64_t first_step;           /**< the step at which this schedule begins, such as the end of a
                                        warm start; default 0 */
     int64_t total_steps;          /**< counted from first_step; 1 or more, not used by CONSTANT */
-    int64_t warmup_steps;         /**< default 0 */
+    int64_t warmup_steps;         /**< default 0; at most total_steps (CONSTANT: any) and, where there
+                                       are restarts, restart_every. The authors' code takes more */
     int64_t restart_warmup_steps; /**< default 0; COSINE_RESTARTS only, at most restart_every */
     int64_t restart_every;        /**< COSINE and COSINE_RESTARTS only; must divide total_steps, and
                                        is 2 or more in COSINE_RESTARTS. 0, the default, is one cycle
                                        without restarts; before 0.5 only COSINE accepted it */
     int64_t adjust_step;          /**< default 0; COSINE_RESTARTS only. Shifts the restarts as the
-                                       authors' code does, quirks included; for comparison only */
+                                       authors' code does, quirks included; for comparison only. At
+                                       most restart_every - warmup_steps; theirs takes less than 0, too */
 } relora_schedule_options;
 
 /** @since 0.1 @threads any @stream none */

@@ -55,7 +55,7 @@ enum {
 typedef int32_t relora_rounding;
 enum {
     RELORA_ROUND_NEAREST = 1,   /**< ties to even; small updates of a large value are lost */
-    RELORA_ROUND_STOCHASTIC = 2 /**< up or down at random, right on average; no extra memory */
+    RELORA_ROUND_STOCHASTIC = 2 /**< up or down at random, on average the F32 result; no extra memory */
 };
 
 #endif
