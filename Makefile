@@ -3,20 +3,27 @@
 # ---- settings: any of these can be given on the command line ----
 PKG_CONFIG ?= pkg-config
 INSTALL    ?= install
-OBJCOPY    ?= objcopy
+OBJCOPY    ?= $(shell $(CC) -print-prog-name=objcopy)
 NM         ?= nm
 CONFIG     ?= release
 ONEDNN     ?= 1
-WERROR     ?= 1
-prefix     ?= /usr/local
-libdir     ?= $(prefix)/lib
-includedir ?= $(prefix)/include
+OPENMP     ?= 1
+STATIC     ?= 1
+WERROR     ?= 0
+# Where to install. PREFIX, LIBDIR and INCLUDEDIR are taken as well.
+prefix     ?= $(or $(PREFIX),/usr/local)
+libdir     ?= $(or $(LIBDIR),$(prefix)/lib)
+includedir ?= $(or $(INCLUDEDIR),$(prefix)/include)
 Q          := $(if $(filter 1,$(V)),,@)
 
 # Debian packages: to build and install; for the tests; for the demonstration.
 DEPS := gcc g++ make pkg-config libdnnl-dev libjansson-dev libxxhash-dev \
         check python3 abigail-tools locales \
         gnuplot-nox bible-kjv
+
+# Toolchains of other languages and package managers; `make deps-bindings` installs them. What is not here is skipped.
+BINDING_DEPS := rustc cargo golang-go cmake debhelper lintian \
+                python3-pip python3-setuptools python3-wheel python3-venv
 
 # For lint, check-long and fuzzing; `make deps-dev` installs them.
 DEV_DEPS := clang libclang-rt-dev clang-tidy cppcheck valgrind
@@ -36,16 +43,16 @@ CFLAGS_cov     := -O0 -g --coverage -fprofile-update=atomic
 ifeq ($(CFLAGS_$(CONFIG)),)
   $(error CONFIG=$(CONFIG) is not one of release debug asan tsan cov)
 endif
-OPENMP := -fopenmp
 ifeq ($(CONFIG),tsan) # neither OpenMP's runtime nor oneDNN is instrumented: they would look like races
-  OPENMP := -Wno-unknown-pragmas -Wno-unused-function
+  override OPENMP := 0
   override ONEDNN := 0
   EXAMPLE_CFLAGS ?= -O0 # no target_clones: their resolvers run before the sanitizer is ready
 endif
+PARALLEL := $(if $(filter-out 0,$(OPENMP)),-fopenmp,-Wno-unknown-pragmas -Wno-unused-function)
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef \
         -Wpointer-arith -Wcast-qual -Wwrite-strings -Wdouble-promotion $(if $(filter 1,$(WERROR)),-Werror)
 ALL_CPPFLAGS = -Iinclude -D_POSIX_C_SOURCE=200809L $(CPPFLAGS)
-ALL_CFLAGS   = -std=c11 $(WARN) $(CFLAGS_$(CONFIG)) $(OPENMP) $(CFLAGS)
+ALL_CFLAGS   = -std=c11 $(WARN) $(CFLAGS_$(CONFIG)) $(PARALLEL) $(CFLAGS)
 ALL_LDFLAGS  = -Wl,-z,noexecstack -Wl,--as-needed $(LDFLAGS)
 LDLIBS       = $(if $(filter 1,$(ONEDNN)),-ldnnl) -ljansson -lm -ldl
 
@@ -57,11 +64,12 @@ LIB_CFLAGS   = -ffp-contract=off -fno-math-errno -fno-trapping-math \
 LIB_LDFLAGS  = $(if $(filter asan tsan,$(CONFIG)),,-Wl,-z,defs) -Wl,-soname,librelora.so.$(ABI) \
                -Wl,--no-undefined-version -Wl,--version-script=lib/librelora.map
 # Programs of examples/pretrain and examples/bench are made to run here, not to be packaged.
-EXAMPLE_CFLAGS ?= $(if $(filter release,$(CONFIG)),-O3 -march=native) -Wno-pass-failed
+NATIVE := $(if $(filter $(shell uname -m)-%,$(shell $(CC) -dumpmachine)),-march=native)
+EXAMPLE_CFLAGS ?= $(if $(filter release,$(CONFIG)),-O3 $(NATIVE)) -Wno-pass-failed
 
 # ---- files ----
 # Configurations, and compilers other than gcc, have folders of their own, so objects never mix.
-B    := build/$(CONFIG)$(if $(filter 0,$(ONEDNN)),-portable)
+B    := build/$(CONFIG)$(if $(filter 0,$(ONEDNN)),-portable)$(if $(filter tsan,$(CONFIG)),,$(if $(filter-out 0,$(OPENMP)),,-serial))
 B    := $(B)$(patsubst %,-%,$(filter-out cc gcc,$(notdir $(lastword $(CC)))))
 SRCS := $(sort $(wildcard src/*.c src/cpu/*.c))
 ifeq ($(ONEDNN),0)
@@ -70,25 +78,26 @@ endif
 OBJS     := $(SRCS:%.c=$(B)/%.o)
 HEADERS  := $(sort $(wildcard include/relora/*.h))
 SO       := $(B)/librelora.so.$(VERSION)
-BUILT    := $(SO) $(B)/librelora.a
+ARCHIVE  := $(if $(filter-out 0,$(STATIC)),$(B)/librelora.a)
+BUILT    := $(SO) $(ARCHIVE)
 SUITES   := $(filter-out cuda,$(sort $(patsubst test/%/main.c,%,$(wildcard test/*/main.c))))
 EXAMPLES := $(patsubst examples/%.c,$(B)/examples/%,$(filter-out %/cuda_stream.c,$(sort $(wildcard examples/*.c))))
 PRETRAIN := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard examples/pretrain/*.c)))
 BENCH    := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard examples/bench/*.c)))
-FIRST    := $(filter deps deps-dev,$(MAKECMDGOALS)) # `make -j2 deps check`: nothing starts before it is done
+FIRST    := $(filter deps deps-%,$(MAKECMDGOALS)) # `make -j2 deps check`: nothing starts before it is done
 
 , := ,
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all lib examples pretrain demo bench bench-plot bench-torch deps deps-dev install uninstall clean help \
+.PHONY: all lib examples pretrain demo bench bench-plot bench-torch deps deps-dev deps-bindings install uninstall clean help \
         check check-headers symbols check-system-memory check-examples check-pretrain check-crash check-resume \
-        check-fuzz check-install check-long check-transformers
+        check-fuzz check-init check-install check-long check-transformers
 all: lib
 
 # ---- the library ----
 ## lib: librelora.so*, librelora.a, relora.pc and, with CUDA=1, librelora_cuda.so; a release build is copied to lib/
-lib: $(BUILT) $(B)/relora.pc
+lib: $(BUILT)
 ifeq ($(CONFIG),release)
 	$(Q)cp -Pp --remove-destination $(BUILT) $(B)/librelora.so.$(ABI) $(B)/librelora.so $(MODULE) lib
 endif
@@ -99,27 +108,23 @@ $(SO): $(OBJS) lib/librelora.map
 	$(Q)ln -sf $(@F) $(B)/librelora.so.$(ABI)
 	$(Q)ln -sf librelora.so.$(ABI) $(B)/librelora.so
 
-# One object whose inner names are made local, so that they cannot collide with those of a program.
+# One object whose inner names are made local, so that they cannot collide with those of a program. With -flto gcc
+# has to be told to make machine code of it.
 $(B)/librelora.a: $(OBJS)
 	@echo AR $@
-	$(Q)$(CC) $(CFLAGS) -r -nostdlib $^ -o $(B)/librelora.o
+	$(Q)nolto=; if $(CC) -v 2>&1 | grep -q '^gcc version'; then nolto=-flinker-output=nolto-rel; fi; \
+	  $(CC) $(CFLAGS) $$nolto -r -nostdlib $^ -o $(B)/librelora.o
 	$(Q)$(OBJCOPY) --localize-hidden $(B)/librelora.o
 	$(Q)$(RM) $@ && $(AR) rcs $@ $(B)/librelora.o
 
-$(B)/src/%.o: src/%.c Makefile | $(FIRST)
+$(B)/src/%.o: src/%.c Makefile | $(B)/target $(FIRST)
 	@mkdir -p $(@D)
 	@echo CC $<
 	$(Q)$(CC) $(LIB_CPPFLAGS) $(LIB_CFLAGS) -MMD -MP -c $< -o $@
 
 -include $(OBJS:.o=.d) $(PRETRAIN:.o=.d) $(BENCH:.o=.d) $(EXAMPLES:=.d) $(wildcard $(B)/test/*/*.d)
 
-.PHONY: $(B)/relora.pc # must follow prefix, which make cannot see change
-$(B)/relora.pc: pkgconfig/relora.pc.in
-	@mkdir -p $(@D)
-	$(Q)sed -e 's|@PREFIX@|$(prefix)|' -e 's|@VERSION@|$(VERSION)|' \
-	  -e 's|@LIBDIR@|$(patsubst $(prefix)%,$${prefix}%,$(libdir))|' \
-	  -e 's|@INCLUDEDIR@|$(patsubst $(prefix)%,$${prefix}%,$(includedir))|' \
-	  -e 's|@LIBS_PRIVATE@|$(strip $(LDLIBS) $(filter -fopenmp,$(OPENMP)))|' $< > $@
+include pkgconfig/package.mk
 
 # ---- examples and benchmarks: programs that see only the public headers and librelora.a ----
 LINK_PROGRAM = $(CC) $(ALL_CFLAGS) $(EXAMPLE_CFLAGS) $(filter %.o %.a,$^) $(ALL_LDFLAGS) \
@@ -182,10 +187,14 @@ CUDA_FLAGS = -std=c++17 -fmad=false $(CUDA_CODE) $(CUDA_FLAGS_$(CONFIG)) -Isrc -
 CUDA_OBJS := $(patsubst %.cu,$(B)/%.o,$(sort $(wildcard cuda/*.cu)))
 MODULE    := $(if $(filter 1,$(CUDA)),$(B)/librelora_cuda.so)
 
+# What ptxas says about registers and memory is kept beside the object, for the table in docs/cuda.md.
+NVCC_COMPILE = $(NVCC) $(1) -Xptxas -v -MMD -MP -MF $(@:.o=.d) -c $< -o $@ 2> $(@:.o=.usage); s=$$?; \
+               grep -Ev '^ptxas info|bytes stack frame,' $(@:.o=.usage) >&2; exit $$s
+
 $(B)/cuda/%.o: cuda/%.cu Makefile | $(FIRST)
 	@mkdir -p $(@D)
 	@echo NVCC $<
-	$(Q)$(NVCC) $(CUDA_FLAGS) -MMD -MP -MF $(@:.o=.d) -c $< -o $@
+	$(Q)$(call NVCC_COMPILE,$(CUDA_FLAGS))
 -include $(CUDA_OBJS:.o=.d)
 
 # The CUDA runtime is inside and out of sight, so it cannot meet another one in the host; cuBLASLt is loaded
@@ -206,6 +215,13 @@ lib check install: $(MODULE)
 check-cuda-module: $(MODULE) $(B)/installed/librelora_cuda.so $(B)/load-module
 	$(Q)NM=$(NM) NVCC=$(NVCC) sh test/cuda_module/check.sh $(MODULE) $(B)/load-module $(B)/installed/librelora_cuda.so
 
+## check-cuda-kernel-table: the table of kernels in docs/cuda.md is that of this build; cuda-kernel-table writes it anew
+.PHONY: check-cuda-kernel-table cuda-kernel-table
+check-cuda-kernel-table: $(CUDA_OBJS) $(PRETRAIN_CUDA)
+	$(Q)$(PYTHON) test/cuda_module/kernels.py $(B) docs/cuda.md
+cuda-kernel-table: $(CUDA_OBJS) $(PRETRAIN_CUDA)
+	$(Q)$(PYTHON) test/cuda_module/kernels.py $(B) docs/cuda.md write
+
 $(B)/load-module: $(B)/test/cuda_module/load.o
 	@echo LD $@
 	$(Q)$(CC) $(ALL_CFLAGS) $^ $(ALL_LDFLAGS) -ldl -o $@
@@ -220,7 +236,7 @@ CUDART         = $(if $(PRETRAIN_CUDA),-L$(CUDA_HOME)/lib64 -L$(CUDA_HOME)/lib -
 $(B)/examples/pretrain/cuda/%.o: examples/pretrain/cuda/%.cu Makefile | $(FIRST)
 	@mkdir -p $(@D)
 	@echo NVCC $<
-	$(Q)$(NVCC) $(filter-out -fmad=false,$(CUDA_FLAGS)) -MMD -MP -MF $(@:.o=.d) -c $< -o $@
+	$(Q)$(call NVCC_COMPILE,$(filter-out -fmad=false,$(CUDA_FLAGS)))
 -include $(PRETRAIN_CUDA:.o=.d)
 $(B)/pretrain: $(PRETRAIN_CUDA)
 
@@ -237,7 +253,7 @@ check-cuda-pretrain: $(B)/test-pretrain $(MODULE)
 # SHORT= asks for all methods and types: 64 processes, each of which opens CUDA.
 check-cuda-resume: $(B)/pretrain $(B)/cuda_stream $(MODULE)
 	$(Q)timeout 60 $(B)/cuda_stream > /dev/null 2>&1; [ $$? != 77 ] || { $(NO_DEVICE); }; \
-	  SHORT=$${SHORT-1} timeout $${RESUME_TIME:-120} bash test/resume.sh $< --device cuda
+	  SHORT=$${SHORT-1} timeout $${RESUME_TIME:-120} bash test/resume.sh $< --device cuda && timeout 60 $(PYTHON) test/init.py $< --cuda
 
 # ---- CUDA: the same sources on an emulated device, for machines that have none ----
 EMULATOR       := test/cuda/emulator
@@ -309,6 +325,7 @@ check-emulated-pretrain: $(if $(EMULATED),$(B)/emulated/test-pretrain)
 ## check-emulated-resume: runs of examples/pretrain on that device, stopped and resumed
 check-emulated-resume: $(if $(EMULATED),$(B)/emulated/pretrain)
 	$(Q)$(if $<,SHORT=1 bash test/resume.sh $< --device cuda,echo "left out: the sanitizer does not follow the emulator")
+	$(Q)$(if $<,$(PYTHON) test/init.py $< --cuda)
 
 # ---- CUDA: tests and benchmarks on a device ----
 # The suites that a device runs as the CPU does, and test/cuda, which uses CUDA itself; so does the example. Each
@@ -358,7 +375,7 @@ check-cuda-example: $(B)/cuda_stream $(MODULE)
 EMULATED_ENV   = RELORA_TEST_DEVICE=cuda RELORA_TEST_MODULE_DIR=$(CURDIR)/$(B)/emulated
 EMULATED_LIBS := -L$(B)/emulated -lemulated_cuda -Wl,-rpath,'$$ORIGIN'
 EMULATED_STEPS := $(if $(EMULATED),$(CUDA_SUITES:%=check-emulated-%) check-emulated-device check-emulated-example \
-                  check-emulated-pretrain check-emulated-resume check-emulated-required)
+                  check-emulated-pretrain check-emulated-resume check-emulated-required check-gpu-day)
 
 $(B)/emulated/%.o: %.c | $(FIRST)
 	@mkdir -p $(@D)
@@ -387,6 +404,18 @@ check-emulated-example: $(B)/emulated/cuda_stream
 .PHONY: check-emulated-required
 check-emulated-required: $(B)/test-conformance $(B)/test-cuda_kernels $(B)/emulated/test-cuda $(B)/emulated/test-pretrain
 	$(Q)sh test/cuda_module/required.sh $^
+
+## gpu-day: all that a GPU machine can tell, in nine minutes, into OUT (gpu-day/); gpu-pack: fetch what it lacks, before
+.PHONY: gpu-day gpu-pack check-gpu-day
+OUT ?= gpu-day
+gpu-day:
+	$(Q)MAKE="$(MAKE)" bash test/cuda/gpu-day.sh "$(OUT)"
+gpu-pack:
+	$(Q)sh test/cuda/gpu-pack.sh
+
+## check-gpu-day: that script, with steps that fail, hang and skip
+check-gpu-day:
+	$(Q)bash test/cuda/gpu-day-check.sh
 
 # The tests with the tag "sanitize", which use every kernel.
 CUDA_SANITIZER ?= $(if $(shell command -v compute-sanitizer),1,0)
@@ -572,11 +601,13 @@ $(B)/starve: $(patsubst %.c,$(B)/%.o,$(wildcard test/system_memory/*.c)) $(B)/te
 check-system-memory: $(if $(filter asan tsan,$(CONFIG)),,$(B)/starve)
 	$(Q)$(if $(filter asan tsan,$(CONFIG)),echo "left out: the sanitizer has a malloc() of its own",$< $(STARVE))
 
+include examples/bindings.mk
+
 # A library with a sanitizer runs only in programs built with it, so it is not worth installing.
 # The many runs of check-resume and check-crash have one thread each: nothing for the thread sanitizer, in an hour.
 STEPS := check-headers symbols $(ABI_STEPS) $(SUITES:%=check-%) check-module check-system-memory check-fuzz check-examples \
-         $(if $(PRETRAIN),check-pretrain $(if $(filter tsan,$(CONFIG)),,check-resume check-crash)) \
-         $(if $(filter release debug,$(CONFIG)),check-install) \
+         $(if $(PRETRAIN),check-pretrain $(if $(filter tsan,$(CONFIG)),,check-init check-resume check-crash)) \
+         $(if $(filter release debug,$(CONFIG)),check-install) $(BINDING_STEPS) \
          $(if $(MODULE),check-cuda-module) $(CUDA_STEPS) check-emulator $(EMULATED_STEPS)
 
 ## check: every test, to the end even if one fails; the last line counts them
@@ -599,15 +630,11 @@ symbols: $(BUILT)
 	  | LC_ALL=C sort > $(B)/declared
 	$(Q)$(NM) -D --defined-only $(SO) \
 	  | sed -n 's/.* [BDRTVW] \([^@]*\).*/\1/p' | LC_ALL=C sort > $(B)/exported
-	$(Q)$(NM) -g --defined-only $(B)/librelora.a \
-	  | sed -n 's/.* [BDRTVW] //p' | LC_ALL=C sort > $(B)/archived
+	$(if $(ARCHIVE),$(Q)$(NM) -g --defined-only $(ARCHIVE) \
+	  | sed -n 's/.* [BDRTVW] //p' | LC_ALL=C sort > $(B)/archived)
 	$(Q)test -s $(B)/declared
 	$(Q)diff $(B)/declared $(B)/exported
-	$(Q)diff $(B)/declared $(B)/archived
-
-## check-install: install into a new folder, build the examples from it by pkg-config, uninstall
-check-install: $(BUILT) | $(FIRST)
-	$(Q)MAKE="$(MAKE)" CC="$(CC)" CXX="$(CXX)" PKG_CONFIG="$(PKG_CONFIG)" sh test/install.sh
+	$(if $(ARCHIVE),$(Q)diff $(B)/declared $(B)/archived)
 
 ## check-examples: run the small programs of examples/
 check-examples: $(EXAMPLES)
@@ -629,6 +656,10 @@ check-crash: $(B)/pretrain
 ## check-resume: go on from checkpoints of every method and type, and ask for the same bits
 check-resume: $(B)/pretrain
 	$(Q)bash test/resume.sh $(B)/pretrain
+
+## check-init: --init of the program of examples/pretrain: Llama folders of every form, and what is refused
+check-init: $(B)/pretrain
+	$(Q)$(PYTHON) test/init.py $<
 
 ## check-transformers: logits of small models exported, and of Llama folders of every form, beside Hugging Face's; PYTHON must have it
 $(B)/logits: $(B)/test/transformers/logits.o $(filter-out %/main.o,$(PRETRAIN)) $(B)/librelora.a
@@ -680,9 +711,14 @@ $(LINT): $(OBJS)
 ## check-SUITE: one folder of test/, such as check-unit
 
 # ---- the rest ----
-## deps: install the Debian packages that building, testing and the demonstration need; deps-dev: those of checkers
-deps deps-dev: WANTED = $(if $(filter deps-dev,$@),$(DEV_DEPS),$(DEPS))
-deps deps-dev: | $(if $(filter deps-dev,$@),$(filter deps,$(FIRST)))
+## deps: install the Debian packages that building, testing and the demonstration need
+## deps-dev deps-bindings: those of checkers; those of the other languages and of packaging
+deps:          WANTED = $(DEPS)
+deps-dev:      WANTED = $(DEV_DEPS)
+deps-bindings: WANTED = $(BINDING_DEPS)
+deps-bindings: | $(filter deps,$(FIRST))
+deps-dev:      | $(filter deps deps-bindings,$(FIRST)) # apt-get runs once at a time
+deps deps-dev deps-bindings:
 	@missing=$$(for p in $(WANTED); do \
 	  dpkg-query -W -f='$${Status}' $$p 2>&1 | grep -q 'ok installed' || echo $$p; done); \
 	if [ -z "$$missing" ]; then echo "deps: nothing is missing"; exit 0; fi; \
@@ -694,28 +730,10 @@ deps deps-dev: | $(if $(filter deps-dev,$@),$(filter deps,$(FIRST)))
 	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 install -y \
 	  --no-install-recommends $$missing > /dev/null
 
-## install: libraries, headers and relora.pc under $(DESTDIR)$(prefix)
-install: $(BUILT) $(B)/relora.pc $(if $(MODULE),$(B)/installed/librelora_cuda.so)
-	$(Q)$(INSTALL) -d $(DESTDIR)$(libdir)/pkgconfig $(DESTDIR)$(includedir)/relora
-	$(Q)$(INSTALL) -m 755 $(SO) $(DESTDIR)$(libdir)
-	$(Q)ln -sf librelora.so.$(VERSION) $(DESTDIR)$(libdir)/librelora.so.$(ABI)
-	$(Q)ln -sf librelora.so.$(ABI) $(DESTDIR)$(libdir)/librelora.so
-	$(if $(MODULE),$(Q)$(INSTALL) -m 755 $(B)/installed/librelora_cuda.so $(DESTDIR)$(libdir))
-	$(Q)$(INSTALL) -m 644 $(B)/librelora.a $(DESTDIR)$(libdir)
-	$(Q)$(INSTALL) -m 644 $(HEADERS) $(DESTDIR)$(includedir)/relora
-	$(Q)$(INSTALL) -m 644 $(B)/relora.pc $(DESTDIR)$(libdir)/pkgconfig
-
-## uninstall: remove what install put there
-uninstall:
-	$(Q)$(RM) $(HEADERS:include/%=$(DESTDIR)$(includedir)/%) $(DESTDIR)$(libdir)/pkgconfig/relora.pc
-	$(Q)$(RM) $(addprefix $(DESTDIR)$(libdir)/librelora,.a .so .so.$(ABI) .so.$(VERSION) _cuda.so)
-	$(Q)[ ! -d $(DESTDIR)$(includedir)/relora ] \
-	  || rmdir --ignore-fail-on-non-empty $(DESTDIR)$(includedir)/relora
-
 ## clean: remove build/ and what make put into lib/
 clean:
 	$(Q)$(RM) -r build lib/librelora.so* lib/librelora.a lib/librelora_cuda.so
 
 ## help: this list
 help:
-	@sed -n 's/^## //p' Makefile | sort | awk -F': ' '{printf "  %-15s %s\n", $$1, $$2}'
+	@sed -n 's/^## //p' $(MAKEFILE_LIST) | sort | awk -F': ' '{printf "  %-15s %s\n", $$1, $$2}'

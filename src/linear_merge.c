@@ -3,34 +3,42 @@
 
 #include <math.h>
 
-#include "options.h"
+#include "convert.h"
 
 struct merge_memory { /* what all layers share comes first, so that it stays where it is */
     double *norms;   /* of struct merge */
-    int32_t *flags;  /* of not_finite, one for each layer that is looked at */
+    uint32_t *largest; /* element of each parameter of each layer that is looked at, by its bits */
     double *partials;
     struct view product; /* a slice of B A */
+    struct view sum;     /* and of what it is to be added to, in F32; if it is asked for */
 };
 
-static struct merge_memory lay_out(const relora_linear *linear, struct scratch *scratch)
+static struct merge_memory lay_out(const relora_linear *linear, struct scratch *scratch, int with_sum)
 {
     int64_t rows = linear_slice_rows(linear, 0);
     struct merge_memory memory;
     memory.norms = scratch_bytes(scratch, 2 * sizeof(double));
-    memory.flags = scratch_bytes(scratch, MERGE_BATCH * sizeof(int32_t));
+    memory.largest = scratch_bytes(scratch, MERGE_BATCH * PARAM_COUNT * sizeof(uint32_t));
     memory.partials = scratch_bytes(scratch, size_mul((size_t)rows, 2 * sizeof(double)));
     memory.product = scratch_take(scratch, rows, linear->options.in_features, RELORA_F32);
+    memory.sum = scratch_take(scratch, with_sum ? rows : 0, linear->options.in_features, RELORA_F32);
     return memory;
+}
+
+static relora_status open_memory(struct merge_memory *memory, const relora_linear *linear,
+                                 relora_stream *stream, const char *fn, int with_sum)
+{
+    struct scratch scratch = {0};
+    lay_out(linear, &scratch, with_sum);
+    TRY(scratch_open(&scratch, stream, fn));
+    *memory = lay_out(linear, &scratch, with_sum);
+    return RELORA_OK;
 }
 
 static relora_status open_merge(struct merge_memory *memory, const relora_linear *linear,
                                 relora_stream *stream, const char *fn)
 {
-    struct scratch scratch = {0};
-    lay_out(linear, &scratch);
-    TRY(scratch_open(&scratch, stream, fn));
-    *memory = lay_out(linear, &scratch);
-    return RELORA_OK;
+    return open_memory(memory, linear, stream, fn, 0);
 }
 
 /* The slice of B A that begins at row `first`. */
@@ -79,28 +87,97 @@ static int same_products(const relora_linear *a, const relora_linear *b)
            a->options.out_features == b->options.out_features && a->options.rank == b->options.rank;
 }
 
+/* The largest bits that a finite number of the type has as F32. */
+static uint32_t largest_finite(relora_dtype dtype)
+{
+    return dtype == RELORA_BF16 ? 0x7F7F0000u : 0x7F7FFFFFu;
+}
+
+static relora_status copy_largest(relora_stream *stream, const char *fn, uint32_t *device, uint32_t *host,
+                                  size_t count, int to_host)
+{
+    const struct backend *backend = stream->device->backend;
+    struct copy down = {device, host, 1, count * sizeof *host, 0, 0, COPY_TO_DEVICE};
+    struct copy up = {host, device, 1, count * sizeof *host, 0, 0, COPY_TO_HOST};
+    TRY_QUEUE(stream, fn, backend->copy(stream->queue, to_host ? &up : &down));
+    if (to_host) TRY_QUEUE(stream, fn, backend->queue_sync(stream->queue));
+    return RELORA_OK;
+}
+
+/* W + s B A is made as merging will make it, in F32, and thrown away. */
+static relora_status check_sums(const relora_linear *linear, relora_stream *stream, const char *fn)
+{
+    static const relora_param targets[] = {RELORA_PARAM_WEIGHT, RELORA_PARAM_DELTA};
+    const struct backend *backend = stream->device->backend;
+    const struct scale one = {.value = 1};
+    struct merge_memory memory;
+    uint32_t largest[2] = {0};
+    char label[LABEL_TEXT];
+    TRY(open_memory(&memory, linear, stream, fn, 1));
+    TRY(copy_largest(stream, fn, memory.largest, largest, 2, 0));
+    for (int64_t first = 0; first < linear->options.out_features; first += linear_slice_rows(linear, first)) {
+        struct merge m = {.scale = linear_scale(linear), .rounding = RELORA_ROUND_NEAREST};
+        TRY(multiply_slice(linear, stream, fn, first, &memory, &m.x));
+        m.y = view_rows(memory.sum, 0, m.x.rows);
+        for (int i = 0; i < 2; i++) {
+            const relora_tensor *target = linear->param[targets[i]];
+            if (!target) continue;
+            struct view part = view_rows(tensor_view(target), first, m.x.rows);
+            TRY_QUEUE(stream, fn, backend->convert(stream->queue, m.y, part, one));
+            TRY_QUEUE(stream, fn, backend->merge(stream->queue, &m));
+            TRY_QUEUE(stream, fn, backend->largest(stream->queue, m.y, &memory.largest[i]));
+        }
+    }
+    TRY(copy_largest(stream, fn, memory.largest, largest, 2, 1));
+    if (largest[0] > largest_finite(linear->options.dtype) || largest[1] > largest_finite(RELORA_F32))
+        FAIL(stream->ctx, RELORA_E_NOT_FINITE, "%s: W + s B A of %s is beyond the range of %s; nothing was merged", fn,
+             linear_label(linear, label), dtype_name(linear->options.dtype));
+    return RELORA_OK;
+}
+
+/* By the largest elements alone: can no sum, in any order, leave the range? */
+static int is_bounded(const relora_linear *linear, const uint32_t largest[PARAM_COUNT])
+{
+    double room = 1.01 + 1e-7 * (double)linear->options.rank; /* more than rounding adds to a sum of so many */
+    double range = (double)float_of_bits(largest_finite(RELORA_F32)) / room;
+    double weight_range = (double)float_of_bits(largest_finite(linear->options.dtype)) / room;
+    double a = (double)float_of_bits(largest[RELORA_PARAM_A]), b = (double)float_of_bits(largest[RELORA_PARAM_B]);
+    double product = (double)linear->options.rank * a * b;
+    double s = linear->param[RELORA_PARAM_SCALE] ? 1 : fabs(linear_scale(linear).value); /* a tanh is less */
+    return product < range && (double)float_of_bits(largest[RELORA_PARAM_WEIGHT]) + s * product < weight_range &&
+           (double)float_of_bits(largest[RELORA_PARAM_DELTA]) + s * product < range;
+}
+
+static relora_status check_largest(const relora_linear *linear, const char *fn, const uint32_t largest[PARAM_COUNT])
+{
+    uint32_t most = largest_finite(RELORA_F32);
+    char label[LABEL_TEXT];
+    if (largest[RELORA_PARAM_A] > most || largest[RELORA_PARAM_B] > most || largest[RELORA_PARAM_SCALE] > most)
+        FAIL(linear->ctx, RELORA_E_NOT_FINITE, "%s: a factor of %s is not finite; nothing was merged", fn,
+             linear_label(linear, label));
+    if (largest[RELORA_PARAM_WEIGHT] > most || largest[RELORA_PARAM_DELTA] > most)
+        FAIL(linear->ctx, RELORA_E_NOT_FINITE, "%s: the weight of %s is not finite; nothing was merged", fn,
+             linear_label(linear, label));
+    return RELORA_OK;
+}
+
 static relora_status check_finite(relora_linear *const *linears, int32_t count, relora_stream *stream,
                                   const char *fn)
 {
     const struct backend *backend = stream->device->backend;
     struct merge_memory memory;
-    int32_t flags[MERGE_BATCH] = {0};
-    char label[LABEL_TEXT];
+    uint32_t largest[MERGE_BATCH * PARAM_COUNT] = {0};
     TRY(open_merge(&memory, linears[0], stream, fn));
-    struct copy down = {memory.flags, flags, 1, sizeof flags, 0, 0, COPY_TO_DEVICE};
-    struct copy up = {flags, memory.flags, 1, sizeof flags, 0, 0, COPY_TO_HOST};
-    TRY_QUEUE(stream, fn, backend->copy(stream->queue, &down));
+    TRY(copy_largest(stream, fn, memory.largest, largest, MERGE_BATCH * PARAM_COUNT, 0));
     for (int32_t i = 0; i < count; i++)
-        for (relora_param p = RELORA_PARAM_A; p <= RELORA_PARAM_SCALE; p++)
-            if (linears[i]->param[p])
-                TRY_QUEUE(stream, fn, backend->not_finite(stream->queue, tensor_view(linears[i]->param[p]),
-                                                          &memory.flags[i]));
-    TRY_QUEUE(stream, fn, backend->copy(stream->queue, &up));
-    TRY_QUEUE(stream, fn, backend->queue_sync(stream->queue));
+        for (relora_param p = RELORA_PARAM_WEIGHT; p < PARAM_COUNT; p++)
+            if (linears[i]->param[p] && p != RELORA_PARAM_BIAS)
+                TRY_QUEUE(stream, fn, backend->largest(stream->queue, tensor_view(linears[i]->param[p]),
+                                                       &memory.largest[i * PARAM_COUNT + p]));
+    TRY(copy_largest(stream, fn, memory.largest, largest, MERGE_BATCH * PARAM_COUNT, 1));
+    for (int32_t i = 0; i < count; i++) TRY(check_largest(linears[i], fn, largest + i * PARAM_COUNT));
     for (int32_t i = 0; i < count; i++)
-        if (flags[i])
-            FAIL(stream->ctx, RELORA_E_NOT_FINITE,
-                 "%s: a factor of %s is not finite; nothing was merged", fn, linear_label(linears[i], label));
+        if (!is_bounded(linears[i], largest + i * PARAM_COUNT)) TRY(check_sums(linears[i], stream, fn));
     return RELORA_OK;
 }
 

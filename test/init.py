@@ -2,6 +2,7 @@
 does not. The folders are made here, by the standard library alone; transformers' own are those of check-transformers.
 
 usage: init.py PRETRAIN_PROGRAM [NAME]...     (make check-init does it; NAME runs only the tests so called)
+       init.py PRETRAIN_PROGRAM --cuda        (on a GPU, beside the CPU)
 """
 import copy
 import json
@@ -347,7 +348,7 @@ def test_tensors():
 def test_files():
     lfs = 'version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 98765\n'
     html = '<!DOCTYPE html><html><body>Entry not found</body></html>'
-    for text, word in ((lfs, 'git-lfs'), (html, 'HTML'), ('', 'safetensors'), ('{}', 'safetensors')):
+    for text, word in ((lfs, 'Git LFS'), (html, 'HTML'), ('', 'safetensors'), ('{}', 'safetensors')):
         for config in True, False:
             folder('f')
             with open('f/model.safetensors', 'w') as file:
@@ -358,7 +359,7 @@ def test_files():
                     word if config or len(text) > 2 else 'no config.json')
     for file, words in (('config.json', ['config.json']), ('model.safetensors.index.json', ['index.json']),
                         ('model-00002-of-00003.safetensors', ['00002'])):
-        for text, word in ((lfs, 'git-lfs'), (html, 'HTML')):
+        for text, word in ((lfs, 'Git LFS'), (html, 'HTML')):
             shard('f', weights())
             with open('f/' + file, 'w') as out:
                 out.write(text)
@@ -485,8 +486,22 @@ def test_checkpoint():
     shutil.rmtree('saved')
 
 
+def device():
+    """Training in each type from a folder with everything, to the loss of the CPU; and what its kernels cannot do."""
+    everything('f')
+    for dtype, near in (('f32', 2e-4), ('bf16', 2e-2)):
+        train = SHORT + ['--init', 'f', '--dtype', dtype, '--steps', '6', '--warm-start', '2', '--restarts', '1',
+                         '--rank', '4', '--recompute', 'blocks', '--lr', '1e-4']
+        cpu, gpu = (float(losses(*train, '--device', name)[-1]) for name in ('cpu', 'cuda'))
+        want(abs(cpu - gpu) < near, dtype, cpu, gpu)
+    folder('f', weights(dim=136), {'head_dim': 136})
+    refused('f', '--device cuda', '128 columns', '136', options=ONCE + ['--device', 'cuda'])
+
+
 def main():
     tests = {name[5:]: test for name, test in sorted(globals().items()) if name.startswith('test_')}
+    if sys.argv[2:] == ['--cuda']:
+        tests, sys.argv[2:] = {'device': device}, []
     failed = 0
     with tempfile.TemporaryDirectory() as work:
         os.chdir(work)

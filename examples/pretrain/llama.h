@@ -30,7 +30,7 @@ int llama_read_rope(struct rope *rope, const json_t *config, const char *path);
 
 /* The object that a file holds; NULL after a sentence. */
 json_t *llama_load(const char *path);
-/* Is `path` what people have instead of a file, a pointer of git-lfs or a web page? Then says so. */
+/* Is `path` what people have instead of a file, a Git LFS pointer or an HTML page? Then says so. */
 int llama_is_stand_in(const char *path);
 /* Of an object: the value of a key, NULL if it is missing or null. */
 json_t *llama_get(const json_t *object, const char *key);

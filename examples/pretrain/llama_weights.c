@@ -51,7 +51,7 @@ static int open_piece(struct weights *w, const char *path)
     struct piece *piece = &more[w->count];
     if (snprintf(piece->path, PATH_MAX, "%s", path) >= PATH_MAX)
         return fail("the name %s is too long", path);
-    if (llama_is_stand_in(path) || check(w->t->ctx, relora_reader_open(&piece->reader, w->t->ctx, path), "--init"))
+    if (check(w->t->ctx, relora_reader_open(&piece->reader, w->t->ctx, path), "--init"))
         return -1;
     w->count++;
     return 0;

@@ -69,8 +69,9 @@ RELORA_API relora_status relora_cycle_due(const relora_cycle *cycle, int64_t ste
                                           uint32_t *events);
 
 /** Call once after each update with the number of updates done; skipped ones do not count. Does
- *  what is due, and says what it did. Every layer is looked at first: if the factors of one are not
- *  finite (RELORA_E_NOT_FINITE), or a mode has changed, nothing is merged or reset.
+ *  what is due, and says what it did. Every layer is looked at first: if the factors or the weight of one
+ *  are not finite, or W + s B A is beyond its type (RELORA_E_NOT_FINITE), or a mode has changed, nothing is
+ *  merged or reset.
  *  @param events receives what was done; may be NULL
  *  @param merge  totals over all layers; may be NULL; all 0 if nothing was due
  *  @param reset  totals over their A and B; likewise
