@@ -16,16 +16,26 @@ enum { /* flags of relora_writer_save */
                                   RELORA_E_UNSUPPORTED if the library was built without xxHash */
 };
 
-enum { /* flags of relora_reader_read */
+enum { /* flags of relora_reader_read(); the last two are of relora_reader_read_group() alone */
     RELORA_READ_CONVERT = 1, /**< convert F16, BF16, F32 or F64 in the file to the type of the tensor, with
                                   one rounding to nearest, ties to even. A NaN stays a NaN, and a number
                                   beyond the range of the tensor's type becomes an infinity. Integers, F8
                                   and other types are never converted (RELORA_E_DTYPE). F16 and F64 since
                                   0.5 */
-    RELORA_READ_FINITE = 2   /**< refuse a NaN or an infinity, in the file or after conversion:
+    RELORA_READ_FINITE = 2,  /**< refuse a NaN or an infinity, in the file or after conversion:
                                   RELORA_E_NOT_FINITE, with the tensor and the place in the text, and
                                   `target` is not changed. Since 0.5 */
+    RELORA_READ_ALLOW_MISSING = 4,  /**< accept a file that lacks tensors of the group: they stay as
+                                         they are. Since 0.5 */
+    RELORA_READ_ALLOW_LEFT_OVER = 8 /**< accept a file with tensors that are not in the group. Since 0.5 */
 };
+
+typedef struct relora_read_report {
+    uint32_t struct_size; /**< set by the caller; no more than this is written */
+    int32_t read;         /**< tensors that were read */
+    int32_t missing;      /**< tensors of the group that the file lacks */
+    int32_t left_over;    /**< tensors of the file that are not in the group */
+} relora_read_report;
 
 /** Create an empty writer. @since 0.2 @threads any @stream none */
 RELORA_API relora_status relora_writer_create(relora_writer **out, relora_context *ctx);
@@ -121,6 +131,20 @@ RELORA_API const char *relora_reader_metadata(const relora_reader *reader, const
 RELORA_API relora_status relora_reader_read(relora_reader *reader, relora_stream *stream,
                                             const char *name, relora_tensor *target,
                                             uint32_t flags);
+/** Read the weights of a model by their names: "<name>.weight" and "<name>.bias" of each layer, and each
+ *  parameter under its own name. (A layer in LOWRANK has no weight; its A, B and trainable scale are read
+ *  as a state names them.) The A and B of other layers are not touched; what RELORA_LINEAR_KEEP_DELTA keeps
+ *  becomes 0. Everything is checked first, and nothing is changed unless all fits.
+ *
+ *  Names that only one side has are RELORA_E_NOT_FOUND without the flags that allow them. The text counts
+ *  them and has the first of them; the log names each at RELORA_LOG_INFO, allowed or not.
+ *  @param flags   any of the RELORA_READ_* flags
+ *  @param report  may be NULL; it is filled also for RELORA_E_NOT_FOUND, with 0 tensors read
+ *  @return as relora_reader_read(); RELORA_E_STATE if a layer has no weight
+ *  @since 0.5 @threads one @stream queues */
+RELORA_API relora_status relora_reader_read_group(relora_reader *reader, relora_stream *stream,
+                                                  const relora_group *group, uint32_t flags,
+                                                  relora_read_report *report);
 /** Verify every checksum of the file.
  *  @return RELORA_E_FORMAT, naming the first tensor that differs; RELORA_E_NOT_FOUND if the file has no
  *          checksums; RELORA_E_UNSUPPORTED from a library built without xxHash

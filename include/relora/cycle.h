@@ -53,6 +53,10 @@ RELORA_API relora_status relora_cycle_create(relora_cycle **out, relora_context 
  *  another layer over the same W, is in the cycle: both would be merged into one W.
  *  @since 0.1 @threads one @stream none */
 RELORA_API relora_status relora_cycle_add(relora_cycle *cycle, relora_linear *linear);
+/** relora_cycle_add() for every layer of the group in mode LORA; all of them or, on a failure, none. Other
+ *  layers, such as a head in mode FULL, are left out. RELORA_E_STATE if no layer is in mode LORA.
+ *  @since 0.5 @threads one @stream none */
+RELORA_API relora_status relora_cycle_add_group(relora_cycle *cycle, const relora_group *group);
 /** NULL is allowed. @since 0.1 @threads any @stream none */
 RELORA_API void relora_cycle_release(relora_cycle *cycle);
 

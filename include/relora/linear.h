@@ -59,7 +59,8 @@ typedef struct relora_linear_options {
     double alpha;             /**< s = alpha / rank, finite as F32; default 32 */
     double dropout;           /**< in [0, 1); default 0.1 */
     uint64_t seed;            /**< default 0 */
-    uint64_t layer;           /**< distinguishes layers that share a seed */
+    uint64_t layer;           /**< distinguishes layers that share a seed: two with the same seed and
+                                   layer draw the same A and the same dropout masks */
     relora_rounding rounding; /**< of a BF16 W, when merging or training writes it; default
                                    STOCHASTIC */
     int32_t reserved;         /**< 0 */

@@ -38,6 +38,10 @@ RELORA_API relora_status relora_state_add_tensor(relora_state *state, const char
  *  (RELORA_E_EXISTS), and so are two optimizers. @since 0.2 @threads one @stream none */
 RELORA_API relora_status relora_state_add_linear(relora_state *state, const char *prefix,
                                                  relora_linear *linear);
+/** relora_state_add_linear() and relora_state_add_tensor() for every member of the group, under its name; all
+ *  of them or, on a failure, none. What is added to the group later is not in the state.
+ *  @since 0.5 @threads one @stream none */
+RELORA_API relora_status relora_state_add_group(relora_state *state, const relora_group *group);
 /** Add both moments and the step count of every parameter. The optimizer is kept alive.
  *  @since 0.2 @threads one @stream none */
 RELORA_API relora_status relora_state_add_adam(relora_state *state, const char *prefix,

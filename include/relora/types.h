@@ -8,8 +8,8 @@
  *              "one": each handle it is given, including the stream, may be used by only one
  *              thread at a time. Calls with different handles may run at once. A handle stands
  *              for everything it holds: an optimizer for the layers and tensors added to it, a
- *              cycle for its layers and its optimizer, a state for all its objects, a layer for
- *              its weight and bias. A step of an optimizer in one thread and a forward of one of
+ *              cycle for its layers and its optimizer, a group for its members, a state for all
+ *              its objects, a layer for its weight and bias. A step of an optimizer in one thread and a forward of one of
  *              its layers in another are therefore two uses of that layer. (A frozen W is only
  *              read until it is merged, so layers in several threads may share it.) A function
  *              tagged "any" may run at the same time on the same handle, unless the other call
@@ -28,6 +28,7 @@ typedef struct relora_device relora_device;
 typedef struct relora_stream relora_stream;
 typedef struct relora_tensor relora_tensor;
 typedef struct relora_linear relora_linear;
+typedef struct relora_group relora_group;
 typedef struct relora_adam relora_adam;
 typedef struct relora_schedule relora_schedule;
 typedef struct relora_cycle relora_cycle;
