@@ -9,11 +9,11 @@
  *              thread at a time. Calls with different handles may run at once. A handle stands
  *              for everything it holds: an optimizer for the layers and tensors added to it, a
  *              cycle for its layers and its optimizer, a group for its members, a state for all
- *              its objects, a layer for its weight and bias. A step of an optimizer in one thread and a forward of one of
- *              its layers in another are therefore two uses of that layer. (A frozen W is only
- *              read until it is merged, so layers in several threads may share it.) A function
- *              tagged "any" may run at the same time on the same handle, unless the other call
- *              changes what it asks for.
+ *              its objects, a layer for its weight and bias. A step of an optimizer in one thread
+ *              and a forward of one of its layers in another are therefore two uses of that layer.
+ *              (A frozen W is only read until it is merged, so layers in several threads may share
+ *              it.) A function tagged "any" may run at the same time on the same handle, unless
+ *              the other call changes what it asks for.
  *    @stream   "none": it touches no queued work. "queues": the work is done in the order of the
  *              stream, and may still be in progress on return (on the CPU it is done).
  *              "synchronises": it waits for the stream, because it returns a result to the host. */
