@@ -26,7 +26,7 @@ BINDING_DEPS := rustc cargo golang-go cmake debhelper lintian gcc-aarch64-linux-
                 python3-pip python3-setuptools python3-wheel python3-venv
 
 # For lint, check-long and fuzzing; `make deps-dev` installs them.
-DEV_DEPS := clang libclang-rt-dev clang-tidy cppcheck valgrind
+DEV_DEPS := clang libclang-rt-dev clang-tidy clang-format cppcheck valgrind
 
 # ---- version: read from the header, written nowhere else ----
 vnum     = $(shell sed -n 's/^.define RELORA_$(1) //p' include/relora/version.h)
@@ -92,7 +92,7 @@ FIRST    := $(filter deps deps-%,$(MAKECMDGOALS)) # `make -j2 deps check`: nothi
 .SECONDARY:
 .PHONY: all lib examples pretrain demo bench bench-plot bench-torch deps deps-dev deps-bindings install uninstall clean help \
         check check-headers symbols check-system-memory check-examples check-pretrain check-crash check-resume \
-        check-fuzz check-install check-long check-transformers
+        check-fuzz check-init check-install check-long check-transformers
 all: lib
 
 # ---- the library ----
@@ -187,10 +187,14 @@ CUDA_FLAGS = -std=c++17 -fmad=false $(CUDA_CODE) $(CUDA_FLAGS_$(CONFIG)) -Isrc -
 CUDA_OBJS := $(patsubst %.cu,$(B)/%.o,$(sort $(wildcard cuda/*.cu)))
 MODULE    := $(if $(filter 1,$(CUDA)),$(B)/librelora_cuda.so)
 
+# What ptxas says about registers and memory is kept beside the object, for the table in docs/cuda.md.
+NVCC_COMPILE = $(NVCC) $(1) -Xptxas -v -MMD -MP -MF $(@:.o=.d) -c $< -o $@ 2> $(@:.o=.usage); s=$$?; \
+               grep -Ev '^ptxas info|bytes stack frame,' $(@:.o=.usage) >&2; exit $$s
+
 $(B)/cuda/%.o: cuda/%.cu Makefile | $(FIRST)
 	@mkdir -p $(@D)
 	@echo NVCC $<
-	$(Q)$(NVCC) $(CUDA_FLAGS) -MMD -MP -MF $(@:.o=.d) -c $< -o $@
+	$(Q)$(call NVCC_COMPILE,$(CUDA_FLAGS))
 -include $(CUDA_OBJS:.o=.d)
 
 # The CUDA runtime is inside and out of sight, so it cannot meet another one in the host; cuBLASLt is loaded
@@ -211,6 +215,13 @@ lib check install: $(MODULE)
 check-cuda-module: $(MODULE) $(B)/installed/librelora_cuda.so $(B)/load-module
 	$(Q)NM=$(NM) NVCC=$(NVCC) sh test/cuda_module/check.sh $(MODULE) $(B)/load-module $(B)/installed/librelora_cuda.so
 
+## check-cuda-kernel-table: the table of kernels in docs/cuda.md is that of this build; cuda-kernel-table writes it anew
+.PHONY: check-cuda-kernel-table cuda-kernel-table
+check-cuda-kernel-table: $(CUDA_OBJS) $(PRETRAIN_CUDA)
+	$(Q)$(PYTHON) test/cuda_module/kernels.py $(B) docs/cuda.md
+cuda-kernel-table: $(CUDA_OBJS) $(PRETRAIN_CUDA)
+	$(Q)$(PYTHON) test/cuda_module/kernels.py $(B) docs/cuda.md write
+
 $(B)/load-module: $(B)/test/cuda_module/load.o
 	@echo LD $@
 	$(Q)$(CC) $(ALL_CFLAGS) $^ $(ALL_LDFLAGS) -ldl -o $@
@@ -225,7 +236,7 @@ CUDART         = $(if $(PRETRAIN_CUDA),-L$(CUDA_HOME)/lib64 -L$(CUDA_HOME)/lib -
 $(B)/examples/pretrain/cuda/%.o: examples/pretrain/cuda/%.cu Makefile | $(FIRST)
 	@mkdir -p $(@D)
 	@echo NVCC $<
-	$(Q)$(NVCC) $(filter-out -fmad=false,$(CUDA_FLAGS)) -MMD -MP -MF $(@:.o=.d) -c $< -o $@
+	$(Q)$(call NVCC_COMPILE,$(filter-out -fmad=false,$(CUDA_FLAGS)))
 -include $(PRETRAIN_CUDA:.o=.d)
 $(B)/pretrain: $(PRETRAIN_CUDA)
 
@@ -242,7 +253,7 @@ check-cuda-pretrain: $(B)/test-pretrain $(MODULE)
 # SHORT= asks for all methods and types: 64 processes, each of which opens CUDA.
 check-cuda-resume: $(B)/pretrain $(B)/cuda_stream $(MODULE)
 	$(Q)timeout 60 $(B)/cuda_stream > /dev/null 2>&1; [ $$? != 77 ] || { $(NO_DEVICE); }; \
-	  SHORT=$${SHORT-1} timeout $${RESUME_TIME:-120} bash test/resume.sh $< --device cuda
+	  SHORT=$${SHORT-1} timeout $${RESUME_TIME:-120} bash test/resume.sh $< --device cuda && timeout 60 $(PYTHON) test/init.py $< --cuda
 
 # ---- CUDA: the same sources on an emulated device, for machines that have none ----
 EMULATOR       := test/cuda/emulator
@@ -314,6 +325,7 @@ check-emulated-pretrain: $(if $(EMULATED),$(B)/emulated/test-pretrain)
 ## check-emulated-resume: runs of examples/pretrain on that device, stopped and resumed
 check-emulated-resume: $(if $(EMULATED),$(B)/emulated/pretrain)
 	$(Q)$(if $<,SHORT=1 bash test/resume.sh $< --device cuda,echo "left out: the sanitizer does not follow the emulator")
+	$(Q)$(if $<,$(PYTHON) test/init.py $< --cuda)
 
 # ---- CUDA: tests and benchmarks on a device ----
 # The suites that a device runs as the CPU does, and test/cuda, which uses CUDA itself; so does the example. Each
@@ -363,7 +375,7 @@ check-cuda-example: $(B)/cuda_stream $(MODULE)
 EMULATED_ENV   = RELORA_TEST_DEVICE=cuda RELORA_TEST_MODULE_DIR=$(CURDIR)/$(B)/emulated
 EMULATED_LIBS := -L$(B)/emulated -lemulated_cuda -Wl,-rpath,'$$ORIGIN'
 EMULATED_STEPS := $(if $(EMULATED),$(CUDA_SUITES:%=check-emulated-%) check-emulated-device check-emulated-example \
-                  check-emulated-pretrain check-emulated-resume check-emulated-required)
+                  check-emulated-pretrain check-emulated-resume check-emulated-required check-gpu-day)
 
 $(B)/emulated/%.o: %.c | $(FIRST)
 	@mkdir -p $(@D)
@@ -392,6 +404,18 @@ check-emulated-example: $(B)/emulated/cuda_stream
 .PHONY: check-emulated-required
 check-emulated-required: $(B)/test-conformance $(B)/test-cuda_kernels $(B)/emulated/test-cuda $(B)/emulated/test-pretrain
 	$(Q)sh test/cuda_module/required.sh $^
+
+## gpu-day: all that a GPU machine can tell, in nine minutes, into OUT (gpu-day/); gpu-pack: fetch what it lacks, before
+.PHONY: gpu-day gpu-pack check-gpu-day
+OUT ?= gpu-day
+gpu-day:
+	$(Q)MAKE="$(MAKE)" bash test/cuda/gpu-day.sh "$(OUT)"
+gpu-pack:
+	$(Q)sh test/cuda/gpu-pack.sh
+
+## check-gpu-day: that script, with steps that fail, hang and skip
+check-gpu-day:
+	$(Q)bash test/cuda/gpu-day-check.sh
 
 # The tests with the tag "sanitize", which use every kernel.
 CUDA_SANITIZER ?= $(if $(shell command -v compute-sanitizer),1,0)
@@ -520,8 +544,8 @@ check-fuzz: $(FUZZERS:%=$(B)/replay-%)
 
 # ---- the interface (docs/abi.md). The headers are the same in every configuration: two are enough to check them ----
 PYTHON ?= python3
-.PHONY: check-ffi check-python abi-check abi-store abi-pins check-breaks check-callers check-growth
-ABI_STEPS := $(if $(filter release debug,$(CONFIG)),check-ffi check-python abi-check check-breaks) check-callers check-growth
+.PHONY: check-docs check-ffi check-python abi-check abi-store abi-pins check-breaks check-callers check-growth
+ABI_STEPS := $(if $(filter release debug,$(CONFIG)),check-docs check-ffi check-python abi-check check-breaks) check-callers check-growth
 
 build/abi/librelora.so: $(HEADERS) lib/librelora.map test/headers.py test/abi/abi.sh | $(FIRST)
 	@mkdir -p $(@D)
@@ -558,6 +582,10 @@ check-growth: $(SO)
 	  LINK="$(CC) -shared $(LIB_CFLAGS) $(ALL_LDFLAGS) $(LIB_LDFLAGS)" LIBS="$(LDLIBS)" \
 	  sh test/abi/grow.sh $(CURDIR)/$(B) $(OBJS:%=$(CURDIR)/%)
 
+## check-docs: every file that the documentation names exists
+check-docs: | $(FIRST)
+	$(Q)$(PYTHON) test/docs.py .
+
 ## check-ffi: the headers as other languages need them, each function documented; then each rule broken
 check-ffi: | $(FIRST)
 	$(Q)$(PYTHON) test/headers.py check include lib/librelora.map
@@ -582,7 +610,7 @@ include examples/bindings.mk
 # A library with a sanitizer runs only in programs built with it, so it is not worth installing.
 # The many runs of check-resume and check-crash have one thread each: nothing for the thread sanitizer, in an hour.
 STEPS := check-headers symbols $(ABI_STEPS) $(SUITES:%=check-%) check-module check-system-memory check-fuzz check-examples \
-         $(if $(PRETRAIN),check-pretrain $(if $(filter tsan,$(CONFIG)),,check-resume check-crash)) \
+         $(if $(PRETRAIN),check-pretrain $(if $(filter tsan,$(CONFIG)),,check-init check-resume check-crash)) \
          $(if $(filter release debug,$(CONFIG)),check-install) $(BINDING_STEPS) \
          $(if $(MODULE),check-cuda-module) $(CUDA_STEPS) check-emulator $(EMULATED_STEPS)
 
@@ -632,6 +660,10 @@ check-crash: $(B)/pretrain
 ## check-resume: go on from checkpoints of every method and type, and ask for the same bits
 check-resume: $(B)/pretrain
 	$(Q)bash test/resume.sh $(B)/pretrain
+
+## check-init: --init of the program of examples/pretrain: Llama folders of every form, and what is refused
+check-init: $(B)/pretrain
+	$(Q)$(PYTHON) test/init.py $<
 
 ## check-transformers: logits of small models exported, and of Llama folders of every form, beside Hugging Face's; PYTHON must have it
 $(B)/logits: $(B)/test/transformers/logits.o $(filter-out %/main.o,$(PRETRAIN)) $(B)/librelora.a

@@ -97,23 +97,29 @@ relora_status cuda_uniform(struct queue *q, struct view y, double bound, struct 
 
 /* ---- looking ---- */
 
-template <class T> static __global__ void not_finite_kernel(struct view x, int32_t *flag, int wide)
+template <class T> static __global__ void largest_kernel(struct view x, uint32_t *bits, int wide)
 {
-    int found = 0;
+    uint32_t most = 0;
     tiling_walk(x, [&](int64_t i, int64_t j, int n) {
         float from[EIGHT];
         load_eight(from, element_at<T>(x, i, j), n, wide);
-        for (int k = 0; k < EIGHT; k++) found |= !isfinite(from[k]);
+        for (int k = 0; k < EIGHT; k++) { /* zeros beyond the n */
+            uint32_t size = bits_of_float(from[k]) & 0x7FFFFFFFu;
+            most = size > most ? size : most;
+        }
     });
-    if (__any_sync(0xFFFFFFFFu, found) && threadIdx.x % 32 == 0) atomicOr(flag, 1);
+    for (int lane = 16; lane > 0; lane /= 2) {
+        uint32_t other = __shfl_xor_sync(0xFFFFFFFFu, most, lane);
+        most = other > most ? other : most;
+    }
+    if (threadIdx.x % 32 == 0) atomicMax(bits, most);
 }
 
-relora_status cuda_not_finite(struct queue *q, struct view x, int32_t *flag)
+relora_status cuda_largest(struct queue *q, struct view x, uint32_t *bits)
 {
     struct tiling t = cuda_tiling(tiling_most(q), x);
-    return cuda_launch(q, "a look for infinities",
-                       x.dtype == RELORA_F32 ? not_finite_kernel<float> : not_finite_kernel<bf16>, t.blocks,
-                       t.threads, x, flag, t.wide);
+    return cuda_launch(q, "the largest element", x.dtype == RELORA_F32 ? largest_kernel<float> : largest_kernel<bf16>,
+                       t.blocks, t.threads, x, bits, t.wide);
 }
 
 cudaError_t cuda_load_elementwise(void)

@@ -97,10 +97,11 @@ static inline relora_status cuda_launch(struct queue *q, const char *what, void 
 {
     if (!blocks.x || !blocks.y || !blocks.z) return RELORA_OK;
     device_scope scope(q);
-    return [&](P... p) {
-        void *pointers[] = {(void *)&p...};
-        return cuda_result(q, cudaLaunchKernel(kernel, blocks, threads, pointers, 0, q->stream), what);
-    }(static_cast<P>(arguments)...);
+    cudaLaunchConfig_t config = {};
+    config.gridDim = blocks;
+    config.blockDim = threads;
+    config.stream = q->stream;
+    return cuda_result(q, cudaLaunchKernelEx(&config, kernel, static_cast<P>(arguments)...), what);
 }
 
 /* Loads kernels, which CUDA would put off to their first launch: that may wait for all work of the device, and is not
@@ -174,7 +175,7 @@ relora_status cuda_dropout(struct queue *q, const struct dropout *d);
 relora_status cuda_uniform(struct queue *q, struct view y, double bound, struct draw d);
 relora_status cuda_scale_grad(struct queue *q, float *grad, const float *scale, struct view h,
                               struct view u, int32_t accumulate);
-relora_status cuda_not_finite(struct queue *q, struct view x, int32_t *flag);
+relora_status cuda_largest(struct queue *q, struct view x, uint32_t *bits);
 relora_status cuda_adam_norm(struct queue *q, const struct adam *a);
 relora_status cuda_adam_step(struct queue *q, const struct adam *a);
 relora_status cuda_prune(struct queue *q, const struct prune *p);

@@ -174,3 +174,10 @@ relora_status scratch_open(struct scratch *scratch, relora_stream *stream, const
     *scratch = (struct scratch){stream->workspace, 0};
     return RELORA_OK;
 }
+
+relora_status relora_stream_error(const relora_stream *stream, char *buffer, size_t capacity,
+                                  size_t *length)
+{
+    if (!stream) return RELORA_E_ARGUMENT;
+    return context_copy_text(stream->ctx, stream->error.text, buffer, capacity, length);
+}

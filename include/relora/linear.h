@@ -59,7 +59,8 @@ typedef struct relora_linear_options {
     double alpha;             /**< s = alpha / rank, finite as F32; default 32 */
     double dropout;           /**< in [0, 1); default 0.1 */
     uint64_t seed;            /**< default 0 */
-    uint64_t layer;           /**< distinguishes layers that share a seed */
+    uint64_t layer;           /**< distinguishes layers that share a seed: two with the same seed and
+                                   layer draw the same A and the same dropout masks */
     relora_rounding rounding; /**< of a BF16 W, when merging or training writes it; default
                                    STOCHASTIC */
     int32_t reserved;         /**< 0 */
@@ -173,8 +174,8 @@ RELORA_API relora_status relora_linear_zero_grad(relora_linear *linear, relora_s
 
 /** W += s B A, the product made in F32 whatever the dtype of W. The factors are left as they are:
  *  until relora_linear_reset() the output counts them twice. If A, B or s holds a NaN or an
- *  infinity, W is left alone and the status is RELORA_E_NOT_FINITE. RELORA_E_STATE unless the
- *  mode is LORA.
+ *  infinity, W is left alone and the status is RELORA_E_NOT_FINITE; so it is, since 0.5, if W holds
+ *  one, or if W + s B A would go beyond the range of W's type. RELORA_E_STATE unless the mode is LORA.
  *  @param cycle  stochastic rounding is a function of (seed, layer, cycle): use each value once
  *  @param report may be NULL
  *  @since 0.1 @threads one @stream synchronises */

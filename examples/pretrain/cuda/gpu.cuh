@@ -37,10 +37,11 @@ static inline void launch(const struct engine *engine, void (*kernel)(P...), dim
 {
     struct gpu *gpu = engine->gpu;
     if (!blocks.x || !blocks.y) return;
-    cudaError_t error = [&](P... p) {
-        void *pointers[] = {(void *)&p...};
-        return cudaLaunchKernel(kernel, blocks, threads, pointers, 0, gpu->stream);
-    }(static_cast<P>(arguments)...);
+    cudaLaunchConfig_t config = {};
+    config.gridDim = blocks;
+    config.blockDim = threads;
+    config.stream = gpu->stream;
+    cudaError_t error = cudaLaunchKernelEx(&config, kernel, static_cast<P>(arguments)...);
     if (gpu->error == cudaSuccess) gpu->error = error;
 }
 
