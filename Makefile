@@ -24,7 +24,7 @@ DEPS := gcc g++ make pkg-config libdnnl-dev libjansson-dev libxxhash-dev \
         gnuplot-nox bible-kjv
 
 # Toolchains of other languages and package managers; `make deps-bindings` installs them. What is not here is skipped.
-BINDING_DEPS := rustc cargo golang-go cmake debhelper lintian \
+BINDING_DEPS := rustc cargo golang-go cmake debhelper lintian gcc-aarch64-linux-gnu \
                 python3-pip python3-setuptools python3-wheel python3-venv
 
 # For lint, check-long and fuzzing; `make deps-dev` installs them.
