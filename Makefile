@@ -611,7 +611,7 @@ include examples/bindings.mk
 # The many runs of check-resume and check-crash have one thread each: nothing for the thread sanitizer, in an hour.
 STEPS := check-headers symbols $(ABI_STEPS) $(SUITES:%=check-%) check-module check-system-memory check-fuzz check-examples \
          $(if $(PRETRAIN),check-pretrain $(if $(filter tsan,$(CONFIG)),,check-init check-resume check-crash)) \
-         $(if $(filter release debug,$(CONFIG)),check-install) $(BINDING_STEPS) \
+         $(if $(filter release debug,$(CONFIG)),check-install check-packages) $(BINDING_STEPS) \
          $(if $(MODULE),check-cuda-module) $(CUDA_STEPS) check-emulator $(EMULATED_STEPS)
 
 ## check: every test, to the end even if one fails; the last line counts them
