@@ -18,15 +18,18 @@ enum {
 };
 
 /** Without a flag both moments share one mask, made from the first moment (a joint reset), and the step
- *  count goes on. MAGNITUDE then zeroes exactly floor(ratio * n) elements, so all of them only if ratio
- *  is 1. Among equal magnitudes it keeps the lowest index. A NaN counts as the largest magnitude. */
-enum { /* relora_reset_options.flags; the authors' code has INDEPENDENT | QUANTILE */
+ *  count goes on. MAGNITUDE then zeroes exactly floor(ratio * n) elements of a product in double (0.29 of
+ *  100 is 28), so all of them only if ratio is 1. Among equal magnitudes it keeps the lowest index. A NaN
+ *  counts as the largest magnitude. */
+enum { /* relora_reset_options.flags; the authors' magnitude reset has INDEPENDENT | QUANTILE, their
+        * default is RANDOM with 0.999 and INDEPENDENT */
     RELORA_RESET_STEP_COUNT = 1,  /**< also restart the bias correction of these parameters */
     RELORA_RESET_INDEPENDENT = 2, /**< a separate mask for each moment */
-    RELORA_RESET_QUANTILE = 4     /**< MAGNITUDE keeps what exceeds torch.quantile. All ties go;
-                                       elements are multiplied by 0, and a NaN clears the others.
-                                       A NaN that is multiplied stays a NaN, whose bits depend on the
-                                       device. Refused with another mode */
+    RELORA_RESET_QUANTILE = 4     /**< MAGNITUDE keeps what exceeds torch.quantile, as PyTorch up to 2.13
+                                       computes it, with the rank in F32. All ties go; elements are
+                                       multiplied by 0, and a NaN clears the others. A NaN that is
+                                       multiplied stays a NaN, whose bits depend on the device.
+                                       Refused with another mode */
 };
 
 typedef struct relora_reset_options {
@@ -46,8 +49,8 @@ typedef struct relora_reset_report {
     int64_t zeroed_first;  /**< elements of the first moment that are now zero */
     int64_t zeroed_second; /**< elements of the second moment that are now zero */
     int64_t unpaired;      /**< elements whose first moment is not zero but whose second is. Such an
-                                element may move by many times the learning rate. 0 after a joint
-                                reset, unless there were some before */
+                                element may move by thousands of learning rates (docs/method.md).
+                                0 after a joint reset, unless there were some before */
 } relora_reset_report;
 
 /** Fill `options` with the defaults, writing exactly `size` bytes.

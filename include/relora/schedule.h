@@ -23,7 +23,8 @@ RELORA_BEGIN
  *                    the cosine has at the end of the climb (a jagged cosine)
  *
  *  Past the end, for t > N, it is 0 for LINEAR, 1 for CONSTANT and m for the others. A kind refuses a
- *  restart_every, restart_warmup_steps or adjust_step that it does not use. */
+ *  restart_every, restart_warmup_steps or adjust_step that it does not use. At t = N COSINE is m, where
+ *  the authors' code begins another cycle; no update of the run asks for it. */
 typedef int32_t relora_schedule_kind;
 enum {
     RELORA_SCHEDULE_CONSTANT = 1,
@@ -40,13 +41,15 @@ typedef struct relora_schedule_options {
     int64_t first_step;           /**< the step at which this schedule begins, for example the end
                                        of a warm start; default 0 */
     int64_t total_steps;          /**< counted from first_step; 1 or more, not used by CONSTANT */
-    int64_t warmup_steps;         /**< default 0 */
+    int64_t warmup_steps;         /**< default 0; at most total_steps (CONSTANT: any) and, where there
+                                       are restarts, restart_every. The authors' code takes more */
     int64_t restart_warmup_steps; /**< default 0; COSINE_RESTARTS only, at most restart_every */
     int64_t restart_every;        /**< COSINE and COSINE_RESTARTS only; must divide total_steps, and
                                        is 2 or more in COSINE_RESTARTS. 0, the default, is one cycle
                                        without restarts; before 0.5 only COSINE accepted it */
     int64_t adjust_step;          /**< default 0; COSINE_RESTARTS only. Shifts the restarts as the
-                                       authors' code does, for comparison with it */
+                                       authors' code does, for comparison with it. At most
+                                       restart_every - warmup_steps; theirs may be negative as well */
 } relora_schedule_options;
 
 /** Fill `options` with the defaults, writing exactly `size` bytes.

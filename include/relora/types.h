@@ -56,7 +56,7 @@ enum {
 typedef int32_t relora_rounding;
 enum {
     RELORA_ROUND_NEAREST = 1,   /**< to nearest, ties to even; small updates of a large value are lost */
-    RELORA_ROUND_STOCHASTIC = 2 /**< up or down at random, correct on average; needs no extra memory */
+    RELORA_ROUND_STOCHASTIC = 2 /**< up or down at random, on average the F32 result; no extra memory */
 };
 
 #endif
