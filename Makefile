@@ -129,7 +129,7 @@ include examples/bindings.mk
 # ---- all tests ----
 # A library with a sanitizer runs only in programs built with it, so it is not worth installing.
 ifneq ($(filter release debug,$(CONFIG)),)
-  INSTALL_STEPS := check-install
+  INSTALL_STEPS := check-install check-packages
 endif
 STEPS := check-headers symbols $(ABI_STEPS) $(SUITES:%=check-%) check-module check-system-memory check-fuzz \
          $(PROGRAM_STEPS) $(INSTALL_STEPS) $(BINDING_STEPS) $(MODULE_STEPS) $(CUDA_STEPS) check-emulator $(EMULATED_STEPS)
