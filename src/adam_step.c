@@ -6,14 +6,19 @@
 
 enum { FLAT_ALIGN = 16 }; /* elements */
 
+static relora_status read_back(const relora_adam *adam, relora_stream *stream, const char *fn, void *to,
+                               const void *from, size_t bytes)
+{
+    struct copy up = {to, from, 1, bytes, 0, 0, COPY_TO_HOST};
+    TRY_QUEUE(stream, fn, adam->device->backend->copy(stream->queue, &up));
+    TRY_QUEUE(stream, fn, adam->device->backend->queue_sync(stream->queue));
+    return RELORA_OK;
+}
+
 static relora_status read_control(const relora_adam *adam, relora_stream *stream, const char *fn,
                                   struct adam_control *control)
 {
-    const struct backend *backend = adam->device->backend;
-    struct copy copy = {control, adam->control, 1, sizeof *control, 0, 0, COPY_TO_HOST};
-    TRY_QUEUE(stream, fn, backend->copy(stream->queue, &copy));
-    TRY_QUEUE(stream, fn, backend->queue_sync(stream->queue));
-    return RELORA_OK;
+    return read_back(adam, stream, fn, control, adam->control, sizeof *control);
 }
 
 /* ---- step ---- */
@@ -32,28 +37,22 @@ static relora_status check_step(const relora_adam *adam, const char *fn, double 
     return RELORA_OK;
 }
 
-/* The first parameter whose squares do not add up to a number. */
+/* After adam_norm: the first gradient whose squares do not add up to a number, of which there is one. */
 static relora_status fail_not_finite(const relora_adam *adam, relora_stream *stream, const char *fn)
 {
     enum { MANY = 256 };
     double sums[MANY];
-    const struct backend *backend = adam->device->backend;
-    for (int64_t first = 0; first < adam->chunk_count; first += MANY) {
-        int64_t n = adam->chunk_count - first < MANY ? adam->chunk_count - first : MANY, k = 0;
-        struct copy up = {sums, adam->partials + first, 1, (size_t)n * sizeof *sums, 0, 0, COPY_TO_HOST};
-        TRY_QUEUE(stream, fn, backend->copy(stream->queue, &up));
-        TRY_QUEUE(stream, fn, backend->queue_sync(stream->queue));
-        while (k < n && isfinite(sums[k])) k++;
-        if (k == n) continue;
-        struct adam_chunk chunk;
-        up = (struct copy){&chunk, adam->device_chunks + first + k, 1, sizeof chunk, 0, 0, COPY_TO_HOST};
-        TRY_QUEUE(stream, fn, backend->copy(stream->queue, &up));
-        TRY_QUEUE(stream, fn, backend->queue_sync(stream->queue));
-        FAIL(adam->ctx, RELORA_E_NOT_FINITE,
-             "%s: the gradient of \"%s\" holds a NaN or an infinity, by which clipping would multiply all of them; "
-             "nothing was changed", fn, adam_at(adam, chunk.param)->is.name);
+    struct adam_chunk chunk = {0};
+    int64_t k = 0;
+    for (int64_t first = 0; k == first && first < adam->chunk_count; first += MANY) {
+        int64_t n = adam->chunk_count - first < MANY ? adam->chunk_count - first : MANY;
+        TRY(read_back(adam, stream, fn, sums, adam->partials + first, (size_t)n * sizeof *sums));
+        while (k < first + n && isfinite(sums[k - first])) k++;
     }
-    FAIL(adam->ctx, RELORA_E_NOT_FINITE, "%s: the norm of the gradients is no number; nothing was changed", fn);
+    if (k < adam->chunk_count) TRY(read_back(adam, stream, fn, &chunk, adam->device_chunks + k, sizeof chunk));
+    FAIL(adam->ctx, RELORA_E_NOT_FINITE,
+         "%s: the gradient of \"%s\" holds a NaN or an infinity, by which clipping would multiply all of them; "
+         "nothing was changed", fn, adam_at(adam, chunk.param)->is.name);
 }
 
 /* With the learning rate on the device, if `lr_device` is not NULL. */

@@ -1,3 +1,8 @@
+/* What all objects of a context share: its allocator, its log, its devices, and the text of the last failure.
+ *
+ * Each object holds a reference on its context, so a host may release everything in any order, as the
+ * finalizers of a garbage collector do. A sentence is kept before it is logged: a log callback that asks for the
+ * text of the failure must find it. */
 #include "context.h"
 
 #include <stdarg.h>

@@ -1,3 +1,8 @@
+/* A file that is replaced whole or not at all, and a file that is mapped.
+ *
+ * A new file is written beside its place, flushed, renamed, and then the folder is flushed. Only that order leaves
+ * the old or the new contents after a crash at any instant: a rename may reach the disk before the data does. The
+ * lock on the temporary keeps two savers of one path from mixing their bytes. */
 #include "file.h"
 
 #include <errno.h>

@@ -1,3 +1,7 @@
+/* Sizes and strides of a tensor, as the host gave them, checked once so that no kernel has to.
+ *
+ * Every product of sizes is counted with a guard against overflow: a size that wrapped around would pass all later
+ * checks and let a kernel run past its memory. */
 #include "shape.h"
 
 #include <stdio.h>

@@ -1,3 +1,7 @@
+/* An ordered queue of work, and the temporary memory of the calls on it.
+ *
+ * Calls on one stream cannot overlap, so all of them share one workspace, which grows to what the largest needs. A
+ * failure of the device finishes a stream for good: after it nobody can know which work was done. */
 #include "stream.h"
 
 #include "device.h"

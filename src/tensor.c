@@ -1,3 +1,7 @@
+/* Arrays on a device: their own memory, or that of the host.
+ *
+ * Memory of the library is given back through the device's queue, which waits for work that is still queued.
+ * Borrowed memory is the host's to time, so its deleter is called at once. */
 #include "tensor.h"
 
 #include "device.h"

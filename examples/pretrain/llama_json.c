@@ -68,7 +68,8 @@ static const char *key_of(const char *name)
     return dot ? dot + 1 : name;
 }
 
-int llama_whole(const json_t *object, const char *path, const char *name, int64_t low, int64_t high, int64_t *out)
+int llama_whole(const json_t *object, const char *path, const char *name, int64_t low, int64_t high,
+                int64_t *out)
 {
     char text[LLAMA_VALUE];
     const json_t *value = llama_get(object, key_of(name));

@@ -12,7 +12,8 @@
  *  A, B, b, scale and every gradient are F32. Each product sums in F32 or wider. With BF16, d, u, h,
  *  A, s A and s B are rounded to nearest where they enter one, h A before its dropout, and y and dx
  *  where each of their two parts is stored; where W + s B A is made first (relora_order), it is rounded
- *  stochastically and y and dx once.
+ *  stochastically and y and dx once. In every order s multiplies a factor and not the product: an
+ *  element of A or B that times s is beyond F32 makes an infinity, where scaling last would not.
  *
  *  A layer keeps nothing between forward and backward, so several micro-batches may be under way,
  *  and one layer may be used several times in a graph (each use with its own `call`). */
