@@ -5,6 +5,7 @@
 #include "description.h"
 #include "linear_merge.h"
 #include "list.h"
+#include "schedule.h"
 
 struct relora_cycle {
     relora_context *ctx;
@@ -14,6 +15,7 @@ struct relora_cycle {
     struct registry layers; /* of struct member */
     int32_t *indices;       /* of their factors in the optimizer, two for each */
     int32_t index_capacity;
+    int64_t advanced; /* the step of the last relora_cycle_advance(); -1 before the first */
 };
 
 /* ---- options ---- */
@@ -36,6 +38,26 @@ const struct options cycle_table = {
 relora_status relora_cycle_options_init(relora_cycle_options *options, size_t size)
 {
     return options_write(&cycle_table, options, size);
+}
+
+relora_status relora_cycle_options_follow(relora_cycle_options *options, const relora_schedule *schedule)
+{
+    const char *fn = "relora_cycle_options_follow";
+    const relora_context *ctx = schedule_context(schedule);
+    if (!schedule) return RELORA_E_ARGUMENT;
+    if (!options) FAIL(ctx, RELORA_E_ARGUMENT, "%s: options is NULL", fn);
+    if (options->struct_size < cycle_table.first_size)
+        FAIL(ctx, RELORA_E_STRUCT_SIZE, "%s: options.struct_size is %u; call relora_cycle_options_init first", fn,
+             options->struct_size);
+    const relora_schedule_options *s = schedule_options(schedule);
+    if (!s->restart_every) FAIL(ctx, RELORA_E_STATE, "%s: the schedule has no restarts", fn);
+    if (s->adjust_step)
+        FAIL(ctx, RELORA_E_UNSUPPORTED, "%s: the restarts of the schedule are shifted by adjust_step %lld", fn,
+             (long long)s->adjust_step);
+    options->first_step = s->first_step;
+    options->merge_every = s->restart_every;
+    options->reset_every = 0;
+    return RELORA_OK;
 }
 
 /* ---- life ---- */
@@ -66,6 +88,7 @@ relora_status relora_cycle_create(relora_cycle **out, relora_context *ctx,
     cycle->options = o;
     cycle->reset = r;
     cycle->layers = (struct registry){.ctx = ctx, .size = sizeof(struct member)};
+    cycle->advanced = -1;
     cycle->adam = adam;
     if (adam) adam_retain(adam);
     *out = cycle;
@@ -261,6 +284,15 @@ static relora_status work_on_layers(relora_cycle *cycle, relora_stream *stream, 
     return RELORA_OK;
 }
 
+/* Every update is advanced over once, or a restart is lost or done twice. */
+static void note_step(relora_cycle *cycle, const char *fn, int64_t step)
+{
+    if (cycle->advanced >= 0 && step != cycle->advanced + 1)
+        context_log(cycle->ctx, RELORA_LOG_WARN, "%s: step is %lld, but the last one was %lld; call it once after each update",
+                    fn, (long long)step, (long long)cycle->advanced);
+    cycle->advanced = step;
+}
+
 static relora_status reset_moments(relora_cycle *cycle, relora_stream *stream, const char *fn,
                                    uint64_t number, relora_reset_report *report)
 {
@@ -297,6 +329,7 @@ relora_status relora_cycle_advance(relora_cycle *cycle, relora_stream *stream, i
                           reset ? &r : NULL));
     if (due && o->after) o->after(o->hook_user, step, due);
     if (events) *events = due;
+    note_step(cycle, fn, step);
     TRY(report_write(merge, &m, sizeof m));
     return report_write(reset, &r, sizeof r);
 }

@@ -308,9 +308,10 @@ static relora_status map_open(const relora_context *ctx, const char *fn, const c
 }
 
 relora_status file_map(const relora_context *ctx, const char *function, const char *path,
-                       const unsigned char **data, uint64_t *size)
+                       const unsigned char **data, uint64_t *size, int *absent)
 {
     int fd = open_again(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not block */
+    if (absent && (*absent = fd < 0 && errno == ENOENT)) return RELORA_OK;
     if (fd < 0) return fail_call(ctx, function, "open", path, errno);
     relora_status status = map_open(ctx, function, path, fd, data, size);
     close(fd);

@@ -119,6 +119,11 @@ void relora_schedule_release(relora_schedule *schedule)
     if (schedule) context_delete(schedule->ctx, schedule, sizeof *schedule);
 }
 
+const relora_schedule_options *schedule_options(const relora_schedule *schedule)
+{
+    return &schedule->options;
+}
+
 const relora_context *schedule_context(const relora_schedule *schedule)
 {
     return schedule ? schedule->ctx : NULL;

@@ -259,6 +259,8 @@ relora_status relora_state_save(relora_state *state, relora_stream *stream, cons
     GIVEN(stream);
     const char *fn = "relora_state_save";
     TRY(check_handles(state, stream, fn));
+    if (!state->parts.count)
+        FAIL(state->ctx, RELORA_E_STATE, "%s: nothing was added to the state", fn);
     const struct memory *memory = &state->ctx->memory;
     struct walk w = {.state = state, .stream = stream, .fn = fn};
     size_t bytes = (size_t)state->parts.count * sizeof *w.steps; /* no more optimizers than parts */

@@ -89,6 +89,11 @@ RELORA_API relora_status relora_writer_save(relora_writer *writer, relora_stream
  *  @since 0.2 @threads any @stream none */
 RELORA_API relora_status relora_reader_open(relora_reader **out, relora_context *ctx,
                                             const char *path);
+/** The same, but a file that does not exist is no failure: `*out` is NULL then, and the status RELORA_OK. A run
+ *  that starts or resumes asks this way, and still learns of a disk that cannot be read (RELORA_E_IO) or a
+ *  damaged file (RELORA_E_FORMAT). @since 0.5 @threads any @stream none */
+RELORA_API relora_status relora_reader_open_if_there(relora_reader **out, relora_context *ctx,
+                                                     const char *path);
 /** relora_reader_open() for a file in memory; `data` must outlive the reader.
  *  @since 0.2 @threads any @stream none */
 RELORA_API relora_status relora_reader_open_memory(relora_reader **out, relora_context *ctx,

@@ -86,7 +86,7 @@ RELORA_API relora_status relora_group_set_mode(relora_group *group, relora_strea
 /** relora_linear_merge() for every layer in mode LORA. All factors are looked at first: if one of them is not
  *  finite (RELORA_E_NOT_FINITE, with the name of the layer), no layer is merged. relora_group_reset() has
  *  to follow. (A relora_cycle does both, and resets the moments.)
- *  @param cycle   use each value once
+ *  @param cycle   use each value once, from 1
  *  @param report  totals over the layers; may be NULL
  *  @return RELORA_E_STATE if no layer is in mode LORA, or one of them has no weight
  *  @since 0.5 @threads one @stream synchronises */

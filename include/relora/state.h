@@ -62,7 +62,8 @@ RELORA_API relora_status relora_state_add_cycle(relora_state *state, const char 
  *  @since 0.2 @threads one @stream none */
 RELORA_API relora_status relora_state_set(relora_state *state, const char *key, const char *value);
 
-/** Save all of it, as relora_writer_save() does. @since 0.2 @threads one @stream synchronises */
+/** Save all of it, as relora_writer_save() does: at any step, but before relora_cycle_finish() if the run may
+ *  go on. RELORA_E_STATE if nothing was added. @since 0.2 @threads one @stream synchronises */
 RELORA_API relora_status relora_state_save(relora_state *state, relora_stream *stream,
                                            const char *path, uint32_t flags);
 

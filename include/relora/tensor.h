@@ -41,6 +41,12 @@ RELORA_API relora_status relora_tensor_borrow(relora_tensor **out, relora_device
                                               const int64_t *shape, const int64_t *strides,
                                               void *data, relora_deleter_fn deleter, void *user);
 
+/** relora_tensor_borrow() for a whole row-major matrix [rows, cols] without a deleter.
+ *  @since 0.5 @threads any @stream none */
+RELORA_API relora_status relora_tensor_borrow_matrix(relora_tensor **out, relora_device *device,
+                                                     relora_dtype dtype, int64_t rows, int64_t cols,
+                                                     void *data);
+
 /** Point a borrowed tensor at another buffer of the same size and layout, for a host whose
  *  activations move from step to step. Allocates nothing. The deleter is called for the old buffer
  *  now and for the new one later, both times with the same `user`. If `user` is a reference that the

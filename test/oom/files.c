@@ -63,6 +63,8 @@ static void open_and_verify(void)
     oom_out = (void **)&reader;
     oom_begin();
     reader = POISON;
+    SURVIVES(check_nothing_open, relora_reader_open_if_there(&reader, env.ctx, at("file")));
+    relora_reader_release(reader);
     SURVIVES(check_nothing_open, relora_reader_open(&reader, env.ctx, at("file")));
     SURVIVES(NULL, relora_reader_verify(reader));
     relora_reader_release(reader);

@@ -146,7 +146,7 @@ static void make_objects(void)
     int64_t n = 3;
     float data[3] = {0};
     relora_stream *st;
-    relora_tensor *t, *b;
+    relora_tensor *t, *b, *m;
     relora_linear *l;
     relora_group *g;
     relora_adam *a;
@@ -160,12 +160,14 @@ static void make_objects(void)
     ok(relora_stream_create(&st, h->dev));
     ok(relora_tensor_create(&t, h->dev, RELORA_F32, 1, &n));
     ok(relora_tensor_borrow(&b, h->dev, RELORA_F32, 1, &n, NULL, data, NULL, NULL));
+    ok(relora_tensor_borrow_matrix(&m, h->dev, RELORA_F32, 3, 1, data));
     ok(relora_linear_create(&l, h->dev, &lo));
     ok(relora_group_create(&g, h->dev));
     ok(relora_adam_create(&a, h->dev, &ao));
     relora_stream_release(st);
     relora_tensor_release(t);
     relora_tensor_release(b);
+    relora_tensor_release(m);
     relora_linear_release(l);
     relora_group_release(g);
     relora_adam_release(a);
@@ -192,7 +194,7 @@ static void make_others(void)
     relora_schedule *s;
     relora_state *state;
     relora_writer *w;
-    relora_reader *file, *memory;
+    relora_reader *file, *there, *memory;
     relora_context_options xo;
     relora_cycle_options co;
     relora_schedule_options so;
@@ -208,7 +210,9 @@ static void make_others(void)
     ok(relora_schedule_create(&s, env.ctx, &so));
     ok(relora_state_create(&state, env.ctx));
     ok(relora_writer_create(&w, env.ctx));
+    ok(relora_cycle_options_follow(&co, h->schedule));
     ok(relora_reader_open(&file, env.ctx, h->path));
+    ok(relora_reader_open_if_there(&there, env.ctx, h->path));
     ok(relora_reader_open_memory(&memory, env.ctx, h->bytes, h->size));
     relora_context_release(ctx);
     relora_cycle_release(c);
@@ -216,6 +220,7 @@ static void make_others(void)
     relora_state_release(state);
     relora_writer_release(w);
     relora_reader_release(file);
+    relora_reader_release(there);
     relora_reader_release(memory);
 }
 
