@@ -3,23 +3,30 @@
 # ---- settings: any of these can be given on the command line ----
 PKG_CONFIG ?= pkg-config
 INSTALL    ?= install
-OBJCOPY    ?= objcopy
+OBJCOPY    ?= $(shell $(CC) -print-prog-name=objcopy)
 NM         ?= nm
 CONFIG     ?= release
 ONEDNN     ?= 1
-WERROR     ?= 1
-prefix     ?= /usr/local
-libdir     ?= $(prefix)/lib
-includedir ?= $(prefix)/include
+OPENMP     ?= 1
+STATIC     ?= 1
+WERROR     ?= 0
+# Where to install. PREFIX, LIBDIR and INCLUDEDIR are taken as well.
+prefix     ?= $(or $(PREFIX),/usr/local)
+libdir     ?= $(or $(LIBDIR),$(prefix)/lib)
+includedir ?= $(or $(INCLUDEDIR),$(prefix)/include)
 Q          := $(if $(filter 1,$(V)),,@)
 
 # Debian packages: to build and install; for the tests; for the demonstration.
 DEPS := gcc g++ make pkg-config libdnnl-dev libjansson-dev libxxhash-dev \
-        check python3 abigail-tools \
+        check python3 abigail-tools locales \
         gnuplot-nox bible-kjv
 
+# Toolchains of other languages and package managers; `make deps-bindings` installs them. What is not here is skipped.
+BINDING_DEPS := rustc cargo golang-go cmake debhelper lintian \
+                python3-pip python3-setuptools python3-wheel python3-venv
+
 # For lint, check-long and fuzzing; `make deps-dev` installs them.
-DEV_DEPS := clang libclang-rt-dev clang-tidy cppcheck valgrind
+DEV_DEPS := clang libclang-rt-dev clang-tidy clang-format cppcheck valgrind
 
 # ---- version: read from the header, written nowhere else ----
 vnum     = $(shell sed -n 's/^.define RELORA_$(1) //p' include/relora/version.h)
@@ -36,16 +43,16 @@ CFLAGS_cov     := -O0 -g --coverage -fprofile-update=atomic
 ifeq ($(CFLAGS_$(CONFIG)),)
   $(error CONFIG=$(CONFIG) is not one of release debug asan tsan cov)
 endif
-OPENMP := -fopenmp
 ifeq ($(CONFIG),tsan) # neither OpenMP's runtime nor oneDNN is instrumented: they would look like races
-  OPENMP := -Wno-unknown-pragmas -Wno-unused-function
+  override OPENMP := 0
   override ONEDNN := 0
   EXAMPLE_CFLAGS ?= -O0 # no target_clones: their resolvers run before the sanitizer is ready
 endif
+PARALLEL := $(if $(filter-out 0,$(OPENMP)),-fopenmp,-Wno-unknown-pragmas -Wno-unused-function)
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef \
         -Wpointer-arith -Wcast-qual -Wwrite-strings -Wdouble-promotion $(if $(filter 1,$(WERROR)),-Werror)
 ALL_CPPFLAGS = -Iinclude -D_POSIX_C_SOURCE=200809L $(CPPFLAGS)
-ALL_CFLAGS   = -std=c11 $(WARN) $(CFLAGS_$(CONFIG)) $(OPENMP) $(CFLAGS)
+ALL_CFLAGS   = -std=c11 $(WARN) $(CFLAGS_$(CONFIG)) $(PARALLEL) $(CFLAGS)
 ALL_LDFLAGS  = -Wl,-z,noexecstack -Wl,--as-needed $(LDFLAGS)
 LDLIBS       = $(if $(filter 1,$(ONEDNN)),-ldnnl) -ljansson -lm -ldl
 
@@ -57,11 +64,12 @@ LIB_CFLAGS   = -ffp-contract=off -fno-math-errno -fno-trapping-math \
 LIB_LDFLAGS  = $(if $(filter asan tsan,$(CONFIG)),,-Wl,-z,defs) -Wl,-soname,librelora.so.$(ABI) \
                -Wl,--no-undefined-version -Wl,--version-script=lib/librelora.map
 # Programs of examples/pretrain and examples/bench are made to run here, not to be packaged.
-EXAMPLE_CFLAGS ?= $(if $(filter release,$(CONFIG)),-O3 -march=native) -Wno-pass-failed
+NATIVE := $(if $(filter $(shell uname -m)-%,$(shell $(CC) -dumpmachine)),-march=native)
+EXAMPLE_CFLAGS ?= $(if $(filter release,$(CONFIG)),-O3 $(NATIVE)) -Wno-pass-failed
 
 # ---- files ----
 # Configurations, and compilers other than gcc, have folders of their own, so objects never mix.
-B    := build/$(CONFIG)$(if $(filter 0,$(ONEDNN)),-portable)
+B    := build/$(CONFIG)$(if $(filter 0,$(ONEDNN)),-portable)$(if $(filter tsan,$(CONFIG)),,$(if $(filter-out 0,$(OPENMP)),,-serial))
 B    := $(B)$(patsubst %,-%,$(filter-out cc gcc,$(notdir $(lastword $(CC)))))
 SRCS := $(sort $(wildcard src/*.c src/cpu/*.c))
 ifeq ($(ONEDNN),0)
@@ -70,25 +78,26 @@ endif
 OBJS     := $(SRCS:%.c=$(B)/%.o)
 HEADERS  := $(sort $(wildcard include/relora/*.h))
 SO       := $(B)/librelora.so.$(VERSION)
-BUILT    := $(SO) $(B)/librelora.a
+ARCHIVE  := $(if $(filter-out 0,$(STATIC)),$(B)/librelora.a)
+BUILT    := $(SO) $(ARCHIVE)
 SUITES   := $(filter-out cuda,$(sort $(patsubst test/%/main.c,%,$(wildcard test/*/main.c))))
 EXAMPLES := $(patsubst examples/%.c,$(B)/examples/%,$(filter-out %/cuda_stream.c,$(sort $(wildcard examples/*.c))))
 PRETRAIN := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard examples/pretrain/*.c)))
 BENCH    := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard examples/bench/*.c)))
-FIRST    := $(filter deps deps-dev,$(MAKECMDGOALS)) # `make -j2 deps check`: nothing starts before it is done
+FIRST    := $(filter deps deps-%,$(MAKECMDGOALS)) # `make -j2 deps check`: nothing starts before it is done
 
 , := ,
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all lib examples pretrain demo bench bench-plot bench-torch deps deps-dev install uninstall clean help \
+.PHONY: all lib examples pretrain demo bench bench-plot bench-torch deps deps-dev deps-bindings install uninstall clean help \
         check check-headers symbols check-system-memory check-examples check-pretrain check-crash check-resume \
-        check-fuzz check-install check-long check-transformers
+        check-fuzz check-init check-install check-long check-transformers
 all: lib
 
 # ---- the library ----
 ## lib: librelora.so*, librelora.a, relora.pc and, with CUDA=1, librelora_cuda.so; a release build is copied to lib/
-lib: $(BUILT) $(B)/relora.pc
+lib: $(BUILT)
 ifeq ($(CONFIG),release)
 	$(Q)cp -Pp --remove-destination $(BUILT) $(B)/librelora.so.$(ABI) $(B)/librelora.so $(MODULE) lib
 endif
@@ -99,27 +108,23 @@ $(SO): $(OBJS) lib/librelora.map
 	$(Q)ln -sf $(@F) $(B)/librelora.so.$(ABI)
 	$(Q)ln -sf librelora.so.$(ABI) $(B)/librelora.so
 
-# One object whose inner names are made local, so that they cannot collide with those of a program.
+# One object whose inner names are made local, so that they cannot collide with those of a program. With -flto gcc
+# has to be told to make machine code of it.
 $(B)/librelora.a: $(OBJS)
 	@echo AR $@
-	$(Q)$(CC) $(CFLAGS) -r -nostdlib $^ -o $(B)/librelora.o
+	$(Q)nolto=; if $(CC) -v 2>&1 | grep -q '^gcc version'; then nolto=-flinker-output=nolto-rel; fi; \
+	  $(CC) $(CFLAGS) $$nolto -r -nostdlib $^ -o $(B)/librelora.o
 	$(Q)$(OBJCOPY) --localize-hidden $(B)/librelora.o
 	$(Q)$(RM) $@ && $(AR) rcs $@ $(B)/librelora.o
 
-$(B)/src/%.o: src/%.c Makefile | $(FIRST)
+$(B)/src/%.o: src/%.c Makefile | $(B)/target $(FIRST)
 	@mkdir -p $(@D)
 	@echo CC $<
 	$(Q)$(CC) $(LIB_CPPFLAGS) $(LIB_CFLAGS) -MMD -MP -c $< -o $@
 
 -include $(OBJS:.o=.d) $(PRETRAIN:.o=.d) $(BENCH:.o=.d) $(EXAMPLES:=.d) $(wildcard $(B)/test/*/*.d)
 
-.PHONY: $(B)/relora.pc # must follow prefix, which make cannot see change
-$(B)/relora.pc: pkgconfig/relora.pc.in
-	@mkdir -p $(@D)
-	$(Q)sed -e 's|@PREFIX@|$(prefix)|' -e 's|@VERSION@|$(VERSION)|' \
-	  -e 's|@LIBDIR@|$(patsubst $(prefix)%,$${prefix}%,$(libdir))|' \
-	  -e 's|@INCLUDEDIR@|$(patsubst $(prefix)%,$${prefix}%,$(includedir))|' \
-	  -e 's|@LIBS_PRIVATE@|$(strip $(LDLIBS) $(filter -fopenmp,$(OPENMP)))|' $< > $@
+include pkgconfig/package.mk
 
 # ---- examples and benchmarks: programs that see only the public headers and librelora.a ----
 LINK_PROGRAM = $(CC) $(ALL_CFLAGS) $(EXAMPLE_CFLAGS) $(filter %.o %.a,$^) $(ALL_LDFLAGS) \
@@ -248,7 +253,7 @@ check-cuda-pretrain: $(B)/test-pretrain $(MODULE)
 # SHORT= asks for all methods and types: 64 processes, each of which opens CUDA.
 check-cuda-resume: $(B)/pretrain $(B)/cuda_stream $(MODULE)
 	$(Q)timeout 60 $(B)/cuda_stream > /dev/null 2>&1; [ $$? != 77 ] || { $(NO_DEVICE); }; \
-	  SHORT=$${SHORT-1} timeout $${RESUME_TIME:-120} bash test/resume.sh $< --device cuda
+	  SHORT=$${SHORT-1} timeout $${RESUME_TIME:-120} bash test/resume.sh $< --device cuda && timeout 60 $(PYTHON) test/init.py $< --cuda
 
 # ---- CUDA: the same sources on an emulated device, for machines that have none ----
 EMULATOR       := test/cuda/emulator
@@ -320,6 +325,7 @@ check-emulated-pretrain: $(if $(EMULATED),$(B)/emulated/test-pretrain)
 ## check-emulated-resume: runs of examples/pretrain on that device, stopped and resumed
 check-emulated-resume: $(if $(EMULATED),$(B)/emulated/pretrain)
 	$(Q)$(if $<,SHORT=1 bash test/resume.sh $< --device cuda,echo "left out: the sanitizer does not follow the emulator")
+	$(Q)$(if $<,$(PYTHON) test/init.py $< --cuda)
 
 # ---- CUDA: tests and benchmarks on a device ----
 # The suites that a device runs as the CPU does, and test/cuda, which uses CUDA itself; so does the example. Each
@@ -538,8 +544,8 @@ check-fuzz: $(FUZZERS:%=$(B)/replay-%)
 
 # ---- the interface (docs/abi.md). The headers are the same in every configuration: two are enough to check them ----
 PYTHON ?= python3
-.PHONY: check-ffi check-python abi-check abi-store abi-pins check-breaks check-callers
-ABI_STEPS := $(if $(filter release debug,$(CONFIG)),check-ffi check-python abi-check check-breaks) check-callers
+.PHONY: check-docs check-ffi check-python abi-check abi-store abi-pins check-breaks check-callers check-growth
+ABI_STEPS := $(if $(filter release debug,$(CONFIG)),check-docs check-ffi check-python abi-check check-breaks) check-callers check-growth
 
 build/abi/librelora.so: $(HEADERS) lib/librelora.map test/headers.py test/abi/abi.sh | $(FIRST)
 	@mkdir -p $(@D)
@@ -569,6 +575,17 @@ check-breaks: | $(FIRST)
 check-callers: $(SO)
 	$(Q)sh test/abi/callers.sh $(SO) $(CC) $(WARN) $(CFLAGS_$(CONFIG)) $(CFLAGS) $(LDFLAGS)
 
+## check-growth: add a field to each struct of options, and see old programs and old files go on
+check-growth: $(SO)
+	$(Q)CC="$(CC)" CALLER_FLAGS="$(WARN) $(CFLAGS_$(CONFIG)) $(CFLAGS) $(LDFLAGS)" \
+	  COMPILE="$(CC) $(LIB_CPPFLAGS) $(LIB_CFLAGS)" \
+	  LINK="$(CC) -shared $(LIB_CFLAGS) $(ALL_LDFLAGS) $(LIB_LDFLAGS)" LIBS="$(LDLIBS)" \
+	  sh test/abi/grow.sh $(CURDIR)/$(B) $(OBJS:%=$(CURDIR)/%)
+
+## check-docs: every file that the documentation names exists
+check-docs: | $(FIRST)
+	$(Q)$(PYTHON) test/docs.py .
+
 ## check-ffi: the headers as other languages need them, each function documented; then each rule broken
 check-ffi: | $(FIRST)
 	$(Q)$(PYTHON) test/headers.py check include lib/librelora.map
@@ -588,23 +605,28 @@ $(B)/starve: $(patsubst %.c,$(B)/%.o,$(wildcard test/system_memory/*.c)) $(B)/te
 check-system-memory: $(if $(filter asan tsan,$(CONFIG)),,$(B)/starve)
 	$(Q)$(if $(filter asan tsan,$(CONFIG)),echo "left out: the sanitizer has a malloc() of its own",$< $(STARVE))
 
+include examples/bindings.mk
+
 # A library with a sanitizer runs only in programs built with it, so it is not worth installing.
 # The many runs of check-resume and check-crash have one thread each: nothing for the thread sanitizer, in an hour.
 STEPS := check-headers symbols $(ABI_STEPS) $(SUITES:%=check-%) check-module check-system-memory check-fuzz check-examples \
-         $(if $(PRETRAIN),check-pretrain $(if $(filter tsan,$(CONFIG)),,check-resume check-crash)) \
-         $(if $(filter release debug,$(CONFIG)),check-install) \
+         $(if $(PRETRAIN),check-pretrain $(if $(filter tsan,$(CONFIG)),,check-init check-resume check-crash)) \
+         $(if $(filter release debug,$(CONFIG)),check-install) $(BINDING_STEPS) \
          $(if $(MODULE),check-cuda-module) $(CUDA_STEPS) check-emulator $(EMULATED_STEPS)
 
 ## check: every test, to the end even if one fails; the last line counts them
 check: $(BUILT) | $(FIRST)
 	@MAKE="$(MAKE)" sh test/run.sh $(STEPS)
 
-## check-headers: each public header alone, as strict C99 and as C++11
+## check-headers: each public header alone, as strict C99 and as C++11, and a call of each function
 check-headers: | $(FIRST)
 	$(Q)for h in $(HEADERS:include/%=%); do \
 	  for m in "$(CC) -x c -std=c99" "$(CXX) -x c++ -std=c++11"; do \
 	  printf '#include <%s>\nint x;\n' $$h | $$m -pedantic-errors -Wall -Wextra -Wpadded -Werror -Iinclude -fsyntax-only - \
 	  || exit 1; done; done
+	$(Q)for m in "$(CC) -x c -std=c99" "$(CXX) -x c++ -std=c++11"; do \
+	  $(PYTHON) test/headers.py calls include | $$m -pedantic-errors -Wall -Wextra -Wcast-qual -Werror -Iinclude -fsyntax-only - \
+	  || exit 1; done
 
 ## symbols: what the library exports is what the headers declare
 symbols: $(BUILT)
@@ -612,15 +634,11 @@ symbols: $(BUILT)
 	  | LC_ALL=C sort > $(B)/declared
 	$(Q)$(NM) -D --defined-only $(SO) \
 	  | sed -n 's/.* [BDRTVW] \([^@]*\).*/\1/p' | LC_ALL=C sort > $(B)/exported
-	$(Q)$(NM) -g --defined-only $(B)/librelora.a \
-	  | sed -n 's/.* [BDRTVW] //p' | LC_ALL=C sort > $(B)/archived
+	$(if $(ARCHIVE),$(Q)$(NM) -g --defined-only $(ARCHIVE) \
+	  | sed -n 's/.* [BDRTVW] //p' | LC_ALL=C sort > $(B)/archived)
 	$(Q)test -s $(B)/declared
 	$(Q)diff $(B)/declared $(B)/exported
-	$(Q)diff $(B)/declared $(B)/archived
-
-## check-install: install into a new folder, build the examples from it by pkg-config, uninstall
-check-install: $(BUILT) | $(FIRST)
-	$(Q)MAKE="$(MAKE)" CC="$(CC)" CXX="$(CXX)" PKG_CONFIG="$(PKG_CONFIG)" sh test/install.sh
+	$(if $(ARCHIVE),$(Q)diff $(B)/declared $(B)/archived)
 
 ## check-examples: run the small programs of examples/
 check-examples: $(EXAMPLES)
@@ -643,14 +661,19 @@ check-crash: $(B)/pretrain
 check-resume: $(B)/pretrain
 	$(Q)bash test/resume.sh $(B)/pretrain
 
-## check-transformers: export small models and compare their logits with Hugging Face transformers, if PYTHON has it
+## check-init: --init of the program of examples/pretrain: Llama folders of every form, and what is refused
+check-init: $(B)/pretrain
+	$(Q)$(PYTHON) test/init.py $<
+
+## check-transformers: logits of small models exported, and of Llama folders of every form, beside Hugging Face's; PYTHON must have it
 $(B)/logits: $(B)/test/transformers/logits.o $(filter-out %/main.o,$(PRETRAIN)) $(B)/librelora.a
 	@echo LD $@
 	$(Q)$(LINK_PROGRAM)
 check-transformers: $(B)/pretrain $(B)/logits
 	$(Q)for d in f32 bf16; do $(B)/pretrain --data README.md --dtype $$d --steps 24 --warm-start 4 --restarts 1 \
 	  --seq 96 --batch 4 --sample 0 --out $(B)/out --export $(B)/exported-$$d > $(B)/output || exit 1; done
-	$(Q)$(PYTHON) test/transformers/compare.py $(B)/logits $(B)/exported-f32 $(B)/exported-bf16
+	$(Q)mkdir -p $(B)/transformers
+	$(Q)$(PYTHON) test/transformers/compare.py $(B)/logits $(B)/pretrain $(B)/transformers $(B)/exported-f32 $(B)/exported-bf16
 
 # ---- checkers: they need deps-dev ----
 ## check-long: check; the same with the portable product alone, and under the sanitizers; check-valgrind
@@ -692,9 +715,14 @@ $(LINT): $(OBJS)
 ## check-SUITE: one folder of test/, such as check-unit
 
 # ---- the rest ----
-## deps: install the Debian packages that building, testing and the demonstration need; deps-dev: those of checkers
-deps deps-dev: WANTED = $(if $(filter deps-dev,$@),$(DEV_DEPS),$(DEPS))
-deps deps-dev: | $(if $(filter deps-dev,$@),$(filter deps,$(FIRST)))
+## deps: install the Debian packages that building, testing and the demonstration need
+## deps-dev deps-bindings: those of checkers; those of the other languages and of packaging
+deps:          WANTED = $(DEPS)
+deps-dev:      WANTED = $(DEV_DEPS)
+deps-bindings: WANTED = $(BINDING_DEPS)
+deps-bindings: | $(filter deps,$(FIRST))
+deps-dev:      | $(filter deps deps-bindings,$(FIRST)) # apt-get runs once at a time
+deps deps-dev deps-bindings:
 	@missing=$$(for p in $(WANTED); do \
 	  dpkg-query -W -f='$${Status}' $$p 2>&1 | grep -q 'ok installed' || echo $$p; done); \
 	if [ -z "$$missing" ]; then echo "deps: nothing is missing"; exit 0; fi; \
@@ -706,28 +734,10 @@ deps deps-dev: | $(if $(filter deps-dev,$@),$(filter deps,$(FIRST)))
 	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 install -y \
 	  --no-install-recommends $$missing > /dev/null
 
-## install: libraries, headers and relora.pc under $(DESTDIR)$(prefix)
-install: $(BUILT) $(B)/relora.pc $(if $(MODULE),$(B)/installed/librelora_cuda.so)
-	$(Q)$(INSTALL) -d $(DESTDIR)$(libdir)/pkgconfig $(DESTDIR)$(includedir)/relora
-	$(Q)$(INSTALL) -m 755 $(SO) $(DESTDIR)$(libdir)
-	$(Q)ln -sf librelora.so.$(VERSION) $(DESTDIR)$(libdir)/librelora.so.$(ABI)
-	$(Q)ln -sf librelora.so.$(ABI) $(DESTDIR)$(libdir)/librelora.so
-	$(if $(MODULE),$(Q)$(INSTALL) -m 755 $(B)/installed/librelora_cuda.so $(DESTDIR)$(libdir))
-	$(Q)$(INSTALL) -m 644 $(B)/librelora.a $(DESTDIR)$(libdir)
-	$(Q)$(INSTALL) -m 644 $(HEADERS) $(DESTDIR)$(includedir)/relora
-	$(Q)$(INSTALL) -m 644 $(B)/relora.pc $(DESTDIR)$(libdir)/pkgconfig
-
-## uninstall: remove what install put there
-uninstall:
-	$(Q)$(RM) $(HEADERS:include/%=$(DESTDIR)$(includedir)/%) $(DESTDIR)$(libdir)/pkgconfig/relora.pc
-	$(Q)$(RM) $(addprefix $(DESTDIR)$(libdir)/librelora,.a .so .so.$(ABI) .so.$(VERSION) _cuda.so)
-	$(Q)[ ! -d $(DESTDIR)$(includedir)/relora ] \
-	  || rmdir --ignore-fail-on-non-empty $(DESTDIR)$(includedir)/relora
-
 ## clean: remove build/ and what make put into lib/
 clean:
 	$(Q)$(RM) -r build lib/librelora.so* lib/librelora.a lib/librelora_cuda.so
 
 ## help: this list
 help:
-	@sed -n 's/^## //p' Makefile | sort | awk -F': ' '{printf "  %-15s %s\n", $$1, $$2}'
+	@sed -n 's/^## //p' $(MAKEFILE_LIST) | sort | awk -F': ' '{printf "  %-15s %s\n", $$1, $$2}'

@@ -98,7 +98,7 @@ static const struct backend backend_cuda = {
     cuda_dropout,
     cuda_uniform,
     cuda_scale_grad,
-    cuda_not_finite,
+    cuda_largest,
     cuda_adam_norm,
     cuda_adam_step,
     cuda_prune,

@@ -97,28 +97,34 @@ relora_status cuda_uniform(struct queue *q, struct view y, double bound, struct 
 
 /* ---- looking ---- */
 
-template <class T> static __global__ void not_finite_kernel(struct view x, int32_t *flag, int step)
+template <class T> static __global__ void largest_kernel(struct view x, uint32_t *bits, int step)
 {
-    int found = 0;
+    uint32_t most = 0;
     tiling_walk(x, step, [&](int64_t i, struct eight e) {
         float from[EIGHT];
         load_eight(from, row_of<T>(x, i), e);
-        for (int k = 0; k < EIGHT; k++) found |= !isfinite(from[k]);
+        for (int k = 0; k < EIGHT; k++) { /* zeros beyond the row's end */
+            uint32_t size = bits_of_float(from[k]) & 0x7FFFFFFFu;
+            most = size > most ? size : most;
+        }
     });
-    if (__any_sync(0xFFFFFFFFu, found) && threadIdx.x % 32 == 0) atomicOr(flag, 1);
+    for (int lane = 16; lane > 0; lane /= 2) {
+        uint32_t other = __shfl_xor_sync(0xFFFFFFFFu, most, lane);
+        most = other > most ? other : most;
+    }
+    if (threadIdx.x % 32 == 0) atomicMax(bits, most);
 }
 
-relora_status cuda_not_finite(struct queue *q, struct view x, int32_t *flag)
+relora_status cuda_largest(struct queue *q, struct view x, uint32_t *bits)
 {
     struct tiling t = cuda_tiling(tiling_most(q), x);
-    return cuda_launch(q, "a look for infinities",
-                       x.dtype == RELORA_F32 ? not_finite_kernel<float> : not_finite_kernel<bf16>, t.blocks,
-                       t.threads, x, flag, t.step);
+    return cuda_launch(q, "the largest element", x.dtype == RELORA_F32 ? largest_kernel<float> : largest_kernel<bf16>,
+                       t.blocks, t.threads, x, bits, t.step);
 }
 
 cudaError_t cuda_load_elementwise(void)
 {
     return cuda_load(fill_kernel<float>, fill_kernel<bf16>, convert_kernel<float, float>, convert_kernel<float, bf16>,
                      convert_kernel<bf16, float>, convert_kernel<bf16, bf16>, dropout_kernel<float>,
-                     dropout_kernel<bf16>, uniform_kernel, not_finite_kernel<float>, not_finite_kernel<bf16>);
+                     dropout_kernel<bf16>, uniform_kernel, largest_kernel<float>, largest_kernel<bf16>);
 }

@@ -175,7 +175,7 @@ relora_status cuda_dropout(struct queue *q, const struct dropout *d);
 relora_status cuda_uniform(struct queue *q, struct view y, double bound, struct draw d);
 relora_status cuda_scale_grad(struct queue *q, float *grad, const float *scale, struct view h,
                               struct view u, int32_t accumulate);
-relora_status cuda_not_finite(struct queue *q, struct view x, int32_t *flag);
+relora_status cuda_largest(struct queue *q, struct view x, uint32_t *bits);
 relora_status cuda_adam_norm(struct queue *q, const struct adam *a);
 relora_status cuda_adam_step(struct queue *q, const struct adam *a);
 relora_status cuda_prune(struct queue *q, const struct prune *p);

@@ -11,9 +11,11 @@ struct new_file {
     char *path, *temporary, *folder;
     size_t path_bytes;
     int fd, folder_fd;
+    int folder_error; /* why there is no folder_fd */
 };
 
-/* Create "<path>.tmp" and lock it; a leftover of a killed process is taken over. */
+/* Create "<path>.tmp" and lock it; a leftover of a killed process is taken over. Here and below, precautions that the
+ * file system does not allow are warnings in the log. */
 relora_status file_open_new(struct new_file *file, const relora_context *ctx, const char *function,
                             const char *path);
 relora_status file_write(struct new_file *file, const void *data, size_t bytes);

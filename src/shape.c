@@ -4,7 +4,7 @@
 
 const char *dtype_name(relora_dtype dtype)
 {
-    return dtype == RELORA_F32 ? "F32" : dtype == RELORA_BF16 ? "BF16" : "unknown";
+    return dtype_size(dtype) ? dtype_names[dtype] : "unknown";
 }
 
 /* Sizes, and with them the row-major strides. */

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { BLOCK_TENSORS = 14, SHARED_TENSORS = 17 }; /* at most */
+enum { BLOCK_TENSORS = 14, SHARED_TENSORS = 18 }; /* at most */
 
 /* A tensor over `rows` rows of something bigger, moved about by relora_tensor_set_data(). */
 static relora_status window(relora_tensor **out, struct model *model, int64_t rows, int64_t cols,
@@ -26,7 +26,7 @@ static relora_status take(struct activations *acts, struct matrix *out, relora_d
 
 static relora_status create_block(const struct model_config *c, struct activations *acts, struct block *b)
 {
-    int64_t n = acts->batch * acts->seq;
+    int64_t n = acts->batch * acts->seq, wide = c->heads * c->head_dim, narrow = c->kv_heads * c->head_dim;
     if (c->recompute && b != acts->blocks) /* all blocks take turns in the memory of the first */
         *b = acts->blocks[0];
     TRY(take(acts, &b->x, RELORA_F32, n, c->hidden));
@@ -37,11 +37,11 @@ static relora_status create_block(const struct model_config *c, struct activatio
         TRY(take(acts, &b->inverse[i], RELORA_F32, 0, n));
         TRY(take(acts, &b->normed[i], c->dtype, n, c->hidden));
     }
-    TRY(take(acts, &b->q, c->dtype, n, c->hidden));
-    TRY(take(acts, &b->k, c->dtype, n, c->hidden));
-    TRY(take(acts, &b->v, c->dtype, n, c->hidden));
+    TRY(take(acts, &b->q, c->dtype, n, wide));
+    TRY(take(acts, &b->k, c->dtype, n, narrow));
+    TRY(take(acts, &b->v, c->dtype, n, narrow));
     TRY(take(acts, &b->log_sum, RELORA_F32, 0, n * c->heads));
-    TRY(take(acts, &b->mixed, c->dtype, n, c->hidden));
+    TRY(take(acts, &b->mixed, c->dtype, n, wide));
     TRY(take(acts, &b->gate, c->dtype, n, c->ffn));
     TRY(take(acts, &b->up, c->dtype, n, c->ffn));
     return take(acts, &b->product, c->dtype, n, c->ffn);
@@ -50,16 +50,21 @@ static relora_status create_block(const struct model_config *c, struct activatio
 static relora_status create_shared(struct model *model, struct activations *acts)
 {
     const struct model_config *c = &model->config;
-    int64_t n = acts->batch * acts->seq;
+    int64_t n = acts->batch * acts->seq, wide = c->heads * c->head_dim, narrow = c->kv_heads * c->head_dim;
     TRY(take(acts, &acts->x, RELORA_F32, n, c->hidden));
     TRY(take(acts, &acts->dx, RELORA_F32, n, c->hidden));
     TRY(take(acts, &acts->inverse, RELORA_F32, 0, n));
     TRY(take(acts, &acts->losses, RELORA_F32, 0, n));
     TRY(take(acts, &acts->tokens, RELORA_F32, 0, model->engine.ops->tokens_floats(n)));
     TRY(take(acts, &acts->targets, RELORA_F32, 0, n));
-    struct matrix *wide[] = {&acts->normed, &acts->dnormed, &acts->dq, &acts->dk, &acts->dv};
-    for (size_t i = 0; i < sizeof wide / sizeof *wide; i++)
-        TRY(take(acts, wide[i], c->dtype, n, c->hidden));
+    TRY(take(acts, &acts->normed, c->dtype, n, c->hidden));
+    TRY(take(acts, &acts->dnormed, c->dtype, n, c->hidden));
+    TRY(take(acts, &acts->dq, c->dtype, n, wide));
+    TRY(take(acts, &acts->dk, c->dtype, n, narrow));
+    TRY(take(acts, &acts->dv, c->dtype, n, narrow));
+    acts->dmixed = acts->dnormed; /* which is free then, */
+    if (wide != c->hidden)        /* but of another shape */
+        TRY(take(acts, &acts->dmixed, c->dtype, n, wide));
     if (c->dtype != RELORA_F32)
         TRY(take(acts, &acts->dy, c->dtype, n, c->hidden));
     TRY(take(acts, &acts->dgate, c->dtype, n, c->ffn));
@@ -80,16 +85,31 @@ static int64_t rows_per_head(int64_t batch, int64_t seq, int64_t vocab, int64_t 
     return sequences * seq;
 }
 
+/* Radians that pair `pair` of a head turns from one position to the next. */
+static double speed_of(const struct rope *rope, int64_t pair, int64_t head_dim)
+{
+    double speed = pow(rope->theta, -2.0 * (double)pair / (double)head_dim);
+    if (rope->kind == ROPE_LINEAR)
+        return speed / rope->factor;
+    if (rope->kind == ROPE_DEFAULT)
+        return speed;
+    double turns = (double)rope->original * speed / 6.283185307179586;
+    double kept = (turns - rope->low) / (rope->high - rope->low);
+    kept = kept < 0.0 ? 0.0 : kept > 1.0 ? 1.0 : kept;
+    return (1.0 - kept) * speed / rope->factor + kept * speed;
+}
+
 /* Sizes, the angles of all positions, and the engine's scratch memory. */
 static relora_status create_attention(struct model *model, struct activations *acts, relora_stream *stream)
 {
     const struct model_config *c = &model->config;
     struct attention *a = &acts->attention;
-    int64_t head_dim = c->hidden / c->heads, half = head_dim / 2, count = acts->seq * half;
+    int64_t head_dim = c->head_dim, half = head_dim / 2, count = acts->seq * half;
     *a = (struct attention){.engine = &model->engine,
                             .batch = acts->batch,
                             .seq = acts->seq,
                             .heads = c->heads,
+                            .kv_heads = c->kv_heads,
                             .head_dim = head_dim,
                             .dtype = c->dtype,
                             .factor = 1.0f / sqrtf((float)head_dim)};
@@ -107,7 +127,7 @@ static relora_status create_attention(struct model *model, struct activations *a
         return RELORA_E_NO_MEMORY;
     for (int64_t i = 0; i < count; i++) {
         int64_t position = i / half, pair = i % half;
-        double angle = (double)position * pow(10000.0, -2.0 * (double)pair / (double)head_dim);
+        double angle = (double)position * speed_of(&c->rope, pair, head_dim);
         angles[i] = (float)cos(angle);
         angles[count + i] = (float)sin(angle);
     }

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "llama.h"
 #include "report.h"
 
 enum { OPTIONS_TEXT = 4096 };
@@ -44,8 +45,9 @@ static relora_status add_objects(const struct trainer *t, relora_state *state)
 
 static relora_status add_position(const struct trainer *t, relora_state *state)
 {
-    char options[OPTIONS_TEXT], seconds[40];
+    char options[OPTIONS_TEXT], model[LLAMA_TEXT], seconds[40];
     options_describe(t->options, options, sizeof options);
+    llama_describe(model_get_config(t->model), model);
     snprintf(seconds, sizeof seconds, "%.6f", t->seconds);
     const struct {
         const char *key;
@@ -61,6 +63,8 @@ static relora_status add_position(const struct trainer *t, relora_state *state)
             return status;
     }
     relora_status status = relora_state_set(state, "options", options);
+    if (status >= 0)
+        status = relora_state_set(state, "model", model);
     return status < 0 ? status : relora_state_set(state, "seconds", seconds);
 }
 
@@ -160,7 +164,6 @@ static int make_folder(const char *option, const char *folder)
 }
 
 static int checkpoint_resume(struct trainer *t);
-static int checkpoint_init(struct trainer *t);
 
 int checkpoint_prepare(struct trainer *t)
 {
@@ -171,7 +174,7 @@ int checkpoint_prepare(struct trainer *t)
         return -1;
     if (o->save && check_folder(t))
         return -1;
-    return o->init && t->step == 0 ? checkpoint_init(t) : 0;
+    return o->init && t->step == 0 ? llama_init(t) : 0;
 }
 
 int checkpoint_save(const struct trainer *t)
@@ -212,6 +215,16 @@ static int enter_phase_of(struct trainer *t, const relora_reader *reader)
     return phase_low_rank(t);
 }
 
+/* Checkpoints of before 0.5 do not say it: their model was that of the size. */
+static int compare_model(const struct trainer *t, const relora_reader *reader)
+{
+    char size[LLAMA_TEXT];
+    const char *text = relora_reader_metadata(reader, "model");
+    const struct model_config shape = options_shape(&sizes[t->options->size]);
+    llama_describe(&shape, size);
+    return llama_compare(model_get_config(t->model), text ? text : size);
+}
+
 static int restore(struct trainer *t, relora_reader *reader)
 {
     relora_state *state;
@@ -219,7 +232,8 @@ static int restore(struct trainer *t, relora_reader *reader)
     const char *seconds = relora_reader_metadata(reader, "seconds");
     if (!options || !seconds || get_number(reader, "step") < 0)
         return fail("--resume: the file is no checkpoint of this program");
-    if (options_compare(t->options, options))
+    int model = compare_model(t, reader); /* from which other options follow */
+    if (options_compare(t->options, options) || model)
         return -1;
     if (get_number(reader, "data_tokens") != t->data->tokens)
         return fail("--resume: the data has %" PRId64 " tokens, but the checkpoint's had %" PRId64,
@@ -303,32 +317,5 @@ static int checkpoint_resume(struct trainer *t)
     relora_reader_release(reader);
     if (result == 0)
         printf("resumed from %s, after step %" PRId64 "\n", path, t->step);
-    return result;
-}
-
-/* ---- first weights ---- */
-
-static int checkpoint_init(struct trainer *t)
-{
-    const char *from = t->options->init;
-    char path[PATH_MAX];
-    struct stat info;
-    relora_reader *reader;
-    if (t->options->method == METHOD_LOWRANK)
-        return fail("--init: with --method lowrank there is no full-rank weight to start from");
-    int folder = stat(from, &info) == 0 && S_ISDIR(info.st_mode);
-    if (snprintf(path, sizeof path, folder ? "%s/model.safetensors" : "%s", from) >= (int)sizeof path)
-        return fail("the name %s is too long", from);
-    if (check(t->ctx, relora_reader_open(&reader, t->ctx, path), "--init"))
-        return -1;
-    int low_rank = 0;
-    for (int32_t i = 0; i < relora_reader_count(reader); i++)
-        low_rank |= strstr(relora_reader_name(reader, i), ".lora_A.weight") != NULL;
-    int result = low_rank ? fail("--init %s: its weights lack their low-rank part; --export it first, or "
-                                 "--resume it", from)
-                          : check(t->ctx, model_read(t->model, t->stream, reader), "--init");
-    relora_reader_release(reader);
-    if (result == 0)
-        printf("first weights from %s\n", path);
     return result;
 }

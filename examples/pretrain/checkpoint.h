@@ -10,8 +10,4 @@ int checkpoint_save(const struct trainer *trainer);
 /* For a trainer that has just been opened: try the folders of --save and --export, put it where --resume
  * says, or else take first weights from --init. */
 int checkpoint_prepare(struct trainer *trainer);
-
-/* Write the model as a Hugging Face Llama folder. */
-int export_llama(const struct trainer *trainer, const char *folder);
-
 #endif

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include "checkpoint.h"
 #include "data.h"
+#include "llama.h"
 #include "options.h"
 #include "report.h"
 #include "train.h"
@@ -47,10 +48,10 @@ static int open_data(const struct options *o, struct data *data, char *path, siz
 static void print_header(const struct trainer *t)
 {
     const struct options *o = t->options;
-    const struct size *s = &sizes[o->size];
+    const struct model_config *m = model_get_config(t->model);
     printf("model %s: %" PRId64 " layers of %" PRId64 " (ffn %" PRId64 ", %" PRId64 " heads), "
-           "vocabulary %" PRId64 ", %.2f M parameters, %s\n", s->name, s->layers, s->hidden, s->ffn,
-           s->heads, t->data->vocab, (double)model_count_all(t->model) * 1e-6,
+           "vocabulary %" PRId64 ", %.2f M parameters, %s\n", o->config ? o->init : sizes[o->size].name,
+           m->layers, m->hidden, m->ffn, m->heads, m->vocab, (double)model_count_all(t->model) * 1e-6,
            options_choice("dtype", o->dtype));
     printf("data %s: %" PRId64 " tokens (%s), the last %" PRId64 " for validation\n", t->data->path,
            t->data->tokens, t->data->format, t->data->tokens - t->data->train_tokens);
@@ -104,7 +105,7 @@ static int finish(struct trainer *t)
     const struct options *o = t->options;
     int failed = metrics_close(&t->metrics) != 0;
     if (o->export)
-        failed |= export_llama(t, o->export) != 0;
+        failed |= llama_export(t, o->export) != 0;
     if (o->sample)
         failed |= sample_print(t) != 0;
     failed |= print_summary(t) != 0;
@@ -143,5 +144,6 @@ int main(int argc, char **argv)
         return 1;
     int result = run(&options, &data);
     data_close(&data);
+    json_decref(options.config);
     return result ? 1 : 0;
 }

@@ -33,6 +33,7 @@ struct model {
     struct engine engine;
     struct array *arrays;    /* embedding, final norm, then two norms per block */
     relora_linear **linears; /* PROJECTIONS per block, then the head */
+    relora_tensor *head;     /* its weight, if that is the embedding in another dtype; else NULL */
     int array_count, linear_count;
     struct matrix loss;      /* a double: sum of the losses not yet taken */
 };
@@ -65,7 +66,7 @@ struct activations {
     struct matrix x, inverse, normed;  /* after the last block */
     struct matrix dx;                  /* gradient by the residual stream, F32 */
     struct matrix dy;                  /* the same in the dtype of the model; nothing if that is F32 */
-    struct matrix dnormed, dq, dk, dv; /* backward */
+    struct matrix dnormed, dmixed, dq, dk, dv; /* backward */
     struct matrix dgate, dup;
     struct matrix losses;              /* one for each row */
     struct matrix rotary, scratch;     /* cosines, then sines; of the engine */

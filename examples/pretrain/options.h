@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <relora/relora.h>
+#include "model.h"
 
 enum method {
     METHOD_FULL,    /* full rank all the way */
@@ -24,8 +25,13 @@ struct size {
 extern const struct size sizes[];
 extern const int size_count;
 
+struct json_t;
+
 struct options {
     int64_t size; /* index into sizes */
+    struct model_config model; /* its shape: that of the size, or of --init; vocab 0 if that is the data's */
+    struct json_t *config;     /* what config.json of --init holds; NULL if there is none */
+    int foreign_vocab;         /* model.vocab is that of a tokenizer: nobody said that bytes will do */
     int64_t method, dtype, device, reset, order, recompute;
     const char *data, *out, *prompt;
     const char *save, *resume, *init, *export;
@@ -52,6 +58,10 @@ const char *options_choice(const char *option, int64_t value);
 void options_describe(const struct options *options, char *text, size_t size);
 /* Say on which of them `text`, from a checkpoint, differs; 0 if on none, else -1. */
 int options_compare(const struct options *options, const char *text);
+/* Settle `size`, `model` and `vocab`, for which it looks at --init; options_resolve() calls it. */
+int options_model(struct options *options);
+/* The shape of a size; otherwise as a Llama without config.json. */
+struct model_config options_shape(const struct size *size);
 /* Updates in one cycle of the low-rank part. */
 int64_t options_cycle(const struct options *options);
 

@@ -53,7 +53,7 @@ static void take_size(struct options *o, const struct size *s)
     or_whole(&o->batch, s->batch);
     or_whole(&o->accumulate, s->accumulate);
     or_whole(&o->steps, s->steps);
-    or_whole(&o->rank, at_most(128, s->hidden / 4));
+    or_whole(&o->rank, at_most(128, o->model.hidden < 8 ? 1 : o->model.hidden / 4));
     or_real(&o->lr, s->lr);
     or_real(&o->beta2, s->beta2);
     or_real(&o->dropout, s->dropout);
@@ -63,6 +63,8 @@ static void take_size(struct options *o, const struct size *s)
 int options_resolve(struct options *o)
 {
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    if (options_model(o) != 0)
+        return -1;
     take_size(o, &sizes[o->size]);
     or_whole(&o->threads, processors > 0 ? at_most(processors, 1024) : 1);
     or_real(&o->lora_lr, 2 * o->lr);

@@ -32,7 +32,8 @@ typedef struct relora_cycle_options {
                                       default, for the same as merge_every */
     relora_cycle_hook_fn before; /**< may be NULL */
     relora_cycle_hook_fn after;  /**< may be NULL; not called if the work failed */
-    void *hook_user;
+    void *hook_user;             /**< hooks and this are used inside the two calls only, so they must
+                                      stay valid no longer than the last of these */
 } relora_cycle_options;
 
 /** @since 0.1 @threads any @stream none */
@@ -52,6 +53,10 @@ RELORA_API relora_status relora_cycle_create(relora_cycle **out, relora_context 
  *  another layer over the same W, is in the cycle: both would be merged into one W.
  *  @since 0.1 @threads one @stream none */
 RELORA_API relora_status relora_cycle_add(relora_cycle *cycle, relora_linear *linear);
+/** relora_cycle_add() for every layer of the group in mode LORA; all of them or, on a failure, none. Other
+ *  layers, such as a head in mode FULL, are left out. RELORA_E_STATE if no layer is in mode LORA.
+ *  @since 0.5 @threads one @stream none */
+RELORA_API relora_status relora_cycle_add_group(relora_cycle *cycle, const relora_group *group);
 /** NULL is allowed. @since 0.1 @threads any @stream none */
 RELORA_API void relora_cycle_release(relora_cycle *cycle);
 
@@ -64,8 +69,9 @@ RELORA_API relora_status relora_cycle_due(const relora_cycle *cycle, int64_t ste
                                           uint32_t *events);
 
 /** Call once after each update with the number of updates done; skipped ones do not count. Does
- *  what is due, and says what it did. Every layer is looked at first: if the factors of one are not
- *  finite (RELORA_E_NOT_FINITE), or a mode has changed, nothing is merged or reset.
+ *  what is due, and says what it did. Every layer is looked at first: if the factors or the weight of one
+ *  are not finite, or W + s B A is beyond its type (RELORA_E_NOT_FINITE), or a mode has changed, nothing is
+ *  merged or reset.
  *  @param events receives what was done; may be NULL
  *  @param merge  totals over all layers; may be NULL; all 0 if nothing was due
  *  @param reset  totals over their A and B; likewise

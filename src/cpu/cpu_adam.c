@@ -1,5 +1,4 @@
 /* The optimizer: one sweep over the chunks of all parameters for the norm, one for the update. */
-#include <errno.h>
 
 #include "adam_math.h"
 #include "cpu.h"
@@ -91,7 +90,6 @@ relora_status cpu_adam_step(struct queue *q, const struct adam *a)
     (void)q;
     if (a->need_norm && a->control->skip) return RELORA_OK;
     double clip = a->need_norm ? a->control->clip_factor : 1;
-    int host = errno; /* pow says there that beta^t has become 0 */
     for (int64_t k = 0; k < a->param_count; k++) ++*a->params[k].steps;
 #pragma omp parallel for num_threads(q->threads) schedule(static)
     for (int64_t k = 0; k < a->chunk_count; k++) {
@@ -104,6 +102,5 @@ relora_status cpu_adam_step(struct queue *q, const struct adam *a)
         else
             update_mixed(&c, p, chunk, draw);
     }
-    errno = host;
     return RELORA_OK;
 }

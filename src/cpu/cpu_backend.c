@@ -91,18 +91,6 @@ static relora_status copy(struct queue *q, const struct copy *c)
     return RELORA_OK;
 }
 
-void *cpu_scratch(struct queue *q, size_t bytes)
-{
-    if (bytes > q->scratch_bytes) {
-        void *grown = memory_alloc(q->memory, bytes);
-        if (!grown) return NULL;
-        memory_free(q->memory, q->scratch, q->scratch_bytes);
-        q->scratch = grown;
-        q->scratch_bytes = bytes;
-    }
-    return q->scratch;
-}
-
 const struct backend backend_cpu = {
     .version = BACKEND_VERSION,
     .kind = RELORA_DEVICE_CPU,
@@ -131,7 +119,7 @@ const struct backend backend_cpu = {
     .dropout = cpu_dropout,
     .uniform = cpu_uniform,
     .scale_grad = cpu_scale_grad,
-    .not_finite = cpu_not_finite,
+    .largest = cpu_largest,
     .adam_norm = cpu_adam_norm,
     .adam_step = cpu_adam_step,
     .prune = cpu_prune,

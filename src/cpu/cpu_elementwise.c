@@ -96,16 +96,35 @@ relora_status cpu_scale_grad(struct queue *q, float *grad, const float *scale, s
     return RELORA_OK;
 }
 
-relora_status cpu_not_finite(struct queue *q, struct view x, int32_t *flag)
+static uint32_t largest_f32(const float *x, int64_t n)
+{
+    uint32_t most = 0;
+    for (int64_t j = 0; j < n; j++) {
+        uint32_t bits = bits_of_float(x[j]) & 0x7FFFFFFFu;
+        most = bits > most ? bits : most;
+    }
+    return most;
+}
+
+static uint32_t largest_bf16(const bf16 *x, int64_t n)
+{
+    bf16 most = 0;
+    for (int64_t j = 0; j < n; j++) {
+        bf16 bits = (bf16)(x[j] & 0x7FFFu);
+        most = bits > most ? bits : most;
+    }
+    return (uint32_t)most << 16;
+}
+
+relora_status cpu_largest(struct queue *q, struct view x, uint32_t *bits)
 {
     (void)q;
-    int found = 0;
-#pragma omp parallel for num_threads(q->threads) schedule(static) reduction(| : found) if (is_large(x))
-    for (int64_t i = 0; i < x.rows; i++)
-        for (int64_t j = 0; j < x.cols; j++) {
-            float f = x.dtype == RELORA_F32 ? row_f32(x, i)[j] : bf16_to_float(row_bf16(x, i)[j]);
-            found |= !isfinite(f);
-        }
-    *flag |= found;
+    uint32_t most = *bits;
+#pragma omp parallel for num_threads(q->threads) schedule(static) reduction(max : most) if (is_large(x))
+    for (int64_t i = 0; i < x.rows; i++) {
+        uint32_t row = x.dtype == RELORA_F32 ? largest_f32(row_f32(x, i), x.cols) : largest_bf16(row_bf16(x, i), x.cols);
+        most = row > most ? row : most;
+    }
+    *bits = most;
     return RELORA_OK;
 }

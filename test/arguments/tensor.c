@@ -135,6 +135,11 @@ START_TEST(test_set_data)
     FAILS(RELORA_E_STATE, relora_tensor_set_data(own, twelve), "tensor");
     FAILS(RELORA_E_ARGUMENT, relora_tensor_set_data(borrowed, NULL), "data");
     FAILS(RELORA_E_LAYOUT, relora_tensor_set_data(borrowed, (char *)twelve + 1), "data");
+    FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_tensor_set_data_owned(NULL, twelve, count_deleter, NULL));
+    FAILS(RELORA_E_STATE, relora_tensor_set_data_owned(own, twelve, count_deleter, NULL), "tensor");
+    FAILS(RELORA_E_ARGUMENT, relora_tensor_set_data_owned(borrowed, NULL, count_deleter, NULL), "data");
+    FAILS(RELORA_E_LAYOUT, relora_tensor_set_data_owned(borrowed, (char *)twelve + 1, count_deleter, NULL), "data");
+    ck_assert_int_eq(deleted, 0);
     ck_assert_ptr_eq(relora_tensor_data(own), before);
     ck_assert_ptr_eq(relora_tensor_data(borrowed), twelve);
 }

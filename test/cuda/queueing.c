@@ -72,7 +72,7 @@ static struct bench new_bench(void)
 
 static void layers(struct bench *b, uint64_t call)
 {
-    const relora_tensor *dy[] = {b->dy[0], b->dy[1]};
+    relora_tensor *dy[] = {b->dy[0], b->dy[1]};
     uint32_t flags = RELORA_TRAIN | RELORA_OVERWRITE;
     QUEUES(relora_linear_forward(b->l[0], env.st, b->x, b->y[0], call, RELORA_TRAIN));
     QUEUES(relora_linear_backward(b->l[0], env.st, b->x, b->dy[0], b->dx, call, flags));

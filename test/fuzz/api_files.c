@@ -134,7 +134,7 @@ void read_reader(void)
     const char *name = relora_reader_name(reader, choose() % 8);
     relora_tensor *target = pick_any_tensor();
     uint8_t c = choose();
-    uint32_t flags = c < 240 ? c & RELORA_READ_CONVERT : c;
+    uint32_t flags = c < 240 ? (c & RELORA_READ_CONVERT) | (c & 8 ? RELORA_READ_FINITE : 0) : c;
     if (!name) name = choose_name();
     if (reader && target && c & 2) target = fitting(target, reader, name, c);
     CALL(relora_reader_read, reader, stream, name, target, flags);

@@ -21,9 +21,14 @@ void make_context(void)
 
 void ask_error(void)
 {
-    const relora_context *ctx = pick(CONTEXT);
     size_t capacity = choose() % 64, length = 0, again = 0;
     char *buffer = borrow_bytes(capacity ? capacity : 1);
+    if (capacity % 2) {
+        const relora_stream *stream = pick(STREAM);
+        CALL(relora_stream_error, stream, buffer, capacity, &length);
+        return;
+    }
+    const relora_context *ctx = pick(CONTEXT);
     if (CALL(relora_context_error, ctx, NULL, 0, &length) < 0) return;
     CALL(relora_context_error, ctx, buffer, capacity, &again);
     REQUIRE(length == again);
@@ -172,6 +177,12 @@ void point_tensor(void)
     uint8_t c = choose();
     void *data = c == 255 ? NULL : lent[c % BLOCKS] + (c >= 250);
     struct loan *loan = t && relora_tensor_data(t) != data ? loan_of(t) : NULL;
+    if (c % 3 == 0) {
+        struct loan *next = loan_new();
+        if (t) *next = (struct loan){t, 1};
+        if (CALL(relora_tensor_set_data_owned, t, data, loan_return, next) < 0) next->owed = 0;
+        return;
+    }
     if (loan) loan->owed++;
     if (CALL(relora_tensor_set_data, t, data) < 0 && loan) loan->owed--;
 }

@@ -45,6 +45,7 @@ static void listen(void *user, int32_t level, const char *message)
         e->errors++;
         snprintf(e->last, sizeof e->last, "%s", message);
     }
+    if (level == RELORA_LOG_WARN) snprintf(e->warning, sizeof e->warning, "%s", message);
     if (level == RELORA_LOG_INFO) snprintf(e->info, sizeof e->info, "%s", message);
     pthread_mutex_unlock(&listening);
 }
@@ -229,6 +230,13 @@ void status_ok(relora_status status, const char *call, const char *file, int lin
     mark_point();
 }
 
+/* Is env.st an argument of the call, as written? */
+static int names_stream(const char *call)
+{
+    const char *at = strstr(call, "env.st");
+    return at && strcspn(at + 6, ",)") == 0;
+}
+
 void status_fails(relora_status got, relora_status want, const char *call, const char *const *words,
                   const char *file, int line)
 {
@@ -245,6 +253,12 @@ void status_fails(relora_status got, relora_status want, const char *call, const
         ck_abort_msg("%s:%d: text \"%s\" but log \"%s\"", file, line, text, env.last);
     if (!strstr(text, name) || strchr(text, '\n'))
         ck_abort_msg("%s:%d: \"%s\" does not name %s in one line", file, line, text, name);
+    if (names_stream(call)) {
+        char own[sizeof text];
+        status_ok(relora_stream_error(env.st, own, sizeof own, NULL), "relora_stream_error", file, line);
+        if (strcmp(text, own) != 0)
+            ck_abort_msg("%s:%d: text \"%s\" but that of the stream is \"%s\"", file, line, text, own);
+    }
     for (; *words; words++)
         if (!strstr(text, *words))
             ck_abort_msg("%s:%d: \"%s\" does not mention \"%s\"", file, line, text, *words);

@@ -18,7 +18,8 @@ struct env {
     int errors;      /* lines received at RELORA_LOG_ERROR */
     int lines[5];    /* lines received at each level */
     char last[1024]; /* text of the last one at RELORA_LOG_ERROR */
-    char info[1024]; /* and at RELORA_LOG_INFO */
+    char warning[1024]; /* and at RELORA_LOG_WARN */
+    char info[1024];    /* and at RELORA_LOG_INFO */
 };
 extern struct env env;
 

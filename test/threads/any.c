@@ -14,6 +14,7 @@ static struct handles { /* shared by all threads */
     relora_device *dev;
     relora_tensor *x;
     relora_linear *linear;
+    relora_group *group;
     relora_adam *adam;
     relora_schedule *schedule;
     relora_cycle *cycle;
@@ -56,6 +57,8 @@ static void ask_context(uint64_t *sum)
     add_text(sum, relora_status_text(RELORA_E_SHAPE));
     ok(relora_context_error(env.ctx, text, sizeof text, NULL));
     add_text(sum, text);
+    ok(relora_stream_error(env.st, text, sizeof text, NULL));
+    add_text(sum, text);
     add(sum, (uint64_t)relora_device_count(env.ctx, RELORA_DEVICE_CPU));
     add(sum, relora_device_get(env.ctx, RELORA_DEVICE_CPU, 0) == h->dev);
     add(sum, (uint64_t)relora_device_count(h->cuda, RELORA_DEVICE_CUDA));
@@ -94,6 +97,13 @@ static void ask_training(uint64_t *sum)
     add(sum, (uint64_t)relora_linear_get_mode(h->linear));
     add(sum, (uint64_t)(uintptr_t)relora_linear_param(h->linear, RELORA_PARAM_A));
     add(sum, (uint64_t)(uintptr_t)relora_linear_grad(h->linear, RELORA_PARAM_B));
+    add(sum, (uint64_t)relora_group_count(h->group));
+    add_text(sum, relora_group_name(h->group, 1));
+    ok(relora_group_find(h->group, "norm", &index));
+    add(sum, (uint64_t)index);
+    add(sum, relora_group_linear(h->group, 0) == h->linear);
+    add(sum, relora_group_value(h->group, 1) == h->x);
+    add(sum, relora_group_grad(h->group, 1) == NULL);
     add(sum, (uint64_t)relora_adam_count(h->adam));
     add_text(sum, relora_adam_name(h->adam, 1));
     ok(relora_adam_find(h->adam, "l.lora_B.weight", &index));
@@ -138,6 +148,7 @@ static void make_objects(void)
     relora_stream *st;
     relora_tensor *t, *b;
     relora_linear *l;
+    relora_group *g;
     relora_adam *a;
     relora_linear_options lo;
     relora_adam_options ao;
@@ -150,11 +161,13 @@ static void make_objects(void)
     ok(relora_tensor_create(&t, h->dev, RELORA_F32, 1, &n));
     ok(relora_tensor_borrow(&b, h->dev, RELORA_F32, 1, &n, NULL, data, NULL, NULL));
     ok(relora_linear_create(&l, h->dev, &lo));
+    ok(relora_group_create(&g, h->dev));
     ok(relora_adam_create(&a, h->dev, &ao));
     relora_stream_release(st);
     relora_tensor_release(t);
     relora_tensor_release(b);
     relora_linear_release(l);
+    relora_group_release(g);
     relora_adam_release(a);
 }
 
@@ -279,6 +292,9 @@ static void open_handles(struct kit *kit)
     handles = (struct handles){
         .dev = env.dev, .x = kit->x, .linear = kit->l, .adam = kit->adam, .cycle = kit->cycle};
     handles.schedule = new_schedule(&so);
+    handles.group = new_group();
+    OK(relora_group_add_linear(handles.group, "l", kit->l));
+    OK(relora_group_add_param(handles.group, "norm", kit->x, NULL));
     relora_context_options co;
     fake_module();
     OK(relora_context_options_init(&co, sizeof co));

@@ -6,6 +6,7 @@ int main(void)
     srunner_add_suite(runner, threads_parallel());
     srunner_add_suite(runner, threads_any());
     srunner_add_suite(runner, threads_errors());
+    srunner_add_suite(runner, threads_holds());
     srunner_add_suite(runner, threads_release());
     srunner_add_suite(runner, threads_counts());
     srunner_add_suite(runner, threads_host());

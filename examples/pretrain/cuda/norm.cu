@@ -1,8 +1,6 @@
 /* RMSNorm with the residual connection before it, a block for each row; forward and backward. */
 #include "gpu.cuh"
 
-#define NORM_EPS 1e-6f
-
 enum { MOST_THREADS = 1024, COLUMNS = 32, GROUPS = 32 };
 
 /* Each thread has N neighbouring columns: four, so that the accesses of a warp to F32 fill whole sectors of memory, if the
@@ -40,7 +38,7 @@ static __global__ void __launch_bounds__(MOST_THREADS) norm_kernel(struct norm n
         }
     }
     for (int i = 0; i < N; i++) squares += x[i] * x[i];
-    float inverse = 1.0f / sqrtf(block_sum(squares, shared) / (float)width + NORM_EPS);
+    float inverse = 1.0f / sqrtf(block_sum(squares, shared) / (float)width + n.eps);
     if (threadIdx.x == 0) n.inverse[blockIdx.x] = inverse;
     if (!active) return;
     load(other, n.w + at);
