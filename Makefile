@@ -122,7 +122,7 @@ $(B)/src/%.o: src/%.c Makefile | $(B)/target $(FIRST)
 	@echo CC $<
 	$(Q)$(CC) $(LIB_CPPFLAGS) $(LIB_CFLAGS) -MMD -MP -c $< -o $@
 
--include $(OBJS:.o=.d) $(PRETRAIN:.o=.d) $(BENCH:.o=.d) $(EXAMPLES:=.d) $(wildcard $(B)/test/*/*.d)
+-include $(OBJS:.o=.d) $(PRETRAIN:.o=.d) $(BENCH:.o=.d) $(EXAMPLES:=.d) $(wildcard $(B)/test/*/*.d $(B)/test/*/*/*.d $(B)/emulated/test/*/*.d)
 
 include pkgconfig/package.mk
 
