@@ -58,7 +58,7 @@ check-$(1): $(B)/test-$(1)
 endef
 $(foreach s,$(SUITES),$(eval $(call SUITE,$(s))))
 
--include $(wildcard $(B)/test/*/*.d)
+-include $(wildcard $(B)/test/*/*.d $(B)/test/*/*/*.d $(B)/emulated/test/*/*.d)
 
 # ---- the interface (docs/abi.md). The headers are the same in every configuration: two are enough to check them ----
 .PHONY: check-docs check-ffi check-python abi-check abi-store abi-pins check-breaks check-callers check-growth
