@@ -7,6 +7,7 @@ OBJCOPY    ?= objcopy
 NM         ?= nm
 CONFIG     ?= release
 ONEDNN     ?= 1
+OPENMP     ?= 1
 WERROR     ?= 1
 prefix     ?= /usr/local
 libdir     ?= $(prefix)/lib
@@ -36,16 +37,18 @@ CFLAGS_cov     := -O0 -g --coverage -fprofile-update=atomic
 ifeq ($(CFLAGS_$(CONFIG)),)
   $(error CONFIG=$(CONFIG) is not one of release debug asan tsan cov)
 endif
-OPENMP := -fopenmp
 ifeq ($(CONFIG),tsan) # neither OpenMP's runtime nor oneDNN is instrumented: they would look like races
-  OPENMP := -Wno-unknown-pragmas -Wno-unused-function
-  override ONEDNN := 0
+  override OPENMP := 0
   EXAMPLE_CFLAGS ?= -O0 # no target_clones: their resolvers run before the sanitizer is ready
 endif
+ifeq ($(OPENMP),0) # and none with oneDNN, which asks OpenMP for its threads
+  override ONEDNN := 0
+endif
+OPENMP_CFLAGS := $(if $(filter 1,$(OPENMP)),-fopenmp,-Wno-unknown-pragmas -Wno-unused-function -pthread)
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef \
         -Wpointer-arith -Wcast-qual -Wwrite-strings -Wdouble-promotion $(if $(filter 1,$(WERROR)),-Werror)
 ALL_CPPFLAGS = -Iinclude -D_POSIX_C_SOURCE=200809L $(CPPFLAGS)
-ALL_CFLAGS   = -std=c11 $(WARN) $(CFLAGS_$(CONFIG)) $(OPENMP) $(CFLAGS)
+ALL_CFLAGS   = -std=c11 $(WARN) $(CFLAGS_$(CONFIG)) $(OPENMP_CFLAGS) $(CFLAGS)
 ALL_LDFLAGS  = -Wl,-z,noexecstack -Wl,--as-needed $(LDFLAGS)
 LDLIBS       = $(if $(filter 1,$(ONEDNN)),-ldnnl) -ljansson -lm -ldl
 
@@ -55,13 +58,14 @@ LIB_CPPFLAGS = -Isrc -DRELORA_ONEDNN=$(ONEDNN) $(ALL_CPPFLAGS)
 LIB_CFLAGS   = -ffp-contract=off -fno-math-errno -fno-trapping-math \
                -fPIC -fvisibility=hidden $(ALL_CFLAGS)
 LIB_LDFLAGS  = $(if $(filter asan tsan,$(CONFIG)),,-Wl,-z,defs) -Wl,-soname,librelora.so.$(ABI) \
-               -Wl,--no-undefined-version -Wl,--version-script=lib/librelora.map
+               -Wl,--no-undefined-version -Wl,--version-script=lib/librelora.map \
+               -Wl,-z,nodelete # OpenMP's threads outlive a dlclose(), and return into this code
 # Programs of examples/pretrain and examples/bench are made to run here, not to be packaged.
 EXAMPLE_CFLAGS ?= $(if $(filter release,$(CONFIG)),-O3 -march=native) -Wno-pass-failed
 
 # ---- files ----
 # Configurations, and compilers other than gcc, have folders of their own, so objects never mix.
-B    := build/$(CONFIG)$(if $(filter 0,$(ONEDNN)),-portable)
+B    := build/$(CONFIG)$(if $(filter 0,$(ONEDNN)),-portable)$(if $(filter 0,$(OPENMP)),$(if $(filter tsan,$(CONFIG)),,-threads))
 B    := $(B)$(patsubst %,-%,$(filter-out cc gcc,$(notdir $(lastword $(CC)))))
 SRCS := $(sort $(wildcard src/*.c src/cpu/*.c))
 ifeq ($(ONEDNN),0)
@@ -118,7 +122,7 @@ $(B)/relora.pc: pkgconfig/relora.pc.in
 	$(Q)sed -e 's|@PREFIX@|$(prefix)|' -e 's|@VERSION@|$(VERSION)|' \
 	  -e 's|@LIBDIR@|$(patsubst $(prefix)%,$${prefix}%,$(libdir))|' \
 	  -e 's|@INCLUDEDIR@|$(patsubst $(prefix)%,$${prefix}%,$(includedir))|' \
-	  -e 's|@LIBS_PRIVATE@|$(strip $(LDLIBS) $(filter -fopenmp,$(OPENMP)))|' $< > $@
+	  -e 's|@LIBS_PRIVATE@|$(strip $(LDLIBS) $(filter -fopenmp -pthread,$(OPENMP_CFLAGS)))|' $< > $@
 
 # ---- examples and benchmarks: programs that see only the public headers and librelora.a ----
 LINK_PROGRAM = $(CC) $(ALL_CFLAGS) $(EXAMPLE_CFLAGS) $(filter %.o %.a,$^) $(ALL_LDFLAGS) \
@@ -449,6 +453,14 @@ $(B)/ask-shared: $(B)/test/modules/where/ask.o $(SO)
 check-module: $(B)/ask $(B)/ask-shared $(MODULES)
 	$(Q)sh test/modules/where.sh $(B)
 
+## check-unload: a host that loads the library, uses it with threads, and unloads it
+.PHONY: check-unload
+$(B)/unload: $(B)/test/unload/unload.o
+	@echo LD $@
+	$(Q)$(CC) $(ALL_CFLAGS) $< $(ALL_LDFLAGS) -ldl -lpthread -o $@
+check-unload: $(B)/unload $(SO)
+	$(Q)$(if $(filter asan tsan,$(CONFIG)),echo "left out: the sanitizer has to be loaded first",$< $(SO))
+
 EXTRA_train := $(filter-out %/main.o,$(PRETRAIN)) # this suite tests the example's model too
 EXTRA_backend := $(addprefix $(B)/test/checkpoint/,folder.o made.o raw.o run.o)
 EXTRA_threads := $(B)/test/checkpoint/folder.o
@@ -541,6 +553,7 @@ check-ffi: | $(FIRST)
 check-python: $(SO) | $(FIRST)
 	$(Q)$(PYTHON) test/ffi/train.py . $(SO)
 	$(Q)$(PYTHON) test/ffi/exchange.py . $(SO)
+	$(Q)$(PYTHON) test/ffi/fork.py . $(SO)
 
 # ---- the system's memory: a program with a malloc() of its own, in front of every library in the process ----
 $(B)/starve: $(patsubst %.c,$(B)/%.o,$(wildcard test/system_memory/*.c)) $(B)/test/support/random.o $(SO)
@@ -553,7 +566,7 @@ check-system-memory: $(if $(filter asan tsan,$(CONFIG)),,$(B)/starve)
 
 # A library with a sanitizer runs only in programs built with it, so it is not worth installing.
 # The many runs of check-resume and check-crash have one thread each: nothing for the thread sanitizer, in an hour.
-STEPS := check-headers symbols $(ABI_STEPS) $(SUITES:%=check-%) check-module check-system-memory check-fuzz check-examples \
+STEPS := check-headers symbols $(ABI_STEPS) $(SUITES:%=check-%) check-module check-unload check-system-memory check-fuzz check-examples \
          $(if $(PRETRAIN),check-pretrain $(if $(filter tsan,$(CONFIG)),,check-resume check-crash)) \
          $(if $(filter release debug,$(CONFIG)),check-install) \
          $(if $(MODULE),check-cuda-module) $(CUDA_STEPS) check-emulator $(EMULATED_STEPS)

@@ -1,7 +1,6 @@
 /* The restart: when it is due, and merging, drawing and resetting in the right order. */
-#include <math.h>
-
 #include "adam.h"
+#include "float_mode.h"
 #include "options.h"
 #include "relora/cycle.h"
 #include "state.h"
@@ -259,8 +258,8 @@ static relora_status merge_layers(relora_cycle *cycle, relora_stream *stream, co
     }
     TRY(linear_merge_end(first, stream, fn, norms));
     report->layers = cycle->count;
-    report->delta_norm = sqrt(norms[0]);
-    report->weight_norm = sqrt(norms[1]);
+    report->delta_norm = float_mode_root(norms[0]);
+    report->weight_norm = float_mode_root(norms[1]);
     context_log(cycle->ctx, RELORA_LOG_INFO, "%s: merge %llu of %d layers: |dW| %g, |W| %g", fn,
                 (unsigned long long)number, report->layers, report->delta_norm, report->weight_norm);
     return RELORA_OK;

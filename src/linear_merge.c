@@ -1,6 +1,5 @@
 /* The end of a cycle: W += s B A, and factors drawn afresh. */
-#include <math.h>
-
+#include "float_mode.h"
 #include "linear.h"
 #include "options.h"
 
@@ -217,8 +216,8 @@ relora_status relora_linear_merge(relora_linear *linear, relora_stream *stream, 
     TRY(linear_merge_run(linear, stream, fn, cycle));
     TRY(linear_merge_end(linear, stream, fn, norms));
     r.layers = 1;
-    r.delta_norm = sqrt(norms[0]);
-    r.weight_norm = sqrt(norms[1]);
+    r.delta_norm = float_mode_root(norms[0]);
+    r.weight_norm = float_mode_root(norms[1]);
     context_log(linear->ctx, RELORA_LOG_INFO, "%s: layer %llu, cycle %llu: |dW| %g, |W| %g", fn,
                 (unsigned long long)linear->options.layer, (unsigned long long)cycle, r.delta_norm,
                 r.weight_norm);

@@ -16,6 +16,8 @@ Suite *threads_errors(void);
 Suite *threads_release(void);
 Suite *threads_counts(void);
 Suite *threads_host(void);
+Suite *threads_settings(void);
+Suite *threads_float_mode(void);
 Suite *threads_module(void);
 
 #endif
