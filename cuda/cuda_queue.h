@@ -97,10 +97,11 @@ static inline relora_status cuda_launch(struct queue *q, const char *what, void 
 {
     if (!blocks.x || !blocks.y || !blocks.z) return RELORA_OK;
     device_scope scope(q);
-    return [&](P... p) {
-        void *pointers[] = {(void *)&p...};
-        return cuda_result(q, cudaLaunchKernel(kernel, blocks, threads, pointers, 0, q->stream), what);
-    }(static_cast<P>(arguments)...);
+    cudaLaunchConfig_t config = {};
+    config.gridDim = blocks;
+    config.blockDim = threads;
+    config.stream = q->stream;
+    return cuda_result(q, cudaLaunchKernelEx(&config, kernel, static_cast<P>(arguments)...), what);
 }
 
 /* Loads kernels, which CUDA would put off to their first launch: that may wait for all work of the device, and is not

@@ -2,19 +2,18 @@
 #ifndef RELORA_SRC_ADAM_H
 #define RELORA_SRC_ADAM_H
 
-#include "linear.h"
+#include "group.h"
 #include "relora/adam.h"
 
 #define ADAM_STEPS_MAX (INT64_C(1) << 53) /* exact in double */
 
 struct adam_entry { /* one registered parameter */
-    char *name;
-    relora_tensor *param, *grad, *first, *second;
+    struct member is; /* its name, tensors, and the layer it belongs to, if any */
+    relora_tensor *first, *second;
     int64_t *steps; /* on the device, so that a step can skip itself */
     double lr_factor, weight_decay;
-    relora_linear *linear; /* NULL: a parameter of its own */
-    uint64_t generation;   /* of the layer when it was added */
-    relora_param role;     /* in the layer */
+    uint64_t generation; /* of the layer when it was added */
+    relora_param role;   /* in the layer */
 };
 
 struct relora_adam {
@@ -22,8 +21,7 @@ struct relora_adam {
     relora_context *ctx;
     relora_device *device;
     relora_adam_options options;
-    struct adam_entry *entries;
-    int32_t count, capacity;
+    struct registry registry; /* of struct adam_entry */
     relora_tensor *flat; /* NULL until the gradients are flat */
 
     /* the sweep over all parameters; made anew at the first step after one is added */
@@ -39,6 +37,11 @@ struct relora_adam {
     double *partials;
     struct adam_control *control;
 };
+
+static inline struct adam_entry *adam_at(const relora_adam *adam, int32_t index)
+{
+    return registry_at(&adam->registry, index);
+}
 
 /* adam and stream: there, of one context and device, and the stream not finished. */
 relora_status adam_check(const relora_adam *adam, const relora_stream *stream, const char *function);

@@ -2,7 +2,7 @@
 #include "adam.h"
 #include "description.h"
 
-static const struct option count_row[] = {{FIELD(struct relora_adam, count), OPTION_I32}};
+static const struct option count_row[] = {{FIELD(struct registry, count), OPTION_I32}};
 static const struct options registry = {ROWS(count_row)};
 
 static const struct option factor_rows[] = {
@@ -16,20 +16,20 @@ static const char parameter[] = "parameter "; /* begins a part of its own */
 static void put_options(struct text *text, const relora_adam *adam)
 {
     description_put(text, &adam_table, &adam->options);
-    description_put(text, &registry, adam);
+    description_put(text, &registry, &adam->registry);
 }
 
 static void put_name(struct text *text, const relora_adam *adam, int32_t index)
 {
-    text_put(text, "%s%d=%s\n", parameter, index, adam->entries[index].name);
+    text_put(text, "%s%d=%s\n", parameter, index, adam_at(adam, index)->is.name);
 }
 
 void adam_describe(const relora_adam *adam, struct text *text)
 {
     put_options(text, adam);
-    for (int32_t i = 0; i < adam->count; i++) {
+    for (int32_t i = 0; i < adam->registry.count; i++) {
         put_name(text, adam, i);
-        description_put(text, &factors, &adam->entries[i]);
+        description_put(text, &factors, adam_at(adam, i));
     }
 }
 
@@ -61,7 +61,7 @@ static relora_status compare_part(const relora_adam *adam, int32_t index, const 
     if (index < 0)
         put_options(&ours, adam);
     else
-        description_put(&ours, &factors, &adam->entries[index]);
+        description_put(&ours, &factors, adam_at(adam, index));
     relora_status status =
         ours.failed ? RELORA_E_NO_MEMORY
                     : description_compare(index < 0 ? of_all : of_one, ours.data, theirs, parameter, why);
@@ -72,7 +72,7 @@ static relora_status compare_part(const relora_adam *adam, int32_t index, const 
 relora_status adam_compare(const relora_adam *adam, const char *theirs, struct text *why)
 {
     relora_status status = compare_part(adam, -1, &theirs, why);
-    for (int32_t i = 0; i < adam->count && status >= 0; i++) {
+    for (int32_t i = 0; i < adam->registry.count && status >= 0; i++) {
         status = compare_name(adam, i, &theirs, why);
         if (status >= 0) status = compare_part(adam, i, &theirs, why);
     }

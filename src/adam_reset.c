@@ -45,7 +45,7 @@ relora_status reset_options_read(relora_reset_options *o, const relora_context *
 
 static int is_factor(const struct adam_entry *e)
 {
-    return e->linear && (e->role == RELORA_PARAM_A || e->role == RELORA_PARAM_B);
+    return e->is.linear && (e->role == RELORA_PARAM_A || e->role == RELORA_PARAM_B);
 }
 
 static relora_status check_listed(const relora_adam *adam, const char *fn, const int32_t *indices,
@@ -53,9 +53,9 @@ static relora_status check_listed(const relora_adam *adam, const char *fn, const
 {
     if (count < 1) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: count is %d, less than 1", fn, count);
     for (int32_t i = 0; i < count; i++) {
-        if (indices[i] < 0 || indices[i] >= adam->count)
+        if (indices[i] < 0 || indices[i] >= adam->registry.count)
             FAIL(adam->ctx, RELORA_E_NOT_FOUND, "%s: indices[%d] is %d, but adam has %d parameters", fn, i,
-                 indices[i], adam->count);
+                 indices[i], adam->registry.count);
         for (int32_t j = 0; j < i; j++)
             if (indices[j] == indices[i])
                 FAIL(adam->ctx, RELORA_E_EXISTS, "%s: indices[%d] and indices[%d] are both %d", fn, j, i,
@@ -68,10 +68,10 @@ static relora_status check_factors(const relora_adam *adam, const char *fn, int3
 {
     if (count)
         FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: indices is NULL, but count is %d, not 0", fn, count);
-    for (int32_t i = 0; i < adam->count; i++)
-        if (is_factor(&adam->entries[i])) return RELORA_OK;
+    for (int32_t i = 0; i < adam->registry.count; i++)
+        if (is_factor(adam_at(adam, i))) return RELORA_OK;
     FAIL(adam->ctx, RELORA_E_NOT_FOUND, "%s: none of the %d parameters is an A or B of a layer", fn,
-         adam->count);
+         adam->registry.count);
 }
 
 /* ---- the reset ---- */
@@ -81,7 +81,7 @@ enum { COUNTS = 3 }; /* zero in the first, zero in the second, first without sec
 static relora_status reset_one(relora_adam *adam, relora_stream *stream, const char *fn, int32_t index,
                                const relora_reset_options *o, int64_t *counts)
 {
-    const struct adam_entry *e = &adam->entries[index];
+    const struct adam_entry *e = adam_at(adam, index);
     struct prune p = {.m = e->first->data,
                       .v = e->second->data,
                       .count = e->first->shape.count,
@@ -127,13 +127,13 @@ relora_status adam_reset(relora_adam *adam, relora_stream *stream, const char *f
         device_counts = scratch_bytes(&scratch, sizeof counts);
         TRY(transfer_counts(adam, stream, fn, device_counts, counts, 0));
     }
-    int32_t length = indices ? count : adam->count;
+    int32_t length = indices ? count : adam->registry.count;
     for (int32_t i = 0; i < length; i++) {
         int32_t index = indices ? indices[i] : i;
-        if (!indices && !is_factor(&adam->entries[index])) continue;
+        if (!indices && !is_factor(adam_at(adam, index))) continue;
         TRY(reset_one(adam, stream, fn, index, &o, device_counts));
         r.params++;
-        r.elements += adam->entries[index].first->shape.count;
+        r.elements += adam_at(adam, index)->first->shape.count;
     }
     context_log(adam->ctx, RELORA_LOG_INFO, "%s: %d parameters, %lld elements in each moment", fn, r.params,
                 (long long)r.elements);

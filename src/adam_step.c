@@ -27,12 +27,12 @@ static relora_status check_step(const relora_adam *adam, const char *fn, double 
 {
     if (!(fabs(grad_scale) <= (double)FLT_MAX))
         FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: grad_scale is %g, not a finite number in F32", fn, grad_scale);
-    for (int32_t i = 0; i < adam->count; i++) {
-        const struct adam_entry *e = &adam->entries[i];
-        if (e->linear && e->linear->generation != e->generation)
+    for (int32_t i = 0; i < adam->registry.count; i++) {
+        const struct adam_entry *e = adam_at(adam, i);
+        if (e->is.linear && e->is.linear->generation != e->generation)
             FAIL(adam->ctx, RELORA_E_STATE,
                  "%s: the layer of \"%s\" has changed its mode or weight; make a new optimizer", fn,
-                 e->name);
+                 e->is.name);
     }
     return RELORA_OK;
 }
@@ -52,7 +52,7 @@ static relora_status fail_not_finite(const relora_adam *adam, relora_stream *str
     if (k < adam->chunk_count) TRY(read_back(adam, stream, fn, &chunk, adam->device_chunks + k, sizeof chunk));
     FAIL(adam->ctx, RELORA_E_NOT_FINITE,
          "%s: the gradient of \"%s\" holds a NaN or an infinity, by which clipping would multiply all of them; "
-         "nothing was changed", fn, adam->entries[chunk.param].name);
+         "nothing was changed", fn, adam_at(adam, chunk.param)->is.name);
 }
 
 /* With the learning rate on the device, if `lr_device` is not NULL. */
@@ -128,9 +128,9 @@ relora_status relora_adam_zero_grad(relora_adam *adam, relora_stream *stream)
     GIVEN(stream);
     const char *fn = "relora_adam_zero_grad";
     TRY(adam_check(adam, stream, fn));
-    for (int32_t i = 0; i < adam->count; i++)
+    for (int32_t i = 0; i < adam->registry.count; i++)
         TRY_QUEUE(stream, fn, adam->device->backend->fill(stream->queue,
-                                                          tensor_view(adam->entries[i].grad), 0));
+                                                          tensor_view(adam_at(adam, i)->is.grad), 0));
     return RELORA_OK;
 }
 
@@ -145,19 +145,19 @@ static relora_status check_flatten(const relora_adam *adam, const char *fn, int6
 {
     *elements = 0;
     if (adam->flat) FAIL(adam->ctx, RELORA_E_STATE, "%s: the gradients are in one buffer already", fn);
-    if (!adam->count) FAIL(adam->ctx, RELORA_E_STATE, "%s: no parameter is registered", fn);
-    for (int32_t i = 0; i < adam->count; i++) {
-        const struct adam_entry *e = &adam->entries[i];
-        if (e->grad->shape.dtype != RELORA_F32)
+    if (!adam->registry.count) FAIL(adam->ctx, RELORA_E_STATE, "%s: no parameter is registered", fn);
+    for (int32_t i = 0; i < adam->registry.count; i++) {
+        const struct adam_entry *e = adam_at(adam, i);
+        if (e->is.grad->shape.dtype != RELORA_F32)
             FAIL(adam->ctx, RELORA_E_DTYPE, "%s: the gradient of \"%s\" is %s, but must be F32", fn,
-                 e->name, dtype_name(e->grad->shape.dtype));
-        if (e->grad->memory == MEMORY_BORROWED || e->grad->memory == MEMORY_MANAGED)
+                 e->is.name, dtype_name(e->is.grad->shape.dtype));
+        if (e->is.grad->memory == MEMORY_BORROWED || e->is.grad->memory == MEMORY_MANAGED)
             FAIL(adam->ctx, RELORA_E_STATE, "%s: the memory of the gradient of \"%s\" is borrowed", fn,
-                 e->name);
-        if (e->grad->memory == MEMORY_WHOLE)
+                 e->is.name);
+        if (e->is.grad->memory == MEMORY_WHOLE)
             FAIL(adam->ctx, RELORA_E_STATE, "%s: the gradient of \"%s\" is a buffer in which gradients lie",
-                 fn, e->name);
-        *elements += flat_span(e->grad);
+                 fn, e->is.name);
+        *elements += flat_span(e->is.grad);
     }
     return RELORA_OK;
 }
@@ -178,8 +178,8 @@ static relora_status copy_gradients(relora_adam *adam, relora_stream *stream, co
     struct scale one = {.value = 1};
     int64_t offset = 0;
     TRY_QUEUE(stream, fn, backend->fill(stream->queue, tensor_view(flat), 0));
-    for (int32_t i = 0; i < adam->count; i++) {
-        const relora_tensor *grad = adam->entries[i].grad;
+    for (int32_t i = 0; i < adam->registry.count; i++) {
+        const relora_tensor *grad = adam_at(adam, i)->is.grad;
         TRY_QUEUE(stream, fn, backend->convert(stream->queue, flat_part(flat, grad, offset),
                                                tensor_view(grad), one));
         offset += flat_span(grad);
@@ -201,8 +201,8 @@ relora_status relora_adam_flatten_grads(relora_adam *adam, relora_stream *stream
         relora_tensor_release(flat);
         return status;
     }
-    for (int32_t i = 0; i < adam->count; i++) {
-        relora_tensor *grad = adam->entries[i].grad;
+    for (int32_t i = 0; i < adam->registry.count; i++) {
+        relora_tensor *grad = adam_at(adam, i)->is.grad;
         tensor_move_into(grad, flat, (size_t)offset * sizeof(float));
         offset += flat_span(grad);
     }

@@ -1,3 +1,8 @@
+/* What all objects of a context share: its allocator, its log, its devices, and the text of the last failure.
+ *
+ * Each object holds a reference on its context, so a host may release everything in any order, as the
+ * finalizers of a garbage collector do. A sentence is kept before it is logged: a log callback that asks for the
+ * text of the failure must find it. */
 #include "context.h"
 
 #include <stdarg.h>
@@ -7,7 +12,6 @@
 
 #include "numeric.h"
 #include "options.h"
-#include "stream.h"
 
 static const char *const level_names[] = {"OFF", "ERROR", "WARN", "INFO", "DEBUG", NULL};
 
@@ -217,18 +221,30 @@ relora_status context_fail_memory(const relora_context *ctx, const char *functio
     FAIL(ctx, RELORA_E_NO_MEMORY, "%s: out of memory, asking for %zu bytes", function, bytes);
 }
 
+relora_status context_take_options(const relora_context *ctx, const char *function, const char *name,
+                                   const struct options *table, void *to, const void *from)
+{
+    relora_status status = options_take(table, to, from);
+    if (status >= 0) return RELORA_OK;
+    return context_fail(ctx, status,
+                        "%s: %s.struct_size is not that of any release, or a field is set that this "
+                        "release does not know; call relora_..._options_init first",
+                        function, name);
+}
+
+relora_status context_check_options(const relora_context *ctx, const char *function, const char *name,
+                                    const struct options *table, const void *options)
+{
+    char why[OPTIONS_WHY];
+    relora_status status = options_check(table, options, name, why);
+    return status < 0 ? context_fail(ctx, status, "%s: %s", function, why) : RELORA_OK;
+}
+
 relora_status context_read_options(const relora_context *ctx, const char *function, const char *name,
                                    const struct options *table, void *to, const void *from)
 {
-    char why[OPTIONS_WHY];
-    relora_status status = options_take(table, to, from);
-    if (status < 0)
-        return context_fail(ctx, status,
-                            "%s: %s.struct_size is not that of any release, or a field is set that this "
-                            "release does not know; call relora_..._options_init first",
-                            function, name);
-    status = options_check(table, to, name, why);
-    return status < 0 ? context_fail(ctx, status, "%s: %s", function, why) : RELORA_OK;
+    TRY(context_take_options(ctx, function, name, table, to, from));
+    return context_check_options(ctx, function, name, table, to);
 }
 
 relora_status context_write_report(const relora_context *ctx, const char *function, const char *name,
@@ -244,17 +260,17 @@ relora_status context_write_report(const relora_context *ctx, const char *functi
 
 /* ---- asking for it ---- */
 
-static relora_status copy_text(struct error_slot *error, const char *text, char *buffer, size_t capacity,
-                               size_t *length)
+relora_status context_copy_text(const relora_context *ctx, const char *text, char *buffer, size_t capacity,
+                                size_t *length)
 {
-    pthread_mutex_lock(&error->lock);
+    pthread_mutex_lock(&ctx->error->lock);
     size_t full = strlen(text);
     if (buffer && capacity) {
         size_t n = full < capacity - 1 ? full : capacity - 1;
         memcpy(buffer, text, n);
         buffer[n] = '\0';
     }
-    pthread_mutex_unlock(&error->lock);
+    pthread_mutex_unlock(&ctx->error->lock);
     if (length) *length = full;
     return RELORA_OK;
 }
@@ -263,12 +279,5 @@ relora_status relora_context_error(const relora_context *ctx, char *buffer, size
                                    size_t *length)
 {
     if (!ctx) return RELORA_E_ARGUMENT;
-    return copy_text(ctx->error, ctx->error->text, buffer, capacity, length);
-}
-
-relora_status relora_stream_error(const relora_stream *stream, char *buffer, size_t capacity,
-                                  size_t *length)
-{
-    if (!stream) return RELORA_E_ARGUMENT;
-    return copy_text(stream->ctx->error, stream->error.text, buffer, capacity, length);
+    return context_copy_text(ctx, ctx->error->text, buffer, capacity, length);
 }

@@ -57,6 +57,9 @@ relora_status context_fail(const relora_context *ctx, relora_status status, cons
 void context_log(const relora_context *ctx, int32_t level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* A text of `ctx`, which its lock protects, into a buffer of the host's. */
+relora_status context_copy_text(const relora_context *ctx, const char *text, char *buffer, size_t capacity,
+                                size_t *length);
 /* Is this another reason than the last time? Then a warning is worth its line. */
 int context_is_news(const relora_context *ctx, enum precaution precaution, int error);
 
@@ -78,6 +81,11 @@ relora_status context_fail_memory(const relora_context *ctx, const char *functio
  * gives the defaults. */
 relora_status context_read_options(const relora_context *ctx, const char *function, const char *name,
                                    const struct options *table, void *to, const void *from);
+/* The two halves of it, for fields that the library fills in between. */
+relora_status context_take_options(const relora_context *ctx, const char *function, const char *name,
+                                   const struct options *table, void *to, const void *from);
+relora_status context_check_options(const relora_context *ctx, const char *function, const char *name,
+                                    const struct options *table, const void *options);
 /* report_write() into what the caller calls `name`, with a sentence. */
 relora_status context_write_report(const relora_context *ctx, const char *function, const char *name,
                                    void *to, const void *report, size_t size);

@@ -1,3 +1,8 @@
+/* A file that is replaced whole or not at all, and a file that is mapped.
+ *
+ * A new file is written beside its place, flushed, renamed, and then the folder is flushed. Only that order leaves
+ * the old or the new contents after a crash at any instant: a rename may reach the disk before the data does. The
+ * lock on the temporary keeps two savers of one path from mixing their bytes. */
 #include "file.h"
 
 #include <errno.h>
@@ -303,9 +308,10 @@ static relora_status map_open(const relora_context *ctx, const char *fn, const c
 }
 
 relora_status file_map(const relora_context *ctx, const char *function, const char *path,
-                       const unsigned char **data, uint64_t *size)
+                       const unsigned char **data, uint64_t *size, int *absent)
 {
     int fd = open_again(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not block */
+    if (absent && (*absent = fd < 0 && errno == ENOENT)) return RELORA_OK;
     if (fd < 0) return fail_call(ctx, function, "open", path, errno);
     relora_status status = map_open(ctx, function, path, fd, data, size);
     close(fd);

@@ -25,9 +25,10 @@ relora_status file_commit(struct new_file *file);
 /* Release everything; a file that was not committed is removed. */
 void file_close_new(struct new_file *file);
 
-/* The bytes of a whole file, read-only. */
+/* The bytes of a whole file, read-only. With `absent`, which is set then, a file that does not exist is no
+ * failure. */
 relora_status file_map(const relora_context *ctx, const char *function, const char *path,
-                       const unsigned char **data, uint64_t *size);
+                       const unsigned char **data, uint64_t *size, int *absent);
 void file_unmap(const unsigned char *data, uint64_t size);
 
 #endif

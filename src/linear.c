@@ -2,9 +2,11 @@
 #include "linear.h"
 
 #include <math.h>
+#include <stdio.h>
 
 #include "device.h"
 #include "description.h"
+#include "float_mode.h"
 
 /* ---- options ---- */
 
@@ -64,6 +66,19 @@ const char *linear_param_name(relora_param param)
 const char *linear_mode_name(relora_linear_mode mode)
 {
     return mode_names[mode];
+}
+
+void linear_set_name(relora_linear *linear, const char *name)
+{
+    if (!linear->name[0]) memcpy(linear->name, name, text_fit(name, LINEAR_NAME));
+}
+
+const char *linear_label(const relora_linear *linear, char text[LABEL_TEXT])
+{
+    if (linear->name[0]) snprintf(text, LABEL_TEXT, "layer \"%s\"", linear->name);
+    else
+        snprintf(text, LABEL_TEXT, "layer %llu", (unsigned long long)linear->options.layer);
+    return text;
 }
 
 /* Shape of a parameter; its number of axes. */
@@ -147,7 +162,7 @@ relora_status linear_draw_factors(relora_linear *linear, struct queue *queue, ui
 {
     const struct backend *backend = linear->device->backend;
     const relora_linear_options *o = &linear->options;
-    double bound = dead ? 0 : 1 / sqrt((double)o->in_features);
+    double bound = dead ? 0 : float_mode_quotient(1, float_mode_root((double)o->in_features));
     TRY(backend->uniform(queue, tensor_view(linear->param[RELORA_PARAM_A]), bound,
                          linear_draw(linear, DRAW_FACTOR_A, cycle)));
     return backend->fill(queue, tensor_view(linear->param[RELORA_PARAM_B]), 0);
@@ -174,19 +189,20 @@ static void destroy(relora_linear *linear)
     context_delete(linear->ctx, linear, sizeof *linear);
 }
 
-relora_status relora_linear_create(relora_linear **out, relora_device *device,
-                                   const relora_linear_options *options)
+relora_status linear_options_read(relora_linear_options *o, const relora_context *ctx, const char *fn,
+                                  const relora_linear_options *from)
 {
-    const char *fn = "relora_linear_create";
-    relora_linear_options o;
-    if (!out) FAIL(device ? device->ctx : NULL, RELORA_E_ARGUMENT, "%s: out is NULL", fn);
-    *out = NULL;
-    if (!device) return RELORA_E_ARGUMENT;
-    relora_context *ctx = device->ctx;
-    if (!options) FAIL(ctx, RELORA_E_ARGUMENT, "%s: options is NULL", fn);
-    TRY(context_read_options(ctx, fn, "options", &linear_table, &o, options));
-    TRY(check_options(ctx, fn, &o));
+    if (!from) FAIL(ctx, RELORA_E_ARGUMENT, "%s: options is NULL", fn);
+    return context_take_options(ctx, fn, "options", &linear_table, o, from);
+}
 
+relora_status linear_create(relora_linear **out, relora_device *device, const char *fn,
+                            const relora_linear_options *options)
+{
+    relora_context *ctx = device->ctx;
+    relora_linear_options o = *options;
+    TRY(context_check_options(ctx, fn, "options", &linear_table, &o));
+    TRY(check_options(ctx, fn, &o));
     relora_linear *linear = context_new(ctx, sizeof *linear);
     if (!linear) return context_fail_memory(ctx, fn, sizeof *linear);
     linear->forward_order = linear->backward_order = RELORA_ORDER_AUTO;
@@ -202,6 +218,18 @@ relora_status relora_linear_create(relora_linear **out, relora_device *device,
     }
     *out = linear;
     return RELORA_OK;
+}
+
+relora_status relora_linear_create(relora_linear **out, relora_device *device,
+                                   const relora_linear_options *options)
+{
+    const char *fn = "relora_linear_create";
+    relora_linear_options o;
+    if (!out) FAIL(device ? device->ctx : NULL, RELORA_E_ARGUMENT, "%s: out is NULL", fn);
+    *out = NULL;
+    if (!device) return RELORA_E_ARGUMENT;
+    TRY(linear_options_read(&o, device->ctx, fn, options));
+    return linear_create(out, device, fn, &o);
 }
 
 void linear_retain(relora_linear *linear)
@@ -246,12 +274,9 @@ static void replace(relora_tensor **slot, relora_tensor *tensor)
     *slot = tensor;
 }
 
-relora_status relora_linear_set_weight(relora_linear *linear, relora_tensor *weight,
-                                       relora_tensor *bias)
+relora_status linear_set_weight(relora_linear *linear, const char *fn, relora_tensor *weight,
+                                relora_tensor *bias)
 {
-    const char *fn = "relora_linear_set_weight";
-    if (!linear)
-        FAIL(weight ? weight->ctx : bias ? bias->ctx : NULL, RELORA_E_ARGUMENT, "%s: linear is NULL", fn);
     const relora_linear_options *o = &linear->options;
     int needs = o->mode != RELORA_MODE_LOWRANK;
     if (needs && !weight) FAIL(linear->ctx, RELORA_E_ARGUMENT, "%s: weight is NULL", fn);
@@ -270,30 +295,61 @@ relora_status relora_linear_set_weight(relora_linear *linear, relora_tensor *wei
     return RELORA_OK;
 }
 
+relora_status relora_linear_set_weight(relora_linear *linear, relora_tensor *weight,
+                                       relora_tensor *bias)
+{
+    const char *fn = "relora_linear_set_weight";
+    if (!linear)
+        FAIL(weight ? weight->ctx : bias ? bias->ctx : NULL, RELORA_E_ARGUMENT, "%s: linear is NULL", fn);
+    return linear_set_weight(linear, fn, weight, bias);
+}
+
+relora_status linear_prepare_lora(relora_linear *linear, const char *fn)
+{
+    linear->options.mode = RELORA_MODE_LORA;
+    relora_status status = add_parts(linear, fn);
+    if (status >= 0) status = start_factors(linear, fn);
+    linear->options.mode = RELORA_MODE_FULL;
+    return status;
+}
+
+void linear_settle_mode(relora_linear *linear, int becomes_lora)
+{
+    if (becomes_lora) {
+        linear->options.mode = RELORA_MODE_LORA;
+        linear->generation++;
+    }
+    drop_parts(linear);
+}
+
+static relora_status check_mode(const relora_linear *linear, const char *fn, relora_linear_mode mode)
+{
+    char label[LABEL_TEXT];
+    const relora_context *ctx = linear->ctx;
+    const relora_linear_options *o = &linear->options;
+    if (mode < RELORA_MODE_FULL || mode > RELORA_MODE_LOWRANK)
+        FAIL(ctx, RELORA_E_ARGUMENT, "%s: mode is %d, not a RELORA_MODE", fn, mode);
+    if (mode == o->mode)
+        FAIL(ctx, RELORA_E_STATE, "%s: %s is in mode %s already", fn, linear_label(linear, label),
+             linear_mode_name(mode));
+    if (mode != RELORA_MODE_LORA || o->mode != RELORA_MODE_FULL)
+        FAIL(ctx, RELORA_E_UNSUPPORTED, "%s: %s from mode %s to %s; only FULL to LORA is offered", fn,
+             linear_label(linear, label), linear_mode_name(o->mode), linear_mode_name(mode));
+    if (!o->rank)
+        FAIL(ctx, RELORA_E_STATE, "%s: options.rank was 0 when %s was made, LORA needs 1 or more", fn,
+             linear_label(linear, label));
+    return RELORA_OK;
+}
+
 relora_status relora_linear_set_mode(relora_linear *linear, relora_stream *stream,
                                      relora_linear_mode mode)
 {
     GIVEN(stream);
     const char *fn = "relora_linear_set_mode";
     TRY(linear_check(linear, stream, fn));
-    const relora_context *ctx = linear->ctx;
-    relora_linear_options *o = &linear->options;
-    if (mode < RELORA_MODE_FULL || mode > RELORA_MODE_LOWRANK)
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: mode is %d, not a RELORA_MODE", fn, mode);
-    if (mode == o->mode)
-        FAIL(ctx, RELORA_E_STATE, "%s: the layer is in mode %s already", fn, linear_mode_name(mode));
-    if (mode != RELORA_MODE_LORA || o->mode != RELORA_MODE_FULL)
-        FAIL(ctx, RELORA_E_UNSUPPORTED, "%s: from mode %s to %s; only FULL to LORA is offered", fn,
-             linear_mode_name(o->mode), linear_mode_name(mode));
-    if (!o->rank)
-        FAIL(ctx, RELORA_E_STATE, "%s: options.rank was 0 when the layer was made, LORA needs 1 or more",
-             fn);
-    o->mode = mode;
-    relora_status status = add_parts(linear, fn);
-    if (status >= 0) status = start_factors(linear, fn);
-    if (status < 0) o->mode = RELORA_MODE_FULL;
-    drop_parts(linear);
-    if (status >= 0) linear->generation++;
+    TRY(check_mode(linear, fn, mode));
+    relora_status status = linear_prepare_lora(linear, fn);
+    linear_settle_mode(linear, status >= 0);
     return stream_note(stream, status);
 }
 
@@ -325,7 +381,7 @@ struct scale linear_scale(const relora_linear *linear)
 {
     const relora_tensor *scale = linear->param[RELORA_PARAM_SCALE];
     if (scale) return (struct scale){0, scale->data};
-    return (struct scale){linear->options.alpha / (double)linear->options.rank, NULL};
+    return (struct scale){float_mode_quotient(linear->options.alpha, (double)linear->options.rank), NULL};
 }
 
 void linear_describe(const relora_linear *linear, struct text *text)
@@ -354,14 +410,19 @@ relora_status linear_check(const relora_linear *linear, const relora_stream *str
     return stream_check(stream, fn);
 }
 
-relora_status relora_linear_zero_grad(relora_linear *linear, relora_stream *stream)
+relora_status linear_zero_grad(relora_linear *linear, relora_stream *stream, const char *fn)
 {
-    GIVEN(stream);
-    const char *fn = "relora_linear_zero_grad";
-    TRY(linear_check(linear, stream, fn));
     for (relora_param p = RELORA_PARAM_WEIGHT; p < PARAM_COUNT; p++)
         if (linear->grad[p])
             TRY_QUEUE(stream, fn, stream->device->backend->fill(stream->queue,
                                                                 tensor_view(linear->grad[p]), 0));
     return RELORA_OK;
+}
+
+relora_status relora_linear_zero_grad(relora_linear *linear, relora_stream *stream)
+{
+    GIVEN(stream);
+    const char *fn = "relora_linear_zero_grad";
+    TRY(linear_check(linear, stream, fn));
+    return linear_zero_grad(linear, stream, fn);
 }

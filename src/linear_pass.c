@@ -46,6 +46,7 @@ static relora_status pass_open(struct pass *p, const char *fn, relora_linear *li
                                relora_stream *stream, const relora_tensor *x, uint64_t call,
                                uint32_t flags, uint32_t known)
 {
+    char label[LABEL_TEXT];
     TRY(linear_check(linear, stream, fn));
     const relora_linear_options *o = &linear->options;
     *p = (struct pass){.linear = linear, .stream = stream, .fn = fn, .backend = stream->device->backend};
@@ -56,8 +57,8 @@ static relora_status pass_open(struct pass *p, const char *fn, relora_linear *li
         FAIL(linear->ctx, RELORA_E_ARGUMENT, "%s: flags is 0x%x, and only 0x%x is known", fn, flags,
              known);
     if (o->mode != RELORA_MODE_LOWRANK && !linear->param[RELORA_PARAM_WEIGHT])
-        FAIL(linear->ctx, RELORA_E_STATE, "%s: layer %llu has no weight; call relora_linear_set_weight",
-             fn, (unsigned long long)o->layer);
+        FAIL(linear->ctx, RELORA_E_STATE, "%s: %s has no weight; call relora_linear_set_weight", fn,
+             linear_label(linear, label));
     p->drops = pass_drops(linear, flags);
     p->mask = linear_draw(linear, DRAW_DROPOUT, call);
     p->rounding = linear_draw(linear, DRAW_FOLD, call);

@@ -1,3 +1,5 @@
+/* Numbers as text, whatever the locale of the host. The locale is set for the calling thread alone and put back, since
+ * setlocale() is the host's. */
 #include "numeric.h"
 
 #include <stdio.h>

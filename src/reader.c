@@ -48,9 +48,9 @@ static relora_status open_bytes(relora_reader **out, relora_context *ctx, const 
     return RELORA_OK;
 }
 
-relora_status relora_reader_open(relora_reader **out, relora_context *ctx, const char *path)
+static relora_status open_path(relora_reader **out, relora_context *ctx, const char *fn, const char *path,
+                               int *absent)
 {
-    const char *fn = "relora_reader_open";
     const unsigned char *bytes = NULL;
     uint64_t size = 0;
     if (!out) FAIL(ctx, RELORA_E_ARGUMENT, "%s: out is NULL", fn);
@@ -58,10 +58,21 @@ relora_status relora_reader_open(relora_reader **out, relora_context *ctx, const
     if (!ctx) return RELORA_E_ARGUMENT;
     if (!path) FAIL(ctx, RELORA_E_ARGUMENT, "%s: path is NULL", fn);
     int host = errno;
-    relora_status status = file_map(ctx, fn, path, &bytes, &size);
-    if (status >= 0) status = open_bytes(out, ctx, fn, path, bytes, size, 1);
+    relora_status status = file_map(ctx, fn, path, &bytes, &size, absent);
+    if (status >= 0 && !(absent && *absent)) status = open_bytes(out, ctx, fn, path, bytes, size, 1);
     errno = host;
     return status;
+}
+
+relora_status relora_reader_open(relora_reader **out, relora_context *ctx, const char *path)
+{
+    return open_path(out, ctx, "relora_reader_open", path, NULL);
+}
+
+relora_status relora_reader_open_if_there(relora_reader **out, relora_context *ctx, const char *path)
+{
+    int absent;
+    return open_path(out, ctx, "relora_reader_open_if_there", path, &absent);
 }
 
 relora_status relora_reader_open_memory(relora_reader **out, relora_context *ctx, const void *data,

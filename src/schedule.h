@@ -11,6 +11,7 @@
 const relora_context *schedule_context(const relora_schedule *schedule);
 
 extern const struct options schedule_table;
+const relora_schedule_options *schedule_options(const relora_schedule *schedule);
 
 /* What it is (description.h), and whether a file's schedule is the same. */
 void schedule_describe(const relora_schedule *schedule, struct text *text);

@@ -8,20 +8,25 @@
 #include "text.h"
 #include "writer.h"
 
+/* Compare a description with that of a file; RELORA_E_STATE with the reason in `why`. */
+typedef relora_status (*compare_fn)(const char *ours, const char *theirs, struct text *why);
+
 struct state_part {
+    struct member is; /* name or prefix; PART_TENSOR: the value; PART_LINEAR: the layer */
     enum { PART_TENSOR = 1, PART_LINEAR, PART_ADAM, PART_TEXT } kind;
-    char *name;  /* or prefix */
-    char *text;  /* PART_TEXT: the value of a metadata pair whose key is `name` */
-    relora_status (*compare)(const char *ours, const char *theirs, struct text *why); /* its own, for ours */
-    relora_tensor *tensor;
-    relora_linear *linear;
-    relora_adam *adam;
+    char *text;         /* PART_TEXT: the value of a metadata pair whose key is the name */
+    compare_fn compare; /* for a description of ours; NULL for a pair of the host */
+    relora_adam *adam;  /* PART_ADAM */
 };
 
 struct relora_state {
     relora_context *ctx;
-    struct state_part *parts;
-    int32_t count, capacity;
+    struct registry parts; /* of struct state_part */
 };
+
+static inline struct state_part *state_at(const relora_state *state, int32_t index)
+{
+    return registry_at(&state->parts, index);
+}
 
 #endif

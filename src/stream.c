@@ -1,3 +1,7 @@
+/* An ordered queue of work, and the temporary memory of the calls on it.
+ *
+ * Calls on one stream cannot overlap, so all of them share one workspace, which grows to what the largest needs. A
+ * failure of the device finishes a stream for good: after it nobody can know which work was done. */
 #include "stream.h"
 
 #include "device.h"
@@ -173,4 +177,11 @@ relora_status scratch_open(struct scratch *scratch, relora_stream *stream, const
     }
     *scratch = (struct scratch){stream->workspace, 0};
     return RELORA_OK;
+}
+
+relora_status relora_stream_error(const relora_stream *stream, char *buffer, size_t capacity,
+                                  size_t *length)
+{
+    if (!stream) return RELORA_E_ARGUMENT;
+    return context_copy_text(stream->ctx, stream->error.text, buffer, capacity, length);
 }

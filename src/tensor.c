@@ -1,3 +1,7 @@
+/* Arrays on a device: their own memory, or that of the host.
+ *
+ * Memory of the library is given back through the device's queue, which waits for work that is still queued.
+ * Borrowed memory is the host's to time, so its deleter is called at once. */
 #include "tensor.h"
 
 #include "device.h"
@@ -83,6 +87,17 @@ relora_status relora_tensor_borrow(relora_tensor **out, relora_device *device, r
     if (!device) return RELORA_E_ARGUMENT;
     return tensor_over(out, device, fn, dtype, ndim, shape, strides, data,
                        (struct owner){MEMORY_BORROWED, deleter, user});
+}
+
+relora_status relora_tensor_borrow_matrix(relora_tensor **out, relora_device *device, relora_dtype dtype,
+                                          int64_t rows, int64_t cols, void *data)
+{
+    const char *fn = "relora_tensor_borrow_matrix";
+    const int64_t shape[2] = {rows, cols};
+    if (!out) FAIL(device ? device->ctx : NULL, RELORA_E_ARGUMENT, "%s: out is NULL", fn);
+    *out = NULL;
+    if (!device) return RELORA_E_ARGUMENT;
+    return tensor_over(out, device, fn, dtype, 2, shape, NULL, data, (struct owner){.memory = MEMORY_BORROWED});
 }
 
 static relora_status check_set_data(const relora_tensor *tensor, const char *fn, const void *data)

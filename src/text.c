@@ -49,3 +49,11 @@ void text_free(struct text *text)
     memory_free(text->memory, text->data, text->capacity);
     *text = (struct text){.memory = text->memory};
 }
+
+size_t text_fit(const char *string, size_t limit)
+{
+    size_t length = strlen(string);
+    if (length <= limit) return length;
+    while (limit && ((unsigned char)string[limit] & 0xC0) == 0x80) limit--;
+    return limit;
+}

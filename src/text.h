@@ -16,6 +16,9 @@ void text_put(struct text *text, const char *format, ...) __attribute__((format(
 void text_number(struct text *text, const char *field, double value);
 void text_free(struct text *text);
 
+/* How many bytes of a string to take, at most `limit`, so that no character of UTF-8 is cut apart. */
+size_t text_fit(const char *string, size_t limit);
+
 /* "prefix.name", or "name" after an empty prefix. */
 void text_join(struct text *text, const char *prefix, const char *name);
 

@@ -43,6 +43,7 @@ class Headers:
         self.strangers = set()                     # structs of other libraries, "struct NAME", always by pointer
         self.structs, self.callbacks = {}, {}      # name -> fields; name -> (result, parameters)
         self.constants, self.functions = {}, {}    # name -> value; name -> (result, parameters, comment, place)
+        self.kinds, self.latest = {}, None         # constant -> the name of int32_t that stands right before it
         self.files = sorted(f for f in os.listdir(folder) if f.endswith('.h'))
         for file in self.files:
             with open(os.path.join(folder, file), encoding='utf-8') as f:
@@ -90,7 +91,11 @@ class Headers:
         for shape, method in SHAPES:
             match = re.match(shape + '$', code)
             if match:
-                return method(self, place, *match.groups(), *([doc] if method is Headers.function else []))
+                before, self.latest = self.latest, None
+                method(self, place, *match.groups(), *([doc] if method is Headers.function else []))
+                if method is Headers.enum and before:
+                    self.kinds.update((name, before) for name in re.findall(r'(RELORA_\w+) =', code))
+                return None
         words = code.split()
         reasons = [why for word, why in FORBIDDEN.items() if word in words] or ['not one of the known forms']
         return self.finding(place, '%s: %s' % (reasons[0], code[:60]))
@@ -107,6 +112,7 @@ class Headers:
         if width != 'int32_t':
             self.finding(place, '%s: a named number is an int32_t, not %s' % (name, width))
         self.numbers.add(name)
+        self.latest = name
 
     def callback(self, place, result, name, parameters):
         self.callbacks[name] = result, self.values(place, name, parameters, ',')

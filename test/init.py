@@ -1,7 +1,8 @@
-"""--init of the program of examples/pretrain: Llama folders of every form that it takes, and what it says of those that it
-does not. The folders are made here, by the standard library alone; transformers' own are those of check-transformers.
+"""--init of the program of examples/pretrain: Llama folders of every form that it takes, and what it says of those
+that it does not. The folders are made here, by the standard library alone; check-transformers has Hugging Face's.
 
 usage: init.py PRETRAIN_PROGRAM [NAME]...     (make check-init does it; NAME runs only the tests so called)
+       init.py PRETRAIN_PROGRAM --cuda        (on a GPU, beside the CPU)
 """
 import copy
 import json
@@ -26,7 +27,7 @@ LLAMA3 = {'rope_type': 'llama3', 'factor': 8.0, 'low_freq_factor': 1.0, 'high_fr
           'original_max_position_embeddings': 64}
 SHORT = ['--threads', '1', '--seq', '48', '--batch', '2', '--accumulate', '1', '--eval-every', '0', '--eval-batches',
          '2', '--sample', '0', '--data', 'text']
-ONCE = SHORT + ['--method', 'full', '--steps', '1', '--warmup', '1', '--lr', '1e-30']  # the weights stay as they are
+ONCE = SHORT + ['--method', 'full', '--steps', '1', '--warmup', '1', '--lr', '1e-30']  # which changes no weight
 
 
 class Wrong(Exception):
@@ -57,8 +58,10 @@ def weights(kv_heads=HEADS, dim=DIM):
         p = 'model.layers.%d.' % i
         for norm in 'input_layernorm', 'post_attention_layernorm':
             t[p + norm + '.weight'] = [[HIDDEN], [1 + x for x in numbers(HIDDEN, 0.5)]]
-        for name, rows, cols in (('self_attn.q_proj', HEADS * dim, HIDDEN), ('self_attn.k_proj', kv_heads * dim, HIDDEN),
-                                 ('self_attn.v_proj', kv_heads * dim, HIDDEN), ('self_attn.o_proj', HIDDEN, HEADS * dim),
+        for name, rows, cols in (('self_attn.q_proj', HEADS * dim, HIDDEN),
+                                 ('self_attn.k_proj', kv_heads * dim, HIDDEN),
+                                 ('self_attn.v_proj', kv_heads * dim, HIDDEN),
+                                 ('self_attn.o_proj', HIDDEN, HEADS * dim),
                                  ('mlp.gate_proj', FFN, HIDDEN), ('mlp.up_proj', FFN, HIDDEN),
                                  ('mlp.down_proj', HIDDEN, FFN)):
             t[p + name + '.weight'] = matrix(rows, cols, 0.5)
@@ -174,14 +177,13 @@ def test_config_means_something():
                    {'rope_scaling': LLAMA3}, {'num_attention_heads': 8, 'num_key_value_heads': 8, 'head_dim': 4},
                    {'rope_parameters': {'rope_type': 'default', 'rope_theta': 500.0}, 'rope_theta': None}):
         want(loss(folder('f', config=change)) != plain, change, 'made no difference')
-    for change in ({'rope_scaling': {'rope_type': 'linear', 'factor': 1.0}}, {'rope_scaling': dict(LLAMA3, factor=1.0)},
+    for change in ({'rope_scaling': {'rope_type': 'linear', 'factor': 1.0}},
+                   {'rope_scaling': dict(LLAMA3, factor=1.0)}, {'rope_scaling': {'rope_type': 'default'}},
                    {'rope_parameters': {'rope_type': 'default', 'rope_theta': 10000.0}}, {'hidden_act': 'swish'},
-                   {'rope_scaling': {'rope_type': 'default'}}, {'pretraining_tp': 2}, {'torch_dtype': 'bfloat16'},
-                   {'rope_scaling': LLAMA3, 'rope_theta': None, 'rope_parameters': LLAMA3, 'tie_word_embeddings': None}):
-        if 'rope_parameters' in change and change.get('rope_scaling'):
-            want(loss(folder('f', config=change)) == loss(folder('f', config={'rope_scaling': LLAMA3})), change)
-        else:
-            want(loss(folder('f', config=change)) == plain, change, 'made a difference')
+                   {'pretraining_tp': 2}, {'torch_dtype': 'bfloat16'}):
+        want(loss(folder('f', config=change)) == plain, change, 'made a difference')
+    twice = {'rope_scaling': LLAMA3, 'rope_parameters': LLAMA3, 'rope_theta': None}
+    want(loss(folder('f', config=twice)) == loss(folder('f', config={'rope_scaling': LLAMA3})), twice)
     absent = ('num_key_value_heads', 'head_dim', 'rope_theta', 'rope_scaling', 'attention_bias', 'mlp_bias',
               'hidden_act', 'tie_word_embeddings', 'attention_dropout', 'torch_dtype', 'architectures',
               'max_position_embeddings')
@@ -206,9 +208,9 @@ def test_head_dim():
     """Wider heads, the rest of them zeros: the same scores but for their factor, which a larger q makes up for."""
     wide, half = weights(), DIM // 2
     for name, (shape, rows) in weights().items():
-        lines = [rows[i * HIDDEN:(i + 1) * HIDDEN] for i in range(HIDDEN)] if '_proj' in name and 'attn' in name else []
+        lines = [rows[i * HIDDEN:(i + 1) * HIDDEN] for i in range(HIDDEN)] if 'attn' in name else []
         zero = [0.0] * HIDDEN
-        if lines and 'o_proj' not in name:  # each head as two: a pair (i, i + half) stays one, and each has its own angle
+        if lines and 'o_proj' not in name:  # three zeros after each number, so that it keeps its pair and its angle
             factor = 2.0 if 'q_proj' in name else 1.0
             out = []
             for h in range(HEADS):
@@ -288,7 +290,7 @@ KEYS = [  # what config.json says, and words of the sentence
     ({'rope_scaling': LLAMA3, 'rope_parameters': {'rope_type': 'default'}}, ['rope_scaling', 'rope_parameters']),
     ({'rope_parameters': {'rope_type': 'default', 'rope_theta': 5.0}}, ['rope_theta', '10000', '5']),
     ({'rope_parameters': {'full_attention': {'rope_type': 'default'}}}, ['rope_parameters.full_attention']),
-    ({'rope_parameters': {'rope_type': 'default', 'partial_rotary_factor': 0.25}}, ['partial_rotary_factor', '0.25']),
+    ({'rope_parameters': {'type': 'default', 'partial_rotary_factor': 0.25}}, ['partial_rotary_factor', '0.25']),
     ({'rope_theta': 0}, ['rope_theta', 'is 0']),
     ({'rope_theta': '1e4'}, ['rope_theta', '"1e4"']),
     ({'rms_norm_eps': -1e-5}, ['rms_norm_eps', '-1e-5']),
@@ -321,6 +323,17 @@ def test_keys():
         refused('f', word)
 
 
+def test_no_warm_start():
+    """Layers that begin in low rank have the same weights."""
+    everything('f')
+    for dtype in 'f32', 'bf16':
+        low = SHORT + ['--dtype', dtype, '--steps', '2', '--warm-start', '0', '--lora-lr', '1e-30', '--lr', '1e-30']
+        for method in 'lora', 'relora':
+            got = losses('--init', 'f', *low, '--method', method, '--restarts', '0', '--export', 'e')[-1]
+            want(got == loss('f', '--dtype', dtype), method, dtype, got)
+        want(loss('e', '--dtype', dtype) == got, 'exported')
+
+
 def test_tensors():
     t = weights()
     up = 'model.layers.1.mlp.up_proj.weight'
@@ -347,7 +360,7 @@ def test_tensors():
 def test_files():
     lfs = 'version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 98765\n'
     html = '<!DOCTYPE html><html><body>Entry not found</body></html>'
-    for text, word in ((lfs, 'git-lfs'), (html, 'HTML'), ('', 'safetensors'), ('{}', 'safetensors')):
+    for text, word in ((lfs, 'Git LFS'), (html, 'HTML'), ('', 'safetensors'), ('{}', 'safetensors')):
         for config in True, False:
             folder('f')
             with open('f/model.safetensors', 'w') as file:
@@ -358,7 +371,7 @@ def test_files():
                     word if config or len(text) > 2 else 'no config.json')
     for file, words in (('config.json', ['config.json']), ('model.safetensors.index.json', ['index.json']),
                         ('model-00002-of-00003.safetensors', ['00002'])):
-        for text, word in ((lfs, 'git-lfs'), (html, 'HTML')):
+        for text, word in ((lfs, 'Git LFS'), (html, 'HTML')):
             shard('f', weights())
             with open('f/' + file, 'w') as out:
                 out.write(text)
@@ -387,14 +400,14 @@ def test_index():
     refused('f', 'model-00002-of-00003.safetensors', 'not in the folder')
     shard('f', t)
     names = json.load(open(index))['weight_map']
-    for broken, words in (({}, ['weight_map']), ({'weight_map': {}}, ['weight_map']), ({'weight_map': 3}, ['weight_map']),
-                          ({'weight_map': dict(names, extra='model-00001-of-00003.safetensors')}, ['extra', '00001']),
-                          ({'weight_map': dict(names, extra='gone.safetensors')}, ['extra', 'gone.safetensors']),
-                          ({'weight_map': dict(names, extra='../f/x.safetensors')}, ['extra', '../f/x.safetensors']),
-                          ({'weight_map': dict(names, extra=5)}, ['extra', '5']),
-                          ({'weight_map': {k: v for k, v in names.items() if '00003-of' not in v}}, ['there is no'])):
+    for broken in {}, {'weight_map': {}}, {'weight_map': 3}:
         write_json(index, broken)
-        refused('f', *words)
+        refused('f', 'weight_map')
+    for file in 'model-00001-of-00003.safetensors', 'gone.safetensors', '../f/x.safetensors', '5':
+        write_json(index, {'weight_map': dict(names, extra=json.loads(file) if file == '5' else file)})
+        refused('f', 'extra', file)
+    write_json(index, {'weight_map': {k: v for k, v in names.items() if '00003-of' not in v}})
+    refused('f', 'there is no')
     shard('f', t)
     write_tensors('f/model-00001-of-00003.safetensors', t)
     refused('f', 'in two of its files')
@@ -453,13 +466,14 @@ def test_resume():
         whole = losses('--init', 'f', *train, '--save', 'saved', '--export', 'whole')
         for step in 2, 3, 5, 6, 7:
             shutil.rmtree('part', ignore_errors=True)
-            again = losses('--init', 'f', *train, '--resume', 'saved/step-%08d.safetensors' % step, '--export', 'part')
+            again = losses('--init', 'f', *train, '--resume', 'saved/step-%08d.safetensors' % step, '--export',
+                           'part')
             want(again[-1:] == whole, dtype, step, again, whole)
             for file in 'model.safetensors', 'config.json':
                 with open('part/' + file, 'rb') as a, open('whole/' + file, 'rb') as b:
                     want(a.read() == b.read(), dtype, step, file)
-        says(run('--out', 'out', *train, '--size', 'demo', '--resume', 'saved/step-00000005.safetensors'), '--init',
-             'hidden_size=128', 'hidden_size=32')
+        says(run('--out', 'out', *train, '--size', 'demo', '--resume', 'saved/step-00000005.safetensors'),
+             '--init', 'hidden_size=128', 'hidden_size=32')
         write_json('f/config.json', dict(CONFIG, **dict(EVERYTHING, rope_theta=301.0)))
         says(run('--out', 'out', *train, '--init', 'f', '--resume', 'saved/step-00000005.safetensors'),
              'rope_theta=301', 'rope_theta=300')
@@ -485,8 +499,22 @@ def test_checkpoint():
     shutil.rmtree('saved')
 
 
+def device():
+    """Training in each type from a folder with everything, to the loss of the CPU; and what kernels cannot do."""
+    everything('f')
+    for dtype, near in (('f32', 2e-4), ('bf16', 2e-2)):
+        train = SHORT + ['--init', 'f', '--dtype', dtype, '--steps', '6', '--warm-start', '2', '--restarts', '1',
+                         '--rank', '4', '--recompute', 'blocks', '--lr', '1e-4']
+        cpu, gpu = (float(losses(*train, '--device', name)[-1]) for name in ('cpu', 'cuda'))
+        want(abs(cpu - gpu) < near, dtype, cpu, gpu)
+    folder('f', weights(dim=136), {'head_dim': 136})
+    refused('f', '--device cuda', '128 columns', '136', options=ONCE + ['--device', 'cuda'])
+
+
 def main():
     tests = {name[5:]: test for name, test in sorted(globals().items()) if name.startswith('test_')}
+    if sys.argv[2:] == ['--cuda']:
+        tests, sys.argv[2:] = {'device': device}, []
     failed = 0
     with tempfile.TemporaryDirectory() as work:
         os.chdir(work)

@@ -2,8 +2,8 @@
  *
  * q, k, v, out and their gradients are what the linear layers make and take, in the dtype of the model: q and
  * out [batch * seq, heads * head_dim], k and v [batch * seq, kv_heads * head_dim]. Each head of k and v serves
- * heads / kv_heads neighbouring heads of q. Positions are turned into q and k in place (`rotate`); the backward turns the
- * gradients back. Scores never exist all at once: the backward makes them again, from log_sum. */
+ * heads / kv_heads neighbouring heads of q. Positions are turned into q and k in place (`rotate`); the backward
+ * turns the gradients back. Scores never exist all at once: the backward makes them again, from log_sum. */
 #ifndef PRETRAIN_ATTENTION_H
 #define PRETRAIN_ATTENTION_H
 

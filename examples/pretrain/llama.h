@@ -12,9 +12,9 @@ struct trainer;
 
 /* ---- llama_config.c ---- */
 
-/* Shapes, heads, norms, rotary positions, the tied head and the vocabulary, as config.json of the folder `path`
- * says, or that beside the file `path`. *config is the whole of it, for json_decref(); NULL if `path` is a file
- * and nothing lies beside it, and then `model` is left alone. -1 after a sentence. */
+/* Shapes, heads, norms, rotary positions, the tied head and the vocabulary, as config.json of the folder
+ * `path` says, or that beside the file `path`. *config is the whole of it, for json_decref(); NULL if `path` is
+ * a file and nothing lies beside it, and then `model` is left alone. -1 after a sentence. */
 int llama_read_config(struct model_config *model, json_t **config, const char *path);
 
 /* The same as lines "key=value", without the vocabulary. */
@@ -30,16 +30,17 @@ int llama_read_rope(struct rope *rope, const json_t *config, const char *path);
 
 /* The object that a file holds; NULL after a sentence. */
 json_t *llama_load(const char *path);
-/* Is `path` what people have instead of a file, a pointer of git-lfs or a web page? Then says so. */
+/* Is `path` what people have instead of a file, a Git LFS pointer or an HTML page? Then says so. */
 int llama_is_stand_in(const char *path);
 /* Of an object: the value of a key, NULL if it is missing or null. */
 json_t *llama_get(const json_t *object, const char *key);
 /* A value as text, shortened. */
 enum { LLAMA_VALUE = 100 };
 const char *llama_value(const json_t *value, char text[LLAMA_VALUE]);
-/* A whole or a real number of an object; `name` is the key with what leads to it, for the sentence. `*out` stays
- * if there is none and it is not below `low`; a number must be there if it is. */
-int llama_whole(const json_t *object, const char *path, const char *name, int64_t low, int64_t high, int64_t *out);
+/* A whole or a real number of an object; `name` is the key with what leads to it, for the sentence. If there
+ * is none `*out` stays, unless it is below `low`: then a number must be there. */
+int llama_whole(const json_t *object, const char *path, const char *name, int64_t low, int64_t high,
+                int64_t *out);
 int llama_above_0(const json_t *object, const char *path, const char *name, double *out);
 
 /* ---- llama_weights.c ---- */

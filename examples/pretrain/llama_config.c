@@ -1,5 +1,5 @@
-/* config.json: what is taken, what must have the one value that the model here has, what does not matter. A key
- * that is in none of the three lists is refused, for it may change what the model computes. */
+/* config.json: what is taken, what must have the one value that the model here has, what does not matter. A
+ * key that is in none of the three lists is refused, for it may change what the model computes. */
 #include "llama.h"
 
 #include <inttypes.h>
@@ -69,7 +69,8 @@ static int is_accepted(const char *value, const char *accepted)
     size_t length = strlen(value);
     while (accepted) {
         const char *next = strstr(accepted, " or ");
-        if ((next ? (size_t)(next - accepted) : strlen(accepted)) == length && !strncmp(accepted, value, length))
+        size_t here = next ? (size_t)(next - accepted) : strlen(accepted);
+        if (here == length && strncmp(accepted, value, length) == 0)
             return 1;
         accepted = next ? next + 4 : NULL;
     }
@@ -122,16 +123,16 @@ static int read_shape(struct model_config *m, const json_t *config, const char *
     if (llama_whole(config, path, "num_key_value_heads", 1, m->heads, &m->kv_heads))
         return -1;
     if (m->heads % m->kv_heads)
-        return fail("%s: \"num_key_value_heads\" is %" PRId64 ", which does not divide \"num_attention_heads\", %"
-                    PRId64, path, m->kv_heads, m->heads);
+        return fail("%s: \"num_key_value_heads\" is %" PRId64 ", which does not divide \"num_attention_heads\", "
+                    "%" PRId64, path, m->kv_heads, m->heads);
     m->head_dim = m->hidden / m->heads;
     if (!llama_get(config, "head_dim") && m->hidden % m->heads)
         return fail("%s: \"hidden_size\" is %" PRId64 ", no multiple of \"num_attention_heads\", %" PRId64
                     ", and there is no \"head_dim\"", path, m->hidden, m->heads);
     if (llama_whole(config, path, "head_dim", 1, 1 << 14, &m->head_dim))
         return -1;
-    return m->head_dim % 2 == 0 ? 0 : fail("%s: the heads have %" PRId64 " columns (\"head_dim\"), which rotary "
-                                           "positions cannot turn in pairs", path, m->head_dim);
+    return m->head_dim % 2 == 0 ? 0 : fail("%s: the heads have %" PRId64 " columns (\"head_dim\"), and rotary "
+                                           "positions turn pairs of them", path, m->head_dim);
 }
 
 static int read_model(struct model_config *m, json_t *config, const char *path)
@@ -165,7 +166,8 @@ static int find_config(char file[PATH_MAX], const char *path, int *folder)
 static int no_config(const char *folder)
 {
     char weights[PATH_MAX];
-    if (snprintf(weights, sizeof weights, "%s/model.safetensors", folder) < PATH_MAX && llama_is_stand_in(weights))
+    int length = snprintf(weights, sizeof weights, "%s/model.safetensors", folder);
+    if (length < PATH_MAX && llama_is_stand_in(weights))
         return -1;
     return fail("--init %s: the folder has no config.json, which says what its weights mean", folder);
 }
@@ -181,7 +183,11 @@ int llama_read_config(struct model_config *model, json_t **config, const char *p
     if (stat(file, &info) != 0)
         return folder ? no_config(path) : 0;
     *config = llama_load(file);
-    return *config ? read_model(model, *config, file) : -1;
+    if (*config && read_model(model, *config, file) == 0)
+        return 0;
+    json_decref(*config);
+    *config = NULL;
+    return -1;
 }
 
 /* ---- for checkpoints ---- */
@@ -244,8 +250,8 @@ int llama_compare(const struct model_config *model, const char *text)
     while ((*a || *b) && result == 0) { /* after a line that differs, those that follow may have other keys */
         int here = (int)strcspn(a, "\n"), there = (int)strcspn(b, "\n");
         if (here != there || strncmp(a, b, (size_t)here) != 0)
-            result = fail("the model has %.*s, but the checkpoint's has %.*s; --init and --size must be as they "
-                          "were", here, a, there, b);
+            result = fail("the model has %.*s, but the checkpoint's has %.*s; --init and --size must be as "
+                          "they were", here, a, there, b);
         a += here + (a[here] != '\0');
         b += there + (b[there] != '\0');
     }

@@ -19,9 +19,9 @@ int llama_is_stand_in(const char *path)
     fclose(file);
     begin[count] = '\0';
     if (strncmp(begin, "version https://git-lfs", 23) == 0)
-        fail("%s is a pointer of git-lfs, not the file itself; `git lfs pull` in its folder fetches that", path);
+        fail("%s is a Git LFS pointer, which stands for the file until `git lfs pull` has fetched it", path);
     else if (begin[0] == '<')
-        fail("%s is a web page (HTML), not the file itself; it has to be downloaded again", path);
+        fail("%s is an HTML page, as a server sends it in place of a file", path);
     else
         return 0;
     return 1;
@@ -68,7 +68,8 @@ static const char *key_of(const char *name)
     return dot ? dot + 1 : name;
 }
 
-int llama_whole(const json_t *object, const char *path, const char *name, int64_t low, int64_t high, int64_t *out)
+int llama_whole(const json_t *object, const char *path, const char *name, int64_t low, int64_t high,
+                int64_t *out)
 {
     char text[LLAMA_VALUE];
     const json_t *value = llama_get(object, key_of(name));

@@ -1,4 +1,4 @@
-/* Rotary positions: rope_theta, and their scaling as "rope_scaling" or, of later versions, "rope_parameters". */
+/* Rotary positions: rope_theta, and their scaling as "rope_scaling" or, in later versions, "rope_parameters". */
 #include "llama.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* The weights of a folder or a file. Names are looked at before anything is read: each weight of the model is there
- * once, and nothing is there that the model has no place for. */
+/* The weights of a folder or a file. Names are looked at before anything is read: each weight of the model is
+ * there once, and nothing is there that the model has no place for. */
 #include "llama.h"
 
 #include <errno.h>
@@ -31,7 +31,8 @@ static const char embedding[] = "model.embed_tokens.weight", head[] = "lm_head.w
 
 static int join(char path[PATH_MAX], const char *folder, const char *name)
 {
-    return snprintf(path, PATH_MAX, "%s/%s", folder, name) >= PATH_MAX ? fail("the name %s is too long", folder) : 0;
+    int length = snprintf(path, PATH_MAX, "%s/%s", folder, name);
+    return length >= PATH_MAX ? fail("the name %s is too long", folder) : 0;
 }
 
 /* Is it there, be it as a link to nothing? */
@@ -51,7 +52,7 @@ static int open_piece(struct weights *w, const char *path)
     struct piece *piece = &more[w->count];
     if (snprintf(piece->path, PATH_MAX, "%s", path) >= PATH_MAX)
         return fail("the name %s is too long", path);
-    if (llama_is_stand_in(path) || check(w->t->ctx, relora_reader_open(&piece->reader, w->t->ctx, path), "--init"))
+    if (check(w->t->ctx, relora_reader_open(&piece->reader, w->t->ctx, path), "--init"))
         return -1;
     w->count++;
     return 0;
@@ -86,7 +87,8 @@ static int open_indexed(struct weights *w, const char *index, const char *name, 
         if (open_piece(w, path))
             return -1;
     }
-    return has(find_piece(w, path), name) ? 0 : fail("%s says that %s has \"%s\", but it has not", index, text, name);
+    return has(find_piece(w, path), name)
+               ? 0 : fail("%s says that %s has \"%s\", but it has not", index, text, name);
 }
 
 static int open_index(struct weights *w)
@@ -108,8 +110,9 @@ static int open_index(struct weights *w)
 /* The folder's weights as something that is not read here? */
 static const char *other_form(const char *folder)
 {
-    static const char *const names[] = {"pytorch_model.bin", "pytorch_model.bin.index.json", "consolidated.00.pth",
-                                        "tf_model.h5", "flax_model.msgpack", "adapter_model.safetensors"};
+    static const char *const names[] = {"pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5",
+                                        "consolidated.00.pth", "flax_model.msgpack",
+                                        "adapter_model.safetensors"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (exists(folder, names[i]))
             return names[i];
@@ -124,8 +127,8 @@ static int open_folder(struct weights *w)
     if (exists(w->from, "model.safetensors.index.json"))
         return open_index(w);
     const char *other = other_form(w->from);
-    return fail("--init %s: the folder has neither model.safetensors nor model.safetensors.index.json%s%s%s", w->from,
-                other ? "; its " : "", other ? other : "",
+    return fail("--init %s: the folder has neither model.safetensors nor model.safetensors.index.json%s%s%s",
+                w->from, other ? "; its " : "", other ? other : "",
                 other ? " is not read here, transformers' save_pretrained() makes safetensors of it" : "");
 }
 
@@ -133,13 +136,15 @@ static int open_file(struct weights *w)
 {
     if (open_piece(w, w->from))
         return -1;
-    w->checkpoint = relora_reader_metadata(w->pieces[0].reader, "options") != NULL;
-    for (int32_t i = 0; i < relora_reader_count(w->pieces[0].reader); i++)
-        if (strstr(relora_reader_name(w->pieces[0].reader, i), ".lora_A.weight"))
-            return fail("--init %s: its weights lack their low-rank part; --export it first, or --resume it", w->from);
+    const relora_reader *reader = w->count ? w->pieces[0].reader : NULL;
+    w->checkpoint = relora_reader_metadata(reader, "options") != NULL;
+    for (int32_t i = 0; i < relora_reader_count(reader); i++)
+        if (strstr(relora_reader_name(reader, i), ".lora_A.weight"))
+            return fail("--init %s: its weights lack their low-rank part; --export it first, or --resume it",
+                        w->from);
     if (!w->checkpoint && !w->t->options->config)
         return fail("--init %s: there is no config.json beside it, which says what its weights mean", w->from);
-    const char *model = relora_reader_metadata(w->pieces[0].reader, "model");
+    const char *model = relora_reader_metadata(reader, "model");
     return w->checkpoint && model ? llama_compare(model_get_config(w->t->model), model) : 0;
 }
 
@@ -176,7 +181,7 @@ static int check_missing(const struct weights *w)
     struct model_param param;
     char first[sizeof param.name] = "";
     int missing = 0;
-    for (int i = 0; model_param_get(w->t->model, i, &param); i++) {
+    for (int i = 0; model_weight_get(w->t->model, i, &param); i++) {
         if (find(w, stored_name(w, param.name)))
             continue;
         if (!missing++)
@@ -191,7 +196,7 @@ static int check_missing(const struct weights *w)
 static int is_weight(const struct weights *w, const char *name)
 {
     struct model_param param;
-    for (int i = 0; model_param_get(w->t->model, i, &param); i++)
+    for (int i = 0; model_weight_get(w->t->model, i, &param); i++)
         if (strcmp(stored_name(w, param.name), name) == 0)
             return 1;
     return 0;
@@ -207,16 +212,16 @@ static int is_harmless(const struct weights *w, const char *name)
 /* A head beside the embedding that it is tied to. */
 static int check_copy(const struct weights *w)
 {
-    const void *one, *other;
-    size_t bytes, other_bytes;
+    const void *one = NULL, *other = NULL;
+    size_t bytes = 0, other_bytes = 0;
     relora_status status = relora_reader_bytes(find(w, embedding)->reader, embedding, &one, &bytes);
     if (status == RELORA_OK)
         status = relora_reader_bytes(find(w, head)->reader, head, &other, &other_bytes);
     if (check(w->t->ctx, status, "--init"))
         return -1;
     return bytes == other_bytes && memcmp(one, other, bytes) == 0
-               ? 0 : fail("--init %s: \"tie_word_embeddings\" is true, but %s is not the same as %s", w->from, head,
-                          embedding);
+               ? 0 : fail("--init %s: \"tie_word_embeddings\" is true, but %s is not the same as %s", w->from,
+                          head, embedding);
 }
 
 static int check_left_over(const struct weights *w)
@@ -249,7 +254,7 @@ static int check_left_over(const struct weights *w)
 static int read_all(const struct weights *w)
 {
     struct model_param param;
-    for (int i = 0; model_param_get(w->t->model, i, &param); i++) {
+    for (int i = 0; model_weight_get(w->t->model, i, &param); i++) {
         const char *name = stored_name(w, param.name);
         const struct piece *piece = find(w, name);
         if (check(w->t->ctx, relora_reader_read(piece->reader, w->t->stream, name, param.value,

@@ -301,6 +301,21 @@ int model_param_get(const struct model *model, int index, struct model_param *ou
     return 0;
 }
 
+int model_weight_get(const struct model *model, int index, struct model_param *out)
+{
+    if (index < model->array_count) {
+        int found = model_param_get(model, index, out);
+        out->grad = NULL;
+        return found;
+    }
+    index -= model->array_count;
+    if (index >= own_linears(model))
+        return 0;
+    describe_linear(model, index, RELORA_PARAM_WEIGHT, out);
+    out->grad = NULL;
+    return 1;
+}
+
 int64_t model_count_trainable(const struct model *model)
 {
     struct model_param param;

@@ -55,7 +55,7 @@ const struct ops *model_ops(relora_device_kind kind);
 const struct model_config *model_get_config(const struct model *model);
 
 /* One entry for everything that is trained now: in LORA the frozen W is not in the list. A head that is the
- * embedding is not in it either. In FULL these are all weights, by the names that Hugging Face's Llama has. */
+ * embedding is not in it either. */
 struct model_param {
     char name[96];        /* "model.layers.0.self_attn.q_proj.weight", or "….lora_A.weight" */
     int64_t rows, cols;   /* a vector has one row */
@@ -66,6 +66,9 @@ struct model_param {
 int model_param_count(const struct model *model);
 /* Tensors are good until the next model_set_lora(). 0 if there is no such index, else 1. */
 int model_param_get(const struct model *model, int index, struct model_param *out);
+/* The same of the plain model, whatever is trained: every weight that a file of it has, by the names that Hugging
+ * Face's Llama has. `grad` is NULL. Not for LOWRANK, which has no such weights. */
+int model_weight_get(const struct model *model, int index, struct model_param *out);
 /* Bytes that parameters, their gradients and Adam's two moments take now; and the number of
  * parameters of the plain model, without A and B. */
 struct model_memory {

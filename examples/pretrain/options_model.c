@@ -25,7 +25,7 @@ static double projections(const struct model_config *m)
 static int64_t nearest_size(const struct model_config *model)
 {
     int64_t nearest = 0;
-    double least = INFINITY;
+    double least = 1e300;
     for (int i = 0; i < size_count; i++) {
         struct model_config shape = options_shape(&sizes[i]);
         double distance = fabs(log(projections(&shape) / projections(model)));
@@ -49,8 +49,8 @@ static int check_size(const struct options *o)
                  {"num_key_value_heads", s.kv_heads, m->kv_heads}, {"head_dim", s.head_dim, m->head_dim}};
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
         if (pairs[i].size != pairs[i].init)
-            return fail("--size %s has \"%s\" %" PRId64 ", but --init %s has %" PRId64 "; without --size the shape "
-                        "is that of --init", sizes[o->size].name, pairs[i].key, pairs[i].size, o->init,
+            return fail("--size %s has \"%s\" %" PRId64 ", but --init %s has %" PRId64 "; without --size the "
+                        "shape is that of --init", sizes[o->size].name, pairs[i].key, pairs[i].size, o->init,
                         pairs[i].init);
     return 0;
 }

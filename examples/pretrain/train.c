@@ -33,8 +33,8 @@ static int create_model(struct trainer *t)
     config.device = (relora_device_kind)o->device;
     config.threads = (int)o->threads;
     if (o->foreign_vocab && t->data->token_bytes == 1)
-        return fail("%s is text, whose tokens are bytes, but \"vocab_size\" of --init %s is %" PRId64 ": that model "
-                    "has a tokenizer's. Give tokens in a .bin; or, if its tokens are bytes, --vocab %" PRId64,
+        return fail("%s is text, whose tokens are bytes, but \"vocab_size\" of --init %s is %" PRId64 ": that "
+                    "model has a tokenizer's. Give tokens in a .bin; or, if its tokens are bytes, --vocab %" PRId64,
                     t->data->path, o->init, o->vocab, o->vocab);
     size_t window = (size_t)(o->batch * o->seq) * sizeof(int32_t);
     t->tokens = malloc(window);

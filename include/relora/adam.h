@@ -73,6 +73,12 @@ RELORA_API relora_status relora_adam_add(relora_adam *adam, const char *name, re
 RELORA_API relora_status relora_adam_add_linear(relora_adam *adam, const char *prefix,
                                                 relora_linear *linear);
 
+/** Register everything that the group trains now: relora_adam_add_linear() for its layers and
+ *  relora_adam_add() for its parameters with a gradient, under their names and in their order. All of it or,
+ *  on a failure, nothing. What is added to the group later is not registered. RELORA_E_STATE if the group
+ *  trains nothing. @since 0.5 @threads one @stream none */
+RELORA_API relora_status relora_adam_add_group(relora_adam *adam, const relora_group *group);
+
 /** Give one parameter its own step size and decay: it moves by lr_factor * lr, with weight_decay
  *  in place of that of the options. Norms and biases usually want no decay.
  *  @param lr_factor 0 or more; 1 at first. 0 leaves the parameter where it is

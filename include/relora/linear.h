@@ -60,7 +60,8 @@ typedef struct relora_linear_options {
     double alpha;             /**< s = alpha / rank, finite as F32; default 32 */
     double dropout;           /**< in [0, 1); default 0.1 */
     uint64_t seed;            /**< default 0 */
-    uint64_t layer;           /**< distinguishes layers that share a seed */
+    uint64_t layer;           /**< distinguishes layers that share a seed: two with the same seed and
+                                   layer draw the same A and the same dropout masks */
     relora_rounding rounding; /**< of a BF16 W, when merging or training writes it; default
                                    STOCHASTIC */
     int32_t reserved;         /**< 0 */
@@ -130,7 +131,8 @@ RELORA_API relora_tensor *relora_linear_grad(relora_linear *linear, relora_param
 /** y := the layer's output for x.
  *  @param x     [rows, in]; any number of rows, 0 included
  *  @param y     [rows, out]; must not overlap x
- *  @param call  names this use of the layer: dropout is a function of (seed, layer, call)
+ *  @param call  names this use of the layer: dropout is a function of (seed, layer, call). Give each
+ *               micro-batch and each use in a graph a number of its own, such as step * uses + use
  *  @param flags RELORA_TRAIN or 0
  *  @since 0.1 @threads one @stream queues */
 RELORA_API relora_status relora_linear_forward(relora_linear *linear, relora_stream *stream,
@@ -176,7 +178,8 @@ RELORA_API relora_status relora_linear_zero_grad(relora_linear *linear, relora_s
  *  until relora_linear_reset() the output counts them twice. If A, B or s holds a NaN or an
  *  infinity, W is left alone and the status is RELORA_E_NOT_FINITE; so it is, since 0.5, if W holds
  *  one, or if W + s B A would go beyond the range of W's type. RELORA_E_STATE unless the mode is LORA.
- *  @param cycle  stochastic rounding is a function of (seed, layer, cycle): use each value once
+ *  @param cycle  stochastic rounding is a function of (seed, layer, cycle): use each value once, from 1,
+ *                because the layer was drawn for 0 when it was made
  *  @param report may be NULL
  *  @since 0.1 @threads one @stream synchronises */
 RELORA_API relora_status relora_linear_merge(relora_linear *linear, relora_stream *stream,

@@ -1,6 +1,6 @@
 /** @file relora/plan.h
- *  In which order a layer multiplies, what that costs, and how to choose. The default suits a host that
- *  does not care. */
+ *  The order in which a layer multiplies, its cost, and how to choose it. Most hosts can leave the
+ *  default. */
 #ifndef RELORA_PLAN_H
 #define RELORA_PLAN_H
 
@@ -11,8 +11,8 @@
 RELORA_BEGIN
 
 typedef int32_t relora_order;
-enum { /* in which order a layer multiplies; all give the same, up to rounding */
-    RELORA_ORDER_AUTO = 1,   /**< whichever is the cheapest for the shape; the default */
+enum { /* orders of multiplication; all give the same result, up to rounding */
+    RELORA_ORDER_AUTO = 1,   /**< the cheapest for the shape; the default */
     RELORA_ORDER_SPLIT = 2,  /**< y = x W^T + (x A^T)(s B)^T and dx = g W + (s g B) A: the authors' */
     RELORA_ORDER_FOLD = 3,   /**< y = x V^T and dx = g V, with V = W + s B A made for the call */
     RELORA_ORDER_THROUGH = 4 /**< backward only: as FOLD, and dA = s B^T G, dB = s G A^T, with
@@ -30,20 +30,20 @@ typedef struct relora_plan_report {
     int64_t backward_bytes; /**< with dx */
 } relora_plan_report;
 
-/** Which order of products forward and backward with `rows` rows take, and what it costs. AUTO folds
- *  where that needs less time by a closed form of rows, in, out and rank (docs/performance.md). It
- *  never folds where dropout acts, nor a BF16 layer that rounds to nearest, whose small updates
- *  would be lost. In FULL and LOWRANK there is but one order, reported as SPLIT. A folded BF16 pass
- *  without RELORA_TRAIN depends on `call` too, by its rounding: evaluate with one `call`.
+/** Report the order of products that forward and backward use for `rows` rows, and its cost. AUTO folds
+ *  where that takes less time by a closed form of rows, in, out and rank (docs/performance.md). It
+ *  never folds under dropout. It never folds a BF16 layer that rounds to nearest either, because small
+ *  updates would be lost. FULL and LOWRANK have only one order, reported as SPLIT. The rounding of a
+ *  folded BF16 pass depends on `call`, even without RELORA_TRAIN, so evaluate with the same `call`.
  *  @param flags  RELORA_TRAIN or 0
  *  @since 0.3 @threads any @stream none */
 RELORA_API relora_status relora_linear_plan(const relora_linear *linear, int64_t rows, uint32_t flags,
                                             relora_plan_report *report);
 
-/** Take these orders from now on instead of the cheapest. For a call in which an order is not exact
- *  (a fold under dropout, THROUGH with a trainable scale) or would lose small updates (a fold of a
- *  BF16 layer that rounds to nearest), SPLIT is taken. A BF16 fold is rounded stochastically, as a
- *  function of (seed, layer, call): a forward and its backward see the same V.
+/** Use these orders from now on instead of the cheapest. A call falls back to SPLIT where the chosen
+ *  order is not exact (a fold under dropout, THROUGH with a trainable scale) or would lose small
+ *  updates (a fold of a BF16 layer that rounds to nearest). A BF16 fold is rounded stochastically, as
+ *  a function of (seed, layer, call), so a forward and its backward use the same V.
  *  @param forward  AUTO, SPLIT or FOLD
  *  @param backward AUTO, SPLIT, FOLD or THROUGH
  *  @since 0.3 @threads one @stream none */

@@ -13,6 +13,7 @@
 #include "relora/dlpack.h"
 #include "relora/plan.h"
 #include "relora/linear.h"
+#include "relora/group.h"
 #include "relora/reset.h"
 #include "relora/adam.h"
 #include "relora/schedule.h"

@@ -1,6 +1,6 @@
 /** @file relora/reset.h
- *  How the moments of an optimizer are partially reset at a restart, and what a reset did. It is done by
- *  relora_adam_reset(), or by a cycle. */
+ *  How the moments of an optimizer are partially reset at a restart, and what a reset did.
+ *  relora_adam_reset() does it, or a cycle. */
 #ifndef RELORA_RESET_H
 #define RELORA_RESET_H
 
@@ -12,23 +12,24 @@ RELORA_BEGIN
 
 typedef int32_t relora_reset_mode;
 enum {
-    RELORA_RESET_ZERO = 1,     /**< all of it; ratio is not looked at */
+    RELORA_RESET_ZERO = 1,     /**< all elements; ratio is ignored */
     RELORA_RESET_RANDOM = 2,   /**< each element with probability `ratio` */
     RELORA_RESET_MAGNITUDE = 3 /**< the `ratio` smallest by magnitude, per tensor */
 };
 
-/** With no flag: one mask for both moments, made from the first (joint); MAGNITUDE zeroes exactly
- *  floor(ratio * n) elements, of the product as a double has it (0.29 of 100 is 28), all of them only if ratio is 1, and among equal magnitudes keeps
- *  the lowest index; the step count goes on. A NaN counts as the largest magnitude. */
-enum { /* relora_reset_options.flags; the authors' magnitude reset has INDEPENDENT | QUANTILE, their default
-        * is RANDOM with 0.999 and INDEPENDENT */
-    RELORA_RESET_STEP_COUNT = 1,  /**< also restart bias correction of these parameters */
-    RELORA_RESET_INDEPENDENT = 2, /**< each moment has a mask of its own */
-    RELORA_RESET_QUANTILE = 4     /**< MAGNITUDE keeps what exceeds torch.quantile as PyTorch up to
-                                       2.13 has it, with the rank in F32; ties all go, elements are
-                                       multiplied by 0, and a NaN clears the rest; a NaN so multiplied
-                                       stays one, with bits of the device's choice. Refused with another
-                                       mode */
+/** Without a flag both moments share one mask, made from the first moment (a joint reset), and the step
+ *  count goes on. MAGNITUDE then zeroes exactly floor(ratio * n) elements of a product in double (0.29 of
+ *  100 is 28), so all of them only if ratio is 1. Among equal magnitudes it keeps the lowest index. A NaN
+ *  counts as the largest magnitude. */
+enum { /* relora_reset_options.flags; the authors' magnitude reset has INDEPENDENT | QUANTILE, their
+        * default is RANDOM with 0.999 and INDEPENDENT */
+    RELORA_RESET_STEP_COUNT = 1,  /**< also restart the bias correction of these parameters */
+    RELORA_RESET_INDEPENDENT = 2, /**< a separate mask for each moment */
+    RELORA_RESET_QUANTILE = 4     /**< MAGNITUDE keeps what exceeds torch.quantile, as PyTorch up to 2.13
+                                       computes it, with the rank in F32. All ties go; elements are
+                                       multiplied by 0, and a NaN clears the others. A NaN that is
+                                       multiplied stays a NaN, whose bits depend on the device.
+                                       Refused with another mode */
 };
 
 typedef struct relora_reset_options {
@@ -45,14 +46,15 @@ typedef struct relora_reset_report {
     uint32_t struct_size;  /**< set by the caller; no more than this is written */
     int32_t params;        /**< parameters whose moments were reset */
     int64_t elements;      /**< in one moment of these parameters */
-    int64_t zeroed_first;  /**< how many are zero afterwards in the first moment */
-    int64_t zeroed_second; /**< and in the second */
-    int64_t unpaired;      /**< first is not zero where the second is; such an element may move by
-                                thousands of learning rates (docs/method.md). 0 after a joint reset of moments that
-                                were paired */
+    int64_t zeroed_first;  /**< elements of the first moment that are now zero */
+    int64_t zeroed_second; /**< elements of the second moment that are now zero */
+    int64_t unpaired;      /**< elements whose first moment is not zero but whose second is. Such an
+                                element may move by thousands of learning rates (docs/method.md).
+                                0 after a joint reset, unless there were some before */
 } relora_reset_report;
 
-/** @since 0.1 @threads any @stream none */
+/** Fill `options` with the defaults, writing exactly `size` bytes.
+ *  @since 0.1 @threads any @stream none */
 RELORA_API relora_status relora_reset_options_init(relora_reset_options *options, size_t size);
 
 RELORA_END

@@ -8,6 +8,7 @@ int main(void)
         save_limits,      save_locks,      big_files,      recorded_files,  python_reads,
         state_loads,      state_refusals,  state_files,    state_resumes,   exports_merged,
         exports_adapter,  exports_delta,   failing_json,    devices,         conversions,
+        group_states,     group_reads,
         old_states, other_files,      locales,
     };
     SRunner *runner = srunner_create(writer_arguments());

@@ -66,8 +66,11 @@ void open_file(void)
     relora_reader *reader = NOWHERE;
     relora_context *ctx = pick(CONTEXT);
     const char *path = choose_path();
-    relora_reader **out = choose() == 255 ? NULL : &reader;
-    relora_status status = CALL(relora_reader_open, out, ctx, path);
+    uint8_t c = choose();
+    relora_reader **out = c == 255 ? NULL : &reader;
+    relora_status status = c % 4 == 2 ? CALL(relora_reader_open_if_there, out, ctx, path)
+                                      : CALL(relora_reader_open, out, ctx, path);
+    if (c % 4 == 2 && status == RELORA_OK && !reader) return; /* it is not there */
     keep(READER, status, reader, out != NULL);
 }
 

@@ -12,7 +12,7 @@ static double number_at(const relora_tensor *t, int64_t i)
     return (double)f;
 }
 
-static relora_linear_options choose_layer(void)
+relora_linear_options choose_layer(void)
 {
     relora_linear_options o;
     REQUIRE(relora_linear_options_init(&o, sizeof o) == RELORA_OK);

@@ -214,6 +214,7 @@ void release_object(enum kind kind, void *object)
     case WRITER: relora_writer_release(object); break;
     case READER: relora_reader_release(object); break;
     case STATE: relora_state_release(object); break;
+    case GROUP: relora_group_release(object); break;
     default: delete_managed(object); break;
     }
     call_end(RELORA_OK);

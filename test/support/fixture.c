@@ -1,7 +1,9 @@
 #include "support/fixture.h"
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct env env;
 
@@ -57,8 +59,29 @@ relora_context_options env_options(void)
     return o;
 }
 
+static const char *watched; /* the case whose test runs */
+
+/* On a device nobody else ends a test that hangs: all share a process. What the program said so far is not lost. */
+static void hangs(int signal)
+{
+    (void)signal;
+    printf("\na test hangs: one of the case \"%s\"\n", watched);
+    fflush(NULL);
+    _exit(124);
+}
+
+static void watch(int on)
+{
+    const char *seconds = getenv("RELORA_TEST_SECONDS");
+    if (!seconds) return;
+    watched = tcase_name();
+    if (on) signal(SIGALRM, hangs);
+    alarm(on ? (unsigned)atoi(seconds) : 0);
+}
+
 static void open_environment(relora_device_kind kind, int32_t threads, const char *module_dir)
 {
+    watch(1);
     if (absent) ck_abort_msg("no device"); /* counted as skipped by env_run() */
     memset(&env, 0, sizeof env);
     track_init(&env.mem);
@@ -107,6 +130,7 @@ static void run_deferred(void)
 void env_close(void)
 {
     run_deferred();
+    watch(0);
     relora_stream_release(env.st);
     relora_context_release(env.ctx);
     env.st = NULL;

@@ -49,7 +49,8 @@ double *doubles(int64_t n);
 /** A test case with the environment around each test, `seconds` of time for each. */
 TCase *env_case(Suite *suite, const char *name, double seconds);
 /** Run all of it, say what was skipped, and free it: what main() returns. On a device the tests share the
- *  process, because no device survives a fork. Where there is no such device all of them are skipped. */
+ *  process, because no device survives a fork; with RELORA_TEST_SECONDS one that takes longer ends the program, by name
+ *  and with status 124. Where there is no such device all of them are skipped. */
 int env_run(SRunner *runner);
 
 /** For a program all of whose tests want a device that is not there: what main() returns. They are counted as

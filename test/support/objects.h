@@ -32,6 +32,7 @@ relora_linear_options layer_options(relora_linear_mode mode, int64_t in, int64_t
 relora_linear *new_linear(const relora_linear_options *options);
 /** The same with a random W (and bias, A, B if the layer has them), at which every gradient is alive. */
 relora_linear *new_filled_linear(const relora_linear_options *options, struct rnd *r);
+relora_group *new_group(void);
 relora_adam_options adam_options(void);
 relora_adam *new_adam(const relora_adam_options *options);
 /** A parameter of `n` random elements with a random gradient; its tensors may be asked for. */

@@ -2,7 +2,7 @@
  * two uses of the layer, although they have no handle in common. One at a time, in two threads, they give what
  * one thread gives; the thread sanitizer, which knows that both touch A and B, agrees. Without the lock it
  * reports the race: that is why there is such a rule. */
-#include <unistd.h>
+#include <stdio.h>
 #include "threads/work.h"
 
 enum { TURNS = 50, REPORTED = 66 /* how a program ends in which the thread sanitizer found a race */ };

@@ -1,8 +1,8 @@
-"""The model of examples/pretrain beside Hugging Face transformers: logits of the folders it exported, and of folders
-of every form that transformers made, before and after they went through the program.
+"""The model of examples/pretrain beside Hugging Face transformers: logits of the folders it exported, and of
+folders of every form that transformers made, before and after they went through the program.
 
-usage: compare.py LOGITS_PROGRAM PRETRAIN_PROGRAM WORK EXPORTED...   (make check-transformers does it; needs torch and
-transformers)
+usage: compare.py LOGITS_PROGRAM PRETRAIN_PROGRAM WORK EXPORTED...
+(make check-transformers does it; needs torch and transformers)
 """
 import json
 import os
@@ -11,9 +11,12 @@ import subprocess
 import sys
 
 import torch
+import transformers
 from transformers import AutoModelForCausalLM
 
 import folders
+
+transformers.utils.logging.disable_progress_bar()
 
 TEXT = b'In the beginning God created the heaven and the earth. And the earth was without form'
 
@@ -56,7 +59,7 @@ def pretrain(program, *options):
         sys.exit('%s: %s' % (' '.join(options), out.stdout.decode()))
 
 
-# Through the program without training, to the same logits; keys that say how the model computes come out as they were.
+# Through the program without training, to the same logits; keys that say how it computes come out as they were.
 def passes(program, folder, work):
     copy = folder + '-copy'
     pretrain(program, '--init', folder, '--data', 'README.md', '--method', 'full', '--steps', '1', '--warmup', '1',

@@ -36,7 +36,7 @@ FORMS = {
 
 
 def make(form, folder):
-    """Write one. Its config.json has the keys as published files have them, not as this release of transformers does."""
+    """Write one. Its config.json has the keys of published files, not those of this release of transformers."""
     extra, saving = FORMS[form]
     torch.manual_seed(1)
     model = LlamaForCausalLM(LlamaConfig(**SHAPE, **extra)).eval()

@@ -1,5 +1,5 @@
-/* logits FOLDER DTYPE TOKEN...: the logits that the model of examples/pretrain gives after those tokens, one number a
- * line, of a Llama folder taken as --init takes it; DTYPE is f32 or bf16. */
+/* logits FOLDER DTYPE TOKEN...: the logits that the model of examples/pretrain gives after those tokens, one
+ * number a line, of a Llama folder taken as --init takes it; DTYPE is f32 or bf16. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +15,8 @@ static int print_logits(const struct trainer *t, const int32_t *tokens, int64_t 
     struct activations *acts;
     int64_t vocab = model_get_config(t->model)->vocab;
     float *logits = malloc((size_t)vocab * sizeof *logits);
-    if (!logits || check(t->ctx, activations_create(&acts, t->model, t->stream, 1, count), "activations")) return 1;
+    if (!logits || check(t->ctx, activations_create(&acts, t->model, t->stream, 1, count), "activations"))
+        return 1;
     int result = check(t->ctx, model_next(t->model, acts, t->stream, tokens, count - 1, logits), "forward");
     for (int64_t i = 0; i < vocab && !result; i++) printf("%.9g\n", (double)logits[i]);
     activations_destroy(acts);

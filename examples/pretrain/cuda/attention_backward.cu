@@ -125,7 +125,8 @@ struct query_tile { /* what a tile of queries comes with */
 
 template <int D> constexpr int query_tile_size = queries_of<D> * stride_of<D>; /* elements of a tile */
 
-/* Begin to copy rows of q and dout of a head from row `first` on, one behind the other, and what comes with them. */
+/* Begin to copy rows of q and dout of a head from row `first` on, one behind the other, and what comes with
+ * them. */
 template <int D>
 static __device__ __forceinline__ void take_queries(const struct backward &b, bf16 *tile,
                                                     struct query_tile *numbers, unsigned head, int first)
@@ -186,7 +187,8 @@ static __global__ void __launch_bounds__(TENSOR_THREADS) key_kernel(struct backw
     float dk[D / 8][4] = {}, dv[D / 8][4] = {};
 
     take_tile<D, TENSOR_ROWS>(h, memory, (const bf16 *)b.p.k + begin, first, h.kv_row);
-    if constexpr (wide<D>) take_tile<D, TENSOR_ROWS>(h, memory + OWN, (const bf16 *)b.p.v + begin, first, h.kv_row);
+    if constexpr (wide<D>)
+        take_tile<D, TENSOR_ROWS>(h, memory + OWN, (const bf16 *)b.p.v + begin, first, h.kv_row);
     if constexpr (!wide<D>) {
         end_group();
         wait_groups<0>();

@@ -194,8 +194,7 @@ void plain_backward(const struct attention *a, const struct attention_pass *p,
                     const struct attention_gradient *g, float *delta)
 {
     unsigned rows = blocks_for(a->seq, ROWS);
-    launch(a->engine, plain_query_kernel, dim3(rows, (unsigned)(a->batch * a->heads)), dim3(THREADS), heads_of(a),
-           *p, *g, delta);
-    launch(a->engine, plain_key_kernel, dim3(rows, (unsigned)(a->batch * a->kv_heads)), dim3(THREADS), heads_of(a),
-           *p, *g, (const float *)delta);
+    dim3 of_queries(rows, (unsigned)(a->batch * a->heads)), of_keys(rows, (unsigned)(a->batch * a->kv_heads));
+    launch(a->engine, plain_query_kernel, of_queries, dim3(THREADS), heads_of(a), *p, *g, delta);
+    launch(a->engine, plain_key_kernel, of_keys, dim3(THREADS), heads_of(a), *p, *g, (const float *)delta);
 }

@@ -126,10 +126,20 @@ EMULATED_ATOMIC(unsigned, atomicInc, old >= value ? 0u : old + 1u)
 
 template <class T> static inline T __ldg(const T *address) { return *address; }
 template <class T> static inline T __ldcs(const T *address) { return *address; }
-template <class T> static inline T __ldcg(const T *address) { return *address; }
+extern bool emulated_counts_sectors;
+void emulated_access(const void *address, size_t bytes);
+template <class T> static inline T __ldcg(const T *address)
+{
+    if (emulated_counts_sectors) emulated_access(address, sizeof(T));
+    return *address;
+}
 template <class T> static inline T __ldca(const T *address) { return *address; }
 template <class T> static inline void __stcs(T *address, T value) { *address = value; }
-template <class T> static inline void __stcg(T *address, T value) { *address = value; }
+template <class T> static inline void __stcg(T *address, T value)
+{
+    if (emulated_counts_sectors) emulated_access(address, sizeof(T));
+    *address = value;
+}
 
 /* ---- bits ---- */
 

@@ -26,6 +26,10 @@ void emulated_cuda_fail_kernel(int64_t n, cudaError_t error);
 int64_t emulated_cuda_calls(void);   /* of the runtime so far */
 int64_t emulated_cuda_kernels(void); /* that have run so far */
 
+/* What kernels read by __ldcg() and write by __stcg() while it is counted: bytes, and the bytes of the sectors of 32 that the
+ * accesses of warps touch. If both are equal, no sector is asked for in parts. */
+void emulated_cuda_count_sectors(int on);
+void emulated_cuda_sectors(uint64_t *bytes, uint64_t *touched);
 int emulated_cuda_contexts(int device); /* 1 if something made the device's context, which takes memory of it */
 /* 1: algorithms that the heuristic offers for leading dimensions that are odd are refused when they are to run. */
 void emulated_cuda_refuse_odd(int refuse);

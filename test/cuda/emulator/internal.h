@@ -58,6 +58,7 @@ std::string where(void); /* kernel, block and thread that run; empty outside of 
 void run_kernel(const emulated_kernel &kernel);
 int thread_number(void);         /* in its block, of the one that runs */
 void forget_late_copies(void); /* of the block before */
+void end_of_block(void);       /* sectors.cpp: its accesses are complete */
 
 /* What the lanes of a warp do together: `complete` makes every lane's `out` of all lanes' `in`. */
 struct lane {
