@@ -46,8 +46,8 @@ static relora_status check_period(const relora_context *ctx, const char *fn,
 static relora_status check_cosine(const relora_context *ctx, const char *fn,
                                   const relora_schedule_options *o)
 {
-    if (!(o->min_lr_ratio > 0 && o->min_lr_ratio <= 1))
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.min_lr_ratio is %g, outside (0, 1]", fn,
+    if (!(o->min_lr_ratio >= 0 && o->min_lr_ratio <= 1))
+        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.min_lr_ratio is %g, outside [0, 1]", fn,
              o->min_lr_ratio);
     if (o->kind == RELORA_SCHEDULE_COSINE) {
         TRY(check_range(ctx, fn, "restart_every", o->restart_every, 0, o->total_steps));
