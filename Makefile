@@ -450,6 +450,7 @@ check-module: $(B)/ask $(B)/ask-shared $(MODULES)
 	$(Q)sh test/modules/where.sh $(B)
 
 EXTRA_train := $(filter-out %/main.o,$(PRETRAIN)) # this suite tests the example's model too
+EXTRA_program := $(EXTRA_train) # and this one what else it consists of
 EXTRA_backend := $(addprefix $(B)/test/checkpoint/,folder.o made.o raw.o run.o)
 EXTRA_threads := $(B)/test/checkpoint/folder.o
 EXTRA_oom := $(patsubst %,$(B)/test/checkpoint/%.o,folder made raw run) # this one saves and resumes
@@ -472,7 +473,7 @@ FUZZERS   := api safetensors tokens
 FUZZ_LIB  := $(filter-out src/cpu/cpu_gemm_onednn.c,$(SRCS)) # a replay takes $(OBJS) in its place
 FUZZ_SRCS_api         := $(sort $(wildcard test/fuzz/api_*.c)) $(FUZZ_LIB)
 FUZZ_SRCS_safetensors := $(FUZZ_LIB)
-FUZZ_SRCS_tokens      := examples/pretrain/data.c
+FUZZ_SRCS_tokens      := $(patsubst %,examples/pretrain/%.c,data kind shards source stop)
 define FUZZ
 build/fuzz-$(1): test/fuzz/$(1).c $(wildcard test/fuzz/*.h) $(FUZZ_SRCS_$(1)) $(wildcard src/*.h src/cpu/*.h) $(HEADERS)
 	@mkdir -p $$(@D)
@@ -554,7 +555,7 @@ check-system-memory: $(if $(filter asan tsan,$(CONFIG)),,$(B)/starve)
 # A library with a sanitizer runs only in programs built with it, so it is not worth installing.
 # The many runs of check-resume and check-crash have one thread each: nothing for the thread sanitizer, in an hour.
 STEPS := check-headers symbols $(ABI_STEPS) $(SUITES:%=check-%) check-module check-system-memory check-fuzz check-examples \
-         $(if $(PRETRAIN),check-pretrain $(if $(filter tsan,$(CONFIG)),,check-resume check-crash)) \
+         $(if $(PRETRAIN),check-pretrain $(if $(filter tsan,$(CONFIG)),,check-run check-resume check-crash)) \
          $(if $(filter release debug,$(CONFIG)),check-install) \
          $(if $(MODULE),check-cuda-module) $(CUDA_STEPS) check-emulator $(EMULATED_STEPS)
 
@@ -596,6 +597,11 @@ check-pretrain: $(B)/pretrain
 	  --batch 2 --accumulate 1 --eval-batches 1 --sample 20 > $(B)/pretrain.log 2>&1 \
 	  || { cat $(B)/pretrain.log; exit 1; }
 	$(Q)grep 'restarts=2' $(B)/out/summary.txt
+
+## check-run: signals, folders, data, terminals, processors and command lines, as the program of examples/pretrain meets them
+.PHONY: check-run
+check-run: $(B)/pretrain
+	$(Q)$(PYTHON) test/pretrain/check.py $< $(RUN_TESTS)
 
 ## check-crash: kill the program of examples/pretrain CRASHES times while it trains and saves, and resume it
 CRASHES ?= 10

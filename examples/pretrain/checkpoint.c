@@ -55,7 +55,7 @@ static relora_status add_position(const struct trainer *t, relora_state *state)
     } numbers[] = {{"step", t->step},         {"attempts", t->attempts},
                    {"skipped", t->skipped},   {"restarts", t->restarts},
                    {"low_rank", is_low_rank(t)}, {"data_tokens", t->data->tokens},
-                   {"data_sum", data_sum(t->data)}, {"data_whole_sum", data_whole_sum(t->data)},
+                   {"data_sum", t->data->sum}, {"data_whole_sum", t->data->whole_sum},
                    {"threads", t->options->threads},
                    {"device", t->options->device}};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
@@ -202,7 +202,7 @@ static int compare_data(const struct trainer *t)
     int64_t tokens = get_number(t->from, "data_tokens"), whole = get_number(t->from, "data_whole_sum");
     if (tokens != t->data->tokens)
         return fail("--resume: the data has %" PRId64 " tokens, but the checkpoint's had %" PRId64, t->data->tokens, tokens);
-    if (get_number(t->from, "data_sum") != data_sum(t->data) || (whole >= 0 && whole != data_whole_sum(t->data)))
+    if (get_number(t->from, "data_sum") != t->data->sum || (whole >= 0 && whole != t->data->whole_sum))
         return fail("--resume: %s is not the data that the checkpoint was trained on", t->data->name);
     return 0;
 }
@@ -263,7 +263,7 @@ static int restore(struct trainer *t)
 static relora_reader *open_whole(const struct trainer *t, const char *path)
 {
     relora_reader *reader;
-    if (check(t->ctx, relora_reader_open(&reader, t->ctx, path), "checkpoint"))
+    if (check(t->ctx, relora_reader_open(&reader, t->ctx, path), "--resume"))
         return NULL;
     relora_status status = relora_reader_verify(reader);
     if (status != RELORA_E_NOT_FOUND && check(t->ctx, status, path)) {
@@ -295,13 +295,14 @@ static relora_reader *open_newest(const struct trainer *t, const char *folder, c
 static int find_file(struct trainer *t, const struct options *o)
 {
     const char *from = o->resume;
-    int automatic = strcmp(from, "auto") == 0, found = 1;
+    int automatic = strcmp(from, "auto") == 0, folder, found = 1;
     struct stat info;
     if (automatic)
         from = o->save;
     if (snprintf(t->from_path, sizeof t->from_path, "%s", from) >= (int)sizeof t->from_path)
         return fail("the name %s is too long", from);
-    if (automatic || (stat(from, &info) == 0 && S_ISDIR(info.st_mode)))
+    folder = automatic || (stat(from, &info) == 0 && S_ISDIR(info.st_mode));
+    if (folder)
         t->from = open_newest(t, from, t->from_path, &found);
     else
         t->from = open_whole(t, from);
@@ -309,10 +310,10 @@ static int find_file(struct trainer *t, const struct options *o)
         printf("no checkpoint in %s: a new run begins\n", from);
         return 0;
     }
-    if (!t->from)
-        return found == 0 ? fail("--resume %s: the folder has no checkpoint", from)
-                          : fail("--resume %s: no good checkpoint was found", from);
-    return 0;
+    if (t->from)
+        return 0;
+    return found == 0 ? fail("--resume %s: the folder has no checkpoint", from) :
+           folder ? fail("--resume %s: no good checkpoint was found", from) : -1;
 }
 
 int checkpoint_find(struct trainer *t, struct options *o)

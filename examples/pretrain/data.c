@@ -78,6 +78,40 @@ static int scan(struct data *data, int64_t vocab)
     return 0;
 }
 
+/* ---- sums ---- */
+
+static int64_t to_number(uint64_t sum)
+{
+    return (int64_t)(sum >> 2); /* fits a number that is not negative */
+}
+
+static int64_t sum_of_all(const struct data *data)
+{
+    uint64_t sum = (uint64_t)data->train_tokens;
+    for (int i = 0; i < data->count; i++)
+        sum = (sum ^ data->sources[i].sum) * 1099511628211u + (uint64_t)data->sources[i].size;
+    return to_number(sum);
+}
+
+static int take_sums(struct data *data)
+{
+    enum { PIECES = 64, PIECE = 4096 };
+    unsigned char bytes[PIECE];
+    uint64_t sum = 1469598103934665603u; /* FNV-1a */
+    const struct source *s = &data->sources[0];
+    size_t size = (size_t)s->size, piece = size / PIECES < PIECE ? size / PIECES : PIECE;
+    data->whole_sum = data->sum = sum_of_all(data);
+    for (size_t p = 0; data->count == 1 && p < PIECES; p++) {
+        if (source_bytes(s, (int64_t)((size - piece) / (PIECES - 1) * p), piece, bytes))
+            return -1;
+        for (size_t i = 0; i < piece; i++)
+            sum = (sum ^ bytes[i]) * 1099511628211u;
+    }
+    if (data->count == 1)
+        data->sum = to_number(sum);
+    return 0;
+}
+
 /* Without files of its own the validation has the last tenth. */
 static int divide(struct data *data, int64_t seq)
 {
@@ -128,6 +162,8 @@ int data_open(struct data *data, const struct names *given, const struct names *
         result = scan(data, vocab);
     if (!result)
         result = divide(data, seq);
+    if (!result)
+        result = take_sums(data);
     names_free(&files);
     names_free(&held_out);
     if (result)
@@ -158,39 +194,6 @@ void data_describe(const struct data *data, char *text, size_t size)
         snprintf(text, size, "%" PRId64 " tokens (%s%s), and %" PRId64 " for validation (%s%s)", data->train_tokens,
                  data->sources[0].format, files, validation, data->sources[data->training].path,
                  held_out > 1 ? " and more" : "");
-}
-
-/* ---- sums ---- */
-
-static int64_t to_number(uint64_t sum)
-{
-    return (int64_t)(sum >> 2); /* fits a number that is not negative */
-}
-
-int64_t data_whole_sum(const struct data *data)
-{
-    uint64_t sum = (uint64_t)data->train_tokens;
-    for (int i = 0; i < data->count; i++)
-        sum = (sum ^ data->sources[i].sum) * 1099511628211u + (uint64_t)data->sources[i].size;
-    return to_number(sum);
-}
-
-int64_t data_sum(const struct data *data)
-{
-    enum { PIECES = 64, PIECE = 4096 };
-    unsigned char bytes[PIECE];
-    uint64_t sum = 1469598103934665603u; /* FNV-1a */
-    if (data->count > 1)
-        return data_whole_sum(data);
-    const struct source *s = &data->sources[0];
-    size_t size = (size_t)s->size, piece = size / PIECES < PIECE ? size / PIECES : PIECE;
-    for (size_t p = 0; p < PIECES; p++) {
-        if (source_bytes(s, (int64_t)((size - piece) / (PIECES - 1) * p), piece, bytes))
-            return -1;
-        for (size_t i = 0; i < piece; i++)
-            sum = (sum ^ bytes[i]) * 1099511628211u;
-    }
-    return to_number(sum);
 }
 
 int data_check(struct data *data)

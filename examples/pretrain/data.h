@@ -15,6 +15,9 @@ struct data {
     int64_t tokens;
     int64_t train_tokens;       /* come first; the rest is validation */
     int64_t vocab;
+    /* Numbers that tell data from other data of the same size, of what the files held when they were opened. */
+    int64_t sum;                /* of a single file made from pieces all over it, as in earlier releases */
+    int64_t whole_sum;          /* from every byte */
 };
 
 /* Everything is read once and looked at. `validation` empty: what --data has for it in files of their own, or else the
@@ -24,11 +27,6 @@ int data_open(struct data *data, const struct names *given, const struct names *
 void data_close(struct data *data);
 /* "1000 tokens (bytes), the last 100 for validation" */
 void data_describe(const struct data *data, char *text, size_t size);
-/* A number that tells data from other data of the same size: of single files made from pieces all over the file, as
- * in checkpoints of earlier releases. -1 after a sentence. */
-int64_t data_sum(const struct data *data);
-/* The same from every byte. */
-int64_t data_whole_sum(const struct data *data);
 /* Look whether all files are what they were. -1 after a sentence. */
 int data_check(struct data *data);
 

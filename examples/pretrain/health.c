@@ -38,10 +38,21 @@ static void count_bad(struct health *h, double loss)
     h->bad += bad;
 }
 
-static void say_bad(const struct health *h, double loss, char *text, size_t size)
+static int say_bad(const struct health *h, char *text, size_t size)
 {
     snprintf(text, size, "the run has died: its loss is %.4g, no better than guessing (%.4g), and had been %.4g; start again "
-             "with a smaller learning rate (--lr, --lora-lr)", loss, h->chance, h->best);
+             "with a smaller learning rate (--lr, --lora-lr)", h->mean, h->chance, h->best);
+    return 1;
+}
+
+static int say_still(const struct health *h, char *text, size_t size)
+{
+    if (h->still == h->seen)
+        snprintf(text, size, "the run does not begin: the first weights (--init, --init-std) have no gradient");
+    else
+        snprintf(text, size, "the run has died: its loss is %.4g (a guess has %.4g), and the gradient is 0, so it no longer "
+                 "learns; start again with a smaller learning rate (--lr, --lora-lr)", h->mean, h->chance);
+    return 1;
 }
 
 /* Skipped steps change no weight, so many in a row, or many in all, are the end. */
@@ -76,19 +87,9 @@ int health_step(struct health *h, double loss, double grad_norm, int skipped, ch
     h->best = h->mean < h->best ? h->mean : h->best;
     count_bad(h, loss);
     h->still = grad_norm <= NOTHING && loss >= 0.9 * h->chance ? h->still + 1 : 0;
-    if (h->still >= STILL && h->still == h->seen) {
-        snprintf(text, size, "the run does not begin: the first weights (--init, --init-std) have no gradient");
-        return 1;
-    }
-    if (h->still >= STILL) {
-        snprintf(text, size, "the run has died: its loss is %.4g (a guess has %.4g), and the gradient is 0, so it no longer "
-                 "learns; start again with a smaller learning rate (--lr, --lora-lr)", loss, h->chance);
-        return 1;
-    }
-    if (h->bad < h->patience)
-        return 0;
-    say_bad(h, h->mean, text, size);
-    return 1;
+    if (h->still >= STILL)
+        return say_still(h, text, size);
+    return h->bad >= h->patience ? say_bad(h, text, size) : 0;
 }
 
 int health_end(const struct health *h, double validation_loss, char *text, size_t size)
@@ -97,10 +98,14 @@ int health_end(const struct health *h, double validation_loss, char *text, size_
         snprintf(text, size, "the run has died: its validation loss is not finite");
         return 1;
     }
-    if (h->seen == 0 || !is_bad(h, h->mean))
-        return 0;
-    say_bad(h, h->mean, text, size);
-    return 1;
+    if (h->still > 0)
+        return say_still(h, text, size);
+    return h->seen > 0 && is_bad(h, h->mean) ? say_bad(h, text, size) : 0;
+}
+
+int health_is_bad(const struct health *h)
+{
+    return h->bad > 0 || h->still > 0;
 }
 
 void health_write(const struct health *h, char *text, size_t size)

@@ -24,6 +24,8 @@ void health_begin(struct health *health, int64_t vocab, int64_t updates);
 int health_step(struct health *health, double loss, double grad_norm, int skipped, char *text, size_t size);
 /* The same when no more steps follow: what looks bad now will not get better. */
 int health_end(const struct health *health, double validation_loss, char *text, size_t size);
+/* Does it look as if it had died? Then its checkpoints must not take the place of better ones. */
+int health_is_bad(const struct health *health);
 
 /* What a checkpoint keeps of it, and taking it back; a text that does not fit is no matter. */
 void health_write(const struct health *health, char *text, size_t size);

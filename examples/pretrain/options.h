@@ -54,7 +54,8 @@ void options_free(struct options *options);
 int options_resolve(struct options *options);
 /* "relora", "magnitude": what an option that names a choice is set to. */
 const char *options_choice(const char *option, int64_t value);
-/* Every option that the numbers of a run depend on, a line "name=value" each. */
+/* Every option that the numbers of a run depend on, a line "name=value" each; "prolonged=" for its end if that is
+ * beyond --steps. */
 void options_describe(const struct options *options, char *text, size_t size);
 /* Take those that were not given from `text`, of a checkpoint, and resolve them all. Those that were given must be
  * as they are there, but that --steps may be more: that prolongs the run to options->end. *planned receives the end

@@ -46,6 +46,8 @@ void options_describe(const struct options *o, char *text, size_t size)
         print_value(o, &option_rows[i], value, sizeof value);
         used += (size_t)snprintf(text + used, size - used, "%s=%s\n", option_rows[i].name, value);
     }
+    if (o->end > o->steps && used < size)
+        snprintf(text + used, size - used, "prolonged=%" PRId64 "\n", o->end);
 }
 
 /* The value of a line "name=value"; -1 if there is none or it does not fit. */

@@ -104,6 +104,7 @@ void progress_draw(const struct progress *p, int columns, double left, char *tex
     }
     bar = bar < BAR ? bar : BAR;
     int done = p->total ? (int)((double)p->step / (double)p->total * bar) : 0;
+    done = done < bar ? done : bar;
     snprintf(text, size, "[%.*s%.*s] %s", done, "############################", bar - done,
              "----------------------------", facts);
 }

@@ -299,7 +299,8 @@ static void save(struct trainer *t)
 static void save_on_the_way(struct trainer *t, int last)
 {
     const struct options *o = t->options;
-    if (o->save && (last || (!t->skipping && o->save_every && t->step % o->save_every == 0)))
+    int due = last || (!t->skipping && o->save_every && t->step % o->save_every == 0);
+    if (o->save && due && !health_is_bad(&t->health))
         save(t);
 }
 
