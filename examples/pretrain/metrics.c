@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "folder.h"
 #include "report.h"
@@ -30,7 +31,7 @@ static FILE *open_file(const char *folder, const char *name, const char *mode)
 
 static FILE *create(const char *folder, const char *name, const char *head)
 {
-    FILE *file = open_file(folder, name, "we");
+    FILE *file = open_file(folder, name, "w+e");
     if (!file) {
         fail("cannot write %s/%s: %s", folder, name, strerror(errno));
         return NULL;
@@ -130,7 +131,7 @@ int metrics_open(struct metrics *m, const char *folder, const struct metrics_pla
 {
     struct kept train, eval, summary;
     char moved[PATH_MAX] = "";
-    *m = (struct metrics){0};
+    *m = (struct metrics){.folder = folder};
     snprintf(m->row, sizeof m->row, "%s", place->row);
     look(folder, TRAIN, place->rows, INT64_MAX, &train);
     look(folder, EVAL, INT64_MAX, place->step - 1, &eval);
@@ -167,8 +168,42 @@ static int finish(FILE *file)
 int metrics_close(struct metrics *metrics)
 {
     int bad = finish(metrics->train) | finish(metrics->eval);
+    int error = metrics->error ? metrics->error : errno;
     metrics->train = metrics->eval = NULL;
-    return bad ? fail("the metrics files are not complete: %s", strerror(errno)) : 0;
+    return bad ? fail("the metrics files in %s are not complete: %s", metrics->folder, strerror(error)) : 0;
+}
+
+/* A file without a name any more, as a new one. */
+static FILE *write_again(FILE *old, const char *folder, const char *name)
+{
+    char bytes[BUFSIZ];
+    struct stat status;
+    if (fstat(fileno(old), &status) != 0 || status.st_nlink > 0)
+        return old;
+    FILE *file = open_file(folder, name, "w+e");
+    if (!file)
+        return old;
+    off_t at = 0;
+    for (ssize_t part; (part = pread(fileno(old), bytes, sizeof bytes, at)) > 0; at += part)
+        fwrite(bytes, 1, (size_t)part, file);
+    fclose(old);
+    return file;
+}
+
+void metrics_keep(struct metrics *m)
+{
+    m->train = write_again(m->train, m->folder, files[TRAIN]);
+    m->eval = write_again(m->eval, m->folder, files[EVAL]);
+}
+
+/* Just after a row: the reason is not known later. */
+static void look_for_error(struct metrics *m, FILE *file, const char *name)
+{
+    int error = errno;
+    if (!ferror(file) || m->error)
+        return;
+    m->error = error;
+    note("cannot write to %s/%s: %s; training goes on", m->folder, name, strerror(error));
 }
 
 /* Without the sign that a NaN may carry. */
@@ -182,11 +217,13 @@ void metrics_step(struct metrics *metrics, const struct metrics_row *row)
     snprintf(metrics->row, sizeof metrics->row, "%" PRId64 ",%.5f,%.6g,%.5g,%.5g", row->step, plain(row->loss),
              row->lr, plain(row->grad_norm), plain(row->clip));
     fprintf(metrics->train, "%s,%.0f,%d,%s\n", metrics->row, row->tokens_per_s, row->skipped, row->event);
+    look_for_error(metrics, metrics->train, files[TRAIN]);
 }
 
 void metrics_eval(struct metrics *metrics, int64_t step, double loss)
 {
     fprintf(metrics->eval, "%" PRId64 ",%.5f,%.4f\n", step, plain(loss), plain(exp(loss)));
+    look_for_error(metrics, metrics->eval, files[EVAL]);
 }
 
 int metrics_summary(const char *folder, const char *line)

@@ -152,6 +152,8 @@ static int evaluate(struct trainer *t)
     if (take_loss(t, batches, &t->val_loss))
         return -1;
     t->val_step = t->step;
+    if (folders_open(t->folders, "out", o->out) == 0) /* it may be gone since the run began */
+        metrics_keep(&t->metrics);
     metrics_eval(&t->metrics, t->step, t->val_loss);
     return 0;
 }
@@ -306,6 +308,7 @@ static void save_on_the_way(struct trainer *t, int last)
 
 /* ---- the run ---- */
 
+/* Metrics, the bar, and the batches. */
 static int begin(struct trainer *t, int *last)
 {
     const struct options *o = t->options;

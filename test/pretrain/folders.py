@@ -1,6 +1,7 @@
 """Folders that runs share: at once, one after the other, one inside the other, and gone."""
 
 import os
+import resource
 import shutil
 import subprocess
 import time
@@ -59,9 +60,21 @@ class AtOnce(Case):
         subprocess.run(['cc', '-shared', '-fPIC', 'lock.c', '-o', 'lock.so'], cwd=self.folder, check=True)
         import errno
         for error in ('ENOLCK', 'EBADF', 'EINVAL', 'ENOSYS', 'EOPNOTSUPP', 'EIO'):
-            _, err = self.good(*SHORT, '--out', 'o' + error, env={'LD_PRELOAD': self.path('lock.so'), 'FLOCK_ERROR': str(getattr(errno, error))})
+            _, err = self.good(*SHORT, '--out', 'o' + error, env={'LD_PRELOAD': self.path('lock.so'), 'ASAN_OPTIONS': 'verify_asan_link_order=0',
+                                                                       'FLOCK_ERROR': str(getattr(errno, error))})
             self.assertIn('cannot be locked', err)
             self.assertEqual(len(self.rows('o' + error)), 3)
+
+
+    def test_disk_that_is_full(self):
+        """Said when it happens, with the reason of that moment; and the run has failed in the end."""
+        def little_room():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        status, _, err = self.run_it('--steps', '40', '--out', 'o', preexec_fn=little_room)
+        self.assertEqual(status, FAILED, err)
+        self.assertIn('note: cannot write to o/train.csv: File too large', err)
+        self.assertIn('pretrain: the metrics files in o are not complete: File too large', err)
+        self.assertIn('step 40/40', err)
 
 
 class OneAfterTheOther(Case):
@@ -130,6 +143,17 @@ class InEachOther(Case):
         for option in ('--out', '--save', '--export'):
             self.refused(*SHORT, '--out', 'o', option, 'file', says=[option, 'file'])
             self.refused(*SHORT, '--out', 'o', option, 'file/sub', says=[option, 'file/sub'])
+
+    def test_metrics_removed_under_the_run(self):
+        options = ['--steps', '60', '--eval-every', '20']
+        self.good(*options, '--out', 'whole')
+        child = self.start(*options, '--accumulate', '1', '--out', 'x/o')
+        self.wait_rows(5, child, 'x/o')
+        shutil.rmtree(self.path('x'), ignore_errors=True)
+        status, _, err = self.finish(child)
+        self.assertEqual(status, 0, err)
+        self.assertEqual(self.rows('x/o'), self.rows('whole'))
+        self.assertEqual(self.read('x', 'o', 'eval.csv'), self.read('whole', 'eval.csv'))
 
     def test_removed_under_the_run(self):
         child = self.start('--steps', '100000', '--save-every', '5', '--keep', '2', '--out', 'o', '--save', 'x/s')

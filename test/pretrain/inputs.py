@@ -7,6 +7,7 @@ import lzma
 import os
 import pickle
 import resource
+import subprocess
 import tarfile
 import zipfile
 
@@ -15,6 +16,21 @@ from harness import FAILED, Case, shard, tokens16, tokens32, words
 SHORT = ['--steps', '3', '--warmup', '1', '--out', 'o']
 LONG = ['--steps', '100000', '--save-every', '0', '--out', 'o', '--save', 's']
 TOKENS = [(i * 7 + i // 13) % 200 for i in range(4000)]
+
+
+BAD_DISK = r'''
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+ssize_t pread(int file, void *bytes, size_t count, off_t offset)
+{
+    ssize_t (*real)(int, void *, size_t, off_t) = (ssize_t (*)(int, void *, size_t, off_t))dlsym(RTLD_NEXT, "pread");
+    if (access(getenv("BAD_DISK"), F_OK) == 0) { errno = EIO; return -1; }
+    return real(file, bytes, count < 100 ? count : count / 2 + 1, offset); /* less than was asked for, as on some disks */
+}
+'''
 
 
 def npy(dtype, data):
@@ -194,8 +210,8 @@ class Shards(Case):
 
 
 class Changing(Case):
-    def started_run(self, *more):
-        child = self.start(*LONG, *more)
+    def started_run(self, *more, **how):
+        child = self.start(*LONG, *more, **how)
         self.wait_rows(3, child)
         return child
 
@@ -222,6 +238,14 @@ class Changing(Case):
         child = self.started_run()
         os.truncate(self.path('t.txt'), 0)
         self.ended(child, 't.txt', 'shorter')
+
+    def test_disk_that_fails(self):
+        self.write('disk.c', BAD_DISK.encode())
+        subprocess.run(['cc', '-shared', '-fPIC', 'disk.c', '-o', 'disk.so', '-ldl'], cwd=self.folder, check=True)
+        child = self.started_run(env={'LD_PRELOAD': self.path('disk.so'), 'BAD_DISK': self.path('bad'),
+                                      'ASAN_OPTIONS': 'verify_asan_link_order=0'})
+        self.write('bad', b'')
+        self.ended(child, 't.txt', 'Input/output error')
 
     def test_other_bytes(self):
         child = self.started_run()

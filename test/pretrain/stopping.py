@@ -179,8 +179,10 @@ class Stopping(Case):
     def test_second_signal(self):
         """It does not wait for the micro-batch."""
         self.write('t.txt', words(1000000))
-        child = self.start('--seq', '40000', '--batch', '1', '--accumulate', '1', '--steps', '5', '--out', 'o')
-        self.wait_for(lambda: os.path.exists(self.path('o', 'train.csv')), child)
+        with open(self.path('log'), 'wb') as log:
+            child = self.start('--seq', '24000', '--batch', '1', '--steps', '5', '--out', 'o', stderr=log)
+        self.wait_for(lambda: b'memory' in self.read('log'), child)
+        time.sleep(0.3)
         child.send_signal(signal.SIGTERM)
         time.sleep(0.5)
         self.assertIsNone(child.poll(), 'a micro-batch is over too soon for this test')
