@@ -16,7 +16,7 @@ ifneq ($(filter release debug asan,$(CONFIG)),) # the address sanitizer goes wit
   PROGRAM_STEPS += check-readme
 endif
 ifneq ($(CONFIG),tsan)
-  PROGRAM_STEPS += check-init check-resume check-crash
+  PROGRAM_STEPS += check-init check-run check-resume check-crash
 endif
 
 .PHONY: examples pretrain demo bench bench-plot bench-torch check-examples check-readme check-pretrain \
@@ -85,6 +85,11 @@ check-pretrain: $(B)/pretrain
 	  --batch 2 --accumulate 1 --eval-batches 1 --sample 20 > $(B)/pretrain.log 2>&1 \
 	  || { cat $(B)/pretrain.log; exit 1; }
 	$(Q)grep 'restarts=2' $(B)/out/summary.txt
+
+## check-run: signals, folders, data, terminals, processors and command lines, as the program of examples/pretrain meets them
+.PHONY: check-run
+check-run: $(B)/pretrain
+	$(Q)$(PYTHON) test/pretrain/check.py $< $(RUN_TESTS)
 
 ## check-crash: kill the program of examples/pretrain CRASHES times while it trains and saves, and resume it
 CRASHES ?= 10
