@@ -47,9 +47,11 @@ ifeq ($(CFLAGS_$(CONFIG)),)
 endif
 ifeq ($(CONFIG),tsan) # neither OpenMP's runtime nor oneDNN is instrumented: they would look like races
   override OPENMP := 0
+endif
+ifeq ($(OPENMP),0) # and none with oneDNN, which asks OpenMP for its threads
   override ONEDNN := 0
 endif
-PARALLEL := $(if $(filter-out 0,$(OPENMP)),-fopenmp,-Wno-unknown-pragmas -Wno-unused-function)
+PARALLEL := $(if $(filter-out 0,$(OPENMP)),-fopenmp,-Wno-unknown-pragmas -Wno-unused-function -pthread)
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef \
         -Wpointer-arith -Wcast-qual -Wwrite-strings -Wdouble-promotion $(if $(filter 1,$(WERROR)),-Werror)
 ALL_CPPFLAGS = -Iinclude -D_POSIX_C_SOURCE=200809L $(CPPFLAGS)
@@ -63,11 +65,12 @@ LIB_CPPFLAGS = -Isrc -DRELORA_ONEDNN=$(ONEDNN) $(ALL_CPPFLAGS)
 LIB_CFLAGS   = -ffp-contract=off -fno-math-errno -fno-trapping-math \
                -fPIC -fvisibility=hidden $(ALL_CFLAGS)
 LIB_LDFLAGS  = $(if $(filter asan tsan,$(CONFIG)),,-Wl,-z,defs) -Wl,-soname,librelora.so.$(ABI) \
-               -Wl,--no-undefined-version -Wl,--version-script=lib/librelora.map
+               -Wl,--no-undefined-version -Wl,--version-script=lib/librelora.map \
+               -Wl,-z,nodelete # OpenMP's threads outlive a dlclose(), and return into this code
 
 # ---- files ----
 # Configurations, and compilers other than gcc, have folders of their own, so objects never mix.
-B    := build/$(CONFIG)$(if $(filter 0,$(ONEDNN)),-portable)$(if $(filter tsan,$(CONFIG)),,$(if $(filter-out 0,$(OPENMP)),,-serial))
+B    := build/$(CONFIG)$(if $(filter 0,$(ONEDNN)),-portable)$(if $(filter tsan,$(CONFIG)),,$(if $(filter-out 0,$(OPENMP)),,-threads))
 B    := $(B)$(patsubst %,-%,$(filter-out cc gcc,$(notdir $(lastword $(CC)))))
 SRCS := $(sort $(wildcard src/*.c src/cpu/*.c))
 ifeq ($(ONEDNN),0)
@@ -129,9 +132,9 @@ include examples/bindings.mk
 # ---- all tests ----
 # A library with a sanitizer runs only in programs built with it, so it is not worth installing.
 ifneq ($(filter release debug,$(CONFIG)),)
-  INSTALL_STEPS := check-install
+  INSTALL_STEPS := check-install check-packages
 endif
-STEPS := check-headers symbols $(ABI_STEPS) $(SUITES:%=check-%) check-module check-system-memory check-fuzz \
+STEPS := check-headers symbols $(ABI_STEPS) $(SUITES:%=check-%) check-module check-unload check-system-memory check-fuzz \
          $(PROGRAM_STEPS) $(INSTALL_STEPS) $(BINDING_STEPS) $(MODULE_STEPS) $(CUDA_STEPS) check-emulator $(EMULATED_STEPS)
 
 ## check: every test, to the end even if one fails; the last line counts them

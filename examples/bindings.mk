@@ -3,9 +3,9 @@
 CARGO  ?= cargo
 GO     ?= go
 JULIA  ?= julia
-BINDING_STEPS := $(if $(filter release debug,$(CONFIG)),check-bindings check-cpp check-rust check-go check-julia check-pip)
+BINDING_STEPS := $(if $(filter release debug,$(CONFIG)),check-bindings check-readme check-cpp check-rust check-go check-julia check-pip)
 
-.PHONY: bindings check-bindings check-cpp check-rust check-go check-julia check-pip wheel check-wheel
+.PHONY: bindings check-bindings check-readme check-cpp check-rust check-go check-julia check-pip wheel check-wheel
 
 ## bindings: write the constants, structs and signatures of each language from the headers; to be committed
 bindings:
@@ -31,6 +31,11 @@ $(B)/here/relora.pc: pkgconfig/relora.pc.in
 	@mkdir -p $(@D)
 	$(Q)printf '%s\n' 'Name: relora' 'Description: as built' 'Version: $(VERSION)' \
 	  'Libs: -L"$(CURDIR)/$(B)" -lrelora' 'Cflags: -I"$(CURDIR)/include"' > $@
+
+## check-readme: the first lines of each language, as README.md has them
+check-readme: $(SO) $(B)/here/relora.pc | $(FIRST)
+	$(Q)$(BINDING_ENV) CC="$(CC)" CXX="$(CXX)" CARGO="$(CARGO)" GO="$(GO)" JULIA="$(JULIA)" PYTHON="$(PYTHON)" \
+	  CARGO_TARGET_DIR="$(CURDIR)/$(B)/rust-readme" $(PYTHON) test/bindings/readme.py "$(B)"
 
 ## check-cpp: the trainer in C++, with relora.hpp, by gcc and by clang if it is here
 check-cpp: $(SO) $(BROKEN) | $(FIRST)

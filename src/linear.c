@@ -6,6 +6,7 @@
 
 #include "device.h"
 #include "description.h"
+#include "float_mode.h"
 
 /* ---- options ---- */
 
@@ -161,7 +162,7 @@ relora_status linear_draw_factors(relora_linear *linear, struct queue *queue, ui
 {
     const struct backend *backend = linear->device->backend;
     const relora_linear_options *o = &linear->options;
-    double bound = dead ? 0 : 1 / sqrt((double)o->in_features);
+    double bound = dead ? 0 : float_mode_quotient(1, float_mode_root((double)o->in_features));
     TRY(backend->uniform(queue, tensor_view(linear->param[RELORA_PARAM_A]), bound,
                          linear_draw(linear, DRAW_FACTOR_A, cycle)));
     return backend->fill(queue, tensor_view(linear->param[RELORA_PARAM_B]), 0);
@@ -380,7 +381,7 @@ struct scale linear_scale(const relora_linear *linear)
 {
     const relora_tensor *scale = linear->param[RELORA_PARAM_SCALE];
     if (scale) return (struct scale){0, scale->data};
-    return (struct scale){linear->options.alpha / (double)linear->options.rank, NULL};
+    return (struct scale){float_mode_quotient(linear->options.alpha, (double)linear->options.rank), NULL};
 }
 
 void linear_describe(const relora_linear *linear, struct text *text)

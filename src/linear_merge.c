@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "convert.h"
+#include "float_mode.h"
 
 struct merge_memory { /* what all layers share comes first, so that it stays where it is */
     double *norms;   /* of struct merge */
@@ -272,8 +273,8 @@ static relora_status read_norms(const relora_linear *first, relora_stream *strea
     struct copy up = {norms, memory.norms, 1, sizeof norms, 0, 0, COPY_TO_HOST};
     TRY_QUEUE(stream, fn, backend->copy(stream->queue, &up));
     TRY_QUEUE(stream, fn, backend->queue_sync(stream->queue));
-    report->delta_norm = sqrt(norms[0]);
-    report->weight_norm = sqrt(norms[1]);
+    report->delta_norm = float_mode_root(norms[0]);
+    report->weight_norm = float_mode_root(norms[1]);
     return RELORA_OK;
 }
 

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "description.h"
+#include "float_mode.h"
 
 struct relora_schedule {
     relora_context *ctx;
@@ -191,6 +192,16 @@ static double factor(const relora_schedule_options *o, int64_t t)
     }
 }
 
+/* The mode of the host's thread must not show in a rate. */
+static double rate(const volatile relora_schedule_options *options, volatile int64_t t)
+{
+    fenv_t host = float_mode_enter();
+    relora_schedule_options o = *options;
+    volatile double lr = o.lr * factor(&o, t);
+    float_mode_leave(&host);
+    return lr;
+}
+
 static relora_status check_step(const relora_schedule *schedule, const char *fn, int64_t step,
                                 const void *out, const char *out_name)
 {
@@ -206,7 +217,7 @@ relora_status relora_schedule_lr(const relora_schedule *schedule, int64_t step, 
 {
     TRY(check_step(schedule, "relora_schedule_lr", step, lr, "lr"));
     const relora_schedule_options *o = &schedule->options;
-    *lr = o->lr * factor(o, step - o->first_step);
+    *lr = rate(o, step - o->first_step);
     return RELORA_OK;
 }
 

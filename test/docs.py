@@ -24,7 +24,7 @@ def missing_names(root, path):
     found = 0
     with open(os.path.join(root, path), encoding='utf-8') as f:
         for name in CODE.findall(f.read()):
-            if not NAME.match(name) or not ('/' in name or re.search(r'\.(md|c|h)$', name)):
+            if not NAME.match(name) or not ('/' in name or name.endswith('.md')):
                 continue
             found += 1
             full = os.path.join(root, name)

@@ -42,6 +42,14 @@ $(B)/ask-shared: $(B)/test/modules/where/ask.o $(SO)
 check-module: $(B)/ask $(B)/ask-shared $(MODULES)
 	$(Q)sh test/modules/where.sh $(B)
 
+## check-unload: a host that loads the library, uses it with threads, and unloads it
+.PHONY: check-unload
+$(B)/unload: $(B)/test/unload/unload.o
+	@echo LD $@
+	$(Q)$(CC) $(ALL_CFLAGS) $< $(ALL_LDFLAGS) -ldl -lpthread -o $@
+check-unload: $(B)/unload $(SO)
+	$(Q)$(if $(filter asan tsan,$(CONFIG)),echo "left out: the sanitizer has to be loaded first",$< $(SO))
+
 EXTRA_train := $(filter-out %/main.o,$(PRETRAIN)) # this suite tests the example's model too
 EXTRA_backend := $(addprefix $(B)/test/checkpoint/,folder.o made.o raw.o run.o)
 EXTRA_threads := $(B)/test/checkpoint/folder.o
@@ -58,7 +66,7 @@ check-$(1): $(B)/test-$(1)
 endef
 $(foreach s,$(SUITES),$(eval $(call SUITE,$(s))))
 
--include $(wildcard $(B)/test/*/*.d)
+-include $(wildcard $(B)/test/*/*.d $(B)/test/*/*/*.d $(B)/emulated/test/*/*.d)
 
 # ---- the interface (docs/abi.md). The headers are the same in every configuration: two are enough to check them ----
 .PHONY: check-docs check-ffi check-python abi-check abi-store abi-pins check-breaks check-callers check-growth
@@ -115,6 +123,7 @@ check-ffi: | $(FIRST)
 check-python: $(SO) | $(FIRST)
 	$(Q)$(PYTHON) test/ffi/train.py . $(SO)
 	$(Q)$(PYTHON) test/ffi/exchange.py . $(SO)
+	$(Q)$(PYTHON) test/ffi/fork.py . $(SO)
 
 # ---- the system's memory: a program with a malloc() of its own, in front of every library in the process ----
 $(B)/starve: $(patsubst %.c,$(B)/%.o,$(wildcard test/system_memory/*.c)) $(B)/test/support/random.o $(SO)

@@ -57,6 +57,14 @@ func (a *Adam) AddLinear(prefix string, l *Linear) error {
 	return err
 }
 
+// AddGroup registers what every member of a group trains.
+func (a *Adam) AddGroup(g *Group) error {
+	err := contextError(C.relora_adam_add_group(a.p(), g.p()), a.ctx)
+	runtime.KeepAlive(a)
+	runtime.KeepAlive(g)
+	return err
+}
+
 // SetFactors gives one parameter its own step size and decay.
 func (a *Adam) SetFactors(index int, lrFactor, weightDecay float64) error {
 	err := contextError(C.relora_adam_set_factors(a.p(), C.int32_t(index), C.double(lrFactor), C.double(weightDecay)), a.ctx)

@@ -46,6 +46,8 @@ const (
 	SaveChecksum           uint32       = 1
 	ReadConvert            uint32       = 1
 	ReadFinite             uint32       = 2
+	ReadAllowMissing       uint32       = 4
+	ReadAllowLeftOver      uint32       = 8
 	LogOff                 int32        = 0
 	LogError               int32        = 1
 	LogWarn                int32        = 2
@@ -176,6 +178,25 @@ func (o *StepReport) fromC(c *C.relora_step_report) {
 
 func newStepReportC() C.relora_step_report {
 	var c C.relora_step_report
+	c.struct_size = C.uint32_t(unsafe.Sizeof(c))
+	return c
+}
+
+// ReadReport is relora_read_report of the headers, where each field is explained.
+type ReadReport struct {
+	Read     int32
+	Missing  int32
+	LeftOver int32
+}
+
+func (o *ReadReport) fromC(c *C.relora_read_report) {
+	o.Read = int32(c.read)
+	o.Missing = int32(c.missing)
+	o.LeftOver = int32(c.left_over)
+}
+
+func newReadReportC() C.relora_read_report {
+	var c C.relora_read_report
 	c.struct_size = C.uint32_t(unsafe.Sizeof(c))
 	return c
 }

@@ -117,6 +117,14 @@ func (y *Cycle) Add(l *Linear) error {
 	return err
 }
 
+// AddGroup lets the cycle restart every layer of a group that can be.
+func (y *Cycle) AddGroup(g *Group) error {
+	err := contextError(C.relora_cycle_add_group(y.c, g.p()), y.ctx)
+	runtime.KeepAlive(y)
+	runtime.KeepAlive(g)
+	return err
+}
+
 // Due says which events follow the update that makes step of them.
 func (y *Cycle) Due(step int64) (uint32, error) {
 	var events C.uint32_t

@@ -189,6 +189,17 @@ func (r *Reader) Read(s *Stream, name string, target *Tensor, flags uint32) erro
 	return err
 }
 
+// ReadGroup copies the weights of a model by their names.
+func (r *Reader) ReadGroup(s *Stream, g *Group, flags uint32) (ReadReport, error) {
+	c := newReadReportC()
+	var report ReadReport
+	err := streamError(C.relora_reader_read_group(r.c, s.p(), g.p(), C.uint32_t(flags), &c), s)
+	report.fromC(&c)
+	runtime.KeepAlive(r)
+	runtime.KeepAlive(g)
+	return report, err
+}
+
 // Verify checks every checksum the file has.
 func (r *Reader) Verify() error {
 	defer runtime.KeepAlive(r)
@@ -236,6 +247,13 @@ func (t *State) Add(name string, part any) error {
 		return contextError(C.relora_state_add_cycle(t.c, text, pointer(&p.object)), t.ctx)
 	}
 	return refused("relora: a state takes *Tensor, *Linear, *Adam, *Schedule and *Cycle")
+}
+
+// AddGroup puts every member of a group into the state.
+func (t *State) AddGroup(g *Group) error {
+	defer runtime.KeepAlive(t)
+	defer runtime.KeepAlive(g)
+	return contextError(C.relora_state_add_group(t.c, g.p()), t.ctx)
 }
 
 // Set keeps metadata of the host's own.

@@ -6,7 +6,10 @@ import "C"
 import "runtime"
 
 // Linear is y = x W^T + b + s * drop(x) A^T B^T.
-type Linear struct{ object[C.relora_linear] }
+type Linear struct {
+	object[C.relora_linear]
+	group *Group // whose layer it is, if it is not our own
+}
 
 func (l *Linear) p() *C.relora_linear {
 	if l == nil {
@@ -23,16 +26,18 @@ func NewLinear(d *Device, options LinearOptions) (*Linear, error) {
 	if err := contextError(C.relora_linear_create(&c, d.c, &o), d.ctx.c); err != nil {
 		return nil, err
 	}
-	l := &Linear{object[C.relora_linear]{c, d.ctx.c}}
+	l := &Linear{object[C.relora_linear]{c, d.ctx.c}, nil}
 	runtime.SetFinalizer(l, (*Linear).Close)
 	return l, nil
 }
 
 // Close drops this reference. Optimizers and cycles keep their own.
 func (l *Linear) Close() {
-	runtime.SetFinalizer(l, nil)
-	C.relora_linear_release(l.c)
-	l.c = nil
+	if l.group == nil {
+		runtime.SetFinalizer(l, nil)
+		C.relora_linear_release(l.c)
+	}
+	l.c, l.group = nil, nil
 }
 
 // SetWeight lets the layer train and merge in these tensors. bias may be nil.

@@ -261,6 +261,42 @@ func TestCollected(t *testing.T) {
 	t.Error("the log of the context was never released")
 }
 
+func TestGroup(t *testing.T) {
+	_, d, s := open(t, nil)
+	g, err := NewGroup(d)
+	ok(t, err)
+	o := DefaultLinearOptions()
+	o.Rank, o.Dropout = 1, 0
+	l, err := g.Wrap("a", floats(t, d, s, 1, 2, 3), nil, o)
+	ok(t, err)
+	ok(t, g.AddParam("norm", floats(t, d, s, 1, 3), nil))
+	if err := g.AddLinear("a", layer(t, d)); !errors.Is(err, EExists) {
+		t.Error(err)
+	}
+	i, err := g.Find("norm")
+	if err != nil || i != 1 || g.Count() != 2 || g.Name(0) != "a" || g.Linear(1) != nil || g.Value(0) != nil || g.Grad(1) != nil {
+		t.Error(i, err)
+	}
+	a, err := NewAdam(d, DefaultAdamOptions())
+	ok(t, err)
+	ok(t, a.AddGroup(g))
+	m, err := g.Merge(s, 1)
+	if err != nil || m.Layers != 1 || a.Name(0) != "a.lora_A.weight" {
+		t.Error(m, err, a.Name(0))
+	}
+	g = nil
+	runtime.GC()
+	runtime.GC()
+	x, y := floats(t, d, s, 1, 1, 3), floats(t, d, s, 0, 1, 2)
+	ok(t, l.Forward(s, x, y, 0, 0)) // the layer keeps the group
+	ok(t, y.With(func(v []float32) {
+		if v[1] != 3 {
+			t.Error(v)
+		}
+	}))
+	l.Close()
+}
+
 func TestOptimizer(t *testing.T) {
 	_, d, s := open(t, nil)
 	a, err := NewAdam(d, DefaultAdamOptions())

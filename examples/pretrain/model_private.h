@@ -56,12 +56,17 @@ struct block { /* activations of one block */
     struct matrix gate, up, product;       /* `product` enters down */
 };
 
+/* Elements from a row of gate, up and product, or of their gradients, to the next. Rows begin at a multiple of 16 bytes:
+ * fast products want that. What is between them is 0. */
+int64_t ffn_stride(const struct model_config *config);
+
 struct activations {
     int64_t batch, seq;
     struct attention attention;
     struct block *blocks;
     relora_tensor **owned; /* all memory below and of the blocks */
-    int64_t block_count, owned_count;
+    relora_tensor **views; /* of columns of it */
+    int64_t block_count, owned_count, view_count;
     int recompute; /* the blocks have but one memory, except for x */
     struct matrix x, inverse, normed;  /* after the last block */
     struct matrix dx;                  /* gradient by the residual stream, F32 */

@@ -19,7 +19,7 @@ static struct pass start(struct model *model, struct activations *acts, relora_s
     int64_t n = acts->batch * acts->seq;
     const struct engine *engine = &model->engine;
     return (struct pass){model, acts, stream, engine->ops, {n, c->hidden, c->dtype, engine},
-                         {n, c->ffn, c->dtype, engine}, (float)c->norm_eps};
+                         {n, ffn_stride(c), c->dtype, engine}, (float)c->norm_eps};
 }
 
 static struct array *norm_of(const struct pass *p, int64_t layer, int which)

@@ -36,11 +36,11 @@ enum {
 typedef struct relora_context_options {
     uint32_t struct_size;       /**< set by relora_context_options_init() */
     uint32_t flags;             /**< 0 */
-    int32_t threads;            /**< CPU threads including the caller, 1 to 1024; default 1. The
+    int32_t threads;            /**< CPU threads including the caller, 1 to 1024; default 1. With
+                                     fewer, because OpenMP gives no more, results are the same. The
                                      host's own OpenMP setting is not changed. With more than 1,
-                                     each calling thread has its own pool, and after a call that
-                                     computes a forked child cannot compute: it would hang. Fork
-                                     before such a call, or exec after the fork */
+                                     each calling thread has a pool of its own, and a forked child
+                                     makes one anew */
     int32_t log_level;          /**< default RELORA_LOG_OFF */
     relora_alloc_fn host_alloc; /**< NULL: aligned_alloc. Set both or neither */
     relora_free_fn host_free;

@@ -114,6 +114,7 @@ inline void release(relora_context *p) { relora_context_release(p); }
 inline void release(relora_stream *p) { relora_stream_release(p); }
 inline void release(relora_tensor *p) { relora_tensor_release(p); }
 inline void release(relora_linear *p) { relora_linear_release(p); }
+inline void release(relora_group *p) { relora_group_release(p); }
 inline void release(relora_adam *p) { relora_adam_release(p); }
 inline void release(relora_schedule *p) { relora_schedule_release(p); }
 inline void release(relora_cycle *p) { relora_cycle_release(p); }
@@ -122,7 +123,11 @@ inline void release(relora_reader *p) { relora_reader_release(p); }
 inline void release(relora_state *p) { relora_state_release(p); }
 
 struct releaser {
-    template <typename T> void operator()(T *p) const { release(p); }
+    bool owned = true; // a layer that a group lends is not
+    template <typename T> void operator()(T *p) const
+    {
+        if (owned) release(p);
+    }
 };
 
 /** A handle, and the context that it keeps alive, for the sentence of a failure. */
@@ -147,9 +152,9 @@ protected:
         handle_.reset(handle);
         ctx_ = ctx;
     }
-    void hold(T *handle, relora_context *ctx)
+    void hold(T *handle, relora_context *ctx, bool owned = true)
     {
-        handle_.reset(handle);
+        handle_ = std::unique_ptr<T, releaser>(handle, releaser{owned});
         ctx_ = ctx;
     }
 
@@ -404,6 +409,13 @@ public:
     {
         make(d.ctx(), [&](auto out) { return relora_linear_create(out, d.get(), &options); });
     }
+    /** A layer that something else owns and that lives long enough. */
+    static linear lent(relora_linear *handle, relora_context *ctx)
+    {
+        linear l;
+        l.hold(handle, ctx, false);
+        return l;
+    }
     void set_weight(const tensor &weight, const tensor &bias = {}) const
     {
         ok(relora_linear_set_weight(get(), weight.get(), bias.get()));
@@ -469,10 +481,60 @@ public:
     }
 
 private:
+    linear() = default;
     static void same_number(std::size_t a, std::size_t b)
     {
         if (a != b) throw error(RELORA_E_ARGUMENT, "relora::linear: as many tensors as layers are needed");
     }
+};
+
+/** The layers and other parameters of a model, each under a name of its own. */
+class group : public detail::object<relora_group> {
+public:
+    explicit group(const device &d)
+    {
+        make(d.ctx(), [&](auto out) { return relora_group_create(out, d.get()); });
+    }
+    /** Make a layer over a weight of the host and add it. What is returned lives as long as the group. */
+    linear wrap(const std::string &name, const tensor &weight, const tensor &bias, const relora_linear_options &o) const
+    {
+        relora_linear *l = nullptr;
+        ok(relora_group_wrap(get(), name.c_str(), weight.get(), bias.get(), &o, &l));
+        return linear::lent(l, ctx());
+    }
+    void add(const std::string &name, const linear &l) const { ok(relora_group_add_linear(get(), name.c_str(), l.get())); }
+    /** A parameter of no layer; without a gradient it is only saved and read. */
+    void add(const std::string &name, const tensor &param, const tensor &grad) const
+    {
+        ok(relora_group_add_param(get(), name.c_str(), param.get(), grad.get()));
+    }
+    std::int32_t count() const { return relora_group_count(get()); }
+    std::int32_t find(const std::string &name) const
+    {
+        std::int32_t index = -1;
+        ok(relora_group_find(get(), name.c_str(), &index));
+        return index;
+    }
+    std::string_view name(std::int32_t index) const { return detail::view(relora_group_name(get(), index)); }
+    /** Lives as long as the group; empty if the member is no layer. */
+    linear layer(std::int32_t index) const { return linear::lent(relora_group_linear(get(), index), ctx()); }
+    tensor value(std::int32_t index) const { return tensor::retained(relora_group_value(get(), index), ctx()); }
+    tensor grad(std::int32_t index) const { return tensor::retained(relora_group_grad(get(), index), ctx()); }
+    void set_mode(const stream &s, relora_linear_mode mode) const
+    {
+        detail::check(relora_group_set_mode(get(), s.get(), mode), s.get());
+    }
+    relora_merge_report merge(const stream &s, std::uint64_t cycle) const
+    {
+        auto r = report<relora_merge_report>();
+        detail::check(relora_group_merge(get(), s.get(), cycle, &r), s.get());
+        return r;
+    }
+    void reset(const stream &s, std::uint64_t cycle) const
+    {
+        detail::check(relora_group_reset(get(), s.get(), cycle), s.get());
+    }
+    void zero_grad(const stream &s) const { detail::check(relora_group_zero_grad(get(), s.get()), s.get()); }
 };
 
 class adam : public detail::object<relora_adam> {
@@ -491,6 +553,7 @@ public:
     {
         ok(relora_adam_add_linear(get(), prefix.c_str(), layer.get()));
     }
+    void add(const group &g) const { ok(relora_adam_add_group(get(), g.get())); }
     void set_factors(std::int32_t index, double lr_factor, double weight_decay) const
     {
         ok(relora_adam_set_factors(get(), index, lr_factor, weight_decay));
@@ -607,6 +670,7 @@ public:
         });
     }
     void add(const linear &layer) const { ok(relora_cycle_add(get(), layer.get())); }
+    void add(const group &g) const { ok(relora_cycle_add_group(get(), g.get())); }
     std::uint32_t due(std::int64_t step) const
     {
         std::uint32_t events = 0;
@@ -715,6 +779,13 @@ public:
     {
         detail::check(relora_reader_read(get(), s.get(), name.c_str(), target.get(), flags), s.get());
     }
+    /** The weights of a model by their names. */
+    relora_read_report read(const stream &s, const group &g, std::uint32_t flags = 0) const
+    {
+        auto r = report<relora_read_report>();
+        detail::check(relora_reader_read_group(get(), s.get(), g.get(), flags, &r), s.get());
+        return r;
+    }
     void verify() const { ok(relora_reader_verify(get())); }
 };
 
@@ -726,6 +797,7 @@ public:
     }
     void add(const std::string &name, const tensor &t) const { ok(relora_state_add_tensor(get(), name.c_str(), t.get())); }
     void add(const std::string &prefix, const linear &l) const { ok(relora_state_add_linear(get(), prefix.c_str(), l.get())); }
+    void add(const group &g) const { ok(relora_state_add_group(get(), g.get())); }
     void add(const std::string &prefix, const adam &a) const { ok(relora_state_add_adam(get(), prefix.c_str(), a.get())); }
     void add(const std::string &prefix, const schedule &c) const
     {

@@ -54,7 +54,7 @@ format() {
 
 # What backend.h includes is allowed too, and the header of the library that a file wraps.
 includes() {
-    allowed='backend\.h memory\.h rng\.h convert\.h [a-z]*_math\.h relora/[a-z]*\.h cpu\.h cpu_[a-z]*\.h cuda_[a-z]*\.h cuda_[a-z]*\.cuh'
+    allowed='backend\.h float_mode\.h memory\.h rng\.h convert\.h [a-z]*_math\.h relora/[a-z]*\.h cpu\.h cpu_[a-z]*\.h cuda_[a-z]*\.h cuda_[a-z]*\.cuh'
     pattern=$(echo "$allowed" | sed 's/ /|/g')
     grep -Hn '#include "' src/cpu/*.[ch] $(find cuda -name '*.cu*') | grep -vE "\"($pattern)\"" && return 1
     grep -Hn '#include "cpu' src/*.[ch] && return 1

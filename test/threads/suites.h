@@ -17,6 +17,8 @@ Suite *threads_holds(void);
 Suite *threads_release(void);
 Suite *threads_counts(void);
 Suite *threads_host(void);
+Suite *threads_settings(void);
+Suite *threads_float_mode(void);
 Suite *threads_module(void);
 
 #endif

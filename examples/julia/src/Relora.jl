@@ -113,7 +113,8 @@ abstract type Object end
 "`close(x)` releases an object at once; it must not be used any more."
 function Base.close(x::Object)
     handle, x.handle = x.handle, typeof(x.handle)(C_NULL)
-    handle == C_NULL || release(x, handle)
+    handle == C_NULL || x.extra isa Group || release(x, handle)
+    x.extra = nothing
     return nothing
 end
 
@@ -121,6 +122,7 @@ for (T, handle, free) in ((:Context, :relora_context, :relora_context_release),
                           (:Stream, :relora_stream, :relora_stream_release),
                           (:Tensor, :relora_tensor, :relora_tensor_release),
                           (:Linear, :relora_linear, :relora_linear_release),
+                          (:Group, :relora_group, :relora_group_release),
                           (:Adam, :relora_adam, :relora_adam_release),
                           (:Schedule, :relora_schedule, :relora_schedule_release),
                           (:Cycle, :relora_cycle, :relora_cycle_release),
@@ -135,6 +137,8 @@ for (T, handle, free) in ((:Context, :relora_context, :relora_context_release),
             function $T(::Val{:own}, handle, context, extra)
                 return finalizer(close, new(handle, context, extra))
             end
+            # of another object, which is the extra: not to be released
+            $T(::Val{:lent}, handle, context, extra) = new(handle, context, extra)
         end
         release(::$T, handle) = $free(handle)
         # An object stands for its handle in a ccall, which keeps it alive meanwhile.
@@ -183,7 +187,7 @@ for (kind, init) in ((:relora_context_options, :relora_context_options_init),
     end
 end
 
-for kind in (:relora_step_report, :relora_reset_report, :relora_merge_report, :relora_plan_report)
+for kind in (:relora_step_report, :relora_read_report, :relora_reset_report, :relora_merge_report, :relora_plan_report)
     @eval function report(::Type{$kind})
         r = $kind()
         r.struct_size = sizeof($kind)
@@ -385,6 +389,51 @@ end
 
 reset!(l::Linear, s::Stream, cycle) = check(relora_linear_reset(l, s, cycle), s)
 
+# ---- a model ----
+
+"The layers and other parameters of a model, each under a name of its own."
+Group(d::Device) = make(Group, relora_group, d.context.context, relora_group_create, d)
+
+"A layer of the group, which it keeps; `nothing` for NULL."
+lent_by(g::Group, linear) = linear == C_NULL ? nothing : Linear(Val(:lent), linear, g.context, g)
+
+"Make a layer over a weight and add it; the group fills in what tells layers apart."
+function wrap!(g::Group, name, weight, bias=nothing; fields...)
+    linear, o = Ref{Ptr{relora_linear}}(C_NULL), Ref(defaults(relora_linear_options; fields...))
+    check(relora_group_wrap(g, name, null(weight), null(bias), o, linear), g)
+    return lent_by(g, linear[])
+end
+
+add!(g::Group, name, l::Linear) = check(relora_group_add_linear(g, name, l), g)
+"A parameter of no layer; without a gradient it is only saved and read."
+add!(g::Group, name, param::Tensor, grad=nothing) = check(relora_group_add_param(g, name, param, null(grad)), g)
+Base.length(g::Group) = Int(relora_group_count(g))
+
+function find(g::Group, name)
+    index = Ref{Int32}(-1)
+    check(relora_group_find(g, name, index), g)
+    return index[]
+end
+
+function name(g::Group, index)
+    text = relora_group_name(g, index)
+    return text == C_NULL ? nothing : unsafe_string(text)
+end
+
+layer(g::Group, index) = lent_by(g, relora_group_linear(g, index))
+value(g::Group, index) = retained(relora_group_value(g, index), g.context)
+grad(g::Group, index) = retained(relora_group_grad(g, index), g.context)
+set_mode!(g::Group, s::Stream, mode) = check(relora_group_set_mode(g, s, mode), s)
+
+function merge!(g::Group, s::Stream, cycle)
+    r = report(relora_merge_report)
+    check(relora_group_merge(g, s, cycle, Ref(r)), s)
+    return r
+end
+
+reset!(g::Group, s::Stream, cycle) = check(relora_group_reset(g, s, cycle), s)
+zero_grad!(g::Group, s::Stream) = check(relora_group_zero_grad(g, s), s)
+
 # ---- the optimizer ----
 
 "    Adam(device; beta1, beta2, eps, weight_decay, max_norm, ...)"
@@ -399,6 +448,7 @@ function add!(a::Adam, name, param::Tensor, grad::Tensor)
 end
 
 add!(a::Adam, prefix, l::Linear) = check(relora_adam_add_linear(a, prefix, l), a)
+add!(a::Adam, g::Group) = check(relora_adam_add_group(a, g), a)
 set_factors!(a::Adam, index, lr_factor, decay) = check(relora_adam_set_factors(a, index, lr_factor, decay), a)
 flatten_grads!(a::Adam, s::Stream) = check(relora_adam_flatten_grads(a, s), s)
 flat_grad(a::Adam) = retained(relora_adam_flat_grad(a), a.context)
@@ -491,6 +541,7 @@ function Cycle(c::Context; adam=nothing, reset=nothing, before=nothing, after=no
 end
 
 add!(y::Cycle, l::Linear) = check(relora_cycle_add(y, l), y)
+add!(y::Cycle, g::Group) = check(relora_cycle_add_group(y, g), y)
 
 function due(y::Cycle, step)
     events = Ref{UInt32}(0)
@@ -571,11 +622,20 @@ function metadata(r::Reader)
 end
 
 read!(r::Reader, s::Stream, name, target::Tensor; flags=0) = check(relora_reader_read(r, s, name, target, flags), s)
+
+"The weights of a model by their names."
+function read!(r::Reader, s::Stream, g::Group; flags=0)
+    result = report(relora_read_report)
+    check(relora_reader_read_group(r, s, g, flags, Ref(result)), s)
+    return result
+end
+
 verify(r::Reader) = check(relora_reader_verify(r), r)
 
 State(c::Context) = make(State, relora_state, c.context, relora_state_create, c)
 add!(t::State, name, part::Tensor) = check(relora_state_add_tensor(t, name, part), t)
 add!(t::State, name, part::Linear) = check(relora_state_add_linear(t, name, part), t)
+add!(t::State, g::Group) = check(relora_state_add_group(t, g), t)
 add!(t::State, name, part::Adam) = check(relora_state_add_adam(t, name, part), t)
 add!(t::State, name, part::Schedule) = check(relora_state_add_schedule(t, name, part), t)
 add!(t::State, name, part::Cycle) = check(relora_state_add_cycle(t, name, part), t)

@@ -15,6 +15,7 @@ mutable struct relora_adam end
 mutable struct relora_context end
 mutable struct relora_cycle end
 mutable struct relora_device end
+mutable struct relora_group end
 mutable struct relora_linear end
 mutable struct relora_reader end
 mutable struct relora_schedule end
@@ -31,6 +32,8 @@ const RELORA_MOMENT_SECOND = relora_moment(2)
 const RELORA_SAVE_CHECKSUM = UInt32(1)
 const RELORA_READ_CONVERT = UInt32(1)
 const RELORA_READ_FINITE = UInt32(2)
+const RELORA_READ_ALLOW_MISSING = UInt32(4)
+const RELORA_READ_ALLOW_LEFT_OVER = UInt32(8)
 const RELORA_LOG_OFF = Int32(0)
 const RELORA_LOG_ERROR = Int32(1)
 const RELORA_LOG_WARN = Int32(2)
@@ -119,6 +122,14 @@ mutable struct relora_step_report
     grad_norm::Float64
     clip_factor::Float64
     relora_step_report() = new()
+end
+
+mutable struct relora_read_report
+    struct_size::UInt32
+    read::Int32
+    missing::Int32
+    left_over::Int32
+    relora_read_report() = new()
 end
 
 mutable struct relora_context_options
@@ -236,6 +247,9 @@ relora_adam_add(adam, name, param, grad, index) =
 relora_adam_add_linear(adam, prefix, linear) =
     ccall((:relora_adam_add_linear, librelora), relora_status, (Ptr{relora_adam}, Cstring, Ptr{relora_linear}), adam, prefix, linear)
 
+relora_adam_add_group(adam, group) =
+    ccall((:relora_adam_add_group, librelora), relora_status, (Ptr{relora_adam}, Ptr{relora_group}), adam, group)
+
 relora_adam_set_factors(adam, index, lr_factor, weight_decay) =
     ccall((:relora_adam_set_factors, librelora), relora_status, (Ptr{relora_adam}, Int32, Float64, Float64), adam, index, lr_factor, weight_decay)
 
@@ -332,6 +346,9 @@ relora_reader_metadata(reader, key) =
 relora_reader_read(reader, stream, name, target, flags) =
     ccall((:relora_reader_read, librelora), relora_status, (Ptr{relora_reader}, Ptr{relora_stream}, Cstring, Ptr{relora_tensor}, UInt32), reader, stream, name, target, flags)
 
+relora_reader_read_group(reader, stream, group, flags, report) =
+    ccall((:relora_reader_read_group, librelora), relora_status, (Ptr{relora_reader}, Ptr{relora_stream}, Ptr{relora_group}, UInt32, Ptr{relora_read_report}), reader, stream, group, flags, report)
+
 relora_reader_verify(reader) =
     ccall((:relora_reader_verify, librelora), relora_status, (Ptr{relora_reader},), reader)
 
@@ -368,6 +385,9 @@ relora_cycle_create(out, ctx, options, adam, reset) =
 relora_cycle_add(cycle, linear) =
     ccall((:relora_cycle_add, librelora), relora_status, (Ptr{relora_cycle}, Ptr{relora_linear}), cycle, linear)
 
+relora_cycle_add_group(cycle, group) =
+    ccall((:relora_cycle_add_group, librelora), relora_status, (Ptr{relora_cycle}, Ptr{relora_group}), cycle, group)
+
 relora_cycle_release(cycle) =
     ccall((:relora_cycle_release, librelora), Cvoid, (Ptr{relora_cycle},), cycle)
 
@@ -385,6 +405,51 @@ relora_tensor_from_dlpack(out, ctx, managed) =
 
 relora_tensor_to_dlpack(out, tensor, producer, consumer) =
     ccall((:relora_tensor_to_dlpack, librelora), relora_status, (Ptr{Ptr{DLManagedTensorVersioned}}, Ptr{relora_tensor}, Ptr{relora_stream}, Ptr{Cvoid}), out, tensor, producer, consumer)
+
+relora_group_create(out, device) =
+    ccall((:relora_group_create, librelora), relora_status, (Ptr{Ptr{relora_group}}, Ptr{relora_device}), out, device)
+
+relora_group_release(group) =
+    ccall((:relora_group_release, librelora), Cvoid, (Ptr{relora_group},), group)
+
+relora_group_wrap(group, name, weight, bias, options, linear) =
+    ccall((:relora_group_wrap, librelora), relora_status, (Ptr{relora_group}, Cstring, Ptr{relora_tensor}, Ptr{relora_tensor}, Ptr{relora_linear_options}, Ptr{Ptr{relora_linear}}), group, name, weight, bias, options, linear)
+
+relora_group_add_linear(group, name, linear) =
+    ccall((:relora_group_add_linear, librelora), relora_status, (Ptr{relora_group}, Cstring, Ptr{relora_linear}), group, name, linear)
+
+relora_group_add_param(group, name, param, grad) =
+    ccall((:relora_group_add_param, librelora), relora_status, (Ptr{relora_group}, Cstring, Ptr{relora_tensor}, Ptr{relora_tensor}), group, name, param, grad)
+
+relora_group_count(group) =
+    ccall((:relora_group_count, librelora), Int32, (Ptr{relora_group},), group)
+
+relora_group_find(group, name, index) =
+    ccall((:relora_group_find, librelora), relora_status, (Ptr{relora_group}, Cstring, Ptr{Int32}), group, name, index)
+
+relora_group_name(group, index) =
+    ccall((:relora_group_name, librelora), Cstring, (Ptr{relora_group}, Int32), group, index)
+
+relora_group_linear(group, index) =
+    ccall((:relora_group_linear, librelora), Ptr{relora_linear}, (Ptr{relora_group}, Int32), group, index)
+
+relora_group_value(group, index) =
+    ccall((:relora_group_value, librelora), Ptr{relora_tensor}, (Ptr{relora_group}, Int32), group, index)
+
+relora_group_grad(group, index) =
+    ccall((:relora_group_grad, librelora), Ptr{relora_tensor}, (Ptr{relora_group}, Int32), group, index)
+
+relora_group_set_mode(group, stream, mode) =
+    ccall((:relora_group_set_mode, librelora), relora_status, (Ptr{relora_group}, Ptr{relora_stream}, relora_linear_mode), group, stream, mode)
+
+relora_group_merge(group, stream, cycle, report) =
+    ccall((:relora_group_merge, librelora), relora_status, (Ptr{relora_group}, Ptr{relora_stream}, UInt64, Ptr{relora_merge_report}), group, stream, cycle, report)
+
+relora_group_reset(group, stream, cycle) =
+    ccall((:relora_group_reset, librelora), relora_status, (Ptr{relora_group}, Ptr{relora_stream}, UInt64), group, stream, cycle)
+
+relora_group_zero_grad(group, stream) =
+    ccall((:relora_group_zero_grad, librelora), relora_status, (Ptr{relora_group}, Ptr{relora_stream}), group, stream)
 
 relora_linear_options_init(options, size) =
     ccall((:relora_linear_options_init, librelora), relora_status, (Ptr{relora_linear_options}, Csize_t), options, size)
@@ -466,6 +531,9 @@ relora_state_add_tensor(state, name, tensor) =
 
 relora_state_add_linear(state, prefix, linear) =
     ccall((:relora_state_add_linear, librelora), relora_status, (Ptr{relora_state}, Cstring, Ptr{relora_linear}), state, prefix, linear)
+
+relora_state_add_group(state, group) =
+    ccall((:relora_state_add_group, librelora), relora_status, (Ptr{relora_state}, Ptr{relora_group}), state, group)
 
 relora_state_add_adam(state, prefix, adam) =
     ccall((:relora_state_add_adam, librelora), relora_status, (Ptr{relora_state}, Cstring, Ptr{relora_adam}), state, prefix, adam)
@@ -588,6 +656,7 @@ relora_build_info() =
 const LAYOUT = [
     (relora_adam_options, 64, [:struct_size => 0, :flags => 4, :beta1 => 8, :beta2 => 16, :eps => 24, :weight_decay => 32, :max_norm => 40, :seed => 48, :rounding => 56, :reserved => 60]),
     (relora_step_report, 24, [:struct_size => 0, :skipped => 4, :grad_norm => 8, :clip_factor => 16]),
+    (relora_read_report, 16, [:struct_size => 0, :read => 4, :missing => 8, :left_over => 12]),
     (relora_context_options, 80, [:struct_size => 0, :flags => 4, :threads => 8, :log_level => 12, :host_alloc => 16, :host_free => 24, :host_user => 32, :log => 40, :log_user => 48, :module_dir => 56, :on_destroy => 64, :destroy_user => 72]),
     (relora_cycle_options, 56, [:struct_size => 0, :flags => 4, :first_step => 8, :merge_every => 16, :reset_every => 24, :before => 32, :after => 40, :hook_user => 48]),
     (relora_linear_options, 80, [:struct_size => 0, :flags => 4, :mode => 8, :dtype => 12, :in_features => 16, :out_features => 24, :rank => 32, :alpha => 40, :dropout => 48, :seed => 56, :layer => 64, :rounding => 72, :reserved => 76]),

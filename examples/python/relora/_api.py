@@ -3,17 +3,17 @@ from ctypes import (CFUNCTYPE, Structure, c_char_p, c_double, c_int32, c_int64, 
                     c_uint64, c_void_p)
 
 __all__ = ['ADAM_DECOUPLED', 'ADAM_SKIP_NOT_FINITE', 'MOMENT_FIRST', 'MOMENT_SECOND', 'SAVE_CHECKSUM',
-           'READ_CONVERT', 'READ_FINITE', 'LOG_OFF', 'LOG_ERROR', 'LOG_WARN', 'LOG_INFO', 'LOG_DEBUG',
-           'CYCLE_MERGE', 'CYCLE_RESET', 'CYCLE_FINISH', 'MODE_FULL', 'MODE_LORA', 'MODE_LOWRANK', 'LINEAR_BIAS',
-           'LINEAR_TRAINABLE_SCALE', 'LINEAR_REFERENCE', 'LINEAR_KEEP_DELTA', 'LINEAR_TF32', 'PARAM_WEIGHT',
-           'PARAM_BIAS', 'PARAM_A', 'PARAM_B', 'PARAM_SCALE', 'PARAM_DELTA', 'TRAIN', 'OVERWRITE', 'ACCUMULATE_DX',
-           'ORDER_AUTO', 'ORDER_SPLIT', 'ORDER_FOLD', 'ORDER_THROUGH', 'RESET_ZERO', 'RESET_RANDOM',
-           'RESET_MAGNITUDE', 'RESET_STEP_COUNT', 'RESET_INDEPENDENT', 'RESET_QUANTILE', 'SCHEDULE_CONSTANT',
-           'SCHEDULE_LINEAR', 'SCHEDULE_COSINE', 'SCHEDULE_COSINE_RESTARTS', 'OK', 'E_INTERNAL', 'E_ARGUMENT',
-           'E_STRUCT_SIZE', 'E_SHAPE', 'E_DTYPE', 'E_DEVICE', 'E_LAYOUT', 'E_CONTEXT', 'E_OVERFLOW', 'E_STATE',
-           'E_NOT_FOUND', 'E_EXISTS', 'E_READ_ONLY', 'E_UNSUPPORTED', 'E_NO_MEMORY', 'E_BACKEND', 'E_IO',
-           'E_FORMAT', 'E_VERSION', 'E_NOT_FINITE', 'MAX_DIMS', 'F32', 'BF16', 'DEVICE_CPU', 'DEVICE_CUDA',
-           'ROUND_NEAREST', 'ROUND_STOCHASTIC']
+           'READ_CONVERT', 'READ_FINITE', 'READ_ALLOW_MISSING', 'READ_ALLOW_LEFT_OVER', 'LOG_OFF', 'LOG_ERROR',
+           'LOG_WARN', 'LOG_INFO', 'LOG_DEBUG', 'CYCLE_MERGE', 'CYCLE_RESET', 'CYCLE_FINISH', 'MODE_FULL',
+           'MODE_LORA', 'MODE_LOWRANK', 'LINEAR_BIAS', 'LINEAR_TRAINABLE_SCALE', 'LINEAR_REFERENCE',
+           'LINEAR_KEEP_DELTA', 'LINEAR_TF32', 'PARAM_WEIGHT', 'PARAM_BIAS', 'PARAM_A', 'PARAM_B', 'PARAM_SCALE',
+           'PARAM_DELTA', 'TRAIN', 'OVERWRITE', 'ACCUMULATE_DX', 'ORDER_AUTO', 'ORDER_SPLIT', 'ORDER_FOLD',
+           'ORDER_THROUGH', 'RESET_ZERO', 'RESET_RANDOM', 'RESET_MAGNITUDE', 'RESET_STEP_COUNT',
+           'RESET_INDEPENDENT', 'RESET_QUANTILE', 'SCHEDULE_CONSTANT', 'SCHEDULE_LINEAR', 'SCHEDULE_COSINE',
+           'SCHEDULE_COSINE_RESTARTS', 'OK', 'E_INTERNAL', 'E_ARGUMENT', 'E_STRUCT_SIZE', 'E_SHAPE', 'E_DTYPE',
+           'E_DEVICE', 'E_LAYOUT', 'E_CONTEXT', 'E_OVERFLOW', 'E_STATE', 'E_NOT_FOUND', 'E_EXISTS', 'E_READ_ONLY',
+           'E_UNSUPPORTED', 'E_NO_MEMORY', 'E_BACKEND', 'E_IO', 'E_FORMAT', 'E_VERSION', 'E_NOT_FINITE', 'MAX_DIMS',
+           'F32', 'BF16', 'DEVICE_CPU', 'DEVICE_CUDA', 'ROUND_NEAREST', 'ROUND_STOCHASTIC']
 
 ABI = 0
 ADAM_DECOUPLED = 1
@@ -23,6 +23,8 @@ MOMENT_SECOND = 2
 SAVE_CHECKSUM = 1
 READ_CONVERT = 1
 READ_FINITE = 2
+READ_ALLOW_MISSING = 4
+READ_ALLOW_LEFT_OVER = 8
 LOG_OFF = 0
 LOG_ERROR = 1
 LOG_WARN = 2
@@ -120,6 +122,15 @@ class relora_step_report(Structure):
         ('skipped', c_int32),
         ('grad_norm', c_double),
         ('clip_factor', c_double),
+    ]
+
+
+class relora_read_report(Structure):
+    _fields_ = [
+        ('struct_size', c_uint32),
+        ('read', c_int32),
+        ('missing', c_int32),
+        ('left_over', c_int32),
     ]
 
 
@@ -238,6 +249,7 @@ FUNCTIONS = {
     'relora_adam_release': (None, [c_void_p]),
     'relora_adam_add': (c_int32, [c_void_p, c_char_p, c_void_p, c_void_p, c_void_p]),
     'relora_adam_add_linear': (c_int32, [c_void_p, c_char_p, c_void_p]),
+    'relora_adam_add_group': (c_int32, [c_void_p, c_void_p]),
     'relora_adam_set_factors': (c_int32, [c_void_p, c_int32, c_double, c_double]),
     'relora_adam_flatten_grads': (c_int32, [c_void_p, c_void_p]),
     'relora_adam_flat_grad': (c_void_p, [c_void_p]),
@@ -270,6 +282,7 @@ FUNCTIONS = {
     'relora_reader_metadata_key': (c_char_p, [c_void_p, c_int32]),
     'relora_reader_metadata': (c_char_p, [c_void_p, c_char_p]),
     'relora_reader_read': (c_int32, [c_void_p, c_void_p, c_char_p, c_void_p, c_uint32]),
+    'relora_reader_read_group': (c_int32, [c_void_p, c_void_p, c_void_p, c_uint32, c_void_p]),
     'relora_reader_verify': (c_int32, [c_void_p]),
     'relora_context_options_init': (c_int32, [c_void_p, c_size_t]),
     'relora_context_create': (c_int32, [c_void_p, c_void_p]),
@@ -282,12 +295,28 @@ FUNCTIONS = {
     'relora_cycle_options_init': (c_int32, [c_void_p, c_size_t]),
     'relora_cycle_create': (c_int32, [c_void_p, c_void_p, c_void_p, c_void_p, c_void_p]),
     'relora_cycle_add': (c_int32, [c_void_p, c_void_p]),
+    'relora_cycle_add_group': (c_int32, [c_void_p, c_void_p]),
     'relora_cycle_release': (None, [c_void_p]),
     'relora_cycle_due': (c_int32, [c_void_p, c_int64, c_void_p]),
     'relora_cycle_advance': (c_int32, [c_void_p, c_void_p, c_int64, c_void_p, c_void_p, c_void_p]),
     'relora_cycle_finish': (c_int32, [c_void_p, c_void_p, c_int64, c_void_p]),
     'relora_tensor_from_dlpack': (c_int32, [c_void_p, c_void_p, c_void_p]),
     'relora_tensor_to_dlpack': (c_int32, [c_void_p, c_void_p, c_void_p, c_void_p]),
+    'relora_group_create': (c_int32, [c_void_p, c_void_p]),
+    'relora_group_release': (None, [c_void_p]),
+    'relora_group_wrap': (c_int32, [c_void_p, c_char_p, c_void_p, c_void_p, c_void_p, c_void_p]),
+    'relora_group_add_linear': (c_int32, [c_void_p, c_char_p, c_void_p]),
+    'relora_group_add_param': (c_int32, [c_void_p, c_char_p, c_void_p, c_void_p]),
+    'relora_group_count': (c_int32, [c_void_p]),
+    'relora_group_find': (c_int32, [c_void_p, c_char_p, c_void_p]),
+    'relora_group_name': (c_char_p, [c_void_p, c_int32]),
+    'relora_group_linear': (c_void_p, [c_void_p, c_int32]),
+    'relora_group_value': (c_void_p, [c_void_p, c_int32]),
+    'relora_group_grad': (c_void_p, [c_void_p, c_int32]),
+    'relora_group_set_mode': (c_int32, [c_void_p, c_void_p, c_int32]),
+    'relora_group_merge': (c_int32, [c_void_p, c_void_p, c_uint64, c_void_p]),
+    'relora_group_reset': (c_int32, [c_void_p, c_void_p, c_uint64]),
+    'relora_group_zero_grad': (c_int32, [c_void_p, c_void_p]),
     'relora_linear_options_init': (c_int32, [c_void_p, c_size_t]),
     'relora_linear_create': (c_int32, [c_void_p, c_void_p, c_void_p]),
     'relora_linear_release': (None, [c_void_p]),
@@ -315,6 +344,7 @@ FUNCTIONS = {
     'relora_state_release': (None, [c_void_p]),
     'relora_state_add_tensor': (c_int32, [c_void_p, c_char_p, c_void_p]),
     'relora_state_add_linear': (c_int32, [c_void_p, c_char_p, c_void_p]),
+    'relora_state_add_group': (c_int32, [c_void_p, c_void_p]),
     'relora_state_add_adam': (c_int32, [c_void_p, c_char_p, c_void_p]),
     'relora_state_add_schedule': (c_int32, [c_void_p, c_char_p, c_void_p]),
     'relora_state_add_cycle': (c_int32, [c_void_p, c_char_p, c_void_p]),
@@ -360,6 +390,7 @@ FUNCTIONS = {
 LAYOUT = {
     relora_adam_options: (64, {'struct_size': 0, 'flags': 4, 'beta1': 8, 'beta2': 16, 'eps': 24, 'weight_decay': 32, 'max_norm': 40, 'seed': 48, 'rounding': 56, 'reserved': 60}),
     relora_step_report: (24, {'struct_size': 0, 'skipped': 4, 'grad_norm': 8, 'clip_factor': 16}),
+    relora_read_report: (16, {'struct_size': 0, 'read': 4, 'missing': 8, 'left_over': 12}),
     relora_context_options: (80, {'struct_size': 0, 'flags': 4, 'threads': 8, 'log_level': 12, 'host_alloc': 16, 'host_free': 24, 'host_user': 32, 'log': 40, 'log_user': 48, 'module_dir': 56, 'on_destroy': 64, 'destroy_user': 72}),
     relora_cycle_options: (56, {'struct_size': 0, 'flags': 4, 'first_step': 8, 'merge_every': 16, 'reset_every': 24, 'before': 32, 'after': 40, 'hook_user': 48}),
     relora_linear_options: (80, {'struct_size': 0, 'flags': 4, 'mode': 8, 'dtype': 12, 'in_features': 16, 'out_features': 24, 'rank': 32, 'alpha': 40, 'dropout': 48, 'seed': 56, 'layer': 64, 'rounding': 72, 'reserved': 76}),

@@ -170,6 +170,74 @@ def _list(things, others):
     return (ctypes.c_void_p * len(things))(*[handle(t) for t in things])
 
 
+class Group(Object):
+    """The layers and other parameters of a model, each under a name of its own."""
+
+    _release = 'relora_group_release'
+
+    def __init__(self, device):
+        self._make(lib.relora_group_create, device._context, device._handle)
+
+    def _lent(self, linear):
+        if linear is None:
+            return None
+        layer = Linear.__new__(Linear)
+        layer._handle, layer._context, layer._group = linear, self._context, self  # which keeps the layer
+        layer._finalizer = lambda: None
+        return layer
+
+    def wrap(self, name, weight, bias=None, **fields):
+        """Make a layer over a weight and add it; the group fills in what tells layers apart."""
+        linear = ctypes.c_void_p()
+        self._ok(lib.relora_group_wrap(self._handle, name.encode(), handle(weight), handle(bias),
+                                       ctypes.byref(options('linear', fields)), ctypes.byref(linear)))
+        return self._lent(linear.value)
+
+    def add(self, name, member, grad=None):
+        """A layer, or a parameter of none; without a gradient it is only saved and read."""
+        if isinstance(member, Linear):
+            self._ok(lib.relora_group_add_linear(self._handle, name.encode(), member._handle))
+        else:
+            self._ok(lib.relora_group_add_param(self._handle, name.encode(), handle(member), handle(grad)))
+
+    @property
+    def count(self):
+        return lib.relora_group_count(self._handle)
+
+    def find(self, name):
+        index = ctypes.c_int32()
+        self._ok(lib.relora_group_find(self._handle, name.encode(), ctypes.byref(index)))
+        return index.value
+
+    def name(self, index):
+        return decode(lib.relora_group_name(self._handle, index))
+
+    def linear(self, index):
+        """None if the member is no layer."""
+        return self._lent(lib.relora_group_linear(self._handle, index))
+
+    def value(self, index):
+        """None if the member is a layer."""
+        return Tensor._retained(lib.relora_group_value(self._handle, index), self._context)
+
+    def grad(self, index):
+        return Tensor._retained(lib.relora_group_grad(self._handle, index), self._context)
+
+    def set_mode(self, stream, mode):
+        check_stream(lib.relora_group_set_mode(self._handle, handle(stream), mode), stream)
+
+    def merge(self, stream, cycle):
+        r = report('merge')
+        check_stream(lib.relora_group_merge(self._handle, handle(stream), cycle, ctypes.byref(r)), stream)
+        return r
+
+    def reset(self, stream, cycle):
+        check_stream(lib.relora_group_reset(self._handle, handle(stream), cycle), stream)
+
+    def zero_grad(self, stream):
+        check_stream(lib.relora_group_zero_grad(self._handle, handle(stream)), stream)
+
+
 class Adam(Object):
     """Adam or AdamW over registered parameters. Options: beta1, beta2, eps, weight_decay, max_norm, flags, ..."""
 
@@ -187,6 +255,10 @@ class Adam(Object):
     def add_linear(self, prefix, linear):
         """Register what a layer trains in its present mode."""
         self._ok(lib.relora_adam_add_linear(self._handle, prefix.encode(), handle(linear)))
+
+    def add_group(self, group):
+        """Register what every member of a group trains."""
+        self._ok(lib.relora_adam_add_group(self._handle, handle(group)))
 
     def set_factors(self, index, lr_factor, weight_decay):
         self._ok(lib.relora_adam_set_factors(self._handle, index, lr_factor, weight_decay))
@@ -316,6 +388,9 @@ class Cycle(Object):
     def add(self, linear):
         self._ok(lib.relora_cycle_add(self._handle, handle(linear)))
 
+    def add_group(self, group):
+        self._ok(lib.relora_cycle_add_group(self._handle, handle(group)))
+
     def due(self, step):
         events = ctypes.c_uint32()
         self._ok(lib.relora_cycle_due(self._handle, step, ctypes.byref(events)))
@@ -410,6 +485,13 @@ class Reader(Object):
     def read(self, stream, name, target, flags=0):
         check_stream(lib.relora_reader_read(self._handle, handle(stream), name.encode(), handle(target), flags), stream)
 
+    def read_group(self, stream, group, flags=0):
+        """The weights of a model by their names."""
+        r = report('read')
+        check_stream(lib.relora_reader_read_group(self._handle, handle(stream), handle(group), flags, ctypes.byref(r)),
+                     stream)
+        return r
+
     def verify(self):
         """Check every checksum the file has."""
         self._ok(lib.relora_reader_verify(self._handle))
@@ -429,6 +511,10 @@ class State(Object):
                Adam: lib.relora_state_add_adam, Schedule: lib.relora_state_add_schedule,
                Cycle: lib.relora_state_add_cycle}[type(part)]
         self._ok(add(self._handle, name.encode(), part._handle))
+
+    def add_group(self, group):
+        """Every member of a group."""
+        self._ok(lib.relora_state_add_group(self._handle, handle(group)))
 
     def set(self, key, value):
         """Metadata of the host's own."""

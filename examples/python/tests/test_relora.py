@@ -247,6 +247,25 @@ class Optimizer(Kit):
         with self.assertRaises(relora.Error):
             adam.find('q')
 
+    def test_group(self):
+        group, w = relora.Group(self.cpu), array.array('f', [1] * 6)
+        layer = group.wrap('a', relora.Tensor.borrow(self.cpu, w, (2, 3)), rank=1, dropout=0)
+        group.add('norm', relora.Tensor(self.cpu, (3,)))
+        with self.assertRaises(relora.Error):
+            group.add('a', self.layer())
+        self.assertEqual((group.count, group.find('norm'), group.name(0)), (2, 1, 'a'))
+        self.assertEqual((group.linear(1), group.value(0), group.grad(1)), (None, None, None))
+        adam = relora.Adam(self.cpu)
+        adam.add_group(group)
+        self.assertEqual(adam.name(0), 'a.lora_A.weight')
+        self.assertEqual(group.merge(self.stream, 1).layers, 1)
+        del group
+        gc.collect()
+        x, y = relora.Tensor(self.cpu, (1, 3)), relora.Tensor(self.cpu, (1, 2))
+        x.fill(self.stream, 1)
+        layer.forward(self.stream, x, y, 0)
+        self.assertEqual(list(y.view()), [3, 3])
+
     def test_layers_that_share_x(self):
         layers = [self.layer(layer=n) for n in (0, 1)]
         tensors = [relora.Tensor(self.cpu, (4, n)) for n in (3, 2, 2)]

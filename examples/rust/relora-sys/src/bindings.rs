@@ -31,6 +31,10 @@ pub struct relora_device {
     _private: [*mut u8; 0],
 }
 #[repr(C)]
+pub struct relora_group {
+    _private: [*mut u8; 0],
+}
+#[repr(C)]
 pub struct relora_linear {
     _private: [*mut u8; 0],
 }
@@ -83,6 +87,8 @@ pub const RELORA_MOMENT_SECOND: relora_moment = 2;
 pub const RELORA_SAVE_CHECKSUM: u32 = 1;
 pub const RELORA_READ_CONVERT: u32 = 1;
 pub const RELORA_READ_FINITE: u32 = 2;
+pub const RELORA_READ_ALLOW_MISSING: u32 = 4;
+pub const RELORA_READ_ALLOW_LEFT_OVER: u32 = 8;
 pub const RELORA_LOG_OFF: i32 = 0;
 pub const RELORA_LOG_ERROR: i32 = 1;
 pub const RELORA_LOG_WARN: i32 = 2;
@@ -187,6 +193,26 @@ pub struct relora_step_report {
 }
 
 impl Default for relora_step_report {
+    fn default() -> Self {
+        let mut s = std::mem::MaybeUninit::<Self>::zeroed();
+        // SAFETY: zeros are a value of every field.
+        unsafe {
+            (*s.as_mut_ptr()).struct_size = std::mem::size_of::<Self>() as u32;
+            s.assume_init()
+        }
+    }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct relora_read_report {
+    pub struct_size: u32,
+    pub read: i32,
+    pub missing: i32,
+    pub left_over: i32,
+}
+
+impl Default for relora_read_report {
     fn default() -> Self {
         let mut s = std::mem::MaybeUninit::<Self>::zeroed();
         // SAFETY: zeros are a value of every field.
@@ -399,6 +425,7 @@ extern "C" {
     pub fn relora_adam_release(adam: *mut relora_adam);
     pub fn relora_adam_add(adam: *mut relora_adam, name: *const c_char, param: *mut relora_tensor, grad: *mut relora_tensor, index: *mut i32) -> relora_status;
     pub fn relora_adam_add_linear(adam: *mut relora_adam, prefix: *const c_char, linear: *mut relora_linear) -> relora_status;
+    pub fn relora_adam_add_group(adam: *mut relora_adam, group: *const relora_group) -> relora_status;
     pub fn relora_adam_set_factors(adam: *mut relora_adam, index: i32, lr_factor: f64, weight_decay: f64) -> relora_status;
     pub fn relora_adam_flatten_grads(adam: *mut relora_adam, stream: *mut relora_stream) -> relora_status;
     pub fn relora_adam_flat_grad(adam: *mut relora_adam) -> *mut relora_tensor;
@@ -431,6 +458,7 @@ extern "C" {
     pub fn relora_reader_metadata_key(reader: *const relora_reader, index: i32) -> *const c_char;
     pub fn relora_reader_metadata(reader: *const relora_reader, key: *const c_char) -> *const c_char;
     pub fn relora_reader_read(reader: *mut relora_reader, stream: *mut relora_stream, name: *const c_char, target: *mut relora_tensor, flags: u32) -> relora_status;
+    pub fn relora_reader_read_group(reader: *mut relora_reader, stream: *mut relora_stream, group: *const relora_group, flags: u32, report: *mut relora_read_report) -> relora_status;
     pub fn relora_reader_verify(reader: *const relora_reader) -> relora_status;
     pub fn relora_context_options_init(options: *mut relora_context_options, size: usize) -> relora_status;
     pub fn relora_context_create(out: *mut *mut relora_context, options: *const relora_context_options) -> relora_status;
@@ -443,12 +471,28 @@ extern "C" {
     pub fn relora_cycle_options_init(options: *mut relora_cycle_options, size: usize) -> relora_status;
     pub fn relora_cycle_create(out: *mut *mut relora_cycle, ctx: *mut relora_context, options: *const relora_cycle_options, adam: *mut relora_adam, reset: *const relora_reset_options) -> relora_status;
     pub fn relora_cycle_add(cycle: *mut relora_cycle, linear: *mut relora_linear) -> relora_status;
+    pub fn relora_cycle_add_group(cycle: *mut relora_cycle, group: *const relora_group) -> relora_status;
     pub fn relora_cycle_release(cycle: *mut relora_cycle);
     pub fn relora_cycle_due(cycle: *const relora_cycle, step: i64, events: *mut u32) -> relora_status;
     pub fn relora_cycle_advance(cycle: *mut relora_cycle, stream: *mut relora_stream, step: i64, events: *mut u32, merge: *mut relora_merge_report, reset: *mut relora_reset_report) -> relora_status;
     pub fn relora_cycle_finish(cycle: *mut relora_cycle, stream: *mut relora_stream, step: i64, merge: *mut relora_merge_report) -> relora_status;
     pub fn relora_tensor_from_dlpack(out: *mut *mut relora_tensor, ctx: *mut relora_context, managed: *mut DLManagedTensorVersioned) -> relora_status;
     pub fn relora_tensor_to_dlpack(out: *mut *mut DLManagedTensorVersioned, tensor: *mut relora_tensor, producer: *mut relora_stream, consumer: *mut c_void) -> relora_status;
+    pub fn relora_group_create(out: *mut *mut relora_group, device: *mut relora_device) -> relora_status;
+    pub fn relora_group_release(group: *mut relora_group);
+    pub fn relora_group_wrap(group: *mut relora_group, name: *const c_char, weight: *mut relora_tensor, bias: *mut relora_tensor, options: *const relora_linear_options, linear: *mut *mut relora_linear) -> relora_status;
+    pub fn relora_group_add_linear(group: *mut relora_group, name: *const c_char, linear: *mut relora_linear) -> relora_status;
+    pub fn relora_group_add_param(group: *mut relora_group, name: *const c_char, param: *mut relora_tensor, grad: *mut relora_tensor) -> relora_status;
+    pub fn relora_group_count(group: *const relora_group) -> i32;
+    pub fn relora_group_find(group: *const relora_group, name: *const c_char, index: *mut i32) -> relora_status;
+    pub fn relora_group_name(group: *const relora_group, index: i32) -> *const c_char;
+    pub fn relora_group_linear(group: *const relora_group, index: i32) -> *mut relora_linear;
+    pub fn relora_group_value(group: *const relora_group, index: i32) -> *mut relora_tensor;
+    pub fn relora_group_grad(group: *const relora_group, index: i32) -> *mut relora_tensor;
+    pub fn relora_group_set_mode(group: *mut relora_group, stream: *mut relora_stream, mode: relora_linear_mode) -> relora_status;
+    pub fn relora_group_merge(group: *mut relora_group, stream: *mut relora_stream, cycle: u64, report: *mut relora_merge_report) -> relora_status;
+    pub fn relora_group_reset(group: *mut relora_group, stream: *mut relora_stream, cycle: u64) -> relora_status;
+    pub fn relora_group_zero_grad(group: *mut relora_group, stream: *mut relora_stream) -> relora_status;
     pub fn relora_linear_options_init(options: *mut relora_linear_options, size: usize) -> relora_status;
     pub fn relora_linear_create(out: *mut *mut relora_linear, device: *mut relora_device, options: *const relora_linear_options) -> relora_status;
     pub fn relora_linear_release(linear: *mut relora_linear);
@@ -476,6 +520,7 @@ extern "C" {
     pub fn relora_state_release(state: *mut relora_state);
     pub fn relora_state_add_tensor(state: *mut relora_state, name: *const c_char, tensor: *mut relora_tensor) -> relora_status;
     pub fn relora_state_add_linear(state: *mut relora_state, prefix: *const c_char, linear: *mut relora_linear) -> relora_status;
+    pub fn relora_state_add_group(state: *mut relora_state, group: *const relora_group) -> relora_status;
     pub fn relora_state_add_adam(state: *mut relora_state, prefix: *const c_char, adam: *mut relora_adam) -> relora_status;
     pub fn relora_state_add_schedule(state: *mut relora_state, prefix: *const c_char, schedule: *const relora_schedule) -> relora_status;
     pub fn relora_state_add_cycle(state: *mut relora_state, prefix: *const c_char, cycle: *const relora_cycle) -> relora_status;
@@ -555,6 +600,15 @@ mod layout {
         field!(relora_step_report, skipped, 4);
         field!(relora_step_report, grad_norm, 8);
         field!(relora_step_report, clip_factor, 16);
+    }
+
+    #[test]
+    fn read_report() {
+        assert_eq!(size_of::<super::relora_read_report>(), 16);
+        field!(relora_read_report, struct_size, 0);
+        field!(relora_read_report, read, 4);
+        field!(relora_read_report, missing, 8);
+        field!(relora_read_report, left_over, 12);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 use crate::{
-    borrowed, c_string, sys, AdamOptions, Device, Handle, Linear, ResetOptions, ResetReport, Result,
+    borrowed, c_string, sys, AdamOptions, Device, Group, Handle, Linear, ResetOptions, ResetReport, Result,
     StepReport, Stream, Tensor,
 };
 use std::mem::size_of;
@@ -38,6 +38,12 @@ impl Adam {
         self.0
             .context
             .check(unsafe { sys::relora_adam_add_linear(self.get(), prefix.as_ptr(), linear.get()) })
+    }
+
+    /// Register what every member of a group trains, under the names of the group.
+    pub fn add_group(&mut self, group: &Group) -> Result<()> {
+        // SAFETY: the members are retained.
+        self.0.context.check(unsafe { sys::relora_adam_add_group(self.get(), group.get()) })
     }
 
     pub fn set_factors(&self, index: i32, lr_factor: f64, weight_decay: f64) -> Result<()> {

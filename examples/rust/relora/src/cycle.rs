@@ -1,5 +1,5 @@
 use crate::{
-    sys, Adam, Context, CycleOptions, Handle, Linear, MergeReport, ResetOptions, ResetReport, Result,
+    sys, Adam, Context, CycleOptions, Group, Handle, Linear, MergeReport, ResetOptions, ResetReport, Result,
     ScheduleOptions, Stream,
 };
 use std::any::Any;
@@ -119,6 +119,12 @@ impl Cycle {
     pub fn add(&mut self, linear: &Linear) -> Result<()> {
         // SAFETY: the layer is retained.
         self.handle.context.check(unsafe { sys::relora_cycle_add(self.handle.get(), linear.get()) })
+    }
+
+    /// Add every layer of a group that can be restarted.
+    pub fn add_group(&mut self, group: &Group) -> Result<()> {
+        // SAFETY: the layers are retained.
+        self.handle.context.check(unsafe { sys::relora_cycle_add_group(self.handle.get(), group.get()) })
     }
 
     /// Which events follow the update that makes `step` of them.

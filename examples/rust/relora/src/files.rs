@@ -1,5 +1,6 @@
 use crate::{
-    borrowed, c_string, sys, Adam, Context, Cycle, Error, Handle, Linear, Result, Schedule, Stream, Tensor,
+    borrowed, c_string, sys, Adam, Context, Cycle, Error, Group, Handle, Linear, ReadReport, Result,
+    Schedule, Stream, Tensor,
 };
 use std::fs;
 use std::marker::PhantomData;
@@ -152,6 +153,16 @@ impl Reader {
         stream.synchronize() // the bytes may go now
     }
 
+    /// The weights of a model by their names.
+    pub fn read_group(&self, stream: &Stream, group: &Group, flags: u32) -> Result<ReadReport> {
+        let mut report = ReadReport::default();
+        let (reader, s) = (self.handle.get(), stream.get());
+        // SAFETY: all handles live.
+        stream.check(unsafe { sys::relora_reader_read_group(reader, s, group.get(), flags, &mut report) })?;
+        stream.synchronize()?; // the bytes may go now
+        Ok(report)
+    }
+
     /// Check every checksum the file has.
     pub fn verify(&self) -> Result<()> {
         // SAFETY: the reader lives.
@@ -184,6 +195,11 @@ impl State {
         let prefix = c_string(prefix)?;
         // SAFETY: the layer is retained.
         self.check(unsafe { sys::relora_state_add_linear(self.0.get(), prefix.as_ptr(), linear.get()) })
+    }
+
+    pub fn add_group(&mut self, group: &Group) -> Result<()> {
+        // SAFETY: the members are retained.
+        self.check(unsafe { sys::relora_state_add_group(self.0.get(), group.get()) })
     }
 
     pub fn add_adam(&mut self, prefix: &str, adam: &Adam) -> Result<()> {

@@ -1,12 +1,14 @@
 use crate::{
-    sys, Device, Error, Handle, LinearOptions, MergeReport, Mode, Param, PlanReport, Result, Stream, Tensor,
+    sys, Device, Error, Group, Handle, LinearOptions, MergeReport, Mode, Param, PlanReport, Result, Stream,
+    Tensor,
 };
 use std::mem::size_of;
 use std::ptr::null_mut;
+use std::rc::Rc;
 
 /// y = x W^T + b + s * drop(x) A^T B^T
 #[derive(Debug)]
-pub struct Linear(pub(crate) Handle<sys::relora_linear>);
+pub struct Linear(pub(crate) Handle<sys::relora_linear>, Option<Rc<Handle<sys::relora_group>>>);
 
 pub(crate) fn or_null(tensor: Option<&Tensor>) -> *mut sys::relora_tensor {
     tensor.map_or(null_mut(), |t| t.get())
@@ -17,7 +19,18 @@ impl Linear {
         let o = LinearOptions { struct_size: size_of::<LinearOptions>() as u32, ..*options };
         // SAFETY: the options are read during the call only.
         let make = |out: *mut *mut _| unsafe { sys::relora_linear_create(out, device.get(), &o) };
-        Ok(Linear(Handle::new(&device.context, sys::relora_linear_release, make)?))
+        Ok(Linear(Handle::new(&device.context, sys::relora_linear_release, make)?, None))
+    }
+
+    /// A layer of a group, which it keeps; None for NULL.
+    pub(crate) fn lent(group: &Group, linear: *mut sys::relora_linear) -> Option<Linear> {
+        unsafe extern "C" fn keep(_: *mut sys::relora_linear) {}
+        let make = |out: *mut *mut _| {
+            // SAFETY: `out` is a local of Handle::new.
+            unsafe { *out = linear };
+            sys::RELORA_OK
+        };
+        Some(Linear(Handle::new(&group.0.context, keep, make).ok()?, Some(group.0.clone())))
     }
 
     pub(crate) fn get(&self) -> *mut sys::relora_linear {

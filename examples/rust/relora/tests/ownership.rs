@@ -110,6 +110,35 @@ fn panics_stay_out_of_c() {
 }
 
 #[test]
+fn groups() {
+    let (context, stream) = kit();
+    let options = LinearOptions { rank: 1, dropout: 0.0, ..LinearOptions::default() };
+    let mut group = Group::new(&context.cpu()).unwrap();
+    let w = cells(6, 1.0);
+    let weight = Tensor::share(&context.cpu(), w.clone(), &[2, 3]).unwrap();
+    let linear = group.wrap("a", Some(&weight), None, &options).unwrap();
+    let norm = Tensor::from_vec(&context.cpu(), vec![1.0; 3], &[3]).unwrap();
+    group.add_param("norm", &norm, None).unwrap();
+    assert_eq!(group.add_linear("a", &layer(&context)).unwrap_err().name(), "RELORA_E_EXISTS");
+    assert_eq!((group.count(), group.find("norm").unwrap(), group.name(0)), (2, 1, Some("a")));
+    assert!(group.linear(1).is_none() && group.value(0).is_none() && group.grad(1).is_none());
+    let mut adam = Adam::new(&context.cpu(), &AdamOptions::default()).unwrap();
+    adam.add_group(&group).unwrap();
+    assert_eq!(adam.name(0), Some("a.lora_A.weight"));
+    group.zero_grad(&stream).unwrap();
+    assert_eq!(group.merge(&stream, 1).unwrap().layers, 1);
+    drop((group, weight, context));
+    // the layer keeps the group, and the group the weight
+    let x = Tensor::zeros(&stream, F32, &[1, 3]).unwrap();
+    let y = Tensor::zeros(&stream, F32, &[1, 2]).unwrap();
+    x.fill(&stream, 1.0).unwrap();
+    linear.forward(&stream, &x, &y, 0, 0).unwrap();
+    assert_eq!(y.cells().unwrap()[1].get(), 3.0);
+    drop((linear, adam));
+    assert_eq!(Rc::strong_count(&w), 1);
+}
+
+#[test]
 fn files() {
     let (context, stream) = kit();
     let path = std::env::temp_dir().join(format!("relora-rust-{}.safetensors", std::process::id()));
