@@ -47,6 +47,15 @@ func (s *Schedule) NextRestart(step int64) (int64, error) {
 	return int64(next), err
 }
 
+// Follow gives a cycle the restarts of this schedule; other options stay as they are.
+func (s *Schedule) Follow(options CycleOptions) (CycleOptions, error) {
+	o := options.toC()
+	err := contextError(C.relora_cycle_options_follow(&o, s.c), s.ctx)
+	runtime.KeepAlive(s)
+	options.fromC(&o)
+	return options, err
+}
+
 // Hook is called around the work of a restart. It must not call into the cycle, its layers or its optimizer, except
 // to read their tensors.
 type Hook func(step int64, events uint32)

@@ -625,6 +625,12 @@ public:
     {
         make(c.get(), [&](auto out) { return relora_schedule_create(out, c.get(), &options); });
     }
+    /** Options of a cycle that restarts with this schedule; other fields stay as they are. */
+    relora_cycle_options follow(relora_cycle_options options) const
+    {
+        ok(relora_cycle_options_follow(&options, get()));
+        return options;
+    }
     double lr(std::int64_t step) const
     {
         double lr = 0;
@@ -743,6 +749,13 @@ public:
     {
         make(c.get(), [&](auto out) { return relora_reader_open(out, c.get(), path.c_str()); });
     }
+    /** A reader that holds nothing, and is false, if there is no such file. */
+    static reader if_there(const context &c, const std::string &path)
+    {
+        reader r;
+        r.make(c.get(), [&](auto out) { return relora_reader_open_if_there(out, c.get(), path.c_str()); });
+        return r;
+    }
     /** Over bytes that must outlive the reader. */
     reader(const context &c, span<const unsigned char> bytes)
     {
@@ -787,6 +800,9 @@ public:
         return r;
     }
     void verify() const { ok(relora_reader_verify(get())); }
+
+private:
+    reader() = default;
 };
 
 class state : public detail::object<relora_state> {

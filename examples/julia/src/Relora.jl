@@ -519,6 +519,12 @@ function next_restart(s::Schedule, step)
     return next[] < 0 ? nothing : next[]
 end
 
+"Set in the options of a cycle the restarts of a schedule; other fields stay as they are."
+function follow!(options::relora_cycle_options, schedule::Schedule)
+    check(relora_cycle_options_follow(Ref(options), schedule), schedule)
+    return options
+end
+
 """
     Cycle(context; adam=nothing, reset=nothing, before=nothing, after=nothing, merge_every, reset_every, first_step)
 
@@ -590,6 +596,12 @@ save(w::Writer, s::Stream, path; flags=0) = check(relora_writer_save(w, s, path,
 
 "A file, which is mapped, or bytes in memory."
 Reader(c::Context, path::AbstractString) = make(Reader, relora_reader, c.context, relora_reader_open, c, path)
+"The file, or `nothing` if there is none."
+function reader_if_there(c::Context, path::AbstractString)
+    out = Ref{Ptr{relora_reader}}(C_NULL)
+    check(relora_reader_open_if_there(out, c, path), c.context)
+    return out[] == C_NULL ? nothing : Reader(Val(:own), out[], c.context, nothing)
+end
 function Reader(c::Context, bytes::Vector{UInt8})
     copied = copy(bytes)
     return make(Reader, relora_reader, c.context, relora_reader_open_memory, c, pointer(copied), sizeof(copied);

@@ -330,6 +330,12 @@ class Schedule(Object):
         self._make(lib.relora_schedule_create, context._context, context._handle,
                    ctypes.byref(options('schedule', fields)))
 
+    def follow(self):
+        """Options of a Cycle that restarts with this schedule: Cycle(context, adam, **schedule.follow())."""
+        o = options('cycle', {})
+        self._ok(lib.relora_cycle_options_follow(ctypes.byref(o), self._handle))
+        return {field: getattr(o, field) for field in ('first_step', 'merge_every', 'reset_every')}
+
     def lr(self, step):
         lr = ctypes.c_double()
         self._ok(lib.relora_schedule_lr(self._handle, step, ctypes.byref(lr)))
@@ -458,6 +464,18 @@ class Reader(Object):
         memory = memoryview(data).cast('B')
         self._data = (ctypes.c_char * memory.nbytes).from_buffer_copy(memory)
         self._make(lib.relora_reader_open_memory, context._context, context._handle, self._data, memory.nbytes)
+
+    @classmethod
+    def if_there(cls, context, path):
+        """The file, or None if there is none."""
+        out = ctypes.c_void_p()
+        status = lib.relora_reader_open_if_there(ctypes.byref(out), context._handle, str(path).encode())
+        check(status, context._context)
+        if not out.value:
+            return None
+        self = cls.__new__(cls)
+        self._own(out.value, context._context)
+        return self
 
     @property
     def names(self):

@@ -164,7 +164,9 @@ class Files(Kit):
                 writer.save(self.stream, path)
             with open(path, 'rb') as f:
                 data = f.read()
-            for reader in relora.Reader(self.context, path), relora.Reader(self.context, data=data):
+            self.assertIsNone(relora.Reader.if_there(self.context, path + '-'))
+            for reader in (relora.Reader(self.context, path), relora.Reader.if_there(self.context, path),
+                           relora.Reader(self.context, data=data)):
                 tensor.fill(self.stream, 0)
                 self.assertEqual((sorted(reader.names), reader.metadata), (['n', 'x'], {'who': 'python'}))
                 self.assertEqual((reader.shape('x'), reader.dtype('n'), reader.bytes('n')[0]), ((1, 2), 'I64', 5))

@@ -92,6 +92,24 @@ impl Reader {
         Ok(Reader { handle: Handle::new(context, sys::relora_reader_release, make)?, _bytes: Vec::new() })
     }
 
+    /// As [`Reader::map`], but `None` if there is no such file.
+    ///
+    /// # Safety
+    /// Nobody may shorten or write to the file as long as the reader lives.
+    pub unsafe fn map_if_there(context: &Context, path: &str) -> Result<Option<Reader>> {
+        let path = c_string(path)?;
+        let mut absent = false;
+        let make = |out: *mut *mut sys::relora_reader| {
+            let status = sys::relora_reader_open_if_there(out, context.get(), path.as_ptr());
+            absent = status >= 0 && (*out).is_null();
+            status
+        };
+        match Handle::new(context, sys::relora_reader_release, make) {
+            Err(_) if absent => Ok(None),
+            handle => Ok(Some(Reader { handle: handle?, _bytes: Vec::new() })),
+        }
+    }
+
     pub fn count(&self) -> i32 {
         // SAFETY: the reader lives.
         unsafe { sys::relora_reader_count(self.handle.get()) }

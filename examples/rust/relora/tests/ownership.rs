@@ -161,6 +161,8 @@ fn files() {
     assert_eq!(t.cells().unwrap()[1].get(), 2.0);
     std::fs::remove_file(path).unwrap();
     assert_eq!(Reader::open(&context, path).err().unwrap().status, sys::RELORA_E_IO);
+    // SAFETY: there is no such file.
+    assert!(unsafe { Reader::map_if_there(&context, path) }.unwrap().is_none());
 }
 
 #[test]
