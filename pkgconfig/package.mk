@@ -42,7 +42,7 @@ install: $(BUILT) $(PACKAGE)
 uninstall:
 	$(Q)cd $(include_to) 2> /dev/null && $(RM) $(notdir $(BINARY_HEADERS)) || :
 	$(Q)cd $(lib_to) 2> /dev/null && $(RM) pkgconfig/relora.pc $(patsubst $(B)/%,cmake/relora/%,$(filter %.cmake,$(PACKAGE))) \
-	  $(addprefix librelora,.a .so .so.$(ABI) .so.$(VERSION) _cuda.so) || :
+	  $(addprefix librelora,.a .so .so.$(ABI) .so.$(VERSION) _cuda.so.$(ABI) _cuda.so) || :
 	$(Q)for d in $(include_to) $(lib_to)/cmake/relora $(lib_to)/cmake; do \
 	  [ ! -d "$$d" ] || rmdir --ignore-fail-on-non-empty "$$d"; done
 

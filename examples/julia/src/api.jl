@@ -313,6 +313,9 @@ relora_writer_save(writer, stream, path, flags) =
 relora_reader_open(out, ctx, path) =
     ccall((:relora_reader_open, librelora), relora_status, (Ptr{Ptr{relora_reader}}, Ptr{relora_context}, Cstring), out, ctx, path)
 
+relora_reader_open_if_there(out, ctx, path) =
+    ccall((:relora_reader_open_if_there, librelora), relora_status, (Ptr{Ptr{relora_reader}}, Ptr{relora_context}, Cstring), out, ctx, path)
+
 relora_reader_open_memory(out, ctx, data, size) =
     ccall((:relora_reader_open_memory, librelora), relora_status, (Ptr{Ptr{relora_reader}}, Ptr{relora_context}, Ptr{Cvoid}, Csize_t), out, ctx, data, size)
 
@@ -378,6 +381,9 @@ relora_device_memory(device, free_bytes, total_bytes) =
 
 relora_cycle_options_init(options, size) =
     ccall((:relora_cycle_options_init, librelora), relora_status, (Ptr{relora_cycle_options}, Csize_t), options, size)
+
+relora_cycle_options_follow(options, schedule) =
+    ccall((:relora_cycle_options_follow, librelora), relora_status, (Ptr{relora_cycle_options}, Ptr{relora_schedule}), options, schedule)
 
 relora_cycle_create(out, ctx, options, adam, reset) =
     ccall((:relora_cycle_create, librelora), relora_status, (Ptr{Ptr{relora_cycle}}, Ptr{relora_context}, Ptr{relora_cycle_options}, Ptr{relora_adam}, Ptr{relora_reset_options}), out, ctx, options, adam, reset)
@@ -597,6 +603,9 @@ relora_tensor_create(out, device, dtype, ndim, shape) =
 
 relora_tensor_borrow(out, device, dtype, ndim, shape, strides, data, deleter, user) =
     ccall((:relora_tensor_borrow, librelora), relora_status, (Ptr{Ptr{relora_tensor}}, Ptr{relora_device}, relora_dtype, Int32, Ptr{Int64}, Ptr{Int64}, Ptr{Cvoid}, Ptr{Cvoid}, Ptr{Cvoid}), out, device, dtype, ndim, shape, strides, data, deleter, user)
+
+relora_tensor_borrow_matrix(out, device, dtype, rows, cols, data) =
+    ccall((:relora_tensor_borrow_matrix, librelora), relora_status, (Ptr{Ptr{relora_tensor}}, Ptr{relora_device}, relora_dtype, Int64, Int64, Ptr{Cvoid}), out, device, dtype, rows, cols, data)
 
 relora_tensor_set_data(tensor, data) =
     ccall((:relora_tensor_set_data, librelora), relora_status, (Ptr{relora_tensor}, Ptr{Cvoid}), tensor, data)

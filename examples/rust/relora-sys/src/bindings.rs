@@ -447,6 +447,7 @@ extern "C" {
     pub fn relora_writer_set_metadata(writer: *mut relora_writer, key: *const c_char, value: *const c_char) -> relora_status;
     pub fn relora_writer_save(writer: *mut relora_writer, stream: *mut relora_stream, path: *const c_char, flags: u32) -> relora_status;
     pub fn relora_reader_open(out: *mut *mut relora_reader, ctx: *mut relora_context, path: *const c_char) -> relora_status;
+    pub fn relora_reader_open_if_there(out: *mut *mut relora_reader, ctx: *mut relora_context, path: *const c_char) -> relora_status;
     pub fn relora_reader_open_memory(out: *mut *mut relora_reader, ctx: *mut relora_context, data: *const c_void, size: usize) -> relora_status;
     pub fn relora_reader_release(reader: *mut relora_reader);
     pub fn relora_reader_count(reader: *const relora_reader) -> i32;
@@ -469,6 +470,7 @@ extern "C" {
     pub fn relora_device_name(device: *const relora_device) -> *const c_char;
     pub fn relora_device_memory(device: *const relora_device, free_bytes: *mut u64, total_bytes: *mut u64) -> relora_status;
     pub fn relora_cycle_options_init(options: *mut relora_cycle_options, size: usize) -> relora_status;
+    pub fn relora_cycle_options_follow(options: *mut relora_cycle_options, schedule: *const relora_schedule) -> relora_status;
     pub fn relora_cycle_create(out: *mut *mut relora_cycle, ctx: *mut relora_context, options: *const relora_cycle_options, adam: *mut relora_adam, reset: *const relora_reset_options) -> relora_status;
     pub fn relora_cycle_add(cycle: *mut relora_cycle, linear: *mut relora_linear) -> relora_status;
     pub fn relora_cycle_add_group(cycle: *mut relora_cycle, group: *const relora_group) -> relora_status;
@@ -542,6 +544,7 @@ extern "C" {
     pub fn relora_stream_release(stream: *mut relora_stream);
     pub fn relora_tensor_create(out: *mut *mut relora_tensor, device: *mut relora_device, dtype: relora_dtype, ndim: i32, shape: *const i64) -> relora_status;
     pub fn relora_tensor_borrow(out: *mut *mut relora_tensor, device: *mut relora_device, dtype: relora_dtype, ndim: i32, shape: *const i64, strides: *const i64, data: *mut c_void, deleter: relora_deleter_fn, user: *mut c_void) -> relora_status;
+    pub fn relora_tensor_borrow_matrix(out: *mut *mut relora_tensor, device: *mut relora_device, dtype: relora_dtype, rows: i64, cols: i64, data: *mut c_void) -> relora_status;
     pub fn relora_tensor_set_data(tensor: *mut relora_tensor, data: *mut c_void) -> relora_status;
     pub fn relora_tensor_set_data_owned(tensor: *mut relora_tensor, data: *mut c_void, deleter: relora_deleter_fn, user: *mut c_void) -> relora_status;
     pub fn relora_tensor_retain(tensor: *mut relora_tensor);
