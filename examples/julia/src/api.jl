@@ -232,6 +232,9 @@ mutable struct relora_schedule_options
     relora_schedule_options() = new()
 end
 
+relora_step_report_init(report, size) =
+    ccall((:relora_step_report_init, librelora), relora_status, (Ptr{relora_step_report}, Csize_t), report, size)
+
 relora_adam_options_init(options, size) =
     ccall((:relora_adam_options_init, librelora), relora_status, (Ptr{relora_adam_options}, Csize_t), options, size)
 
@@ -291,6 +294,9 @@ relora_adam_steps(adam, stream, index, steps) =
 
 relora_adam_set_steps(adam, stream, index, steps) =
     ccall((:relora_adam_set_steps, librelora), relora_status, (Ptr{relora_adam}, Ptr{relora_stream}, Int32, Int64), adam, stream, index, steps)
+
+relora_read_report_init(report, size) =
+    ccall((:relora_read_report_init, librelora), relora_status, (Ptr{relora_read_report}, Csize_t), report, size)
 
 relora_writer_create(out, ctx) =
     ccall((:relora_writer_create, librelora), relora_status, (Ptr{Ptr{relora_writer}}, Ptr{relora_context}), out, ctx)
@@ -457,6 +463,9 @@ relora_group_reset(group, stream, cycle) =
 relora_group_zero_grad(group, stream) =
     ccall((:relora_group_zero_grad, librelora), relora_status, (Ptr{relora_group}, Ptr{relora_stream}), group, stream)
 
+relora_merge_report_init(report, size) =
+    ccall((:relora_merge_report_init, librelora), relora_status, (Ptr{relora_merge_report}, Csize_t), report, size)
+
 relora_linear_options_init(options, size) =
     ccall((:relora_linear_options_init, librelora), relora_status, (Ptr{relora_linear_options}, Csize_t), options, size)
 
@@ -502,11 +511,17 @@ relora_linear_merge(linear, stream, cycle, report) =
 relora_linear_reset(linear, stream, cycle) =
     ccall((:relora_linear_reset, librelora), relora_status, (Ptr{relora_linear}, Ptr{relora_stream}, UInt64), linear, stream, cycle)
 
+relora_plan_report_init(report, size) =
+    ccall((:relora_plan_report_init, librelora), relora_status, (Ptr{relora_plan_report}, Csize_t), report, size)
+
 relora_linear_plan(linear, rows, flags, report) =
     ccall((:relora_linear_plan, librelora), relora_status, (Ptr{relora_linear}, Int64, UInt32, Ptr{relora_plan_report}), linear, rows, flags, report)
 
 relora_linear_set_order(linear, forward, backward) =
     ccall((:relora_linear_set_order, librelora), relora_status, (Ptr{relora_linear}, relora_order, relora_order), linear, forward, backward)
+
+relora_reset_report_init(report, size) =
+    ccall((:relora_reset_report_init, librelora), relora_status, (Ptr{relora_reset_report}, Csize_t), report, size)
 
 relora_reset_options_init(options, size) =
     ccall((:relora_reset_options_init, librelora), relora_status, (Ptr{relora_reset_options}, Csize_t), options, size)

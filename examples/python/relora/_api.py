@@ -244,6 +244,7 @@ class relora_schedule_options(Structure):
 
 # name: result, parameters
 FUNCTIONS = {
+    'relora_step_report_init': (c_int32, [c_void_p, c_size_t]),
     'relora_adam_options_init': (c_int32, [c_void_p, c_size_t]),
     'relora_adam_create': (c_int32, [c_void_p, c_void_p, c_void_p]),
     'relora_adam_release': (None, [c_void_p]),
@@ -264,6 +265,7 @@ FUNCTIONS = {
     'relora_adam_moment': (c_void_p, [c_void_p, c_int32, c_int32]),
     'relora_adam_steps': (c_int32, [c_void_p, c_void_p, c_int32, c_void_p]),
     'relora_adam_set_steps': (c_int32, [c_void_p, c_void_p, c_int32, c_int64]),
+    'relora_read_report_init': (c_int32, [c_void_p, c_size_t]),
     'relora_writer_create': (c_int32, [c_void_p, c_void_p]),
     'relora_writer_release': (None, [c_void_p]),
     'relora_writer_add': (c_int32, [c_void_p, c_char_p, c_void_p]),
@@ -319,6 +321,7 @@ FUNCTIONS = {
     'relora_group_merge': (c_int32, [c_void_p, c_void_p, c_uint64, c_void_p]),
     'relora_group_reset': (c_int32, [c_void_p, c_void_p, c_uint64]),
     'relora_group_zero_grad': (c_int32, [c_void_p, c_void_p]),
+    'relora_merge_report_init': (c_int32, [c_void_p, c_size_t]),
     'relora_linear_options_init': (c_int32, [c_void_p, c_size_t]),
     'relora_linear_create': (c_int32, [c_void_p, c_void_p, c_void_p]),
     'relora_linear_release': (None, [c_void_p]),
@@ -334,8 +337,10 @@ FUNCTIONS = {
     'relora_linear_zero_grad': (c_int32, [c_void_p, c_void_p]),
     'relora_linear_merge': (c_int32, [c_void_p, c_void_p, c_uint64, c_void_p]),
     'relora_linear_reset': (c_int32, [c_void_p, c_void_p, c_uint64]),
+    'relora_plan_report_init': (c_int32, [c_void_p, c_size_t]),
     'relora_linear_plan': (c_int32, [c_void_p, c_int64, c_uint32, c_void_p]),
     'relora_linear_set_order': (c_int32, [c_void_p, c_int32, c_int32]),
+    'relora_reset_report_init': (c_int32, [c_void_p, c_size_t]),
     'relora_reset_options_init': (c_int32, [c_void_p, c_size_t]),
     'relora_schedule_options_init': (c_int32, [c_void_p, c_size_t]),
     'relora_schedule_create': (c_int32, [c_void_p, c_void_p, c_void_p]),
