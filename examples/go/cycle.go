@@ -39,21 +39,22 @@ func (s *Schedule) Lr(step int64) (float64, error) {
 	return float64(lr), err
 }
 
+// CycleOptions are those of a cycle whose restarts are the schedule's.
+func (s *Schedule) CycleOptions() (CycleOptions, error) {
+	o := DefaultCycleOptions()
+	c := o.toC()
+	err := contextError(C.relora_cycle_options_follow(&c, s.c), s.ctx)
+	o.fromC(&c)
+	runtime.KeepAlive(s)
+	return o, err
+}
+
 // NextRestart is the first step after step that begins a new cycle of the curve; -1 if there is none.
 func (s *Schedule) NextRestart(step int64) (int64, error) {
 	var next C.int64_t
 	err := contextError(C.relora_schedule_next_restart(s.c, C.int64_t(step), &next), s.ctx)
 	runtime.KeepAlive(s)
 	return int64(next), err
-}
-
-// Follow gives a cycle the restarts of this schedule; other options stay as they are.
-func (s *Schedule) Follow(options CycleOptions) (CycleOptions, error) {
-	o := options.toC()
-	err := contextError(C.relora_cycle_options_follow(&o, s.c), s.ctx)
-	runtime.KeepAlive(s)
-	options.fromC(&o)
-	return options, err
 }
 
 // Hook is called around the work of a restart. It must not call into the cycle, its layers or its optimizer, except

@@ -107,7 +107,7 @@ func OpenReader(ctx *Context, path string) (*Reader, error) {
 	return newReader(C.relora_reader_open(&c, ctx.c, text), &c, ctx, nil)
 }
 
-// OpenReaderIfThere is OpenReader, but nil without an error if there is no such file.
+// OpenReaderIfThere gives nil for a file that does not exist.
 func OpenReaderIfThere(ctx *Context, path string) (*Reader, error) {
 	text, free := cString(path)
 	defer free()

@@ -12,6 +12,7 @@
 #include <functional>
 #include <initializer_list>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -625,18 +626,13 @@ public:
     {
         make(c.get(), [&](auto out) { return relora_schedule_create(out, c.get(), &options); });
     }
-    /** Options of a cycle that restarts with this schedule; other fields stay as they are. */
-    relora_cycle_options follow(relora_cycle_options options) const
-    {
-        ok(relora_cycle_options_follow(&options, get()));
-        return options;
-    }
     double lr(std::int64_t step) const
     {
         double lr = 0;
         ok(relora_schedule_lr(get(), step, &lr));
         return lr;
     }
+    void follow(relora_cycle_options &o) const { ok(relora_cycle_options_follow(&o, get())); }
     std::int64_t next_restart(std::int64_t step) const
     {
         std::int64_t next = -1;
@@ -644,6 +640,14 @@ public:
         return next;
     }
 };
+
+/** Options of a cycle whose restarts are those of a schedule. */
+inline relora_cycle_options follow(const schedule &s)
+{
+    auto o = defaults<relora_cycle_options>();
+    s.follow(o);
+    return o;
+}
 
 /** What relora::cycle::advance() did. */
 struct restart {
@@ -749,11 +753,12 @@ public:
     {
         make(c.get(), [&](auto out) { return relora_reader_open(out, c.get(), path.c_str()); });
     }
-    /** A reader that holds nothing, and is false, if there is no such file. */
-    static reader if_there(const context &c, const std::string &path)
+    /** Nothing for a file that does not exist. */
+    static std::optional<reader> if_there(const context &c, const std::string &path)
     {
         reader r;
         r.make(c.get(), [&](auto out) { return relora_reader_open_if_there(out, c.get(), path.c_str()); });
+        if (!r) return std::nullopt;
         return r;
     }
     /** Over bytes that must outlive the reader. */

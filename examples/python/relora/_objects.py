@@ -330,12 +330,6 @@ class Schedule(Object):
         self._make(lib.relora_schedule_create, context._context, context._handle,
                    ctypes.byref(options('schedule', fields)))
 
-    def follow(self):
-        """Options of a Cycle that restarts with this schedule: Cycle(context, adam, **schedule.follow())."""
-        o = options('cycle', {})
-        self._ok(lib.relora_cycle_options_follow(ctypes.byref(o), self._handle))
-        return {field: getattr(o, field) for field in ('first_step', 'merge_every', 'reset_every')}
-
     def lr(self, step):
         lr = ctypes.c_double()
         self._ok(lib.relora_schedule_lr(self._handle, step, ctypes.byref(lr)))
@@ -372,12 +366,15 @@ def _after(user, step, events):
 
 class Cycle(Object):
     """The ReLoRA restart. `before(step, events)` and `after` are called around its work; what they raise comes out of
-    advance() or finish(). `reset` holds the options of Adam.reset(). Options: merge_every, reset_every, first_step."""
+    advance() or finish(). `reset` holds the options of Adam.reset(). Options: merge_every, reset_every, first_step,
+    or those of `follow`, a schedule with restarts."""
 
     _release = 'relora_cycle_release'
 
-    def __init__(self, context, adam=None, reset=None, before=None, after=None, **fields):
+    def __init__(self, context, adam=None, reset=None, before=None, after=None, follow=None, **fields):
         o, self._hooks = options('cycle', fields), {'before': before, 'after': after}
+        if follow:
+            check(lib.relora_cycle_options_follow(ctypes.byref(o), follow._handle), context._context)
         o.before, o.after, o.hook_user = _before, _after, _hooks.put(self._hooks)
         self._user = o.hook_user
         how = None if reset is None else ctypes.byref(options('reset', reset))
@@ -467,10 +464,9 @@ class Reader(Object):
 
     @classmethod
     def if_there(cls, context, path):
-        """The file, or None if there is none."""
+        """None for a file that does not exist."""
         out = ctypes.c_void_p()
-        status = lib.relora_reader_open_if_there(ctypes.byref(out), context._handle, str(path).encode())
-        check(status, context._context)
+        check(lib.relora_reader_open_if_there(ctypes.byref(out), context._handle, str(path).encode()), context._context)
         if not out.value:
             return None
         self = cls.__new__(cls)

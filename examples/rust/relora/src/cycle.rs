@@ -20,19 +20,19 @@ impl Schedule {
         Ok(Schedule(Handle::new(context, sys::relora_schedule_release, make)?))
     }
 
-    /// Options of a cycle that restarts with this schedule; other fields stay as they are.
-    pub fn follow(&self, options: &CycleOptions) -> Result<CycleOptions> {
-        let mut o = CycleOptions { struct_size: size_of::<CycleOptions>() as u32, ..*options };
-        // SAFETY: the struct is written during the call only.
-        self.0.context.check(unsafe { sys::relora_cycle_options_follow(&mut o, self.0.get()) })?;
-        Ok(o)
-    }
-
     pub fn lr(&self, step: i64) -> Result<f64> {
         let mut lr = 0.0;
         // SAFETY: the schedule lives.
         self.0.context.check(unsafe { sys::relora_schedule_lr(self.0.get(), step, &mut lr) })?;
         Ok(lr)
+    }
+
+    /// Options of a cycle whose restarts are those of this schedule.
+    pub fn cycle_options(&self) -> Result<CycleOptions> {
+        let mut o = CycleOptions::default();
+        // SAFETY: the schedule lives, and the options are ours.
+        self.0.context.check(unsafe { sys::relora_cycle_options_follow(&mut o, self.0.get()) })?;
+        Ok(o)
     }
 
     /// None if the curve begins no more cycle.

@@ -92,22 +92,24 @@ impl Reader {
         Ok(Reader { handle: Handle::new(context, sys::relora_reader_release, make)?, _bytes: Vec::new() })
     }
 
-    /// As [`Reader::map`], but `None` if there is no such file.
+    /// The same, and None for a file that does not exist.
     ///
     /// # Safety
-    /// Nobody may shorten or write to the file as long as the reader lives.
+    /// As for [`Reader::map`].
     pub unsafe fn map_if_there(context: &Context, path: &str) -> Result<Option<Reader>> {
-        let path = c_string(path)?;
-        let mut absent = false;
-        let make = |out: *mut *mut sys::relora_reader| {
-            let status = sys::relora_reader_open_if_there(out, context.get(), path.as_ptr());
-            absent = status >= 0 && (*out).is_null();
-            status
-        };
-        match Handle::new(context, sys::relora_reader_release, make) {
-            Err(_) if absent => Ok(None),
-            handle => Ok(Some(Reader { handle: handle?, _bytes: Vec::new() })),
+        let (path, mut out) = (c_string(path)?, ptr::null_mut());
+        context.check(sys::relora_reader_open_if_there(&mut out, context.get(), path.as_ptr()))?;
+        if out.is_null() {
+            return Ok(None);
         }
+        let make = |to: *mut *mut _| {
+            *to = out;
+            sys::RELORA_OK
+        };
+        Ok(Some(Reader {
+            handle: Handle::new(context, sys::relora_reader_release, make)?,
+            _bytes: Vec::new(),
+        }))
     }
 
     pub fn count(&self) -> i32 {
