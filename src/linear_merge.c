@@ -8,7 +8,7 @@
 
 struct merge_memory { /* what all layers share comes first, so that it stays where it is */
     double *norms;   /* of struct merge */
-    uint32_t *largest; /* element of each parameter of each layer that is looked at, by its bits */
+    uint32_t (*largest)[PARAM_COUNT]; /* element of each parameter of each layer looked at, by its bits */
     double *partials;
     struct view product; /* a slice of B A */
     struct view sum;     /* and of what it is to be added to, in F32; if it is asked for */
@@ -19,7 +19,7 @@ static struct merge_memory lay_out(const relora_linear *linear, struct scratch *
     int64_t rows = linear_slice_rows(linear, 0);
     struct merge_memory memory;
     memory.norms = scratch_bytes(scratch, 2 * sizeof(double));
-    memory.largest = scratch_bytes(scratch, MERGE_BATCH * PARAM_COUNT * sizeof(uint32_t));
+    memory.largest = scratch_bytes(scratch, MERGE_BATCH * sizeof *memory.largest);
     memory.partials = scratch_bytes(scratch, size_mul((size_t)rows, 2 * sizeof(double)));
     memory.product = scratch_take(scratch, rows, linear->options.in_features, RELORA_F32);
     memory.sum = scratch_take(scratch, with_sum ? rows : 0, linear->options.in_features, RELORA_F32);
@@ -94,12 +94,13 @@ static uint32_t largest_finite(relora_dtype dtype)
     return dtype == RELORA_BF16 ? 0x7F7F0000u : 0x7F7FFFFFu;
 }
 
-static relora_status copy_largest(relora_stream *stream, const char *fn, uint32_t *device, uint32_t *host,
-                                  size_t count, int to_host)
+static relora_status copy_largest(relora_stream *stream, const char *fn, uint32_t (*device)[PARAM_COUNT],
+                                  uint32_t (*host)[PARAM_COUNT], int32_t layers, int to_host)
 {
     const struct backend *backend = stream->device->backend;
-    struct copy down = {device, host, 1, count * sizeof *host, 0, 0, COPY_TO_DEVICE};
-    struct copy up = {host, device, 1, count * sizeof *host, 0, 0, COPY_TO_HOST};
+    size_t bytes = (size_t)layers * sizeof *host;
+    struct copy down = {device, host, 1, bytes, 0, 0, COPY_TO_DEVICE};
+    struct copy up = {host, device, 1, bytes, 0, 0, COPY_TO_HOST};
     TRY_QUEUE(stream, fn, backend->copy(stream->queue, to_host ? &up : &down));
     if (to_host) TRY_QUEUE(stream, fn, backend->queue_sync(stream->queue));
     return RELORA_OK;
@@ -112,10 +113,10 @@ static relora_status check_sums(const relora_linear *linear, relora_stream *stre
     const struct backend *backend = stream->device->backend;
     const struct scale one = {.value = 1};
     struct merge_memory memory;
-    uint32_t largest[2] = {0};
+    uint32_t largest[1][PARAM_COUNT] = {{0}};
     char label[LABEL_TEXT];
     TRY(open_memory(&memory, linear, stream, fn, 1));
-    TRY(copy_largest(stream, fn, memory.largest, largest, 2, 0));
+    TRY(copy_largest(stream, fn, memory.largest, largest, 1, 0));
     for (int64_t first = 0; first < linear->options.out_features; first += linear_slice_rows(linear, first)) {
         struct merge m = {.scale = linear_scale(linear), .rounding = RELORA_ROUND_NEAREST};
         TRY(multiply_slice(linear, stream, fn, first, &memory, &m.x));
@@ -126,11 +127,12 @@ static relora_status check_sums(const relora_linear *linear, relora_stream *stre
             struct view part = view_rows(tensor_view(target), first, m.x.rows);
             TRY_QUEUE(stream, fn, backend->convert(stream->queue, m.y, part, one));
             TRY_QUEUE(stream, fn, backend->merge(stream->queue, &m));
-            TRY_QUEUE(stream, fn, backend->largest(stream->queue, m.y, &memory.largest[i]));
+            TRY_QUEUE(stream, fn, backend->largest(stream->queue, m.y, &memory.largest[0][targets[i]]));
         }
     }
-    TRY(copy_largest(stream, fn, memory.largest, largest, 2, 1));
-    if (largest[0] > largest_finite(linear->options.dtype) || largest[1] > largest_finite(RELORA_F32))
+    TRY(copy_largest(stream, fn, memory.largest, largest, 1, 1));
+    if (largest[0][RELORA_PARAM_WEIGHT] > largest_finite(linear->options.dtype) ||
+        largest[0][RELORA_PARAM_DELTA] > largest_finite(RELORA_F32))
         FAIL(stream->ctx, RELORA_E_NOT_FINITE, "%s: W + s B A of %s is beyond the range of %s; nothing was merged", fn,
              linear_label(linear, label), dtype_name(linear->options.dtype));
     return RELORA_OK;
@@ -167,18 +169,18 @@ static relora_status check_finite(relora_linear *const *linears, int32_t count, 
 {
     const struct backend *backend = stream->device->backend;
     struct merge_memory memory;
-    uint32_t largest[MERGE_BATCH * PARAM_COUNT] = {0};
+    uint32_t largest[MERGE_BATCH][PARAM_COUNT] = {{0}};
     TRY(open_merge(&memory, linears[0], stream, fn));
-    TRY(copy_largest(stream, fn, memory.largest, largest, MERGE_BATCH * PARAM_COUNT, 0));
+    TRY(copy_largest(stream, fn, memory.largest, largest, MERGE_BATCH, 0));
     for (int32_t i = 0; i < count; i++)
         for (relora_param p = RELORA_PARAM_WEIGHT; p < PARAM_COUNT; p++)
             if (linears[i]->param[p] && p != RELORA_PARAM_BIAS)
                 TRY_QUEUE(stream, fn, backend->largest(stream->queue, tensor_view(linears[i]->param[p]),
-                                                       &memory.largest[i * PARAM_COUNT + p]));
-    TRY(copy_largest(stream, fn, memory.largest, largest, MERGE_BATCH * PARAM_COUNT, 1));
-    for (int32_t i = 0; i < count; i++) TRY(check_largest(linears[i], fn, largest + i * PARAM_COUNT));
+                                                       &memory.largest[i][p]));
+    TRY(copy_largest(stream, fn, memory.largest, largest, MERGE_BATCH, 1));
+    for (int32_t i = 0; i < count; i++) TRY(check_largest(linears[i], fn, largest[i]));
     for (int32_t i = 0; i < count; i++)
-        if (!is_bounded(linears[i], largest + i * PARAM_COUNT)) TRY(check_sums(linears[i], stream, fn));
+        if (!is_bounded(linears[i], largest[i])) TRY(check_sums(linears[i], stream, fn));
     return RELORA_OK;
 }
 
