@@ -12,12 +12,15 @@ EXAMPLE_CFLAGS ?= $(if $(filter release,$(CONFIG)),-O3 $(NATIVE)) -Wno-pass-fail
 
 # check-resume and check-crash make many runs with one thread each: nothing for the thread sanitizer, in an hour.
 PROGRAM_STEPS := check-examples check-pretrain
+ifneq ($(filter release debug asan,$(CONFIG)),) # the address sanitizer goes with no other
+  PROGRAM_STEPS += check-readme
+endif
 ifneq ($(CONFIG),tsan)
   PROGRAM_STEPS += check-init check-resume check-crash
 endif
 
-.PHONY: examples pretrain demo bench bench-plot bench-torch check-examples check-pretrain check-crash check-resume \
-        check-init check-transformers
+.PHONY: examples pretrain demo bench bench-plot bench-torch check-examples check-readme check-pretrain \
+        check-crash check-resume check-init check-transformers
 
 LINK_PROGRAM = $(CC) $(ALL_CFLAGS) $(EXAMPLE_CFLAGS) $(filter %.o %.a,$^) $(ALL_LDFLAGS) \
                $(LDLIBS) -o $@
@@ -70,6 +73,10 @@ bench-torch: $(SO) $(B)/pretrain | $(FIRST)
 ## check-examples: run the small programs of examples/
 check-examples: $(EXAMPLES)
 	$(Q)for e in $(EXAMPLES); do echo $$e && $$e > $$e.log || exit 1; done
+
+## check-readme: the C of README.md, compiled and run under the address sanitizer
+check-readme: $(B)/librelora.a
+	$(Q)sh test/readme.sh "$(CC)" $(B)/readme $< $(filter -fopenmp%,$(ALL_CFLAGS)) $(LDLIBS)
 
 ## check-pretrain: eight steps of the program of examples/pretrain, with two restarts
 check-pretrain: $(B)/pretrain

@@ -31,6 +31,11 @@ relora_status relora_reset_options_init(relora_reset_options *options, size_t si
     return options_write(&reset_table, options, size);
 }
 
+relora_status relora_reset_report_init(relora_reset_report *report, size_t size)
+{
+    return report_init(report, size);
+}
+
 relora_status reset_options_read(relora_reset_options *o, const relora_context *ctx, const char *fn,
                                  const char *name, const relora_reset_options *from)
 {

@@ -209,3 +209,8 @@ relora_status relora_adam_flatten_grads(relora_adam *adam, relora_stream *stream
     adam->flat = flat;
     return RELORA_OK;
 }
+
+relora_status relora_step_report_init(relora_step_report *report, size_t size)
+{
+    return report_init(report, size);
+}

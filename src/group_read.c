@@ -183,3 +183,8 @@ relora_status relora_reader_read_group(relora_reader *reader, relora_stream *str
     report_write(report, &r.report, sizeof r.report);
     return status;
 }
+
+relora_status relora_read_report_init(relora_read_report *report, size_t size)
+{
+    return report_init(report, size);
+}

@@ -361,3 +361,8 @@ relora_status relora_linear_reset(relora_linear *linear, relora_stream *stream, 
         FAIL(linear->ctx, RELORA_E_STATE, "%s: linear is in mode FULL and has no factors", fn);
     return linear_reset_run(linear, stream, fn, cycle);
 }
+
+relora_status relora_merge_report_init(relora_merge_report *report, size_t size)
+{
+    return report_init(report, size);
+}

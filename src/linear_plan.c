@@ -54,3 +54,8 @@ relora_status relora_linear_plan(const relora_linear *linear, int64_t rows, uint
     r.backward_bytes = bytes_of(&backward);
     return context_write_report(linear->ctx, fn, "report", report, &r, sizeof r);
 }
+
+relora_status relora_plan_report_init(relora_plan_report *report, size_t size)
+{
+    return report_init(report, size);
+}

@@ -97,6 +97,16 @@ relora_status options_take(const struct options *table, void *to, const void *fr
     return RELORA_OK;
 }
 
+relora_status report_init(void *to, size_t to_size)
+{
+    uint32_t n = (uint32_t)to_size;
+    if (!to) return RELORA_E_ARGUMENT;
+    if (to_size < sizeof n || to_size > OPTIONS_MAX) return RELORA_E_STRUCT_SIZE;
+    memset(to, 0, to_size);
+    memcpy(to, &n, sizeof n);
+    return RELORA_OK;
+}
+
 relora_status report_write(void *to, const void *report, size_t size)
 {
     uint32_t n;

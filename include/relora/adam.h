@@ -44,6 +44,10 @@ typedef struct relora_step_report {
     double clip_factor;   /**< min(1, max_norm / (grad_norm + 1e-6)), which multiplied it then */
 } relora_step_report;
 
+/** Prepare a report: 0 everywhere, and struct_size for the `size` bytes that the caller has. Setting
+ *  struct_size by hand does the same. @since 0.5 @threads any @stream none */
+RELORA_API relora_status relora_step_report_init(relora_step_report *report, size_t size);
+
 typedef int32_t relora_moment;
 enum {
     RELORA_MOMENT_FIRST = 1, /**< m, running mean of the gradient */

@@ -37,6 +37,10 @@ typedef struct relora_read_report {
     int32_t left_over;    /**< tensors of the file that are not in the group */
 } relora_read_report;
 
+/** Prepare a report: 0 everywhere, and struct_size for the `size` bytes that the caller has. Setting
+ *  struct_size by hand does the same. @since 0.5 @threads any @stream none */
+RELORA_API relora_status relora_read_report_init(relora_read_report *report, size_t size);
+
 /** Create an empty writer. @since 0.2 @threads any @stream none */
 RELORA_API relora_status relora_writer_create(relora_writer **out, relora_context *ctx);
 /** NULL is allowed. @since 0.2 @threads any @stream none */

@@ -90,6 +90,10 @@ typedef struct relora_merge_report {
     double weight_norm;   /**< L2 norm of W afterwards */
 } relora_merge_report;
 
+/** Prepare a report: 0 everywhere, and struct_size for the `size` bytes that the caller has. Setting
+ *  struct_size by hand does the same. @since 0.5 @threads any @stream none */
+RELORA_API relora_status relora_merge_report_init(relora_merge_report *report, size_t size);
+
 /** @since 0.1 @threads any @stream none */
 RELORA_API relora_status relora_linear_options_init(relora_linear_options *options, size_t size);
 

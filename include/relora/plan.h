@@ -30,6 +30,10 @@ typedef struct relora_plan_report {
     int64_t backward_bytes; /**< with dx */
 } relora_plan_report;
 
+/** Prepare a report: 0 everywhere, and struct_size for the `size` bytes that the caller has. Setting
+ *  struct_size by hand does the same. @since 0.5 @threads any @stream none */
+RELORA_API relora_status relora_plan_report_init(relora_plan_report *report, size_t size);
+
 /** Report the order of products that forward and backward use for `rows` rows, and its cost. AUTO folds
  *  where that takes less time by a closed form of rows, in, out and rank (docs/performance.md). It
  *  never folds under dropout. It never folds a BF16 layer that rounds to nearest either, because small

@@ -53,6 +53,10 @@ typedef struct relora_reset_report {
                                 0 after a joint reset, unless there were some before */
 } relora_reset_report;
 
+/** Prepare a report: 0 everywhere, and struct_size for the `size` bytes that the caller has. Setting
+ *  struct_size by hand does the same. @since 0.5 @threads any @stream none */
+RELORA_API relora_status relora_reset_report_init(relora_reset_report *report, size_t size);
+
 /** Fill `options` with the defaults, writing exactly `size` bytes.
  *  @since 0.1 @threads any @stream none */
 RELORA_API relora_status relora_reset_options_init(relora_reset_options *options, size_t size);

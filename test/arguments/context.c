@@ -91,7 +91,15 @@ static relora_status init_adam(void *o, size_t n) { return relora_adam_options_i
 static relora_status init_reset(void *o, size_t n) { return relora_reset_options_init(o, n); }
 static relora_status init_schedule(void *o, size_t n) { return relora_schedule_options_init(o, n); }
 static relora_status init_cycle(void *o, size_t n) { return relora_cycle_options_init(o, n); }
-static const init_fn inits[] = {init_context, init_linear, init_adam, init_reset, init_schedule, init_cycle};
+static relora_status init_step_report(void *o, size_t n) { return relora_step_report_init(o, n); }
+static relora_status init_merge_report(void *o, size_t n) { return relora_merge_report_init(o, n); }
+static relora_status init_reset_report(void *o, size_t n) { return relora_reset_report_init(o, n); }
+static relora_status init_plan_report(void *o, size_t n) { return relora_plan_report_init(o, n); }
+static relora_status init_read_report(void *o, size_t n) { return relora_read_report_init(o, n); }
+static const init_fn inits[] = {init_context,      init_linear,       init_adam,        init_reset,
+                                init_schedule,     init_cycle,        init_step_report, init_merge_report,
+                                init_reset_report, init_plan_report,  init_read_report};
+enum { INITS = sizeof inits / sizeof *inits };
 
 START_TEST(test_options_init)
 {
@@ -102,6 +110,24 @@ START_TEST(test_options_init)
     FAILS_SILENTLY(RELORA_E_STRUCT_SIZE, inits[_i](bytes, 3));
     FAILS_SILENTLY(RELORA_E_STRUCT_SIZE, inits[_i](bytes, SIZE_MAX));
     for (size_t i = 0; i < sizeof bytes; i++) ck_assert_uint_eq(bytes[i], 0xee);
+}
+END_TEST
+
+/* A report is empty, of the caller's size, and nothing behind it is written. */
+START_TEST(test_report_init)
+{
+    static const size_t sizes[] = {4, 24, 56};
+    for (int i = INITS - 5; i < INITS; i++) {
+        for (int k = 0; k < 3; k++) {
+            unsigned char bytes[64];
+            uint32_t size;
+            memset(bytes, 0xee, sizeof bytes);
+            OK(inits[i](bytes, sizes[k]));
+            memcpy(&size, bytes, sizeof size);
+            ck_assert_uint_eq(size, sizes[k]);
+            for (size_t j = 4; j < sizeof bytes; j++) ck_assert_uint_eq(bytes[j], j < sizes[k] ? 0 : 0xee);
+        }
+    }
 }
 END_TEST
 
@@ -157,7 +183,8 @@ Suite *context_arguments(void)
     tcase_add_test(tc, test_create_refuses_each_field);
     tcase_add_test(tc, test_create_refuses_later_options);
     tcase_add_loop_test(tc, test_create_refuses_struct_size, 0, 5);
-    tcase_add_loop_test(tc, test_options_init, 0, 6);
+    tcase_add_loop_test(tc, test_options_init, 0, INITS);
+    tcase_add_test(tc, test_report_init);
     tcase_add_test(tc, test_null_handles);
     tcase_add_test(tc, test_streams);
     return s;

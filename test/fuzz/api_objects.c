@@ -81,13 +81,18 @@ void init_options(void)
     void *options = which >= 248 ? NULL : borrow_bytes(bytes ? bytes : 1);
     relora_status status;
     call_begin("relora_options_init");
-    switch (which % 6) {
+    switch (which % 11) {
     case 0: status = relora_context_options_init(options, size); break;
     case 1: status = relora_linear_options_init(options, size); break;
     case 2: status = relora_adam_options_init(options, size); break;
     case 3: status = relora_reset_options_init(options, size); break;
     case 4: status = relora_schedule_options_init(options, size); break;
-    default: status = relora_cycle_options_init(options, size); break;
+    case 5: status = relora_cycle_options_init(options, size); break;
+    case 6: status = relora_step_report_init(options, size); break;
+    case 7: status = relora_merge_report_init(options, size); break;
+    case 8: status = relora_reset_report_init(options, size); break;
+    case 9: status = relora_plan_report_init(options, size); break;
+    default: status = relora_read_report_init(options, size); break;
     }
     int good = options && size >= 4 && size <= 4096;
     REQUIRE((status == RELORA_OK) == good);

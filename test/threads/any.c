@@ -90,7 +90,8 @@ static void ask_training(uint64_t *sum)
     uint32_t events = 0;
     int64_t next = 0;
     double lr = 0;
-    relora_plan_report plan = {.struct_size = sizeof plan};
+    relora_plan_report plan;
+    ok(relora_plan_report_init(&plan, sizeof plan));
     ok(relora_linear_plan(h->linear, 300, 0, &plan));
     add(sum, (uint64_t)plan.forward);
     add(sum, (uint64_t)plan.backward_bytes);
@@ -201,6 +202,10 @@ static void make_others(void)
     ok(relora_context_options_init(&xo, sizeof xo));
     ok(relora_cycle_options_init(&co, sizeof co));
     ok(relora_schedule_options_init(&so, sizeof so));
+    ok(relora_step_report_init(&(relora_step_report){0}, sizeof(relora_step_report)));
+    ok(relora_merge_report_init(&(relora_merge_report){0}, sizeof(relora_merge_report)));
+    ok(relora_reset_report_init(&(relora_reset_report){0}, sizeof(relora_reset_report)));
+    ok(relora_read_report_init(&(relora_read_report){0}, sizeof(relora_read_report)));
     co.merge_every = 4;
     so.lr = 1;
     so.total_steps = 10;

@@ -232,6 +232,9 @@ mutable struct relora_schedule_options
     relora_schedule_options() = new()
 end
 
+relora_step_report_init(report, size) =
+    ccall((:relora_step_report_init, librelora), relora_status, (Ptr{relora_step_report}, Csize_t), report, size)
+
 relora_adam_options_init(options, size) =
     ccall((:relora_adam_options_init, librelora), relora_status, (Ptr{relora_adam_options}, Csize_t), options, size)
 
@@ -292,6 +295,9 @@ relora_adam_steps(adam, stream, index, steps) =
 relora_adam_set_steps(adam, stream, index, steps) =
     ccall((:relora_adam_set_steps, librelora), relora_status, (Ptr{relora_adam}, Ptr{relora_stream}, Int32, Int64), adam, stream, index, steps)
 
+relora_read_report_init(report, size) =
+    ccall((:relora_read_report_init, librelora), relora_status, (Ptr{relora_read_report}, Csize_t), report, size)
+
 relora_writer_create(out, ctx) =
     ccall((:relora_writer_create, librelora), relora_status, (Ptr{Ptr{relora_writer}}, Ptr{relora_context}), out, ctx)
 
@@ -312,6 +318,9 @@ relora_writer_save(writer, stream, path, flags) =
 
 relora_reader_open(out, ctx, path) =
     ccall((:relora_reader_open, librelora), relora_status, (Ptr{Ptr{relora_reader}}, Ptr{relora_context}, Cstring), out, ctx, path)
+
+relora_reader_open_if_there(out, ctx, path) =
+    ccall((:relora_reader_open_if_there, librelora), relora_status, (Ptr{Ptr{relora_reader}}, Ptr{relora_context}, Cstring), out, ctx, path)
 
 relora_reader_open_memory(out, ctx, data, size) =
     ccall((:relora_reader_open_memory, librelora), relora_status, (Ptr{Ptr{relora_reader}}, Ptr{relora_context}, Ptr{Cvoid}, Csize_t), out, ctx, data, size)
@@ -378,6 +387,9 @@ relora_device_memory(device, free_bytes, total_bytes) =
 
 relora_cycle_options_init(options, size) =
     ccall((:relora_cycle_options_init, librelora), relora_status, (Ptr{relora_cycle_options}, Csize_t), options, size)
+
+relora_cycle_options_follow(options, schedule) =
+    ccall((:relora_cycle_options_follow, librelora), relora_status, (Ptr{relora_cycle_options}, Ptr{relora_schedule}), options, schedule)
 
 relora_cycle_create(out, ctx, options, adam, reset) =
     ccall((:relora_cycle_create, librelora), relora_status, (Ptr{Ptr{relora_cycle}}, Ptr{relora_context}, Ptr{relora_cycle_options}, Ptr{relora_adam}, Ptr{relora_reset_options}), out, ctx, options, adam, reset)
@@ -451,6 +463,9 @@ relora_group_reset(group, stream, cycle) =
 relora_group_zero_grad(group, stream) =
     ccall((:relora_group_zero_grad, librelora), relora_status, (Ptr{relora_group}, Ptr{relora_stream}), group, stream)
 
+relora_merge_report_init(report, size) =
+    ccall((:relora_merge_report_init, librelora), relora_status, (Ptr{relora_merge_report}, Csize_t), report, size)
+
 relora_linear_options_init(options, size) =
     ccall((:relora_linear_options_init, librelora), relora_status, (Ptr{relora_linear_options}, Csize_t), options, size)
 
@@ -496,11 +511,17 @@ relora_linear_merge(linear, stream, cycle, report) =
 relora_linear_reset(linear, stream, cycle) =
     ccall((:relora_linear_reset, librelora), relora_status, (Ptr{relora_linear}, Ptr{relora_stream}, UInt64), linear, stream, cycle)
 
+relora_plan_report_init(report, size) =
+    ccall((:relora_plan_report_init, librelora), relora_status, (Ptr{relora_plan_report}, Csize_t), report, size)
+
 relora_linear_plan(linear, rows, flags, report) =
     ccall((:relora_linear_plan, librelora), relora_status, (Ptr{relora_linear}, Int64, UInt32, Ptr{relora_plan_report}), linear, rows, flags, report)
 
 relora_linear_set_order(linear, forward, backward) =
     ccall((:relora_linear_set_order, librelora), relora_status, (Ptr{relora_linear}, relora_order, relora_order), linear, forward, backward)
+
+relora_reset_report_init(report, size) =
+    ccall((:relora_reset_report_init, librelora), relora_status, (Ptr{relora_reset_report}, Csize_t), report, size)
 
 relora_reset_options_init(options, size) =
     ccall((:relora_reset_options_init, librelora), relora_status, (Ptr{relora_reset_options}, Csize_t), options, size)
@@ -597,6 +618,9 @@ relora_tensor_create(out, device, dtype, ndim, shape) =
 
 relora_tensor_borrow(out, device, dtype, ndim, shape, strides, data, deleter, user) =
     ccall((:relora_tensor_borrow, librelora), relora_status, (Ptr{Ptr{relora_tensor}}, Ptr{relora_device}, relora_dtype, Int32, Ptr{Int64}, Ptr{Int64}, Ptr{Cvoid}, Ptr{Cvoid}, Ptr{Cvoid}), out, device, dtype, ndim, shape, strides, data, deleter, user)
+
+relora_tensor_borrow_matrix(out, device, dtype, rows, cols, data) =
+    ccall((:relora_tensor_borrow_matrix, librelora), relora_status, (Ptr{Ptr{relora_tensor}}, Ptr{relora_device}, relora_dtype, Int64, Int64, Ptr{Cvoid}), out, device, dtype, rows, cols, data)
 
 relora_tensor_set_data(tensor, data) =
     ccall((:relora_tensor_set_data, librelora), relora_status, (Ptr{relora_tensor}, Ptr{Cvoid}), tensor, data)

@@ -195,9 +195,9 @@ pub struct relora_step_report {
 impl Default for relora_step_report {
     fn default() -> Self {
         let mut s = std::mem::MaybeUninit::<Self>::zeroed();
-        // SAFETY: zeros are a value of every field.
+        // SAFETY: the library writes exactly these bytes, and zeros are a value of every field.
         unsafe {
-            (*s.as_mut_ptr()).struct_size = std::mem::size_of::<Self>() as u32;
+            relora_step_report_init(s.as_mut_ptr(), std::mem::size_of::<Self>());
             s.assume_init()
         }
     }
@@ -215,9 +215,9 @@ pub struct relora_read_report {
 impl Default for relora_read_report {
     fn default() -> Self {
         let mut s = std::mem::MaybeUninit::<Self>::zeroed();
-        // SAFETY: zeros are a value of every field.
+        // SAFETY: the library writes exactly these bytes, and zeros are a value of every field.
         unsafe {
-            (*s.as_mut_ptr()).struct_size = std::mem::size_of::<Self>() as u32;
+            relora_read_report_init(s.as_mut_ptr(), std::mem::size_of::<Self>());
             s.assume_init()
         }
     }
@@ -316,9 +316,9 @@ pub struct relora_merge_report {
 impl Default for relora_merge_report {
     fn default() -> Self {
         let mut s = std::mem::MaybeUninit::<Self>::zeroed();
-        // SAFETY: zeros are a value of every field.
+        // SAFETY: the library writes exactly these bytes, and zeros are a value of every field.
         unsafe {
-            (*s.as_mut_ptr()).struct_size = std::mem::size_of::<Self>() as u32;
+            relora_merge_report_init(s.as_mut_ptr(), std::mem::size_of::<Self>());
             s.assume_init()
         }
     }
@@ -340,9 +340,9 @@ pub struct relora_plan_report {
 impl Default for relora_plan_report {
     fn default() -> Self {
         let mut s = std::mem::MaybeUninit::<Self>::zeroed();
-        // SAFETY: zeros are a value of every field.
+        // SAFETY: the library writes exactly these bytes, and zeros are a value of every field.
         unsafe {
-            (*s.as_mut_ptr()).struct_size = std::mem::size_of::<Self>() as u32;
+            relora_plan_report_init(s.as_mut_ptr(), std::mem::size_of::<Self>());
             s.assume_init()
         }
     }
@@ -385,9 +385,9 @@ pub struct relora_reset_report {
 impl Default for relora_reset_report {
     fn default() -> Self {
         let mut s = std::mem::MaybeUninit::<Self>::zeroed();
-        // SAFETY: zeros are a value of every field.
+        // SAFETY: the library writes exactly these bytes, and zeros are a value of every field.
         unsafe {
-            (*s.as_mut_ptr()).struct_size = std::mem::size_of::<Self>() as u32;
+            relora_reset_report_init(s.as_mut_ptr(), std::mem::size_of::<Self>());
             s.assume_init()
         }
     }
@@ -420,6 +420,7 @@ impl Default for relora_schedule_options {
 }
 
 extern "C" {
+    pub fn relora_step_report_init(report: *mut relora_step_report, size: usize) -> relora_status;
     pub fn relora_adam_options_init(options: *mut relora_adam_options, size: usize) -> relora_status;
     pub fn relora_adam_create(out: *mut *mut relora_adam, device: *mut relora_device, options: *const relora_adam_options) -> relora_status;
     pub fn relora_adam_release(adam: *mut relora_adam);
@@ -440,6 +441,7 @@ extern "C" {
     pub fn relora_adam_moment(adam: *mut relora_adam, index: i32, moment: relora_moment) -> *mut relora_tensor;
     pub fn relora_adam_steps(adam: *mut relora_adam, stream: *mut relora_stream, index: i32, steps: *mut i64) -> relora_status;
     pub fn relora_adam_set_steps(adam: *mut relora_adam, stream: *mut relora_stream, index: i32, steps: i64) -> relora_status;
+    pub fn relora_read_report_init(report: *mut relora_read_report, size: usize) -> relora_status;
     pub fn relora_writer_create(out: *mut *mut relora_writer, ctx: *mut relora_context) -> relora_status;
     pub fn relora_writer_release(writer: *mut relora_writer);
     pub fn relora_writer_add(writer: *mut relora_writer, name: *const c_char, tensor: *mut relora_tensor) -> relora_status;
@@ -447,6 +449,7 @@ extern "C" {
     pub fn relora_writer_set_metadata(writer: *mut relora_writer, key: *const c_char, value: *const c_char) -> relora_status;
     pub fn relora_writer_save(writer: *mut relora_writer, stream: *mut relora_stream, path: *const c_char, flags: u32) -> relora_status;
     pub fn relora_reader_open(out: *mut *mut relora_reader, ctx: *mut relora_context, path: *const c_char) -> relora_status;
+    pub fn relora_reader_open_if_there(out: *mut *mut relora_reader, ctx: *mut relora_context, path: *const c_char) -> relora_status;
     pub fn relora_reader_open_memory(out: *mut *mut relora_reader, ctx: *mut relora_context, data: *const c_void, size: usize) -> relora_status;
     pub fn relora_reader_release(reader: *mut relora_reader);
     pub fn relora_reader_count(reader: *const relora_reader) -> i32;
@@ -469,6 +472,7 @@ extern "C" {
     pub fn relora_device_name(device: *const relora_device) -> *const c_char;
     pub fn relora_device_memory(device: *const relora_device, free_bytes: *mut u64, total_bytes: *mut u64) -> relora_status;
     pub fn relora_cycle_options_init(options: *mut relora_cycle_options, size: usize) -> relora_status;
+    pub fn relora_cycle_options_follow(options: *mut relora_cycle_options, schedule: *const relora_schedule) -> relora_status;
     pub fn relora_cycle_create(out: *mut *mut relora_cycle, ctx: *mut relora_context, options: *const relora_cycle_options, adam: *mut relora_adam, reset: *const relora_reset_options) -> relora_status;
     pub fn relora_cycle_add(cycle: *mut relora_cycle, linear: *mut relora_linear) -> relora_status;
     pub fn relora_cycle_add_group(cycle: *mut relora_cycle, group: *const relora_group) -> relora_status;
@@ -493,6 +497,7 @@ extern "C" {
     pub fn relora_group_merge(group: *mut relora_group, stream: *mut relora_stream, cycle: u64, report: *mut relora_merge_report) -> relora_status;
     pub fn relora_group_reset(group: *mut relora_group, stream: *mut relora_stream, cycle: u64) -> relora_status;
     pub fn relora_group_zero_grad(group: *mut relora_group, stream: *mut relora_stream) -> relora_status;
+    pub fn relora_merge_report_init(report: *mut relora_merge_report, size: usize) -> relora_status;
     pub fn relora_linear_options_init(options: *mut relora_linear_options, size: usize) -> relora_status;
     pub fn relora_linear_create(out: *mut *mut relora_linear, device: *mut relora_device, options: *const relora_linear_options) -> relora_status;
     pub fn relora_linear_release(linear: *mut relora_linear);
@@ -508,8 +513,10 @@ extern "C" {
     pub fn relora_linear_zero_grad(linear: *mut relora_linear, stream: *mut relora_stream) -> relora_status;
     pub fn relora_linear_merge(linear: *mut relora_linear, stream: *mut relora_stream, cycle: u64, report: *mut relora_merge_report) -> relora_status;
     pub fn relora_linear_reset(linear: *mut relora_linear, stream: *mut relora_stream, cycle: u64) -> relora_status;
+    pub fn relora_plan_report_init(report: *mut relora_plan_report, size: usize) -> relora_status;
     pub fn relora_linear_plan(linear: *const relora_linear, rows: i64, flags: u32, report: *mut relora_plan_report) -> relora_status;
     pub fn relora_linear_set_order(linear: *mut relora_linear, forward: relora_order, backward: relora_order) -> relora_status;
+    pub fn relora_reset_report_init(report: *mut relora_reset_report, size: usize) -> relora_status;
     pub fn relora_reset_options_init(options: *mut relora_reset_options, size: usize) -> relora_status;
     pub fn relora_schedule_options_init(options: *mut relora_schedule_options, size: usize) -> relora_status;
     pub fn relora_schedule_create(out: *mut *mut relora_schedule, ctx: *mut relora_context, options: *const relora_schedule_options) -> relora_status;
@@ -542,6 +549,7 @@ extern "C" {
     pub fn relora_stream_release(stream: *mut relora_stream);
     pub fn relora_tensor_create(out: *mut *mut relora_tensor, device: *mut relora_device, dtype: relora_dtype, ndim: i32, shape: *const i64) -> relora_status;
     pub fn relora_tensor_borrow(out: *mut *mut relora_tensor, device: *mut relora_device, dtype: relora_dtype, ndim: i32, shape: *const i64, strides: *const i64, data: *mut c_void, deleter: relora_deleter_fn, user: *mut c_void) -> relora_status;
+    pub fn relora_tensor_borrow_matrix(out: *mut *mut relora_tensor, device: *mut relora_device, dtype: relora_dtype, rows: i64, cols: i64, data: *mut c_void) -> relora_status;
     pub fn relora_tensor_set_data(tensor: *mut relora_tensor, data: *mut c_void) -> relora_status;
     pub fn relora_tensor_set_data_owned(tensor: *mut relora_tensor, data: *mut c_void, deleter: relora_deleter_fn, user: *mut c_void) -> relora_status;
     pub fn relora_tensor_retain(tensor: *mut relora_tensor);
