@@ -124,4 +124,5 @@ const struct backend backend_cpu = {
     .adam_step = cpu_adam_step,
     .prune = cpu_prune,
     .slice_rows = 256, /* they stay in the cache */
+    .row_bytes = 1,
 };
