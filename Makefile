@@ -218,9 +218,9 @@ check-cuda-module: $(MODULE) $(B)/installed/librelora_cuda.so $(B)/load-module
 ## check-cuda-kernel-table: the table of kernels in docs/cuda.md is that of this build; cuda-kernel-table writes it anew
 .PHONY: check-cuda-kernel-table cuda-kernel-table
 check-cuda-kernel-table: $(CUDA_OBJS) $(PRETRAIN_CUDA)
-	$(Q)$(PYTHON) test/cuda_module/kernels.py $(B) docs/cuda.md
+	$(Q)$(PYTHON) test/cuda_module/kernels.py $(NVCC) $(B) docs/cuda.md
 cuda-kernel-table: $(CUDA_OBJS) $(PRETRAIN_CUDA)
-	$(Q)$(PYTHON) test/cuda_module/kernels.py $(B) docs/cuda.md write
+	$(Q)$(PYTHON) test/cuda_module/kernels.py $(NVCC) $(B) docs/cuda.md write
 
 $(B)/load-module: $(B)/test/cuda_module/load.o
 	@echo LD $@
@@ -612,7 +612,7 @@ include examples/bindings.mk
 STEPS := check-headers symbols $(ABI_STEPS) $(SUITES:%=check-%) check-module check-system-memory check-fuzz check-examples \
          $(if $(PRETRAIN),check-pretrain $(if $(filter tsan,$(CONFIG)),,check-init check-resume check-crash)) \
          $(if $(filter release debug,$(CONFIG)),check-install) $(BINDING_STEPS) \
-         $(if $(MODULE),check-cuda-module) $(CUDA_STEPS) check-emulator $(EMULATED_STEPS)
+         $(if $(MODULE),check-cuda-module $(if $(filter release,$(CONFIG)),check-cuda-kernel-table)) $(CUDA_STEPS) check-emulator $(EMULATED_STEPS)
 
 ## check: every test, to the end even if one fails; the last line counts them
 check: $(BUILT) | $(FIRST)
