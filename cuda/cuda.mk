@@ -17,7 +17,7 @@ CUDA_OBJS := $(patsubst %.cu,$(B)/%.o,$(sort $(wildcard cuda/*.cu)))
 # MODULE is empty without CUDA=1.
 ifeq ($(CUDA),1)
   MODULE       := $(B)/librelora_cuda.so.$(ABI)
-  MODULE_STEPS := check-cuda-module
+  MODULE_STEPS := check-cuda-module $(if $(filter release,$(CONFIG)),check-cuda-kernel-table)
 endif
 
 # What ptxas says about registers and memory is kept beside the object, for the table in docs/cuda.md.
@@ -51,9 +51,9 @@ check-cuda-module: $(MODULE) $(B)/installed/librelora_cuda.so.$(ABI) $(B)/load-m
 ## check-cuda-kernel-table: the table of kernels in docs/cuda.md is that of this build; cuda-kernel-table writes it anew
 .PHONY: check-cuda-kernel-table cuda-kernel-table
 check-cuda-kernel-table: $(CUDA_OBJS) $(PRETRAIN_CUDA)
-	$(Q)$(PYTHON) test/cuda_module/kernels.py $(B) docs/cuda.md
+	$(Q)$(PYTHON) test/cuda_module/kernels.py $(NVCC) $(B) docs/cuda.md
 cuda-kernel-table: $(CUDA_OBJS) $(PRETRAIN_CUDA)
-	$(Q)$(PYTHON) test/cuda_module/kernels.py $(B) docs/cuda.md write
+	$(Q)$(PYTHON) test/cuda_module/kernels.py $(NVCC) $(B) docs/cuda.md write
 
 $(B)/load-module: $(B)/test/cuda_module/load.o
 	@echo LD $@
