@@ -97,8 +97,12 @@ static int list_steps(const char *folder, int64_t **steps)
 {
     *steps = NULL;
     DIR *dir = opendir(folder);
-    if (!dir)
-        return errno == ENOENT ? 0 : fail("cannot read the folder %s: %s", folder, strerror(errno));
+    if (!dir && errno == ENOENT)
+        return 0;
+    if (!dir) {
+        fail("cannot read the folder %s: %s", folder, strerror(errno));
+        return -1;
+    }
     int count = 0, room = 0;
     for (struct dirent *entry; (entry = readdir(dir));) {
         int64_t step = step_of(entry->d_name);
@@ -108,7 +112,8 @@ static int list_steps(const char *folder, int64_t **steps)
             int64_t *more = realloc(*steps, (size_t)(room = 2 * room + 8) * sizeof *more);
             if (!more) {
                 closedir(dir);
-                return fail("no memory for the list of checkpoints in %s", folder);
+                fail("no memory for the list of checkpoints in %s", folder);
+                return -1;
             }
             *steps = more;
         }
@@ -153,8 +158,8 @@ static int check_folder(const struct trainer *t, const struct options *o, int64_
         return 0;
     if (t->from && strcmp(o->resume, "auto") == 0)
         return 0; /* the newer ones were found damaged */
-    return fail("--save %s: the folder has a checkpoint after step %" PRId64 ", of another run; go on from it with "
-                "--resume auto, or take another folder", o->save, newest);
+    return fail("--save %s: the folder has a checkpoint after step %" PRId64 ", of another run; go on from it "
+                "with --resume auto, or take another folder", o->save, newest);
 }
 
 int checkpoint_save(const struct trainer *t)
@@ -201,7 +206,8 @@ static int compare_data(const struct trainer *t)
 {
     int64_t tokens = get_number(t->from, "data_tokens"), whole = get_number(t->from, "data_whole_sum");
     if (tokens != t->data->tokens)
-        return fail("--resume: the data has %" PRId64 " tokens, but the checkpoint's had %" PRId64, t->data->tokens, tokens);
+        return fail("--resume: the data has %" PRId64 " tokens, but the checkpoint's had %" PRId64, t->data->tokens,
+                    tokens);
     if (get_number(t->from, "data_sum") != t->data->sum || (whole >= 0 && whole != t->data->whole_sum))
         return fail("--resume: %s is not the data that the checkpoint was trained on", t->data->name);
     return 0;
@@ -230,7 +236,8 @@ static void restore_position(struct trainer *t)
     t->health.all = t->skipped;
     health_read(&t->health, relora_reader_metadata(t->from, "health"));
     snprintf(t->row, sizeof t->row, "%s", row ? row : "");
-    t->place = (struct metrics_place){t->attempts, t->step, t->options->end > t->planned ? t->step : t->planned, t->row};
+    t->place = (struct metrics_place){.rows = t->attempts, .step = t->step, .row = t->row,
+                                      .most = t->options->end > t->planned ? t->step : t->planned};
     t->resumed = 1;
 }
 

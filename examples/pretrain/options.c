@@ -14,19 +14,20 @@
 static void print_help(void)
 {
     puts("Usage: pretrain [OPTION]...\n\n"
-         "Trains a small Llama on a text by ReLoRA with librelora, on the CPU or a GPU. Values follow their option\n"
-         "as a word of their own or after a =; of an option that comes twice the last counts. (Defaults in brackets.)\n");
+         "Trains a small Llama on a text by ReLoRA with librelora, on the CPU or a GPU. A value follows its\n"
+         "option as a word of its own or after a =. Of an option that comes twice the last one counts, but for\n"
+         "--data and --val-data. (Defaults in brackets.)\n");
     for (int i = 0; i < option_count; i++) {
         char left[40];
         snprintf(left, sizeof left, "--%s %s", option_rows[i].name, option_rows[i].argument);
         printf("  %-22s %s\n", left, option_rows[i].help);
     }
     printf("  %-22s this text\n  %-22s the release\n", "-h, --help", "--version");
-    puts("\nSignals: INT (Ctrl-C), TERM, HUP, USR1, USR2, XCPU, and an output that nobody reads any more end a run at the\n"
-         "next micro-batch; the checkpoint of --save and the folder of --export are written. A second INT or TERM ends\n"
-         "it at once.\n"
-         "Exit status: 0 the run is complete; 1 it failed or has died; 2 an option is wrong; 3 it was stopped before its\n"
-         "end, and --resume goes on.\n\n"
+    puts("\nINT (Ctrl-C), TERM, HUP, USR1, USR2, XCPU, PWR and an output that nobody reads any more stop a run at\n"
+         "the next micro-batch. It writes the checkpoint of --save and the folder of --export. A second INT or\n"
+         "TERM ends it at once.\n\n"
+         "Exit status: 0 the run is complete; 1 it failed or has died; 2 an option is wrong; 3 it was stopped\n"
+         "before its end, and --resume goes on.\n\n"
          "size  hidden   ffn heads layers  seq  batch accum.  steps     lr  beta2 dropout init-std");
     for (int i = 0; i < size_count; i++) {
         const struct size *s = &sizes[i];
@@ -85,14 +86,11 @@ static const char *nearest(const char *name)
 
 static int unknown(const char *word)
 {
-    char name[64];
+    char name[64] = "";
     size_t length = 0;
     const char *at = word + strspn(word, "-");
-    while (at[length] && at[length] != '=' && length < sizeof name - 1) {
-        name[length] = at[length] == '_' ? '-' : at[length];
-        length++;
-    }
-    name[length] = '\0';
+    for (; at[length] && at[length] != '=' && length < sizeof name - 1; length++)
+        name[length] = (char)(at[length] == '_' ? '-' : at[length]);
     const char *close = nearest(name);
     if (close)
         return fail("unknown option %s; did you mean --%s? --help lists what is accepted", word, close);
@@ -125,8 +123,8 @@ static int is_option(const char *word)
 {
     for (int i = 0; i < option_count && strncmp(word, "--", 2) == 0; i++) {
         size_t length = strlen(option_rows[i].name);
-        if (strncmp(word + 2, option_rows[i].name, length) == 0 && (word[length + 2] == '\0' || word[length + 2] == '='))
-            return 1;
+        if (strncmp(word + 2, option_rows[i].name, length) == 0 && strchr("=", word[length + 2]))
+            return 1; /* the end of a word is in that string too */
     }
     return strcmp(word, "--help") == 0 || strcmp(word, "--version") == 0;
 }

@@ -75,8 +75,8 @@ int options_resolve(struct options *o)
     or_whole(&o->save_every, o->end < 20 ? 1 : o->end / 20);
     or_whole(&o->eval_every, o->end < 20 ? 1 : o->end / 20);
     if (o->method != METHOD_FULL && o->rank > at_most(sizes[o->size].hidden, sizes[o->size].ffn))
-        return fail("--rank %" PRId64 " is more than the smallest side of a projection of --size %s, %" PRId64, o->rank,
-                    sizes[o->size].name, at_most(sizes[o->size].hidden, sizes[o->size].ffn));
+        return fail("--rank %" PRId64 " is more than the smallest side of a projection of --size %s, %" PRId64,
+                    o->rank, sizes[o->size].name, at_most(sizes[o->size].hidden, sizes[o->size].ffn));
     if (o->method != METHOD_RELORA)
         o->restarts = 0;
     if (!has_warm_start(o))

@@ -117,7 +117,7 @@ int options_adopt(struct options *o, const char *text, int64_t *planned)
     if (options_resolve(o) || compare(o, text))
         return -1;
     if (asked && asked < *planned)
-        return fail("--steps is %" PRId64 ", but the checkpoint is of a run of %" PRId64 "; a run can be made longer, "
-                    "not shorter", asked, *planned);
+        return fail("--steps is %" PRId64 ", but the checkpoint is of a run of %" PRId64 "; a run can be made "
+                    "longer, not shorter", asked, *planned);
     return 0;
 }
