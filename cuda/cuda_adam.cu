@@ -4,21 +4,16 @@
 #include "cuda_random.cuh"
 #include "cuda_tiles.cuh"
 
-/* Chunks begin at a multiple of 4 elements: on 16 bytes in F32, on 8 in BF16. */
-static __device__ inline int is_wide(const void *from)
-{
-    return (uintptr_t)from % 16 == 0;
-}
-
 /* ---- the norm of all gradients ---- */
 
 template <class G> static __device__ inline double chunk_squares(const G *grad, int64_t count)
 {
     double sum = 0;
-    int wide = is_wide(grad);
-    for (int64_t i = (int64_t)threadIdx.x * EIGHT; i < count; i += CUDA_THREADS * EIGHT) {
+    int step = sizeof(G) == sizeof(float) ? FOUR * CUDA_THREADS : FOUR;
+    struct eight e = eight_of(0, count, step, (int)threadIdx.x);
+    for (; e.first < count; e.first += CUDA_THREADS * EIGHT) {
         float g[EIGHT];
-        load_eight(g, grad + i, count - i < EIGHT ? (int)(count - i) : EIGHT, wide);
+        load_eight(g, grad, e);
         for (int k = 0; k < EIGHT; k++) sum += (double)g[k] * (double)g[k];
     }
     return block_sum(sum);
@@ -90,27 +85,26 @@ static __device__ inline void update_store(bf16 *to, float x, uint32_t word, int
     *to = stochastic ? bf16_stochastic(x, word) : bf16_nearest(x);
 }
 
-/* Elements i to i + n - 1 of a parameter, n at most eight. */
 template <class P, class G>
-static __device__ inline void update_eight(const struct adam_ready *ready, const struct adam_param *p, int64_t i,
-                                           int n, int wide)
+static __device__ inline void update_eight(const struct adam_ready *ready, const struct adam_param *p,
+                                           const struct eight &e)
 {
-    P *param = (P *)p->param + i, rounded[EIGHT];
+    P *param = (P *)p->param, rounded[EIGHT];
     float w[EIGHT], g[EIGHT], m[EIGHT], v[EIGHT];
     uint32_t words[EIGHT] = {0};
     int stochastic = sizeof(P) == sizeof(bf16) && p->rounding != RELORA_ROUND_NEAREST;
-    load_eight(w, param, n, wide);
-    load_eight(g, (const G *)p->grad + i, n, wide);
-    load_eight(m, p->m + i, n, wide);
-    load_eight(v, p->v + i, n, wide);
-    if (stochastic) cuda_draw_eight(words, ready->draw, (uint64_t)i);
+    load_eight(w, param, e);
+    load_eight(g, (const G *)p->grad, e);
+    load_eight(m, p->m, e);
+    load_eight(v, p->v, e);
+    if (stochastic) cuda_draw_eight(words, ready->draw, 0, e);
     for (int k = 0; k < EIGHT; k++) {
         float moved = adam_element(&ready->constants, w[k], g[k], &m[k], &v[k]);
         update_store(&rounded[k], moved, words[k], stochastic);
     }
-    store_eight(param, rounded, n, wide);
-    store_eight(p->m + i, m, n, wide);
-    store_eight(p->v + i, v, n, wide);
+    store_eight(param, rounded, e);
+    store_eight(p->m, m, e);
+    store_eight(p->v, v, e);
 }
 
 /* PARTS blocks share a chunk, so that many blocks end at about the same time. Small blocks, five to a
@@ -122,11 +116,8 @@ static __device__ inline void update_part(const struct adam_ready *ready, const 
                                           const struct adam_chunk *chunk, int part)
 {
     int64_t end = chunk->start + chunk->count;
-    int64_t first = chunk->start + ((int64_t)part * UPDATE_THREADS + threadIdx.x) * EIGHT;
-    int wide = is_wide((P *)p->param + chunk->start) && is_wide((const G *)p->grad + chunk->start) &&
-               is_wide(p->m + chunk->start) && is_wide(p->v + chunk->start);
-    for (int64_t i = first; i < end; i += PARTS * PART_STEP)
-        update_eight<P, G>(ready, p, i, end - i < EIGHT ? (int)(end - i) : EIGHT, wide);
+    struct eight e = eight_of(chunk->start + part * PART_STEP, end, FOUR * UPDATE_THREADS, (int)threadIdx.x);
+    for (; e.first < end; e.first += PARTS * PART_STEP) update_eight<P, G>(ready, p, e);
 }
 
 static __global__ void __launch_bounds__(UPDATE_THREADS, 5)
@@ -160,4 +151,9 @@ relora_status cuda_adam_step(struct queue *q, const struct adam *a)
     if (status < 0) return status;
     return cuda_launch(q, "the update", adam_update_kernel, blocks_at_most(a->chunk_count * PARTS, INT32_MAX),
                        UPDATE_THREADS, *a, ready);
+}
+
+cudaError_t cuda_load_adam(void)
+{
+    return cuda_load(adam_squares_kernel, adam_control_kernel, adam_ready_kernel, adam_update_kernel);
 }

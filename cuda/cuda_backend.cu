@@ -53,8 +53,13 @@ static relora_status describe_name(int32_t device, char *name, size_t capacity)
 static relora_status describe_memory(int32_t device, uint64_t *free_bytes, uint64_t *total_bytes)
 {
     size_t free_now = 0, total = 0;
-    device_scope scope(device);
-    cudaError_t error = cudaMemGetInfo(&free_now, &total);
+    struct cuda_driver driver;
+    cudaError_t error = cuda_driver_find(&driver);
+    if (!error) {
+        device_scope scope(driver, device);
+        error = scope.result();
+        if (!error) error = cudaMemGetInfo(&free_now, &total);
+    }
     cudaGetLastError();
     if (free_bytes) *free_bytes = free_now;
     if (total_bytes) *total_bytes = total;
@@ -93,7 +98,7 @@ static const struct backend backend_cuda = {
     cuda_dropout,
     cuda_uniform,
     cuda_scale_grad,
-    cuda_not_finite,
+    cuda_largest,
     cuda_adam_norm,
     cuda_adam_step,
     cuda_prune,

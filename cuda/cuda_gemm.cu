@@ -20,6 +20,7 @@ struct plan {
     cublasLtMatmulDesc_t work;
     cublasLtMatrixLayout_t a, b, c;
     cublasLtMatmulAlgo_t algo;
+    int32_t proven; /* it has run */
     uint64_t used; /* when; the oldest gives way */
 };
 
@@ -233,7 +234,8 @@ void cuda_products_free(struct cuda_pool *pool)
 
 /* ---- running it ---- */
 
-/* Up to that of the library's own memory: no kernel of cuBLASLt asks for more, and fewer kinds differ. */
+/* Up to that of the library's own memory: the widest accesses and the tensor memory accelerator ask for 16 bytes, and the
+ * fewer kinds there are, the more often equal work has equal bits. */
 static int32_t alignment(const void *pointer)
 {
     uintptr_t bits = (uintptr_t)pointer | MEMORY_ALIGNMENT;
@@ -284,11 +286,22 @@ static cublasStatus_t run(struct queue *q, const struct gemm *g, const struct pl
                           g->c.data, p->c, &p->algo, products->workspace, products->workspace_bytes, q->stream);
 }
 
+/* What the heuristic offers may still be refused at its first run; then it is no way to do it. */
+static relora_status run_first(struct queue *q, const struct gemm *g, struct plan *p, const void *bias)
+{
+    cublasStatus_t s = run(q, g, p, bias);
+    p->proven = s == CUBLAS_STATUS_SUCCESS;
+    if (s != CUBLAS_STATUS_NOT_SUPPORTED && s != CUBLAS_STATUS_INVALID_VALUE) return result(q, s);
+    cudaGetLastError(); /* the host must not find it in a call of its own */
+    p->possible = 0;
+    return cuda_gemm_plain(q, g);
+}
+
 relora_status cuda_gemm(struct queue *q, const struct gemm *g)
 {
     struct plan *p = NULL;
     const void *bias;
-    device_scope scope(q->device);
+    device_scope scope(q);
     if (!g->c.rows || !g->c.cols) return RELORA_OK;
     if (!(g->ta ? g->a.rows : g->a.cols)) return cuda_gemm_plain(q, g); /* nothing to multiply */
     relora_status status = open_products(q);
@@ -297,5 +310,6 @@ relora_status cuda_gemm(struct queue *q, const struct gemm *g)
     struct kind k = kind_of(g, bias);
     status = result(q, plan_find(q->products, &k, bias, &p));
     if (status < 0) return status;
-    return p->possible ? result(q, run(q, g, p, bias)) : cuda_gemm_plain(q, g);
+    if (!p->possible) return cuda_gemm_plain(q, g);
+    return p->proven ? result(q, run(q, g, p, bias)) : run_first(q, g, p, bias);
 }

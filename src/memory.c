@@ -1,3 +1,5 @@
+/* Host memory through the hooks of a context. Callers give the size of a block back, because the hooks want it.
+ * A size that cannot be counted is SIZE_MAX, and no request for it succeeds. */
 #include "memory.h"
 
 #include <stdlib.h>

@@ -38,7 +38,7 @@ const char *relora_build_info(void)
 #ifdef _OPENMP
         ",threads=openmp"
 #else
-        ",threads=none"
+        ",threads=own"
 #endif
         ",checksums=" CHECKSUM_KIND
         ;

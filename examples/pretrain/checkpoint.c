@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "llama.h"
 #include "report.h"
 #include "stop.h"
 
@@ -45,9 +46,10 @@ static relora_status add_objects(const struct trainer *t, relora_state *state)
 
 static relora_status add_position(const struct trainer *t, relora_state *state)
 {
-    char options[OPTIONS_TEXT], seconds[40], health[160];
+    char options[OPTIONS_TEXT], model[LLAMA_TEXT], seconds[40], health[160];
     health_write(&t->health, health, sizeof health);
     options_describe(t->options, options, sizeof options);
+    llama_describe(model_get_config(t->model), model);
     snprintf(seconds, sizeof seconds, "%.6f", t->seconds);
     const struct {
         const char *key;
@@ -64,6 +66,8 @@ static relora_status add_position(const struct trainer *t, relora_state *state)
             return status;
     }
     relora_status status = relora_state_set(state, "options", options);
+    if (status >= 0)
+        status = relora_state_set(state, "model", model);
     if (status >= 0)
         status = relora_state_set(state, "health", health);
     if (status >= 0)
@@ -201,6 +205,16 @@ static int enter_phase_of(struct trainer *t, const relora_reader *reader)
     return phase_low_rank(t);
 }
 
+/* Checkpoints of before 0.5 do not say it: their model was that of the size. */
+static int compare_model(const struct trainer *t, const struct options *o)
+{
+    char size[LLAMA_TEXT];
+    const char *text = relora_reader_metadata(t->from, "model");
+    const struct model_config shape = options_shape(&sizes[o->size]);
+    llama_describe(&shape, size);
+    return llama_compare(&o->model, text ? text : size);
+}
+
 /* The data must be those that the checkpoint was trained on; its size is compared first. */
 static int compare_data(const struct trainer *t)
 {
@@ -335,7 +349,7 @@ int checkpoint_find(struct trainer *t, struct options *o)
             fail("--resume: the file is no checkpoint of this program");
             return STATUS_FAILED;
         }
-        if (options_adopt(o, text, &t->planned))
+        if (options_adopt(o, text, &t->planned) || compare_model(t, o))
             return STATUS_FAILED;
     }
     if (o->save && check_folder(t, o, t->from ? get_number(t->from, "step") : -1))
@@ -343,39 +357,10 @@ int checkpoint_find(struct trainer *t, struct options *o)
     return STATUS_DONE;
 }
 
-static int checkpoint_init(struct trainer *t);
-
 int checkpoint_prepare(struct trainer *t)
 {
     t->place = (struct metrics_place){0, 0, 0, ""};
     if (t->from)
         return restore(t);
-    return t->options->init ? checkpoint_init(t) : 0;
-}
-
-/* ---- first weights ---- */
-
-static int checkpoint_init(struct trainer *t)
-{
-    const char *from = t->options->init;
-    char path[PATH_MAX];
-    struct stat info;
-    relora_reader *reader;
-    if (t->options->method == METHOD_LOWRANK)
-        return fail("--init: with --method lowrank there is no full-rank weight to start from");
-    int folder = stat(from, &info) == 0 && S_ISDIR(info.st_mode);
-    if (snprintf(path, sizeof path, folder ? "%s/model.safetensors" : "%s", from) >= (int)sizeof path)
-        return fail("the name %s is too long", from);
-    if (check(t->ctx, relora_reader_open(&reader, t->ctx, path), "--init"))
-        return -1;
-    int low_rank = 0;
-    for (int32_t i = 0; i < relora_reader_count(reader); i++)
-        low_rank |= strstr(relora_reader_name(reader, i), ".lora_A.weight") != NULL;
-    int result = low_rank ? fail("--init %s: its weights lack their low-rank part; --export it first, or "
-                                 "--resume it", from)
-                          : check(t->ctx, model_read(t->model, t->stream, reader), "--init");
-    relora_reader_release(reader);
-    if (result == 0)
-        printf("first weights from %s\n", path);
-    return result;
+    return t->options->init ? llama_init(t) : 0;
 }

@@ -13,8 +13,4 @@ int checkpoint_find(struct trainer *trainer, struct options *options);
 /* For a trainer that has just been opened: put it where that checkpoint was, or else take first weights from
  * --init. */
 int checkpoint_prepare(struct trainer *trainer);
-
-/* Write the model as a Hugging Face Llama folder. */
-int export_llama(const struct trainer *trainer, const char *folder);
-
 #endif

@@ -11,6 +11,7 @@
 #include "checkpoint.h"
 #include "data.h"
 #include "folder.h"
+#include "llama.h"
 #include "options.h"
 #include "processors.h"
 #include "report.h"
@@ -53,11 +54,11 @@ static void look_at_threads(const struct options *o)
 static void print_header(const struct trainer *t)
 {
     const struct options *o = t->options;
-    const struct size *s = &sizes[o->size];
+    const struct model_config *m = model_get_config(t->model);
     char data[512];
     printf("model %s: %" PRId64 " layers of %" PRId64 " (ffn %" PRId64 ", %" PRId64 " heads), "
-           "vocabulary %" PRId64 ", %.2f M parameters, %s\n", s->name, s->layers, s->hidden, s->ffn,
-           s->heads, t->data->vocab, (double)model_count_all(t->model) * 1e-6,
+           "vocabulary %" PRId64 ", %.2f M parameters, %s\n", o->config ? o->init : sizes[o->size].name,
+           m->layers, m->hidden, m->ffn, m->heads, m->vocab, (double)model_count_all(t->model) * 1e-6,
            options_choice("dtype", o->dtype));
     data_describe(t->data, data, sizeof data);
     printf("data %s: %s\n", t->data->name, data);
@@ -142,7 +143,7 @@ static int finish(struct trainer *t)
     if (t->stopped)
         print_stopped(t);
     if (o->export)
-        failed |= export_llama(t, o->export) != 0;
+        failed |= llama_export(t, o->export) != 0;
     if (o->sample && !t->stopped)
         failed |= sample_print(t) != 0;
     failed |= print_summary(t) != 0;

@@ -2,6 +2,7 @@
 #include "options.h"
 
 #include <inttypes.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,8 +16,8 @@ static void print_help(void)
 {
     puts("Usage: pretrain [OPTION]...\n\n"
          "Trains a small Llama on a text by ReLoRA with librelora, on the CPU or a GPU. A value follows its\n"
-         "option as a word of its own or after a =. Of an option that comes twice the last one counts, but for\n"
-         "--data and --val-data. (Defaults in brackets.)\n");
+         "option as a word of its own or after a =. Of an option that comes twice the last one counts. (Defaults in\n"
+         "brackets.)\n");
     for (int i = 0; i < option_count; i++) {
         char left[40];
         snprintf(left, sizeof left, "--%s %s", option_rows[i].name, option_rows[i].argument);
@@ -143,6 +144,10 @@ static int read_option(struct options *o, char **argv, int *at)
     const struct option_row *row = &option_rows[i];
     if (!equals && (!argv[*at] || is_option(argv[*at])))
         return fail("--%s needs a value; see --help", row->name);
+    if (row->kind == LIST && list_at(o, row)->count) {
+        note("--%s was given before: what comes now takes the place of %s", row->name, list_at(o, row)->name[0]);
+        names_free(list_at(o, row));
+    }
     o->given |= UINT64_C(1) << i;
     if (option_set(o, row, equals ? equals + 1 : argv[(*at)++]))
         return -1;
@@ -187,8 +192,17 @@ int options_read(struct options *options, int argc, char **argv)
     return options->resume ? 0 : options_resolve(options);
 }
 
+int options_given(const struct options *o, const char *name)
+{
+    for (int i = 0; i < option_count; i++)
+        if (strcmp(option_rows[i].name, name) == 0)
+            return (int)(o->given >> i & 1);
+    return 0;
+}
+
 void options_free(struct options *options)
 {
+    json_decref(options->config);
     names_free(&options->data);
     names_free(&options->val_data);
 }

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <relora/relora.h>
+#include "model.h"
 #include "shards.h"
 
 enum method {
@@ -25,8 +26,13 @@ struct size {
 extern const struct size sizes[];
 extern const int size_count;
 
+struct json_t;
+
 struct options {
     int64_t size; /* index into sizes */
+    struct model_config model; /* its shape: that of the size, or of --init; vocab 0 if that is the data's */
+    struct json_t *config;     /* what config.json of --init holds; NULL if there is none */
+    int foreign_vocab;         /* model.vocab is that of a tokenizer: nobody said that bytes will do */
     int64_t method, dtype, device, reset, order, recompute;
     struct names data, val_data;
     const char *out, *prompt;
@@ -52,6 +58,8 @@ int options_read(struct options *options, int argc, char **argv);
 void options_free(struct options *options);
 /* Fill in what was not given. */
 int options_resolve(struct options *options);
+/* Was it on the command line? */
+int options_given(const struct options *options, const char *name);
 /* "relora", "magnitude": what an option that names a choice is set to. */
 const char *options_choice(const char *option, int64_t value);
 /* Every option that the numbers of a run depend on, a line "name=value" each; "prolonged=" for its end if that
@@ -61,6 +69,10 @@ void options_describe(const struct options *options, char *text, size_t size);
  * must be as they are there, but that --steps may be more: that prolongs the run to options->end. *planned
  * receives the end that the checkpoint was made for. -1 after a sentence for each that differs. */
 int options_adopt(struct options *options, const char *text, int64_t *planned);
+/* Settle `size`, `model` and `vocab`, for which it looks at --init; options_resolve() calls it. */
+int options_model(struct options *options);
+/* The shape of a size; otherwise as a Llama without config.json. */
+struct model_config options_shape(const struct size *size);
 /* Updates in one cycle of the low-rank part, and the number of restarts till the end. */
 int64_t options_cycle(const struct options *options);
 int64_t options_restarts(const struct options *options);

@@ -57,15 +57,23 @@ static void take_size(struct options *o, const struct size *s)
     or_whole(&o->batch, s->batch);
     or_whole(&o->accumulate, s->accumulate);
     or_whole(&o->steps, s->steps);
-    or_whole(&o->rank, at_most(128, s->hidden / 4));
+    or_whole(&o->rank, at_most(128, o->model.hidden < 8 ? 1 : o->model.hidden / 4));
     or_real(&o->lr, s->lr);
     or_real(&o->beta2, s->beta2);
     or_real(&o->dropout, s->dropout);
     or_real(&o->init_std, s->init_std);
 }
 
+/* Of all projections; there is no use for a larger rank. */
+static int64_t smallest_side(const struct model_config *m)
+{
+    return at_most(at_most(m->hidden, m->ffn), m->head_dim * at_most(m->heads, m->kv_heads));
+}
+
 int options_resolve(struct options *o)
 {
+    if (options_model(o) != 0)
+        return -1;
     take_size(o, &sizes[o->size]);
     if (o->end < o->steps)
         o->end = o->steps;
@@ -74,9 +82,9 @@ int options_resolve(struct options *o)
     or_whole(&o->warm_start, o->steps / 4);
     or_whole(&o->save_every, o->end < 20 ? 1 : o->end / 20);
     or_whole(&o->eval_every, o->end < 20 ? 1 : o->end / 20);
-    if (o->method != METHOD_FULL && o->rank > at_most(sizes[o->size].hidden, sizes[o->size].ffn))
-        return fail("--rank %" PRId64 " is more than the smallest side of a projection of --size %s, %" PRId64,
-                    o->rank, sizes[o->size].name, at_most(sizes[o->size].hidden, sizes[o->size].ffn));
+    if (o->method != METHOD_FULL && o->rank > smallest_side(&o->model))
+        return fail("--rank %" PRId64 " is more than the smallest side of a projection of the model, %" PRId64,
+                    o->rank, smallest_side(&o->model));
     if (o->method != METHOD_RELORA)
         o->restarts = 0;
     if (!has_warm_start(o))

@@ -16,14 +16,15 @@ static const struct choice resets[] = {{"zero", RELORA_RESET_ZERO}, {"random", R
 #define BIG 1e12
 
 const struct option_row option_rows[] = {
-    {"size", "NAME", "model size, see below (demo)", CHOICE, AT(size), 0, 0, 0, NULL, BOUND},
+    {"size", "NAME", "model size, see below (demo; with --init its own, and settings of the nearest)", CHOICE,
+     AT(size), 0, 0, UNSET, NULL, BOUND},
     {"method", "NAME", "full, lora, lowrank or relora (relora)", CHOICE, AT(method), 0, 0,
      METHOD_RELORA, methods, BOUND},
     {"data", "FILE", "text, or tokens in a .bin of nanoGPT or llm.c; names, a 'pattern*', a folder (the Bible)", LIST,
      AT(data), 0, 0, 0, NULL, FREE},
     {"val-data", "FILE", "the same for validation (what has val in its name in a folder, or the last tenth)", LIST,
      AT(val_data), 0, 0, 0, NULL, FREE},
-    {"vocab", "N", "size of the vocabulary (256 for text; for .bin the largest token + 1)", WHOLE,
+    {"vocab", "N", "size of the vocabulary (that of --init; 256 for text; for .bin the largest token + 1)", WHOLE,
      AT(vocab), 2, 1 << 24, 0, NULL, FREE},
     {"out", "DIR", "folder for train.csv, eval.csv and summary.txt (out)", TEXT, AT(out), 0, 0, 0, NULL, FREE},
     {"dtype", "NAME", "f32 or bf16: of projections, head, and what enters them (f32)", CHOICE,
@@ -88,8 +89,8 @@ const struct option_row option_rows[] = {
     {"keep", "N", "newest checkpoints that stay; 0 for all (3)", WHOLE, AT(keep), 0, 1 << 30, 3, NULL, FREE},
     {"resume", "PATH", "go on from a checkpoint, the newest good one of a folder, or auto: of --save", TEXT,
      AT(resume), 0, 0, 0, NULL, FREE},
-    {"init", "PATH", "first weights: a safetensors file, or a Llama folder that holds one", TEXT, AT(init),
-     0, 0, 0, NULL, FREE},
+    {"init", "PATH", "model and first weights of a Llama folder of Hugging Face, or weights of a checkpoint", TEXT,
+     AT(init), 0, 0, 0, NULL, FREE},
     {"export", "DIR", "write the trained model as a Hugging Face Llama folder", TEXT, AT(export), 0, 0, 0,
      NULL, FREE},
 };

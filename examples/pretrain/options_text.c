@@ -96,18 +96,10 @@ static int compare(const struct options *o, const char *text)
     return result;
 }
 
-static int was_given(const struct options *o, const char *name)
-{
-    for (int i = 0; i < option_count; i++)
-        if (strcmp(option_rows[i].name, name) == 0)
-            return (int)(o->given >> i & 1);
-    return 0;
-}
-
 int options_adopt(struct options *o, const char *text, int64_t *planned)
 {
     char value[64];
-    int64_t asked = was_given(o, "steps") ? o->steps : 0;
+    int64_t asked = options_given(o, "steps") ? o->steps : 0;
     if (take_over(o, text))
         return -1;
     *planned = o->steps;

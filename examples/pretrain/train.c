@@ -8,18 +8,35 @@
 #include "report.h"
 #include "stop.h"
 
+/* What the layers begin as. Without a warm start they never have gradients of W, which are more than all else. */
+static relora_linear_mode first_mode(const struct options *o)
+{
+    if (o->method == METHOD_LOWRANK)
+        return RELORA_MODE_LOWRANK;
+    return o->method == METHOD_FULL || o->warm_start > 0 ? RELORA_MODE_FULL : RELORA_MODE_LORA;
+}
+
 static int create_model(struct trainer *t)
 {
     const struct options *o = t->options;
-    const struct size *s = &sizes[o->size];
-    int full = o->method == METHOD_FULL, lowrank = o->method == METHOD_LOWRANK;
-    struct model_config config = {
-        .vocab = t->data->vocab, .hidden = s->hidden, .ffn = s->ffn, .heads = s->heads,
-        .layers = s->layers, .dtype = (relora_dtype)o->dtype,
-        .mode = lowrank ? RELORA_MODE_LOWRANK : RELORA_MODE_FULL, .rank = full ? 0 : o->rank,
-        .alpha = o->alpha, .dropout = o->dropout, .order = (relora_order)o->order,
-        .recompute = o->recompute != 0, .init_std = o->init_std,
-        .seed = (uint64_t)o->seed, .device = (relora_device_kind)o->device, .threads = (int)o->threads};
+    int full = o->method == METHOD_FULL;
+    struct model_config config = o->model;
+    config.vocab = t->data->vocab;
+    config.dtype = (relora_dtype)o->dtype;
+    config.mode = first_mode(o);
+    config.rank = full ? 0 : o->rank;
+    config.alpha = o->alpha;
+    config.dropout = o->dropout;
+    config.order = (relora_order)o->order;
+    config.recompute = o->recompute != 0;
+    config.init_std = o->init_std;
+    config.seed = (uint64_t)o->seed;
+    config.device = (relora_device_kind)o->device;
+    config.threads = (int)o->threads;
+    if (o->foreign_vocab && t->data->token_bytes == 1)
+        return fail("%s is text, whose tokens are bytes, but \"vocab_size\" of --init %s is %" PRId64 ": that "
+                    "model has a tokenizer's. Give tokens in a .bin; or, if its tokens are bytes, --vocab %" PRId64,
+                    t->data->name, o->init, o->vocab, o->vocab);
     size_t window = (size_t)(o->batch * o->seq) * sizeof(int32_t);
     t->tokens = malloc(window);
     t->targets = malloc(window);
@@ -27,8 +44,14 @@ static int create_model(struct trainer *t)
         return fail("no memory for a batch of %" PRId64 " x %" PRId64 " tokens", o->batch, o->seq);
     if (check(t->ctx, model_create(&t->model, t->ctx, t->stream, &config), "cannot make the model"))
         return -1;
-    return check(t->ctx, activations_create(&t->acts, t->model, t->stream, o->batch, o->seq),
-                 "cannot make the activations; try a smaller --batch");
+    relora_status status = activations_create(&t->acts, t->model, t->stream, o->batch, o->seq);
+    if (status == RELORA_E_UNSUPPORTED)
+        return fail("--device %s: it does heads of at most 128 columns, an even hidden size of at most 8192 (2048 "
+                    "if it is no multiple of 8) and at most 65535 heads in a micro-batch, but the model has "
+                    "%" PRId64 " heads of %" PRId64 " columns and a hidden size of %" PRId64
+                    ", the micro-batch %" PRId64 " sequences", options_choice("device", o->device), config.heads,
+                    config.head_dim, config.hidden, o->batch);
+    return check(t->ctx, status, "cannot make the activations; try a smaller --batch");
 }
 
 /* The one of --device; NULL after a sentence. */

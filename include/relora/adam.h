@@ -5,6 +5,7 @@
 #define RELORA_ADAM_H
 
 #include "relora/export.h"
+#include "relora/reset.h"
 #include "relora/status.h"
 #include "relora/types.h"
 
@@ -15,7 +16,7 @@ enum { /* relora_adam_options.flags */
                                         the gradient (L2). On by default */
     RELORA_ADAM_SKIP_NOT_FINITE = 2 /**< a step whose gradients hold a NaN or an infinity, or, after
                                          clipping, squares that F32 cannot hold, changes nothing and
-                                         counts for no bias correction */
+                                         counts for no bias correction. Without it see max_norm */
 };
 
 typedef struct relora_adam_options {
@@ -24,8 +25,12 @@ typedef struct relora_adam_options {
     double beta1;             /**< in [0, 1); default 0.9 */
     double beta2;             /**< in [0, 1); default 0.999 */
     double eps;               /**< above 0, also as F32; default 1e-8 */
-    double weight_decay;      /**< of every parameter until relora_adam_set_factors(); default 0 */
-    double max_norm;          /**< clip the global gradient norm to this; 0, the default: never */
+    double weight_decay;      /**< of every parameter until relora_adam_set_factors(); finite as F32;
+                                   default 0 */
+    double max_norm;          /**< clip the global gradient norm to this; 0, the default: never. Above 0
+                                   a gradient that is not finite would make every parameter a NaN: since
+                                   0.5 such a step changes nothing, and is RELORA_E_NOT_FINITE if it is
+                                   not to be skipped. At 0 it ruins its own element alone */
     uint64_t seed;            /**< of stochastic rounding; default 0 */
     relora_rounding rounding; /**< of a BF16 parameter, except the W of a layer, which follows its
                                    layer; default STOCHASTIC */
@@ -34,10 +39,14 @@ typedef struct relora_adam_options {
 
 typedef struct relora_step_report {
     uint32_t struct_size; /**< set by the caller; no more than this is written */
-    int32_t skipped;      /**< 1 if RELORA_ADAM_SKIP_NOT_FINITE kept the step from happening */
+    int32_t skipped;      /**< 1 if gradients that are not finite kept the step from happening */
     double grad_norm;     /**< global L2 norm of grad_scale * gradient, before clipping */
     double clip_factor;   /**< min(1, max_norm / (grad_norm + 1e-6)), which multiplied it then */
 } relora_step_report;
+
+/** Prepare a report: 0 everywhere, and struct_size for the `size` bytes that the caller has. Setting
+ *  struct_size by hand does the same. @since 0.5 @threads any @stream none */
+RELORA_API relora_status relora_step_report_init(relora_step_report *report, size_t size);
 
 typedef int32_t relora_moment;
 enum {
@@ -45,49 +54,8 @@ enum {
     RELORA_MOMENT_SECOND = 2 /**< v, running mean of its square */
 };
 
-typedef int32_t relora_reset_mode;
-enum {
-    RELORA_RESET_ZERO = 1,     /**< all of it; ratio is not looked at */
-    RELORA_RESET_RANDOM = 2,   /**< each element with probability `ratio` */
-    RELORA_RESET_MAGNITUDE = 3 /**< the `ratio` smallest by magnitude, per tensor */
-};
-
-/** With no flag: one mask for both moments, made from the first (joint); MAGNITUDE zeroes exactly
- *  floor(ratio * n) elements, all of them only if ratio is 1, and among equal magnitudes keeps
- *  the lowest index; the step count goes on. A NaN counts as the largest magnitude. */
-enum { /* relora_reset_options.flags; the authors' code has INDEPENDENT | QUANTILE */
-    RELORA_RESET_STEP_COUNT = 1,  /**< also restart bias correction of these parameters */
-    RELORA_RESET_INDEPENDENT = 2, /**< each moment has a mask of its own */
-    RELORA_RESET_QUANTILE = 4     /**< MAGNITUDE keeps what exceeds torch.quantile; ties all go,
-                                       elements are multiplied by 0, and a NaN clears the rest.
-                                       Refused with another mode */
-};
-
-typedef struct relora_reset_options {
-    uint32_t struct_size;
-    uint32_t flags;         /**< default 0 */
-    relora_reset_mode mode; /**< default RELORA_RESET_MAGNITUDE */
-    int32_t reserved;       /**< 0 */
-    double ratio;           /**< in [0, 1]; default 0.99 */
-    uint64_t seed;          /**< default 0 */
-    uint64_t cycle;         /**< RANDOM is a function of (seed, parameter index, cycle) */
-} relora_reset_options;
-
-typedef struct relora_reset_report {
-    uint32_t struct_size;  /**< set by the caller; no more than this is written */
-    int32_t params;        /**< parameters whose moments were reset */
-    int64_t elements;      /**< in one moment of these parameters */
-    int64_t zeroed_first;  /**< how many are zero afterwards in the first moment */
-    int64_t zeroed_second; /**< and in the second */
-    int64_t unpaired;      /**< first is not zero where the second is; such an element may move by
-                                many times the learning rate. 0 after a joint reset of moments that
-                                were paired */
-} relora_reset_report;
-
 /** @since 0.1 @threads any @stream none */
 RELORA_API relora_status relora_adam_options_init(relora_adam_options *options, size_t size);
-/** @since 0.1 @threads any @stream none */
-RELORA_API relora_status relora_reset_options_init(relora_reset_options *options, size_t size);
 /** @since 0.1 @threads any @stream none */
 RELORA_API relora_status relora_adam_create(relora_adam **out, relora_device *device,
                                             const relora_adam_options *options);
@@ -108,6 +76,12 @@ RELORA_API relora_status relora_adam_add(relora_adam *adam, const char *name, re
  *  All of them or, on a failure, none. @since 0.1 @threads one @stream none */
 RELORA_API relora_status relora_adam_add_linear(relora_adam *adam, const char *prefix,
                                                 relora_linear *linear);
+
+/** Register everything that the group trains now: relora_adam_add_linear() for its layers and
+ *  relora_adam_add() for its parameters with a gradient, under their names and in their order. All of it or,
+ *  on a failure, nothing. What is added to the group later is not registered. RELORA_E_STATE if the group
+ *  trains nothing. @since 0.5 @threads one @stream none */
+RELORA_API relora_status relora_adam_add_group(relora_adam *adam, const relora_group *group);
 
 /** Give one parameter its own step size and decay: it moves by lr_factor * lr, with weight_decay
  *  in place of that of the options. Norms and biases usually want no decay.
@@ -143,10 +117,16 @@ RELORA_API relora_status relora_adam_zero_grad(relora_adam *adam, relora_stream 
  *  `lr` comes from the caller each time; the optimizer keeps none. Clipping and skipping need no
  *  word from the host. With equal inputs the result is the same bit for bit, on any number of
  *  threads.
- *  @param grad_scale multiplies every gradient first: accumulation over micro-batches
+ *  @param lr         0 or more, finite as F32. Where lr times a factor or a decay is not, the
+ *                    parameter stays where it is, as at 0
+ *  @param grad_scale multiplies every gradient first: accumulation over micro-batches. Finite as F32
  *  @param report     may be NULL; asking for it synchronises `stream`
  *  @return RELORA_E_STATE if the mode or the weight of a layer has changed since it was added, or
- *          no parameter is registered
+ *          no parameter is registered. RELORA_E_NOT_FINITE, with a max_norm above 0 and without
+ *          RELORA_ADAM_SKIP_NOT_FINITE, if a gradient holds a NaN or an infinity: the text names the
+ *          first, `report` is filled, and nothing else has changed, no step count either. On the
+ *          CPU always; on another device, where a step without a report waits for nothing, only
+ *          with one: without it nothing changes, and the status is RELORA_OK
  *  @since 0.1 @threads one @stream queues */
 RELORA_API relora_status relora_adam_step(relora_adam *adam, relora_stream *stream, double lr,
                                           double grad_scale, relora_step_report *report);
@@ -164,7 +144,7 @@ RELORA_API relora_status relora_adam_step_lr(relora_adam *adam, relora_stream *s
                                              const relora_tensor *lr, double grad_scale,
                                              relora_step_report *report);
 
-/** L2 norm over all registered gradients. @since 0.1 @threads one @stream synchronises */
+/** L2 norm over all registered gradients; a NaN or an infinity if one of them is. @since 0.1 @threads one @stream synchronises */
 RELORA_API relora_status relora_adam_grad_norm(relora_adam *adam, relora_stream *stream,
                                                double *norm);
 

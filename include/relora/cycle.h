@@ -7,6 +7,7 @@
 #include "relora/adam.h"
 #include "relora/export.h"
 #include "relora/linear.h"
+#include "relora/schedule.h"
 #include "relora/status.h"
 #include "relora/types.h"
 
@@ -32,11 +33,21 @@ typedef struct relora_cycle_options {
                                       default, for the same as merge_every */
     relora_cycle_hook_fn before; /**< may be NULL */
     relora_cycle_hook_fn after;  /**< may be NULL; not called if the work failed */
-    void *hook_user;
+    void *hook_user;             /**< hooks and this are used inside the two calls only, so they must
+                                      stay valid no longer than the last of these */
 } relora_cycle_options;
 
 /** @since 0.1 @threads any @stream none */
 RELORA_API relora_status relora_cycle_options_init(relora_cycle_options *options, size_t size);
+
+/** Take the calendar of a schedule: first_step is its first_step, merge_every its restart_every, and
+ *  reset_every 0, so that each restart follows an update with learning rate 0. Other fields stay as they are.
+ *  @param options filled by relora_cycle_options_init()
+ *  @return RELORA_E_STATE if the schedule has no restarts; RELORA_E_UNSUPPORTED if its restarts are shifted by
+ *          adjust_step
+ *  @since 0.5 @threads any @stream none */
+RELORA_API relora_status relora_cycle_options_follow(relora_cycle_options *options,
+                                                     const relora_schedule *schedule);
 
 /** @param adam  kept alive by the cycle. NULL: layers are merged, and no moments are reset
  *  @param reset how to reset `adam`; copied, its `cycle` is set at each restart. NULL for the
@@ -52,6 +63,10 @@ RELORA_API relora_status relora_cycle_create(relora_cycle **out, relora_context 
  *  another layer over the same W, is in the cycle: both would be merged into one W.
  *  @since 0.1 @threads one @stream none */
 RELORA_API relora_status relora_cycle_add(relora_cycle *cycle, relora_linear *linear);
+/** relora_cycle_add() for every layer of the group in mode LORA; all of them or, on a failure, none. Other
+ *  layers, such as a head in mode FULL, are left out. RELORA_E_STATE if no layer is in mode LORA.
+ *  @since 0.5 @threads one @stream none */
+RELORA_API relora_status relora_cycle_add_group(relora_cycle *cycle, const relora_group *group);
 /** NULL is allowed. @since 0.1 @threads any @stream none */
 RELORA_API void relora_cycle_release(relora_cycle *cycle);
 
@@ -64,8 +79,11 @@ RELORA_API relora_status relora_cycle_due(const relora_cycle *cycle, int64_t ste
                                           uint32_t *events);
 
 /** Call once after each update with the number of updates done; skipped ones do not count. Does
- *  what is due, and says what it did. Every layer is looked at first: if the factors of one are not
- *  finite (RELORA_E_NOT_FINITE), or a mode has changed, nothing is merged or reset.
+ *  what is due, and says what it did. A number that is not the last one plus 1 is taken as it is, and the
+ *  log says so at RELORA_LOG_WARN: a restart is lost where numbers are left out, and done twice where one
+ *  comes again. The first number may be any. Every layer is looked at first: if the factors or the weight of one
+ *  are not finite, or W + s B A is beyond its type (RELORA_E_NOT_FINITE), or a mode has changed, nothing is
+ *  merged or reset.
  *  @param events receives what was done; may be NULL
  *  @param merge  totals over all layers; may be NULL; all 0 if nothing was due
  *  @param reset  totals over their A and B; likewise
@@ -78,7 +96,9 @@ RELORA_API relora_status relora_cycle_advance(relora_cycle *cycle, relora_stream
 
 /** Merge every layer once more at the end of training and draw its factors afresh, so that nothing
  *  learned in the last cycle is lost: W alone then gives the trained output. The moments are not
- *  touched. Who trains on afterwards needs a new cycle: this one may draw the same numbers again. @param merge may be NULL
+ *  touched. Save the checkpoint of a run that may go on before this call, and export afterwards: to
+ *  continue training from here, make a new cycle, because this one may draw the same numbers again.
+ *  @param merge may be NULL
  *  @since 0.1 @threads one @stream synchronises */
 RELORA_API relora_status relora_cycle_finish(relora_cycle *cycle, relora_stream *stream,
                                              int64_t step, relora_merge_report *merge);

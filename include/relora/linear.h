@@ -12,7 +12,8 @@
  *  A, B, b, scale and every gradient are F32. Each product sums in F32 or wider. With BF16, d, u, h,
  *  A, s A and s B are rounded to nearest where they enter one, h A before its dropout, and y and dx
  *  where each of their two parts is stored; where W + s B A is made first (relora_order), it is rounded
- *  stochastically and y and dx once.
+ *  stochastically and y and dx once. In every order s multiplies a factor and not the product: an
+ *  element of A or B that times s is beyond F32 makes an infinity, where scaling last would not.
  *
  *  A layer keeps nothing between forward and backward, so several micro-batches may be under way,
  *  and one layer may be used several times in a graph (each use with its own `call`). */
@@ -20,6 +21,7 @@
 #define RELORA_LINEAR_H
 
 #include "relora/export.h"
+#include "relora/plan.h"
 #include "relora/status.h"
 #include "relora/types.h"
 
@@ -58,7 +60,8 @@ typedef struct relora_linear_options {
     double alpha;             /**< s = alpha / rank, finite as F32; default 32 */
     double dropout;           /**< in [0, 1); default 0.1 */
     uint64_t seed;            /**< default 0 */
-    uint64_t layer;           /**< distinguishes layers that share a seed */
+    uint64_t layer;           /**< distinguishes layers that share a seed: two with the same seed and
+                                   layer draw the same A and the same dropout masks */
     relora_rounding rounding; /**< of a BF16 W, when merging or training writes it; default
                                    STOCHASTIC */
     int32_t reserved;         /**< 0 */
@@ -80,32 +83,16 @@ enum { /* flags of relora_linear_forward and relora_linear_backward */
     RELORA_ACCUMULATE_DX = 4  /**< backward: add to dx instead of storing it */
 };
 
-typedef int32_t relora_order;
-enum { /* in which order a layer multiplies; all give the same, up to rounding */
-    RELORA_ORDER_AUTO = 1,   /**< whichever is the cheapest for the shape; the default */
-    RELORA_ORDER_SPLIT = 2,  /**< y = x W^T + (x A^T)(s B)^T and dx = g W + (s g B) A: the authors' */
-    RELORA_ORDER_FOLD = 3,   /**< y = x V^T and dx = g V, with V = W + s B A made for the call */
-    RELORA_ORDER_THROUGH = 4 /**< backward only: as FOLD, and dA = s B^T G, dB = s G A^T, with
-                                  G = g^T x as if W were trained */
-};
-
-typedef struct relora_plan_report {
-    uint32_t struct_size;   /**< set by the caller; no more than this is written */
-    relora_order forward;   /**< SPLIT or FOLD */
-    relora_order backward;  /**< SPLIT, FOLD or THROUGH */
-    int32_t reserved;       /**< 0 */
-    double forward_flops;   /**< operations of the products; a multiply-add counts as two */
-    double backward_flops;  /**< with dx */
-    int64_t forward_bytes;  /**< temporary memory, in the workspace of the stream */
-    int64_t backward_bytes; /**< with dx */
-} relora_plan_report;
-
 typedef struct relora_merge_report {
     uint32_t struct_size; /**< set by the caller; no more than this is written */
     int32_t layers;       /**< how many were merged */
     double delta_norm;    /**< L2 norm of the change of W, as stored after rounding */
     double weight_norm;   /**< L2 norm of W afterwards */
 } relora_merge_report;
+
+/** Prepare a report: 0 everywhere, and struct_size for the `size` bytes that the caller has. Setting
+ *  struct_size by hand does the same. @since 0.5 @threads any @stream none */
+RELORA_API relora_status relora_merge_report_init(relora_merge_report *report, size_t size);
 
 /** @since 0.1 @threads any @stream none */
 RELORA_API relora_status relora_linear_options_init(relora_linear_options *options, size_t size);
@@ -148,7 +135,8 @@ RELORA_API relora_tensor *relora_linear_grad(relora_linear *linear, relora_param
 /** y := the layer's output for x.
  *  @param x     [rows, in]; any number of rows, 0 included
  *  @param y     [rows, out]; must not overlap x
- *  @param call  names this use of the layer: dropout is a function of (seed, layer, call)
+ *  @param call  names this use of the layer: dropout is a function of (seed, layer, call). Give each
+ *               micro-batch and each use in a graph a number of its own, such as step * uses + use
  *  @param flags RELORA_TRAIN or 0
  *  @since 0.1 @threads one @stream queues */
 RELORA_API relora_status relora_linear_forward(relora_linear *linear, relora_stream *stream,
@@ -184,37 +172,18 @@ RELORA_API relora_status relora_linear_forward_shared(relora_linear *const *line
  *  @since 0.3 @threads one @stream queues */
 RELORA_API relora_status relora_linear_backward_shared(relora_linear *const *linears, int32_t count,
                                                        relora_stream *stream, const relora_tensor *x,
-                                                       const relora_tensor *const *dy,
+                                                       relora_tensor *const *dy,
                                                        relora_tensor *dx, uint64_t call, uint32_t flags);
-
-/** Which order of products forward and backward with `rows` rows take, and what it costs. AUTO folds
- *  where that needs less time by a closed form of rows, in, out and rank (docs/performance.md). It
- *  never folds where dropout acts, nor a BF16 layer that rounds to nearest, whose small updates
- *  would be lost. In FULL and LOWRANK there is but one order, reported as SPLIT. A folded BF16 pass
- *  without RELORA_TRAIN depends on `call` too, by its rounding: evaluate with one `call`.
- *  @param flags  RELORA_TRAIN or 0
- *  @since 0.3 @threads any @stream none */
-RELORA_API relora_status relora_linear_plan(const relora_linear *linear, int64_t rows, uint32_t flags,
-                                            relora_plan_report *report);
-
-/** Take these orders from now on instead of the cheapest. For a call in which an order is not exact
- *  (a fold under dropout, THROUGH with a trainable scale) or would lose small updates (a fold of a
- *  BF16 layer that rounds to nearest), SPLIT is taken. A BF16 fold is rounded stochastically, as a
- *  function of (seed, layer, call): a forward and its backward see the same V.
- *  @param forward  AUTO, SPLIT or FOLD
- *  @param backward AUTO, SPLIT, FOLD or THROUGH
- *  @since 0.3 @threads one @stream none */
-RELORA_API relora_status relora_linear_set_order(relora_linear *linear, relora_order forward,
-                                                 relora_order backward);
 
 /** Set every gradient of the layer to 0. @since 0.1 @threads one @stream queues */
 RELORA_API relora_status relora_linear_zero_grad(relora_linear *linear, relora_stream *stream);
 
 /** W += s B A, the product made in F32 whatever the dtype of W. The factors are left as they are:
  *  until relora_linear_reset() the output counts them twice. If A, B or s holds a NaN or an
- *  infinity, W is left alone and the status is RELORA_E_NOT_FINITE. RELORA_E_STATE unless the
- *  mode is LORA.
- *  @param cycle  stochastic rounding is a function of (seed, layer, cycle): use each value once
+ *  infinity, W is left alone and the status is RELORA_E_NOT_FINITE; so it is, since 0.5, if W holds
+ *  one, or if W + s B A would go beyond the range of W's type. RELORA_E_STATE unless the mode is LORA.
+ *  @param cycle  stochastic rounding is a function of (seed, layer, cycle): use each value once, from 1,
+ *                because the layer was drawn for 0 when it was made
  *  @param report may be NULL
  *  @since 0.1 @threads one @stream synchronises */
 RELORA_API relora_status relora_linear_merge(relora_linear *linear, relora_stream *stream,

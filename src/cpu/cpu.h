@@ -3,6 +3,8 @@
 #ifndef RELORA_SRC_CPU_H
 #define RELORA_SRC_CPU_H
 
+#include <sys/types.h>
+
 #include "backend.h"
 #include "convert.h"
 
@@ -11,6 +13,8 @@ struct gemm_cache; /* of cpu_gemm_onednn.c */
 struct queue {
     const struct memory *memory;
     int32_t threads;
+    int32_t own_threads; /* for loops; and of which process, see cpu_loop.c */
+    pid_t process;
     void *scratch; /* grows and stays */
     size_t scratch_bytes;
     struct gemm_cache *gemm_cache;
@@ -23,6 +27,12 @@ enum {
     CPU_BLOCK = 65536,   /* elements that one thread takes at a time */
     CPU_SERIAL = 1 << 15 /* below so many elements a loop is not worth a second thread */
 };
+
+/* body(job, i) for every i below n, in any order, on no more than the threads of the queue: on one unless
+ * it is `worth_it`. How many there really are is unknown, and nothing may depend on it. */
+typedef void (*cpu_body)(void *job, int64_t i);
+void cpu_loop(const struct queue *q, int64_t n, int worth_it, cpu_body body, void *job);
+void cpu_loop_open(struct queue *q, const struct queue *parent);
 
 /* Words of a draw, a batch at a time. */
 enum { DRAW_BATCH = 256 };
@@ -43,6 +53,11 @@ struct rank { /* of the k-th smallest magnitude, k from 0 */
 
 relora_status cpu_select(struct queue *q, const float *x, int64_t n, int64_t k, struct rank *rank);
 
+static inline int view_is_large(struct view v)
+{
+    return v.rows * v.cols > CPU_SERIAL;
+}
+
 /* Row `i` of a view. */
 static inline float *row_f32(struct view v, int64_t i)
 {
@@ -54,6 +69,14 @@ static inline bf16 *row_bf16(struct view v, int64_t i)
     return (bf16 *)v.data + i * v.ld;
 }
 
+struct gemm_cut { /* of a product into pieces, the last of a row or column the smallest */
+    int64_t rows, cols, down, across;
+};
+
+struct gemm_cut cpu_gemm_cut(const struct gemm *g, int32_t threads);
+struct gemm cpu_gemm_piece(const struct gemm *g, const struct gemm_cut *cut, int64_t i);
+
+relora_status cpu_gemm(struct queue *q, const struct gemm *g);
 relora_status cpu_gemm_portable(struct queue *q, const struct gemm *g);
 #if RELORA_ONEDNN
 relora_status cpu_gemm_onednn(struct queue *q, const struct gemm *g);
@@ -67,7 +90,7 @@ relora_status cpu_fold(struct queue *q, const struct fold *f);
 relora_status cpu_sum_rows(struct queue *q, float *sums, struct view x, int32_t accumulate);
 relora_status cpu_scale_grad(struct queue *q, float *grad, const float *scale, struct view h,
                              struct view u, int32_t accumulate);
-relora_status cpu_not_finite(struct queue *q, struct view x, int32_t *flag);
+relora_status cpu_largest(struct queue *q, struct view x, uint32_t *bits);
 relora_status cpu_dropout(struct queue *q, const struct dropout *d);
 relora_status cpu_uniform(struct queue *q, struct view y, double bound, struct draw d);
 relora_status cpu_adam_norm(struct queue *q, const struct adam *a);

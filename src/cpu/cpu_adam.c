@@ -1,5 +1,4 @@
 /* The optimizer: one sweep over the chunks of all parameters for the norm, one for the update. */
-#include <errno.h>
 
 #include "adam_math.h"
 #include "cpu.h"
@@ -26,13 +25,17 @@ static double chunk_squares(const struct adam_param *p, const struct adam_chunk 
     return sum;
 }
 
+static void norm_chunk(void *job, int64_t k)
+{
+    const struct adam *a = job;
+    a->partials[k] = chunk_squares(&a->params[a->chunks[k].param], &a->chunks[k]);
+}
+
 relora_status cpu_adam_norm(struct queue *q, const struct adam *a)
 {
-    (void)q;
-#pragma omp parallel for num_threads(q->threads) schedule(static)
-    for (int64_t k = 0; k < a->chunk_count; k++)
-        a->partials[k] = chunk_squares(&a->params[a->chunks[k].param], &a->chunks[k]);
+    struct adam job = *a;
     double sum = 0;
+    cpu_loop(q, a->chunk_count, 1, norm_chunk, &job);
     for (int64_t k = 0; k < a->chunk_count; k++) sum += a->partials[k];
     *a->control = adam_control_make(a, sum);
     return RELORA_OK;
@@ -86,24 +89,25 @@ static void update_mixed(const struct adam_constants *c, const struct adam_param
     }
 }
 
+static void update_chunk(void *job, int64_t k)
+{
+    const struct adam *a = job;
+    const struct adam_chunk *chunk = &a->chunks[k];
+    const struct adam_param *p = &a->params[chunk->param];
+    double clip = a->need_norm ? a->control->clip_factor : 1;
+    struct adam_constants c = adam_constants_make(a, p, clip, *p->steps);
+    struct draw draw = {{p->draw.key[0], p->draw.key[1]}, (uint64_t)*p->steps};
+    if (p->param_dtype == RELORA_F32 && p->grad_dtype == RELORA_F32)
+        update_f32(&c, p, chunk);
+    else
+        update_mixed(&c, p, chunk, draw);
+}
+
 relora_status cpu_adam_step(struct queue *q, const struct adam *a)
 {
-    (void)q;
+    struct adam job = *a;
     if (a->need_norm && a->control->skip) return RELORA_OK;
-    double clip = a->need_norm ? a->control->clip_factor : 1;
-    int host = errno; /* pow says there that beta^t has become 0 */
     for (int64_t k = 0; k < a->param_count; k++) ++*a->params[k].steps;
-#pragma omp parallel for num_threads(q->threads) schedule(static)
-    for (int64_t k = 0; k < a->chunk_count; k++) {
-        const struct adam_chunk *chunk = &a->chunks[k];
-        const struct adam_param *p = &a->params[chunk->param];
-        struct adam_constants c = adam_constants_make(a, p, clip, *p->steps);
-        struct draw draw = {{p->draw.key[0], p->draw.key[1]}, (uint64_t)*p->steps};
-        if (p->param_dtype == RELORA_F32 && p->grad_dtype == RELORA_F32)
-            update_f32(&c, p, chunk);
-        else
-            update_mixed(&c, p, chunk, draw);
-    }
-    errno = host;
+    cpu_loop(q, a->chunk_count, 1, update_chunk, &job);
     return RELORA_OK;
 }

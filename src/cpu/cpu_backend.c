@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "cpu.h"
+#include "float_mode.h"
 
 static relora_status count(int32_t *devices)
 {
@@ -29,6 +30,7 @@ static relora_status queue_open(int32_t device, const struct queue_options *opti
     if (!q) return RELORA_E_NO_MEMORY;
     q->memory = options->memory;
     q->threads = options->threads;
+    cpu_loop_open(q, options->parent);
     *out = q;
     return RELORA_OK;
 }
@@ -79,28 +81,106 @@ static void release(struct queue *q, void *ptr, size_t bytes)
 
 enum { COPY_SERIAL = 4 << 20 }; /* below so many bytes one thread is as fast */
 
+static void copy_row(void *job, int64_t i)
+{
+    const struct copy *c = job;
+    memcpy((unsigned char *)c->to + (size_t)i * c->to_pitch,
+           (const unsigned char *)c->from + (size_t)i * c->from_pitch, c->bytes);
+}
+
 static relora_status copy(struct queue *q, const struct copy *c)
 {
-    unsigned char *to = c->to;
-    const unsigned char *from = c->from;
+    struct copy job = *c;
     if (!c->bytes) return RELORA_OK;
-    (void)q;
-#pragma omp parallel for num_threads(q->threads) schedule(static) if ((size_t)c->rows > COPY_SERIAL / c->bytes)
-    for (int64_t i = 0; i < c->rows; i++)
-        memcpy(to + (size_t)i * c->to_pitch, from + (size_t)i * c->from_pitch, c->bytes);
+    cpu_loop(q, c->rows, (size_t)c->rows > COPY_SERIAL / c->bytes, copy_row, &job);
     return RELORA_OK;
 }
 
-void *cpu_scratch(struct queue *q, size_t bytes)
+/* ---- arithmetic, in the floating-point mode of the library ---- */
+
+static relora_status leave(const fenv_t *host, relora_status status)
 {
-    if (bytes > q->scratch_bytes) {
-        void *grown = memory_alloc(q->memory, bytes);
-        if (!grown) return NULL;
-        memory_free(q->memory, q->scratch, q->scratch_bytes);
-        q->scratch = grown;
-        q->scratch_bytes = bytes;
-    }
-    return q->scratch;
+    float_mode_leave(host);
+    return status;
+}
+
+static relora_status fill(struct queue *q, struct view y, double value)
+{
+    fenv_t host = float_mode_enter();
+    return leave(&host, cpu_fill(q, y, value));
+}
+
+static relora_status convert(struct queue *q, struct view y, struct view x, struct scale s)
+{
+    fenv_t host = float_mode_enter();
+    return leave(&host, cpu_convert(q, y, x, s));
+}
+
+static relora_status gemm(struct queue *q, const struct gemm *g)
+{
+    fenv_t host = float_mode_enter();
+    return leave(&host, cpu_gemm(q, g));
+}
+
+static relora_status merge(struct queue *q, const struct merge *m)
+{
+    fenv_t host = float_mode_enter();
+    return leave(&host, cpu_merge(q, m));
+}
+
+static relora_status fold(struct queue *q, const struct fold *f)
+{
+    fenv_t host = float_mode_enter();
+    return leave(&host, cpu_fold(q, f));
+}
+
+static relora_status sum_rows(struct queue *q, float *sums, struct view x, int32_t accumulate)
+{
+    fenv_t host = float_mode_enter();
+    return leave(&host, cpu_sum_rows(q, sums, x, accumulate));
+}
+
+static relora_status dropout(struct queue *q, const struct dropout *d)
+{
+    fenv_t host = float_mode_enter();
+    return leave(&host, cpu_dropout(q, d));
+}
+
+static relora_status uniform(struct queue *q, struct view y, double bound, struct draw d)
+{
+    fenv_t host = float_mode_enter();
+    return leave(&host, cpu_uniform(q, y, bound, d));
+}
+
+static relora_status scale_grad(struct queue *q, float *grad, const float *scale, struct view h, struct view u,
+                                int32_t accumulate)
+{
+    fenv_t host = float_mode_enter();
+    return leave(&host, cpu_scale_grad(q, grad, scale, h, u, accumulate));
+}
+
+static relora_status largest(struct queue *q, struct view x, uint32_t *bits)
+{
+    fenv_t host = float_mode_enter();
+    return leave(&host, cpu_largest(q, x, bits));
+}
+
+static relora_status adam_norm(struct queue *q, const struct adam *a)
+{
+    fenv_t host = float_mode_enter();
+    return leave(&host, cpu_adam_norm(q, a));
+}
+
+static relora_status adam_step(struct queue *q, const struct adam *a)
+{
+    fenv_t host = float_mode_enter();
+    return leave(&host, cpu_adam_step(q, a));
+}
+
+static relora_status prune(struct queue *q, const struct prune *p)
+{
+    fenv_t host = float_mode_enter();
+    return leave(&host, cpu_prune(q, p));
 }
 
 const struct backend backend_cpu = {
@@ -118,22 +198,18 @@ const struct backend backend_cpu = {
     .alloc = alloc,
     .release = release,
     .copy = copy,
-    .fill = cpu_fill,
-    .convert = cpu_convert,
-#if RELORA_ONEDNN
-    .gemm = cpu_gemm_onednn,
-#else
-    .gemm = cpu_gemm_portable,
-#endif
-    .merge = cpu_merge,
-    .fold = cpu_fold,
-    .sum_rows = cpu_sum_rows,
-    .dropout = cpu_dropout,
-    .uniform = cpu_uniform,
-    .scale_grad = cpu_scale_grad,
-    .not_finite = cpu_not_finite,
-    .adam_norm = cpu_adam_norm,
-    .adam_step = cpu_adam_step,
-    .prune = cpu_prune,
+    .fill = fill,
+    .convert = convert,
+    .gemm = gemm,
+    .merge = merge,
+    .fold = fold,
+    .sum_rows = sum_rows,
+    .dropout = dropout,
+    .uniform = uniform,
+    .scale_grad = scale_grad,
+    .largest = largest,
+    .adam_norm = adam_norm,
+    .adam_step = adam_step,
+    .prune = prune,
     .slice_rows = 256, /* they stay in the cache */
 };

@@ -1,5 +1,6 @@
 /* Loops over the elements of one or two matrices. */
 #include <math.h>
+#include <stdatomic.h>
 
 #include "cpu.h"
 
@@ -8,29 +9,40 @@ float cpu_scale_value(struct scale s)
     return s.trainable ? tanhf(*s.trainable) : (float)s.value;
 }
 
-static int is_large(struct view v)
+struct fill {
+    struct view y;
+    float f;
+    bf16 b;
+};
+
+static void fill_row(void *job, int64_t i)
 {
-    return v.rows * v.cols > CPU_SERIAL;
+    const struct fill *fill = job;
+    struct view y = fill->y;
+    if (y.dtype == RELORA_F32)
+        for (int64_t j = 0; j < y.cols; j++) row_f32(y, i)[j] = fill->f;
+    else
+        for (int64_t j = 0; j < y.cols; j++) row_bf16(y, i)[j] = fill->b;
 }
 
 relora_status cpu_fill(struct queue *q, struct view y, double value)
 {
-    (void)q;
-    float f = (float)value;
-    bf16 b = bf16_of_double(value);
-#pragma omp parallel for num_threads(q->threads) schedule(static) if (is_large(y))
-    for (int64_t i = 0; i < y.rows; i++) {
-        if (y.dtype == RELORA_F32)
-            for (int64_t j = 0; j < y.cols; j++) row_f32(y, i)[j] = f;
-        else
-            for (int64_t j = 0; j < y.cols; j++) row_bf16(y, i)[j] = b;
-    }
+    struct fill fill = {y, (float)value, bf16_of_double(value)};
+    cpu_loop(q, y.rows, view_is_large(y), fill_row, &fill);
     return RELORA_OK;
 }
 
+struct convert {
+    struct view y, x;
+    float s;
+};
+
 /* One row of y = round(s * x); the four pairs of dtypes. */
-static void convert_row(struct view y, struct view x, int64_t i, float s)
+static void convert_row(void *job, int64_t i)
 {
+    const struct convert *c = job;
+    struct view y = c->y, x = c->x;
+    float s = c->s;
     if (y.dtype == RELORA_F32 && x.dtype == RELORA_F32)
         for (int64_t j = 0; j < y.cols; j++) row_f32(y, i)[j] = s * row_f32(x, i)[j];
     else if (y.dtype == RELORA_F32)
@@ -44,10 +56,8 @@ static void convert_row(struct view y, struct view x, int64_t i, float s)
 
 relora_status cpu_convert(struct queue *q, struct view y, struct view x, struct scale s)
 {
-    (void)q;
-    float value = cpu_scale_value(s);
-#pragma omp parallel for num_threads(q->threads) schedule(static) if (is_large(y))
-    for (int64_t i = 0; i < y.rows; i++) convert_row(y, x, i, value);
+    struct convert c = {y, x, cpu_scale_value(s)};
+    cpu_loop(q, y.rows, view_is_large(y), convert_row, &c);
     return RELORA_OK;
 }
 
@@ -55,23 +65,32 @@ relora_status cpu_convert(struct queue *q, struct view y, struct view x, struct 
 
 enum { SUM_COLS = 64 };
 
+struct sum_rows {
+    float *sums;
+    struct view x;
+    int32_t accumulate;
+};
+
+static void sum_block(void *job, int64_t b)
+{
+    const struct sum_rows *s = job;
+    struct view x = s->x;
+    double sum[SUM_COLS] = {0};
+    int64_t j0 = b * SUM_COLS, n = x.cols - j0 < SUM_COLS ? x.cols - j0 : SUM_COLS;
+    for (int64_t i = 0; i < x.rows; i++) {
+        if (x.dtype == RELORA_F32)
+            for (int64_t j = 0; j < n; j++) sum[j] += (double)row_f32(x, i)[j0 + j];
+        else
+            for (int64_t j = 0; j < n; j++) sum[j] += (double)bf16_to_float(row_bf16(x, i)[j0 + j]);
+    }
+    for (int64_t j = 0; j < n; j++)
+        s->sums[j0 + j] = (float)(sum[j] + (s->accumulate ? (double)s->sums[j0 + j] : 0));
+}
+
 relora_status cpu_sum_rows(struct queue *q, float *sums, struct view x, int32_t accumulate)
 {
-    (void)q;
-    int64_t blocks = (x.cols + SUM_COLS - 1) / SUM_COLS;
-#pragma omp parallel for num_threads(q->threads) schedule(static) if (is_large(x))
-    for (int64_t b = 0; b < blocks; b++) {
-        double sum[SUM_COLS] = {0};
-        int64_t j0 = b * SUM_COLS, n = x.cols - j0 < SUM_COLS ? x.cols - j0 : SUM_COLS;
-        for (int64_t i = 0; i < x.rows; i++) {
-            if (x.dtype == RELORA_F32)
-                for (int64_t j = 0; j < n; j++) sum[j] += (double)row_f32(x, i)[j0 + j];
-            else
-                for (int64_t j = 0; j < n; j++) sum[j] += (double)bf16_to_float(row_bf16(x, i)[j0 + j]);
-        }
-        for (int64_t j = 0; j < n; j++)
-            sums[j0 + j] = (float)(sum[j] + (accumulate ? (double)sums[j0 + j] : 0));
-    }
+    struct sum_rows s = {sums, x, accumulate};
+    cpu_loop(q, (x.cols + SUM_COLS - 1) / SUM_COLS, view_is_large(x), sum_block, &s);
     return RELORA_OK;
 }
 
@@ -96,16 +115,45 @@ relora_status cpu_scale_grad(struct queue *q, float *grad, const float *scale, s
     return RELORA_OK;
 }
 
-relora_status cpu_not_finite(struct queue *q, struct view x, int32_t *flag)
+static uint32_t largest_f32(const float *x, int64_t n)
 {
-    (void)q;
-    int found = 0;
-#pragma omp parallel for num_threads(q->threads) schedule(static) reduction(| : found) if (is_large(x))
-    for (int64_t i = 0; i < x.rows; i++)
-        for (int64_t j = 0; j < x.cols; j++) {
-            float f = x.dtype == RELORA_F32 ? row_f32(x, i)[j] : bf16_to_float(row_bf16(x, i)[j]);
-            found |= !isfinite(f);
-        }
-    *flag |= found;
+    uint32_t most = 0;
+    for (int64_t j = 0; j < n; j++) {
+        uint32_t bits = bits_of_float(x[j]) & 0x7FFFFFFFu;
+        most = bits > most ? bits : most;
+    }
+    return most;
+}
+
+static uint32_t largest_bf16(const bf16 *x, int64_t n)
+{
+    bf16 most = 0;
+    for (int64_t j = 0; j < n; j++) {
+        bf16 bits = (bf16)(x[j] & 0x7FFFu);
+        most = bits > most ? bits : most;
+    }
+    return (uint32_t)most << 16;
+}
+
+struct largest {
+    struct view x;
+    atomic_uint bits;
+};
+
+static void look_at_row(void *job, int64_t i)
+{
+    struct largest *l = job;
+    struct view x = l->x;
+    uint32_t row = x.dtype == RELORA_F32 ? largest_f32(row_f32(x, i), x.cols) : largest_bf16(row_bf16(x, i), x.cols);
+    unsigned most = atomic_load(&l->bits);
+    while (row > most && !atomic_compare_exchange_weak(&l->bits, &most, row)) continue;
+}
+
+relora_status cpu_largest(struct queue *q, struct view x, uint32_t *bits)
+{
+    struct largest l = {.x = x};
+    atomic_init(&l.bits, *bits);
+    cpu_loop(q, x.rows, view_is_large(x), look_at_row, &l);
+    *bits = atomic_load(&l.bits);
     return RELORA_OK;
 }

@@ -48,8 +48,15 @@ static int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-static void tile(const struct gemm *g, int64_t i0, int64_t j0)
+static int64_t tiles_across(const struct gemm *g)
 {
+    return (g->c.cols + TILE_COLS - 1) / TILE_COLS;
+}
+
+static void tile(void *job, int64_t t)
+{
+    const struct gemm *g = job;
+    int64_t i0 = t / tiles_across(g) * TILE_ROWS, j0 = t % tiles_across(g) * TILE_COLS;
     double sum[TILE_ROWS][TILE_COLS] = {{0}};
     double a[TILE_ROWS][TILE_DEPTH], b[TILE_DEPTH][TILE_COLS] = {{0}};
     int64_t rows = least(TILE_ROWS, g->c.rows - i0), cols = least(TILE_COLS, g->c.cols - j0);
@@ -65,11 +72,7 @@ static void tile(const struct gemm *g, int64_t i0, int64_t j0)
 
 relora_status cpu_gemm_portable(struct queue *q, const struct gemm *g)
 {
-    (void)q;
-    int64_t down = (g->c.rows + TILE_ROWS - 1) / TILE_ROWS;
-    int64_t across = (g->c.cols + TILE_COLS - 1) / TILE_COLS;
-#pragma omp parallel for num_threads(q->threads) schedule(static)
-    for (int64_t t = 0; t < down * across; t++)
-        tile(g, t / across * TILE_ROWS, t % across * TILE_COLS);
+    struct gemm job = *g;
+    cpu_loop(q, (g->c.rows + TILE_ROWS - 1) / TILE_ROWS * tiles_across(g), 1, tile, &job);
     return RELORA_OK;
 }

@@ -55,9 +55,17 @@ CPU_CLONES static void add_change(float *delta, const struct piece *p, int64_t n
     for (int64_t j = 0; j < n; j++) delta[j] += p->after[j] - p->before[j];
 }
 
-/* y = round(y + s * x), one row; norms = |change|^2 and |y|^2, of what is stored */
-static void merge_row(const struct merge *m, int64_t i, float s, double norms[2])
+struct merge_job {
+    const struct merge *m;
+    float s;
+};
+
+/* y = round(y + s * x), one row; the partials are |change|^2 and |y|^2, of what is stored */
+static void merge_row(void *user, int64_t i)
 {
+    const struct merge_job *job = user;
+    const struct merge *m = job->m;
+    float s = job->s;
     struct piece p = {.change = {0}};
     int stochastic = m->y.dtype == RELORA_BF16 && m->rounding == RELORA_ROUND_STOCHASTIC;
     for (int64_t j = 0; j < m->y.cols; j += DRAW_BATCH) {
@@ -75,20 +83,15 @@ static void merge_row(const struct merge *m, int64_t i, float s, double norms[2]
         if (m->delta.data) add_change(row_f32(m->delta, i) + j, &p, n);
         if (m->norms) add_squares(&p, n);
     }
-    norms[0] = norms[1] = 0;
+    double norms[2] = {0};
     for (int k = 0; k < SUM_LANES; k++) norms[0] += p.change[k], norms[1] += p.weight[k];
+    if (m->norms) memcpy(m->partials + 2 * i, norms, sizeof norms);
 }
 
 relora_status cpu_merge(struct queue *q, const struct merge *m)
 {
-    float s = cpu_scale_value(m->scale);
-    (void)q;
-#pragma omp parallel for num_threads(q->threads) schedule(static) if (m->y.rows * m->y.cols > CPU_SERIAL)
-    for (int64_t i = 0; i < m->y.rows; i++) {
-        double norms[2];
-        merge_row(m, i, s, norms);
-        if (m->norms) memcpy(m->partials + 2 * i, norms, sizeof norms);
-    }
+    struct merge_job job = {m, cpu_scale_value(m->scale)};
+    cpu_loop(q, m->y.rows, view_is_large(m->y), merge_row, &job);
     for (int64_t i = 0; i < m->y.rows && m->norms; i++) { /* in one order, whoever made them */
         m->norms[0] += m->partials[2 * i];
         m->norms[1] += m->partials[2 * i + 1];
@@ -101,17 +104,21 @@ CPU_CLONES static void fold_batch(bf16 *y, const bf16 *w, const float *x, int64_
     for (int64_t j = 0; j < n; j++) y[j] = bf16_stochastic(bf16_to_float(w[j]) + x[j], words[j]);
 }
 
+static void fold_row(void *job, int64_t i)
+{
+    const struct fold *f = job;
+    for (int64_t j0 = 0; j0 < f->y.cols; j0 += DRAW_BATCH) {
+        struct draw_words words;
+        int64_t n = f->y.cols - j0 < DRAW_BATCH ? f->y.cols - j0 : DRAW_BATCH;
+        uint64_t first = f->first + (uint64_t)(i * f->y.cols + j0);
+        fold_batch(row_bf16(f->y, i) + j0, row_bf16(f->w, i) + j0, row_f32(f->x, i) + j0, n,
+                   cpu_draw_words(&words, f->draw, first, n));
+    }
+}
+
 relora_status cpu_fold(struct queue *q, const struct fold *f)
 {
-    (void)q;
-#pragma omp parallel for num_threads(q->threads) schedule(static) if (f->y.rows * f->y.cols > CPU_SERIAL)
-    for (int64_t i = 0; i < f->y.rows; i++)
-        for (int64_t j0 = 0; j0 < f->y.cols; j0 += DRAW_BATCH) {
-            struct draw_words words;
-            int64_t n = f->y.cols - j0 < DRAW_BATCH ? f->y.cols - j0 : DRAW_BATCH;
-            uint64_t first = f->first + (uint64_t)(i * f->y.cols + j0);
-            fold_batch(row_bf16(f->y, i) + j0, row_bf16(f->w, i) + j0, row_f32(f->x, i) + j0, n,
-                       cpu_draw_words(&words, f->draw, first, n));
-        }
+    struct fold job = *f;
+    cpu_loop(q, f->y.rows, view_is_large(f->y), fold_row, &job);
     return RELORA_OK;
 }

@@ -1,5 +1,6 @@
 /* Zero a share of two moments: decide which elements stay, then one sweep over both, block by block,
  * that also counts what is zero afterwards. */
+#include <stdatomic.h>
 #include <string.h>
 
 #include "cpu.h"
@@ -42,13 +43,27 @@ static relora_status mask_exact(struct queue *q, struct mask *mask, const float 
     return RELORA_OK;
 }
 
+struct look { /* for a NaN */
+    const float *x;
+    int64_t n;
+    atomic_int found;
+};
+
+static void look_at_block(void *job, int64_t b)
+{
+    struct look *look = job;
+    const float *x = look->x + b * CPU_BLOCK;
+    int found = 0;
+    for (int64_t i = 0; i < block_length(b, look->n); i++) found |= isnan(x[i]) != 0;
+    if (found) atomic_store(&look->found, 1);
+}
+
 static int has_nan(struct queue *q, const float *x, int64_t n)
 {
-    (void)q;
-    int found = 0;
-#pragma omp parallel for num_threads(q->threads) schedule(static) reduction(| : found)
-    for (int64_t i = 0; i < n; i++) found |= isnan(x[i]) != 0;
-    return found;
+    struct look look = {.x = x, .n = n};
+    atomic_init(&look.found, 0);
+    cpu_loop(q, block_count(n), 1, look_at_block, &look);
+    return atomic_load(&look.found);
 }
 
 /* What exceeds the quantile. */
@@ -82,13 +97,23 @@ CPU_CLONES static int64_t count_equal(const float *x, int64_t n, uint32_t thresh
     return equal;
 }
 
+struct ranking { /* of n elements */
+    const struct mask *mask;
+    const float *x;
+    int64_t n;
+};
+
+static void rank_block(void *job, int64_t b)
+{
+    const struct ranking *r = job;
+    r->mask->ranks[b] = count_equal(r->x + b * CPU_BLOCK, block_length(b, r->n), r->mask->threshold);
+}
+
 static void rank_blocks(struct queue *q, const struct mask *mask, const float *x, int64_t n)
 {
-    (void)q;
     int64_t blocks = block_count(n), before = 0;
-#pragma omp parallel for num_threads(q->threads) schedule(static)
-    for (int64_t b = 0; b < blocks; b++)
-        mask->ranks[b] = count_equal(x + b * CPU_BLOCK, block_length(b, n), mask->threshold);
+    struct ranking r = {mask, x, n};
+    cpu_loop(q, blocks, 1, rank_block, &r);
     for (int64_t b = 0; b <= blocks; b++) {
         int64_t here = b < blocks ? mask->ranks[b] : 0;
         mask->ranks[b] = before;
@@ -102,6 +127,7 @@ struct job {
     const struct prune *p;
     struct mask first, second; /* of m, and of v unless that goes with m */
     int joint;
+    atomic_llong zeros_first, zeros_second, zeros_unpaired; /* afterwards */
 };
 
 /* What is below the threshold goes from x and, in the same places, from `also`. */
@@ -153,7 +179,7 @@ static void random_block(const struct prune *p, struct draw draw, float *x, floa
     }
 }
 
-static void prune_block(const struct job *job, int64_t b)
+static void reset_block(const struct job *job, int64_t b)
 {
     const struct prune *p = job->p;
     int64_t n = block_length(b, p->count);
@@ -185,6 +211,18 @@ CPU_CLONES static struct zeros count_zeros(const float *m, const float *v, int64
     return (struct zeros){first, second, second - both};
 }
 
+static void prune_block(void *user, int64_t b)
+{
+    struct job *job = user;
+    const struct prune *p = job->p;
+    reset_block(job, b);
+    if (!p->counts) return;
+    struct zeros z = count_zeros(p->m + b * CPU_BLOCK, p->v + b * CPU_BLOCK, block_length(b, p->count));
+    atomic_fetch_add(&job->zeros_first, z.first);
+    atomic_fetch_add(&job->zeros_second, z.second);
+    atomic_fetch_add(&job->zeros_unpaired, z.unpaired);
+}
+
 /* ---- all of it ---- */
 
 static relora_status find_masks(struct queue *q, struct job *job)
@@ -205,22 +243,17 @@ static relora_status find_masks(struct queue *q, struct job *job)
 relora_status cpu_prune(struct queue *q, const struct prune *p)
 {
     struct job job = {.p = p, .joint = !(p->flags & RELORA_RESET_INDEPENDENT)};
-    int64_t first = 0, second = 0, unpaired = 0;
+    atomic_init(&job.zeros_first, 0);
+    atomic_init(&job.zeros_second, 0);
+    atomic_init(&job.zeros_unpaired, 0);
     if (p->count && p->mode == RELORA_RESET_MAGNITUDE) {
         relora_status status = find_masks(q, &job);
         if (status < 0) return status;
     }
-#pragma omp parallel for num_threads(q->threads) schedule(static) reduction(+ : first, second, unpaired)
-    for (int64_t b = 0; b < block_count(p->count); b++) {
-        prune_block(&job, b);
-        if (!p->counts) continue;
-        int64_t start = b * CPU_BLOCK;
-        struct zeros z = count_zeros(p->m + start, p->v + start, block_length(b, p->count));
-        first += z.first, second += z.second, unpaired += z.unpaired;
-    }
+    cpu_loop(q, block_count(p->count), 1, prune_block, &job);
     if (!p->counts) return RELORA_OK;
-    p->counts[0] += first;
-    p->counts[1] += second;
-    p->counts[2] += unpaired;
+    p->counts[0] += atomic_load(&job.zeros_first);
+    p->counts[1] += atomic_load(&job.zeros_second);
+    p->counts[2] += atomic_load(&job.zeros_unpaired);
     return RELORA_OK;
 }

@@ -29,6 +29,7 @@ struct tally { /* elements below low, up to low, below high, up to high; of them
 };
 
 struct select { /* memory of a selection */
+    const struct queue *q;
     int shares;
     uint64_t (*bins)[BINS];
     float *sample, *kept;
@@ -55,14 +56,29 @@ static void count_range(const float *x, int64_t start, int64_t end, int digit, u
     }
 }
 
+struct counting { /* a digit of n elements */
+    const struct select *s;
+    const float *x;
+    int64_t n;
+    int digit;
+    uint32_t prefix;
+};
+
+static void count_share(void *job, int64_t t)
+{
+    const struct counting *c = job;
+    const struct select *s = c->s;
+    count_range(c->x, share_start(s, c->n, (int)t), share_start(s, c->n, (int)t + 1), c->digit, c->prefix,
+                s->bins[t]);
+}
+
 static void radix(const struct select *s, const float *x, int64_t n, int64_t k, struct rank *rank)
 {
     *rank = (struct rank){0};
     for (int digit = 0; digit < DIGITS; digit++) {
+        struct counting c = {s, x, n, digit, rank->magnitude};
         memset(s->bins, 0, (size_t)s->shares * sizeof *s->bins);
-#pragma omp parallel for num_threads(s->shares) schedule(static) if (n > CPU_SERIAL)
-        for (int t = 0; t < s->shares; t++)
-            count_range(x, share_start(s, n, t), share_start(s, n, t + 1), digit, rank->magnitude, s->bins[t]);
+        cpu_loop(s->q, s->shares, n > CPU_SERIAL, count_share, &c);
         for (uint32_t d = 0;; d++) {
             rank->equal = 0;
             for (int t = 0; t < s->shares; t++) rank->equal += (int64_t)s->bins[t][d];
@@ -119,14 +135,28 @@ CPU_CLONES static void sweep(struct tally *tally, struct bracket b, const float 
     *tally = all;
 }
 
+struct sweeping { /* of n elements */
+    const struct select *s;
+    struct tally *tally;
+    struct bracket b;
+    const float *x;
+    int64_t n;
+};
+
+static void sweep_share(void *job, int64_t t)
+{
+    const struct sweeping *w = job;
+    const struct select *s = w->s;
+    sweep(&w->tally[t], w->b, w->x, share_start(s, w->n, (int)t), share_start(s, w->n, (int)t + 1),
+          s->kept + t * s->capacity, s->capacity);
+}
+
 static struct tally sweep_all(const struct select *s, struct bracket b, const float *x, int64_t n)
 {
     int64_t below = 0, to_low = 0, under = 0, to_high = 0, kept = 0;
     struct tally *tally = (struct tally *)(void *)s->bins; /* free between selections, and large enough */
-#pragma omp parallel for num_threads(s->shares) schedule(static)
-    for (int t = 0; t < s->shares; t++)
-        sweep(&tally[t], b, x, share_start(s, n, t), share_start(s, n, t + 1), s->kept + t * s->capacity,
-              s->capacity);
+    struct sweeping w = {s, tally, b, x, n};
+    cpu_loop(s->q, s->shares, 1, sweep_share, &w);
     for (int t = 0; t < s->shares; t++) {
         memmove(s->kept + kept, s->kept + t * s->capacity, (size_t)tally[t].kept * sizeof *s->kept);
         below += tally[t].below, to_low += tally[t].to_low, under += tally[t].under;
@@ -153,9 +183,10 @@ static int find_within(const struct select *s, const float *x, int64_t n, int64_
     return 1;
 }
 
-static size_t layout(struct select *s, int shares, int64_t n, unsigned char *base)
+static size_t layout(struct select *s, const struct queue *q, int64_t n, unsigned char *base)
 {
-    *s = (struct select){.shares = shares};
+    int shares = q->threads;
+    *s = (struct select){.q = q, .shares = shares};
     size_t bins = (size_t)shares * sizeof *s->bins;
     if (n >= SAMPLED) {
         s->samples = n / SAMPLE_STEP < SAMPLES ? n / SAMPLE_STEP : SAMPLES;
@@ -172,9 +203,9 @@ static size_t layout(struct select *s, int shares, int64_t n, unsigned char *bas
 relora_status cpu_select(struct queue *q, const float *x, int64_t n, int64_t k, struct rank *rank)
 {
     struct select s;
-    void *memory = cpu_scratch(q, layout(&s, q->threads, n, NULL));
+    void *memory = cpu_scratch(q, layout(&s, q, n, NULL));
     if (!memory) return RELORA_E_NO_MEMORY;
-    layout(&s, q->threads, n, memory);
+    layout(&s, q, n, memory);
     if (n < SAMPLED || !find_within(&s, x, n, k, rank)) radix(&s, x, n, k, rank);
     return RELORA_OK;
 }

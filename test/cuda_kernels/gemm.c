@@ -139,6 +139,20 @@ START_TEST(test_same_bits)
 }
 END_TEST
 
+/* An algorithm that is offered and then refused is no failure: such products are made without cuBLASLt, again and again. */
+START_TEST(test_refused)
+{
+    struct product p = make((const int64_t[]){64, 97, 33}, _i * 32 + 8);
+    device_refuse_odd(1);
+    for (int i = 0; i < 2; i++) {
+        on_device(cuda->gemm(cuda_queue, &p.cuda));
+        ck_assert_int_eq(cpu_gemm_portable(cpu_queue, &p.cpu), RELORA_OK);
+        if (i == 0) check(&p, twin_read(p.c.twin));
+    }
+    device_refuse_odd(0);
+}
+END_TEST
+
 /* More kinds of product than a queue remembers. */
 START_TEST(test_many_kinds)
 {
@@ -169,6 +183,7 @@ Suite *kernels_gemm(void)
     twin_test(tc, test_tf32, 1);
     twin_test(tc, test_overwrite, 2);
     twin_test(tc, test_same_bits, 1);
+    twin_test(tc, test_refused, 3);
     twin_test(tc, test_many_kinds, 1);
     return s;
 }

@@ -3,6 +3,7 @@
 #   tidy      clang-tidy with .clang-tidy, test/.clang-tidy and examples/.clang-tidy, less test/lint/tidy.txt
 #   cppcheck  cppcheck with test/lint/cppcheck.txt
 #   includes  src/cpu and cuda know the backend table and nothing above it
+#   format    clang-format with .clang-format
 #   calls     the library neither ends, prints to, nor asks its process, and has no writable data
 #   size      functions and files that are over their budget: a list, not a failure
 # FLAGS holds what the compiler gets; JOBS is how many files clang-tidy reads at once.
@@ -43,9 +44,17 @@ check_c() {
         --template='{file}:{line}: {severity}: {message} [{id}]' --error-exitcode=1 -i test/cuda/emulator src examples test
 }
 
+format() {
+    # shellcheck disable=SC2046
+    clang-format --dry-run --Werror $(git ls-files 'src/*.[ch]' 'include/*.h' 'examples/*.[ch]' 'test/*.[ch]' |
+        grep -v '^test/abi/old/') 2> "$found" && return 0
+    cat "$found"
+    return 1
+}
+
 # What backend.h includes is allowed too, and the header of the library that a file wraps.
 includes() {
-    allowed='backend\.h memory\.h rng\.h convert\.h [a-z]*_math\.h relora/[a-z]*\.h cpu\.h cpu_[a-z]*\.h cuda_[a-z]*\.h cuda_[a-z]*\.cuh'
+    allowed='backend\.h float_mode\.h memory\.h rng\.h convert\.h [a-z]*_math\.h relora/[a-z]*\.h cpu\.h cpu_[a-z]*\.h cuda_[a-z]*\.h cuda_[a-z]*\.cuh'
     pattern=$(echo "$allowed" | sed 's/ /|/g')
     grep -Hn '#include "' src/cpu/*.[ch] $(find cuda -name '*.cu*') | grep -vE "\"($pattern)\"" && return 1
     grep -Hn '#include "cpu' src/*.[ch] && return 1
@@ -86,6 +95,7 @@ case $part in
     tidy) tidy ;;
     cppcheck) check_c ;;
     includes) includes ;;
+    format) format ;;
     calls) calls "$@" ;;
     size) size ;;
     *) echo "lint.sh: no part $part"; exit 1 ;;

@@ -1,5 +1,5 @@
-/* fork before the first parallel region: the child may use the library, with as many threads as it likes.
- * After one it may not (docs/threads.md), so these tests run first, and their parent computes last. */
+/* fork: the child may use the library with as many threads as it likes, also after a parallel region, whose
+ * threads it does not have. */
 #include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -113,12 +113,88 @@ START_TEST(test_fork)
 }
 END_TEST
 
+/* The parent has computed with two threads, which the child does not have. */
+static void fork_after(relora_context *ctx, const struct numbers *here)
+{
+    struct numbers inherited = in_child(ctx), own = in_child(NULL);
+    SAME_BYTES(inherited.bits, here->bits, sizeof here->bits);
+    SAME_BYTES(own.bits, here->bits, sizeof here->bits);
+}
+
+START_TEST(test_fork_after_threads)
+{
+    struct numbers here, again, one, alone;
+    relora_context *ctx = context(2), *single = context(1);
+    ck_assert_int_eq(compute(ctx, &here), RELORA_OK);
+    fork_after(ctx, &here);
+    ck_assert_int_eq(compute(single, &alone), RELORA_OK);
+    one = in_child(single);
+    SAME_BYTES(one.bits, alone.bits, sizeof alone.bits);
+    ck_assert_int_eq(compute(ctx, &again), RELORA_OK); /* the parent goes on */
+    SAME_BYTES(again.bits, here.bits, sizeof here.bits);
+    relora_context_release(ctx);
+    relora_context_release(single);
+}
+END_TEST
+
+static void *fork_in_thread(void *result)
+{
+    struct numbers *here = result;
+    relora_context *ctx = context(2);
+    here->status = compute(ctx, here);
+    fork_after(ctx, here);
+    relora_context_release(ctx);
+    return NULL;
+}
+
+#ifndef __SANITIZE_THREAD__ /* which ends a child that starts threads, if there were any beside the one that forks */
+START_TEST(test_fork_in_thread)
+{
+    struct numbers here;
+    pthread_t thread;
+    ck_assert_int_eq(pthread_create(&thread, NULL, fork_in_thread, &here), 0);
+    pthread_join(thread, NULL);
+    ck_assert_int_eq(here.status, RELORA_OK);
+    fork_after(NULL, &here);
+}
+END_TEST
+#endif
+
+/* A child that has computed forks itself. */
+START_TEST(test_fork_twice)
+{
+    struct numbers here;
+    int status;
+    relora_context *ctx = context(2);
+    ck_assert_int_eq(compute(ctx, &here), RELORA_OK);
+    pid_t child = fork();
+    ck_assert_int_ge(child, 0);
+    if (!child) {
+        struct numbers mine;
+        alarm(PATIENCE);
+        relora_status failed = compute(ctx, &mine);
+        pid_t grandchild = failed ? -1 : fork();
+        if (!grandchild) failed = compute(ctx, &mine);
+        else if (grandchild > 0) waitpid(grandchild, &status, 0);
+        _exit(failed || grandchild < 0 || (grandchild > 0 && status) || memcmp(mine.bits, here.bits, sizeof here.bits));
+    }
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_int_eq(status, 0);
+    relora_context_release(ctx);
+}
+END_TEST
+
 Suite *threads_fork(void)
 {
     Suite *s = suite_create("threads: fork");
     TCase *tc = tcase_create("fork");
     tcase_set_timeout(tc, 200);
     tcase_add_test(tc, test_fork);
+    tcase_add_test(tc, test_fork_after_threads);
+#ifndef __SANITIZE_THREAD__
+    tcase_add_test(tc, test_fork_in_thread);
+#endif
+    tcase_add_test(tc, test_fork_twice);
     suite_add_tcase(s, tc);
     return s;
 }

@@ -13,9 +13,12 @@ Suite *threads_fork(void);
 Suite *threads_parallel(void);
 Suite *threads_any(void);
 Suite *threads_errors(void);
+Suite *threads_holds(void);
 Suite *threads_release(void);
 Suite *threads_counts(void);
 Suite *threads_host(void);
+Suite *threads_settings(void);
+Suite *threads_float_mode(void);
 Suite *threads_module(void);
 
 #endif

@@ -200,6 +200,7 @@ START_TEST(test_old_options)
     ck_assert_msg(!strstr(text, "number of CUDA devices is 2"), "%s", text);
     relora_context_release(ctx);
     for (uint32_t size = offsetof(relora_context_options, module_dir) + 1; size < sizeof o; size++) {
+        if (size % sizeof(void *) == 0) continue; /* that of a later release */
         o.struct_size = size;
         ck_assert_int_eq(relora_context_create(&ctx, &o), RELORA_E_STRUCT_SIZE);
     }

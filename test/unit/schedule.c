@@ -115,6 +115,24 @@ START_TEST(test_jag_joins)
 }
 END_TEST
 
+/* Without a period, the default, both cosines are one cycle: one curve from the warmup to the floor. */
+START_TEST(test_one_cycle)
+{
+    struct table t = tables[_i ? 5 : 0];
+    t.rewarm = t.every = 0;
+    relora_schedule *one = make(&t, 1, 0);
+    int64_t n = -7;
+    for (int64_t step = 0; step <= t.total; step += 50) {
+        double run = (double)(step - t.warmup) / (double)(t.total - t.warmup);
+        double want = step < t.warmup ? (double)step / (double)t.warmup : 0.1 + 0.45 * (1 + cos(acos(-1) * run));
+        ck_assert_double_eq_tol(rate(one, step), want, 1e-12);
+    }
+    ck_assert_double_eq(rate(one, t.total + 1), 0.1);
+    OK(relora_schedule_next_restart(one, 0, &n));
+    ck_assert_int_eq(n, -1);
+}
+END_TEST
+
 static int64_t next(relora_schedule *s, int64_t step)
 {
     int64_t n = -7;
@@ -225,6 +243,7 @@ Suite *unit_schedule(void)
     tcase_add_loop_test(tc, test_past_the_end, 0, TABLES);
     tcase_add_test(tc, test_floor_of_zero);
     tcase_add_test(tc, test_jag_joins);
+    tcase_add_loop_test(tc, test_one_cycle, 0, 2);
     tcase_add_test(tc, test_next_restart);
     tcase_add_test(tc, test_next_restart_adjusted);
     tcase_add_test(tc, test_degenerate);

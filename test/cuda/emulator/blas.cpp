@@ -424,6 +424,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t w, c
     memcpy(&p.beta, beta, sizeof p.beta);
     if (p.beta != 0 && !c) return CUBLAS_STATUS_INVALID_VALUE;
     if (w->epilogue == CUBLASLT_EPILOGUE_BIAS && !w->bias) return CUBLAS_STATUS_INVALID_VALUE;
+    if (odd_is_refused() && ((la->ld | lb->ld | ld->ld) & 1)) return CUBLAS_STATUS_NOT_SUPPORTED;
     if (algo) {
         algorithm found;
         memcpy(&found, algo, sizeof found);
@@ -431,6 +432,9 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t w, c
         if (status != CUBLAS_STATUS_SUCCESS) return status;
         p.workspace_bytes = found.workspace;
     }
+    static std::set<uint64_t> seen; /* kinds of products, whose kernels are loaded with the first */
+    const layout *const all[4] = {la, lb, lc, ld};
+    if (!is_capturing(s) && seen.insert(number_of(*w, all)).second) run_everything(s->device);
     int device = s->device;
     return status_of(enqueue(stream, "a matrix product", [=] { run(p, device); }));
 }

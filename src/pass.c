@@ -1,0 +1,99 @@
+/* What the orders of products share: which of them a layer may take, the temporaries, backend calls. */
+#include "pass.h"
+
+/* ---- the order of products ---- */
+
+int pass_has_branch(const relora_linear *linear)
+{
+    return linear->options.mode != RELORA_MODE_FULL;
+}
+
+int pass_drops(const relora_linear *linear, uint32_t flags)
+{
+    const relora_linear_options *o = &linear->options;
+    return (flags & RELORA_TRAIN) && o->dropout > 0 && o->mode != RELORA_MODE_FULL;
+}
+
+/* A fold is exact only without dropout, and loses small updates in a BF16 that is rounded to
+ * nearest. A trainable scale needs h and u for its gradient. */
+struct plan_case pass_plan_case(const relora_linear *linear, int64_t rows, int drops, int wants_dx)
+{
+    const relora_linear_options *o = &linear->options;
+    return (struct plan_case){
+        .rows = rows,
+        .in = o->in_features,
+        .out = o->out_features,
+        .rank = o->rank,
+        .dtype = o->dtype,
+        .device = linear->device->backend->kind,
+        .may_fold = o->mode == RELORA_MODE_LORA && !drops &&
+                    (o->dtype == RELORA_F32 || o->rounding == RELORA_ROUND_STOCHASTIC),
+        .may_through = !(o->flags & RELORA_LINEAR_TRAINABLE_SCALE),
+        .wants_dx = wants_dx,
+    };
+}
+
+/* ---- temporaries ---- */
+
+struct pass_memory pass_layout_forward(const struct pass *p, struct scratch *s)
+{
+    const relora_linear_options *o = &p->linear->options;
+    struct pass_memory m = {0};
+    if (!pass_has_branch(p->linear)) return m;
+    if (o->dtype != RELORA_F32) m.a = scratch_take(s, o->rank, o->in_features, o->dtype);
+    m.b = scratch_take(s, o->out_features, o->rank, o->dtype);
+    if (p->order == RELORA_ORDER_SPLIT) {
+        if (p->drops) m.dropped = scratch_take(s, p->rows, o->in_features, o->dtype);
+        m.u = scratch_take(s, p->rows, o->rank, o->dtype);
+    } else {
+        m.folded = scratch_take(s, o->out_features, o->in_features, o->dtype);
+        if (o->dtype != RELORA_F32) m.slice = scratch_take(s, linear_slice_rows(p->linear, 0), o->in_features, RELORA_F32);
+    }
+    return m;
+}
+
+struct pass_memory pass_layout_backward(const struct pass *p, int wants_dx, struct scratch *s)
+{
+    const relora_linear_options *o = &p->linear->options;
+    int folds = p->order != RELORA_ORDER_SPLIT && wants_dx;
+    struct pass_memory m = {0};
+    if (!pass_has_branch(p->linear)) return m;
+    if (o->dtype != RELORA_F32) m.a = scratch_take(s, o->rank, o->in_features, o->dtype);
+    m.b = scratch_take(s, o->out_features, o->rank, o->dtype);
+    if (folds) m.folded = scratch_take(s, o->out_features, o->in_features, o->dtype);
+    if (folds && o->dtype != RELORA_F32) m.slice = scratch_take(s, linear_slice_rows(p->linear, 0), o->in_features, RELORA_F32);
+    if (p->order == RELORA_ORDER_THROUGH) {
+        m.through = scratch_take(s, o->out_features, o->in_features, RELORA_F32);
+        m.wide_a = scratch_take(s, o->rank, o->in_features, RELORA_F32);
+        m.wide_b = scratch_take(s, o->out_features, o->rank, RELORA_F32);
+        return m;
+    }
+    if (p->drops) m.dropped = scratch_take(s, p->rows, o->in_features, o->dtype);
+    if (p->drops && wants_dx) m.branch = scratch_take(s, p->rows, o->in_features, o->dtype);
+    m.scaled_a = scratch_take(s, o->rank, o->in_features, o->dtype);
+    m.u = scratch_take(s, p->rows, o->rank, o->dtype);
+    m.h = scratch_take(s, p->rows, o->rank, o->dtype);
+    return m;
+}
+
+/* ---- backend calls ---- */
+
+relora_status pass_product(const struct pass *p, struct gemm g)
+{
+    g.tf32 = (p->linear->options.flags & RELORA_LINEAR_TF32) != 0;
+    return stream_result(p->stream, p->backend->gemm(p->stream->queue, &g), p->fn);
+}
+
+relora_status pass_convert(const struct pass *p, struct view y, struct view x, struct scale s)
+{
+    return stream_result(p->stream, p->backend->convert(p->stream->queue, y, x, s), p->fn);
+}
+
+/* A copy if the layer is not F32. */
+relora_status pass_cast_a(const struct pass *p, struct pass_memory *m)
+{
+    struct view a = pass_param(p, RELORA_PARAM_A);
+    if (m->a.data) return pass_convert(p, m->a, a, pass_unscaled);
+    m->a = a;
+    return RELORA_OK;
+}
