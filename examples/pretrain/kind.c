@@ -69,6 +69,15 @@ static int begins_with(const unsigned char *bytes, size_t size, const char *word
     return 1;
 }
 
+/* Tokens of which each byte is a letter or the like. */
+static struct kind look_at_tokens(const unsigned char *bytes, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if ((bytes[i] < ' ' && !strchr("\t\r\n", bytes[i])) || bytes[i] > '~' || !bytes[i])
+            return (struct kind){0};
+    return (struct kind){"text, as it seems, but is read as tokens for its name", "for bytes give it another name", 0};
+}
+
 /* Text all right, but likely not the text that is meant. */
 static struct kind look_at_text(const unsigned char *bytes, size_t size)
 {
@@ -105,5 +114,5 @@ struct kind kind_of(const unsigned char *bytes, size_t size, int text)
         return (struct kind){"a gzip file", unpack, 1};
     if (is_safetensors(bytes, size))
         return (struct kind){"a safetensors file of weights", "weights are given with --init", 1};
-    return text ? look_at_text(bytes, size) : (struct kind){0};
+    return text ? look_at_text(bytes, size) : look_at_tokens(bytes, size);
 }

@@ -72,7 +72,7 @@ class Refused(Case):
     def test_a_word_about_doubtful_text(self):
         for name, data, word in (('page', b'<!DOCTYPE html>\n<html><body>404' + words(20000), 'HTML'),
                                  ('lines.jsonl', b'{"text": "' + words(20000) + b'"}\n', 'JSON'),
-                                 ('tokens', tokens16(TOKENS), '.bin'),
+                                 ('tokens', tokens16(TOKENS), '.bin'), ('text.bin', words(20000), 'another name'),
                                  ('wide', words(20000).decode().encode('utf-16-le'), 'UTF-16')):
             self.write(name, data)
             _, err = self.good(*SHORT, '--data', name)
