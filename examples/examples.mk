@@ -20,7 +20,7 @@ ifneq ($(CONFIG),tsan)
 endif
 
 .PHONY: examples pretrain demo bench bench-plot bench-torch check-examples check-readme-c check-pretrain \
-        check-crash check-resume check-init check-transformers
+        check-crash check-resume check-init check-run check-transformers
 
 LINK_PROGRAM = $(CC) $(ALL_CFLAGS) $(EXAMPLE_CFLAGS) $(filter %.o %.a,$^) $(ALL_LDFLAGS) \
                $(LDLIBS) -o $@
@@ -87,7 +87,6 @@ check-pretrain: $(B)/pretrain
 	$(Q)grep 'restarts=2' $(B)/out/summary.txt
 
 ## check-run: signals, folders, data, terminals, processors and command lines, as the program of examples/pretrain meets them
-.PHONY: check-run
 check-run: $(B)/pretrain
 	$(Q)$(PYTHON) test/pretrain/check.py $< $(RUN_TESTS)
 

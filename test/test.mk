@@ -51,7 +51,7 @@ check-unload: $(B)/unload $(SO)
 	$(Q)$(if $(filter asan tsan,$(CONFIG)),echo "left out: the sanitizer has to be loaded first",$< $(SO))
 
 EXTRA_train := $(filter-out %/main.o,$(PRETRAIN)) # this suite tests the example's model too
-EXTRA_program := $(EXTRA_train) # and this one what else it consists of
+EXTRA_program := $(EXTRA_train) # and this one the rest of that program
 EXTRA_backend := $(addprefix $(B)/test/checkpoint/,folder.o made.o raw.o run.o)
 EXTRA_threads := $(B)/test/checkpoint/folder.o
 EXTRA_oom := $(patsubst %,$(B)/test/checkpoint/%.o,folder made raw run) # this one saves and resumes

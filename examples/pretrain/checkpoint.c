@@ -101,8 +101,12 @@ static int list_steps(const char *folder, int64_t **steps)
 {
     *steps = NULL;
     DIR *dir = opendir(folder);
-    if (!dir)
-        return errno == ENOENT ? 0 : fail("cannot read the folder %s: %s", folder, strerror(errno));
+    if (!dir && errno == ENOENT)
+        return 0;
+    if (!dir) {
+        fail("cannot read the folder %s: %s", folder, strerror(errno));
+        return -1;
+    }
     int count = 0, room = 0;
     for (struct dirent *entry; (entry = readdir(dir));) {
         int64_t step = step_of(entry->d_name);
@@ -112,7 +116,8 @@ static int list_steps(const char *folder, int64_t **steps)
             int64_t *more = realloc(*steps, (size_t)(room = 2 * room + 8) * sizeof *more);
             if (!more) {
                 closedir(dir);
-                return fail("no memory for the list of checkpoints in %s", folder);
+                fail("no memory for the list of checkpoints in %s", folder);
+                return -1;
             }
             *steps = more;
         }
@@ -157,8 +162,8 @@ static int check_folder(const struct trainer *t, const struct options *o, int64_
         return 0;
     if (t->from && strcmp(o->resume, "auto") == 0)
         return 0; /* the newer ones were found damaged */
-    return fail("--save %s: the folder has a checkpoint after step %" PRId64 ", of another run; go on from it with "
-                "--resume auto, or take another folder", o->save, newest);
+    return fail("--save %s: the folder has a checkpoint after step %" PRId64 ", of another run; go on from it "
+                "with --resume auto, or take another folder", o->save, newest);
 }
 
 int checkpoint_save(const struct trainer *t)
@@ -201,13 +206,13 @@ static int enter_phase_of(struct trainer *t, const relora_reader *reader)
 }
 
 /* Checkpoints of before 0.5 do not say it: their model was that of the size. */
-static int compare_model(const struct trainer *t)
+static int compare_model(const struct trainer *t, const struct options *o)
 {
     char size[LLAMA_TEXT];
     const char *text = relora_reader_metadata(t->from, "model");
-    const struct model_config shape = options_shape(&sizes[t->options->size]);
+    const struct model_config shape = options_shape(&sizes[o->size]);
     llama_describe(&shape, size);
-    return llama_compare(model_get_config(t->model), text ? text : size);
+    return llama_compare(&o->model, text ? text : size);
 }
 
 /* The data must be those that the checkpoint was trained on; its size is compared first. */
@@ -215,7 +220,8 @@ static int compare_data(const struct trainer *t)
 {
     int64_t tokens = get_number(t->from, "data_tokens"), whole = get_number(t->from, "data_whole_sum");
     if (tokens != t->data->tokens)
-        return fail("--resume: the data has %" PRId64 " tokens, but the checkpoint's had %" PRId64, t->data->tokens, tokens);
+        return fail("--resume: the data has %" PRId64 " tokens, but the checkpoint's had %" PRId64, t->data->tokens,
+                    tokens);
     if (get_number(t->from, "data_sum") != t->data->sum || (whole >= 0 && whole != t->data->whole_sum))
         return fail("--resume: %s is not the data that the checkpoint was trained on", t->data->name);
     return 0;
@@ -244,14 +250,15 @@ static void restore_position(struct trainer *t)
     t->health.all = t->skipped;
     health_read(&t->health, relora_reader_metadata(t->from, "health"));
     snprintf(t->row, sizeof t->row, "%s", row ? row : "");
-    t->place = (struct metrics_place){t->attempts, t->step, t->options->end > t->planned ? t->step : t->planned, t->row};
+    t->place = (struct metrics_place){.rows = t->attempts, .step = t->step, .row = t->row,
+                                      .most = t->options->end > t->planned ? t->step : t->planned};
     t->resumed = 1;
 }
 
 static int restore(struct trainer *t)
 {
     relora_state *state;
-    if (compare_model(t) || compare_data(t))
+    if (compare_data(t))
         return -1;
     note_differences(t);
     if (enter_phase_of(t, t->from) || check(t->ctx, relora_state_create(&state, t->ctx), "resume"))
@@ -342,7 +349,7 @@ int checkpoint_find(struct trainer *t, struct options *o)
             fail("--resume: the file is no checkpoint of this program");
             return STATUS_FAILED;
         }
-        if (options_adopt(o, text, &t->planned))
+        if (options_adopt(o, text, &t->planned) || compare_model(t, o))
             return STATUS_FAILED;
     }
     if (o->save && check_folder(t, o, t->from ? get_number(t->from, "step") : -1))

@@ -56,7 +56,7 @@ static int open_sources(struct data *data, const struct names *training, const s
 
 static int scan(struct data *data, int64_t vocab)
 {
-    const struct source *most = NULL;
+    const struct source *most = &data->sources[0];
     for (int i = 0; i < data->count; i++) {
         struct source *s = &data->sources[i];
         if (source_scan(s, vocab))
@@ -64,7 +64,7 @@ static int scan(struct data *data, int64_t vocab)
         s->first = data->tokens;
         data->tokens += s->tokens;
         data->token_bytes = s->token_bytes > data->token_bytes ? s->token_bytes : data->token_bytes;
-        most = !most || s->largest > most->largest ? s : most;
+        most = s->largest > most->largest ? s : most;
         if (i < data->training)
             data->train_tokens = data->tokens;
     }
@@ -124,8 +124,8 @@ static int divide(struct data *data, int64_t seq)
     }
     int64_t validation = data->tokens - data->train_tokens;
     if (data->train_tokens < seq + 1 || validation < seq + 1)
-        return fail("%s has %" PRId64 " tokens to train on and %" PRId64 " for validation; both must hold one window of %"
-                    PRId64 " + 1 (--seq)", data->name, data->train_tokens, validation, seq);
+        return fail("%s has %" PRId64 " tokens to train on and %" PRId64 " for validation; both must hold one "
+                    "window of %" PRId64 " + 1 (--seq)", data->name, data->train_tokens, validation, seq);
     return 0;
 }
 
@@ -133,12 +133,11 @@ static int divide(struct data *data, int64_t seq)
 static int find_files(const struct names *given, const struct names *validation, struct names *files,
                       struct names *held_out)
 {
-    struct names others = {0}, more = {0};
+    struct names more = {0};
     int result = shards_find(given, files, held_out);
     if (!result && files->count == 0) { /* nothing but validation files: then that is what was meant */
-        others = *files;
         *files = *held_out;
-        *held_out = others;
+        *held_out = (struct names){0};
     }
     if (!result && validation->count) {
         names_free(held_out);
@@ -150,7 +149,8 @@ static int find_files(const struct names *given, const struct names *validation,
     return result;
 }
 
-int data_open(struct data *data, const struct names *given, const struct names *validation, int64_t vocab, int64_t seq)
+int data_open(struct data *data, const struct names *given, const struct names *validation, int64_t vocab,
+              int64_t seq)
 {
     struct names files = {0}, held_out = {0};
     *data = (struct data){.count = 0};
@@ -191,9 +191,9 @@ void data_describe(const struct data *data, char *text, size_t size)
         snprintf(text, size, "%" PRId64 " tokens (%s%s), the last %" PRId64 " for validation", data->tokens,
                  data->sources[0].format, files, validation);
     else
-        snprintf(text, size, "%" PRId64 " tokens (%s%s), and %" PRId64 " for validation (%s%s)", data->train_tokens,
-                 data->sources[0].format, files, validation, data->sources[data->training].path,
-                 held_out > 1 ? " and more" : "");
+        snprintf(text, size, "%" PRId64 " tokens (%s%s), and %" PRId64 " for validation (%s%s)",
+                 data->train_tokens, data->sources[0].format, files, validation,
+                 data->sources[data->training].path, held_out > 1 ? " and more" : "");
 }
 
 int data_check(struct data *data)
@@ -230,8 +230,8 @@ static int read_tokens(const struct data *data, int64_t start, int64_t count, in
             return -1;
         for (int64_t i = at; i < at + part; i++)
             if (tokens[i] < 0 || tokens[i] >= data->vocab)
-                return fail("%s has changed under the run: token %" PRId64 " is %" PRId32 ", and the vocabulary has %"
-                            PRId64, s->path, index + i - at, tokens[i], data->vocab);
+                return fail("%s has changed under the run: token %" PRId64 " is %" PRId32
+                            ", and the vocabulary has %" PRId64, s->path, index + i - at, tokens[i], data->vocab);
     }
     return 0;
 }

@@ -20,18 +20,19 @@ struct data {
     int64_t whole_sum;          /* from every byte */
 };
 
-/* Everything is read once and looked at. `validation` empty: what --data has for it in files of their own, or else the
- * last tenth. vocab 0: 256 for text, otherwise the largest token + 1, rounded up to a multiple of 64. There must
- * be at least seq + 1 tokens in both parts. -1 after a sentence, or without one if stop_asked(). */
-int data_open(struct data *data, const struct names *given, const struct names *validation, int64_t vocab, int64_t seq);
+/* Everything is read once and looked at. `validation` empty: what --data has for it in files of their own, or
+ * else the last tenth. vocab 0: 256 for text, otherwise the largest token + 1, rounded up to a multiple of 64.
+ * There must be at least seq + 1 tokens in both parts. -1 after a sentence, or without one if stop_asked(). */
+int data_open(struct data *data, const struct names *given, const struct names *validation, int64_t vocab,
+              int64_t seq);
 void data_close(struct data *data);
 /* "1000 tokens (bytes), the last 100 for validation" */
 void data_describe(const struct data *data, char *text, size_t size);
 /* Look whether all files are what they were. -1 after a sentence. */
 int data_check(struct data *data);
 
-/* A window of `seq` tokens and the seq that follow each of them. -1, with a sentence, if they cannot be read, are not
- * what they were, or not below vocab. */
+/* A window of `seq` tokens and the seq that follow each of them. -1, with a sentence, if they cannot be read,
+ * are not what they were, or not below vocab. */
 int data_window(const struct data *data, int64_t start, int64_t seq, int32_t *tokens,
                 int32_t *targets);
 /* Row `row` of the batch of step `step`: a place in the training part that depends on nothing else. */

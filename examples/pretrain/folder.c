@@ -91,12 +91,12 @@ static int lock_file(const char *path, const char *option, const char *folder)
         if (result == 0) {
             read_owner(file, owner, sizeof owner);
             close(file);
-            return fail("--%s %s: another run writes to this folder%s%s; wait for its end, or give each run a folder "
-                        "of its own", option, folder, owner[0] ? ", " : "", owner);
+            return fail("--%s %s: another run writes to this folder%s%s; wait for its end, or give each run a "
+                        "folder of its own", option, folder, owner[0] ? ", " : "", owner);
         }
         if (result < 0)
-            note("--%s %s: the folder cannot be locked (%s); see that no other run writes to it", option, folder,
-                 strerror(errno));
+            note("--%s %s: the folder cannot be locked (%s); see that no other run writes to it", option,
+                 folder, strerror(errno));
         write_owner(file);
         return file;
     }

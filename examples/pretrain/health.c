@@ -19,7 +19,8 @@ void health_begin(struct health *h, int64_t vocab, int64_t updates)
                          .patience = patience < LEAST ? LEAST : patience > MOST ? MOST : patience};
 }
 
-/* No better than a guess, although it had been, or worse than it began. A run that has yet to learn is neither. */
+/* No better than a guess, although it had been, or worse than it began. A run that has yet to learn is
+ * neither. */
 static int is_bad(const struct health *h, double loss)
 {
     int had_learned = h->best < 0.95 * h->chance;
@@ -40,8 +41,8 @@ static void count_bad(struct health *h, double loss)
 
 static int say_bad(const struct health *h, char *text, size_t size)
 {
-    snprintf(text, size, "the run has died: its loss is %.4g, no better than guessing (%.4g), and had been %.4g; start again "
-             "with a smaller learning rate (--lr, --lora-lr)", h->mean, h->chance, h->best);
+    snprintf(text, size, "the run has died: its loss is %.4g, no better than guessing (%.4g), and had been %.4g; "
+             "start again with a smaller learning rate (--lr, --lora-lr)", h->mean, h->chance, h->best);
     return 1;
 }
 
@@ -50,8 +51,8 @@ static int say_still(const struct health *h, char *text, size_t size)
     if (h->still == h->seen)
         snprintf(text, size, "the run does not begin: the first weights (--init, --init-std) have no gradient");
     else
-        snprintf(text, size, "the run has died: its loss is %.4g (a guess has %.4g), and the gradient is 0, so it no longer "
-                 "learns; start again with a smaller learning rate (--lr, --lora-lr)", h->mean, h->chance);
+        snprintf(text, size, "the run has died: its loss is %.4g (a guess has %.4g), and the gradient is 0, so it "
+                 "no longer learns; start again with a smaller learning rate (--lr, --lora-lr)", h->mean, h->chance);
     return 1;
 }
 
@@ -64,15 +65,15 @@ static int count_skipped(struct health *h, double loss, char *text, size_t size)
     if (h->skipped < (h->seen ? SKIPPED : SKIPPED_FIRST) && h->all * 20 <= h->updates)
         return 0;
     if (h->lost < h->skipped)
-        snprintf(text, size, "%" PRId64 " updates were skipped because a gradient was not finite, the last %" PRId64
-                 " in a row: start again with a smaller learning rate (--lr, --lora-lr)", h->all, h->skipped);
+        snprintf(text, size, "%" PRId64 " updates were skipped because a gradient was not finite, the last %"
+                 PRId64 " in a row: start again with a smaller learning rate (--lr, --lora-lr)", h->all, h->skipped);
     else if (h->seen)
-        snprintf(text, size, "%" PRId64 " updates were skipped, the last %" PRId64 " in a row, because the loss itself was not "
-                 "finite: the weights have grown too large, or hold a NaN; go on from an earlier checkpoint, or start "
-                 "again with a smaller learning rate (--lr, --lora-lr)", h->all, h->skipped);
+        snprintf(text, size, "%" PRId64 " updates were skipped, the last %" PRId64 " in a row, because the loss "
+                 "itself was not finite: the weights have grown too large, or hold a NaN; go on from an earlier "
+                 "checkpoint, or start again with a smaller learning rate (--lr, --lora-lr)", h->all, h->skipped);
     else
-        snprintf(text, size, "the loss is not finite, and no update was made yet: the first weights (--init, --init-std, or "
-                 "those of the checkpoint) are too large, or hold a NaN");
+        snprintf(text, size, "the loss is not finite, and no update was made yet: the first weights (--init, "
+                 "--init-std, or those of the checkpoint) are too large, or hold a NaN");
     return 1;
 }
 
@@ -110,14 +111,14 @@ int health_is_bad(const struct health *h)
 
 void health_write(const struct health *h, char *text, size_t size)
 {
-    snprintf(text, size, "%" PRId64 " %.9g %.9g %.9g %" PRId64 " %" PRId64, h->seen, h->first, h->mean, h->best, h->bad,
-             h->still);
+    snprintf(text, size, "%" PRId64 " %.9g %.9g %.9g %" PRId64 " %" PRId64, h->seen, h->first, h->mean, h->best,
+             h->bad, h->still);
 }
 
 void health_read(struct health *h, const char *text)
 {
     struct health read = *h;
-    if (text && sscanf(text, "%" SCNd64 " %lg %lg %lg %" SCNd64 " %" SCNd64, &read.seen, &read.first, &read.mean,
-                       &read.best, &read.bad, &read.still) == 6)
+    if (text && sscanf(text, "%" SCNd64 " %lg %lg %lg %" SCNd64 " %" SCNd64, &read.seen, &read.first,
+                       &read.mean, &read.best, &read.bad, &read.still) == 6)
         *h = read;
 }

@@ -1,5 +1,5 @@
-/* Has the run died? A loss that comes back to that of a guess, or climbs and stays, gradients of nothing, and numbers
- * that are not finite, each for many updates in a row. */
+/* Has the run died? A loss that comes back to that of a guess, or climbs and stays, gradients of nothing, and
+ * numbers that are not finite, each for many updates in a row. */
 #ifndef PRETRAIN_HEALTH_H
 #define PRETRAIN_HEALTH_H
 

@@ -4,9 +4,10 @@
 #include <string.h>
 
 static const char unpack[] = "unpack it first";
-static const char array[] = "write its tokens plainly, in Python: numpy.load(NAME).astype('uint16').tofile('NAME.bin')";
+static const char array[] = "write its tokens plainly, in Python: "
+                            "numpy.load(NAME).astype('uint16').tofile('NAME.bin')";
 static const char utf8[] = "turn it into UTF-8 first, with iconv";
-static const char extract[] = "take the text or the tokens out of it first";
+static const char extract[] = "take the text or the tokens out of it";
 
 /* Longer ones before their beginnings: UTF-32 before UTF-16. */
 static const struct signature {
@@ -68,6 +69,15 @@ static int begins_with(const unsigned char *bytes, size_t size, const char *word
     return 1;
 }
 
+/* Tokens of which each byte is a letter or the like. */
+static struct kind look_at_tokens(const unsigned char *bytes, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if ((bytes[i] < ' ' && !strchr("\t\r\n", bytes[i])) || bytes[i] > '~' || !bytes[i])
+            return (struct kind){0};
+    return (struct kind){"text, as it seems, but is read as tokens for its name", "for bytes give it another name", 0};
+}
+
 /* Text all right, but likely not the text that is meant. */
 static struct kind look_at_text(const unsigned char *bytes, size_t size)
 {
@@ -81,10 +91,12 @@ static struct kind look_at_text(const unsigned char *bytes, size_t size)
         start = 3;
     while (start < size && strchr(" \t\r\n", bytes[start]) && bytes[start])
         start++;
-    if (begins_with(bytes + start, size - start, "<!doctype html") || begins_with(bytes + start, size - start, "<html"))
+    bytes += start;
+    size -= start;
+    if (begins_with(bytes, size, "<!doctype html") || begins_with(bytes, size, "<html"))
         return (struct kind){"an HTML page, and is read with all its tags", "is it the page of an error?", 0};
-    if (begins_with(bytes + start, size - start, "{\""))
-        return (struct kind){"JSON, and is read with all its quotes and keys", "take the text out of it first", 0};
+    if (begins_with(bytes, size, "{\""))
+        return (struct kind){"JSON, and is read with all its quotes and keys", extract, 0};
     return (struct kind){0};
 }
 
@@ -97,9 +109,10 @@ struct kind kind_of(const unsigned char *bytes, size_t size, int text)
             return (struct kind){s->what, s->hint, 1};
     }
     /* The tenth byte of gzip names a system: with the third and fourth that is no chance any more. */
-    if (size >= 10 && memcmp(bytes, "\x1f\x8b\x08", 3) == 0 && bytes[3] < 0x20 && (bytes[9] < 14 || bytes[9] == 255))
+    if (size >= 10 && memcmp(bytes, "\x1f\x8b\x08", 3) == 0 && bytes[3] < 0x20 &&
+        (bytes[9] < 14 || bytes[9] == 255))
         return (struct kind){"a gzip file", unpack, 1};
     if (is_safetensors(bytes, size))
         return (struct kind){"a safetensors file of weights", "weights are given with --init", 1};
-    return text ? look_at_text(bytes, size) : (struct kind){0};
+    return text ? look_at_text(bytes, size) : look_at_tokens(bytes, size);
 }

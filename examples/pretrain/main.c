@@ -45,8 +45,8 @@ static void look_at_threads(const struct options *o)
 {
     int64_t allowed = processors_allowed();
     if (o->threads > allowed)
-        note("--threads is %" PRId64 ", but this process may use %" PRId64 " processor%s: threads that take turns are "
-             "slower than fewer", o->threads, allowed, allowed == 1 ? "" : "s");
+        note("--threads is %" PRId64 ", but this process may use %" PRId64 " processor%s: threads that take turns "
+             "are slower than fewer", o->threads, allowed, allowed == 1 ? "" : "s");
 }
 
 /* ---- what is printed ---- */
@@ -114,15 +114,16 @@ static int print_summary(const struct trainer *t)
            (double)usage.ru_maxrss / 1024.0, rate);
     print_device_memory(t);
     char line[200];
-    snprintf(line, sizeof line, "val_loss=%.4f val_ppl=%.2f tokens_per_s=%.0f restarts=%" PRId64 " updates=%" PRId64
-             "/%" PRId64, loss, exp(loss), rate, t->restarts, t->step, t->end);
+    snprintf(line, sizeof line, "val_loss=%.4f val_ppl=%.2f tokens_per_s=%.0f restarts=%" PRId64
+             " updates=%" PRId64 "/%" PRId64, loss, exp(loss), rate, t->restarts, t->step, t->end);
     return metrics_summary(t->options->out, line);
 }
 
 static void print_stopped(const struct trainer *t)
 {
     const struct options *o = t->options;
-    fprintf(stderr, "pretrain: stopped by %s after %" PRId64 " of %" PRId64 " updates; ", stop_name(), t->step, t->end);
+    fprintf(stderr, "pretrain: stopped by %s after %" PRId64 " of %" PRId64 " updates; ", stop_name(), t->step,
+            t->end);
     if (!o->save)
         fprintf(stderr, "there is no checkpoint, since --save was not given\n");
     else if (t->save_failed)
@@ -133,8 +134,8 @@ static void print_stopped(const struct trainer *t)
 
 /* ---- the run ---- */
 
-/* What a trained model leaves behind; one that fails is no reason to lose the others. A run that was stopped has
- * no time for a sample. Returns the status of the program. */
+/* What a trained model leaves behind; one that fails is no reason to lose the others. A run that was stopped
+ * has no time for a sample. Returns the status of the program. */
 static int finish(struct trainer *t)
 {
     const struct options *o = t->options;

@@ -14,7 +14,7 @@
 static const char *const files[] = {"train.csv", "eval.csv", "summary.txt"};
 enum { TRAIN, EVAL, SUMMARY, FILES };
 static const char *const heads[] = {"step,loss,lr,grad_norm,clip,tokens_per_s,skipped,event\n",
-                                    "step,val_loss,val_ppl\n"};
+                                    "step,val_loss,val_ppl\n", ""};
 
 static FILE *open_file(const char *folder, const char *name, const char *mode)
 {
@@ -69,7 +69,7 @@ static void look(const char *folder, int which, int64_t rows, int64_t step, stru
         }
         kept->rows++;
         kept->end = ftell(file);
-        memcpy(kept->row, line, sizeof line);
+        snprintf(kept->row, sizeof kept->row, "%s", line);
     }
     fclose(file);
 }
@@ -185,7 +185,8 @@ static FILE *write_again(FILE *old, const char *folder, const char *name)
         return old;
     off_t at = 0;
     for (ssize_t part; (part = pread(fileno(old), bytes, sizeof bytes, at)) > 0; at += part)
-        fwrite(bytes, 1, (size_t)part, file);
+        if (fwrite(bytes, 1, (size_t)part, file) != (size_t)part)
+            break; /* closing it says so */
     fclose(old);
     return file;
 }

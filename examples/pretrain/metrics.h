@@ -29,8 +29,8 @@ struct metrics_place {
     const char *row;    /* `row` of that time; "" if it is not known */
 };
 
-/* Files of an earlier run are moved into a folder of their own, and a note says so. A resumed run keeps its own rows
- * up to its place, and the evaluations before it: it repeats one that belongs to `step`. */
+/* Files of an earlier run are moved into a folder of their own, and a note says so. A resumed run keeps its
+ * own rows up to its place, and the evaluations before it: it repeats one that belongs to `step`. */
 int metrics_open(struct metrics *metrics, const char *folder, const struct metrics_place *place);
 /* Rows that could not be written are a failure here. */
 int metrics_close(struct metrics *metrics);

@@ -15,19 +15,20 @@
 static void print_help(void)
 {
     puts("Usage: pretrain [OPTION]...\n\n"
-         "Trains a small Llama on a text by ReLoRA with librelora, on the CPU or a GPU. Values follow their option\n"
-         "as a word of their own or after a =; of an option that comes twice the last counts. (Defaults in brackets.)\n");
+         "Trains a small Llama on a text by ReLoRA with librelora, on the CPU or a GPU. A value follows its\n"
+         "option as a word of its own or after a =. Of an option that comes twice the last one counts. (Defaults in\n"
+         "brackets.)\n");
     for (int i = 0; i < option_count; i++) {
         char left[40];
         snprintf(left, sizeof left, "--%s %s", option_rows[i].name, option_rows[i].argument);
         printf("  %-22s %s\n", left, option_rows[i].help);
     }
     printf("  %-22s this text\n  %-22s the release\n", "-h, --help", "--version");
-    puts("\nSignals: INT (Ctrl-C), TERM, HUP, USR1, USR2, XCPU, and an output that nobody reads any more end a run at the\n"
-         "next micro-batch; the checkpoint of --save and the folder of --export are written. A second INT or TERM ends\n"
-         "it at once.\n"
-         "Exit status: 0 the run is complete; 1 it failed or has died; 2 an option is wrong; 3 it was stopped before its\n"
-         "end, and --resume goes on.\n\n"
+    puts("\nINT (Ctrl-C), TERM, HUP, USR1, USR2, XCPU, PWR and an output that nobody reads any more stop a run at\n"
+         "the next micro-batch. It writes the checkpoint of --save and the folder of --export. A second INT or\n"
+         "TERM ends it at once.\n\n"
+         "Exit status: 0 the run is complete; 1 it failed or has died; 2 an option is wrong; 3 it was stopped\n"
+         "before its end, and --resume goes on.\n\n"
          "size  hidden   ffn heads layers  seq  batch accum.  steps     lr  beta2 dropout init-std");
     for (int i = 0; i < size_count; i++) {
         const struct size *s = &sizes[i];
@@ -86,14 +87,11 @@ static const char *nearest(const char *name)
 
 static int unknown(const char *word)
 {
-    char name[64];
+    char name[64] = "";
     size_t length = 0;
     const char *at = word + strspn(word, "-");
-    while (at[length] && at[length] != '=' && length < sizeof name - 1) {
-        name[length] = at[length] == '_' ? '-' : at[length];
-        length++;
-    }
-    name[length] = '\0';
+    for (; at[length] && at[length] != '=' && length < sizeof name - 1; length++)
+        name[length] = (char)(at[length] == '_' ? '-' : at[length]);
     const char *close = nearest(name);
     if (close)
         return fail("unknown option %s; did you mean --%s? --help lists what is accepted", word, close);
@@ -126,8 +124,8 @@ static int is_option(const char *word)
 {
     for (int i = 0; i < option_count && strncmp(word, "--", 2) == 0; i++) {
         size_t length = strlen(option_rows[i].name);
-        if (strncmp(word + 2, option_rows[i].name, length) == 0 && (word[length + 2] == '\0' || word[length + 2] == '='))
-            return 1;
+        if (strncmp(word + 2, option_rows[i].name, length) == 0 && strchr("=", word[length + 2]))
+            return 1; /* the end of a word is in that string too */
     }
     return strcmp(word, "--help") == 0 || strcmp(word, "--version") == 0;
 }
@@ -146,6 +144,10 @@ static int read_option(struct options *o, char **argv, int *at)
     const struct option_row *row = &option_rows[i];
     if (!equals && (!argv[*at] || is_option(argv[*at])))
         return fail("--%s needs a value; see --help", row->name);
+    if (row->kind == LIST && list_at(o, row)->count) {
+        note("--%s was given before: what comes now takes the place of %s", row->name, list_at(o, row)->name[0]);
+        names_free(list_at(o, row));
+    }
     o->given |= UINT64_C(1) << i;
     if (option_set(o, row, equals ? equals + 1 : argv[(*at)++]))
         return -1;
@@ -190,8 +192,17 @@ int options_read(struct options *options, int argc, char **argv)
     return options->resume ? 0 : options_resolve(options);
 }
 
+int options_given(const struct options *o, const char *name)
+{
+    for (int i = 0; i < option_count; i++)
+        if (strcmp(option_rows[i].name, name) == 0)
+            return (int)(o->given >> i & 1);
+    return 0;
+}
+
 void options_free(struct options *options)
 {
+    json_decref(options->config);
     names_free(&options->data);
     names_free(&options->val_data);
     json_decref(options->config);

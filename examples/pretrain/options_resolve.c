@@ -64,9 +64,10 @@ static void take_size(struct options *o, const struct size *s)
     or_real(&o->init_std, s->init_std);
 }
 
+/* Of all projections; there is no use for a larger rank. */
 static int64_t smallest_side(const struct model_config *m)
 {
-    return at_most(at_most(m->hidden, m->ffn), m->kv_heads * m->head_dim);
+    return at_most(at_most(m->hidden, m->ffn), m->head_dim * at_most(m->heads, m->kv_heads));
 }
 
 int options_resolve(struct options *o)
@@ -82,8 +83,8 @@ int options_resolve(struct options *o)
     or_whole(&o->save_every, o->end < 20 ? 1 : o->end / 20);
     or_whole(&o->eval_every, o->end < 20 ? 1 : o->end / 20);
     if (o->method != METHOD_FULL && o->rank > smallest_side(&o->model))
-        return fail("--rank %" PRId64 " is more than the smallest side of a projection of the model, %" PRId64, o->rank,
-                    smallest_side(&o->model));
+        return fail("--rank %" PRId64 " is more than the smallest side of a projection of the model, %" PRId64,
+                    o->rank, smallest_side(&o->model));
     if (o->method != METHOD_RELORA)
         o->restarts = 0;
     if (!has_warm_start(o))

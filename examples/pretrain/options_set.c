@@ -35,7 +35,8 @@ static int set_whole(struct options *o, const struct option_row *row, const char
     char *end;
     errno = 0;
     long long value = strtoll(text, &end, 10);
-    if (isspace((unsigned char)*text) || end == text || *end || errno || (double)value < row->low || (double)value > row->high)
+    if (isspace((unsigned char)*text) || end == text || *end || errno || (double)value < row->low ||
+        (double)value > row->high)
         return fail("--%s %s: accepted is a whole number from %.0f to %.0f", row->name, text, row->low,
                     row->high);
     *whole_at(o, row) = value;

@@ -96,14 +96,6 @@ static int compare(const struct options *o, const char *text)
     return result;
 }
 
-int options_given(const struct options *o, const char *name)
-{
-    for (int i = 0; i < option_count; i++)
-        if (strcmp(option_rows[i].name, name) == 0)
-            return (int)(o->given >> i & 1);
-    return 0;
-}
-
 int options_adopt(struct options *o, const char *text, int64_t *planned)
 {
     char value[64];
@@ -117,7 +109,7 @@ int options_adopt(struct options *o, const char *text, int64_t *planned)
     if (options_resolve(o) || compare(o, text))
         return -1;
     if (asked && asked < *planned)
-        return fail("--steps is %" PRId64 ", but the checkpoint is of a run of %" PRId64 "; a run can be made longer, "
-                    "not shorter", asked, *planned);
+        return fail("--steps is %" PRId64 ", but the checkpoint is of a run of %" PRId64 "; a run can be made "
+                    "longer, not shorter", asked, *planned);
     return 0;
 }

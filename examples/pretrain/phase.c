@@ -49,8 +49,8 @@ static int make_cosine(struct trainer *t, double lr, int64_t warmup)
     return check(t->ctx, relora_schedule_create(&t->schedule, t->ctx, &options), "schedule");
 }
 
-/* One cosine over what is left of the run, with a climb at each restart. Of a run that was prolonged the last cycle
- * may be cut short: the curve has it whole. */
+/* One cosine over what is left of the run, with a climb at each restart. Of a run that was prolonged the last
+ * cycle may be cut short: the curve has it whole. */
 static int make_jagged(struct trainer *t)
 {
     const struct options *o = t->options;

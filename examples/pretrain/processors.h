@@ -12,10 +12,10 @@ int64_t processors_default(void);
  * "/proc/self/cgroup" and "/sys/fs/cgroup": "" but in tests. */
 int64_t processors_quota(const char *root);
 
-/* Have waiting threads sleep soon instead of spinning, which costs most of the speed where other programs run too.
- * The OpenMP runtime reads its environment before main(), so this starts the program again with GOMP_SPINCOUNT and
- * KMP_BLOCKTIME, once. Returns, and changes nothing, where the user has set them or OMP_WAIT_POLICY, or where the
- * program cannot be started again. */
+/* Have waiting threads sleep soon instead of spinning, which costs most of the speed where other programs run
+ * too. The OpenMP runtime reads its environment before main(), so this starts the program again with
+ * GOMP_SPINCOUNT and KMP_BLOCKTIME, once. Returns, and changes nothing, where the user has set them or
+ * OMP_WAIT_POLICY, or where the program cannot be started again. */
 void processors_wait_asleep(char **argv);
 
 #endif

@@ -96,10 +96,10 @@ static int print_facts(const struct progress *p, double left, int room, char *te
 void progress_draw(const struct progress *p, int columns, double left, char *text, size_t size)
 {
     char facts[LINE];
-    int room = (columns < LINE ? columns : LINE) - 1; /* the last column would break the line */
+    int room = columns < 1 ? 0 : (columns < LINE ? columns : LINE) - 1; /* the last column would break the line */
     int length = print_facts(p, left, room - BAR_LEAST - 3, facts, sizeof facts), bar = room - length - 3;
     if (bar < BAR_LEAST) {
-        snprintf(text, size, "%.*s", room > 0 ? room : 0, facts);
+        snprintf(text, size, "%.*s", room, facts);
         return;
     }
     bar = bar < BAR ? bar : BAR;

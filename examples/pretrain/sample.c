@@ -88,6 +88,8 @@ static int continue_text(struct trainer *t, struct activations *acts, int32_t *t
     if (length < 0)
         return -1;
     for (int64_t i = 0; i < o->sample && !stop_asked(); i++, length++) {
+        if (!t->progress.terminal)
+            progress_part(&t->progress, "token of the sample", i, o->sample);
         int64_t first = length > o->seq ? length - o->seq : 0;
         if (check(t->ctx, model_next(t->model, acts, t->stream, tokens + first, length - first - 1,
                                      logits), "sample"))

@@ -71,19 +71,19 @@ static int read_header(struct source *s, const unsigned char *bytes, int32_t mag
 {
     int32_t header[3] = {magic, 0, 0}, wanted = magic == MAGIC_UINT16 ? 1 : 7;
     if (s->size < HEADER_BYTES)
-        return fail("%s has an llm.c magic number but only %" PRId64 " bytes; its header alone takes %d", s->path,
-                    s->size, HEADER_BYTES);
+        return fail("%s has an llm.c magic number but only %" PRId64 " bytes; its header alone takes %d",
+                    s->path, s->size, HEADER_BYTES);
     memcpy(header, bytes, sizeof header);
     if (header[1] != wanted)
-        return fail("%s: llm.c shard of version %" PRId32 "; magic %" PRId32 " goes with version %" PRId32, s->path,
-                    header[1], magic, wanted);
+        return fail("%s: llm.c shard of version %" PRId32 "; magic %" PRId32 " goes with version %" PRId32,
+                    s->path, header[1], magic, wanted);
     s->token_bytes = magic == MAGIC_UINT16 ? 2 : 4;
     s->format = magic == MAGIC_UINT16 ? "llm.c uint16" : "llm.c uint32";
     s->tokens = header[2];
     int64_t size = HEADER_BYTES + s->tokens * s->token_bytes;
     if (s->tokens < 0 || size != s->size)
-        return fail("%s: its header promises %" PRId64 " tokens, that is a file of %" PRId64 " bytes, but it has %"
-                    PRId64, s->path, s->tokens, size, s->size);
+        return fail("%s: its header promises %" PRId64 " tokens, that is a file of %" PRId64
+                    " bytes, but it has %" PRId64, s->path, s->tokens, size, s->size);
     s->offset = HEADER_BYTES;
     return 0;
 }
@@ -107,8 +107,8 @@ static int find_format(struct source *s)
     if (text && (magic == MAGIC_UINT16 || magic == MAGIC_UINT32))
         return fail("%s is an llm.c shard of tokens: give it a name that ends in .bin", s->path);
     if (!text && s->size % 2 != 0)
-        return fail("%s: %" PRId64 " bytes is not a whole number of uint16 tokens, and there is no llm.c header",
-                    s->path, s->size);
+        return fail("%s: %" PRId64 " bytes is not a whole number of uint16 tokens, and there is no llm.c "
+                    "header", s->path, s->size);
     s->token_bytes = text ? 1 : 2;
     s->format = text ? "bytes" : "uint16";
     s->tokens = s->size / s->token_bytes;
@@ -226,7 +226,11 @@ static int read_all(const struct source *s, struct whole *w, int look)
 {
     unsigned char *bytes = malloc(PIECE);
     double said = now();
-    int result = bytes ? 0 : fail("no memory to look through %s", s->path);
+    int result = 0;
+    if (!bytes) {
+        fail("no memory to look through %s", s->path);
+        return -1;
+    }
     *w = (struct whole){{1, 2, 3, 4}, {0}, 0};
     for (int64_t at = 0; at < s->size && !result;) {
         int64_t left = s->size - at, skip = at == 0 ? s->offset : 0;
@@ -247,7 +251,8 @@ static int read_all(const struct source *s, struct whole *w, int look)
     return result;
 }
 
-/* Raw tokens of 32 or 64 bits, read as 16, are words of which each second one, or three of four, is next to nothing. */
+/* Raw tokens of 32 or 64 bits, read as 16, are words of which each second one, or three of four, is next to
+ * nothing. */
 static void find_width(struct source *s, const struct whole *w)
 {
     enum { SMALL = 16, LARGE = 256 };
@@ -255,7 +260,8 @@ static void find_width(struct source *s, const struct whole *w)
     int low = most[0] > most[2] ? most[0] : most[2], high = most[1] > most[3] ? most[1] : most[3];
     if (s->offset || s->tokens < 32)
         return;
-    if (s->size % 8 == 0 && most[0] > 0 && !most[2] && !most[3] && (!most[1] || (most[1] < SMALL && most[0] >= LARGE)))
+    if (s->size % 8 == 0 && most[0] > 0 && !most[2] && !most[3] &&
+        (!most[1] || (most[1] < SMALL && most[0] >= LARGE)))
         s->token_bytes = 8;
     else if (s->size % 4 == 0 && low > 0 && (!high || (high < SMALL && low >= LARGE)))
         s->token_bytes = 4;
@@ -270,15 +276,15 @@ static void find_width(struct source *s, const struct whole *w)
 /* Where a token that is not below `vocab` stands. */
 static int name_token(struct source *s, int64_t vocab)
 {
-    int32_t tokens[WINDOW / 8];
+    int32_t tokens[WINDOW / 8] = {0};
     for (int64_t at = 0, count; at < s->tokens; at += count) {
         count = s->tokens - at < WINDOW / 8 ? s->tokens - at : WINDOW / 8;
         if (source_read(s, at, count, tokens))
             return -1;
         for (int64_t i = 0; i < count; i++)
             if (tokens[i] < 0 || tokens[i] >= vocab)
-                return fail("%s: token %" PRId64 " is %" PRId32 ", but the vocabulary has only %" PRId64 " (--vocab)",
-                            s->path, at + i, tokens[i], vocab);
+                return fail("%s: token %" PRId64 " is %" PRId32 ", but the vocabulary has only %" PRId64
+                            " (--vocab)", s->path, at + i, tokens[i], vocab);
     }
     return fail("%s has changed while it was read", s->path);
 }
@@ -314,8 +320,8 @@ int source_check(struct source *s)
     if (fstat(s->file, &status) != 0)
         result = fail("cannot read %s: %s", s->path, strerror(errno));
     else if (status.st_size < s->size)
-        result = fail("%s has become shorter under the run: it had %" PRId64 " bytes and has %" PRId64, s->path, s->size,
-                      (int64_t)status.st_size);
+        result = fail("%s has become shorter under the run: it had %" PRId64 " bytes and has %" PRId64, s->path,
+                      s->size, (int64_t)status.st_size);
     else if (status.st_ctim.tv_sec != s->changed.tv_sec || status.st_ctim.tv_nsec != s->changed.tv_nsec) {
         double begin = now();
         result = read_all(s, &w, 0);

@@ -1,5 +1,5 @@
-/* One file of tokens: bytes of a text, or a pre-tokenized .bin. It is read where and when tokens are wanted, never
- * mapped: what happens to the file under a run is then an error of a read. */
+/* One file of tokens: bytes of a text, or a pre-tokenized .bin. It is read where and when tokens are wanted,
+ * never mapped: what happens to the file under a run is then an error of a read. */
 #ifndef PRETRAIN_SOURCE_H
 #define PRETRAIN_SOURCE_H
 
@@ -33,8 +33,8 @@ void source_close(struct source *source);
  * vocabulary above 0 every token is compared with it. -1 after a sentence, or without one if stop_asked(). */
 int source_scan(struct source *source, int64_t vocab);
 
-/* `count` tokens from `index` on; the caller stays inside. -1, after a sentence, if they cannot be read, or if the
- * file no longer holds what it held. */
+/* `count` tokens from `index` on; the caller stays inside. -1, after a sentence, if they cannot be read, or if
+ * the file no longer holds what it held. */
 int source_read(struct source *source, int64_t index, int64_t count, int32_t *tokens);
 /* Bytes of the file, for a sum of pieces. -1 after a sentence. */
 int source_bytes(const struct source *source, int64_t offset, size_t count, unsigned char *bytes);

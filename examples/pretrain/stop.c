@@ -20,7 +20,7 @@ static const struct {
 #ifdef SIGPWR
     {SIGPWR, "SIGPWR", 0},
 #endif
-    {SIGPIPE, "SIGPIPE: nobody reads the output", 1},
+    {SIGPIPE, "SIGPIPE, since nobody reads the output any more,", 1},
 };
 enum { SIGNALS = sizeof signals / sizeof *signals };
 

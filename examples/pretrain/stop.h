@@ -9,8 +9,9 @@ enum { /* exit status of the program */
     STATUS_STOPPED = 3 /* asked to end before the run was complete */
 };
 
-/* From now on INT, TERM, HUP, USR1, USR2, XCPU, PWR and PIPE ask for an end. Those but for INT, TERM and PIPE that
- * the parent ignores, as nohup does with HUP, stay ignored. A second INT or TERM ends the process at once. */
+/* From now on INT, TERM, HUP, USR1, USR2, XCPU, PWR and PIPE ask for an end. Those but for INT, TERM and PIPE
+ * that the parent ignores, as nohup does with HUP, stay ignored. A second INT or TERM ends the process at
+ * once. */
 void stop_install(void);
 /* Non-zero once an end was asked for. Any thread may call it, at any time. */
 int stop_asked(void);

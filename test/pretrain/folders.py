@@ -60,10 +60,11 @@ class AtOnce(Case):
         subprocess.run(['cc', '-shared', '-fPIC', 'lock.c', '-o', 'lock.so'], cwd=self.folder, check=True)
         import errno
         for error in ('ENOLCK', 'EBADF', 'EINVAL', 'ENOSYS', 'EOPNOTSUPP', 'EIO'):
-            _, err = self.good(*SHORT, '--out', 'o' + error, env={'LD_PRELOAD': self.path('lock.so'), 'ASAN_OPTIONS': 'verify_asan_link_order=0',
+            _, err = self.good(*SHORT, '--out', 'o' + error, '--save', 'o%s/s' % error, env={'LD_PRELOAD': self.path('lock.so'), 'ASAN_OPTIONS': 'verify_asan_link_order=0',
                                                                        'FLOCK_ERROR': str(getattr(errno, error))})
             self.assertIn('cannot be locked', err)
             self.assertEqual(len(self.rows('o' + error)), 3)
+            self.assertEqual(len(self.checkpoints('o%s/s' % error)), 3)
 
 
     def test_disk_that_is_full(self):

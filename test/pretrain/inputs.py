@@ -72,7 +72,7 @@ class Refused(Case):
     def test_a_word_about_doubtful_text(self):
         for name, data, word in (('page', b'<!DOCTYPE html>\n<html><body>404' + words(20000), 'HTML'),
                                  ('lines.jsonl', b'{"text": "' + words(20000) + b'"}\n', 'JSON'),
-                                 ('tokens', tokens16(TOKENS), '.bin'),
+                                 ('tokens', tokens16(TOKENS), '.bin'), ('text.bin', words(20000), 'another name'),
                                  ('wide', words(20000).decode().encode('utf-16-le'), 'UTF-16')):
             self.write(name, data)
             _, err = self.good(*SHORT, '--data', name)
@@ -162,7 +162,7 @@ class Shards(Case):
         """By name, by list, by pattern, by folder: the bits of the files joined."""
         names = ['d/part%d.txt' % i for i in range(3)]
         self.good(*SHORT, '--data', 'whole.txt')
-        for given in (['--data', *names], ['--data', ','.join(names)], ['--data', names[0], '--data', names[1], '--data=' + names[2]],
+        for given in (['--data', *names], ['--data', ','.join(names)],
                       ['--data', 'd/part*'], ['--data', 'd/part[0-2].txt'], ['--data', 'd'], ['--data', 'd/part0.txt', 'd/part[12].txt']):
             out, _ = self.good(*given, *SHORT, '--out', 'p')
             self.assertIn('29014 tokens (bytes, 3 files), the last 2901 for validation', out)
@@ -193,6 +193,12 @@ class Shards(Case):
         self.write('a.bin', shard(TOKENS))
         self.refused(*SHORT, '--data', 't.txt', 'a.bin', says=['t.txt', 'a.bin'])
         self.refused(*SHORT, '--data', 'a.bin', '--val-data', 't.txt', says=['t.txt', 'a.bin'])
+
+    def test_given_twice(self):
+        """The last one counts, as of other options; but somebody may have meant a list."""
+        out, err = self.good(*SHORT, '--data', 'd/part0.txt', '--data=d/part2.txt')
+        self.assertIn('20001 tokens (bytes), the last', out)
+        self.assertIn('note: --data was given before', err)
 
     def test_names_as_they_come(self):
         self.write('with, comma*.txt', words(20000))
