@@ -117,6 +117,9 @@ $(B)/src/%.o: src/%.c Makefile | $(B)/target $(FIRST)
 	@echo CC $<
 	$(Q)$(CC) $(LIB_CPPFLAGS) $(LIB_CFLAGS) -MMD -MP -c $< -o $@
 
+# Sums of products, where it may be fused: each is written as such, and the order is in the source.
+$(B)/src/cpu/cpu_gemm_own.o: LIB_CFLAGS += -ffp-contract=fast
+
 -include $(OBJS:.o=.d)
 
 # ---- the rest, by folder ----
