@@ -33,20 +33,20 @@ extern const struct options linear_table;
 void linear_describe(const relora_linear *linear, struct text *text);
 relora_status linear_compare(const char *ours, const char *theirs, struct text *why);
 
-/* The public functions of these names, for a call of `function`; `options` are complete, the handles checked. */
-relora_status linear_create(relora_linear **out, relora_device *device, const char *function,
+/* The public functions of these names, in an open call; `options` are complete, the handles checked. */
+relora_status linear_create(const struct call *c, relora_linear **out, relora_device *device,
                             const relora_linear_options *options);
-relora_status linear_set_weight(relora_linear *linear, const char *function, relora_tensor *weight,
+relora_status linear_set_weight(const struct call *c, relora_linear *linear, relora_tensor *weight,
                                 relora_tensor *bias);
-relora_status linear_zero_grad(relora_linear *linear, relora_stream *stream, const char *function);
+relora_status linear_zero_grad(const struct call *c, relora_linear *linear);
 
 /* The host's options over the defaults. Their values are not looked at yet. */
-relora_status linear_options_read(relora_linear_options *options, const relora_context *ctx,
-                                  const char *function, const relora_linear_options *from);
+relora_status linear_options_read(const struct call *c, relora_linear_options *options,
+                                  const relora_linear_options *from);
 
 /* The end of a warm start in two steps, so that the first can be taken for many layers before the second:
  * make what LORA needs, beside what FULL has; then let go of FULL or, if a layer failed, of what was made. */
-relora_status linear_prepare_lora(relora_linear *linear, const char *function);
+relora_status linear_prepare_lora(const struct call *c, relora_linear *linear);
 void linear_settle_mode(relora_linear *linear, int becomes_lora);
 
 /* "lora_A.weight" and so on: the name of a parameter in the authors' files. */
@@ -63,9 +63,8 @@ const char *linear_label(const relora_linear *linear, char text[LABEL_TEXT]);
 /* s as a number, or where the trainable one stands. */
 struct scale linear_scale(const relora_linear *linear);
 
-/* linear and stream: there, of one context and device, and the stream not finished. */
-relora_status linear_check(const relora_linear *linear, const relora_stream *stream,
-                           const char *function);
+/* call_open() of a call about a layer. */
+relora_status linear_open(struct call *c, const relora_linear *linear, relora_stream *stream);
 
 struct draw linear_draw(const relora_linear *linear, enum draw_purpose purpose, uint64_t call);
 

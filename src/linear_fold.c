@@ -16,7 +16,7 @@ static relora_status fold_slice(const struct pass *p, const struct pass_memory *
     g.c = view_rows(m->slice, 0, rows);
     TRY(pass_product(p, g));
     struct fold f = {.y = y, .w = w, .x = g.c, .draw = p->rounding, .first = (uint64_t)(first * w.cols)};
-    return stream_result(p->stream, p->backend->fold(p->stream->queue, &f), p->fn);
+    return call_queue(p->call, p->call->backend->fold(p->call->queue, &f));
 }
 
 relora_status fold_weight(const struct pass *p, struct pass_memory *m)

@@ -91,12 +91,12 @@ struct pass_memory pass_layout_backward(const struct pass *p, int wants_dx, stru
 relora_status pass_product(const struct pass *p, struct gemm g)
 {
     g.tf32 = (p->linear->options.flags & RELORA_LINEAR_TF32) != 0;
-    return stream_result(p->stream, p->backend->gemm(p->stream->queue, &g), p->fn);
+    return call_queue(p->call, p->call->backend->gemm(p->call->queue, &g));
 }
 
 relora_status pass_convert(const struct pass *p, struct view y, struct view x, struct scale s)
 {
-    return stream_result(p->stream, p->backend->convert(p->stream->queue, y, x, s), p->fn);
+    return call_queue(p->call, p->call->backend->convert(p->call->queue, y, x, s));
 }
 
 /* A copy if the layer is not F32. */
