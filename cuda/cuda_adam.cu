@@ -4,21 +4,16 @@
 #include "cuda_random.cuh"
 #include "cuda_tiles.cuh"
 
-/* Chunks begin at a multiple of 4 elements: on 16 bytes in F32, on 8 in BF16. */
-static __device__ inline int is_wide(const void *from)
-{
-    return (uintptr_t)from % 16 == 0;
-}
-
 /* ---- the norm of all gradients ---- */
 
 template <class G> static __device__ inline double chunk_squares(const G *grad, int64_t count)
 {
     double sum = 0;
-    int wide = is_wide(grad);
-    for (int64_t i = (int64_t)threadIdx.x * EIGHT; i < count; i += CUDA_THREADS * EIGHT) {
+    int step = sizeof(G) == sizeof(float) ? FOUR * CUDA_THREADS : FOUR;
+    struct eight e = eight_of(0, count, step, (int)threadIdx.x);
+    for (; e.first < count; e.first += CUDA_THREADS * EIGHT) {
         float g[EIGHT];
-        load_eight(g, grad + i, count - i < EIGHT ? (int)(count - i) : EIGHT, wide);
+        load_eight(g, grad, e);
         for (int k = 0; k < EIGHT; k++) sum += (double)g[k] * (double)g[k];
     }
     return block_sum(sum);
@@ -90,46 +85,42 @@ static __device__ inline void update_store(bf16 *to, float x, uint32_t word, int
     *to = stochastic ? bf16_stochastic(x, word) : bf16_nearest(x);
 }
 
-/* Elements i to i + n - 1 of a parameter, n at most eight. */
+/* Elements i to i + 3 of a parameter, those below `end`. */
 template <class P, class G>
-static __device__ inline void update_eight(const struct adam_ready *ready, const struct adam_param *p, int64_t i,
-                                           int n, int wide)
+static __device__ inline void update_four(const struct adam_ready *ready, const struct adam_param *p, int64_t i, int64_t end)
 {
-    P *param = (P *)p->param + i, rounded[EIGHT];
-    float w[EIGHT], g[EIGHT], m[EIGHT], v[EIGHT];
-    uint32_t words[EIGHT] = {0};
+    P rounded[FOUR];
+    float w[FOUR], g[FOUR], m[FOUR], v[FOUR];
+    uint32_t words[FOUR] = {0};
     int stochastic = sizeof(P) == sizeof(bf16) && p->rounding != RELORA_ROUND_NEAREST;
-    load_eight(w, param, n, wide);
-    load_eight(g, (const G *)p->grad + i, n, wide);
-    load_eight(m, p->m + i, n, wide);
-    load_eight(v, p->v + i, n, wide);
-    if (stochastic) cuda_draw_eight(words, ready->draw, (uint64_t)i);
-    for (int k = 0; k < EIGHT; k++) {
+    load_four(w, (const P *)p->param, i, end);
+    load_four(g, (const G *)p->grad, i, end);
+    load_four(m, p->m, i, end);
+    load_four(v, p->v, i, end);
+    if (stochastic) cuda_draw_four(words, ready->draw, (uint64_t)i);
+    for (int k = 0; k < FOUR; k++) {
         float moved = adam_element(&ready->constants, w[k], g[k], &m[k], &v[k]);
         update_store(&rounded[k], moved, words[k], stochastic);
     }
-    store_eight(param, rounded, n, wide);
-    store_eight(p->m + i, m, n, wide);
-    store_eight(p->v + i, v, n, wide);
+    store_four((P *)p->param, rounded, i, end);
+    store_four(p->m, m, i, end);
+    store_four(p->v, v, i, end);
 }
 
-/* PARTS blocks share a chunk, so that many blocks end at about the same time. Small blocks, five to a
- * multiprocessor, are what the registers of eight wide loads and of the divisions leave room for. */
-enum { PARTS = 8, UPDATE_THREADS = 128, PART_STEP = UPDATE_THREADS * EIGHT };
+/* PARTS blocks share a chunk, so that many blocks end at about the same time. Four elements at a time leave registers for
+ * seven small blocks to a multiprocessor, and those have enough loads under way. */
+enum { PARTS = 8, UPDATE_THREADS = 128, PART_STEP = UPDATE_THREADS * FOUR };
 
 template <class P, class G>
 static __device__ inline void update_part(const struct adam_ready *ready, const struct adam_param *p,
                                           const struct adam_chunk *chunk, int part)
 {
     int64_t end = chunk->start + chunk->count;
-    int64_t first = chunk->start + ((int64_t)part * UPDATE_THREADS + threadIdx.x) * EIGHT;
-    int wide = is_wide((P *)p->param + chunk->start) && is_wide((const G *)p->grad + chunk->start) &&
-               is_wide(p->m + chunk->start) && is_wide(p->v + chunk->start);
-    for (int64_t i = first; i < end; i += PARTS * PART_STEP)
-        update_eight<P, G>(ready, p, i, end - i < EIGHT ? (int)(end - i) : EIGHT, wide);
+    int64_t first = chunk->start + ((int64_t)part * UPDATE_THREADS + threadIdx.x) * FOUR;
+    for (int64_t i = first; i < end; i += PARTS * PART_STEP) update_four<P, G>(ready, p, i, end);
 }
 
-static __global__ void __launch_bounds__(UPDATE_THREADS, 5)
+static __global__ void __launch_bounds__(UPDATE_THREADS, 7)
 adam_update_kernel(struct adam a, const struct adam_ready *all)
 {
     if (is_skipped(a)) return;
@@ -160,4 +151,9 @@ relora_status cuda_adam_step(struct queue *q, const struct adam *a)
     if (status < 0) return status;
     return cuda_launch(q, "the update", adam_update_kernel, blocks_at_most(a->chunk_count * PARTS, INT32_MAX),
                        UPDATE_THREADS, *a, ready);
+}
+
+cudaError_t cuda_load_adam(void)
+{
+    return cuda_load(adam_squares_kernel, adam_control_kernel, adam_ready_kernel, adam_update_kernel);
 }

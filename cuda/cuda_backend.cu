@@ -53,8 +53,13 @@ static relora_status describe_name(int32_t device, char *name, size_t capacity)
 static relora_status describe_memory(int32_t device, uint64_t *free_bytes, uint64_t *total_bytes)
 {
     size_t free_now = 0, total = 0;
-    device_scope scope(device);
-    cudaError_t error = cudaMemGetInfo(&free_now, &total);
+    struct cuda_driver driver;
+    cudaError_t error = cuda_driver_find(&driver);
+    if (!error) {
+        device_scope scope(driver, device);
+        error = scope.result();
+        if (!error) error = cudaMemGetInfo(&free_now, &total);
+    }
     cudaGetLastError();
     if (free_bytes) *free_bytes = free_now;
     if (total_bytes) *total_bytes = total;
@@ -93,11 +98,12 @@ static const struct backend backend_cuda = {
     cuda_dropout,
     cuda_uniform,
     cuda_scale_grad,
-    cuda_not_finite,
+    cuda_largest,
     cuda_adam_norm,
     cuda_adam_step,
     cuda_prune,
     2048, /* slice_rows: they fill a device, and stay in its L2 cache mostly */
+    16,   /* row_bytes: what the widest loads of products take at once */
 };
 
 extern "C" __attribute__((visibility("default"))) const struct backend *relora_cuda_backend(uint32_t version)

@@ -5,12 +5,12 @@
 
 /* ---- one value ---- */
 
-template <class T> static __global__ void fill_kernel(struct view y, T value, int wide)
+template <class T> static __global__ void fill_kernel(struct view y, T value, int step)
 {
-    tiling_walk(y, [&](int64_t i, int64_t j, int n) {
+    tiling_walk(y, step, [&](int64_t i, struct eight e) {
         T to[EIGHT];
         for (int k = 0; k < EIGHT; k++) to[k] = value;
-        store_eight(element_at<T>(y, i, j), to, n, wide);
+        store_eight(row_of<T>(y, i), to, e);
     });
 }
 
@@ -19,22 +19,22 @@ relora_status cuda_fill(struct queue *q, struct view y, double value)
     relora_dtype dtype = y.dtype;
     struct tiling t = cuda_tiling(tiling_most(q), y);
     if (dtype == RELORA_F32)
-        return cuda_launch(q, "a fill", fill_kernel<float>, t.blocks, t.threads, y, (float)value, t.wide);
-    return cuda_launch(q, "a fill", fill_kernel<bf16>, t.blocks, t.threads, y, bf16_of_double(value), t.wide);
+        return cuda_launch(q, "a fill", fill_kernel<float>, t.blocks, t.threads, y, (float)value, t.step);
+    return cuda_launch(q, "a fill", fill_kernel<bf16>, t.blocks, t.threads, y, bf16_of_double(value), t.step);
 }
 
 /* ---- y = round(s * x) ---- */
 
 template <class Y, class X>
-static __global__ void convert_kernel(struct view y, struct view x, struct scale scale, int wide)
+static __global__ void convert_kernel(struct view y, struct view x, struct scale scale, int step)
 {
     float s = scale_value(scale);
-    tiling_walk(y, [&](int64_t i, int64_t j, int n) {
+    tiling_walk(y, step, [&](int64_t i, struct eight e) {
         float from[EIGHT];
         Y to[EIGHT];
-        load_eight(from, element_at<X>(x, i, j), n, wide);
+        load_eight(from, row_of<X>(x, i), e);
         for (int k = 0; k < EIGHT; k++) narrow(&to[k], s * from[k]);
-        store_eight(element_at<Y>(y, i, j), to, n, wide);
+        store_eight(row_of<Y>(y, i), to, e);
     });
 }
 
@@ -46,26 +46,26 @@ relora_status cuda_convert(struct queue *q, struct view y, struct view x, struct
         kernel = x.dtype == RELORA_F32 ? convert_kernel<float, float> : convert_kernel<float, bf16>;
     else
         kernel = x.dtype == RELORA_F32 ? convert_kernel<bf16, float> : convert_kernel<bf16, bf16>;
-    return cuda_launch(q, "a conversion", kernel, t.blocks, t.threads, y, x, s, t.wide);
+    return cuda_launch(q, "a conversion", kernel, t.blocks, t.threads, y, x, s, t.step);
 }
 
 /* ---- draws ---- */
 
 template <class T>
-static __global__ void dropout_kernel(struct dropout d, uint32_t threshold, float keep, int wide)
+static __global__ void dropout_kernel(struct dropout d, uint32_t threshold, float keep, int step)
 {
-    tiling_walk(d.y, [&](int64_t i, int64_t j, int n) {
+    tiling_walk(d.y, step, [&](int64_t i, struct eight e) {
         float x[EIGHT], before[EIGHT];
         T y[EIGHT];
         uint32_t words[EIGHT];
-        load_eight(x, element_at<T>(d.x, i, j), n, wide);
-        if (d.accumulate) load_eight(before, element_at<T>(d.y, i, j), n, wide);
-        cuda_draw_eight(words, d.draw, (uint64_t)(i * d.y.cols + j));
+        load_eight(x, row_of<T>(d.x, i), e);
+        if (d.accumulate) load_eight(before, row_of<T>(d.y, i), e);
+        cuda_draw_eight(words, d.draw, (uint64_t)(i * d.y.cols), e);
         for (int k = 0; k < EIGHT; k++) {
             float kept = dropout_element(x[k], words[k], threshold, keep);
             narrow(&y[k], d.accumulate ? before[k] + kept : kept);
         }
-        store_eight(element_at<T>(d.y, i, j), y, n, wide);
+        store_eight(row_of<T>(d.y, i), y, e);
     });
 }
 
@@ -75,43 +75,56 @@ relora_status cuda_dropout(struct queue *q, const struct dropout *dropout)
     uint32_t threshold = (uint32_t)draw_threshold(d.p); /* p is below 1 */
     struct tiling t = cuda_tiling(tiling_most(q), d.y, d.x);
     return cuda_launch(q, "dropout", d.y.dtype == RELORA_F32 ? dropout_kernel<float> : dropout_kernel<bf16>,
-                       t.blocks, t.threads, d, threshold, dropout_keep(threshold), t.wide);
+                       t.blocks, t.threads, d, threshold, dropout_keep(threshold), t.step);
 }
 
-static __global__ void uniform_kernel(struct view y, float bound, struct draw d, int wide)
+static __global__ void uniform_kernel(struct view y, float bound, struct draw d, int step)
 {
-    tiling_walk(y, [&](int64_t i, int64_t j, int n) {
+    tiling_walk(y, step, [&](int64_t i, struct eight e) {
         float to[EIGHT];
         uint32_t words[EIGHT];
-        cuda_draw_eight(words, d, (uint64_t)(i * y.cols + j));
+        cuda_draw_eight(words, d, (uint64_t)(i * y.cols), e);
         for (int k = 0; k < EIGHT; k++) to[k] = uniform_element(words[k], bound);
-        store_eight(element_at<float>(y, i, j), to, n, wide);
+        store_eight(row_of<float>(y, i), to, e);
     });
 }
 
 relora_status cuda_uniform(struct queue *q, struct view y, double bound, struct draw d)
 {
     struct tiling t = cuda_tiling(tiling_most(q), y);
-    return cuda_launch(q, "a uniform draw", uniform_kernel, t.blocks, t.threads, y, (float)bound, d, t.wide);
+    return cuda_launch(q, "a uniform draw", uniform_kernel, t.blocks, t.threads, y, (float)bound, d, t.step);
 }
 
 /* ---- looking ---- */
 
-template <class T> static __global__ void not_finite_kernel(struct view x, int32_t *flag, int wide)
+template <class T> static __global__ void largest_kernel(struct view x, uint32_t *bits, int step)
 {
-    int found = 0;
-    tiling_walk(x, [&](int64_t i, int64_t j, int n) {
+    uint32_t most = 0;
+    tiling_walk(x, step, [&](int64_t i, struct eight e) {
         float from[EIGHT];
-        load_eight(from, element_at<T>(x, i, j), n, wide);
-        for (int k = 0; k < EIGHT; k++) found |= !isfinite(from[k]);
+        load_eight(from, row_of<T>(x, i), e);
+        for (int k = 0; k < EIGHT; k++) { /* zeros beyond the end of a row */
+            uint32_t size = bits_of_float(from[k]) & 0x7FFFFFFFu;
+            most = size > most ? size : most;
+        }
     });
-    if (__any_sync(0xFFFFFFFFu, found) && threadIdx.x % 32 == 0) atomicOr(flag, 1);
+    for (int lane = 16; lane > 0; lane /= 2) {
+        uint32_t other = __shfl_xor_sync(0xFFFFFFFFu, most, lane);
+        most = other > most ? other : most;
+    }
+    if (threadIdx.x % 32 == 0) atomicMax(bits, most);
 }
 
-relora_status cuda_not_finite(struct queue *q, struct view x, int32_t *flag)
+relora_status cuda_largest(struct queue *q, struct view x, uint32_t *bits)
 {
     struct tiling t = cuda_tiling(tiling_most(q), x);
-    return cuda_launch(q, "a look for infinities",
-                       x.dtype == RELORA_F32 ? not_finite_kernel<float> : not_finite_kernel<bf16>, t.blocks,
-                       t.threads, x, flag, t.wide);
+    return cuda_launch(q, "the largest element", x.dtype == RELORA_F32 ? largest_kernel<float> : largest_kernel<bf16>,
+                       t.blocks, t.threads, x, bits, t.step);
+}
+
+cudaError_t cuda_load_elementwise(void)
+{
+    return cuda_load(fill_kernel<float>, fill_kernel<bf16>, convert_kernel<float, float>, convert_kernel<float, bf16>,
+                     convert_kernel<bf16, float>, convert_kernel<bf16, bf16>, dropout_kernel<float>,
+                     dropout_kernel<bf16>, uniform_kernel, largest_kernel<float>, largest_kernel<bf16>);
 }

@@ -54,3 +54,8 @@ relora_status cuda_gemm_plain(struct queue *q, const struct gemm *g)
     return cuda_launch(q, "a matrix product", product, dim3(cuda_blocks(q, down * across, 1)), dim3(TILE * TILE),
                        *g, depth, down * across, across);
 }
+
+cudaError_t cuda_load_gemm_plain(void)
+{
+    return cuda_load(product);
+}

@@ -1,6 +1,7 @@
 /* Memory of a device, ordered by streams, and copies. What is released stays with the pool, so that a
  * loop goes to the driver in its first step only. While a stream is captured into a graph nothing is
- * allocated on it, and nothing that its work uses may be released: the capture cannot be waited for. */
+ * allocated on it, and what is released waits for the end of the capture: before that nothing can be ordered
+ * behind the stream's work, and to free memory there would be a part of the graph. */
 #include "cuda_queue.h"
 
 static cudaError_t pool_make(struct cuda_pool *pool, int32_t device)
@@ -28,27 +29,18 @@ relora_status cuda_pool_open(struct queue *q)
     if (!q->pool) return RELORA_E_NO_MEMORY;
     q->pool->memory = q->memory;
     pthread_mutex_init(&q->pool->lock, NULL);
-    return cuda_result(q, pool_make(q->pool, q->device), "making a pool of memory");
-}
-
-/* Waits for nothing: CUDA keeps each part until the work that was queued is done with it. */
-void cuda_pool_close(struct queue *q)
-{
-    struct cuda_pool *pool = q->pool;
-    cuda_products_free(pool);
-    if (pool->event) cudaEventDestroy(pool->event);
-    if (pool->releases) cudaStreamDestroy(pool->releases);
-    if (pool->blocks) cudaMemPoolDestroy(pool->blocks);
-    pthread_mutex_destroy(&pool->lock);
-    memory_free(q->memory, pool, sizeof *pool);
+    relora_status status = cuda_result(q, pool_make(q->pool, q->device), "making a pool of memory");
+    return status < 0 ? status : cuda_staging_open(q);
 }
 
 cudaError_t cuda_captured(cudaStream_t stream, int32_t *captured)
 {
     enum cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
     cudaError_t error = cudaStreamIsCapturing(stream, &status);
-    *captured = status != cudaStreamCaptureStatusNone;
-    return error;
+    *captured = error || status != cudaStreamCaptureStatusNone;
+    if (error != cudaErrorStreamCaptureImplicit) return error;
+    cudaGetLastError(); /* the host must not find it in a call of its own */
+    return cudaSuccess;
 }
 
 /* The caller holds the lock. */
@@ -66,12 +58,65 @@ cudaError_t cuda_pool_order(struct cuda_pool *pool, cudaStream_t earlier, cudaSt
     return error;
 }
 
-/* The caller holds the lock. To record an event on a captured stream would draw `releases` into its graph. */
-static cudaError_t release_after(struct cuda_pool *pool, cudaStream_t stream)
+/* ---- memory that cannot be freed yet ---- */
+
+struct held {
+    void *ptr;
+    int32_t to_the_end; /* of the context: the queue that used it is gone, and cannot be waited for */
+    struct held *next;
+};
+
+/* The caller holds the lock. Where there is no memory to remember it by, it is lost until the process ends. */
+static void hold(struct cuda_pool *pool, void *ptr, int32_t to_the_end)
 {
-    int32_t captured;
-    cudaError_t error = cuda_captured(stream, &captured);
-    return error || captured ? error : order(pool, stream, pool->releases);
+    struct held *h = (struct held *)memory_alloc_zero(pool->memory, sizeof *h);
+    if (!h) return;
+    h->ptr = ptr;
+    h->to_the_end = to_the_end;
+    h->next = pool->held;
+    pool->held = h;
+}
+
+static void free_held(struct cuda_pool *pool, int32_t all)
+{
+    for (struct held **link = &pool->held; *link;) {
+        struct held *h = *link;
+        if (h->to_the_end && !all) {
+            link = &h->next;
+            continue;
+        }
+        *link = h->next;
+        cudaFreeAsync(h->ptr, pool->releases);
+        memory_free(pool->memory, h, sizeof *h);
+    }
+}
+
+/* The caller holds the lock. Orders `releases` behind all queues and frees what was held back, if no queue is captured. */
+static cudaError_t settle(struct cuda_pool *pool, int32_t *captured)
+{
+    cudaError_t error = cudaSuccess;
+    *captured = 0;
+    for (struct queue *q = pool->queues; q && !error && !*captured; q = q->next) error = cuda_captured(q->stream, captured);
+    if (error || *captured) return error;
+    for (struct queue *q = pool->queues; q && !error; q = q->next) error = order(pool, q->stream, pool->releases);
+    if (!error) free_held(pool, 0);
+    return error;
+}
+
+/* What the pool handed out CUDA keeps until the work that was queued is done with it; handles of cuBLASLt and pinned
+ * memory wait for the device. */
+void cuda_pool_close(struct queue *q)
+{
+    struct cuda_pool *pool = q->pool;
+    cuda_products_free(pool);
+    cuda_staging_close(q);
+    if (pool->held) cudaDeviceSynchronize();
+    free_held(pool, 1);
+    if (pool->event) cudaEventDestroy(pool->event);
+    if (pool->releases) cudaStreamDestroy(pool->releases);
+    if (pool->blocks) cudaMemPoolDestroy(pool->blocks);
+    pthread_mutex_destroy(&pool->lock);
+    memory_free(q->memory, pool, sizeof *pool);
 }
 
 void cuda_pool_join(struct queue *q)
@@ -89,8 +134,10 @@ void cuda_pool_leave(struct queue *q)
     struct queue **link = &pool->queues;
     while (*link && *link != q) link = &(*link)->next;
     if (*link) {
+        int32_t captured;
         *link = q->next;
-        release_after(pool, q->stream); /* its work still runs, and later releases must not overtake it */
+        if (!cuda_captured(q->stream, &captured) && !captured)
+            order(pool, q->stream, pool->releases); /* its work still runs, and later releases must not overtake it */
     }
     pthread_mutex_unlock(&pool->lock);
 }
@@ -103,6 +150,10 @@ static cudaError_t alloc(struct queue *q, size_t bytes, void **out)
     cudaError_t error = cudaMallocFromPoolAsync(out, bytes, pool->blocks, q->stream);
     if (error != cudaErrorMemoryAllocation) return error;
     cudaGetLastError();
+    int32_t captured;
+    pthread_mutex_lock(&pool->lock);
+    settle(pool, &captured);
+    pthread_mutex_unlock(&pool->lock);
     cudaStreamSynchronize(pool->releases); /* rather wait for memory than do without */
     cudaMemPoolTrimTo(pool->blocks, 0);
     return cudaMallocFromPoolAsync(out, bytes, pool->blocks, q->stream);
@@ -115,7 +166,7 @@ relora_status cuda_alloc(struct queue *q, size_t bytes, void **out)
     *out = NULL;
     if (bytes > q->pool->total_bytes)
         return cuda_failed(q, RELORA_E_NO_MEMORY, what, "it is larger than the device's memory");
-    device_scope scope(q->device);
+    device_scope scope(q);
     cudaError_t error = cuda_captured(q->stream, &captured);
     if (!error && captured)
         return cuda_failed(q, RELORA_E_BACKEND, what,
@@ -130,49 +181,35 @@ void cuda_release(struct queue *q, void *ptr, size_t bytes)
     (void)bytes;
     if (!ptr) return;
     struct cuda_pool *pool = q->pool;
-    device_scope scope(q->device);
-    if (q->parent) {
+    device_scope scope(q);
+    int32_t captured = 0;
+    cudaError_t error = q->parent ? cuda_captured(q->stream, &captured) : cudaSuccess;
+    if (q->parent && !error && !captured) {
         cuda_result(q, cudaFreeAsync(ptr, q->stream), "a release");
         return;
     }
     pthread_mutex_lock(&pool->lock);
-    cudaError_t error = cudaSuccess;
-    for (struct queue *other = pool->queues; other && !error; other = other->next)
-        error = release_after(pool, other->stream);
-    if (!error) error = cudaFreeAsync(ptr, pool->releases);
+    if (!q->parent) error = settle(pool, &captured);
+    if (captured) hold(pool, ptr, q->parent != NULL);
+    else if (!error) error = cudaFreeAsync(ptr, pool->releases);
     pthread_mutex_unlock(&pool->lock);
     cuda_result(q, error, "a release");
 }
 
-/* Has the copy read its source when the call returns? The runtime stages ordinary memory of the host,
- * but not what is pinned, nor what a device reads by itself. */
-static cudaError_t source_free(struct queue *q, const void *source)
-{
-    struct cudaPointerAttributes attributes;
-    int direct = 0;
-    int32_t captured;
-    cudaError_t error = cudaPointerGetAttributes(&attributes, source);
-    if (!error) error = cudaDeviceGetAttribute(&direct, cudaDevAttrPageableMemoryAccess, q->device);
-    if (error || (attributes.type == cudaMemoryTypeUnregistered && !direct)) return error;
-    error = cuda_captured(q->stream, &captured); /* then it is read when the graph is launched */
-    return error || captured ? error : cudaStreamSynchronize(q->stream);
-}
-
 relora_status cuda_copy(struct queue *q, const struct copy *c)
 {
-    static const enum cudaMemcpyKind kinds[] = {cudaMemcpyDefault, cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost,
-                                                cudaMemcpyDeviceToDevice};
-    static const char *const what[] = {"a copy", "a copy to the device", "a copy to the host", "a copy on the device"};
+    int to_host = c->direction == copy::COPY_TO_HOST;
+    enum cudaMemcpyKind kind = to_host ? cudaMemcpyDeviceToHost : cudaMemcpyDeviceToDevice;
     if (!c->bytes || c->rows <= 0) return RELORA_OK;
-    device_scope scope(q->device);
+    device_scope scope(q);
+    if (c->direction == copy::COPY_TO_DEVICE) return cuda_write(q, c);
     cudaError_t error;
     if (c->rows == 1 || (c->to_pitch == c->bytes && c->from_pitch == c->bytes))
-        error = cudaMemcpyAsync(c->to, c->from, c->bytes * (size_t)c->rows, kinds[c->direction], q->stream);
+        error = cudaMemcpyAsync(c->to, c->from, c->bytes * (size_t)c->rows, kind, q->stream);
     else
-        error = cudaMemcpy2DAsync(c->to, c->to_pitch, c->from, c->from_pitch, c->bytes, (size_t)c->rows,
-                                  kinds[c->direction], q->stream);
-    if (!error && c->direction == copy::COPY_TO_DEVICE) error = source_free(q, c->from);
-    return cuda_result(q, error, what[c->direction]);
+        error = cudaMemcpy2DAsync(c->to, c->to_pitch, c->from, c->from_pitch, c->bytes, (size_t)c->rows, kind,
+                                  q->stream);
+    return cuda_result(q, error, to_host ? "a copy to the host" : "a copy on the device");
 }
 
 void *cuda_scratch(struct queue *q, size_t bytes)

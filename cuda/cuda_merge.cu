@@ -16,33 +16,36 @@ static __device__ inline void merge_store(bf16 *to, float *after, uint32_t word,
     *after = bf16_to_float(*to);
 }
 
-/* partials: of each block |change of y|^2 and |y|^2, of what is stored; may be NULL */
-template <class T> static __global__ void merge_kernel(struct merge m, int stochastic, double *partials, int wide)
+/* partials: of each block |change of y|^2 and |y|^2, of what is stored; may be NULL. Three blocks to a multiprocessor, for
+ * which the compiler has to be asked, have enough loads under way. */
+template <class T>
+static __global__ void __launch_bounds__(CUDA_THREADS, 3)
+    merge_kernel(struct merge m, int stochastic, double *partials, int step)
 {
     float s = scale_value(m.scale);
     double changed = 0, size = 0;
-    tiling_walk(m.y, [&](int64_t i, int64_t j, int n) {
+    tiling_walk(m.y, step, [&](int64_t i, struct eight e) {
         float before[EIGHT], x[EIGHT], change[EIGHT];
         T y[EIGHT];
         uint32_t words[EIGHT] = {0};
-        load_eight(before, element_at<T>(m.y, i, j), n, wide);
-        load_eight(x, element_at<float>(m.x, i, j), n, wide);
-        if (stochastic) cuda_draw_eight(words, m.draw, m.first + (uint64_t)(i * m.y.cols + j));
+        load_eight(before, row_of<T>(m.y, i), e);
+        load_eight(x, row_of<float>(m.x, i), e);
+        if (stochastic) cuda_draw_eight(words, m.draw, m.first + (uint64_t)(i * m.y.cols), e);
         for (int k = 0; k < EIGHT; k++) {
             float after = before[k] + s * x[k];
             merge_store(&y[k], &after, words[k], stochastic);
             change[k] = after - before[k];
-            if (k >= n) continue;
+            if (!e.has(k)) continue;
             double exact = (double)after - (double)before[k];
             changed += exact * exact;
             size += (double)after * (double)after;
         }
-        store_eight(element_at<T>(m.y, i, j), y, n, wide);
+        store_eight(row_of<T>(m.y, i), y, e);
         if (!m.delta.data) return;
         float delta[EIGHT];
-        load_eight(delta, element_at<float>(m.delta, i, j), n, wide);
+        load_eight(delta, row_of<float>(m.delta, i), e);
         for (int k = 0; k < EIGHT; k++) delta[k] += change[k];
-        store_eight(element_at<float>(m.delta, i, j), delta, n, wide);
+        store_eight(row_of<float>(m.delta, i), delta, e);
     });
     if (!partials) return;
     changed = block_sum(changed);
@@ -77,24 +80,24 @@ relora_status cuda_merge(struct queue *q, const struct merge *merge)
     }
     relora_status status =
         cuda_launch(q, "a merge", dtype == RELORA_F32 ? merge_kernel<float> : merge_kernel<bf16>, t.blocks,
-                    t.threads, m, stochastic, partials, t.wide);
+                    t.threads, m, stochastic, partials, t.step);
     if (status < 0 || !m.norms) return status;
     return cuda_launch(q, "the norms of a merge", merge_norms_kernel, 1, CUDA_THREADS, m.norms, partials, blocks);
 }
 
 /* ---- y = w + x, rounded stochastically ---- */
 
-static __global__ void fold_kernel(struct fold f, int wide)
+static __global__ void fold_kernel(struct fold f, int step)
 {
-    tiling_walk(f.y, [&](int64_t i, int64_t j, int n) {
+    tiling_walk(f.y, step, [&](int64_t i, struct eight e) {
         float w[EIGHT], x[EIGHT];
         bf16 y[EIGHT];
         uint32_t words[EIGHT];
-        load_eight(w, element_at<bf16>(f.w, i, j), n, wide);
-        load_eight(x, element_at<float>(f.x, i, j), n, wide);
-        cuda_draw_eight(words, f.draw, f.first + (uint64_t)(i * f.y.cols + j));
+        load_eight(w, row_of<bf16>(f.w, i), e);
+        load_eight(x, row_of<float>(f.x, i), e);
+        cuda_draw_eight(words, f.draw, f.first + (uint64_t)(i * f.y.cols), e);
         for (int k = 0; k < EIGHT; k++) y[k] = bf16_stochastic(w[k] + x[k], words[k]);
-        store_eight(element_at<bf16>(f.y, i, j), y, n, wide);
+        store_eight(row_of<bf16>(f.y, i), y, e);
     });
 }
 
@@ -102,5 +105,10 @@ relora_status cuda_fold(struct queue *q, const struct fold *fold)
 {
     struct fold f = *fold;
     struct tiling t = cuda_tiling(tiling_most(q), f.y, f.w, f.x);
-    return cuda_launch(q, "a fold", fold_kernel, t.blocks, t.threads, f, t.wide);
+    return cuda_launch(q, "a fold", fold_kernel, t.blocks, t.threads, f, t.step);
+}
+
+cudaError_t cuda_load_merge(void)
+{
+    return cuda_load(merge_kernel<float>, merge_kernel<bf16>, merge_norms_kernel, fold_kernel);
 }

@@ -34,6 +34,14 @@ struct selection { /* starts as zeros */
     int32_t ranked;
 };
 
+/* Adds up a number of each thread: within a warp first, for in shared memory an addition of 64 bits is a loop that all who
+ * want to add take turns in. */
+static __device__ inline void add_up(count64 *sum, count64 mine)
+{
+    for (int lane = 16; lane > 0; lane /= 2) mine += __shfl_xor_sync(0xFFFFFFFFu, mine, lane);
+    if (threadIdx.x % 32 == 0 && mine) atomicAdd(sum, mine);
+}
+
 static __device__ inline count64 fresh(const count64 *x) /* as other blocks left it */
 {
     return *(const volatile count64 *)x;
@@ -45,7 +53,10 @@ static __device__ inline bool is_last_block(uint32_t *done)
     __shared__ bool last;
     __threadfence();
     __syncthreads();
-    if (threadIdx.x == 0) last = atomicAdd(done, 1u) == gridDim.x - 1;
+    if (threadIdx.x == 0) {
+        last = atomicAdd(done, 1u) == gridDim.x - 1;
+        __threadfence(); /* what comes after is read after */
+    }
     __syncthreads();
     return last;
 }
@@ -90,19 +101,19 @@ static __device__ inline void pick_bin(struct selection *s, int digit, count64 r
 
 /* Count a digit of those whose higher digits are the ones found. Neighbours are often alike, zeros above
  * all: a thread counts them itself as long as they are. */
-static __global__ void digit_kernel(struct selection *s, struct view x, int digit, count64 rank, int wide)
+static __global__ void digit_kernel(struct selection *s, struct view x, int digit, count64 rank, int step)
 {
     __shared__ uint32_t bins[BINS];
     for (int d = (int)threadIdx.x; d < BINS; d += CUDA_THREADS) bins[d] = 0;
     __syncthreads();
     int shift = digit_shift(digit), higher = shift + digit_bits(digit);
     uint32_t mask = (1u << digit_bits(digit)) - 1, found = s->magnitude, bin = 0, alike = 0;
-    tiling_walk(x, [&](int64_t i, int64_t j, int n) {
+    tiling_walk(x, step, [&](int64_t i, struct eight e) {
         float from[EIGHT];
-        load_eight(from, element_at<float>(x, i, j), n, wide);
+        load_eight(from, row_of<float>(x, i), e);
         for (int k = 0; k < EIGHT; k++) {
             uint32_t key = magnitude(from[k]);
-            if (k >= n || key >> higher != found >> higher) continue;
+            if (!e.has(k) || key >> higher != found >> higher) continue;
             uint32_t next = key >> shift & mask;
             if (next != bin) {
                 if (alike) atomicAdd(&bins[bin], alike);
@@ -121,16 +132,16 @@ static __global__ void digit_kernel(struct selection *s, struct view x, int digi
 /* ---- the threshold of a quantile ---- */
 
 static __global__ void quantile_kernel(struct selection *s, struct view x, int64_t below, int64_t above,
-                                       float weight, int wide)
+                                       float weight, int step)
 {
     uint32_t low = s->magnitude, next = 0;
     int nan = 0;
-    tiling_walk(x, [&](int64_t i, int64_t j, int n) {
+    tiling_walk(x, step, [&](int64_t i, struct eight e) {
         float from[EIGHT];
-        load_eight(from, element_at<float>(x, i, j), n, wide);
+        load_eight(from, row_of<float>(x, i), e);
         for (int k = 0; k < EIGHT; k++) {
             uint32_t key = magnitude(from[k]);
-            if (k >= n) continue;
+            if (!e.has(k)) continue;
             nan |= key >= PRUNE_NAN;
             if (key > low && PRUNE_NOTHING - key > next) next = PRUNE_NOTHING - key;
         }
@@ -195,7 +206,7 @@ static __global__ void rank_kernel(struct selection *s, const float *x, int64_t 
         count64 mine = 0;
         for (int64_t i = t * RANK_TILE + threadIdx.x; i < end; i += CUDA_THREADS)
             mine += magnitude(x[i]) == threshold;
-        if (mine) atomicAdd(&equals, mine);
+        add_up(&equals, mine);
         __syncthreads();
         if (threadIdx.x == 0) tiles[t] = equals;
     }
@@ -205,70 +216,71 @@ static __global__ void rank_kernel(struct selection *s, const float *x, int64_t 
 /* ---- zeroing ---- */
 
 /* Those of eight elements whose bit is set in `gone`. */
-static __device__ inline void zero_eight(float *x, unsigned gone, int multiply, int wide)
+static __device__ inline void zero_eight(float *row, const struct eight &e, unsigned gone, int multiply)
 {
-    if (wide && gone == 0xFF && !multiply) {
-        const float zeros[EIGHT] = {0};
-        store_wide(x, zeros);
+    const float zeros[EIGHT] = {0};
+    if (gone == 0xFF && !multiply) {
+        store_eight(row, zeros, e);
         return;
     }
-    for (int k = 0; k < EIGHT; k++)
-        if (gone >> k & 1) x[k] = multiply ? pruned(x[k], 1) : 0.0f;
+    for (int k = 0; k < EIGHT; k++) /* with the device's NaN, if it is one: see pruned() */
+        if (gone >> k & 1) row[e.at(k)] = multiply ? __fmul_rn(row[e.at(k)], 0.0f) : 0.0f;
 }
 
 /* x and, if it has data, also. */
 static __global__ void mask_kernel(const struct selection *s, struct view x, struct view also, int multiply,
-                                   int wide)
+                                   int step)
 {
     uint32_t threshold = s->threshold;
     int64_t cut = s->cut;
-    tiling_walk(x, [&](int64_t i, int64_t j, int n) {
+    tiling_walk(x, step, [&](int64_t i, struct eight e) {
         float from[EIGHT];
         unsigned gone = 0;
-        load_eight(from, element_at<float>(x, i, j), n, wide);
+        load_eight(from, row_of<float>(x, i), e);
         for (int k = 0; k < EIGHT; k++) {
             uint32_t key = magnitude(from[k]);
-            bool stays = key > threshold || (key == threshold && j + k < cut);
-            gone |= (unsigned)(!stays && k < n) << k;
+            bool stays = key > threshold || (key == threshold && e.at(k) < cut);
+            gone |= (unsigned)(!stays && e.has(k)) << k;
         }
-        zero_eight(element_at<float>(x, i, j), gone, multiply, wide);
-        if (also.data) zero_eight(element_at<float>(also, i, j), gone, multiply, wide);
+        zero_eight(row_of<float>(x, i), e, gone, multiply);
+        if (also.data) zero_eight(row_of<float>(also, i), e, gone, multiply);
     });
 }
 
-static __global__ void random_kernel(struct view x, struct view also, struct draw draw, uint64_t threshold, int wide)
+static __global__ void random_kernel(struct view x, struct view also, struct draw draw, uint64_t threshold, int step)
 {
-    tiling_walk(x, [&](int64_t i, int64_t j, int n) {
+    tiling_walk(x, step, [&](int64_t i, struct eight e) {
         uint32_t words[EIGHT];
         unsigned gone = 0;
-        cuda_draw_eight(words, draw, (uint64_t)j);
-        for (int k = 0; k < EIGHT; k++) gone |= (unsigned)(words[k] < threshold && k < n) << k;
-        zero_eight(element_at<float>(x, i, j), gone, 0, wide);
-        if (also.data) zero_eight(element_at<float>(also, i, j), gone, 0, wide);
+        cuda_draw_eight(words, draw, 0, e);
+        for (int k = 0; k < EIGHT; k++) gone |= (unsigned)(words[k] < threshold && e.has(k)) << k;
+        zero_eight(row_of<float>(x, i), e, gone, 0);
+        if (also.data) zero_eight(row_of<float>(also, i), e, gone, 0);
     });
 }
 
 /* ---- counting ---- */
 
-static __global__ void zeros_kernel(struct view m, struct view v, int64_t *counts, int wide)
+static __global__ void zeros_kernel(struct view m, struct view v, int64_t *counts, int step)
 {
     __shared__ count64 zeros[3];
     if (threadIdx.x < 3) zeros[threadIdx.x] = 0;
     __syncthreads();
     count64 first = 0, second = 0, unpaired = 0;
-    tiling_walk(m, [&](int64_t i, int64_t j, int n) {
+    tiling_walk(m, step, [&](int64_t i, struct eight e) {
         float a[EIGHT], b[EIGHT];
-        load_eight(a, element_at<float>(m, i, j), n, wide);
-        load_eight(b, element_at<float>(v, i, j), n, wide);
-        for (int k = 0; k < n; k++) {
+        load_eight(a, row_of<float>(m, i), e);
+        load_eight(b, row_of<float>(v, i), e);
+        for (int k = 0; k < EIGHT; k++) {
+            if (!e.has(k)) continue;
             first += a[k] == 0;
             second += b[k] == 0;
             unpaired += a[k] != 0 && b[k] == 0;
         }
     });
-    atomicAdd(&zeros[0], first);
-    atomicAdd(&zeros[1], second);
-    atomicAdd(&zeros[2], unpaired);
+    add_up(&zeros[0], first);
+    add_up(&zeros[1], second);
+    add_up(&zeros[2], unpaired);
     __syncthreads();
     if (threadIdx.x < 3) atomicAdd((count64 *)&counts[threadIdx.x], zeros[threadIdx.x]);
 }
@@ -292,7 +304,7 @@ static relora_status prune_random(struct queue *q, const struct prune *p, struct
 {
     struct tiling t = cuda_tiling(tiling_most(q), x, also);
     return cuda_launch(q, "a random reset", random_kernel, t.blocks, t.threads, x, also, draw,
-                       draw_threshold(p->ratio), t.wide);
+                       draw_threshold(p->ratio), t.step);
 }
 
 /* After this the selection has a threshold, and a cut unless some equals go. */
@@ -302,7 +314,7 @@ static relora_status select_rank(struct queue *q, struct selection *s, struct vi
     struct tiling t = cuda_tiling(tiling_most(q), x);
     for (int digit = 0; digit < DIGITS && status >= 0; digit++)
         status = cuda_launch(q, "the selection of a magnitude", digit_kernel, t.blocks, t.threads, s, x, digit,
-                             rank, t.wide);
+                             rank, t.step);
     return status;
 }
 
@@ -322,12 +334,12 @@ static relora_status prune_magnitude(struct queue *q, const struct prune *p, str
     if (status < 0) return status;
     if (by_quantile)
         status = cuda_launch(q, "the quantile of a reset", quantile_kernel, t.blocks, t.threads, s, x, rank.below,
-                             rank.above, rank.weight, t.wide);
+                             rank.above, rank.weight, t.step);
     else
         status = cuda_launch(q, "the order of equals", rank_kernel, cuda_blocks(q, tiles, 1), CUDA_THREADS, s,
                              (const float *)x.data, n, (count64 *)(s + 1));
     if (status < 0) return status;
-    return cuda_launch(q, "a reset by magnitude", mask_kernel, t.blocks, t.threads, s, x, also, by_quantile, t.wide);
+    return cuda_launch(q, "a reset by magnitude", mask_kernel, t.blocks, t.threads, s, x, also, by_quantile, t.step);
 }
 
 static relora_status prune_one(struct queue *q, const struct prune *p, struct draw draw, struct view x,
@@ -347,5 +359,10 @@ relora_status cuda_prune(struct queue *q, const struct prune *p)
     if (status >= 0 && !joint) status = prune_one(q, p, p->second, v, none);
     if (status < 0 || !p->counts) return status;
     struct tiling t = cuda_tiling(tiling_most(q), m, v);
-    return cuda_launch(q, "the count of a reset", zeros_kernel, t.blocks, t.threads, m, v, p->counts, t.wide);
+    return cuda_launch(q, "the count of a reset", zeros_kernel, t.blocks, t.threads, m, v, p->counts, t.step);
+}
+
+cudaError_t cuda_load_prune(void)
+{
+    return cuda_load(digit_kernel, quantile_kernel, rank_kernel, mask_kernel, random_kernel, zeros_kernel);
 }

@@ -16,23 +16,23 @@ enum {
 /* A block sums a slice of the rows: into `slices`, a row for each of them, or, if there is one alone, into `sums`. */
 template <class T>
 static __global__ void sum_rows_kernel(float *sums, double *slices, struct view x, int64_t slice_rows,
-                                       int32_t accumulate, int wide)
+                                       int32_t accumulate, int step)
 {
     __shared__ double part[SUM_THREADS_Y][SUM_COLS];
     double sum[EIGHT] = {0};
-    int64_t j0 = (int64_t)blockIdx.x * SUM_COLS, j = j0 + threadIdx.x * EIGHT, first = blockIdx.y * slice_rows;
+    int64_t j0 = (int64_t)blockIdx.x * SUM_COLS, first = blockIdx.y * slice_rows;
+    struct eight e = eight_of(j0, x.cols, step, (int)threadIdx.x), none = {e.first, e.first, step};
     int64_t end = first + slice_rows < x.rows ? first + slice_rows : x.rows;
-    int n = x.cols - j < EIGHT ? (int)(x.cols - j) : EIGHT;
-    for (int64_t i = first + threadIdx.y; i < end && n > 0; i += SUM_AT_ONCE * SUM_THREADS_Y) {
+    for (int64_t i = first + threadIdx.y; i < end && e.has(0); i += SUM_AT_ONCE * SUM_THREADS_Y) {
         float from[SUM_AT_ONCE][EIGHT];
         for (int r = 0; r < SUM_AT_ONCE; r++) {
             int64_t row = i + r * SUM_THREADS_Y;
-            load_eight(from[r], element_at<T>(x, row, j), row < end ? n : 0, wide);
+            load_eight(from[r], row_of<T>(x, row), row < end ? e : none);
         }
         for (int r = 0; r < SUM_AT_ONCE; r++)
             for (int k = 0; k < EIGHT; k++) sum[k] += (double)from[r][k];
     }
-    for (int k = 0; k < EIGHT; k++) part[threadIdx.y][threadIdx.x * EIGHT + k] = sum[k];
+    for (int k = 0; k < EIGHT; k++) part[threadIdx.y][e.at(k) - j0] = sum[k];
     __syncthreads();
     int col = (int)(threadIdx.y * SUM_THREADS_X + threadIdx.x); /* as many threads as columns */
     if (j0 + col >= x.cols) return;
@@ -65,7 +65,7 @@ relora_status cuda_sum_rows(struct queue *q, float *sums, struct view x, int32_t
     int64_t each = x.rows / SUM_SLICES + 1; /* rows of a slice, and a whole number of SUM_ROWS */
     each = (each + SUM_ROWS - 1) / SUM_ROWS * SUM_ROWS;
     int64_t count = x.rows ? (x.rows + each - 1) / each : 1;
-    int wide = (uintptr_t)x.data % 16 == 0 && (x.rows <= 1 || view_gap(x) % 16 == 0);
+    int step = x.dtype == RELORA_F32 ? FOUR * SUM_THREADS_X : FOUR;
     double *slices = NULL;
     if (!x.cols) return RELORA_OK;
     if (count > 1) {
@@ -75,7 +75,7 @@ relora_status cuda_sum_rows(struct queue *q, float *sums, struct view x, int32_t
     relora_status status =
         cuda_launch(q, "a sum of rows", x.dtype == RELORA_F32 ? sum_rows_kernel<float> : sum_rows_kernel<bf16>,
                     dim3(blocks_of(x.cols, SUM_COLS), (unsigned)count), dim3(SUM_THREADS_X, SUM_THREADS_Y), sums,
-                    slices, x, each, accumulate, wide);
+                    slices, x, each, accumulate, step);
     if (status < 0 || !slices) return status;
     return cuda_launch(q, "a sum of rows", sum_slices_kernel, blocks_of(x.cols, CUDA_THREADS), CUDA_THREADS, sums,
                        slices, count, x.cols, accumulate);
@@ -83,13 +83,13 @@ relora_status cuda_sum_rows(struct queue *q, float *sums, struct view x, int32_t
 
 /* ---- *grad (+)= (1 - tanh(*scale)^2) * the sum of h * u ---- */
 
-template <class T> static __global__ void dot_kernel(double *partials, struct view h, struct view u, int wide)
+template <class T> static __global__ void dot_kernel(double *partials, struct view h, struct view u, int step)
 {
     double sum = 0;
-    tiling_walk(h, [&](int64_t i, int64_t j, int n) {
+    tiling_walk(h, step, [&](int64_t i, struct eight e) {
         float a[EIGHT], b[EIGHT];
-        load_eight(a, element_at<T>(h, i, j), n, wide);
-        load_eight(b, element_at<T>(u, i, j), n, wide);
+        load_eight(a, row_of<T>(h, i), e);
+        load_eight(b, row_of<T>(u, i), e);
         for (int k = 0; k < EIGHT; k++) sum += (double)a[k] * (double)b[k];
     });
     sum = block_sum(sum);
@@ -114,8 +114,14 @@ relora_status cuda_scale_grad(struct queue *q, float *grad, const float *scale, 
     if (!partials) return RELORA_E_NO_MEMORY;
     relora_status status =
         cuda_launch(q, "the gradient of a scale", dtype == RELORA_F32 ? dot_kernel<float> : dot_kernel<bf16>,
-                    t.blocks, t.threads, partials, h, u, t.wide);
+                    t.blocks, t.threads, partials, h, u, t.step);
     if (status < 0) return status;
     return cuda_launch(q, "the gradient of a scale", scale_grad_kernel, 1, CUDA_THREADS, grad, scale, partials,
                        count, accumulate);
+}
+
+cudaError_t cuda_load_reduce(void)
+{
+    return cuda_load(sum_rows_kernel<float>, sum_rows_kernel<bf16>, sum_slices_kernel, dot_kernel<float>,
+                     dot_kernel<bf16>, scale_grad_kernel);
 }

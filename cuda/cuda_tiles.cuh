@@ -1,5 +1,6 @@
-/* Matrices, eight elements of a row at a time: 16 bytes of BF16, twice as much of F32, in accesses of 16
- * bytes where rows begin at a multiple of that. */
+/* Matrices, eight elements of a row to a thread, in accesses of 16 bytes, or of 8 for BF16 beside F32. A thread has four
+ * elements, and four more a step further: so those of a warp lie side by side, and no sector of memory is asked for in
+ * halves. Among BF16 alone the step is 4, and all eight are one access. */
 #ifndef RELORA_CUDA_TILES_CUH
 #define RELORA_CUDA_TILES_CUH
 
@@ -7,6 +8,7 @@
 
 enum {
     EIGHT = 8,
+    FOUR = 4,
     REDUCE_BLOCKS = 1024 /* of a sum, at most: the same on every device, and so is the sum */
 };
 
@@ -14,13 +16,8 @@ enum {
 
 struct tiling {
     dim3 blocks, threads;
-    int wide; /* every group of eight lies on 16 bytes */
+    int step; /* from a thread's first four elements to its other four */
 };
-
-static inline int64_t view_gap(struct view v) /* bytes between two rows */
-{
-    return v.ld * (v.dtype == RELORA_F32 ? 4 : 2);
-}
 
 /* At most `most` blocks. Matrices without gaps become one long row, all together, in which a number
  * row * cols + col stays what it was. A view without data is left out. */
@@ -28,21 +25,23 @@ template <class... Views>
 static inline struct tiling cuda_tiling(int64_t most, struct view &y, Views &...others)
 {
     struct view *views[] = {&y, &others...};
-    struct tiling t = {dim3(0, 0), dim3(1, 1), 1};
+    struct tiling t = {dim3(0, 0), dim3(1, 1), FOUR};
     int64_t rows = y.rows, cols = y.cols;
     if (rows == 0 || cols == 0) return t;
 
     bool dense = true;
     for (struct view *v : views) dense = dense && (!v->data || v->ld == v->cols);
     if (dense) cols *= rows, rows = 1;
+    bool narrow = true;
     for (struct view *v : views) {
         if (dense) v->rows = 1, v->cols = v->ld = cols;
-        if (v->data && ((uintptr_t)v->data % 16 || (rows > 1 && view_gap(*v) % 16))) t.wide = 0;
+        if (v->data && v->dtype == RELORA_F32) narrow = false;
     }
 
     int64_t groups = (cols + EIGHT - 1) / EIGHT;
     while (t.threads.x < CUDA_THREADS && (rows == 1 || t.threads.x < groups)) t.threads.x *= 2;
     t.threads.y = CUDA_THREADS / t.threads.x;
+    if (!narrow) t.step = FOUR * (int)t.threads.x;
     int64_t across = (groups + t.threads.x - 1) / t.threads.x, down = (rows + t.threads.y - 1) / t.threads.y;
     t.blocks.x = (unsigned)(across < most ? across : most);
     int64_t left = most / t.blocks.x < 65535 ? most / t.blocks.x : 65535;
@@ -56,20 +55,35 @@ static inline int64_t tiling_most(const struct queue *q)
     return (int64_t)q->multiprocessors * 16;
 }
 
-/* Calls f(i, j, n) for elements j to j + n - 1 of row i, n at most eight. */
-template <class F> static __device__ inline void tiling_walk(const struct view &v, F f)
+/* Which elements of a row a thread has: the k-th is at(k), if it is below `end`. */
+struct eight {
+    int64_t first, end;
+    int step;
+    __device__ int64_t at(int k) const { return first + (k < FOUR ? k : step + k - FOUR); }
+    __device__ bool has(int k) const { return at(k) < end; }
+    __device__ bool is_whole() const { return first + step + FOUR <= end; }
+};
+
+/* Those of thread `x` of a block whose first is `begin`. */
+static __device__ inline struct eight eight_of(int64_t begin, int64_t end, int step, int x)
 {
-    int64_t down = (int64_t)gridDim.y * blockDim.y, across = (int64_t)gridDim.x * blockDim.x * EIGHT;
-    int64_t first = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) * EIGHT;
-    for (int64_t i = (int64_t)blockIdx.y * blockDim.y + threadIdx.y; i < v.rows; i += down)
-        for (int64_t j = first; j < v.cols; j += across) f(i, j, v.cols - j < EIGHT ? (int)(v.cols - j) : EIGHT);
+    return {begin + (int64_t)x * (step == FOUR ? EIGHT : FOUR), end, step};
 }
 
-/* ---- eight elements; those beyond the first n are 0, or not stored ---- */
-
-template <class T> static __device__ inline T *element_at(const struct view &v, int64_t i, int64_t j)
+/* Calls f(i, e) for each eight `e` of row i that this thread has. */
+template <class F> static __device__ inline void tiling_walk(const struct view &v, int step, F f)
 {
-    return (T *)v.data + i * v.ld + j;
+    int64_t down = (int64_t)gridDim.y * blockDim.y, across = (int64_t)gridDim.x * blockDim.x * EIGHT;
+    struct eight first = eight_of((int64_t)blockIdx.x * blockDim.x * EIGHT, v.cols, step, (int)threadIdx.x);
+    for (int64_t i = (int64_t)blockIdx.y * blockDim.y + threadIdx.y; i < v.rows; i += down)
+        for (struct eight e = first; e.first < v.cols; e.first += across) f(i, e);
+}
+
+/* ---- their values; those that are not there are 0, or not stored ---- */
+
+template <class T> static __device__ inline T *row_of(const struct view &v, int64_t i)
+{
+    return (T *)v.data + i * v.ld;
 }
 
 static __device__ inline float widen(float x)
@@ -82,52 +96,93 @@ static __device__ inline float widen(bf16 x)
     return bf16_to_float(x);
 }
 
+template <class T> static __device__ inline bool is_aligned(const T *x, int count)
+{
+    return (uintptr_t)x % (count * sizeof(T)) == 0;
+}
+
 /* Past the first cache: nothing is read twice. */
-static __device__ inline void load_wide(float to[EIGHT], const float *from)
+static __device__ inline void load_vector(float to[FOUR], const float *from)
 {
-    float4 low = __ldcg((const float4 *)from), high = __ldcg((const float4 *)from + 1);
-    to[0] = low.x, to[1] = low.y, to[2] = low.z, to[3] = low.w;
-    to[4] = high.x, to[5] = high.y, to[6] = high.z, to[7] = high.w;
+    float4 four = __ldcg((const float4 *)from);
+    to[0] = four.x, to[1] = four.y, to[2] = four.z, to[3] = four.w;
 }
 
-static __device__ inline void load_wide(float to[EIGHT], const bf16 *from)
+static __device__ inline void widen_pair(float to[2], uint32_t pair)
 {
-    uint4 pairs = __ldcg((const uint4 *)from);
-    const uint32_t pair[4] = {pairs.x, pairs.y, pairs.z, pairs.w};
-    for (int k = 0; k < 4; k++) {
-        to[2 * k] = float_of_bits(pair[k] << 16);
-        to[2 * k + 1] = float_of_bits(pair[k] & 0xFFFF0000u);
-    }
+    to[0] = float_of_bits(pair << 16);
+    to[1] = float_of_bits(pair & 0xFFFF0000u);
 }
 
-template <class T> static __device__ inline void load_eight(float to[EIGHT], const T *from, int n, int wide)
+static __device__ inline void load_vector(float to[FOUR], const bf16 *from)
 {
-    if (wide && n == EIGHT)
-        load_wide(to, from);
+    uint2 pairs = __ldcg((const uint2 *)from);
+    widen_pair(to, pairs.x), widen_pair(to + 2, pairs.y);
+}
+
+template <class T> static __device__ inline void load_four(float to[FOUR], const T *row, int64_t first, int64_t end)
+{
+    if (first + FOUR <= end && is_aligned(row + first, FOUR))
+        load_vector(to, row + first);
     else
-        for (int k = 0; k < EIGHT; k++) to[k] = k < n ? widen(from[k]) : 0.0f;
+        for (int k = 0; k < FOUR; k++) to[k] = first + k < end ? widen(row[first + k]) : 0.0f;
 }
 
-static __device__ inline void store_wide(float *to, const float from[EIGHT])
+static __device__ inline void load_eight(float to[EIGHT], const float *row, const struct eight &e)
+{
+    load_four(to, row, e.first, e.end);
+    load_four(to + FOUR, row, e.first + e.step, e.end);
+}
+
+static __device__ inline void load_eight(float to[EIGHT], const bf16 *row, const struct eight &e)
+{
+    if (e.step == FOUR && e.is_whole() && is_aligned(row + e.first, EIGHT)) {
+        uint4 pairs = __ldcg((const uint4 *)(row + e.first));
+        widen_pair(to, pairs.x), widen_pair(to + 2, pairs.y), widen_pair(to + 4, pairs.z), widen_pair(to + 6, pairs.w);
+        return;
+    }
+    load_four(to, row, e.first, e.end);
+    load_four(to + FOUR, row, e.first + e.step, e.end);
+}
+
+static __device__ inline uint32_t pair_of(const bf16 *x)
+{
+    return x[0] | (uint32_t)x[1] << 16;
+}
+
+static __device__ inline void store_vector(float *to, const float from[FOUR])
 {
     __stcg((float4 *)to, make_float4(from[0], from[1], from[2], from[3]));
-    __stcg((float4 *)to + 1, make_float4(from[4], from[5], from[6], from[7]));
 }
 
-static __device__ inline void store_wide(bf16 *to, const bf16 from[EIGHT])
+static __device__ inline void store_vector(bf16 *to, const bf16 from[FOUR])
 {
-    uint32_t pair[4];
-    for (int k = 0; k < 4; k++) pair[k] = from[2 * k] | (uint32_t)from[2 * k + 1] << 16;
-    __stcg((uint4 *)to, make_uint4(pair[0], pair[1], pair[2], pair[3]));
+    __stcg((uint2 *)to, make_uint2(pair_of(from), pair_of(from + 2)));
 }
 
-template <class T> static __device__ inline void store_eight(T *to, const T from[EIGHT], int n, int wide)
+template <class T> static __device__ inline void store_four(T *row, const T from[FOUR], int64_t first, int64_t end)
 {
-    if (wide && n == EIGHT)
-        store_wide(to, from);
+    if (first + FOUR <= end && is_aligned(row + first, FOUR))
+        store_vector(row + first, from);
     else
-        for (int k = 0; k < EIGHT; k++)
-            if (k < n) to[k] = from[k];
+        for (int k = 0; k < FOUR; k++)
+            if (first + k < end) row[first + k] = from[k];
+}
+
+static __device__ inline void store_eight(float *row, const float from[EIGHT], const struct eight &e)
+{
+    store_four(row, from, e.first, e.end);
+    store_four(row, from + FOUR, e.first + e.step, e.end);
+}
+
+static __device__ inline void store_eight(bf16 *row, const bf16 from[EIGHT], const struct eight &e)
+{
+    if (e.step == FOUR && e.is_whole() && is_aligned(row + e.first, EIGHT)) {
+        __stcg((uint4 *)(row + e.first), make_uint4(pair_of(from), pair_of(from + 2), pair_of(from + 4), pair_of(from + 6)));
+        return;
+    }
+    store_four(row, from, e.first, e.end);
+    store_four(row, from + FOUR, e.first + e.step, e.end);
 }
 
 /* As stored: to nearest. */

@@ -23,9 +23,8 @@ static void check(relora_status status, const char *call)
 
 static relora_tensor *borrow(float *data) /* the library works in our own memory, copying nothing */
 {
-    const int64_t shape[2] = { N, N };
     relora_tensor *tensor;
-    CHECK(relora_tensor_borrow(&tensor, cpu, RELORA_F32, 2, shape, NULL, data, NULL, NULL));
+    CHECK(relora_tensor_borrow_matrix(&tensor, cpu, RELORA_F32, N, N, data));
     return tensor;
 }
 
@@ -67,7 +66,7 @@ int main(void)
     relora_cycle *cycle; /* each restart merges, and resets 99 % of the moments of A and B */
     relora_cycle_options restarts;
     CHECK(relora_cycle_options_init(&restarts, sizeof restarts));
-    restarts.merge_every = CYCLE;
+    CHECK(relora_cycle_options_follow(&restarts, schedule)); /* where the learning rate begins afresh */
     CHECK(relora_cycle_create(&cycle, context, &restarts, adam, NULL));
     CHECK(relora_cycle_add(cycle, layer));
 

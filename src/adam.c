@@ -1,24 +1,37 @@
 /* The optimizer as an object: options, and the registry of parameters. */
 #include "adam.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 
-#include "options.h"
-#include "state.h"
+#include "device.h"
 
-static const relora_adam_options adam_defaults = {
-    .struct_size = sizeof(relora_adam_options),
-    .flags = RELORA_ADAM_DECOUPLED,
-    .beta1 = 0.9,
-    .beta2 = 0.999,
-    .eps = 1e-8,
-    .rounding = RELORA_ROUND_STOCHASTIC,
+/* ---- options ---- */
+
+static const char *const flag_names[] = {"DECOUPLED", "SKIP_NOT_FINITE", NULL};
+
+static const struct option adam_rows[] = {
+    {FIELD(relora_adam_options, beta1), OPTION_F64, .value = 0.9, .high = 1, .below_high = 1},
+    {FIELD(relora_adam_options, beta2), OPTION_F64, .value = 0.999, .high = 1, .below_high = 1},
+    {FIELD(relora_adam_options, eps), OPTION_F64, .value = 1e-8, .above_low = 1, .high = NO_LIMIT},
+    {FIELD(relora_adam_options, max_norm), OPTION_F64, .high = NO_LIMIT},
+    {FIELD(relora_adam_options, flags), OPTION_FLAGS, .value = RELORA_ADAM_DECOUPLED, .names = flag_names},
+    {FIELD(relora_adam_options, seed), OPTION_U64},
+    {FIELD(relora_adam_options, rounding), OPTION_ENUM, .value = RELORA_ROUND_STOCHASTIC,
+     .names = rounding_names, .as_number = 1},
+    {FIELD(relora_adam_options, weight_decay), OPTION_F64, .high = (double)FLT_MAX, .quiet = QUIET}, /* is each entry's */
+    {FIELD(relora_adam_options, reserved), OPTION_I32, .quiet = QUIET},
+};
+const struct options adam_table = {
+    ROWS(adam_rows),
+    .size = sizeof(relora_adam_options),
+    .first_size = END_OF(relora_adam_options, reserved), /* 0.1 */
 };
 
 relora_status relora_adam_options_init(relora_adam_options *options, size_t size)
 {
-    return options_write(options, size, &adam_defaults, sizeof adam_defaults);
+    return options_write(&adam_table, options, size);
 }
 
 static int is_rate(double x) /* 0 or more, and a number */
@@ -26,30 +39,9 @@ static int is_rate(double x) /* 0 or more, and a number */
     return isfinite(x) && x >= 0;
 }
 
-static relora_status check_options(const relora_context *ctx, const char *fn,
-                                   const relora_adam_options *o)
+static int is_decay(double x) /* it multiplies in F32 */
 {
-    const uint32_t known = RELORA_ADAM_DECOUPLED | RELORA_ADAM_SKIP_NOT_FINITE;
-    if (o->flags & ~known)
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.flags is 0x%x, and only 0x%x is known", fn, o->flags,
-             known);
-    if (!(o->beta1 >= 0 && o->beta1 < 1))
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.beta1 is %g, outside [0, 1)", fn, o->beta1);
-    if (!(o->beta2 >= 0 && o->beta2 < 1))
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.beta2 is %g, outside [0, 1)", fn, o->beta2);
-    if (!(isfinite(o->eps) && (float)o->eps > 0))
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.eps is %g, and must be above 0", fn, o->eps);
-    if (!is_rate(o->weight_decay))
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.weight_decay is %g, and must be 0 or more", fn,
-             o->weight_decay);
-    if (!is_rate(o->max_norm))
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.max_norm is %g, and must be 0 or more", fn,
-             o->max_norm);
-    if (o->rounding != RELORA_ROUND_NEAREST && o->rounding != RELORA_ROUND_STOCHASTIC)
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.rounding is %d, not a RELORA_ROUND", fn, o->rounding);
-    if (o->reserved)
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.reserved is %d, not 0", fn, o->reserved);
-    return RELORA_OK;
+    return x >= 0 && x <= (double)FLT_MAX;
 }
 
 /* ---- life ---- */
@@ -58,43 +50,53 @@ relora_status relora_adam_create(relora_adam **out, relora_device *device,
                                  const relora_adam_options *options)
 {
     const char *fn = "relora_adam_create";
-    relora_adam_options o = adam_defaults;
+    relora_adam_options o;
     if (!out) FAIL(device ? device->ctx : NULL, RELORA_E_ARGUMENT, "%s: out is NULL", fn);
     *out = NULL;
     if (!device) return RELORA_E_ARGUMENT;
     relora_context *ctx = device->ctx;
-    relora_status status = options_read(&o, sizeof o, sizeof o, options);
-    if (status < 0) return context_fail_options(ctx, status, fn, "options");
-    TRY(check_options(ctx, fn, &o));
+    TRY(context_read_options(ctx, fn, "options", &adam_table, &o, options));
+    if ((float)o.eps <= 0) FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.eps is %g, which is 0 as F32", fn, o.eps);
     relora_adam *adam = context_new(ctx, sizeof *adam);
     if (!adam) return context_fail_memory(ctx, fn, sizeof *adam);
     atomic_init(&adam->refs, 1);
     adam->ctx = ctx;
     adam->device = device;
     adam->options = o;
+    adam->registry = (struct registry){.ctx = ctx, .size = sizeof(struct adam_entry)};
     *out = adam;
     return RELORA_OK;
 }
 
-static void entry_free(relora_adam *adam, struct adam_entry *e)
+/* Let go of what the optimizer has made for the last parameters, and of them, so that `count` stay. */
+static void drop_entries(relora_adam *adam, int32_t count)
 {
-    const struct memory *memory = &adam->ctx->memory;
     const relora_device *device = adam->device;
-    relora_tensor_release(e->param);
-    relora_tensor_release(e->grad);
-    relora_tensor_release(e->first);
-    relora_tensor_release(e->second);
-    relora_linear_release(e->linear);
-    if (e->steps) device->backend->release(device->queue, e->steps, sizeof *e->steps);
-    if (e->name) memory_free(memory, e->name, strlen(e->name) + 1);
+    for (int32_t i = adam->registry.count - 1; i >= count; i--) {
+        struct adam_entry *e = adam_at(adam, i);
+        relora_tensor_release(e->first);
+        relora_tensor_release(e->second);
+        if (e->steps) device->backend->release(device->queue, e->steps, sizeof *e->steps);
+    }
+    registry_shrink(&adam->registry, count);
+}
+
+void adam_plan_free(relora_adam *adam)
+{
+    const relora_device *device = adam->device;
+    memory_free(&adam->ctx->memory, adam->params, (size_t)adam->planned * sizeof *adam->params);
+    if (adam->plan) device->backend->release(device->queue, adam->plan, adam->plan_bytes);
+    adam->params = NULL;
+    adam->plan = NULL;
+    adam->planned = 0;
 }
 
 static void destroy(relora_adam *adam)
 {
     adam_plan_free(adam);
-    for (int32_t i = 0; i < adam->count; i++) entry_free(adam, &adam->entries[i]);
+    drop_entries(adam, 0);
+    registry_free(&adam->registry);
     relora_tensor_release(adam->flat);
-    memory_free(&adam->ctx->memory, adam->entries, (size_t)adam->capacity * sizeof *adam->entries);
     context_delete(adam->ctx, adam, sizeof *adam);
 }
 
@@ -132,9 +134,9 @@ relora_status adam_check_tensor(const relora_adam *adam, const relora_stream *st
 
 static relora_status check_index(const relora_adam *adam, const char *fn, int32_t index)
 {
-    if (index < 0 || index >= adam->count)
+    if (index < 0 || index >= adam->registry.count)
         FAIL(adam->ctx, RELORA_E_NOT_FOUND, "%s: index is %d, but adam has %d parameters", fn, index,
-             adam->count);
+             adam->registry.count);
     return RELORA_OK;
 }
 
@@ -163,46 +165,18 @@ static relora_status check_param(const relora_adam *adam, const char *fn, const 
 }
 
 static relora_status check_entry(const relora_adam *adam, const char *fn, const char *name,
-                                 const relora_tensor *param, const relora_tensor *grad)
+                                 const struct member *m)
 {
     char a[SHAPE_TEXT], b[SHAPE_TEXT];
     if (!name[0]) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: name is empty", fn);
-    TRY(check_param(adam, fn, "param", name, param));
-    TRY(check_param(adam, fn, "grad", name, grad));
-    if (!shape_equal(&param->shape, &grad->shape))
+    TRY(check_param(adam, fn, "param", name, m->value));
+    TRY(check_param(adam, fn, "grad", name, m->grad));
+    if (!shape_equal(&m->value->shape, &m->grad->shape))
         FAIL(adam->ctx, RELORA_E_SHAPE, "%s: param of \"%s\" is %s, but grad is %s", fn, name,
-             shape_text(&param->shape, a), shape_text(&grad->shape, b));
-    if (views_overlap(tensor_view(param), tensor_view(grad)))
+             shape_text(&m->value->shape, a), shape_text(&m->grad->shape, b));
+    if (views_overlap(tensor_view(m->value), tensor_view(m->grad)))
         FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: param and grad of \"%s\" share memory", fn, name);
-    for (int32_t i = 0; i < adam->count; i++) {
-        const struct adam_entry *e = &adam->entries[i];
-        if (!strcmp(e->name, name))
-            FAIL(adam->ctx, RELORA_E_EXISTS, "%s: name \"%s\" is registered already", fn, name);
-        if (views_overlap(tensor_view(e->param), tensor_view(param)) ||
-            views_overlap(tensor_view(e->param), tensor_view(grad)) ||
-            views_overlap(tensor_view(e->grad), tensor_view(param)) ||
-            views_overlap(tensor_view(e->grad), tensor_view(grad)))
-            FAIL(adam->ctx, RELORA_E_EXISTS, "%s: param or grad of \"%s\" shares memory with \"%s\"", fn,
-                 name, e->name);
-    }
-    return RELORA_OK;
-}
-
-static relora_status grow(relora_adam *adam, const char *fn)
-{
-    if (adam->count < adam->capacity) return RELORA_OK;
-    if (adam->capacity > INT32_MAX / 2)
-        FAIL(adam->ctx, RELORA_E_OVERFLOW, "%s: more than %d parameters", fn, adam->capacity);
-    const struct memory *memory = &adam->ctx->memory;
-    int32_t capacity = adam->capacity ? 2 * adam->capacity : 16;
-    size_t bytes = size_mul((size_t)capacity, sizeof *adam->entries);
-    struct adam_entry *entries = memory_alloc_zero(memory, bytes);
-    if (!entries) return context_fail_memory(adam->ctx, fn, bytes);
-    if (adam->count) memcpy(entries, adam->entries, (size_t)adam->count * sizeof *entries);
-    memory_free(memory, adam->entries, (size_t)adam->capacity * sizeof *entries);
-    adam->entries = entries;
-    adam->capacity = capacity;
-    return RELORA_OK;
+    return registry_check(&adam->registry, fn, name, m);
 }
 
 static relora_status make_moment(relora_tensor **out, const relora_adam *adam, const char *fn,
@@ -212,14 +186,11 @@ static relora_status make_moment(relora_tensor **out, const relora_adam *adam, c
     return tensor_preset(*out, fn, 0);
 }
 
-/* Make what the optimizer adds to a parameter: a name, two moments, a step count. */
-static relora_status fill_entry(relora_adam *adam, const char *fn, struct adam_entry *e,
-                                const char *name)
+/* Make what the optimizer adds to a parameter: two moments, a step count. */
+static relora_status fill_entry(relora_adam *adam, const char *fn, struct adam_entry *e)
 {
-    e->name = memory_string(&adam->ctx->memory, name);
-    if (!e->name) return context_fail_memory(adam->ctx, fn, strlen(name) + 1);
-    TRY(make_moment(&e->first, adam, fn, &e->param->shape));
-    TRY(make_moment(&e->second, adam, fn, &e->param->shape));
+    TRY(make_moment(&e->first, adam, fn, &e->is.value->shape));
+    TRY(make_moment(&e->second, adam, fn, &e->is.value->shape));
     struct queue *queue = adam->device->queue;
     void *steps = NULL;
     TRY(device_alloc(adam->device, queue, fn, sizeof *e->steps, &steps));
@@ -229,28 +200,20 @@ static relora_status fill_entry(relora_adam *adam, const char *fn, struct adam_e
     return device_finish(adam->device, adam->device->backend->copy(queue, &copy), fn);
 }
 
-static relora_status add(relora_adam *adam, const char *fn, const char *name, relora_tensor *param,
-                         relora_tensor *grad, relora_linear *linear, relora_param role)
+static relora_status add(relora_adam *adam, const char *fn, const char *name, const struct member *m,
+                         relora_param role)
 {
-    TRY(check_entry(adam, fn, name, param, grad));
-    TRY(grow(adam, fn));
-    struct adam_entry e = {.param = param,
-                           .grad = grad,
-                           .lr_factor = 1,
-                           .weight_decay = adam->options.weight_decay,
-                           .linear = linear,
-                           .generation = linear ? linear->generation : 0,
-                           .role = role};
-    relora_tensor_retain(param);
-    relora_tensor_retain(grad);
-    if (linear) linear_retain(linear);
-    relora_status status = fill_entry(adam, fn, &e, name);
-    if (status < 0) {
-        entry_free(adam, &e);
-        return status;
-    }
-    adam->entries[adam->count++] = e;
-    return RELORA_OK;
+    void *item;
+    TRY(check_entry(adam, fn, name, m));
+    TRY(registry_add(&adam->registry, fn, name, m, &item));
+    struct adam_entry *e = item;
+    e->lr_factor = 1;
+    e->weight_decay = adam->options.weight_decay;
+    e->generation = m->linear ? m->linear->generation : 0;
+    e->role = role;
+    relora_status status = fill_entry(adam, fn, e);
+    if (status < 0) drop_entries(adam, adam->registry.count - 1);
+    return status;
 }
 
 relora_status relora_adam_add(relora_adam *adam, const char *name, relora_tensor *param,
@@ -259,8 +222,8 @@ relora_status relora_adam_add(relora_adam *adam, const char *name, relora_tensor
     const char *fn = "relora_adam_add";
     if (!adam) FAIL(param ? param->ctx : grad ? grad->ctx : NULL, RELORA_E_ARGUMENT, "%s: adam is NULL", fn);
     if (!name) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: name is NULL", fn);
-    TRY(add(adam, fn, name, param, grad, NULL, 0));
-    if (index) *index = adam->count - 1;
+    TRY(add(adam, fn, name, &(struct member){.value = param, .grad = grad}, 0));
+    if (index) *index = adam->registry.count - 1;
     return RELORA_OK;
 }
 
@@ -272,33 +235,63 @@ static relora_status add_part(relora_adam *adam, const char *fn, const char *pre
     char *name = memory_alloc(memory, bytes);
     if (!name) return context_fail_memory(adam->ctx, fn, bytes);
     snprintf(name, bytes, "%s.%s", prefix, linear_param_name(role));
-    relora_status status =
-        add(adam, fn, name, linear->param[role], linear->grad[role], linear, role);
+    struct member m = {.linear = linear, .value = linear->param[role], .grad = linear->grad[role]};
+    relora_status status = add(adam, fn, name, &m, role);
     memory_free(memory, name, bytes);
     return status;
 }
 
-relora_status relora_adam_add_linear(relora_adam *adam, const char *prefix, relora_linear *linear)
+static relora_status add_linear(relora_adam *adam, const char *fn, const char *prefix, relora_linear *linear)
 {
-    const char *fn = "relora_adam_add_linear";
     static const relora_param order[] = {RELORA_PARAM_WEIGHT, RELORA_PARAM_A, RELORA_PARAM_B,
                                          RELORA_PARAM_SCALE, RELORA_PARAM_BIAS};
-    if (!adam) FAIL(linear ? linear->ctx : NULL, RELORA_E_ARGUMENT, "%s: adam is NULL", fn);
-    if (!prefix) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: prefix is NULL", fn);
-    if (!linear) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: linear is NULL", fn);
     if (linear->ctx != adam->ctx)
         FAIL(adam->ctx, RELORA_E_CONTEXT, "%s: linear belongs to another context than adam", fn);
     if (linear->options.mode != RELORA_MODE_LOWRANK && !linear->param[RELORA_PARAM_WEIGHT])
         FAIL(adam->ctx, RELORA_E_STATE, "%s: linear \"%s\" has no weight; call relora_linear_set_weight",
              fn, prefix);
-    int32_t before = adam->count;
+    int32_t before = adam->registry.count;
     for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
         if (!linear->grad[order[i]]) continue;
         relora_status status = add_part(adam, fn, prefix, linear, order[i]);
         if (status >= 0) continue;
-        while (adam->count > before) entry_free(adam, &adam->entries[--adam->count]);
+        drop_entries(adam, before);
         return status;
     }
+    linear_set_name(linear, prefix);
+    registry_warn(&adam->registry, fn, linear);
+    return RELORA_OK;
+}
+
+relora_status relora_adam_add_linear(relora_adam *adam, const char *prefix, relora_linear *linear)
+{
+    const char *fn = "relora_adam_add_linear";
+    if (!adam) FAIL(linear ? linear->ctx : NULL, RELORA_E_ARGUMENT, "%s: adam is NULL", fn);
+    if (!prefix) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: prefix is NULL", fn);
+    if (!linear) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: linear is NULL", fn);
+    return add_linear(adam, fn, prefix, linear);
+}
+
+static relora_status add_member(relora_adam *adam, const char *fn, const struct member *m)
+{
+    if (!m->value) return add_linear(adam, fn, m->name, m->linear);
+    if (!m->grad) return RELORA_OK;
+    return add(adam, fn, m->name, &(struct member){.value = m->value, .grad = m->grad}, 0);
+}
+
+relora_status relora_adam_add_group(relora_adam *adam, const relora_group *group)
+{
+    const char *fn = "relora_adam_add_group";
+    if (!adam) FAIL(group ? group->ctx : NULL, RELORA_E_ARGUMENT, "%s: adam is NULL", fn);
+    TRY(group_check_given(group, adam->ctx, fn));
+    int32_t before = adam->registry.count;
+    for (int32_t i = 0; i < group->members.count; i++) {
+        relora_status status = add_member(adam, fn, group_at(group, i));
+        if (status >= 0) continue;
+        drop_entries(adam, before);
+        return status;
+    }
+    if (adam->registry.count == before) FAIL(adam->ctx, RELORA_E_STATE, "%s: the group trains nothing", fn);
     return RELORA_OK;
 }
 
@@ -310,11 +303,11 @@ relora_status relora_adam_set_factors(relora_adam *adam, int32_t index, double l
     TRY(check_index(adam, fn, index));
     if (!is_rate(lr_factor))
         FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: lr_factor is %g, and must be 0 or more", fn, lr_factor);
-    if (!is_rate(weight_decay))
+    if (!is_decay(weight_decay))
         FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: weight_decay is %g, and must be 0 or more", fn,
              weight_decay);
-    adam->entries[index].lr_factor = lr_factor;
-    adam->entries[index].weight_decay = weight_decay;
+    adam_at(adam, index)->lr_factor = lr_factor;
+    adam_at(adam, index)->weight_decay = weight_decay;
     return RELORA_OK;
 }
 
@@ -322,18 +315,18 @@ relora_status relora_adam_set_factors(relora_adam *adam, int32_t index, double l
 
 int32_t relora_adam_count(const relora_adam *adam)
 {
-    return adam ? adam->count : -1;
+    return adam ? adam->registry.count : -1;
 }
 
 static struct adam_entry *entry(const relora_adam *adam, int32_t index)
 {
-    return adam && index >= 0 && index < adam->count ? &adam->entries[index] : NULL;
+    return adam && index >= 0 && index < adam->registry.count ? adam_at(adam, index) : NULL;
 }
 
 const char *relora_adam_name(const relora_adam *adam, int32_t index)
 {
     const struct adam_entry *e = entry(adam, index);
-    return e ? e->name : NULL;
+    return e ? e->is.name : NULL;
 }
 
 relora_status relora_adam_find(const relora_adam *adam, const char *name, int32_t *index)
@@ -342,8 +335,8 @@ relora_status relora_adam_find(const relora_adam *adam, const char *name, int32_
     if (!adam) return RELORA_E_ARGUMENT;
     if (!name) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: name is NULL", fn);
     if (!index) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: index is NULL", fn);
-    for (int32_t i = 0; i < adam->count; i++) {
-        if (strcmp(adam->entries[i].name, name)) continue;
+    for (int32_t i = 0; i < adam->registry.count; i++) {
+        if (strcmp(adam_at(adam, i)->is.name, name)) continue;
         *index = i;
         return RELORA_OK;
     }
@@ -352,8 +345,8 @@ relora_status relora_adam_find(const relora_adam *adam, const char *name, int32_
 
 int32_t adam_index_of(const relora_adam *adam, const relora_linear *linear, relora_param role)
 {
-    for (int32_t i = 0; i < adam->count; i++)
-        if (adam->entries[i].linear == linear && adam->entries[i].role == role) return i;
+    for (int32_t i = 0; i < adam->registry.count; i++)
+        if (adam_at(adam, i)->is.linear == linear && adam_at(adam, i)->role == role) return i;
     return -1;
 }
 
@@ -369,28 +362,11 @@ relora_tensor *relora_adam_flat_grad(relora_adam *adam)
     return adam ? adam->flat : NULL;
 }
 
-void adam_describe(const relora_adam *adam, struct text *text)
-{
-    const relora_adam_options *o = &adam->options;
-    text_number(text, "beta1", o->beta1);
-    text_number(text, "beta2", o->beta2);
-    text_number(text, "eps", o->eps);
-    text_number(text, "max_norm", o->max_norm);
-    text_put(text, "flags=%u\nseed=%llu\nrounding=%d\ncount=%d\n", o->flags, (unsigned long long)o->seed,
-             o->rounding, adam->count);
-    for (int32_t i = 0; i < adam->count; i++) {
-        const struct adam_entry *e = &adam->entries[i];
-        text_put(text, "parameter %d=%s\n", i, e->name);
-        text_number(text, "lr_factor", e->lr_factor);
-        text_number(text, "weight_decay", e->weight_decay);
-    }
-}
-
 /* ---- step counts ---- */
 
 relora_status adam_write_steps(relora_adam *adam, struct queue *queue, int32_t index, int64_t steps)
 {
-    struct copy copy = {adam->entries[index].steps, &steps, 1, sizeof steps, 0, 0, COPY_TO_DEVICE};
+    struct copy copy = {adam_at(adam, index)->steps, &steps, 1, sizeof steps, 0, 0, COPY_TO_DEVICE};
     return adam->device->backend->copy(queue, &copy);
 }
 
@@ -398,7 +374,7 @@ relora_status adam_read_steps(const relora_adam *adam, relora_stream *stream, co
                               int32_t index, int64_t *steps)
 {
     const struct backend *backend = adam->device->backend;
-    struct copy copy = {steps, adam->entries[index].steps, 1, sizeof *steps, 0, 0, COPY_TO_HOST};
+    struct copy copy = {steps, adam_at(adam, index)->steps, 1, sizeof *steps, 0, 0, COPY_TO_HOST};
     TRY_QUEUE(stream, fn, backend->copy(stream->queue, &copy));
     TRY_QUEUE(stream, fn, backend->queue_sync(stream->queue));
     return RELORA_OK;
@@ -407,6 +383,7 @@ relora_status adam_read_steps(const relora_adam *adam, relora_stream *stream, co
 relora_status relora_adam_steps(relora_adam *adam, relora_stream *stream, int32_t index,
                                 int64_t *steps)
 {
+    GIVEN(stream);
     const char *fn = "relora_adam_steps";
     TRY(adam_check_index(adam, stream, fn, index));
     if (!steps) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: steps is NULL", fn);
@@ -416,6 +393,7 @@ relora_status relora_adam_steps(relora_adam *adam, relora_stream *stream, int32_
 relora_status relora_adam_set_steps(relora_adam *adam, relora_stream *stream, int32_t index,
                                     int64_t steps)
 {
+    GIVEN(stream);
     const char *fn = "relora_adam_set_steps";
     TRY(adam_check_index(adam, stream, fn, index));
     if (steps < 0 || steps > ADAM_STEPS_MAX)

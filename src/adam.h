@@ -2,19 +2,18 @@
 #ifndef RELORA_SRC_ADAM_H
 #define RELORA_SRC_ADAM_H
 
-#include "linear.h"
+#include "group.h"
 #include "relora/adam.h"
 
 #define ADAM_STEPS_MAX (INT64_C(1) << 53) /* exact in double */
 
 struct adam_entry { /* one registered parameter */
-    char *name;
-    relora_tensor *param, *grad, *first, *second;
+    struct member is; /* its name, tensors, and the layer it belongs to, if any */
+    relora_tensor *first, *second;
     int64_t *steps; /* on the device, so that a step can skip itself */
     double lr_factor, weight_decay;
-    relora_linear *linear; /* NULL: a parameter of its own */
-    uint64_t generation;   /* of the layer when it was added */
-    relora_param role;     /* in the layer */
+    uint64_t generation; /* of the layer when it was added */
+    relora_param role;   /* in the layer */
 };
 
 struct relora_adam {
@@ -22,8 +21,7 @@ struct relora_adam {
     relora_context *ctx;
     relora_device *device;
     relora_adam_options options;
-    struct adam_entry *entries;
-    int32_t count, capacity;
+    struct registry registry; /* of struct adam_entry */
     relora_tensor *flat; /* NULL until the gradients are flat */
 
     /* the sweep over all parameters; made anew at the first step after one is added */
@@ -40,6 +38,11 @@ struct relora_adam {
     struct adam_control *control;
 };
 
+static inline struct adam_entry *adam_at(const relora_adam *adam, int32_t index)
+{
+    return registry_at(&adam->registry, index);
+}
+
 /* adam and stream: there, of one context and device, and the stream not finished. */
 relora_status adam_check(const relora_adam *adam, const relora_stream *stream, const char *function);
 
@@ -54,6 +57,12 @@ relora_status adam_check_index(const relora_adam *adam, const relora_stream *str
 /* Index of a layer's parameter, or -1. */
 int32_t adam_index_of(const relora_adam *adam, const relora_linear *linear, relora_param role);
 
+extern const struct options adam_table;
+
+/* What it is (description.h), and whether a file's optimizer is the same: `adam_describe.c`. */
+void adam_describe(const relora_adam *adam, struct text *text);
+relora_status adam_compare(const relora_adam *adam, const char *theirs, struct text *why);
+
 void adam_retain(relora_adam *adam);
 void adam_plan_free(relora_adam *adam);
 
@@ -64,14 +73,5 @@ relora_status adam_sweep_open(struct adam *sweep, relora_adam *adam, relora_stre
 relora_status adam_read_steps(const relora_adam *adam, relora_stream *stream, const char *function,
                               int32_t index, int64_t *steps);
 relora_status adam_write_steps(relora_adam *adam, struct queue *queue, int32_t index, int64_t steps);
-
-/* relora_adam_reset(), whatever function was asked for it. */
-relora_status adam_reset(relora_adam *adam, relora_stream *stream, const char *function,
-                         const int32_t *indices, int32_t count, const relora_reset_options *options,
-                         relora_reset_report *report);
-
-/* Read and check; NULL gives the defaults. */
-relora_status reset_options_read(relora_reset_options *options, const relora_context *ctx,
-                                 const char *function, const relora_reset_options *from);
 
 #endif

@@ -17,7 +17,9 @@ RNG_INLINE struct adam_control adam_control_make(const struct adam *a, double su
     c.grad_norm = sqrt(sum) * fabs(a->grad_scale);
     double factor = a->max_norm / (c.grad_norm + 1e-6);
     c.clip_factor = a->max_norm > 0 && !(factor >= 1) ? factor : 1; /* a NaN stays one */
-    c.skip = (a->flags & RELORA_ADAM_SKIP_NOT_FINITE) && !(c.grad_norm * c.clip_factor < most);
+    /* One factor is for all gradients: from a norm that is not finite nothing good would come to any parameter. */
+    c.skip = a->flags & RELORA_ADAM_SKIP_NOT_FINITE ? !(c.grad_norm * c.clip_factor < most)
+                                                    : a->max_norm > 0 && !isfinite(c.grad_norm);
     return c;
 }
 
@@ -58,7 +60,8 @@ RNG_INLINE struct adam_constants adam_constants_make(const struct adam *a, const
     c.step = (float)(lr / (1 - adam_power(a->beta1, t)));
     c.root_correction = (float)sqrt(1 - adam_power(a->beta2, t));
     c.eps = (float)a->eps;
-    c.hold = !(lr > 0 && isfinite(lr)); /* one on the device may be anything */
+    /* a rate on the device may be anything, and times a factor or a decay it may be more than F32 holds */
+    c.hold = !(lr > 0 && isfinite(c.step) && isfinite(c.keep));
     return c;
 }
 

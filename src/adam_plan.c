@@ -2,20 +2,11 @@
 #include <string.h>
 
 #include "adam.h"
+#include "device.h"
 
 enum { CHUNK = 65536 }; /* elements; a multiple of 4, so that chunks start with a Philox block */
 
 _Static_assert(sizeof(struct adam_param) == 96, "no padding, as refresh() compares bytes");
-
-void adam_plan_free(relora_adam *adam)
-{
-    const relora_device *device = adam->device;
-    memory_free(&adam->ctx->memory, adam->params, (size_t)adam->planned * sizeof *adam->params);
-    if (adam->plan) device->backend->release(device->queue, adam->plan, adam->plan_bytes);
-    adam->params = NULL;
-    adam->plan = NULL;
-    adam->planned = 0;
-}
 
 static int64_t chunks_of(int64_t count)
 {
@@ -29,7 +20,7 @@ static size_t chunk_bytes(const relora_adam *adam)
 
 static void lay_out(relora_adam *adam, struct scratch *scratch)
 {
-    adam->device_params = scratch_bytes(scratch, (size_t)adam->count * sizeof *adam->device_params);
+    adam->device_params = scratch_bytes(scratch, (size_t)adam->registry.count * sizeof *adam->device_params);
     adam->device_chunks = scratch_bytes(scratch, chunk_bytes(adam));
     adam->partials = scratch_bytes(scratch, size_mul((size_t)adam->chunk_count, sizeof *adam->partials));
     adam->control = scratch_bytes(scratch, sizeof *adam->control);
@@ -39,13 +30,13 @@ static relora_status allocate(relora_adam *adam, const char *fn)
 {
     const relora_device *device = adam->device;
     struct scratch scratch = {0};
-    size_t bytes = (size_t)adam->count * sizeof *adam->params;
+    size_t bytes = (size_t)adam->registry.count * sizeof *adam->params;
     adam->chunk_count = 0;
-    for (int32_t i = 0; i < adam->count; i++)
-        adam->chunk_count += chunks_of(adam->entries[i].param->shape.count);
+    for (int32_t i = 0; i < adam->registry.count; i++)
+        adam->chunk_count += chunks_of(adam_at(adam, i)->is.value->shape.count);
     adam->params = memory_alloc_zero(&adam->ctx->memory, bytes);
     if (!adam->params) return context_fail_memory(adam->ctx, fn, bytes);
-    adam->planned = adam->count;
+    adam->planned = adam->registry.count;
     adam->stale = 1;
     lay_out(adam, &scratch);
     adam->plan_bytes = scratch.used;
@@ -64,8 +55,8 @@ static relora_status send_chunks(const relora_adam *adam, const char *fn)
     struct adam_chunk *chunks = memory_alloc_zero(memory, bytes);
     if (!chunks) return context_fail_memory(adam->ctx, fn, bytes);
     int64_t k = 0;
-    for (int32_t i = 0; i < adam->count; i++) {
-        int64_t n = adam->entries[i].param->shape.count;
+    for (int32_t i = 0; i < adam->registry.count; i++) {
+        int64_t n = adam_at(adam, i)->is.value->shape.count;
         for (int64_t start = 0; start < n; start += CHUNK)
             chunks[k++] = (struct adam_chunk){i, start, n - start < CHUNK ? n - start : CHUNK};
     }
@@ -77,7 +68,7 @@ static relora_status send_chunks(const relora_adam *adam, const char *fn)
 
 static relora_status make_plan(relora_adam *adam, const char *fn)
 {
-    if (adam->planned == adam->count) return RELORA_OK;
+    if (adam->planned == adam->registry.count) return RELORA_OK;
     adam_plan_free(adam);
     relora_status status = allocate(adam, fn);
     if (status >= 0) status = send_chunks(adam, fn);
@@ -87,16 +78,16 @@ static relora_status make_plan(relora_adam *adam, const char *fn)
 
 static struct adam_param param_now(const relora_adam *adam, int32_t i)
 {
-    const struct adam_entry *e = &adam->entries[i];
-    const relora_linear *layer = e->role == RELORA_PARAM_WEIGHT ? e->linear : NULL;
+    const struct adam_entry *e = adam_at(adam, i);
+    const relora_linear *layer = e->role == RELORA_PARAM_WEIGHT ? e->is.linear : NULL;
     return (struct adam_param){
-        .param = e->param->data,
-        .grad = e->grad->data,
+        .param = e->is.value->data,
+        .grad = e->is.grad->data,
         .m = e->first->data,
         .v = e->second->data,
-        .count = e->param->shape.count,
-        .param_dtype = e->param->shape.dtype,
-        .grad_dtype = e->grad->shape.dtype,
+        .count = e->is.value->shape.count,
+        .param_dtype = e->is.value->shape.dtype,
+        .grad_dtype = e->is.grad->shape.dtype,
         .lr_factor = e->lr_factor,
         .weight_decay = e->weight_decay,
         .rounding = layer ? layer->options.rounding : adam->options.rounding,
@@ -112,14 +103,14 @@ static relora_status refresh(relora_adam *adam, relora_stream *stream, const cha
 {
     int32_t failures = atomic_load(&adam->device->failures);
     if (adam->failures != failures) adam->stale = 1; /* who knows what became of a copy */
-    for (int32_t i = 0; i < adam->count; i++) {
+    for (int32_t i = 0; i < adam->registry.count; i++) {
         struct adam_param now = param_now(adam, i);
         if (!memcmp(&adam->params[i], &now, sizeof now)) continue;
         adam->params[i] = now;
         adam->stale = 1;
     }
     if (!adam->stale) return RELORA_OK;
-    size_t bytes = (size_t)adam->count * sizeof *adam->params;
+    size_t bytes = (size_t)adam->registry.count * sizeof *adam->params;
     struct copy copy = {adam->device_params, adam->params, 1, bytes, 0, 0, COPY_TO_DEVICE};
     TRY_QUEUE(stream, fn, adam->device->backend->copy(stream->queue, &copy));
     adam->stale = 0;
@@ -129,13 +120,13 @@ static relora_status refresh(relora_adam *adam, relora_stream *stream, const cha
 
 relora_status adam_sweep_open(struct adam *sweep, relora_adam *adam, relora_stream *stream, const char *fn)
 {
-    if (!adam->count) FAIL(adam->ctx, RELORA_E_STATE, "%s: no parameter is registered", fn);
+    if (!adam->registry.count) FAIL(adam->ctx, RELORA_E_STATE, "%s: no parameter is registered", fn);
     TRY(stream_note(stream, make_plan(adam, fn)));
     TRY(refresh(adam, stream, fn));
     *sweep = (struct adam){
         .params = adam->device_params,
         .chunks = adam->device_chunks,
-        .param_count = adam->count,
+        .param_count = adam->registry.count,
         .chunk_count = adam->chunk_count,
         .grad_scale = 1,
         .beta1 = adam->options.beta1,

@@ -1,37 +1,48 @@
 /* The partial reset of the moments, in place. */
-#include "adam.h"
-#include "options.h"
+#include "adam_reset.h"
 
-static const relora_reset_options reset_defaults = {
-    .struct_size = sizeof(relora_reset_options),
-    .mode = RELORA_RESET_MAGNITUDE,
-    .ratio = 0.99,
+
+/* ---- options ---- */
+
+enum { HAVE_A_RATIO = 1 << RELORA_RESET_RANDOM | 1 << RELORA_RESET_MAGNITUDE };
+
+static const char *const mode_names[] = {NULL, "ZERO", "RANDOM", "MAGNITUDE", NULL};
+static const char *const flag_names[] = {"STEP_COUNT", "INDEPENDENT", "QUANTILE", NULL};
+
+static const struct option reset_rows[] = {
+    {FIELD(relora_reset_options, mode), OPTION_ENUM, .value = RELORA_RESET_MAGNITUDE, .names = mode_names,
+     .as_number = 1},
+    {FIELD(relora_reset_options, flags), OPTION_FLAGS, .names = flag_names},
+    {FIELD(relora_reset_options, seed), OPTION_U64},
+    {FIELD(relora_reset_options, ratio), OPTION_F64, .value = 0.99, .high = 1, .kinds = HAVE_A_RATIO,
+     .ignored = 1},
+    {FIELD(relora_reset_options, cycle), OPTION_U64, .quiet = QUIET},
+    {FIELD(relora_reset_options, reserved), OPTION_I32, .quiet = QUIET},
+};
+const struct options reset_table = {
+    ROWS(reset_rows),
+    .size = sizeof(relora_reset_options),
+    .first_size = END_OF(relora_reset_options, cycle), /* 0.1 */
+    .heading = "reset ", /* in the description of a cycle */
 };
 
 relora_status relora_reset_options_init(relora_reset_options *options, size_t size)
 {
-    return options_write(options, size, &reset_defaults, sizeof reset_defaults);
+    return options_write(&reset_table, options, size);
+}
+
+relora_status relora_reset_report_init(relora_reset_report *report, size_t size)
+{
+    return report_init(report, size);
 }
 
 relora_status reset_options_read(relora_reset_options *o, const relora_context *ctx, const char *fn,
-                                 const relora_reset_options *from)
+                                 const char *name, const relora_reset_options *from)
 {
-    const uint32_t known = RELORA_RESET_STEP_COUNT | RELORA_RESET_INDEPENDENT | RELORA_RESET_QUANTILE;
-    *o = reset_defaults;
-    relora_status status = options_read(o, sizeof *o, sizeof *o, from);
-    if (status < 0) return context_fail_options(ctx, status, fn, "options");
-    if (o->flags & ~known)
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.flags is 0x%x, and only 0x%x is known", fn, o->flags,
-             known);
-    if (o->mode < RELORA_RESET_ZERO || o->mode > RELORA_RESET_MAGNITUDE)
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.mode is %d, not a RELORA_RESET mode", fn, o->mode);
+    TRY(context_read_options(ctx, fn, name, &reset_table, o, from));
     if ((o->flags & RELORA_RESET_QUANTILE) && o->mode != RELORA_RESET_MAGNITUDE)
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.flags has QUANTILE, but options.mode is %d, not MAGNITUDE",
-             fn, o->mode);
-    if (o->mode != RELORA_RESET_ZERO && !(o->ratio >= 0 && o->ratio <= 1))
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.ratio is %g, outside [0, 1]", fn, o->ratio);
-    if (o->reserved)
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.reserved is %d, not 0", fn, o->reserved);
+        FAIL(ctx, RELORA_E_ARGUMENT, "%s: %s.flags has QUANTILE, but %s.mode is %s, not MAGNITUDE", fn, name,
+             name, mode_names[o->mode]);
     return RELORA_OK;
 }
 
@@ -39,7 +50,7 @@ relora_status reset_options_read(relora_reset_options *o, const relora_context *
 
 static int is_factor(const struct adam_entry *e)
 {
-    return e->linear && (e->role == RELORA_PARAM_A || e->role == RELORA_PARAM_B);
+    return e->is.linear && (e->role == RELORA_PARAM_A || e->role == RELORA_PARAM_B);
 }
 
 static relora_status check_listed(const relora_adam *adam, const char *fn, const int32_t *indices,
@@ -47,9 +58,9 @@ static relora_status check_listed(const relora_adam *adam, const char *fn, const
 {
     if (count < 1) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: count is %d, less than 1", fn, count);
     for (int32_t i = 0; i < count; i++) {
-        if (indices[i] < 0 || indices[i] >= adam->count)
+        if (indices[i] < 0 || indices[i] >= adam->registry.count)
             FAIL(adam->ctx, RELORA_E_NOT_FOUND, "%s: indices[%d] is %d, but adam has %d parameters", fn, i,
-                 indices[i], adam->count);
+                 indices[i], adam->registry.count);
         for (int32_t j = 0; j < i; j++)
             if (indices[j] == indices[i])
                 FAIL(adam->ctx, RELORA_E_EXISTS, "%s: indices[%d] and indices[%d] are both %d", fn, j, i,
@@ -62,10 +73,10 @@ static relora_status check_factors(const relora_adam *adam, const char *fn, int3
 {
     if (count)
         FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: indices is NULL, but count is %d, not 0", fn, count);
-    for (int32_t i = 0; i < adam->count; i++)
-        if (is_factor(&adam->entries[i])) return RELORA_OK;
+    for (int32_t i = 0; i < adam->registry.count; i++)
+        if (is_factor(adam_at(adam, i))) return RELORA_OK;
     FAIL(adam->ctx, RELORA_E_NOT_FOUND, "%s: none of the %d parameters is an A or B of a layer", fn,
-         adam->count);
+         adam->registry.count);
 }
 
 /* ---- the reset ---- */
@@ -75,7 +86,7 @@ enum { COUNTS = 3 }; /* zero in the first, zero in the second, first without sec
 static relora_status reset_one(relora_adam *adam, relora_stream *stream, const char *fn, int32_t index,
                                const relora_reset_options *o, int64_t *counts)
 {
-    const struct adam_entry *e = &adam->entries[index];
+    const struct adam_entry *e = adam_at(adam, index);
     struct prune p = {.m = e->first->data,
                       .v = e->second->data,
                       .count = e->first->shape.count,
@@ -111,10 +122,9 @@ relora_status adam_reset(relora_adam *adam, relora_stream *stream, const char *f
     relora_reset_report r = {.struct_size = sizeof r};
     int64_t counts[COUNTS] = {0}, *device_counts = NULL;
     TRY(adam_check(adam, stream, fn));
-    TRY(reset_options_read(&o, adam->ctx, fn, options));
+    TRY(reset_options_read(&o, adam->ctx, fn, "options", options));
     TRY(indices ? check_listed(adam, fn, indices, count) : check_factors(adam, fn, count));
-    relora_status status = report_write(report, &r, sizeof r);
-    if (status < 0) return context_fail_options(adam->ctx, status, fn, "report");
+    TRY(context_write_report(adam->ctx, fn, "report", report, &r, sizeof r));
     if (report) {
         struct scratch scratch = {0};
         scratch_bytes(&scratch, sizeof counts);
@@ -122,13 +132,13 @@ relora_status adam_reset(relora_adam *adam, relora_stream *stream, const char *f
         device_counts = scratch_bytes(&scratch, sizeof counts);
         TRY(transfer_counts(adam, stream, fn, device_counts, counts, 0));
     }
-    int32_t length = indices ? count : adam->count;
+    int32_t length = indices ? count : adam->registry.count;
     for (int32_t i = 0; i < length; i++) {
         int32_t index = indices ? indices[i] : i;
-        if (!indices && !is_factor(&adam->entries[index])) continue;
+        if (!indices && !is_factor(adam_at(adam, index))) continue;
         TRY(reset_one(adam, stream, fn, index, &o, device_counts));
         r.params++;
-        r.elements += adam->entries[index].first->shape.count;
+        r.elements += adam_at(adam, index)->first->shape.count;
     }
     context_log(adam->ctx, RELORA_LOG_INFO, "%s: %d parameters, %lld elements in each moment", fn, r.params,
                 (long long)r.elements);
@@ -146,5 +156,6 @@ relora_status relora_adam_reset(relora_adam *adam, relora_stream *stream, const 
                                 int32_t count, const relora_reset_options *options,
                                 relora_reset_report *report)
 {
+    GIVEN(stream);
     return adam_reset(adam, stream, "relora_adam_reset", indices, count, options, report);
 }

@@ -1,35 +1,58 @@
 /* Calls that sweep over all parameters: the step, the norm, and gradients in one piece. */
+#include <float.h>
 #include <math.h>
 
 #include "adam.h"
-#include "options.h"
 
 enum { FLAT_ALIGN = 16 }; /* elements */
+
+static relora_status read_back(const relora_adam *adam, relora_stream *stream, const char *fn, void *to,
+                               const void *from, size_t bytes)
+{
+    struct copy up = {to, from, 1, bytes, 0, 0, COPY_TO_HOST};
+    TRY_QUEUE(stream, fn, adam->device->backend->copy(stream->queue, &up));
+    TRY_QUEUE(stream, fn, adam->device->backend->queue_sync(stream->queue));
+    return RELORA_OK;
+}
 
 static relora_status read_control(const relora_adam *adam, relora_stream *stream, const char *fn,
                                   struct adam_control *control)
 {
-    const struct backend *backend = adam->device->backend;
-    struct copy copy = {control, adam->control, 1, sizeof *control, 0, 0, COPY_TO_HOST};
-    TRY_QUEUE(stream, fn, backend->copy(stream->queue, &copy));
-    TRY_QUEUE(stream, fn, backend->queue_sync(stream->queue));
-    return RELORA_OK;
+    return read_back(adam, stream, fn, control, adam->control, sizeof *control);
 }
 
 /* ---- step ---- */
 
 static relora_status check_step(const relora_adam *adam, const char *fn, double grad_scale)
 {
-    if (!isfinite(grad_scale))
-        FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: grad_scale is %g, not a finite number", fn, grad_scale);
-    for (int32_t i = 0; i < adam->count; i++) {
-        const struct adam_entry *e = &adam->entries[i];
-        if (e->linear && e->linear->generation != e->generation)
+    if (!(fabs(grad_scale) <= (double)FLT_MAX))
+        FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: grad_scale is %g, not a finite number in F32", fn, grad_scale);
+    for (int32_t i = 0; i < adam->registry.count; i++) {
+        const struct adam_entry *e = adam_at(adam, i);
+        if (e->is.linear && e->is.linear->generation != e->generation)
             FAIL(adam->ctx, RELORA_E_STATE,
                  "%s: the layer of \"%s\" has changed its mode or weight; make a new optimizer", fn,
-                 e->name);
+                 e->is.name);
     }
     return RELORA_OK;
+}
+
+/* After adam_norm: the first gradient whose squares do not add up to a number, of which there is one. */
+static relora_status fail_not_finite(const relora_adam *adam, relora_stream *stream, const char *fn)
+{
+    enum { MANY = 256 };
+    double sums[MANY];
+    struct adam_chunk chunk = {0};
+    int64_t k = 0;
+    for (int64_t first = 0; k == first && first < adam->chunk_count; first += MANY) {
+        int64_t n = adam->chunk_count - first < MANY ? adam->chunk_count - first : MANY;
+        TRY(read_back(adam, stream, fn, sums, adam->partials + first, (size_t)n * sizeof *sums));
+        while (k < first + n && isfinite(sums[k - first])) k++;
+    }
+    if (k < adam->chunk_count) TRY(read_back(adam, stream, fn, &chunk, adam->device_chunks + k, sizeof chunk));
+    FAIL(adam->ctx, RELORA_E_NOT_FINITE,
+         "%s: the gradient of \"%s\" holds a NaN or an infinity, by which clipping would multiply all of them; "
+         "nothing was changed", fn, adam_at(adam, chunk.param)->is.name);
 }
 
 /* With the learning rate on the device, if `lr_device` is not NULL. */
@@ -40,8 +63,7 @@ static relora_status step(relora_adam *adam, relora_stream *stream, const char *
     struct adam sweep;
     struct adam_control control;
     TRY(check_step(adam, fn, grad_scale));
-    relora_status status = report_write(report, &r, sizeof r);
-    if (status < 0) return context_fail_options(adam->ctx, status, fn, "report");
+    TRY(context_write_report(adam->ctx, fn, "report", report, &r, sizeof r));
     TRY(adam_sweep_open(&sweep, adam, stream, fn));
     sweep.lr = lr;
     sweep.lr_device = lr_device;
@@ -50,27 +72,31 @@ static relora_status step(relora_adam *adam, relora_stream *stream, const char *
     const struct backend *backend = adam->device->backend;
     if (sweep.need_norm) TRY_QUEUE(stream, fn, backend->adam_norm(stream->queue, &sweep));
     TRY_QUEUE(stream, fn, backend->adam_step(stream->queue, &sweep));
-    if (!report) return RELORA_OK;
+    int refuses = sweep.max_norm > 0 && !(sweep.flags & RELORA_ADAM_SKIP_NOT_FINITE);
+    if (!report && !(refuses && backend->kind == RELORA_DEVICE_CPU)) return RELORA_OK; /* others need not wait */
     TRY(read_control(adam, stream, fn, &control));
     r.skipped = control.skip;
     r.grad_norm = control.grad_norm;
     r.clip_factor = control.clip_factor;
-    return report_write(report, &r, sizeof r);
+    TRY(report_write(report, &r, sizeof r));
+    return refuses && control.skip ? fail_not_finite(adam, stream, fn) : RELORA_OK;
 }
 
 relora_status relora_adam_step(relora_adam *adam, relora_stream *stream, double lr, double grad_scale,
                                relora_step_report *report)
 {
+    GIVEN(stream);
     const char *fn = "relora_adam_step";
     TRY(adam_check(adam, stream, fn));
-    if (!(isfinite(lr) && lr >= 0))
-        FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: lr is %g, and must be 0 or more", fn, lr);
+    if (!(lr >= 0 && lr <= (double)FLT_MAX))
+        FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: lr is %g, and must be 0 or more, and finite in F32", fn, lr);
     return step(adam, stream, fn, lr, NULL, grad_scale, report);
 }
 
 relora_status relora_adam_step_lr(relora_adam *adam, relora_stream *stream, const relora_tensor *lr,
                                   double grad_scale, relora_step_report *report)
 {
+    GIVEN(stream);
     const char *fn = "relora_adam_step_lr";
     char text[SHAPE_TEXT];
     TRY(adam_check_tensor(adam, stream, fn, lr, "lr"));
@@ -84,6 +110,7 @@ relora_status relora_adam_step_lr(relora_adam *adam, relora_stream *stream, cons
 
 relora_status relora_adam_grad_norm(relora_adam *adam, relora_stream *stream, double *norm)
 {
+    GIVEN(stream);
     const char *fn = "relora_adam_grad_norm";
     struct adam sweep;
     struct adam_control control;
@@ -98,11 +125,12 @@ relora_status relora_adam_grad_norm(relora_adam *adam, relora_stream *stream, do
 
 relora_status relora_adam_zero_grad(relora_adam *adam, relora_stream *stream)
 {
+    GIVEN(stream);
     const char *fn = "relora_adam_zero_grad";
     TRY(adam_check(adam, stream, fn));
-    for (int32_t i = 0; i < adam->count; i++)
+    for (int32_t i = 0; i < adam->registry.count; i++)
         TRY_QUEUE(stream, fn, adam->device->backend->fill(stream->queue,
-                                                          tensor_view(adam->entries[i].grad), 0));
+                                                          tensor_view(adam_at(adam, i)->is.grad), 0));
     return RELORA_OK;
 }
 
@@ -117,19 +145,19 @@ static relora_status check_flatten(const relora_adam *adam, const char *fn, int6
 {
     *elements = 0;
     if (adam->flat) FAIL(adam->ctx, RELORA_E_STATE, "%s: the gradients are in one buffer already", fn);
-    if (!adam->count) FAIL(adam->ctx, RELORA_E_STATE, "%s: no parameter is registered", fn);
-    for (int32_t i = 0; i < adam->count; i++) {
-        const struct adam_entry *e = &adam->entries[i];
-        if (e->grad->shape.dtype != RELORA_F32)
+    if (!adam->registry.count) FAIL(adam->ctx, RELORA_E_STATE, "%s: no parameter is registered", fn);
+    for (int32_t i = 0; i < adam->registry.count; i++) {
+        const struct adam_entry *e = adam_at(adam, i);
+        if (e->is.grad->shape.dtype != RELORA_F32)
             FAIL(adam->ctx, RELORA_E_DTYPE, "%s: the gradient of \"%s\" is %s, but must be F32", fn,
-                 e->name, dtype_name(e->grad->shape.dtype));
-        if (e->grad->memory == MEMORY_BORROWED || e->grad->memory == MEMORY_MANAGED)
+                 e->is.name, dtype_name(e->is.grad->shape.dtype));
+        if (e->is.grad->memory == MEMORY_BORROWED || e->is.grad->memory == MEMORY_MANAGED)
             FAIL(adam->ctx, RELORA_E_STATE, "%s: the memory of the gradient of \"%s\" is borrowed", fn,
-                 e->name);
-        if (e->grad->memory == MEMORY_WHOLE)
+                 e->is.name);
+        if (e->is.grad->memory == MEMORY_WHOLE)
             FAIL(adam->ctx, RELORA_E_STATE, "%s: the gradient of \"%s\" is a buffer in which gradients lie",
-                 fn, e->name);
-        *elements += flat_span(e->grad);
+                 fn, e->is.name);
+        *elements += flat_span(e->is.grad);
     }
     return RELORA_OK;
 }
@@ -150,8 +178,8 @@ static relora_status copy_gradients(relora_adam *adam, relora_stream *stream, co
     struct scale one = {.value = 1};
     int64_t offset = 0;
     TRY_QUEUE(stream, fn, backend->fill(stream->queue, tensor_view(flat), 0));
-    for (int32_t i = 0; i < adam->count; i++) {
-        const relora_tensor *grad = adam->entries[i].grad;
+    for (int32_t i = 0; i < adam->registry.count; i++) {
+        const relora_tensor *grad = adam_at(adam, i)->is.grad;
         TRY_QUEUE(stream, fn, backend->convert(stream->queue, flat_part(flat, grad, offset),
                                                tensor_view(grad), one));
         offset += flat_span(grad);
@@ -161,6 +189,7 @@ static relora_status copy_gradients(relora_adam *adam, relora_stream *stream, co
 
 relora_status relora_adam_flatten_grads(relora_adam *adam, relora_stream *stream)
 {
+    GIVEN(stream);
     const char *fn = "relora_adam_flatten_grads";
     relora_tensor *flat = NULL;
     int64_t elements, offset = 0;
@@ -172,11 +201,16 @@ relora_status relora_adam_flatten_grads(relora_adam *adam, relora_stream *stream
         relora_tensor_release(flat);
         return status;
     }
-    for (int32_t i = 0; i < adam->count; i++) {
-        relora_tensor *grad = adam->entries[i].grad;
+    for (int32_t i = 0; i < adam->registry.count; i++) {
+        relora_tensor *grad = adam_at(adam, i)->is.grad;
         tensor_move_into(grad, flat, (size_t)offset * sizeof(float));
         offset += flat_span(grad);
     }
     adam->flat = flat;
     return RELORA_OK;
+}
+
+relora_status relora_step_report_init(relora_step_report *report, size_t size)
+{
+    return report_init(report, size);
 }

@@ -11,7 +11,7 @@
 #include "relora/types.h"
 #include "rng.h"
 
-enum { BACKEND_VERSION = 1 }; /* of this file and those it includes; a module made with another is refused */
+enum { BACKEND_VERSION = 3 }; /* of this file and those it includes; a module made with another is refused */
 
 struct queue; /* a backend's own stream state */
 
@@ -155,13 +155,14 @@ struct backend {
     /* *grad (+)= (1 - tanh(*scale)^2) * sum of h * u */
     relora_status (*scale_grad)(struct queue *q, float *grad, const float *scale, struct view h,
                                 struct view u, int32_t accumulate);
-    /* *flag |= is there a NaN or an infinity in x? */
-    relora_status (*not_finite)(struct queue *q, struct view x, int32_t *flag);
+    /* *bits = max(*bits, those of each |x| as F32): numbers, then infinity, then NaNs */
+    relora_status (*largest)(struct queue *q, struct view x, uint32_t *bits);
     relora_status (*adam_norm)(struct queue *q, const struct adam *a);
     relora_status (*adam_step)(struct queue *q, const struct adam *a);
     relora_status (*prune)(struct queue *q, const struct prune *p);
 
     int64_t slice_rows; /* of W + s B A, that are made at a time at least; 0: all of them */
+    int64_t row_bytes;  /* rows of temporaries begin at multiples of this, where products like that; at least 1 */
 };
 
 extern const struct backend backend_cpu;

@@ -1,5 +1,5 @@
-/* XXH3 (64 bit) of a tensor's bytes as 16 digits, by xxHash's header. A build without that header makes
- * and checks no sums: who asks for them is told so. */
+/* XXH3 (64 bit) of a tensor's bytes as 16 digits, by xxHash's header. A build without that header
+ * neither makes nor checks sums; asking for them is RELORA_E_UNSUPPORTED. */
 #ifndef RELORA_SRC_CHECKSUM_H
 #define RELORA_SRC_CHECKSUM_H
 

@@ -3,37 +3,30 @@
 #ifndef RELORA_SRC_CONTEXT_H
 #define RELORA_SRC_CONTEXT_H
 
-#include <pthread.h>
-#include <stdatomic.h>
-
-#include "backend.h"
 #include "memory.h"
+#include "options.h"
+#include "module.h"
 #include "relora/context.h"
 
 enum { ERROR_CAPACITY = 512 };
 
-struct relora_device {
-    relora_context *ctx; /* not counted: the context owns its devices */
-    const struct backend *backend;
-    struct queue *queue; /* for memory, and for filling new objects where there is no stream yet */
-    int32_t index;
-    atomic_int failures; /* of its streams, ever */
-    char name[96];
+/* What failed last in the calls that were given one stream. A call marks the stream with its thread, so
+ * that a failure, which knows only its context, finds the streams it belongs to. */
+struct stream_error {
+    struct stream_error *next;
+    atomic_uintptr_t inside; /* the thread that is in a call with this stream, or 0 */
+    int32_t depth;           /* of such calls in each other; touched by that thread alone */
+    char text[ERROR_CAPACITY];
 };
 
-/* Memory of a device, taken through one of its queues; a sentence if there is none. */
-relora_status device_alloc(const relora_device *device, struct queue *queue, const char *function,
-                           size_t bytes, void **out);
-
-/* The end of work on the device's own queue, which returned `status`: it is done now, or there is a
- * sentence. */
-relora_status device_finish(const relora_device *device, relora_status status, const char *function);
-
-struct module;
+/* What may fail and is only worth a warning: a precaution. */
+enum precaution { PRECAUTION_LOCK, PRECAUTION_LOOK, PRECAUTION_MODE, PRECAUTION_FLUSH, PRECAUTION_FOLDER, PRECAUTIONS };
 
 struct error_slot {
-    pthread_mutex_t lock;
+    pthread_mutex_t lock; /* of every text of the context, and of the list */
     char text[ERROR_CAPACITY];
+    struct stream_error *streams;
+    int warned[PRECAUTIONS]; /* of which errno */
 };
 
 struct relora_context {
@@ -45,7 +38,11 @@ struct relora_context {
     struct error_slot *error; /* a pointer, so that const contexts can fail too */
     struct relora_device cpu;
     struct module *module; /* of CUDA; a pointer for the same reason */
+    relora_destroy_fn on_destroy;
+    void *destroy_user;
 };
+
+extern const struct options context_table;
 
 void context_retain(relora_context *ctx);
 void context_drop(relora_context *ctx);
@@ -60,6 +57,12 @@ relora_status context_fail(const relora_context *ctx, relora_status status, cons
 void context_log(const relora_context *ctx, int32_t level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* A text of `ctx`, which its lock protects, into a buffer of the host's. */
+relora_status context_copy_text(const relora_context *ctx, const char *text, char *buffer, size_t capacity,
+                                size_t *length);
+/* Is this another reason than the last time? Then a warning is worth its line. */
+int context_is_news(const relora_context *ctx, enum precaution precaution, int error);
+
 /* It returns what context_fail() returns, in a way that lets an analyser see that it is a failure. */
 #define FAIL(ctx, status, ...) return context_fail((ctx), (status), __VA_ARGS__), (status)
 #define TRY(expression)                               \
@@ -73,7 +76,18 @@ relora_status context_fail_backend(const relora_context *ctx, relora_status stat
                                    const char *function, const struct backend *backend,
                                    const struct queue *queue);
 relora_status context_fail_memory(const relora_context *ctx, const char *function, size_t bytes);
-relora_status context_fail_options(const relora_context *ctx, relora_status status,
-                                   const char *function, const char *name);
+
+/* Read what the caller calls `name` into `to`, of today's size, and check it field by field, with a sentence. NULL
+ * gives the defaults. */
+relora_status context_read_options(const relora_context *ctx, const char *function, const char *name,
+                                   const struct options *table, void *to, const void *from);
+/* The two halves of it, for fields that the library fills in between. */
+relora_status context_take_options(const relora_context *ctx, const char *function, const char *name,
+                                   const struct options *table, void *to, const void *from);
+relora_status context_check_options(const relora_context *ctx, const char *function, const char *name,
+                                    const struct options *table, const void *options);
+/* report_write() into what the caller calls `name`, with a sentence. */
+relora_status context_write_report(const relora_context *ctx, const char *function, const char *name,
+                                   void *to, const void *report, size_t size);
 
 #endif

@@ -1,4 +1,4 @@
-/* F32 and BF16, both ways. Compiles as C and as CUDA. */
+/* F32 and BF16, both ways, and F16 and F64 into them. Compiles as C and as CUDA. */
 #ifndef RELORA_SRC_CONVERT_H
 #define RELORA_SRC_CONVERT_H
 
@@ -57,6 +57,35 @@ RNG_INLINE bf16 bf16_of_double(double value)
         bits = (bits - (uint32_t)away) | 1u;
     }
     return bf16_nearest(float_of_bits(bits));
+}
+
+/* Exact. */
+RNG_INLINE float f16_to_float(uint16_t x)
+{
+    uint32_t sign = (uint32_t)(x & 0x8000u) << 16, exponent = x >> 10 & 0x1Fu, fraction = x & 0x3FFu;
+    if (exponent == 0x1Fu) return float_of_bits(sign | 0x7F800000u | fraction << 13 | (fraction ? 0x400000u : 0u));
+    if (exponent) return float_of_bits(sign | (exponent + 112) << 23 | fraction << 13);
+    float small = (float)fraction * (1.0f / 16777216); /* a denormal there, and none here */
+    return float_of_bits(sign | bits_of_float(small));
+}
+
+/* Bits of an F64, to nearest, as bits of a number with an exponent of 8 bits and a fraction of `width`: 23 for F32, 7
+ * for BF16. In integers, so that neither the host's rounding mode nor its flushing of denormals matters. */
+RNG_INLINE uint32_t narrow_double_bits(uint64_t x, int width)
+{
+    const uint64_t hidden = (uint64_t)1 << 52;
+    uint64_t size = x & 0x7FFFFFFFFFFFFFFFu, kept = size & (hidden - 1);
+    uint32_t sign = (uint32_t)(x >> 63) << (8 + width), infinity = 0xFFu << width;
+    int drop = 52 - width, exponent = (int)(size >> 52) - 896;
+    if (size > 0x7FF0000000000000u) return sign | infinity | 1u << (width - 1) | (uint32_t)(kept >> drop);
+    if (exponent > 0) kept |= (uint64_t)exponent << 52;
+    else {
+        kept |= hidden;
+        drop += 1 - exponent;
+    }
+    if (drop > 63) return sign;
+    uint64_t bits = (kept + ((uint64_t)1 << (drop - 1)) - 1 + (kept >> drop & 1)) >> drop;
+    return sign | (bits < infinity ? (uint32_t)bits : infinity);
 }
 
 /* Away from zero with the probability of the part that is cut off, so right on average. */

@@ -1,11 +1,80 @@
 /* Which devices a context has, and work on a device that belongs to no stream. */
-#include "module.h"
+#include "device.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- of CUDA ---- */
+
+/* How many CUDA devices there are; 0 while there is no memory to find out. */
+static int32_t count_cuda(const relora_context *ctx)
+{
+    struct module *module = ctx->module;
+    char reason[REASON_CAPACITY];
+    pthread_mutex_lock(&module->lock);
+    int news = !module->answered;
+    module_ask(module, &ctx->memory);
+    int32_t count = module->count;
+    if (news) memcpy(reason, module->reason, sizeof reason);
+    pthread_mutex_unlock(&module->lock);
+    /* with the lock let go: the host's function may ask in its turn */
+    if (news && count) context_log(ctx, RELORA_LOG_INFO, "librelora_cuda.so.0: CUDA devices: %d", count);
+    else if (news)
+        context_log(ctx, RELORA_LOG_INFO, "no CUDA: %s", reason);
+    return count;
+}
+
+enum { WHY = sizeof(((struct relora_device *)0)->name) };
+
+/* Once; `why` says what it did not succeed for. */
+static relora_status open_device(struct relora_device *device, relora_context *ctx, char why[WHY])
+{
+    struct queue_options options = {.memory = &ctx->memory, .threads = ctx->threads};
+    if (device->queue) return RELORA_OK;
+    device->ctx = ctx;
+    relora_status status = device->backend->describe(device->index, device->name, WHY, NULL, NULL);
+    if (status < 0) {
+        snprintf(why, WHY, "%s", device->name);
+        return status;
+    }
+    status = device->backend->queue_open(device->index, &options, &device->queue);
+    if (status < 0) snprintf(why, WHY, "%s", relora_status_text(status));
+    return status;
+}
+
+static relora_status fail_reason(const relora_context *ctx, const char *fn)
+{
+    char reason[REASON_CAPACITY];
+    pthread_mutex_lock(&ctx->module->lock);
+    memcpy(reason, ctx->module->reason, sizeof reason);
+    pthread_mutex_unlock(&ctx->module->lock);
+    FAIL(ctx, RELORA_E_NOT_FOUND, "%s: no CUDA: %s", fn, reason);
+}
+
+relora_status device_cuda(relora_device **out, relora_context *ctx, const char *fn, int32_t index)
+{
+    int32_t count = count_cuda(ctx);
+    *out = NULL;
+    if (!count) return fail_reason(ctx, fn);
+    if (index < 0 || index >= count)
+        FAIL(ctx, RELORA_E_NOT_FOUND, "%s: index is %d, but the number of CUDA devices is %d", fn, index, count);
+    struct relora_device *device = &ctx->module->devices[index];
+    char why[WHY];
+    pthread_mutex_lock(&ctx->module->lock);
+    relora_status status = open_device(device, ctx, why);
+    pthread_mutex_unlock(&ctx->module->lock);
+    if (status < 0) FAIL(ctx, status, "%s: cannot open CUDA device %d: %s", fn, index, why);
+    *out = device;
+    return RELORA_OK;
+}
+
+/* ---- what a context has ---- */
 
 int32_t relora_device_count(const relora_context *ctx, relora_device_kind kind)
 {
     int32_t count = 0;
     if (!ctx) return 0;
-    if (kind == RELORA_DEVICE_CUDA) return module_count(ctx);
+    if (kind == RELORA_DEVICE_CUDA) return count_cuda(ctx);
     if (kind != RELORA_DEVICE_CPU) return 0;
     return ctx->cpu.backend->count(&count) < 0 ? 0 : count;
 }
@@ -14,7 +83,7 @@ relora_device *relora_device_get(relora_context *ctx, relora_device_kind kind, i
 {
     relora_device *device;
     if (ctx && kind == RELORA_DEVICE_CUDA)
-        return module_device(&device, ctx, "relora_device_get", index) < 0 ? NULL : device;
+        return device_cuda(&device, ctx, "relora_device_get", index) < 0 ? NULL : device;
     if (index < 0 || index >= relora_device_count(ctx, kind)) return NULL;
     return &ctx->cpu;
 }
@@ -39,6 +108,8 @@ relora_status relora_device_memory(const relora_device *device, uint64_t *free_b
         FAIL(device->ctx, status, "relora_device_memory: the device does not tell its memory");
     return RELORA_OK;
 }
+
+/* ---- work that belongs to no stream ---- */
 
 relora_status device_alloc(const relora_device *device, struct queue *queue, const char *function,
                            size_t bytes, void **out)

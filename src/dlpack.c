@@ -3,8 +3,8 @@
 
 #include <string.h>
 
+#include "device.h"
 #include "dlpack.h"
-#include "module.h"
 #include "tensor.h"
 
 /* ---- in ---- */
@@ -12,7 +12,7 @@
 static relora_status find_device(relora_device **out, relora_context *ctx, const char *fn,
                                  const struct dlpack_tensor *t)
 {
-    if (t->device_type != DLPACK_CPU) return module_device(out, ctx, fn, t->device_id);
+    if (t->device_type != DLPACK_CPU) return device_cuda(out, ctx, fn, t->device_id);
     *out = &ctx->cpu;
     return RELORA_OK;
 }
@@ -132,6 +132,7 @@ static relora_status hand_over(relora_stream *producer, const char *fn, void *co
 relora_status relora_tensor_to_dlpack(struct DLManagedTensorVersioned **out, relora_tensor *tensor,
                                       relora_stream *producer, void *consumer)
 {
+    GIVEN(producer);
     const char *fn = "relora_tensor_to_dlpack";
     relora_context *ctx = tensor ? tensor->ctx : producer ? producer->ctx : NULL;
     if (!out) FAIL(ctx, RELORA_E_ARGUMENT, "%s: out is NULL", fn);

@@ -11,9 +11,11 @@ struct new_file {
     char *path, *temporary, *folder;
     size_t path_bytes;
     int fd, folder_fd;
+    int folder_error; /* why there is no folder_fd */
 };
 
-/* Create "<path>.tmp" and lock it; a leftover of a killed process is taken over. */
+/* Create "<path>.tmp" and lock it; a leftover of a killed process is taken over. Here and below, precautions that the
+ * file system does not allow are warnings in the log. */
 relora_status file_open_new(struct new_file *file, const relora_context *ctx, const char *function,
                             const char *path);
 relora_status file_write(struct new_file *file, const void *data, size_t bytes);
@@ -23,9 +25,10 @@ relora_status file_commit(struct new_file *file);
 /* Release everything; a file that was not committed is removed. */
 void file_close_new(struct new_file *file);
 
-/* The bytes of a whole file, read-only. */
+/* The bytes of a whole file, read-only. With `absent`, which is set then, a file that does not exist is no
+ * failure. */
 relora_status file_map(const relora_context *ctx, const char *function, const char *path,
-                       const unsigned char **data, uint64_t *size);
+                       const unsigned char **data, uint64_t *size, int *absent);
 void file_unmap(const unsigned char *data, uint64_t size);
 
 #endif

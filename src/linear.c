@@ -2,58 +2,54 @@
 #include "linear.h"
 
 #include <math.h>
+#include <stdio.h>
 
+#include "device.h"
+#include "description.h"
 #include "float_mode.h"
-#include "options.h"
-#include "state.h"
 
-static const relora_linear_options linear_defaults = {
-    .struct_size = sizeof(relora_linear_options),
-    .mode = RELORA_MODE_LORA,
-    .dtype = RELORA_F32,
-    .alpha = 32,
-    .dropout = 0.1,
-    .rounding = RELORA_ROUND_STOCHASTIC,
+/* ---- options ---- */
+
+static const char *const mode_names[] = {NULL, "FULL", "LORA", "LOWRANK", NULL};
+static const char *const flag_names[] = {"BIAS", "TRAINABLE_SCALE", "REFERENCE", "KEEP_DELTA", "TF32", NULL};
+
+static const struct option linear_rows[] = {
+    {FIELD(relora_linear_options, mode), OPTION_ENUM, .value = RELORA_MODE_LORA, .names = mode_names},
+    {FIELD(relora_linear_options, dtype), OPTION_ENUM, .value = RELORA_F32, .names = dtype_names},
+    {FIELD(relora_linear_options, in_features), OPTION_I64, .low = 1, .high = NO_LIMIT},
+    {FIELD(relora_linear_options, out_features), OPTION_I64, .low = 1, .high = NO_LIMIT},
+    {FIELD(relora_linear_options, rank), OPTION_I64, .low = 0, .high = NO_LIMIT},
+    {FIELD(relora_linear_options, alpha), OPTION_F64, .value = 32, .low = -NO_LIMIT, .high = NO_LIMIT},
+    {FIELD(relora_linear_options, dropout), OPTION_F64, .value = 0.1, .low = 0, .high = 1, .below_high = 1},
+    {FIELD(relora_linear_options, seed), OPTION_U64},
+    {FIELD(relora_linear_options, layer), OPTION_U64},
+    {FIELD(relora_linear_options, rounding), OPTION_ENUM, .value = RELORA_ROUND_STOCHASTIC,
+     .names = rounding_names, .as_number = 1},
+    {FIELD(relora_linear_options, flags), OPTION_FLAGS, .names = flag_names, .quiet = RELORA_LINEAR_TF32},
+    {FIELD(relora_linear_options, reserved), OPTION_I32, .quiet = QUIET},
+};
+const struct options linear_table = {
+    ROWS(linear_rows),
+    .size = sizeof(relora_linear_options),
+    .first_size = END_OF(relora_linear_options, reserved), /* 0.1 */
 };
 
 relora_status relora_linear_options_init(relora_linear_options *options, size_t size)
 {
-    return options_write(options, size, &linear_defaults, sizeof linear_defaults);
+    return options_write(&linear_table, options, size);
 }
 
+/* What no row can say alone. */
 static relora_status check_options(const relora_context *ctx, const char *fn,
                                    const relora_linear_options *o)
 {
-    const uint32_t known = RELORA_LINEAR_BIAS | RELORA_LINEAR_TRAINABLE_SCALE |
-                           RELORA_LINEAR_REFERENCE | RELORA_LINEAR_KEEP_DELTA | RELORA_LINEAR_TF32;
-    if (o->flags & ~known)
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.flags is 0x%x, and only 0x%x is known", fn, o->flags,
-             known);
-    if (o->mode < RELORA_MODE_FULL || o->mode > RELORA_MODE_LOWRANK)
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.mode is %d, not a RELORA_MODE", fn, o->mode);
-    if (!dtype_size(o->dtype))
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.dtype is %d, neither RELORA_F32 nor RELORA_BF16", fn,
-             o->dtype);
-    if (o->in_features < 1)
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.in_features is %lld, less than 1", fn,
-             (long long)o->in_features);
-    if (o->out_features < 1)
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.out_features is %lld, less than 1", fn,
-             (long long)o->out_features);
-    int64_t least = o->mode == RELORA_MODE_FULL ? 0 : 1;
-    if (o->rank < least)
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.rank is %lld, less than %lld", fn, (long long)o->rank,
-             (long long)least);
+    if (o->mode != RELORA_MODE_FULL && o->rank < 1)
+        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.rank is %lld, but %s needs 1 or more", fn,
+             (long long)o->rank, linear_mode_name(o->mode));
     if (!isfinite((float)(o->alpha / (double)(o->rank ? o->rank : 1))))
         FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.alpha is %g, and alpha / rank no finite F32", fn, o->alpha);
     if (o->mode == RELORA_MODE_LOWRANK && (o->flags & RELORA_LINEAR_KEEP_DELTA))
         FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.flags has KEEP_DELTA, but LOWRANK never merges", fn);
-    if (!(o->dropout >= 0 && o->dropout < 1))
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.dropout is %g, outside [0, 1)", fn, o->dropout);
-    if (o->rounding != RELORA_ROUND_NEAREST && o->rounding != RELORA_ROUND_STOCHASTIC)
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.rounding is %d, not a RELORA_ROUND", fn, o->rounding);
-    if (o->reserved)
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.reserved is %d, not 0", fn, o->reserved);
     return RELORA_OK;
 }
 
@@ -69,7 +65,20 @@ const char *linear_param_name(relora_param param)
 
 const char *linear_mode_name(relora_linear_mode mode)
 {
-    return mode == RELORA_MODE_FULL ? "FULL" : mode == RELORA_MODE_LORA ? "LORA" : "LOWRANK";
+    return mode_names[mode];
+}
+
+void linear_set_name(relora_linear *linear, const char *name)
+{
+    if (!linear->name[0]) memcpy(linear->name, name, text_fit(name, LINEAR_NAME));
+}
+
+const char *linear_label(const relora_linear *linear, char text[LABEL_TEXT])
+{
+    if (linear->name[0]) snprintf(text, LABEL_TEXT, "layer \"%s\"", linear->name);
+    else
+        snprintf(text, LABEL_TEXT, "layer %llu", (unsigned long long)linear->options.layer);
+    return text;
 }
 
 /* Shape of a parameter; its number of axes. */
@@ -180,20 +189,20 @@ static void destroy(relora_linear *linear)
     context_delete(linear->ctx, linear, sizeof *linear);
 }
 
-relora_status relora_linear_create(relora_linear **out, relora_device *device,
-                                   const relora_linear_options *options)
+relora_status linear_options_read(relora_linear_options *o, const relora_context *ctx, const char *fn,
+                                  const relora_linear_options *from)
 {
-    const char *fn = "relora_linear_create";
-    relora_linear_options o = linear_defaults;
-    if (!out) FAIL(device ? device->ctx : NULL, RELORA_E_ARGUMENT, "%s: out is NULL", fn);
-    *out = NULL;
-    if (!device) return RELORA_E_ARGUMENT;
-    relora_context *ctx = device->ctx;
-    if (!options) FAIL(ctx, RELORA_E_ARGUMENT, "%s: options is NULL", fn);
-    relora_status status = options_read(&o, sizeof o, sizeof o, options);
-    if (status < 0) return context_fail_options(ctx, status, fn, "options");
-    TRY(check_options(ctx, fn, &o));
+    if (!from) FAIL(ctx, RELORA_E_ARGUMENT, "%s: options is NULL", fn);
+    return context_take_options(ctx, fn, "options", &linear_table, o, from);
+}
 
+relora_status linear_create(relora_linear **out, relora_device *device, const char *fn,
+                            const relora_linear_options *options)
+{
+    relora_context *ctx = device->ctx;
+    relora_linear_options o = *options;
+    TRY(context_check_options(ctx, fn, "options", &linear_table, &o));
+    TRY(check_options(ctx, fn, &o));
     relora_linear *linear = context_new(ctx, sizeof *linear);
     if (!linear) return context_fail_memory(ctx, fn, sizeof *linear);
     linear->forward_order = linear->backward_order = RELORA_ORDER_AUTO;
@@ -201,8 +210,7 @@ relora_status relora_linear_create(relora_linear **out, relora_device *device,
     linear->ctx = ctx;
     linear->device = device;
     linear->options = o;
-    linear->options.struct_size = sizeof o;
-    status = add_parts(linear, fn);
+    relora_status status = add_parts(linear, fn);
     if (status >= 0) status = start_factors(linear, fn);
     if (status < 0) {
         destroy(linear);
@@ -210,6 +218,18 @@ relora_status relora_linear_create(relora_linear **out, relora_device *device,
     }
     *out = linear;
     return RELORA_OK;
+}
+
+relora_status relora_linear_create(relora_linear **out, relora_device *device,
+                                   const relora_linear_options *options)
+{
+    const char *fn = "relora_linear_create";
+    relora_linear_options o;
+    if (!out) FAIL(device ? device->ctx : NULL, RELORA_E_ARGUMENT, "%s: out is NULL", fn);
+    *out = NULL;
+    if (!device) return RELORA_E_ARGUMENT;
+    TRY(linear_options_read(&o, device->ctx, fn, options));
+    return linear_create(out, device, fn, &o);
 }
 
 void linear_retain(relora_linear *linear)
@@ -254,12 +274,9 @@ static void replace(relora_tensor **slot, relora_tensor *tensor)
     *slot = tensor;
 }
 
-relora_status relora_linear_set_weight(relora_linear *linear, relora_tensor *weight,
-                                       relora_tensor *bias)
+relora_status linear_set_weight(relora_linear *linear, const char *fn, relora_tensor *weight,
+                                relora_tensor *bias)
 {
-    const char *fn = "relora_linear_set_weight";
-    if (!linear)
-        FAIL(weight ? weight->ctx : bias ? bias->ctx : NULL, RELORA_E_ARGUMENT, "%s: linear is NULL", fn);
     const relora_linear_options *o = &linear->options;
     int needs = o->mode != RELORA_MODE_LOWRANK;
     if (needs && !weight) FAIL(linear->ctx, RELORA_E_ARGUMENT, "%s: weight is NULL", fn);
@@ -278,29 +295,61 @@ relora_status relora_linear_set_weight(relora_linear *linear, relora_tensor *wei
     return RELORA_OK;
 }
 
-relora_status relora_linear_set_mode(relora_linear *linear, relora_stream *stream,
-                                     relora_linear_mode mode)
+relora_status relora_linear_set_weight(relora_linear *linear, relora_tensor *weight,
+                                       relora_tensor *bias)
 {
-    const char *fn = "relora_linear_set_mode";
-    TRY(linear_check(linear, stream, fn));
+    const char *fn = "relora_linear_set_weight";
+    if (!linear)
+        FAIL(weight ? weight->ctx : bias ? bias->ctx : NULL, RELORA_E_ARGUMENT, "%s: linear is NULL", fn);
+    return linear_set_weight(linear, fn, weight, bias);
+}
+
+relora_status linear_prepare_lora(relora_linear *linear, const char *fn)
+{
+    linear->options.mode = RELORA_MODE_LORA;
+    relora_status status = add_parts(linear, fn);
+    if (status >= 0) status = start_factors(linear, fn);
+    linear->options.mode = RELORA_MODE_FULL;
+    return status;
+}
+
+void linear_settle_mode(relora_linear *linear, int becomes_lora)
+{
+    if (becomes_lora) {
+        linear->options.mode = RELORA_MODE_LORA;
+        linear->generation++;
+    }
+    drop_parts(linear);
+}
+
+static relora_status check_mode(const relora_linear *linear, const char *fn, relora_linear_mode mode)
+{
+    char label[LABEL_TEXT];
     const relora_context *ctx = linear->ctx;
-    relora_linear_options *o = &linear->options;
+    const relora_linear_options *o = &linear->options;
     if (mode < RELORA_MODE_FULL || mode > RELORA_MODE_LOWRANK)
         FAIL(ctx, RELORA_E_ARGUMENT, "%s: mode is %d, not a RELORA_MODE", fn, mode);
     if (mode == o->mode)
-        FAIL(ctx, RELORA_E_STATE, "%s: the layer is in mode %s already", fn, linear_mode_name(mode));
+        FAIL(ctx, RELORA_E_STATE, "%s: %s is in mode %s already", fn, linear_label(linear, label),
+             linear_mode_name(mode));
     if (mode != RELORA_MODE_LORA || o->mode != RELORA_MODE_FULL)
-        FAIL(ctx, RELORA_E_UNSUPPORTED, "%s: from mode %s to %s; only FULL to LORA is offered", fn,
-             linear_mode_name(o->mode), linear_mode_name(mode));
+        FAIL(ctx, RELORA_E_UNSUPPORTED, "%s: %s from mode %s to %s; only FULL to LORA is offered", fn,
+             linear_label(linear, label), linear_mode_name(o->mode), linear_mode_name(mode));
     if (!o->rank)
-        FAIL(ctx, RELORA_E_STATE, "%s: options.rank was 0 when the layer was made, LORA needs 1 or more",
-             fn);
-    o->mode = mode;
-    relora_status status = add_parts(linear, fn);
-    if (status >= 0) status = start_factors(linear, fn);
-    if (status < 0) o->mode = RELORA_MODE_FULL;
-    drop_parts(linear);
-    if (status >= 0) linear->generation++;
+        FAIL(ctx, RELORA_E_STATE, "%s: options.rank was 0 when %s was made, LORA needs 1 or more", fn,
+             linear_label(linear, label));
+    return RELORA_OK;
+}
+
+relora_status relora_linear_set_mode(relora_linear *linear, relora_stream *stream,
+                                     relora_linear_mode mode)
+{
+    GIVEN(stream);
+    const char *fn = "relora_linear_set_mode";
+    TRY(linear_check(linear, stream, fn));
+    TRY(check_mode(linear, fn, mode));
+    relora_status status = linear_prepare_lora(linear, fn);
+    linear_settle_mode(linear, status >= 0);
     return stream_note(stream, status);
 }
 
@@ -319,6 +368,15 @@ relora_tensor *relora_linear_grad(relora_linear *linear, relora_param param)
     return linear && param > 0 && param < PARAM_COUNT ? linear->grad[param] : NULL;
 }
 
+/* As equal as they can be: a small rest would cost a product of its own. */
+int64_t linear_slice_rows(const relora_linear *linear, int64_t first)
+{
+    int64_t least = linear->device->backend->slice_rows, out = linear->options.out_features;
+    int64_t count = least && out >= 2 * least ? out / least : 1;
+    int64_t rows = (out + count - 1) / count, left = out - first;
+    return rows < left ? rows : left;
+}
+
 struct scale linear_scale(const relora_linear *linear)
 {
     const relora_tensor *scale = linear->param[RELORA_PARAM_SCALE];
@@ -328,14 +386,13 @@ struct scale linear_scale(const relora_linear *linear)
 
 void linear_describe(const relora_linear *linear, struct text *text)
 {
-    const relora_linear_options *o = &linear->options;
-    text_put(text, "mode=%s\ndtype=%s\nin_features=%lld\nout_features=%lld\nrank=%lld\n",
-             linear_mode_name(o->mode), dtype_name(o->dtype), (long long)o->in_features,
-             (long long)o->out_features, (long long)o->rank);
-    text_number(text, "alpha", o->alpha);
-    text_number(text, "dropout", o->dropout);
-    text_put(text, "seed=%llu\nlayer=%llu\nrounding=%d\nflags=%u\n", (unsigned long long)o->seed,
-             (unsigned long long)o->layer, o->rounding, o->flags & ~(uint32_t)RELORA_LINEAR_TF32);
+    description_put(text, &linear_table, &linear->options);
+}
+
+relora_status linear_compare(const char *ours, const char *theirs, struct text *why)
+{
+    static const struct options *const tables[] = {&linear_table, NULL};
+    return description_compare(tables, ours, &theirs, NULL, why);
 }
 
 /* ---- gradients ---- */
@@ -353,13 +410,19 @@ relora_status linear_check(const relora_linear *linear, const relora_stream *str
     return stream_check(stream, fn);
 }
 
-relora_status relora_linear_zero_grad(relora_linear *linear, relora_stream *stream)
+relora_status linear_zero_grad(relora_linear *linear, relora_stream *stream, const char *fn)
 {
-    const char *fn = "relora_linear_zero_grad";
-    TRY(linear_check(linear, stream, fn));
     for (relora_param p = RELORA_PARAM_WEIGHT; p < PARAM_COUNT; p++)
         if (linear->grad[p])
             TRY_QUEUE(stream, fn, stream->device->backend->fill(stream->queue,
                                                                 tensor_view(linear->grad[p]), 0));
     return RELORA_OK;
+}
+
+relora_status relora_linear_zero_grad(relora_linear *linear, relora_stream *stream)
+{
+    GIVEN(stream);
+    const char *fn = "relora_linear_zero_grad";
+    TRY(linear_check(linear, stream, fn));
+    return linear_zero_grad(linear, stream, fn);
 }

@@ -2,10 +2,16 @@
 #ifndef RELORA_SRC_LINEAR_H
 #define RELORA_SRC_LINEAR_H
 
+#include "options.h"
 #include "relora/linear.h"
 #include "tensor.h"
+#include "text.h"
 
-enum { PARAM_COUNT = RELORA_PARAM_DELTA + 1 }; /* relora_param is an index; 0 is not used */
+enum {
+    PARAM_COUNT = RELORA_PARAM_DELTA + 1, /* relora_param is an index; 0 is not used */
+    LINEAR_NAME = 95,                     /* bytes of a name that a sentence shows */
+    LABEL_TEXT = LINEAR_NAME + 16
+};
 
 struct relora_linear {
     atomic_int refs;
@@ -14,16 +20,45 @@ struct relora_linear {
     relora_linear_options options;
     uint64_t generation; /* of mode and weight; an optimizer made for another refuses to step */
     relora_order forward_order, backward_order; /* what the host wants; AUTO at first */
+    char name[LINEAR_NAME + 1]; /* under which it was registered first, for sentences; "" before */
     relora_tensor *param[PARAM_COUNT];
     relora_tensor *grad[PARAM_COUNT];
 };
 
 void linear_retain(relora_linear *linear);
 
+extern const struct options linear_table;
+
+/* What the layer is (description.h), and whether a file's layer is the same. */
+void linear_describe(const relora_linear *linear, struct text *text);
+relora_status linear_compare(const char *ours, const char *theirs, struct text *why);
+
+/* The public functions of these names, for a call of `function`; `options` are complete, the handles checked. */
+relora_status linear_create(relora_linear **out, relora_device *device, const char *function,
+                            const relora_linear_options *options);
+relora_status linear_set_weight(relora_linear *linear, const char *function, relora_tensor *weight,
+                                relora_tensor *bias);
+relora_status linear_zero_grad(relora_linear *linear, relora_stream *stream, const char *function);
+
+/* The host's options over the defaults. Their values are not looked at yet. */
+relora_status linear_options_read(relora_linear_options *options, const relora_context *ctx,
+                                  const char *function, const relora_linear_options *from);
+
+/* The end of a warm start in two steps, so that the first can be taken for many layers before the second:
+ * make what LORA needs, beside what FULL has; then let go of FULL or, if a layer failed, of what was made. */
+relora_status linear_prepare_lora(relora_linear *linear, const char *function);
+void linear_settle_mode(relora_linear *linear, int becomes_lora);
+
 /* "lora_A.weight" and so on: the name of a parameter in the authors' files. */
 const char *linear_param_name(relora_param param);
 
 const char *linear_mode_name(relora_linear_mode mode);
+
+/* Keep the first name that the layer is given. */
+void linear_set_name(relora_linear *linear, const char *name);
+
+/* The layer in a sentence, `layer "head"`, or `layer 3` by its option before it has a name. Returns `text`. */
+const char *linear_label(const relora_linear *linear, char text[LABEL_TEXT]);
 
 /* s as a number, or where the trainable one stands. */
 struct scale linear_scale(const relora_linear *linear);
@@ -40,24 +75,5 @@ relora_status linear_draw_factors(relora_linear *linear, struct queue *queue, ui
 
 /* W + s B A is made in slices: the rows of the one that begins at row `first`. */
 int64_t linear_slice_rows(const relora_linear *linear, int64_t first);
-
-/* A merge in parts, so that a cycle can look at every layer before it changes one, and waits for the
- * device once. linear_merge_check takes all memory that merging these layers needs, and may fail; after
- * it only the device can. Between _start and _end nothing else may use the stream's workspace. */
-enum { MERGE_BATCH = 64 }; /* layers that are looked at together */
-relora_status linear_merge_check(relora_linear *const *linears, int32_t count, relora_stream *stream,
-                                 const char *function);
-relora_status linear_merge_start(const relora_linear *first, relora_stream *stream, const char *function);
-relora_status linear_merge_run(relora_linear *linear, relora_stream *stream, const char *function,
-                               uint64_t cycle);
-/* norms = the sums of |change of W|^2 and |W|^2 since _start */
-relora_status linear_merge_end(const relora_linear *first, relora_stream *stream, const char *function,
-                               double norms[2]);
-
-/* One slice of W + s B A, rounded to nearest, into `out` on the device; W stays. */
-relora_status linear_merged_rows(relora_linear *linear, relora_stream *stream, const char *function,
-                                 int64_t first, struct view out);
-relora_status linear_reset_run(relora_linear *linear, relora_stream *stream, const char *function,
-                               uint64_t cycle);
 
 #endif

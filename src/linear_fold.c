@@ -1,5 +1,5 @@
-/* W + s B A as one matrix, and the gradients of A and B through the one that W would have. */
-#include "linear_pass.h"
+/* W + s B A as one matrix. */
+#include "linear_fold.h"
 
 /* Rows `first` and on. In F32 the product adds to a copy of W; in BF16 the sum is rounded once. */
 static relora_status fold_slice(const struct pass *p, const struct pass_memory *m, int64_t first,
@@ -28,23 +28,4 @@ relora_status fold_weight(const struct pass *p, struct pass_memory *m)
         TRY(fold_slice(p, m, first, rows));
     }
     return RELORA_OK;
-}
-
-/* With G = g^T x in F32: dA = s B^T G, dB = s G A^T. */
-relora_status through_backward(const struct pass *p, struct pass_memory *m, struct view g, int accumulate)
-{
-    struct scale s = linear_scale(p->linear);
-    TRY(pass_product(p, (struct gemm){.a = g, .ta = 1, .b = p->x, .c = m->through}));
-    TRY(pass_convert(p, m->wide_a, pass_param(p, RELORA_PARAM_A), s));
-    TRY(pass_convert(p, m->wide_b, pass_param(p, RELORA_PARAM_B), s));
-    TRY(pass_product(p, (struct gemm){.a = m->wide_b,
-                                      .ta = 1,
-                                      .b = m->through,
-                                      .c = pass_grad(p, RELORA_PARAM_A),
-                                      .accumulate = accumulate}));
-    return pass_product(p, (struct gemm){.a = m->through,
-                                         .b = m->wide_a,
-                                         .tb = 1,
-                                         .c = pass_grad(p, RELORA_PARAM_B),
-                                         .accumulate = accumulate});
 }

@@ -1,25 +1,9 @@
 /* Forward and backward: arguments, the order of products, and the temporaries it needs. */
 #include "linear_pass.h"
 
-relora_status pass_product(const struct pass *p, struct gemm g)
-{
-    g.tf32 = (p->linear->options.flags & RELORA_LINEAR_TF32) != 0;
-    return stream_result(p->stream, p->backend->gemm(p->stream->queue, &g), p->fn);
-}
-
-relora_status pass_convert(const struct pass *p, struct view y, struct view x, struct scale s)
-{
-    return stream_result(p->stream, p->backend->convert(p->stream->queue, y, x, s), p->fn);
-}
-
-/* A copy if the layer is not F32. */
-relora_status pass_cast_a(const struct pass *p, struct pass_memory *m)
-{
-    struct view a = pass_param(p, RELORA_PARAM_A);
-    if (m->a.data) return pass_convert(p, m->a, a, pass_unscaled);
-    m->a = a;
-    return RELORA_OK;
-}
+#include "linear_fold.h"
+#include "linear_split.h"
+#include "linear_through.h"
 
 /* ---- arguments ---- */
 
@@ -50,12 +34,6 @@ static relora_status check_apart(const struct pass *p, const char *name, const r
     return RELORA_OK;
 }
 
-int pass_drops(const relora_linear *linear, uint32_t flags)
-{
-    const relora_linear_options *o = &linear->options;
-    return (flags & RELORA_TRAIN) && o->dropout > 0 && o->mode != RELORA_MODE_FULL;
-}
-
 /* Without layer and stream the text goes to the context of the first matrix. */
 static relora_status check_layer(const char *fn, const relora_linear *linear, const relora_stream *stream,
                                  const relora_tensor *first)
@@ -68,6 +46,7 @@ static relora_status pass_open(struct pass *p, const char *fn, relora_linear *li
                                relora_stream *stream, const relora_tensor *x, uint64_t call,
                                uint32_t flags, uint32_t known)
 {
+    char label[LABEL_TEXT];
     TRY(linear_check(linear, stream, fn));
     const relora_linear_options *o = &linear->options;
     *p = (struct pass){.linear = linear, .stream = stream, .fn = fn, .backend = stream->device->backend};
@@ -78,79 +57,12 @@ static relora_status pass_open(struct pass *p, const char *fn, relora_linear *li
         FAIL(linear->ctx, RELORA_E_ARGUMENT, "%s: flags is 0x%x, and only 0x%x is known", fn, flags,
              known);
     if (o->mode != RELORA_MODE_LOWRANK && !linear->param[RELORA_PARAM_WEIGHT])
-        FAIL(linear->ctx, RELORA_E_STATE, "%s: layer %llu has no weight; call relora_linear_set_weight",
-             fn, (unsigned long long)o->layer);
+        FAIL(linear->ctx, RELORA_E_STATE, "%s: %s has no weight; call relora_linear_set_weight", fn,
+             linear_label(linear, label));
     p->drops = pass_drops(linear, flags);
     p->mask = linear_draw(linear, DRAW_DROPOUT, call);
     p->rounding = linear_draw(linear, DRAW_FOLD, call);
     return RELORA_OK;
-}
-
-/* ---- the order of products ---- */
-
-int pass_has_branch(const relora_linear *linear)
-{
-    return linear->options.mode != RELORA_MODE_FULL;
-}
-
-/* A fold is exact only without dropout, and loses small updates in a BF16 that is rounded to
- * nearest. A trainable scale needs h and u for its gradient. */
-struct plan_case pass_plan_case(const relora_linear *linear, int64_t rows, int drops, int wants_dx)
-{
-    const relora_linear_options *o = &linear->options;
-    return (struct plan_case){
-        .rows = rows,
-        .in = o->in_features,
-        .out = o->out_features,
-        .rank = o->rank,
-        .dtype = o->dtype,
-        .device = linear->device->backend->kind,
-        .may_fold = o->mode == RELORA_MODE_LORA && !drops &&
-                    (o->dtype == RELORA_F32 || o->rounding == RELORA_ROUND_STOCHASTIC),
-        .may_through = !(o->flags & RELORA_LINEAR_TRAINABLE_SCALE),
-        .wants_dx = wants_dx,
-    };
-}
-
-struct pass_memory pass_layout_forward(const struct pass *p, struct scratch *s)
-{
-    const relora_linear_options *o = &p->linear->options;
-    struct pass_memory m = {0};
-    if (!pass_has_branch(p->linear)) return m;
-    if (o->dtype != RELORA_F32) m.a = scratch_take(s, o->rank, o->in_features, o->dtype);
-    m.b = scratch_take(s, o->out_features, o->rank, o->dtype);
-    if (p->order == RELORA_ORDER_SPLIT) {
-        if (p->drops) m.dropped = scratch_take(s, p->rows, o->in_features, o->dtype);
-        m.u = scratch_take(s, p->rows, o->rank, o->dtype);
-    } else {
-        m.folded = scratch_take(s, o->out_features, o->in_features, o->dtype);
-        if (o->dtype != RELORA_F32) m.slice = scratch_take(s, linear_slice_rows(p->linear, 0), o->in_features, RELORA_F32);
-    }
-    return m;
-}
-
-struct pass_memory pass_layout_backward(const struct pass *p, int wants_dx, struct scratch *s)
-{
-    const relora_linear_options *o = &p->linear->options;
-    int folds = p->order != RELORA_ORDER_SPLIT && wants_dx;
-    struct pass_memory m = {0};
-    if (!pass_has_branch(p->linear)) return m;
-    if (o->dtype != RELORA_F32) m.a = scratch_take(s, o->rank, o->in_features, o->dtype);
-    m.b = scratch_take(s, o->out_features, o->rank, o->dtype);
-    if (folds) m.folded = scratch_take(s, o->out_features, o->in_features, o->dtype);
-    if (folds && o->dtype != RELORA_F32) m.slice = scratch_take(s, linear_slice_rows(p->linear, 0), o->in_features, RELORA_F32);
-    if (p->order == RELORA_ORDER_THROUGH) {
-        m.through = scratch_take(s, o->out_features, o->in_features, RELORA_F32);
-        m.wide_a = scratch_take(s, o->rank, o->in_features, RELORA_F32);
-        m.wide_b = scratch_take(s, o->out_features, o->rank, RELORA_F32);
-        return m;
-    }
-    if (p->drops) m.dropped = scratch_take(s, p->rows, o->in_features, o->dtype);
-    if (p->drops && wants_dx) m.branch = scratch_take(s, p->rows, o->in_features, o->dtype);
-    m.scaled_a = scratch_take(s, o->rank, o->in_features, o->dtype);
-    m.u = scratch_take(s, p->rows, o->rank, o->dtype);
-    m.h = scratch_take(s, p->rows, o->rank, o->dtype);
-    return m;
 }
 
 /* ---- forward ---- */
@@ -196,6 +108,7 @@ relora_status relora_linear_forward(relora_linear *linear, relora_stream *stream
                                     const relora_tensor *x, relora_tensor *y, uint64_t call,
                                     uint32_t flags)
 {
+    GIVEN(stream);
     struct pass p;
     TRY(pass_forward_open(&p, "relora_linear_forward", linear, stream, x, "y", y, call, flags));
     return pass_forward_run(&p, y);
@@ -271,6 +184,7 @@ relora_status relora_linear_backward(relora_linear *linear, relora_stream *strea
                                      const relora_tensor *x, const relora_tensor *dy,
                                      relora_tensor *dx, uint64_t call, uint32_t flags)
 {
+    GIVEN(stream);
     struct pass p;
     TRY(pass_backward_open(&p, "relora_linear_backward", linear, stream, x, "dy", dy, dx, call, flags));
     return pass_backward_run(&p, dy, dx, flags);

@@ -1,53 +1,9 @@
-/* What the orders of products share. linear_pass.c checks the arguments, asks plan.c for an order,
- * lays out the temporaries and calls linear_split.c or linear_fold.c. */
+/* Forward and backward: linear_pass.c checks the arguments, asks plan.c for an order, lays out the
+ * temporaries and calls one of the orders. */
 #ifndef RELORA_SRC_LINEAR_PASS_H
 #define RELORA_SRC_LINEAR_PASS_H
 
-#include "linear.h"
-#include "plan.h"
-
-struct pass { /* one forward or backward of one layer */
-    const relora_linear *linear;
-    relora_stream *stream;
-    const char *fn;
-    const struct backend *backend;
-    struct view x;
-    int64_t rows;
-    struct draw mask, rounding; /* of the dropout; of a fold */
-    int drops;                  /* dropout acts on this pass */
-    relora_order order;
-};
-
-/* Temporaries of a pass; what a pass does not need has no data. */
-struct pass_memory {
-    struct view dropped;  /* d = drop(x) */
-    struct view a, b;     /* the factors in the layer's dtype, b with the scale */
-    struct view scaled_a;
-    struct view u, h;     /* d A^T and g B */
-    struct view branch;   /* h A, before its dropout */
-    struct view folded;   /* W + s B A */
-    struct view slice;    /* of B A, F32, if W is not */
-    struct view through;  /* g^T x, F32 */
-    struct view wide_a, wide_b; /* s A and s B in F32, if the layer is not */
-};
-
-static const struct scale pass_unscaled = {1, NULL};
-
-static inline struct view pass_param(const struct pass *p, relora_param param)
-{
-    return tensor_view(p->linear->param[param]);
-}
-
-static inline struct view pass_grad(const struct pass *p, relora_param param)
-{
-    return tensor_view(p->linear->grad[param]);
-}
-
-int pass_has_branch(const relora_linear *linear);
-int pass_drops(const relora_linear *linear, uint32_t flags); /* does dropout act? */
-struct plan_case pass_plan_case(const relora_linear *linear, int64_t rows, int drops, int wants_dx);
-struct pass_memory pass_layout_forward(const struct pass *p, struct scratch *s);
-struct pass_memory pass_layout_backward(const struct pass *p, int wants_dx, struct scratch *s);
+#include "pass.h"
 
 /* Check every argument and change nothing; then do it. y and dy go by a name in sentences. */
 relora_status pass_forward_open(struct pass *p, const char *fn, relora_linear *linear,
@@ -60,23 +16,5 @@ relora_status pass_backward_open(struct pass *p, const char *fn, relora_linear *
                                  uint32_t flags);
 relora_status pass_backward_run(struct pass *p, const relora_tensor *dy, relora_tensor *dx,
                                 uint32_t flags);
-
-/* Backend calls that fail with a sentence. */
-relora_status pass_product(const struct pass *p, struct gemm g);
-relora_status pass_cast_a(const struct pass *p, struct pass_memory *m); /* m->a := A in the layer's dtype */
-relora_status pass_convert(const struct pass *p, struct view y, struct view x, struct scale s);
-
-/* y (+)= the branch through the rank. Bias is NULL unless y starts here. */
-relora_status split_forward(const struct pass *p, struct pass_memory *m, struct view y, int accumulate,
-                            const float *bias);
-/* The gradients of A, B and scale. Afterwards h holds s g B. */
-relora_status split_backward(const struct pass *p, struct pass_memory *m, struct view g, int accumulate);
-/* dx (+)= drop'(h A) */
-relora_status split_input(const struct pass *p, struct pass_memory *m, struct view dx, int accumulate);
-
-/* m->folded := W + s B A. Needs m->a and m->b, which are written here. */
-relora_status fold_weight(const struct pass *p, struct pass_memory *m);
-/* The gradients of A and B from g^T x. */
-relora_status through_backward(const struct pass *p, struct pass_memory *m, struct view g, int accumulate);
 
 #endif

@@ -1,6 +1,5 @@
 /* The order of products of a layer, as the host sees and forces it. */
-#include "linear_pass.h"
-#include "options.h"
+#include "pass.h"
 
 relora_status relora_linear_set_order(relora_linear *linear, relora_order forward, relora_order backward)
 {
@@ -53,6 +52,10 @@ relora_status relora_linear_plan(const relora_linear *linear, int64_t rows, uint
     pass_layout_backward(&p, 1, &backward);
     r.forward_bytes = bytes_of(&forward);
     r.backward_bytes = bytes_of(&backward);
-    relora_status status = report_write(report, &r, sizeof r);
-    return status < 0 ? context_fail_options(linear->ctx, status, fn, "report") : RELORA_OK;
+    return context_write_report(linear->ctx, fn, "report", report, &r, sizeof r);
+}
+
+relora_status relora_plan_report_init(relora_plan_report *report, size_t size)
+{
+    return report_init(report, size);
 }

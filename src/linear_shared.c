@@ -45,6 +45,7 @@ relora_status relora_linear_forward_shared(relora_linear *const *linears, int32_
                                            relora_stream *stream, const relora_tensor *x,
                                            relora_tensor *const *y, uint64_t call, uint32_t flags)
 {
+    GIVEN(stream);
     const char *fn = "relora_linear_forward_shared";
     char text[NAME_TEXT];
     struct pass p;
@@ -65,9 +66,10 @@ relora_status relora_linear_forward_shared(relora_linear *const *linears, int32_
 
 relora_status relora_linear_backward_shared(relora_linear *const *linears, int32_t count,
                                             relora_stream *stream, const relora_tensor *x,
-                                            const relora_tensor *const *dy, relora_tensor *dx,
+                                            relora_tensor *const *dy, relora_tensor *dx,
                                             uint64_t call, uint32_t flags)
 {
+    GIVEN(stream);
     const char *fn = "relora_linear_backward_shared";
     char text[NAME_TEXT];
     struct pass p;

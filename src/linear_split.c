@@ -1,6 +1,6 @@
 /* The branch through the rank as products of its own: the authors' order. The scale rides on the
  * copies of the factors, which are r/rows the size of an activation, so it costs no pass. */
-#include "linear_pass.h"
+#include "linear_split.h"
 
 /* d = drop(x), or x itself. */
 static relora_status drop_input(const struct pass *p, struct pass_memory *m)

@@ -1,7 +1,11 @@
+/* Host memory through the hooks of a context. Callers give the size of a block back, because the hooks want it.
+ * A size that cannot be counted is SIZE_MAX, and no request for it succeeds. */
 #include "memory.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+_Static_assert(sizeof(void *) == 8, "librelora needs a 64-bit processor: sizes and offsets have 63 bits");
 
 static void *system_alloc(void *user, size_t size, size_t alignment)
 {

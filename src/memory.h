@@ -2,15 +2,17 @@
 #ifndef RELORA_SRC_MEMORY_H
 #define RELORA_SRC_MEMORY_H
 
-#include "relora/context.h"
+#include <stddef.h>
+#include <stdint.h>
+#include "relora/export.h"
 
 RELORA_BEGIN
 
 enum { MEMORY_ALIGNMENT = 64 };
 
 struct memory {
-    relora_alloc_fn alloc;
-    relora_free_fn free;
+    void *(*alloc)(void *user, size_t size, size_t alignment); /* relora_alloc_fn */
+    void (*free)(void *user, void *ptr, size_t size, size_t alignment);
     void *user;
 };
 

@@ -8,9 +8,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "relora/version.h"
+
 enum { PATH_CAPACITY = 4096 };
 
-static const char file_name[] = "librelora_cuda.so";
+/* With the number of the interface, so that two libraries with theirs can be installed side by side. */
+#define TEXT(number) #number
+#define TEXT_OF(name) TEXT(name)
+static const char file_name[] = "librelora_cuda.so." TEXT_OF(RELORA_ABI);
 
 relora_status module_new(struct module **out, const struct memory *memory, const char *folder)
 {
@@ -124,76 +129,13 @@ static relora_status list_devices(struct module *module, const struct memory *me
     return RELORA_OK;
 }
 
-/* Answers the question, if it has none. */
-static void ask(struct module *module, const struct memory *memory)
+void module_ask(struct module *module, const struct memory *memory)
 {
+    if (module->answered) return;
     int host = errno;
     const struct backend *backend = load(module);
     relora_status status = backend ? list_devices(module, memory, backend) : RELORA_OK;
     module->answered = status >= 0;
     if (status < 0) set_reason(module, "out of memory");
     errno = host;
-}
-
-int32_t module_count(const relora_context *ctx)
-{
-    struct module *module = ctx->module;
-    char reason[ERROR_CAPACITY];
-    pthread_mutex_lock(&module->lock);
-    int news = !module->answered;
-    if (news) ask(module, &ctx->memory);
-    int32_t count = module->count;
-    if (news) memcpy(reason, module->reason, sizeof reason);
-    pthread_mutex_unlock(&module->lock);
-    /* with the lock let go: the host's function may ask in its turn */
-    if (news && count) context_log(ctx, RELORA_LOG_INFO, "%s: CUDA devices: %d", file_name, count);
-    else if (news)
-        context_log(ctx, RELORA_LOG_INFO, "no CUDA: %s", reason);
-    return count;
-}
-
-/* ---- devices ---- */
-
-enum { WHY = sizeof(((struct relora_device *)0)->name) };
-
-/* Once; `why` says what it did not succeed for. */
-static relora_status open_device(struct relora_device *device, relora_context *ctx, char why[WHY])
-{
-    struct queue_options options = {.memory = &ctx->memory, .threads = ctx->threads};
-    if (device->queue) return RELORA_OK;
-    device->ctx = ctx;
-    relora_status status = device->backend->describe(device->index, device->name, WHY, NULL, NULL);
-    if (status < 0) {
-        snprintf(why, WHY, "%s", device->name);
-        return status;
-    }
-    status = device->backend->queue_open(device->index, &options, &device->queue);
-    if (status < 0) snprintf(why, WHY, "%s", relora_status_text(status));
-    return status;
-}
-
-static relora_status fail_reason(const relora_context *ctx, const char *fn)
-{
-    char reason[ERROR_CAPACITY];
-    pthread_mutex_lock(&ctx->module->lock);
-    memcpy(reason, ctx->module->reason, sizeof reason);
-    pthread_mutex_unlock(&ctx->module->lock);
-    FAIL(ctx, RELORA_E_NOT_FOUND, "%s: no CUDA: %s", fn, reason);
-}
-
-relora_status module_device(relora_device **out, relora_context *ctx, const char *fn, int32_t index)
-{
-    int32_t count = module_count(ctx);
-    *out = NULL;
-    if (!count) return fail_reason(ctx, fn);
-    if (index < 0 || index >= count)
-        FAIL(ctx, RELORA_E_NOT_FOUND, "%s: index is %d, but the number of CUDA devices is %d", fn, index, count);
-    struct relora_device *device = &ctx->module->devices[index];
-    char why[WHY];
-    pthread_mutex_lock(&ctx->module->lock);
-    relora_status status = open_device(device, ctx, why);
-    pthread_mutex_unlock(&ctx->module->lock);
-    if (status < 0) FAIL(ctx, status, "%s: cannot open CUDA device %d: %s", fn, index, why);
-    *out = device;
-    return RELORA_OK;
 }

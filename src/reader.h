@@ -14,6 +14,11 @@ struct relora_reader {
     const char *checksums; /* CHECKSUM_DIGITS for each tensor, or NULL */
 };
 
+/* Index of a tensor, or a sentence. */
+relora_status reader_find(const relora_reader *reader, const char *function, const char *name, int32_t *index);
+/* Its bytes where they lie, of no alignment. */
+const unsigned char *reader_bytes_of(const relora_reader *reader, const struct st_tensor *t);
+
 /* Can `name` be copied into `target`? Sentences as in relora_reader_read. */
 relora_status reader_check(const relora_reader *reader, const char *function, const char *name,
                            const relora_tensor *target, uint32_t flags);

@@ -3,17 +3,20 @@
 #include "safetensors.h"
 
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* In the order in which writers sort: the largest first. */
 static const struct st_dtype dtypes[] = {
-    {"C64", 64, 0},     {"F64", 64, 0},          {"I64", 64, 0},         {"U64", 64, 0},
-    {"F32", 32, RELORA_F32}, {"I32", 32, 0},     {"U32", 32, 0},         {"BF16", 16, RELORA_BF16},
-    {"F16", 16, 0},     {"I16", 16, 0},          {"U16", 16, 0},         {"F8_E4M3", 8, 0},
-    {"F8_E5M2", 8, 0},  {"F8_E8M0", 8, 0},       {"F8_E4M3FNUZ", 8, 0},  {"F8_E5M2FNUZ", 8, 0},
-    {"I8", 8, 0},       {"U8", 8, 0},            {"BOOL", 8, 0},         {"F6_E2M3", 6, 0},
-    {"F6_E3M2", 6, 0},  {"F4", 4, 0},
+    {"C64", 64, 0, ST_OTHER},         {"F64", 64, 0, ST_F64},           {"I64", 64, 0, ST_OTHER},
+    {"U64", 64, 0, ST_OTHER},         {"F32", 32, RELORA_F32, ST_F32},  {"I32", 32, 0, ST_OTHER},
+    {"U32", 32, 0, ST_OTHER},         {"BF16", 16, RELORA_BF16, ST_BF16}, {"F16", 16, 0, ST_F16},
+    {"I16", 16, 0, ST_OTHER},         {"U16", 16, 0, ST_OTHER},         {"F8_E4M3", 8, 0, ST_OTHER},
+    {"F8_E5M2", 8, 0, ST_OTHER},      {"F8_E8M0", 8, 0, ST_OTHER},      {"F8_E4M3FNUZ", 8, 0, ST_OTHER},
+    {"F8_E5M2FNUZ", 8, 0, ST_OTHER},  {"I8", 8, 0, ST_OTHER},           {"U8", 8, 0, ST_OTHER},
+    {"BOOL", 8, 0, ST_OTHER},         {"F6_E2M3", 6, 0, ST_OTHER},      {"F6_E3M2", 6, 0, ST_OTHER},
+    {"F4", 4, 0, ST_OTHER},
 };
 
 const struct st_dtype *st_dtype_find(const char *name, size_t length)
@@ -133,7 +136,8 @@ static relora_status parse_tensor(const struct parse *p, const char *name, const
     if (json_is_string(dtype))
         t->dtype = st_dtype_find(json_string_value(dtype), json_string_length(dtype));
     if (!t->dtype)
-        FAIL(p->ctx, RELORA_E_FORMAT, "%s: %s: tensor \"%s\" has an unknown dtype", p->fn, p->what, name);
+        FAIL(p->ctx, RELORA_E_FORMAT, "%s: %s: tensor \"%s\" has the unknown dtype \"%s\"", p->fn, p->what, name,
+             json_is_string(dtype) ? json_string_value(dtype) : "");
     TRY(parse_shape(p, t, json_object_get(object, "shape")));
     return parse_range(p, t, json_object_get(object, "data_offsets"));
 }
@@ -177,30 +181,48 @@ static relora_status check_ranges(const struct parse *p, uint64_t data_size)
         next = t->end;
     }
     if (next != data_size)
-        FAIL(p->ctx, RELORA_E_FORMAT, "%s: %s: the tensors end at %llu, but %llu bytes follow the header",
-             p->fn, p->what, (unsigned long long)next, (unsigned long long)data_size);
+        FAIL(p->ctx, RELORA_E_FORMAT, "%s: %s: the tensors end at %llu, but %llu bytes follow the header%s",
+             p->fn, p->what, (unsigned long long)next, (unsigned long long)data_size,
+             next > data_size ? ": the file is cut short" : "");
     return RELORA_OK;
 }
 
 static relora_status index_names(const struct parse *p);
 
+/* What is wrong with where the header should be; NULL if nothing is. */
+static const char *wrong_length(const unsigned char *bytes, uint64_t size, uint64_t length, char text[ST_GUESS_TEXT])
+{
+    const unsigned char *begin = bytes + ST_LENGTH_BYTES;
+    int past = length > size - ST_LENGTH_BYTES;
+    if (length > ST_HEADER_MAX)
+        snprintf(text, ST_GUESS_TEXT, "its header of %llu bytes exceeds the %d allowed", (unsigned long long)length,
+                 ST_HEADER_MAX);
+    else if (past)
+        snprintf(text, ST_GUESS_TEXT, "its header of %llu bytes goes past the end of %llu%s", (unsigned long long)length,
+                 (unsigned long long)size, size > ST_LENGTH_BYTES && *begin == '{' ? ": it is cut short" : "");
+    else if (!length || *begin != '{')
+        snprintf(text, ST_GUESS_TEXT, "its header does not begin with {");
+    else
+        return NULL;
+    return text;
+}
+
 static relora_status check_length(const struct parse *p, const unsigned char *bytes, uint64_t size,
                                   uint64_t *length)
 {
-    if (size < ST_LENGTH_BYTES)
-        FAIL(p->ctx, RELORA_E_FORMAT, "%s: %s has %llu bytes, fewer than the 8 of a header length", p->fn,
-             p->what, (unsigned long long)size);
+    char reason[ST_GUESS_TEXT], text[ST_GUESS_TEXT];
+    const char *wrong = reason;
     *length = 0;
-    for (int i = 0; i < ST_LENGTH_BYTES; i++) *length |= (uint64_t)bytes[i] << (8 * i);
-    if (*length > ST_HEADER_MAX)
-        FAIL(p->ctx, RELORA_E_FORMAT, "%s: %s: its header of %llu bytes exceeds the %d allowed", p->fn,
-             p->what, (unsigned long long)*length, ST_HEADER_MAX);
-    if (*length > size - ST_LENGTH_BYTES)
-        FAIL(p->ctx, RELORA_E_FORMAT, "%s: %s: its header of %llu bytes goes past the end of %llu", p->fn,
-             p->what, (unsigned long long)*length, (unsigned long long)size);
-    if (!*length || bytes[ST_LENGTH_BYTES] != '{')
-        FAIL(p->ctx, RELORA_E_FORMAT, "%s: %s: its header does not begin with {", p->fn, p->what);
-    return RELORA_OK;
+    if (size < ST_LENGTH_BYTES)
+        snprintf(reason, sizeof reason, "%llu bytes are fewer than the 8 of a header length", (unsigned long long)size);
+    else {
+        for (int i = 0; i < ST_LENGTH_BYTES; i++) *length |= (uint64_t)bytes[i] << (8 * i);
+        wrong = wrong_length(bytes, size, *length, reason);
+    }
+    if (!wrong) return RELORA_OK;
+    const char *guess = st_guess(bytes, size, text);
+    if (!guess) FAIL(p->ctx, RELORA_E_FORMAT, "%s: %s: %s", p->fn, p->what, wrong);
+    FAIL(p->ctx, RELORA_E_FORMAT, "%s: %s is no safetensors file; it looks like %s (%s)", p->fn, p->what, guess, wrong);
 }
 
 static relora_status parse(const struct parse *p, const unsigned char *bytes, uint64_t size)

@@ -6,10 +6,14 @@
 
 enum { ST_LENGTH_BYTES = 8, ST_ALIGN = 8, ST_HEADER_MAX = 100000000 };
 
+/* What can be converted to a type of the library. */
+enum st_number { ST_OTHER, ST_F64, ST_F32, ST_BF16, ST_F16 };
+
 struct st_dtype {
     const char *name;
     int32_t bits;
     relora_dtype dtype; /* 0 if the library does not compute with it */
+    enum st_number number;
 };
 
 /* NULL if the format has no such type. */
@@ -49,6 +53,11 @@ void st_header_free(struct st_header *header, const relora_context *ctx);
 struct json_t;
 relora_status st_text_load(struct json_t **root, const relora_context *ctx, const char *function,
                            const char *what, const unsigned char *text, size_t length);
+
+/* What bytes that are no such file look like, "an HTML page": part of a sentence, which may be put in `text`. NULL if
+ * they look like nothing known. */
+enum { ST_GUESS_TEXT = 128 };
+const char *st_guess(const unsigned char *bytes, uint64_t size, char text[ST_GUESS_TEXT]);
 
 /* Index of a tensor, or -1. */
 int32_t st_header_find(const struct st_header *header, const char *name);

@@ -7,6 +7,7 @@
 #include <jansson.h>
 #include <string.h>
 
+#include "numeric.h"
 #include "safetensors.h"
 
 struct feed { /* the text to be, `at` bytes of which jansson has */
@@ -88,7 +89,9 @@ relora_status st_text_load(json_t **root, const relora_context *ctx, const char 
                            const unsigned char *text, size_t length)
 {
     json_error_t error;
+    struct numeric numeric = numeric_begin(); /* jansson has strtod() read a number, and counts on it to read all of it */
     *root = load(text, length, &error);
+    numeric_end(numeric);
     if (*root) return RELORA_OK;
     if (lacks_memory(&error, text, length)) return context_fail_memory(ctx, fn, 0);
     FAIL(ctx, RELORA_E_FORMAT, "%s: %s: header, byte %d: %s", fn, what, error.position, error.text);

@@ -1,91 +1,97 @@
 /* The four learning-rate curves. Pure functions of the step, in double. */
+#include "schedule.h"
+
 #include <math.h>
 
-#include "context.h"
+#include "description.h"
 #include "float_mode.h"
-#include "options.h"
-#include "relora/schedule.h"
-#include "state.h"
 
 struct relora_schedule {
     relora_context *ctx;
     relora_schedule_options options;
 };
 
-static const relora_schedule_options schedule_defaults = {
-    .struct_size = sizeof(relora_schedule_options),
-    .kind = RELORA_SCHEDULE_COSINE_RESTARTS,
-    .min_lr_ratio = 0.1,
+/* ---- options ---- */
+
+enum {
+    COSINE = 1 << RELORA_SCHEDULE_COSINE,
+    RESTARTS = 1 << RELORA_SCHEDULE_COSINE_RESTARTS,
+    HAVE_AN_END = 1 << RELORA_SCHEDULE_LINEAR | COSINE | RESTARTS
+};
+#define STEPS_MAX 0x1p52 /* exact in double, and sums of them fit */
+
+static const char *const kind_names[] = {NULL, "CONSTANT", "LINEAR", "COSINE", "COSINE_RESTARTS", NULL};
+
+static const struct option schedule_rows[] = {
+    {FIELD(relora_schedule_options, kind), OPTION_ENUM, .value = RELORA_SCHEDULE_COSINE_RESTARTS,
+     .names = kind_names, .as_number = 1},
+    {FIELD(relora_schedule_options, first_step), OPTION_I64, .high = STEPS_MAX},
+    {FIELD(relora_schedule_options, total_steps), OPTION_I64, .low = 1, .high = STEPS_MAX, .kinds = HAVE_AN_END,
+     .ignored = 1},
+    {FIELD(relora_schedule_options, warmup_steps), OPTION_I64, .high = STEPS_MAX},
+    {FIELD(relora_schedule_options, restart_warmup_steps), OPTION_I64, .high = STEPS_MAX, .kinds = RESTARTS},
+    {FIELD(relora_schedule_options, restart_every), OPTION_I64, .high = STEPS_MAX, .kinds = COSINE | RESTARTS},
+    {FIELD(relora_schedule_options, adjust_step), OPTION_I64, .high = STEPS_MAX, .kinds = RESTARTS},
+    {FIELD(relora_schedule_options, lr), OPTION_F64, .above_low = 1, .high = NO_LIMIT},
+    {FIELD(relora_schedule_options, min_lr_ratio), OPTION_F64, .value = 0.1, .high = 1,
+     .kinds = COSINE | RESTARTS, .ignored = 1},
+};
+const struct options schedule_table = {
+    ROWS(schedule_rows),
+    .size = sizeof(relora_schedule_options),
+    .first_size = END_OF(relora_schedule_options, adjust_step), /* 0.1 */
 };
 
 relora_status relora_schedule_options_init(relora_schedule_options *options, size_t size)
 {
-    return options_write(options, size, &schedule_defaults, sizeof schedule_defaults);
+    return options_write(&schedule_table, options, size);
 }
 
-/* ---- checks ---- */
-
-static relora_status check_range(const relora_context *ctx, const char *fn, const char *field,
-                                 int64_t value, int64_t low, int64_t high)
+static relora_status check_at_most(const relora_context *ctx, const char *fn, const char *field,
+                                   int64_t value, const char *of, int64_t most)
 {
-    if (value < low || value > high)
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.%s is %lld, outside %lld to %lld", fn, field,
-             (long long)value, (long long)low, (long long)high);
+    if (value > most)
+        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.%s is %lld, more than %s, %lld", fn, field,
+             (long long)value, of, (long long)most);
     return RELORA_OK;
 }
 
-/* A restart period has to cut the run into equal cycles. */
+/* Without a period there is one cycle, and nothing that a restart could do. */
+static relora_status check_one_cycle(const relora_context *ctx, const char *fn,
+                                     const relora_schedule_options *o)
+{
+    const char *field = o->restart_warmup_steps ? "restart_warmup_steps" : "adjust_step";
+    int64_t value = o->restart_warmup_steps ? o->restart_warmup_steps : o->adjust_step;
+    if (value)
+        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.%s is %lld, but restart_every is 0: there is no restart", fn,
+             field, (long long)value);
+    return RELORA_OK;
+}
+
+/* A restart period has to cut the run into equal cycles, and its parts have to fit into one. */
 static relora_status check_period(const relora_context *ctx, const char *fn,
                                   const relora_schedule_options *o)
 {
-    if (o->total_steps % o->restart_every)
+    int64_t period = o->restart_every;
+    if (period == 1 && o->kind == RELORA_SCHEDULE_COSINE_RESTARTS)
+        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.restart_every is 1, but a cycle has 2 steps or more", fn);
+    TRY(check_at_most(ctx, fn, "restart_every", period, "total_steps", o->total_steps));
+    if (o->total_steps % period)
         FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.restart_every is %lld, which does not divide total_steps %lld",
-             fn, (long long)o->restart_every, (long long)o->total_steps);
-    return check_range(ctx, fn, "warmup_steps", o->warmup_steps, 0, o->restart_every);
+             fn, (long long)period, (long long)o->total_steps);
+    TRY(check_at_most(ctx, fn, "warmup_steps", o->warmup_steps, "restart_every", period));
+    TRY(check_at_most(ctx, fn, "restart_warmup_steps", o->restart_warmup_steps, "restart_every", period));
+    return check_at_most(ctx, fn, "adjust_step", o->adjust_step, "restart_every - warmup_steps",
+                         period - o->warmup_steps);
 }
 
-static relora_status check_cosine(const relora_context *ctx, const char *fn,
-                                  const relora_schedule_options *o)
-{
-    if (!(o->min_lr_ratio > 0 && o->min_lr_ratio <= 1))
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.min_lr_ratio is %g, outside (0, 1]", fn,
-             o->min_lr_ratio);
-    if (o->kind == RELORA_SCHEDULE_COSINE) {
-        TRY(check_range(ctx, fn, "restart_every", o->restart_every, 0, o->total_steps));
-        return o->restart_every ? check_period(ctx, fn, o) : RELORA_OK;
-    }
-    TRY(check_range(ctx, fn, "restart_every", o->restart_every, 2, o->total_steps));
-    TRY(check_period(ctx, fn, o));
-    TRY(check_range(ctx, fn, "restart_warmup_steps", o->restart_warmup_steps, 0, o->restart_every));
-    return check_range(ctx, fn, "adjust_step", o->adjust_step, 0, o->restart_every - o->warmup_steps);
-}
-
-static relora_status check_unused(const relora_context *ctx, const char *fn,
-                                  const relora_schedule_options *o)
-{
-    if (o->kind == RELORA_SCHEDULE_COSINE_RESTARTS) return RELORA_OK;
-    TRY(check_range(ctx, fn, "adjust_step", o->adjust_step, 0, 0));
-    TRY(check_range(ctx, fn, "restart_warmup_steps", o->restart_warmup_steps, 0, 0));
-    if (o->kind == RELORA_SCHEDULE_COSINE) return RELORA_OK;
-    return check_range(ctx, fn, "restart_every", o->restart_every, 0, 0);
-}
-
+/* What no row can say alone. */
 static relora_status check_options(const relora_context *ctx, const char *fn,
                                    const relora_schedule_options *o)
 {
-    const int64_t most = INT64_C(1) << 52; /* steps are exact in double, and sums of them fit */
-    TRY(check_range(ctx, fn, "kind", o->kind, RELORA_SCHEDULE_CONSTANT, RELORA_SCHEDULE_COSINE_RESTARTS));
-    if (!(isfinite(o->lr) && o->lr > 0))
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.lr is %g, and must be above 0", fn, o->lr);
-    TRY(check_range(ctx, fn, "first_step", o->first_step, 0, most));
-    if (o->kind == RELORA_SCHEDULE_CONSTANT) {
-        TRY(check_range(ctx, fn, "warmup_steps", o->warmup_steps, 0, most));
-        return check_unused(ctx, fn, o);
-    }
-    TRY(check_range(ctx, fn, "total_steps", o->total_steps, 1, most));
-    TRY(check_range(ctx, fn, "warmup_steps", o->warmup_steps, 0, o->total_steps));
-    TRY(check_unused(ctx, fn, o));
-    return o->kind == RELORA_SCHEDULE_LINEAR ? RELORA_OK : check_cosine(ctx, fn, o);
+    if (o->kind == RELORA_SCHEDULE_CONSTANT) return RELORA_OK;
+    TRY(check_at_most(ctx, fn, "warmup_steps", o->warmup_steps, "total_steps", o->total_steps));
+    return o->restart_every ? check_period(ctx, fn, o) : check_one_cycle(ctx, fn, o);
 }
 
 /* ---- life ---- */
@@ -94,13 +100,12 @@ relora_status relora_schedule_create(relora_schedule **out, relora_context *ctx,
                                      const relora_schedule_options *options)
 {
     const char *fn = "relora_schedule_create";
-    relora_schedule_options o = schedule_defaults;
+    relora_schedule_options o;
     if (!out) FAIL(ctx, RELORA_E_ARGUMENT, "%s: out is NULL", fn);
     *out = NULL;
     if (!ctx) return RELORA_E_ARGUMENT;
     if (!options) FAIL(ctx, RELORA_E_ARGUMENT, "%s: options is NULL", fn);
-    relora_status status = options_read(&o, sizeof o, sizeof o, options);
-    if (status < 0) return context_fail_options(ctx, status, fn, "options");
+    TRY(context_read_options(ctx, fn, "options", &schedule_table, &o, options));
     TRY(check_options(ctx, fn, &o));
     relora_schedule *schedule = context_new(ctx, sizeof *schedule);
     if (!schedule) return context_fail_memory(ctx, fn, sizeof *schedule);
@@ -115,6 +120,11 @@ void relora_schedule_release(relora_schedule *schedule)
     if (schedule) context_delete(schedule->ctx, schedule, sizeof *schedule);
 }
 
+const relora_schedule_options *schedule_options(const relora_schedule *schedule)
+{
+    return &schedule->options;
+}
+
 const relora_context *schedule_context(const relora_schedule *schedule)
 {
     return schedule ? schedule->ctx : NULL;
@@ -122,13 +132,13 @@ const relora_context *schedule_context(const relora_schedule *schedule)
 
 void schedule_describe(const relora_schedule *schedule, struct text *text)
 {
-    const relora_schedule_options *o = &schedule->options;
-    text_put(text, "kind=%d\nfirst_step=%lld\ntotal_steps=%lld\nwarmup_steps=%lld\n", o->kind,
-             (long long)o->first_step, (long long)o->total_steps, (long long)o->warmup_steps);
-    text_put(text, "restart_warmup_steps=%lld\nrestart_every=%lld\nadjust_step=%lld\n",
-             (long long)o->restart_warmup_steps, (long long)o->restart_every, (long long)o->adjust_step);
-    text_number(text, "lr", o->lr);
-    text_number(text, "min_lr_ratio", o->min_lr_ratio);
+    description_put(text, &schedule_table, &schedule->options);
+}
+
+relora_status schedule_compare(const char *ours, const char *theirs, struct text *why)
+{
+    static const struct options *const tables[] = {&schedule_table, NULL};
+    return description_compare(tables, ours, &theirs, NULL, why);
 }
 
 /* ---- the curves; t counts from first_step ---- */
@@ -164,7 +174,7 @@ static double cosine_factor(const relora_schedule_options *o, int64_t t)
 static double restarts_factor(const relora_schedule_options *o, int64_t t)
 {
     int64_t run = o->total_steps - o->warmup_steps, ramp = o->restart_warmup_steps;
-    int64_t shifted = t + o->adjust_step, since = shifted % o->restart_every;
+    int64_t shifted = t + o->adjust_step, since = o->restart_every ? shifted % o->restart_every : shifted;
     if (t > o->total_steps) return o->min_lr_ratio;
     if (t < o->warmup_steps) return part(t, o->warmup_steps);
     if (since >= ramp || t < o->restart_every) /* the authors compare t here, not the shifted step */

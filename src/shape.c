@@ -1,10 +1,14 @@
+/* Sizes and strides of a tensor, as the host gave them, checked once so that no kernel has to.
+ *
+ * Every product of sizes is counted with a guard against overflow: a size that wrapped around would pass all later
+ * checks and let a kernel run past its memory. */
 #include "shape.h"
 
 #include <stdio.h>
 
 const char *dtype_name(relora_dtype dtype)
 {
-    return dtype == RELORA_F32 ? "F32" : dtype == RELORA_BF16 ? "BF16" : "unknown";
+    return dtype_size(dtype) ? dtype_names[dtype] : "unknown";
 }
 
 /* Sizes, and with them the row-major strides. */

@@ -42,7 +42,6 @@ enum { SHAPE_TEXT = 192 };
 /* "[3, 4]" for a sentence; returns `text`. */
 const char *shape_text(const struct shape *shape, char text[SHAPE_TEXT]);
 
-/* Do two matrices share a byte? (Blocks of columns of one array may interleave without.) */
 static inline struct view view_rows(struct view v, int64_t first, int64_t rows)
 {
     v.data = (unsigned char *)v.data + (size_t)(first * v.ld) * dtype_size(v.dtype);
@@ -50,6 +49,7 @@ static inline struct view view_rows(struct view v, int64_t first, int64_t rows)
     return v;
 }
 
+/* Do two matrices share a byte? (Blocks of columns of one array may interleave without.) */
 int views_overlap(struct view a, struct view b);
 
 #endif

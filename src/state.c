@@ -1,59 +1,10 @@
 /* Collecting the things that make up a run. */
 #include "state.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
-/* ---- text ---- */
-
-static int text_reserve(struct text *text, size_t more)
-{
-    size_t need = size_add(text->used, size_add(more, 1));
-    if (text->failed || need <= text->capacity) return !text->failed;
-    size_t capacity = size_mul(need, 2);
-    char *grown = memory_alloc(text->memory, capacity);
-    if (!grown) return !(text->failed = 1);
-    if (text->used) memcpy(grown, text->data, text->used);
-    memory_free(text->memory, text->data, text->capacity);
-    text->data = grown;
-    text->capacity = capacity;
-    return 1;
-}
-
-void text_put(struct text *text, const char *format, ...)
-{
-    va_list arguments, again;
-    va_start(arguments, format);
-    va_copy(again, arguments);
-    int n = vsnprintf(NULL, 0, format, arguments);
-    if (n >= 0 && text_reserve(text, (size_t)n)) {
-        vsnprintf(text->data + text->used, (size_t)n + 1, format, again);
-        text->used += (size_t)n;
-    }
-    va_end(again);
-    va_end(arguments);
-}
-
-void text_number(struct text *text, const char *field, double value)
-{
-    char digits[40];
-    snprintf(digits, sizeof digits, "%.17g", value);
-    for (char *c = digits; *c; c++)
-        if (*c == ',') *c = '.';
-    text_put(text, "%s=%s\n", field, digits);
-}
-
-void text_join(struct text *text, const char *prefix, const char *name)
-{
-    text_put(text, "%s%s%s", prefix, prefix[0] ? "." : "", name);
-}
-
-void text_free(struct text *text)
-{
-    memory_free(text->memory, text->data, text->capacity);
-    *text = (struct text){.memory = text->memory};
-}
+#include "cycle.h"
+#include "schedule.h"
 
 /* ---- life ---- */
 
@@ -66,75 +17,71 @@ relora_status relora_state_create(relora_state **out, relora_context *ctx)
     relora_state *state = context_new(ctx, sizeof *state);
     if (!state) return context_fail_memory(ctx, fn, sizeof *state);
     state->ctx = ctx;
+    state->parts = (struct registry){.ctx = ctx, .size = sizeof(struct state_part)};
     *out = state;
     return RELORA_OK;
 }
 
+/* Let go of what a part has beside its member. */
 static void part_free(const struct memory *memory, struct state_part *part)
 {
-    if (part->name) memory_free(memory, part->name, strlen(part->name) + 1);
     if (part->text) memory_free(memory, part->text, strlen(part->text) + 1);
-    relora_tensor_release(part->tensor);
-    relora_linear_release(part->linear);
     relora_adam_release(part->adam);
 }
 
 void relora_state_release(relora_state *state)
 {
     if (!state) return;
-    const struct memory *memory = &state->ctx->memory;
-    for (int32_t i = 0; i < state->count; i++) part_free(memory, &state->parts[i]);
-    memory_free(memory, state->parts, (size_t)state->capacity * sizeof *state->parts);
+    for (int32_t i = 0; i < state->parts.count; i++) part_free(&state->ctx->memory, state_at(state, i));
+    registry_free(&state->parts);
     context_delete(state->ctx, state, sizeof *state);
 }
 
 /* ---- adding ---- */
-
-static relora_status grow(relora_state *state, const char *fn)
-{
-    if (state->count < state->capacity) return RELORA_OK;
-    const struct memory *memory = &state->ctx->memory;
-    size_t old = (size_t)state->capacity, capacity = old ? 2 * old : 32;
-    struct state_part *parts = memory_alloc(memory, size_mul(capacity, sizeof *parts));
-    if (!parts) return context_fail_memory(state->ctx, fn, size_mul(capacity, sizeof *parts));
-    if (state->count) memcpy(parts, state->parts, (size_t)state->count * sizeof *parts);
-    memory_free(memory, state->parts, old * sizeof *parts);
-    state->parts = parts;
-    state->capacity = (int32_t)capacity;
-    return RELORA_OK;
-}
 
 static int is_ours(const char *key)
 {
     return !strncmp(key, "relora.", strlen("relora."));
 }
 
-/* Add `part`, taking over its references; name and text are copied. A pair of the host replaces one of
- * its key. */
-static relora_status add(relora_state *state, const char *fn, struct state_part part, const char *name,
-                         const char *text)
+static relora_status add(relora_state *state, const char *fn, const char *name, struct member m, int32_t kind,
+                         struct state_part **part)
 {
-    part.name = memory_string(&state->ctx->memory, name);
-    part.text = text ? memory_string(&state->ctx->memory, text) : NULL;
-    relora_status status = grow(state, fn);
-    if (status >= 0 && (!part.name || (text && !part.text)))
-        status = context_fail_memory(state->ctx, fn, strlen(name) + 1);
+    void *item;
+    TRY(registry_add(&state->parts, fn, name, &m, &item));
+    *part = item;
+    (*part)->kind = kind;
+    return RELORA_OK;
+}
+
+/* The part with the pair of that key, or NULL. */
+static struct state_part *find_pair(const relora_state *state, const char *key)
+{
+    for (int32_t i = 0; i < state->parts.count; i++) {
+        struct state_part *part = state_at(state, i);
+        if (part->kind == PART_TEXT && !strcmp(part->is.name, key)) return part;
+    }
+    return NULL;
+}
+
+/* Both are copied. A pair of the host replaces one of its key. */
+static relora_status add_pair(relora_state *state, const char *fn, const char *key, const char *value,
+                              compare_fn compare)
+{
+    const struct memory *memory = &state->ctx->memory;
+    struct state_part *part = find_pair(state, key);
+    if (part && is_ours(key))
+        FAIL(state->ctx, RELORA_E_EXISTS, "%s: prefix: the state has \"%s\" already", fn, key);
+    char *text = memory_string(memory, value);
+    if (!text) return context_fail_memory(state->ctx, fn, strlen(value) + 1);
+    relora_status status = part ? RELORA_OK : add(state, fn, key, (struct member){0}, PART_TEXT, &part);
     if (status < 0) {
-        part_free(&state->ctx->memory, &part);
+        memory_free(memory, text, strlen(text) + 1);
         return status;
     }
-    for (int32_t i = 0; text && i < state->count; i++) {
-        struct state_part *old = &state->parts[i];
-        if (old->kind != PART_TEXT || strcmp(old->name, name)) continue;
-        if (is_ours(name)) {
-            part_free(&state->ctx->memory, &part);
-            FAIL(state->ctx, RELORA_E_EXISTS, "%s: prefix: the state has \"%s\" already", fn, name);
-        }
-        part_free(&state->ctx->memory, old);
-        *old = part;
-        return RELORA_OK;
-    }
-    state->parts[state->count++] = part;
+    part_free(memory, part);
+    part->text = text;
+    part->compare = compare;
     return RELORA_OK;
 }
 
@@ -153,39 +100,61 @@ static relora_status check(const relora_state *state, const char *fn, const char
 relora_status relora_state_add_tensor(relora_state *state, const char *name, relora_tensor *tensor)
 {
     const char *fn = "relora_state_add_tensor";
+    struct state_part *part;
     TRY(check(state, fn, "name", name, "tensor", tensor, tensor ? tensor->ctx : NULL));
     if (!name[0]) FAIL(state->ctx, RELORA_E_ARGUMENT, "%s: name is empty", fn);
-    relora_tensor_retain(tensor);
-    return add(state, fn, (struct state_part){.kind = PART_TENSOR, .tensor = tensor}, name, NULL);
+    return add(state, fn, name, (struct member){.value = tensor}, PART_TENSOR, &part);
 }
 
 relora_status relora_state_add_linear(relora_state *state, const char *prefix, relora_linear *linear)
 {
     const char *fn = "relora_state_add_linear";
+    struct state_part *part;
     TRY(check(state, fn, "prefix", prefix, "linear", linear, linear ? linear->ctx : NULL));
-    linear_retain(linear);
-    return add(state, fn, (struct state_part){.kind = PART_LINEAR, .linear = linear}, prefix, NULL);
+    TRY(add(state, fn, prefix, (struct member){.linear = linear}, PART_LINEAR, &part));
+    linear_set_name(linear, prefix);
+    return RELORA_OK;
+}
+
+relora_status relora_state_add_group(relora_state *state, const relora_group *group)
+{
+    const char *fn = "relora_state_add_group";
+    struct state_part *part;
+    if (!state) FAIL(group ? group->ctx : NULL, RELORA_E_ARGUMENT, "%s: state is NULL", fn);
+    TRY(group_check_given(group, state->ctx, fn));
+    int32_t before = state->parts.count;
+    for (int32_t i = 0; i < group->members.count; i++) {
+        const struct member *m = group_at(group, i);
+        struct member own = {.linear = m->linear, .value = m->value};
+        relora_status status = add(state, fn, m->name, own, m->value ? PART_TENSOR : PART_LINEAR, &part);
+        if (status >= 0) continue;
+        registry_shrink(&state->parts, before);
+        return status;
+    }
+    return RELORA_OK;
 }
 
 relora_status relora_state_add_adam(relora_state *state, const char *prefix, relora_adam *adam)
 {
     const char *fn = "relora_state_add_adam";
+    struct state_part *part;
     TRY(check(state, fn, "prefix", prefix, "adam", adam, adam ? adam->ctx : NULL));
+    TRY(add(state, fn, prefix, (struct member){0}, PART_ADAM, &part));
     adam_retain(adam);
-    return add(state, fn, (struct state_part){.kind = PART_ADAM, .adam = adam}, prefix, NULL);
+    part->adam = adam;
+    return RELORA_OK;
 }
 
 /* Descriptions of what has no tensors are pairs like those of the host, under a key of ours. */
-static relora_status add_description(relora_state *state, const char *fn, const char *kind,
-                                     const char *prefix, struct text *description)
+static relora_status add_description(relora_state *state, const char *fn, compare_fn compare,
+                                     const char *kind, const char *prefix, struct text *description)
 {
     struct text key = {.memory = &state->ctx->memory};
     text_put(&key, "relora.");
     text_put(&key, "%s%s%s", kind, prefix[0] ? "." : "", prefix);
     relora_status status = key.failed || description->failed
                                ? context_fail_memory(state->ctx, fn, key.capacity)
-                               : add(state, fn, (struct state_part){.kind = PART_TEXT}, key.data,
-                                     description->data);
+                               : add_pair(state, fn, key.data, description->data, compare);
     text_free(&key);
     text_free(description);
     return status;
@@ -198,7 +167,7 @@ relora_status relora_state_add_schedule(relora_state *state, const char *prefix,
     TRY(check(state, fn, "prefix", prefix, "schedule", schedule, schedule_context(schedule)));
     struct text text = {.memory = &state->ctx->memory};
     schedule_describe(schedule, &text);
-    return add_description(state, fn, "schedule", prefix, &text);
+    return add_description(state, fn, schedule_compare, "schedule", prefix, &text);
 }
 
 relora_status relora_state_add_cycle(relora_state *state, const char *prefix, const relora_cycle *cycle)
@@ -207,7 +176,7 @@ relora_status relora_state_add_cycle(relora_state *state, const char *prefix, co
     TRY(check(state, fn, "prefix", prefix, "cycle", cycle, cycle_context(cycle)));
     struct text text = {.memory = &state->ctx->memory};
     cycle_describe(cycle, &text);
-    return add_description(state, fn, "cycle", prefix, &text);
+    return add_description(state, fn, cycle_compare, "cycle", prefix, &text);
 }
 
 relora_status relora_state_set(relora_state *state, const char *key, const char *value)
@@ -218,5 +187,5 @@ relora_status relora_state_set(relora_state *state, const char *key, const char 
     if (!value) FAIL(state->ctx, RELORA_E_ARGUMENT, "%s: value is NULL", fn);
     if (is_ours(key))
         FAIL(state->ctx, RELORA_E_ARGUMENT, "%s: key is \"%s\", but \"relora.\" is the library's", fn, key);
-    return add(state, fn, (struct state_part){.kind = PART_TEXT}, key, value);
+    return add_pair(state, fn, key, value, NULL);
 }

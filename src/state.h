@@ -5,47 +5,28 @@
 #include "adam.h"
 #include "reader.h"
 #include "relora/state.h"
+#include "text.h"
 #include "writer.h"
 
+/* Compare a description with that of a file; RELORA_E_STATE with the reason in `why`. */
+typedef relora_status (*compare_fn)(const char *ours, const char *theirs, struct text *why);
+
 struct state_part {
+    struct member is; /* name or prefix; PART_TENSOR: the value; PART_LINEAR: the layer */
     enum { PART_TENSOR = 1, PART_LINEAR, PART_ADAM, PART_TEXT } kind;
-    char *name;  /* or prefix */
-    char *text;  /* PART_TEXT: the value of a metadata pair whose key is `name` */
-    relora_tensor *tensor;
-    relora_linear *linear;
-    relora_adam *adam;
+    char *text;         /* PART_TEXT: the value of a metadata pair whose key is the name */
+    compare_fn compare; /* for a description of ours; NULL for a pair of the host */
+    relora_adam *adam;  /* PART_ADAM */
 };
 
 struct relora_state {
     relora_context *ctx;
-    struct state_part *parts;
-    int32_t count, capacity;
+    struct registry parts; /* of struct state_part */
 };
 
-/* A string that grows; `failed` once memory ran out. */
-struct text {
-    const struct memory *memory;
-    char *data; /* NUL-terminated once anything was put in */
-    size_t used, capacity;
-    int failed;
-};
-
-void text_put(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* "field=number" and a newline, exact, with a point whatever the host's locale. */
-void text_number(struct text *text, const char *field, double value);
-void text_free(struct text *text);
-
-/* "prefix.name", or "name" after an empty prefix. */
-void text_join(struct text *text, const char *prefix, const char *name);
-
-/* What an object is, a line "field=value" each: equal for objects that can take each other's state. */
-void linear_describe(const relora_linear *linear, struct text *text);
-void adam_describe(const relora_adam *adam, struct text *text);
-void schedule_describe(const relora_schedule *schedule, struct text *text);
-void cycle_describe(const relora_cycle *cycle, struct text *text);
-
-/* The context of an object whose struct its own file keeps to itself; NULL for NULL. */
-const relora_context *schedule_context(const relora_schedule *schedule);
-const relora_context *cycle_context(const relora_cycle *cycle);
+static inline struct state_part *state_at(const relora_state *state, int32_t index)
+{
+    return registry_at(&state->parts, index);
+}
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "file.h"
+#include "numeric.h"
 #include "state.h"
 
 struct export {
@@ -64,25 +65,26 @@ static relora_status add_merged(struct export *e, const struct state_part *part)
 {
     if (part->kind == PART_TENSOR) {
         e->layers++;
-        return writer_add(e->writer, e->fn, part->name, part->tensor);
+        return writer_add(e->writer, e->fn, part->is.name, part->is.value);
     }
     if (part->kind != PART_LINEAR) return RELORA_OK;
-    relora_linear *linear = part->linear;
+    relora_linear *linear = part->is.linear;
     relora_tensor *bias = linear->param[RELORA_PARAM_BIAS];
     if (linear->options.mode != RELORA_MODE_LOWRANK && !linear->param[RELORA_PARAM_WEIGHT])
         FAIL(e->state->ctx, RELORA_E_STATE, "%s: \"%s\" has no weight; call relora_linear_set_weight", e->fn,
-             part->name);
+             part->is.name);
     e->layers++;
-    TRY(add_named(e, "", part->name, "weight", NULL, linear));
-    return bias ? add_named(e, "", part->name, "bias", bias, NULL) : RELORA_OK;
+    TRY(add_named(e, "", part->is.name, "weight", NULL, linear));
+    return bias ? add_named(e, "", part->is.name, "bias", bias, NULL) : RELORA_OK;
 }
 
 relora_status relora_state_export_merged(relora_state *state, relora_stream *stream, const char *path)
 {
+    GIVEN(stream);
     struct export e;
     relora_status status = RELORA_OK;
     TRY(open_export(&e, "relora_state_export_merged", state, stream, "path", path));
-    for (int32_t i = 0; i < state->count && status >= 0; i++) status = add_merged(&e, &state->parts[i]);
+    for (int32_t i = 0; i < state->parts.count && status >= 0; i++) status = add_merged(&e, state_at(state, i));
     return save(&e, status, path, "has a weight");
 }
 
@@ -90,14 +92,15 @@ relora_status relora_state_export_merged(relora_state *state, relora_stream *str
 
 relora_status relora_state_export_delta(relora_state *state, relora_stream *stream, const char *path)
 {
+    GIVEN(stream);
     struct export e;
     relora_status status = RELORA_OK;
     TRY(open_export(&e, "relora_state_export_delta", state, stream, "path", path));
-    for (int32_t i = 0; i < state->count && status >= 0; i++) {
-        const struct state_part *part = &state->parts[i];
-        if (part->kind != PART_LINEAR || !part->linear->param[RELORA_PARAM_DELTA]) continue;
+    for (int32_t i = 0; i < state->parts.count && status >= 0; i++) {
+        const struct state_part *part = state_at(state, i);
+        if (part->kind != PART_LINEAR || !part->is.linear->param[RELORA_PARAM_DELTA]) continue;
         e.layers++;
-        status = add_named(&e, "", part->name, "weight", part->linear->param[RELORA_PARAM_DELTA], NULL);
+        status = add_named(&e, "", part->is.name, "weight", part->is.linear->param[RELORA_PARAM_DELTA], NULL);
     }
     return save(&e, status, path, "keeps a delta");
 }
@@ -106,7 +109,7 @@ relora_status relora_state_export_delta(relora_state *state, relora_stream *stre
 
 static int is_adapter(const struct state_part *part)
 {
-    return part->kind == PART_LINEAR && part->linear->options.mode == RELORA_MODE_LORA;
+    return part->kind == PART_LINEAR && part->is.linear->options.mode == RELORA_MODE_LORA;
 }
 
 static relora_status add_adapter(struct export *e, const struct state_part *part)
@@ -114,8 +117,8 @@ static relora_status add_adapter(struct export *e, const struct state_part *part
     static const char before[] = "base_model.model.";
     if (!is_adapter(part)) return RELORA_OK;
     e->layers++;
-    TRY(add_named(e, before, part->name, "lora_A.weight", part->linear->param[RELORA_PARAM_A], NULL));
-    return add_named(e, before, part->name, "lora_B.weight", part->linear->param[RELORA_PARAM_B], NULL);
+    TRY(add_named(e, before, part->is.name, "lora_A.weight", part->is.linear->param[RELORA_PARAM_A], NULL));
+    return add_named(e, before, part->is.name, "lora_B.weight", part->is.linear->param[RELORA_PARAM_B], NULL);
 }
 
 /* alpha of a layer: PEFT scales by alpha / r, so a trainable scale s is alpha = s * r. */
@@ -123,13 +126,14 @@ static relora_status alpha_of(const struct export *e, const relora_linear *linea
 {
     const relora_tensor *scale = linear->param[RELORA_PARAM_SCALE];
     float value;
+    char label[LABEL_TEXT];
     *alpha = linear->options.alpha;
     if (!scale) return RELORA_OK;
     TRY(tensor_check(scale, e->stream, e->fn, "a layer's scale"));
     TRY(tensor_read(scale, e->stream, e->fn, &value));
     if (!isfinite(value))
-        FAIL(e->state->ctx, RELORA_E_NOT_FINITE, "%s: the scale of layer %llu is not finite", e->fn,
-             (unsigned long long)linear->options.layer);
+        FAIL(e->state->ctx, RELORA_E_NOT_FINITE, "%s: the scale of %s is not finite", e->fn,
+             linear_label(linear, label));
     *alpha = tanh((double)value) * (double)linear->options.rank;
     return RELORA_OK;
 }
@@ -157,36 +161,43 @@ static relora_status config_layers(const struct export *e, json_t *config)
     int failed = json_object_set_new(config, "target_modules", modules) != 0;
     failed |= json_object_set_new(config, "rank_pattern", ranks) != 0;
     failed |= json_object_set_new(config, "alpha_pattern", alphas) != 0;
-    for (int32_t i = 0; i < e->state->count && !failed; i++) {
-        const struct state_part *part = &e->state->parts[i];
+    for (int32_t i = 0; i < e->state->parts.count && !failed; i++) {
+        const struct state_part *part = state_at(e->state, i);
         if (!is_adapter(part)) continue;
-        const relora_linear_options *o = &part->linear->options;
-        TRY(alpha_of(e, part->linear, &alpha));
-        failed |= json_array_append_new(modules, json_string(part->name)) != 0;
+        const relora_linear_options *o = &part->is.linear->options;
+        TRY(alpha_of(e, part->is.linear, &alpha));
+        failed |= json_array_append_new(modules, json_string(part->is.name)) != 0;
         if (!first) {
-            first = part->linear;
+            first = part->is.linear;
             first_alpha = alpha;
             failed |= json_object_set_new(config, "r", json_integer(o->rank)) != 0;
             failed |= json_object_set_new(config, "lora_alpha", number(alpha)) != 0;
             failed |= json_object_set_new(config, "lora_dropout", number(o->dropout)) != 0;
         }
         if (o->rank != first->options.rank)
-            failed |= json_object_set_new(ranks, part->name, json_integer(o->rank)) != 0;
+            failed |= json_object_set_new(ranks, part->is.name, json_integer(o->rank)) != 0;
         if (alpha < first_alpha || alpha > first_alpha)
-            failed |= json_object_set_new(alphas, part->name, number(alpha)) != 0;
+            failed |= json_object_set_new(alphas, part->is.name, number(alpha)) != 0;
     }
     return failed ? context_fail_memory(e->state->ctx, e->fn, 0) : RELORA_OK;
+}
+
+static size_t config_text(const json_t *config, char *text, size_t bytes)
+{
+    struct numeric numeric = numeric_begin();
+    size_t length = json_dumpb(config, text, bytes, JSON_INDENT(2) | JSON_SORT_KEYS | JSON_REAL_PRECISION(12));
+    numeric_end(numeric);
+    return length;
 }
 
 static relora_status write_config(const struct export *e, const json_t *config, const char *path)
 {
     struct new_file file;
     const struct memory *memory = &e->state->ctx->memory;
-    const size_t style = JSON_INDENT(2) | JSON_SORT_KEYS | JSON_REAL_PRECISION(12);
-    size_t bytes = json_dumpb(config, NULL, 0, style);
+    size_t bytes = config_text(config, NULL, 0);
     char *text = bytes ? memory_alloc(memory, bytes) : NULL;
     if (!text) return context_fail_memory(e->state->ctx, e->fn, bytes);
-    if (json_dumpb(config, text, bytes, style) != bytes) {
+    if (config_text(config, text, bytes) != bytes) {
         memory_free(memory, text, bytes);
         return context_fail_memory(e->state->ctx, e->fn, bytes);
     }
@@ -213,6 +224,7 @@ static relora_status make_config(const struct export *e, const char *base_model,
 relora_status relora_state_export_adapter(relora_state *state, relora_stream *stream,
                                           const char *folder, const char *base_model)
 {
+    GIVEN(stream);
     struct export e;
     relora_status status = RELORA_OK;
     TRY(open_export(&e, "relora_state_export_adapter", state, stream, "folder", folder));
@@ -222,7 +234,7 @@ relora_status relora_state_export_adapter(relora_state *state, relora_stream *st
     text_put(&tensors, "%s/adapter_model.safetensors", folder);
     text_put(&settings, "%s/adapter_config.json", folder);
     if (tensors.failed || settings.failed) status = context_fail_memory(state->ctx, e.fn, tensors.capacity);
-    for (int32_t i = 0; i < state->count && status >= 0; i++) status = add_adapter(&e, &state->parts[i]);
+    for (int32_t i = 0; i < state->parts.count && status >= 0; i++) status = add_adapter(&e, state_at(state, i));
     if (status >= 0) status = make_config(&e, base_model, &config); /* before any file is touched */
     status = save(&e, status, tensors.failed ? "" : tensors.data, "is in mode LORA");
     if (status >= 0) status = write_config(&e, config, settings.data);

@@ -62,44 +62,43 @@ static relora_status visit_joined(struct walk *w, const char *prefix, const char
     return status;
 }
 
-/* The first line in which two descriptions differ, for the sentence. */
-static relora_status fail_difference(const struct walk *w, const char *key, const char *ours,
-                                     const char *theirs)
+/* One pair of metadata for an object, or for the file's form: written, or compared with that of the file. */
+static relora_status compare_pair(const struct walk *w, const struct state_part *part, const char *key,
+                                  const char *ours)
 {
-    size_t start = 0, i = 0;
-    for (; ours[i] && ours[i] == theirs[i]; i++)
-        if (ours[i] == '\n') start = i + 1;
-    FAIL(w->state->ctx, RELORA_E_STATE, "%s: %s: %.*s here, but %.*s in the file", w->fn, key,
-         (int)strcspn(ours + start, "\n"), ours + start, (int)strcspn(theirs + start, "\n"),
-         theirs + start);
-}
-
-static relora_status visit_pair(struct walk *w, const char *key, const char *value)
-{
-    if (w->mode == WALK_SAVE) return writer_set_metadata(w->writer, w->fn, key, value);
-    if (w->mode == WALK_LOAD) return RELORA_OK;
     const char *stored = relora_reader_metadata(w->reader, key);
+    struct text why = {.memory = &w->state->ctx->memory};
     if (!stored)
         FAIL(w->state->ctx, RELORA_E_NOT_FOUND, "%s: the file has no \"%s\"", w->fn, key);
-    return strcmp(stored, value) ? fail_difference(w, key, value, stored) : RELORA_OK;
+    relora_status status = part->kind == PART_ADAM     ? adam_compare(part->adam, stored, &why)
+                           : part->kind == PART_LINEAR ? linear_compare(ours, stored, &why)
+                                                       : part->compare(ours, stored, &why);
+    if (status == RELORA_E_NO_MEMORY)
+        context_fail_memory(w->state->ctx, w->fn, why.capacity);
+    else if (status < 0)
+        context_fail(w->state->ctx, status, "%s: %s: %s", w->fn, key, why.data);
+    text_free(&why);
+    return status;
 }
 
-static relora_status visit_key(struct walk *w, const char *key, const char *description)
+static relora_status visit_key(struct walk *w, const struct state_part *part, const char *key,
+                               const char *description)
 {
-    if (w->mode == WALK_SAVE && writer_has_metadata(w->writer, key))
+    if (w->mode == WALK_CHECK) return compare_pair(w, part, key, description);
+    if (writer_has_metadata(w->writer, key))
         FAIL(w->state->ctx, RELORA_E_EXISTS, "%s: the state has two of \"%s\"", w->fn, key);
-    return visit_pair(w, key, description);
+    return writer_set_metadata(w->writer, w->fn, key, description);
 }
 
-static relora_status visit_description(struct walk *w, const char *kind, const char *prefix,
+static relora_status visit_description(struct walk *w, const struct state_part *part, const char *kind,
                                        struct text *description)
 {
     struct text key = {.memory = &w->state->ctx->memory};
     text_put(&key, "relora.");
-    text_put(&key, "%s%s%s", kind, prefix[0] ? "." : "", prefix);
+    text_put(&key, "%s%s%s", kind, part->is.name[0] ? "." : "", part->is.name);
     relora_status status = key.failed || description->failed
                                ? context_fail_memory(w->state->ctx, w->fn, key.capacity)
-                               : visit_key(w, key.data, description->data);
+                               : visit_key(w, part, key.data, description->data);
     text_free(&key);
     text_free(description);
     return status;
@@ -111,25 +110,25 @@ static relora_status visit_linear(struct walk *w, const struct state_part *part)
 {
     struct text description = {.memory = &w->state->ctx->memory};
     if (w->mode != WALK_LOAD) {
-        linear_describe(part->linear, &description);
-        TRY(visit_description(w, "linear", part->name, &description));
+        linear_describe(part->is.linear, &description);
+        TRY(visit_description(w, part, "linear", &description));
     }
     for (relora_param p = RELORA_PARAM_WEIGHT; p < PARAM_COUNT; p++)
-        if (part->linear->param[p])
-            TRY(visit_joined(w, part->name, linear_param_name(p), "", part->linear->param[p]));
+        if (part->is.linear->param[p])
+            TRY(visit_joined(w, part->is.name, linear_param_name(p), "", part->is.linear->param[p]));
     return RELORA_OK;
 }
 
 static relora_status save_steps(struct walk *w, const char *name, relora_adam *adam)
 {
     const struct memory *memory = &w->state->ctx->memory;
-    int64_t shape = adam->count;
-    int64_t *steps = memory_alloc(memory, (size_t)adam->count * sizeof *steps);
-    if (!steps) return context_fail_memory(w->state->ctx, w->fn, (size_t)adam->count * sizeof *steps);
+    int64_t shape = adam->registry.count;
+    int64_t *steps = memory_alloc(memory, (size_t)adam->registry.count * sizeof *steps);
+    if (!steps) return context_fail_memory(w->state->ctx, w->fn, (size_t)adam->registry.count * sizeof *steps);
     w->steps[w->step_arrays++] = steps;
-    for (int32_t i = 0; i < adam->count; i++) TRY(adam_read_steps(adam, w->stream, w->fn, i, &steps[i]));
+    for (int32_t i = 0; i < adam->registry.count; i++) TRY(adam_read_steps(adam, w->stream, w->fn, i, &steps[i]));
     return writer_add_bytes(w->writer, w->fn, name, "I64", 1, &shape, steps,
-                            (size_t)adam->count * sizeof *steps);
+                            (size_t)adam->registry.count * sizeof *steps);
 }
 
 static int64_t stored_steps(const struct walk *w, int32_t tensor, int32_t index)
@@ -149,10 +148,10 @@ static relora_status check_steps(struct walk *w, const char *name, const relora_
     const struct st_tensor *t = &w->reader->header.tensors[tensor];
     if (strcmp(t->dtype->name, "I64"))
         FAIL(ctx, RELORA_E_DTYPE, "%s: \"%s\" is %s in the file, not I64", w->fn, name, t->dtype->name);
-    if (t->ndim != 1 || t->shape[0] != adam->count)
-        FAIL(ctx, RELORA_E_SHAPE, "%s: \"%s\" must have the shape [%d]", w->fn, name, adam->count);
+    if (t->ndim != 1 || t->shape[0] != adam->registry.count)
+        FAIL(ctx, RELORA_E_SHAPE, "%s: \"%s\" must have the shape [%d]", w->fn, name, adam->registry.count);
     TRY(reader_check_sum(w->reader, w->fn, tensor));
-    for (int32_t i = 0; i < adam->count; i++)
+    for (int32_t i = 0; i < adam->registry.count; i++)
         if (stored_steps(w, tensor, i) < 0 || stored_steps(w, tensor, i) > ADAM_STEPS_MAX)
             FAIL(ctx, RELORA_E_FORMAT, "%s: \"%s\"[%d] is %lld, outside 0 to 2^53", w->fn, name, i,
                  (long long)stored_steps(w, tensor, i));
@@ -162,7 +161,7 @@ static relora_status check_steps(struct walk *w, const char *name, const relora_
 static relora_status load_steps(struct walk *w, relora_adam *adam)
 {
     int32_t tensor = w->found[w->tensors++];
-    for (int32_t i = 0; i < adam->count; i++)
+    for (int32_t i = 0; i < adam->registry.count; i++)
         TRY_QUEUE(w->stream, w->fn, adam_write_steps(adam, w->stream->queue, i, stored_steps(w, tensor, i)));
     return RELORA_OK;
 }
@@ -171,7 +170,7 @@ static relora_status visit_steps(struct walk *w, const struct state_part *part)
 {
     struct text name = {.memory = &w->state->ctx->memory};
     if (w->mode == WALK_LOAD) return load_steps(w, part->adam);
-    text_join(&name, part->name, "steps");
+    text_join(&name, part->is.name, "steps");
     relora_status status = name.failed ? context_fail_memory(w->state->ctx, w->fn, name.capacity)
                            : w->mode == WALK_SAVE ? save_steps(w, name.data, part->adam)
                                                   : check_steps(w, name.data, part->adam);
@@ -184,35 +183,53 @@ static relora_status visit_adam(struct walk *w, const struct state_part *part)
     struct text description = {.memory = &w->state->ctx->memory};
     if (w->mode != WALK_LOAD) {
         adam_describe(part->adam, &description);
-        TRY(visit_description(w, "adam", part->name, &description));
+        TRY(visit_description(w, part, "adam", &description));
     }
-    for (int32_t i = 0; i < part->adam->count; i++) {
-        const struct adam_entry *e = &part->adam->entries[i];
-        TRY(visit_joined(w, part->name, e->name, ".exp_avg", e->first));
-        TRY(visit_joined(w, part->name, e->name, ".exp_avg_sq", e->second));
+    for (int32_t i = 0; i < part->adam->registry.count; i++) {
+        const struct adam_entry *e = adam_at(part->adam, i);
+        TRY(visit_joined(w, part->is.name, e->is.name, ".exp_avg", e->first));
+        TRY(visit_joined(w, part->is.name, e->is.name, ".exp_avg_sq", e->second));
     }
     return visit_steps(w, part);
+}
+
+/* What the host set is its own to read and compare; our descriptions have to agree. */
+static relora_status visit_text(struct walk *w, const struct state_part *part)
+{
+    if (w->mode == WALK_SAVE) return writer_set_metadata(w->writer, w->fn, part->is.name, part->text);
+    if (w->mode == WALK_LOAD || !part->compare) return RELORA_OK;
+    return compare_pair(w, part, part->is.name, part->text);
 }
 
 static relora_status visit_part(struct walk *w, const struct state_part *part)
 {
     switch (part->kind) {
-    case PART_TENSOR: return visit_tensor(w, part->name, part->tensor);
+    case PART_TENSOR: return visit_tensor(w, part->is.name, part->is.value);
     case PART_LINEAR: return visit_linear(w, part);
     case PART_ADAM: return visit_adam(w, part);
-    default:
-        /* what the host set is its own to read and compare; our descriptions have to agree */
-        if (w->mode != WALK_SAVE && strncmp(part->name, "relora.", strlen("relora."))) return RELORA_OK;
-        return visit_pair(w, part->name, part->text);
+    default: return visit_text(w, part);
     }
+}
+
+static relora_status visit_format(struct walk *w)
+{
+    if (w->mode == WALK_SAVE) return writer_set_metadata(w->writer, w->fn, format_key, format_value);
+    const char *stored = relora_reader_metadata(w->reader, format_key);
+    if (!stored)
+        FAIL(w->state->ctx, RELORA_E_NOT_FOUND, "%s: the file has no \"%s\", so it is no checkpoint of a state", w->fn,
+             format_key);
+    if (strcmp(stored, format_value))
+        FAIL(w->state->ctx, RELORA_E_STATE, "%s: %s: %s here, but %s in the file", w->fn, format_key,
+             format_value, stored);
+    return RELORA_OK;
 }
 
 static relora_status walk(struct walk *w, enum walk_mode mode)
 {
     w->mode = mode;
     w->tensors = 0;
-    TRY(visit_pair(w, format_key, format_value));
-    for (int32_t i = 0; i < w->state->count; i++) TRY(visit_part(w, &w->state->parts[i]));
+    TRY(visit_format(w));
+    for (int32_t i = 0; i < w->state->parts.count; i++) TRY(visit_part(w, state_at(w->state, i)));
     return RELORA_OK;
 }
 
@@ -239,19 +256,22 @@ static relora_status save(struct walk *w, const char *path, uint32_t flags)
 relora_status relora_state_save(relora_state *state, relora_stream *stream, const char *path,
                                 uint32_t flags)
 {
+    GIVEN(stream);
     const char *fn = "relora_state_save";
     TRY(check_handles(state, stream, fn));
+    if (!state->parts.count)
+        FAIL(state->ctx, RELORA_E_STATE, "%s: nothing was added to the state", fn);
     const struct memory *memory = &state->ctx->memory;
     struct walk w = {.state = state, .stream = stream, .fn = fn};
-    size_t bytes = (size_t)state->count * sizeof *w.steps; /* no more optimizers than parts */
+    size_t bytes = (size_t)state->parts.count * sizeof *w.steps; /* no more optimizers than parts */
     w.steps = memory_alloc(memory, bytes);
     if (!w.steps) return context_fail_memory(state->ctx, fn, bytes);
     relora_status status = save(&w, path, flags);
     relora_writer_release(w.writer);
     int32_t array = 0;
-    for (int32_t i = 0; i < state->count && array < w.step_arrays; i++)
-        if (state->parts[i].kind == PART_ADAM)
-            memory_free(memory, w.steps[array++], (size_t)state->parts[i].adam->count * sizeof(int64_t));
+    for (int32_t i = 0; i < state->parts.count && array < w.step_arrays; i++)
+        if (state_at(state, i)->kind == PART_ADAM)
+            memory_free(memory, w.steps[array++], (size_t)state_at(state, i)->adam->registry.count * sizeof(int64_t));
     memory_free(memory, w.steps, bytes);
     return status;
 }
@@ -272,6 +292,7 @@ static relora_status load(struct walk *w)
 
 relora_status relora_state_load(relora_state *state, relora_stream *stream, relora_reader *reader)
 {
+    GIVEN(stream);
     const char *fn = "relora_state_load";
     if (!state && !stream && reader) FAIL(reader->ctx, RELORA_E_ARGUMENT, "%s: state is NULL", fn);
     TRY(check_handles(state, stream, fn));

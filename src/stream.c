@@ -1,6 +1,41 @@
+/* An ordered queue of work, and the temporary memory of the calls on it.
+ *
+ * Calls on one stream cannot overlap, so all of them share one workspace, which grows to what the largest needs. A
+ * failure of the device finishes a stream for good: after it nobody can know which work was done. */
 #include "stream.h"
 
+#include "device.h"
 #include "shape.h"
+
+relora_stream *stream_entered(relora_stream *stream)
+{
+    if (stream && !stream->error.depth++) atomic_store(&stream->error.inside, (uintptr_t)pthread_self());
+    return stream;
+}
+
+void stream_left(relora_stream **stream)
+{
+    if (*stream && !--(*stream)->error.depth) atomic_store(&(*stream)->error.inside, 0);
+}
+
+static void join_errors(relora_stream *stream)
+{
+    struct error_slot *slot = stream->ctx->error;
+    pthread_mutex_lock(&slot->lock);
+    stream->error.next = slot->streams;
+    slot->streams = &stream->error;
+    pthread_mutex_unlock(&slot->lock);
+}
+
+static void leave_errors(const relora_stream *stream)
+{
+    struct error_slot *slot = stream->ctx->error;
+    pthread_mutex_lock(&slot->lock);
+    struct stream_error **at = &slot->streams;
+    while (*at != &stream->error) at = &(*at)->next;
+    *at = stream->error.next;
+    pthread_mutex_unlock(&slot->lock);
+}
 
 static relora_status stream_new(relora_stream **out, relora_device *device, const char *fn, int32_t wrap,
                                 void *native)
@@ -27,6 +62,7 @@ static relora_status stream_new(relora_stream **out, relora_device *device, cons
         context_delete(ctx, stream, sizeof *stream);
         return status;
     }
+    join_errors(stream);
     *out = stream;
     return RELORA_OK;
 }
@@ -52,6 +88,7 @@ void relora_stream_release(relora_stream *stream)
     const struct backend *backend = stream->device->backend;
     if (stream->workspace) backend->release(stream->queue, stream->workspace, stream->workspace_bytes);
     backend->queue_close(stream->queue);
+    leave_errors(stream);
     context_delete(stream->ctx, stream, sizeof *stream);
 }
 
@@ -80,6 +117,8 @@ relora_status stream_result(relora_stream *stream, relora_status status, const c
 
 relora_status relora_stream_wait(relora_stream *stream, relora_stream *other)
 {
+    GIVEN(stream);
+    GIVEN(other);
     const char *fn = "relora_stream_wait";
     relora_context *ctx = stream ? stream->ctx : other ? other->ctx : NULL;
     if (!stream) FAIL(ctx, RELORA_E_ARGUMENT, "%s: stream is NULL", fn);
@@ -97,6 +136,7 @@ relora_status relora_stream_wait(relora_stream *stream, relora_stream *other)
 
 relora_status relora_stream_synchronize(relora_stream *stream)
 {
+    GIVEN(stream);
     const char *fn = "relora_stream_synchronize";
     if (!stream) return RELORA_E_ARGUMENT;
     TRY(stream_check(stream, fn));
@@ -137,4 +177,11 @@ relora_status scratch_open(struct scratch *scratch, relora_stream *stream, const
     }
     *scratch = (struct scratch){stream->workspace, 0};
     return RELORA_OK;
+}
+
+relora_status relora_stream_error(const relora_stream *stream, char *buffer, size_t capacity,
+                                  size_t *length)
+{
+    if (!stream) return RELORA_E_ARGUMENT;
+    return context_copy_text(stream->ctx, stream->error.text, buffer, capacity, length);
 }

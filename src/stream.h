@@ -12,7 +12,15 @@ struct relora_stream {
     relora_status failed; /* sticks: RELORA_OK or what finished the stream */
     void *workspace;
     size_t workspace_bytes;
+    struct stream_error error;
 };
+
+/* First in every public function that is given a stream: what fails before it returns is kept on the
+ * stream as well as on the context. NULL is allowed. */
+#define GIVEN(stream) \
+    relora_stream *given_##stream __attribute__((cleanup(stream_left), unused)) = stream_entered(stream)
+relora_stream *stream_entered(relora_stream *stream);
+void stream_left(relora_stream **stream);
 
 /* RELORA_E_BACKEND for ever after the first failure of the device. */
 relora_status stream_check(const relora_stream *stream, const char *function);

@@ -1,4 +1,10 @@
+/* Arrays on a device: their own memory, or that of the host.
+ *
+ * Memory of the library is given back through the device's queue, which waits for work that is still queued.
+ * Borrowed memory is the host's to time, so its deleter is called at once. */
 #include "tensor.h"
+
+#include "device.h"
 
 static relora_status tensor_allocate(relora_tensor **out, relora_device *device, const char *fn,
                                      const struct shape *shape)
@@ -83,13 +89,41 @@ relora_status relora_tensor_borrow(relora_tensor **out, relora_device *device, r
                        (struct owner){MEMORY_BORROWED, deleter, user});
 }
 
-relora_status relora_tensor_set_data(relora_tensor *tensor, void *data)
+relora_status relora_tensor_borrow_matrix(relora_tensor **out, relora_device *device, relora_dtype dtype,
+                                          int64_t rows, int64_t cols, void *data)
 {
-    const char *fn = "relora_tensor_set_data";
+    const char *fn = "relora_tensor_borrow_matrix";
+    const int64_t shape[2] = {rows, cols};
+    if (!out) FAIL(device ? device->ctx : NULL, RELORA_E_ARGUMENT, "%s: out is NULL", fn);
+    *out = NULL;
+    if (!device) return RELORA_E_ARGUMENT;
+    return tensor_over(out, device, fn, dtype, 2, shape, NULL, data, (struct owner){.memory = MEMORY_BORROWED});
+}
+
+static relora_status check_set_data(const relora_tensor *tensor, const char *fn, const void *data)
+{
     if (!tensor) return RELORA_E_ARGUMENT;
     if (tensor->memory != MEMORY_BORROWED)
         FAIL(tensor->ctx, RELORA_E_STATE, "%s: tensor was not made by relora_tensor_borrow", fn);
-    TRY(check_data(tensor->ctx, fn, &tensor->shape, data));
+    return check_data(tensor->ctx, fn, &tensor->shape, data);
+}
+
+relora_status relora_tensor_set_data_owned(relora_tensor *tensor, void *data, relora_deleter_fn deleter,
+                                           void *user)
+{
+    TRY(check_set_data(tensor, "relora_tensor_set_data_owned", data));
+    void *old = tensor->data, *old_user = tensor->user;
+    const relora_deleter_fn old_deleter = tensor->deleter;
+    tensor->data = data;
+    tensor->deleter = deleter;
+    tensor->user = user;
+    if (old_deleter) old_deleter(old_user, old);
+    return RELORA_OK;
+}
+
+relora_status relora_tensor_set_data(relora_tensor *tensor, void *data)
+{
+    TRY(check_set_data(tensor, "relora_tensor_set_data", data));
     void *old = tensor->data;
     tensor->data = data;
     if (tensor->deleter && old != data) tensor->deleter(tensor->user, old);
@@ -215,6 +249,7 @@ static relora_status check_transfer(const relora_tensor *tensor, const relora_st
 relora_status relora_tensor_write(relora_tensor *tensor, relora_stream *stream, const void *source,
                                   size_t bytes)
 {
+    GIVEN(stream);
     const char *fn = "relora_tensor_write";
     TRY(check_transfer(tensor, stream, fn, "source", source, bytes));
     const struct shape *s = &tensor->shape;
@@ -238,6 +273,7 @@ relora_status tensor_read(const relora_tensor *tensor, relora_stream *stream, co
 relora_status relora_tensor_read(const relora_tensor *tensor, relora_stream *stream, void *target,
                                  size_t bytes)
 {
+    GIVEN(stream);
     const char *fn = "relora_tensor_read";
     TRY(check_transfer(tensor, stream, fn, "target", target, bytes));
     return tensor_read(tensor, stream, fn, target);
@@ -246,6 +282,7 @@ relora_status relora_tensor_read(const relora_tensor *tensor, relora_stream *str
 relora_status relora_tensor_copy(relora_tensor *target, const relora_tensor *source,
                                  relora_stream *stream)
 {
+    GIVEN(stream);
     const char *fn = "relora_tensor_copy";
     char a[SHAPE_TEXT], b[SHAPE_TEXT];
     if (!target && !stream && source) FAIL(source->ctx, RELORA_E_ARGUMENT, "%s: target is NULL", fn);
@@ -266,6 +303,7 @@ relora_status relora_tensor_copy(relora_tensor *target, const relora_tensor *sou
 
 relora_status relora_tensor_fill(relora_tensor *tensor, relora_stream *stream, double value)
 {
+    GIVEN(stream);
     const char *fn = "relora_tensor_fill";
     TRY(check_handles(tensor, stream, fn, "tensor"));
     TRY_QUEUE(stream, fn,

@@ -4,6 +4,8 @@
 #include <jansson.h>
 #include <string.h>
 
+#include "list.h"
+
 const char writer_checksum_key[] = "relora.xxh3";
 
 relora_status writer_create(relora_writer **out, relora_context *ctx, const char *fn)
@@ -50,23 +52,6 @@ void relora_writer_release(relora_writer *writer)
 
 /* ---- adding ---- */
 
-/* Room for one more in an array that doubles. */
-static relora_status grow(const relora_writer *writer, const char *fn, void **array, int32_t count,
-                          int32_t *capacity, size_t size)
-{
-    if (count < *capacity) return RELORA_OK;
-    if (*capacity > INT32_MAX / 2) FAIL(writer->ctx, RELORA_E_OVERFLOW, "%s: too many", fn);
-    const struct memory *memory = &writer->ctx->memory;
-    int32_t larger = *capacity ? 2 * *capacity : 32;
-    void *grown = memory_alloc_zero(memory, size_mul((size_t)larger, size));
-    if (!grown) return context_fail_memory(writer->ctx, fn, size_mul((size_t)larger, size));
-    if (count) memcpy(grown, *array, (size_t)count * size);
-    memory_free(memory, *array, (size_t)*capacity * size);
-    *array = grown;
-    *capacity = larger;
-    return RELORA_OK;
-}
-
 /* jansson is asked whether a string is UTF-8, since it will have to write it. Only json_pack_ex says whether
  * it was that or memory. */
 static relora_status check_text(const relora_writer *writer, const char *fn, const char *what,
@@ -101,7 +86,7 @@ static relora_status add(relora_writer *writer, const char *fn, const char *name
 {
     const struct memory *memory = &writer->ctx->memory;
     void *entries = writer->entries;
-    TRY(grow(writer, fn, &entries, writer->count, &writer->capacity, sizeof *writer->entries));
+    TRY(list_grow(writer->ctx, fn, &entries, writer->count, &writer->capacity, sizeof *writer->entries));
     writer->entries = entries;
     size_t bytes = (size_t)e.ndim * sizeof *e.shape;
     e.name = memory_string(memory, name);
@@ -210,7 +195,7 @@ relora_status writer_set_metadata(relora_writer *writer, const char *fn, const c
     const struct memory *memory = &writer->ctx->memory;
     int32_t place = find_pair(writer, key);
     void *pairs = writer->pairs;
-    TRY(grow(writer, fn, &pairs, place, &writer->pair_capacity, sizeof *writer->pairs));
+    TRY(list_grow(writer->ctx, fn, &pairs, place, &writer->pair_capacity, sizeof *writer->pairs));
     writer->pairs = pairs;
     struct st_pair pair = {memory_string(memory, key), memory_string(memory, value), strlen(key) + 1,
                            strlen(value) + 1};

@@ -2,7 +2,7 @@
 #ifndef RELORA_SRC_WRITER_H
 #define RELORA_SRC_WRITER_H
 
-#include "linear.h"
+#include "linear_merge.h"
 #include "relora/checkpoint.h"
 #include "safetensors.h"
 #include "tensor.h"

@@ -213,6 +213,7 @@ relora_status writer_save(const relora_writer *writer, relora_stream *stream, co
 relora_status relora_writer_save(relora_writer *writer, relora_stream *stream, const char *path,
                                  uint32_t flags)
 {
+    GIVEN(stream);
     const char *fn = "relora_writer_save";
     if (!writer) FAIL(stream ? stream->ctx : NULL, RELORA_E_ARGUMENT, "%s: writer is NULL", fn);
     if (!stream) FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: stream is NULL", fn);

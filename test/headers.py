@@ -5,6 +5,7 @@ headers.py check INCLUDE MAP   refuse what a binding cannot use, functions witho
                                that is not the one under which MAP exports the function
 headers.py pins INCLUDE PINS   print the assertions that PINS still lacks; exit status 1 if there are any
 headers.py stubs INCLUDE       print C in which every function is empty and every constant is used
+headers.py calls INCLUDE       print C in which every function is called with plain variables, as programs have them
 
 The grammar is the part of C that the headers use. Whatever else stands in them is a finding: nothing is skipped,
 so nothing passes unread. docs/abi.md lists the rules."""
@@ -42,6 +43,7 @@ class Headers:
         self.strangers = set()                     # structs of other libraries, "struct NAME", always by pointer
         self.structs, self.callbacks = {}, {}      # name -> fields; name -> (result, parameters)
         self.constants, self.functions = {}, {}    # name -> value; name -> (result, parameters, comment, place)
+        self.kinds, self.latest = {}, None         # constant -> the name of int32_t that stands right before it
         self.files = sorted(f for f in os.listdir(folder) if f.endswith('.h'))
         for file in self.files:
             with open(os.path.join(folder, file), encoding='utf-8') as f:
@@ -89,7 +91,11 @@ class Headers:
         for shape, method in SHAPES:
             match = re.match(shape + '$', code)
             if match:
-                return method(self, place, *match.groups(), *([doc] if method is Headers.function else []))
+                before, self.latest = self.latest, None
+                method(self, place, *match.groups(), *([doc] if method is Headers.function else []))
+                if method is Headers.enum and before:
+                    self.kinds.update((name, before) for name in re.findall(r'(RELORA_\w+) =', code))
+                return None
         words = code.split()
         reasons = [why for word, why in FORBIDDEN.items() if word in words] or ['not one of the known forms']
         return self.finding(place, '%s: %s' % (reasons[0], code[:60]))
@@ -106,6 +112,7 @@ class Headers:
         if width != 'int32_t':
             self.finding(place, '%s: a named number is an int32_t, not %s' % (name, width))
         self.numbers.add(name)
+        self.latest = name
 
     def callback(self, place, result, name, parameters):
         self.callbacks[name] = result, self.values(place, name, parameters, ',')
@@ -212,6 +219,20 @@ class Headers:
                 yield 'FIELD(%s, %d, %s, %s);' % (name, offset, kind, field)
             yield 'SIZE(%s, %d);' % (name, size)
 
+    def calls(self):
+        """A caller's own variables are seldom const. A pointer to fill keeps what it will point to."""
+        yield '#include "relora/relora.h"'
+        for name, (_, parameters, _, _) in self.functions.items():
+            yield 'void call_%s(%s);' % (name, self.plain(parameters))
+            yield 'void call_%s(%s) { (void)%s(%s); }' % (name, self.plain(parameters), name,
+                                                          ', '.join(p for _, p in parameters))
+
+    @staticmethod
+    def plain(parameters):
+        kinds = [t if re.match(r'const \w+ \* \*$', t) else t.replace('const ', '').replace(' const', '')
+                 for t, _ in parameters]
+        return ', '.join('%s %s' % (t, p) for t, (_, p) in zip(kinds, parameters)) or 'void'
+
     def stubs(self):
         yield '#include "relora/relora.h"'
         for name, (result, parameters, _, _) in self.functions.items():
@@ -259,13 +280,13 @@ def main(command, folder, file=None):
         missing = [line for line in Headers(os.path.join(folder, 'relora')).pins() if line not in pinned]
     else:
         headers = Headers(os.path.join(folder, 'relora'))
-        print('\n'.join(headers.stubs()))
+        print('\n'.join(getattr(headers, command)()))
         missing = headers.bad
-    print('\n'.join(missing), file=sys.stderr if command == 'stubs' else sys.stdout, end='\n' if missing else '')
+    print('\n'.join(missing), file=sys.stderr if command in ('stubs', 'calls') else sys.stdout, end='\n' if missing else '')
     return 1 if missing else 0
 
 
 if __name__ == '__main__':
-    if len(sys.argv) < 3 or sys.argv[1] not in ('check', 'pins', 'stubs'):
+    if len(sys.argv) < 3 or sys.argv[1] not in ('check', 'pins', 'stubs', 'calls'):
         sys.exit(__doc__)
     sys.exit(main(*sys.argv[1:]))

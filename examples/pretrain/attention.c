@@ -51,13 +51,13 @@ INLINE void turn(const struct attention *self, float *row, int64_t t, float sign
     }
 }
 
-static void rotate_row(const struct attention *a, void *array, int64_t r, float *row)
+static void rotate_row(const struct attention *a, void *array, int64_t heads, int64_t r, float *row)
 {
-    int64_t n = a->heads * a->head_dim;
+    int64_t n = heads * a->head_dim;
     row = place(row, array, a->dtype, r * n);
     if (a->dtype != RELORA_F32)
         load(row, array, a->dtype, r * n, n);
-    for (int64_t h = 0; h < a->heads; h++)
+    for (int64_t h = 0; h < heads; h++)
         turn(a, row + h * a->head_dim, r % a->seq, 1.0f);
     settle(array, a->dtype, r * n, row, n);
 }
@@ -68,15 +68,20 @@ void cpu_rotate(const struct attention *a, void *q, void *k)
 #pragma omp parallel for num_threads(a->engine->threads) schedule(static)
     for (int64_t part = 0; part < parts; part++)
         for (int64_t r = count * part / parts; r < count * (part + 1) / parts; r++) {
-            rotate_row(a, q, r, piece(a, part));
-            rotate_row(a, k, r, piece(a, part));
+            rotate_row(a, q, a->heads, r, piece(a, part));
+            rotate_row(a, k, a->kv_heads, r, piece(a, part));
         }
 }
 
-/* Element of the outside array where row t of a head begins; `which` counts heads over all sequences. */
-INLINE int64_t outside(const struct attention *a, int64_t which, int64_t t)
+struct head { /* one of an outside array */
+    int64_t which; /* over all sequences */
+    int64_t heads; /* that the array has */
+};
+
+/* Element of the outside array where row t of a head begins. */
+INLINE int64_t outside(const struct attention *a, struct head h, int64_t t)
 {
-    return ((which / a->heads * a->seq + t) * a->heads + which % a->heads) * a->head_dim;
+    return ((h.which / h.heads * a->seq + t) * h.heads + h.which % h.heads) * a->head_dim;
 }
 
 /* to = factor * from; both may be the same. */
@@ -87,18 +92,18 @@ INLINE void copy_scaled(float *to, const float *from, float factor, int64_t n)
         to[i] = factor * from[i];
 }
 
-static void take_head(const struct attention *a, float *to, const void *from, int64_t which, float factor)
+static void take_head(const struct attention *a, float *to, const void *from, struct head h, float factor)
 {
     struct size s = size_of(a);
     if (s.width > a->head_dim || s.rows > a->seq)
         memset(to, 0, (size_t)s.floats * sizeof *to);
     for (int64_t t = 0; t < a->seq; t++) {
         float *row = to + t * s.width;
-        copy_scaled(row, look(row, from, a->dtype, outside(a, which, t), a->head_dim), factor, a->head_dim);
+        copy_scaled(row, look(row, from, a->dtype, outside(a, h, t), a->head_dim), factor, a->head_dim);
     }
 }
 
-static void give_head(const struct attention *a, void *to, float *from, int64_t which, int rotated,
+static void give_head(const struct attention *a, void *to, float *from, struct head h, int rotated,
                       float factor)
 {
     int64_t width = size_of(a).width;
@@ -106,9 +111,9 @@ static void give_head(const struct attention *a, void *to, float *from, int64_t 
         float *row = from + t * width;
         if (rotated)
             turn(a, row, t, -1.0f);
-        float *last = place(row, to, a->dtype, outside(a, which, t));
+        float *last = place(row, to, a->dtype, outside(a, h, t));
         copy_scaled(last, row, factor, a->head_dim);
-        settle(to, a->dtype, outside(a, which, t), last, a->head_dim);
+        settle(to, a->dtype, outside(a, h, t), last, a->head_dim);
     }
 }
 
@@ -187,12 +192,13 @@ static void forward_head(const struct attention *a, const struct attention_pass 
                          float *scratch)
 {
     struct size s = size_of(a);
+    struct head mine = {which, a->heads}, shared = {which / (a->heads / a->kv_heads), a->kv_heads};
     float *q = scratch, *k = q + s.floats, *k_t = k + s.floats, *v = k_t + s.floats, *result = v + s.floats;
     float *score = result + BLOCK * s.width, *log_sum = p->log_sum + which * a->seq;
 
-    take_head(a, q, p->q, which, a->factor);
-    take_head(a, k, p->k, which, 1.0f);
-    take_head(a, v, p->v, which, 1.0f);
+    take_head(a, q, p->q, mine, a->factor);
+    take_head(a, k, p->k, shared, 1.0f);
+    take_head(a, v, p->v, shared, 1.0f);
     transpose(k_t, k, s.rows, s.width);
     for (int64_t first = 0; first < a->seq; first += BLOCK) {
         int64_t seen = first + BLOCK; /* keys that any query of this block may look at */
@@ -206,9 +212,9 @@ static void forward_head(const struct attention *a, const struct attention_pass 
         }
         multiply(result, s.width, score, s.rows, 1, v, s.width, BLOCK, s.width, seen, 0);
         for (int64_t i = 0; i < BLOCK && first + i < a->seq; i++) {
-            float *row = result + i * s.width, *out = place(row, p->out, a->dtype, outside(a, which, first + i));
+            float *row = result + i * s.width, *out = place(row, p->out, a->dtype, outside(a, mine, first + i));
             copy_scaled(out, row, inverse[i], a->head_dim);
-            settle(p->out, a->dtype, outside(a, which, first + i), out, a->head_dim);
+            settle(p->out, a->dtype, outside(a, mine, first + i), out, a->head_dim);
         }
     }
 }
@@ -229,38 +235,72 @@ INLINE void softmax_row_backward(float *score, float *slope, float log_sum, int6
         slope[j] = score[j] * (slope[j] - sum);
 }
 
+/* The scratch memory of a backward: of a head of q, and of the head of k and v that several of those share. */
+struct room {
+    float *dq, *d_out, *q;            /* of a head of q */
+    float *dk, *dv, *k, *k_t, *v_t;   /* shared */
+    float *score, *slope;             /* of a block of queries */
+};
+
+static struct room rooms(struct size s, float *scratch)
+{
+    struct room r = {.dq = scratch};
+    r.dk = r.dq + s.floats;
+    r.dv = r.dk + s.floats;
+    r.d_out = r.dv + s.floats;
+    r.q = r.d_out + s.floats;
+    r.k = r.q + s.floats;
+    r.k_t = r.k + s.floats;
+    r.v_t = r.k_t + s.floats;
+    r.score = r.v_t + s.floats;
+    r.slope = r.score + BLOCK * s.rows;
+    return r;
+}
+
+/* One head of q: its dq, and what it adds to dk and dv. */
 static void backward_head(const struct attention *a, const struct attention_pass *p,
-                          const struct attention_gradient *g, int64_t which, float *scratch)
+                          const struct attention_gradient *g, int64_t which, const struct room *r)
 {
     struct size s = size_of(a);
-    float *dq = scratch, *dk = dq + s.floats, *dv = dk + s.floats, *d_out = dv + s.floats,
-          *q = d_out + s.floats;
-    float *k = q + s.floats, *k_t = k + s.floats, *v_t = k_t + s.floats, *score = v_t + s.floats;
-    float *slope = score + BLOCK * s.rows;
+    struct head mine = {which, a->heads};
     const float *log_sum = p->log_sum + which * a->seq;
 
-    memset(dk, 0, (size_t)(2 * s.floats) * sizeof(float));
-    take_head(a, q, p->v, which, 1.0f);
-    transpose(v_t, q, s.rows, s.width);
-    take_head(a, q, p->q, which, a->factor);
-    take_head(a, k, p->k, which, 1.0f);
-    take_head(a, d_out, g->dout, which, 1.0f);
-    transpose(k_t, k, s.rows, s.width);
+    take_head(a, r->q, p->q, mine, a->factor);
+    take_head(a, r->d_out, g->dout, mine, 1.0f);
     for (int64_t first = 0; first < a->seq; first += BLOCK) {
         int64_t seen = first + BLOCK;
-        const float *query = q + first * s.width, *slice = d_out + first * s.width;
-        multiply(score, s.rows, query, s.width, 1, k_t, s.rows, BLOCK, seen, s.width, 0);
-        multiply(slope, s.rows, slice, s.width, 1, v_t, s.rows, BLOCK, seen, s.width, 0);
+        const float *query = r->q + first * s.width, *slice = r->d_out + first * s.width;
+        multiply(r->score, s.rows, query, s.width, 1, r->k_t, s.rows, BLOCK, seen, s.width, 0);
+        multiply(r->slope, s.rows, slice, s.width, 1, r->v_t, s.rows, BLOCK, seen, s.width, 0);
         for (int64_t i = 0; i < BLOCK; i++) /* a row of the padding has no gradient: its d_out is 0 */
-            softmax_row_backward(score + i * s.rows, slope + i * s.rows,
+            softmax_row_backward(r->score + i * s.rows, r->slope + i * s.rows,
                                  first + i < a->seq ? log_sum[first + i] : 0.0f, first + i + 1, seen);
-        multiply(dq + first * s.width, s.width, slope, s.rows, 1, k, s.width, BLOCK, s.width, seen, 0);
-        multiply(dk, s.width, slope, 1, s.rows, query, s.width, seen, s.width, BLOCK, 1);
-        multiply(dv, s.width, score, 1, s.rows, slice, s.width, seen, s.width, BLOCK, 1);
+        multiply(r->dq + first * s.width, s.width, r->slope, s.rows, 1, r->k, s.width, BLOCK, s.width, seen, 0);
+        multiply(r->dk, s.width, r->slope, 1, s.rows, query, s.width, seen, s.width, BLOCK, 1);
+        multiply(r->dv, s.width, r->score, 1, s.rows, slice, s.width, seen, s.width, BLOCK, 1);
     }
-    give_head(a, g->dq, dq, which, 1, a->factor);
-    give_head(a, g->dk, dk, which, 1, 1.0f);
-    give_head(a, g->dv, dv, which, 0, 1.0f);
+    give_head(a, g->dq, r->dq, mine, 1, a->factor);
+}
+
+/* One head of k and v, with the heads of q that it serves, one after the other. */
+static void backward_group(const struct attention *a, const struct attention_pass *p,
+                           const struct attention_gradient *g, int64_t which, float *scratch)
+{
+    struct size s = size_of(a);
+    const struct room r = rooms(s, scratch);
+    struct head shared = {which, a->kv_heads};
+    int64_t group = a->heads / a->kv_heads;
+
+    memset(r.dk, 0, (size_t)s.floats * sizeof(float));
+    memset(r.dv, 0, (size_t)s.floats * sizeof(float));
+    take_head(a, r.q, p->v, shared, 1.0f); /* on its way to v_t */
+    transpose(r.v_t, r.q, s.rows, s.width);
+    take_head(a, r.k, p->k, shared, 1.0f);
+    transpose(r.k_t, r.k, s.rows, s.width);
+    for (int64_t i = which * group; i < (which + 1) * group; i++)
+        backward_head(a, p, g, i, &r);
+    give_head(a, g->dk, r.dk, shared, 1, 1.0f);
+    give_head(a, g->dv, r.dv, shared, 0, 1.0f);
 }
 
 void cpu_attention_forward(const struct attention *a, const struct attention_pass *p)
@@ -275,9 +315,9 @@ void cpu_attention_forward(const struct attention *a, const struct attention_pas
 void cpu_attention_backward(const struct attention *a, const struct attention_pass *p,
                             const struct attention_gradient *g)
 {
-    int64_t count = a->batch * a->heads, parts = a->engine->threads;
+    int64_t count = a->batch * a->kv_heads, parts = a->engine->threads;
 #pragma omp parallel for num_threads(a->engine->threads) schedule(static)
     for (int64_t part = 0; part < parts; part++)
         for (int64_t i = count * part / parts; i < count * (part + 1) / parts; i++)
-            backward_head(a, p, g, i, piece(a, part));
+            backward_group(a, p, g, i, piece(a, part));
 }

@@ -62,17 +62,32 @@ static relora_status array_create(struct model *model, struct array *array, int6
     return matrix_create(&array->grad, model->engine.device, RELORA_F32, rows, array->cols);
 }
 
+/* The embedding of a tied model: the head's weight, or a master in F32 that the head is rounded from; and the
+ * head's gradient, which both of them add to. */
+static relora_status tie_embedding(struct model *model, struct array *array)
+{
+    relora_linear *head = model->linears[model->linear_count - 1];
+    relora_tensor *weight = relora_linear_param(head, RELORA_PARAM_WEIGHT);
+    array->rows = model->config.vocab;
+    array->cols = model->config.hidden;
+    array->grad.tensor = relora_linear_grad(head, RELORA_PARAM_WEIGHT);
+    array->grad.data = relora_tensor_data(array->grad.tensor);
+    relora_tensor_retain(array->grad.tensor);
+    if (model->config.dtype != RELORA_F32) {
+        model->head = weight;
+        return matrix_create(&array->value, model->engine.device, RELORA_F32, array->rows, array->cols);
+    }
+    array->value = (struct matrix){weight, relora_tensor_data(weight)};
+    relora_tensor_retain(weight);
+    return RELORA_OK;
+}
+
 static relora_status create_arrays(struct model *model, relora_stream *stream)
 {
     const struct model_config *c = &model->config;
     for (int i = 0; i < model->array_count; i++) {
         struct array *array = &model->arrays[i];
-        if (i < 2)
-            snprintf(array->name, sizeof array->name, "model.%s.weight", i ? "norm" : "embed_tokens");
-        else
-            snprintf(array->name, sizeof array->name, "model.layers.%d.%s.weight", (i - 2) / 2,
-                     i % 2 ? "post_attention_layernorm" : "input_layernorm");
-        TRY(array_create(model, array, i ? 0 : c->vocab));
+        TRY(i == 0 && c->tied ? tie_embedding(model, array) : array_create(model, array, i ? 0 : c->vocab));
         TRY(relora_tensor_fill(array->value.tensor, stream, 1.0));
         TRY(relora_tensor_fill(array->grad.tensor, stream, 0.0));
     }
@@ -84,8 +99,17 @@ static void linear_shape(const struct model *model, int index, int64_t *out, int
 {
     const struct model_config *c = &model->config;
     int which = index % PROJECTIONS, head = index == model->linear_count - 1;
-    *out = head ? c->vocab : which == GATE || which == UP ? c->ffn : c->hidden;
-    *in = !head && which == DOWN ? c->ffn : c->hidden;
+    *out = *in = c->hidden;
+    if (head)
+        *out = c->vocab;
+    else if (which == Q)
+        *out = c->heads * c->head_dim;
+    else if (which == K || which == V)
+        *out = c->kv_heads * c->head_dim;
+    else if (which == O)
+        *in = c->heads * c->head_dim;
+    else
+        *(which == DOWN ? in : out) = c->ffn;
 }
 
 static void linear_name(const struct model *model, int index, char *name, size_t size)
@@ -126,6 +150,37 @@ static relora_status linear_create(struct model *model, relora_stream *stream, i
     return status;
 }
 
+/* Everything that has a name: a head that is the embedding is not a member of its own. */
+static relora_status fill_group(struct model *model)
+{
+    char name[64];
+    TRY(relora_group_create(&model->group, model->engine.device));
+    for (int i = 0; i < model->array_count; i++) {
+        struct array *array = &model->arrays[i];
+        if (i < 2)
+            snprintf(name, sizeof name, "model.%s.weight", i ? "norm" : "embed_tokens");
+        else
+            snprintf(name, sizeof name, "model.layers.%d.%s.weight", (i - 2) / 2,
+                     i % 2 ? "post_attention_layernorm" : "input_layernorm");
+        TRY(relora_group_add_param(model->group, name, array->value.tensor, array->grad.tensor));
+    }
+    for (int i = 0; i < model->linear_count - (model->config.tied ? 1 : 0); i++) {
+        linear_name(model, i, name, sizeof name);
+        TRY(relora_group_add_linear(model->group, name, model->linears[i]));
+    }
+    return RELORA_OK;
+}
+
+static struct model_config without_zeros(const struct model_config *config)
+{
+    struct model_config c = *config;
+    c.kv_heads = c.kv_heads ? c.kv_heads : c.heads;
+    c.head_dim = c.head_dim ? c.head_dim : c.hidden / c.heads;
+    c.norm_eps = c.norm_eps > 0.0 ? c.norm_eps : 1e-6;
+    c.rope.theta = c.rope.theta > 0.0 ? c.rope.theta : 10000.0;
+    return c;
+}
+
 /* The engine, and memory for a loss. */
 static relora_status open_engine(struct model *model, relora_context *ctx, relora_stream *stream)
 {
@@ -148,7 +203,7 @@ relora_status model_create(struct model **out, relora_context *ctx, relora_strea
     struct model *model = calloc(1, sizeof *model);
     if (!model)
         return RELORA_E_NO_MEMORY;
-    model->config = *config;
+    model->config = without_zeros(config);
     model->array_count = 2 + 2 * (int)config->layers;
     model->linear_count = PROJECTIONS * (int)config->layers + 1;
     model->arrays = calloc((size_t)model->array_count, sizeof *model->arrays);
@@ -156,10 +211,12 @@ relora_status model_create(struct model **out, relora_context *ctx, relora_strea
     relora_status status = RELORA_E_NO_MEMORY;
     if (model->arrays && model->linears)
         status = open_engine(model, ctx, stream);
-    if (status == RELORA_OK)
-        status = create_arrays(model, stream);
     for (int i = 0; status == RELORA_OK && i < model->linear_count; i++)
         status = linear_create(model, stream, i);
+    if (status == RELORA_OK)
+        status = create_arrays(model, stream);
+    if (status == RELORA_OK)
+        status = fill_group(model);
     if (status != RELORA_OK) {
         model_destroy(model);
         return status;
@@ -172,6 +229,7 @@ void model_destroy(struct model *model)
 {
     if (!model)
         return;
+    relora_group_release(model->group);
     for (int i = 0; model->linears && i < model->linear_count; i++)
         relora_linear_release(model->linears[i]);
     for (int i = 0; model->arrays && i < model->array_count; i++) {
@@ -196,64 +254,67 @@ const struct model_config *model_get_config(const struct model *model)
     return &model->config;
 }
 
-/* What layer `index` trains now: its W, or its A and B. Returns how many. */
-static int trained(const struct model *model, int index, relora_param which[2])
+relora_group *model_group(const struct model *model)
 {
-    int full = relora_linear_get_mode(model->linears[index]) == RELORA_MODE_FULL;
-    which[0] = full ? RELORA_PARAM_WEIGHT : RELORA_PARAM_A;
+    return model->group;
+}
+
+/* What a member trains now: itself, its W, or its A and B. Returns how many. */
+static int trained(const struct model *model, int member, relora_param which[2])
+{
+    relora_linear *linear = relora_group_linear(model->group, member);
+    int whole = !linear || relora_linear_get_mode(linear) == RELORA_MODE_FULL;
+    which[0] = whole ? RELORA_PARAM_WEIGHT : RELORA_PARAM_A;
     which[1] = RELORA_PARAM_B;
-    return full ? 1 : 2;
+    return whole ? 1 : 2;
 }
 
 int model_param_count(const struct model *model)
 {
-    int count = model->array_count;
+    int count = 0;
     relora_param which[2];
-    for (int i = 0; i < model->linear_count; i++)
+    for (int i = 0; i < relora_group_count(model->group); i++)
         count += trained(model, i, which);
     return count;
 }
 
-static void describe_linear(const struct model *model, int index, relora_param which,
-                            struct model_param *out)
+static void describe(const struct model *model, int member, relora_param which, struct model_param *out)
 {
-    char prefix[64];
-    relora_tensor *value = relora_linear_param(model->linears[index], which);
-    linear_name(model, index, prefix, sizeof prefix);
-    snprintf(out->name, sizeof out->name, "%s.%s", prefix,
-             which == RELORA_PARAM_A   ? "lora_A.weight"
-             : which == RELORA_PARAM_B ? "lora_B.weight"
-                                       : "weight");
-    out->rows = relora_tensor_dim(value, 0);
-    out->cols = relora_tensor_dim(value, 1);
-    out->dtype = relora_tensor_dtype(value);
-    out->value = value;
-    out->grad = relora_linear_grad(model->linears[index], which);
+    relora_linear *linear = relora_group_linear(model->group, member);
+    out->value = linear ? relora_linear_param(linear, which) : relora_group_value(model->group, member);
+    out->grad = linear ? relora_linear_grad(linear, which) : relora_group_grad(model->group, member);
+    snprintf(out->name, sizeof out->name, "%s%s", relora_group_name(model->group, member),
+             !linear                   ? ""
+             : which == RELORA_PARAM_A ? ".lora_A.weight"
+             : which == RELORA_PARAM_B ? ".lora_B.weight"
+                                       : ".weight");
+    int vector = relora_tensor_ndim(out->value) == 1;
+    out->rows = vector ? 1 : relora_tensor_dim(out->value, 0);
+    out->cols = relora_tensor_dim(out->value, vector ? 0 : 1);
+    out->dtype = relora_tensor_dtype(out->value);
 }
 
 int model_param_get(const struct model *model, int index, struct model_param *out)
 {
-    if (index < 0)
-        return 0;
-    if (index < model->array_count) {
-        const struct array *array = &model->arrays[index];
-        *out = (struct model_param){.rows = array->rows ? array->rows : 1, .cols = array->cols,
-                                    .dtype = RELORA_F32, .value = array->value.tensor,
-                                    .grad = array->grad.tensor};
-        memcpy(out->name, array->name, sizeof array->name);
-        return 1;
-    }
-    index -= model->array_count;
-    for (int i = 0; i < model->linear_count; i++) {
+    for (int i = 0; index >= 0 && i < relora_group_count(model->group); i++) {
         relora_param which[2];
         int count = trained(model, i, which);
         if (index < count) {
-            describe_linear(model, i, which[index], out);
+            describe(model, i, which[index], out);
             return 1;
         }
         index -= count;
     }
     return 0;
+}
+
+int model_weight_get(const struct model *model, int index, struct model_param *out)
+{
+    if (index < 0 || index >= relora_group_count(model->group))
+        return 0;
+    describe(model, index, RELORA_PARAM_WEIGHT, out);
+    out->grad = NULL;
+    return 1;
 }
 
 int64_t model_count_trainable(const struct model *model)
@@ -287,11 +348,13 @@ void model_memory(const struct model *model, struct model_memory *out)
         out->weights += param.rows * param.cols * (param.dtype == RELORA_F32 ? 4 : 2);
     for (int i = 0; i < model->array_count; i++)
         out->parameters += (model->arrays[i].rows ? model->arrays[i].rows : 1) * model->arrays[i].cols;
-    for (int i = 0; i < model->linear_count; i++) {
+    for (int i = 0; i < model->linear_count - (model->config.tied ? 1 : 0); i++) {
         int64_t rows, cols;
         linear_shape(model, i, &rows, &cols);
         out->parameters += rows * cols;
     }
+    if (model->head)
+        out->weights += relora_tensor_count(model->head) * element;
 }
 
 relora_linear *model_projection(const struct model *model, int index)
@@ -301,58 +364,7 @@ relora_linear *model_projection(const struct model *model, int index)
 
 relora_status model_set_lora(struct model *model, relora_stream *stream)
 {
-    for (int i = 0; i < model->linear_count - 1; i++)
-        TRY(relora_linear_set_mode(model->linears[i], stream, RELORA_MODE_LORA));
-    return RELORA_OK;
-}
-
-relora_status model_register(struct model *model, relora_adam *adam)
-{
-    for (int i = 0; i < model->array_count; i++) {
-        struct array *array = &model->arrays[i];
-        TRY(relora_adam_add(adam, array->name, array->value.tensor, array->grad.tensor, NULL));
-    }
-    for (int i = 0; i < model->linear_count; i++) {
-        char prefix[64];
-        linear_name(model, i, prefix, sizeof prefix);
-        TRY(relora_adam_add_linear(adam, prefix, model->linears[i]));
-    }
-    return RELORA_OK;
-}
-
-relora_status model_add_to_state(struct model *model, relora_state *state)
-{
-    for (int i = 0; i < model->array_count; i++)
-        TRY(relora_state_add_tensor(state, model->arrays[i].name, model->arrays[i].value.tensor));
-    for (int i = 0; i < model->linear_count; i++) {
-        char prefix[64];
-        linear_name(model, i, prefix, sizeof prefix);
-        TRY(relora_state_add_linear(state, prefix, model->linears[i]));
-    }
-    return RELORA_OK;
-}
-
-relora_status model_read(struct model *model, relora_stream *stream, relora_reader *reader)
-{
-    for (int i = 0; i < model->array_count; i++)
-        TRY(relora_reader_read(reader, stream, model->arrays[i].name, model->arrays[i].value.tensor,
-                               RELORA_READ_CONVERT));
-    for (int i = 0; i < model->linear_count; i++) {
-        char prefix[64], name[96];
-        linear_name(model, i, prefix, sizeof prefix);
-        snprintf(name, sizeof name, "%s.weight", prefix);
-        TRY(relora_reader_read(reader, stream, name,
-                               relora_linear_param(model->linears[i], RELORA_PARAM_WEIGHT),
-                               RELORA_READ_CONVERT));
-    }
-    return RELORA_OK;
-}
-
-relora_status model_zero_grad(struct model *model, relora_stream *stream)
-{
-    for (int i = 0; i < model->array_count; i++)
-        TRY(relora_tensor_fill(model->arrays[i].grad.tensor, stream, 0.0));
-    for (int i = 0; i < model->linear_count; i++)
-        TRY(relora_linear_zero_grad(model->linears[i], stream));
-    return RELORA_OK;
+    if (relora_linear_get_mode(model->linears[0]) == RELORA_MODE_LORA)
+        return RELORA_OK;
+    return relora_group_set_mode(model->group, stream, RELORA_MODE_LORA);
 }

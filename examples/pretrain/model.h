@@ -11,8 +11,22 @@
 #include <stdint.h>
 #include <relora/relora.h>
 
+/* How fast the pairs of a head turn: pair i by theta^(-2 i / head_dim) for each position, then scaled. */
+struct rope {
+    enum { ROPE_DEFAULT, ROPE_LINEAR, ROPE_LLAMA3 } kind;
+    double theta;
+    double factor;            /* LINEAR: all turn so many times slower; LLAMA3: the slow ones do, ... */
+    double low, high;         /* ... those that turn at most `low` times in `original` positions; those that */
+    int64_t original;         /* turn `high` times or more do not; in between it goes over smoothly */
+};
+
 struct model_config {
-    int64_t vocab, hidden, ffn, heads, layers; /* hidden / heads is even */
+    int64_t vocab, hidden, ffn, heads, layers;
+    int64_t kv_heads;        /* divides heads, neighbours share one; 0: heads */
+    int64_t head_dim;        /* even; 0: hidden / heads */
+    int tied;                /* the head's weight is the embedding */
+    double norm_eps;         /* 0: 1e-6 */
+    struct rope rope;        /* theta 0: 10000 */
     relora_dtype dtype;      /* of projections, head, and what enters them; the rest is F32 */
     relora_linear_mode mode; /* of the projections: FULL or LOWRANK; model_set_lora() changes FULL */
     int64_t rank;            /* 0 if the model stays FULL for good */
@@ -37,9 +51,11 @@ relora_status model_create(struct model **out, relora_context *ctx, relora_strea
 void model_destroy(struct model *model); /* NULL is allowed */
 /* What runs the rest of a model on a kind of device; NULL if this program was built without it. */
 const struct ops *model_ops(relora_device_kind kind);
+/* As given, with numbers in the place of zeros. */
 const struct model_config *model_get_config(const struct model *model);
 
-/* One entry for everything that is trained now: in LORA the frozen W is not in the list. */
+/* One entry for everything that is trained now: in LORA the frozen W is not in the list. A head that is the
+ * embedding is not in it either. */
 struct model_param {
     char name[96];        /* "model.layers.0.self_attn.q_proj.weight", or "….lora_A.weight" */
     int64_t rows, cols;   /* a vector has one row */
@@ -50,6 +66,9 @@ struct model_param {
 int model_param_count(const struct model *model);
 /* Tensors are good until the next model_set_lora(). 0 if there is no such index, else 1. */
 int model_param_get(const struct model *model, int index, struct model_param *out);
+/* The same of the plain model, whatever is trained: every weight that a file of it has, by the names that Hugging
+ * Face's Llama has. `grad` is NULL. Not for LOWRANK, which has no such weights. */
+int model_weight_get(const struct model *model, int index, struct model_param *out);
 /* Bytes that parameters, their gradients and Adam's two moments take now; and the number of
  * parameters of the plain model, without A and B. */
 struct model_memory {
@@ -62,16 +81,11 @@ int64_t model_count_all(const struct model *model);
 
 /* The layers a restart is about, 7 per block; NULL past the last. */
 relora_linear *model_projection(const struct model *model, int index);
-/* End of the warm start: every projection FULL -> LORA. The output does not change. */
+/* All parameters and layers by their names, for the optimizer, the cycle and files. Borrowed. */
+relora_group *model_group(const struct model *model);
+/* End of the warm start: every projection FULL -> LORA, or none. The output does not change. Nothing if they are in
+ * LORA already. */
 relora_status model_set_lora(struct model *model, relora_stream *stream);
-/* Register everything that is trained now. */
-relora_status model_register(struct model *model, relora_adam *adam);
-/* Put every tensor, the frozen ones too, and every layer into a state. */
-relora_status model_add_to_state(struct model *model, relora_state *state);
-/* Read full-rank weights by their names; F32 and BF16 are converted. */
-relora_status model_read(struct model *model, relora_stream *stream, relora_reader *reader);
-/* Set every gradient to 0. */
-relora_status model_zero_grad(struct model *model, relora_stream *stream);
 
 /* RELORA_E_UNSUPPORTED if the device cannot do the sizes of the model (ops.h). */
 relora_status activations_create(struct activations **out, struct model *model, relora_stream *stream,

@@ -21,7 +21,6 @@ relora_status matrix_create(struct matrix *out, relora_device *device, relora_dt
                             int64_t rows, int64_t cols);
 
 struct array { /* an ordinary parameter: the embedding or a norm */
-    char name[64];
     int64_t rows, cols; /* rows 0 for a vector */
     struct matrix value, grad;
 };
@@ -33,6 +32,8 @@ struct model {
     struct engine engine;
     struct array *arrays;    /* embedding, final norm, then two norms per block */
     relora_linear **linears; /* PROJECTIONS per block, then the head */
+    relora_group *group;     /* both, by the names that Hugging Face's Llama has */
+    relora_tensor *head;     /* its weight, if that is the embedding in another dtype; else NULL */
     int array_count, linear_count;
     struct matrix loss;      /* a double: sum of the losses not yet taken */
 };
@@ -55,17 +56,22 @@ struct block { /* activations of one block */
     struct matrix gate, up, product;       /* `product` enters down */
 };
 
+/* Elements from a row of gate, up and product, or of their gradients, to the next. Rows begin at a multiple of 16 bytes:
+ * fast products want that. What is between them is 0. */
+int64_t ffn_stride(const struct model_config *config);
+
 struct activations {
     int64_t batch, seq;
     struct attention attention;
     struct block *blocks;
     relora_tensor **owned; /* all memory below and of the blocks */
-    int64_t block_count, owned_count;
+    relora_tensor **views; /* of columns of it */
+    int64_t block_count, owned_count, view_count;
     int recompute; /* the blocks have but one memory, except for x */
     struct matrix x, inverse, normed;  /* after the last block */
     struct matrix dx;                  /* gradient by the residual stream, F32 */
     struct matrix dy;                  /* the same in the dtype of the model; nothing if that is F32 */
-    struct matrix dnormed, dq, dk, dv; /* backward */
+    struct matrix dnormed, dmixed, dq, dk, dv; /* backward */
     struct matrix dgate, dup;
     struct matrix losses;              /* one for each row */
     struct matrix rotary, scratch;     /* cosines, then sines; of the engine */

@@ -10,8 +10,6 @@ enum {
     PARTS = 32    /* that the rows are cut into for a sum over them */
 };
 
-#define NORM_EPS 1e-6f
-
 static int64_t smaller(int64_t a, int64_t b)
 {
     return a < b ? a : b;
@@ -103,7 +101,7 @@ static void norm_row(struct shape s, const struct norm *n, int64_t r)
     const float *x = n->branch ? n->sum + row : n->x + row;
     float squares = n->branch ? residual_row(s, row, n->sum + row, n->x + row, n->branch)
                               : squares_of(x, s.width);
-    float scale = 1.0f / sqrtf(squares / (float)s.width + NORM_EPS);
+    float scale = 1.0f / sqrtf(squares / (float)s.width + n->eps);
     n->inverse[r] = scale;
     for (int64_t at = 0; at < s.width; at += CHUNK) {
         int64_t count = smaller(CHUNK, s.width - at);

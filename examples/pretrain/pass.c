@@ -10,6 +10,7 @@ struct pass { /* what every step of the way needs */
     relora_stream *stream;
     const struct ops *ops;
     struct shape hidden, ffn;
+    float eps; /* of the norms */
 };
 
 static struct pass start(struct model *model, struct activations *acts, relora_stream *stream)
@@ -18,7 +19,7 @@ static struct pass start(struct model *model, struct activations *acts, relora_s
     int64_t n = acts->batch * acts->seq;
     const struct engine *engine = &model->engine;
     return (struct pass){model, acts, stream, engine->ops, {n, c->hidden, c->dtype, engine},
-                         {n, c->ffn, c->dtype, engine}};
+                         {n, ffn_stride(c), c->dtype, engine}, (float)c->norm_eps};
 }
 
 static struct array *norm_of(const struct pass *p, int64_t layer, int which)
@@ -48,7 +49,7 @@ static relora_status forward_shared(const struct pass *p, int64_t layer, enum pr
 
 static relora_status backward_shared(const struct pass *p, int64_t layer, enum projection first,
                                      int32_t count, const struct matrix *x,
-                                     const relora_tensor *const *dy)
+                                     relora_tensor *const *dy)
 {
     return relora_linear_backward_shared(p->model->linears + layer * PROJECTIONS + first, count, p->stream,
                                          x->tensor, dy, p->acts->dnormed.tensor, p->acts->call,
@@ -66,7 +67,7 @@ static relora_status backward_linear(const struct pass *p, int64_t layer, enum p
 /* Where what o or down adds to the residual stream is on its way. */
 static struct matrix *branch_of(struct activations *acts)
 {
-    return &acts->dq; /* free until the backward, and while that makes a block again */
+    return &acts->dnormed; /* free until the backward, and while that makes a block again */
 }
 
 /* From what enters q, k, v to what enters gate and up. */
@@ -76,9 +77,9 @@ static relora_status forward_attention(const struct pass *p, int64_t layer)
     struct block *b = &acts->blocks[layer];
     struct attention_pass attention = attention_of(b);
     relora_tensor *const qkv[] = {b->q.tensor, b->k.tensor, b->v.tensor};
-    const struct norm norm = {.y = b->normed[1].data, .inverse = b->inverse[1].data, .x = b->x.data,
-                              .w = array_value(norm_of(p, layer, 1)), .branch = branch_of(acts)->data,
-                              .sum = b->middle.data};
+    const struct norm norm = {.eps = p->eps, .y = b->normed[1].data, .inverse = b->inverse[1].data,
+                              .x = b->x.data, .w = array_value(norm_of(p, layer, 1)),
+                              .branch = branch_of(acts)->data, .sum = b->middle.data};
 
     TRY(forward_shared(p, layer, Q, 3, &b->normed[0], qkv));
     p->ops->rotate(&acts->attention, b->q.data, b->k.data);
@@ -105,7 +106,7 @@ static void enter_block(const struct pass *p, int64_t layer, const float *x, con
     struct activations *acts = p->acts;
     int last = layer == acts->block_count;
     struct block *b = last ? NULL : &acts->blocks[layer];
-    const struct norm norm = {.y = last ? acts->normed.data : b->normed[0].data,
+    const struct norm norm = {.eps = p->eps, .y = last ? acts->normed.data : b->normed[0].data,
                               .inverse = last ? acts->inverse.data : b->inverse[0].data, .x = x,
                               .w = array_value(last ? &p->model->arrays[1] : norm_of(p, layer, 0)),
                               .branch = branch, .sum = last ? acts->x.data : b->x.data};
@@ -116,6 +117,8 @@ static relora_status forward_trunk(const struct pass *p, const int32_t *tokens)
 {
     struct activations *acts = p->acts;
     const struct model *model = p->model;
+    if (model->head) /* the embedding may have been trained since */
+        TRY(relora_tensor_copy(model->head, model->arrays[0].value.tensor, p->stream));
     p->ops->upload(&model->engine, acts->tokens.data, tokens, p->hidden.rows, model->config.vocab);
     p->ops->embedding_forward(p->hidden, acts->blocks[0].x.data, array_value(&model->arrays[0]),
                               acts->tokens.data);
@@ -235,10 +238,10 @@ static relora_status backward_block(const struct pass *p, int64_t layer)
     struct activations *acts = p->acts;
     struct block *b = &acts->blocks[layer];
     struct attention_pass attention = attention_of(b);
-    const struct attention_gradient gradient = {acts->dnormed.data, acts->dq.data, acts->dk.data,
+    const struct attention_gradient gradient = {acts->dmixed.data, acts->dq.data, acts->dk.data,
                                                 acts->dv.data};
-    const relora_tensor *const qkv[] = {acts->dq.tensor, acts->dk.tensor, acts->dv.tensor};
-    const relora_tensor *const gate_up[] = {acts->dgate.tensor, acts->dup.tensor};
+    relora_tensor *const qkv[] = {acts->dq.tensor, acts->dk.tensor, acts->dv.tensor};
+    relora_tensor *const gate_up[] = {acts->dgate.tensor, acts->dup.tensor};
 
     TRY(backward_linear(p, layer, DOWN, &b->product, as_dy(p), &acts->dgate));
     p->ops->swiglu_backward(p->ffn, acts->dgate.data, acts->dup.data, acts->dgate.data, b->gate.data,
@@ -246,7 +249,7 @@ static relora_status backward_block(const struct pass *p, int64_t layer)
     TRY(backward_shared(p, layer, GATE, 2, &b->normed[1], gate_up));
     backward_norm(p, norm_of(p, layer, 1), &b->middle, &b->inverse[1], 0);
 
-    TRY(backward_linear(p, layer, O, &b->mixed, as_dy(p), &acts->dnormed));
+    TRY(backward_linear(p, layer, O, &b->mixed, as_dy(p), &acts->dmixed));
     p->ops->attention_backward(&acts->attention, &attention, &gradient);
     TRY(backward_shared(p, layer, Q, 3, &b->normed[0], qkv));
     backward_norm(p, norm_of(p, layer, 0), &b->x, &b->inverse[0], 0);

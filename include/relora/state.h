@@ -1,13 +1,13 @@
 /** @file relora/state.h
- *  Everything a training run consists of, saved and restored in one call each, so that a resumed run
- *  continues bit for bit; and what other programs read: plain weights, adapters, deltas.
+ *  Everything a training run consists of, saved in one call and restored in another, so that a resumed
+ *  run continues bit for bit. Also exports for other programs: plain weights, adapters and deltas.
  *
- *  A state lists objects by name. Its file is safetensors with the names of the authors' code:
- *  "<prefix>.weight", ".bias", ".lora_A.weight", ".lora_B.weight", ".scaling", with ".delta" for a
- *  layer that keeps one; "<prefix>.<parameter>.exp_avg", ".exp_avg_sq" and "<prefix>.steps" for an
- *  optimizer; and metadata "relora.<kind>.<prefix>" that describes each object. An empty prefix has no
- *  dot. Random numbers have no state of their own: they are functions of seeds, which are described,
- *  and of steps, which are the host's: put them in with relora_state_set(). */
+ *  A state lists objects by name. Its file is a safetensors file with the names of the authors' code:
+ *  "<prefix>.weight", ".bias", ".lora_A.weight", ".lora_B.weight" and ".scaling" for a layer, and
+ *  ".delta" for a layer that keeps one; "<prefix>.<parameter>.exp_avg", ".exp_avg_sq" and
+ *  "<prefix>.steps" for an optimizer. Metadata "relora.<kind>.<prefix>" describes each object. An empty
+ *  prefix has no dot. Random numbers have no state of their own. They are functions of seeds, which
+ *  the descriptions contain, and of steps, which the host stores with relora_state_set(). */
 #ifndef RELORA_STATE_H
 #define RELORA_STATE_H
 
@@ -22,13 +22,14 @@
 
 RELORA_BEGIN
 
-/** @since 0.2 @threads any @stream none */
+/** Create an empty state. @since 0.2 @threads any @stream none */
 RELORA_API relora_status relora_state_create(relora_state **out, relora_context *ctx);
 /** NULL is allowed. @since 0.2 @threads any @stream none */
 RELORA_API void relora_state_release(relora_state *state);
 
-/** Add one tensor of the host: embeddings, norms. It is retained, its values are read at save.
- *  Two objects whose tensors would have one name are refused at save and load (RELORA_E_EXISTS).
+/** Add one tensor of the host, such as an embedding or a norm. It is retained, and its values are read
+ *  when the state is saved. Saving and loading refuse two objects with a tensor of the same name
+ *  (RELORA_E_EXISTS).
  *  @since 0.2 @threads one @stream none */
 RELORA_API relora_status relora_state_add_tensor(relora_state *state, const char *name,
                                                  relora_tensor *tensor);
@@ -37,6 +38,10 @@ RELORA_API relora_status relora_state_add_tensor(relora_state *state, const char
  *  (RELORA_E_EXISTS), and so are two optimizers. @since 0.2 @threads one @stream none */
 RELORA_API relora_status relora_state_add_linear(relora_state *state, const char *prefix,
                                                  relora_linear *linear);
+/** relora_state_add_linear() and relora_state_add_tensor() for every member of the group, under its name; all
+ *  of them or, on a failure, none. What is added to the group later is not in the state.
+ *  @since 0.5 @threads one @stream none */
+RELORA_API relora_status relora_state_add_group(relora_state *state, const relora_group *group);
 /** Add both moments and the step count of every parameter. The optimizer is kept alive.
  *  @since 0.2 @threads one @stream none */
 RELORA_API relora_status relora_state_add_adam(relora_state *state, const char *prefix,
@@ -57,13 +62,16 @@ RELORA_API relora_status relora_state_add_cycle(relora_state *state, const char 
  *  @since 0.2 @threads one @stream none */
 RELORA_API relora_status relora_state_set(relora_state *state, const char *key, const char *value);
 
-/** Save all of it, as relora_writer_save() does. @since 0.2 @threads one @stream synchronises */
+/** Save all of it, as relora_writer_save() does: at any step, but before relora_cycle_finish() if the run may
+ *  go on. RELORA_E_STATE if nothing was added. @since 0.2 @threads one @stream synchronises */
 RELORA_API relora_status relora_state_save(relora_state *state, relora_stream *stream,
                                            const char *path, uint32_t flags);
 
 /** Restore all of it from an open file. Everything is checked first, and nothing is changed unless
- *  all fits: every description equal (RELORA_E_STATE, naming the field and both values), every tensor
- *  there, of the same shape and dtype and undamaged, and none left over (RELORA_E_NOT_FOUND).
+ *  all fits: every field of every description equal (RELORA_E_STATE, naming the field and both values),
+ *  every tensor there, of the same shape and dtype and undamaged, and none left over
+ *  (RELORA_E_NOT_FOUND). The file may be of another release: a field it lacks has its default, and one
+ *  that this release does not know is refused unless it is 0.
  *  @since 0.2 @threads one @stream synchronises */
 RELORA_API relora_status relora_state_load(relora_state *state, relora_stream *stream,
                                            relora_reader *reader);

@@ -1,16 +1,22 @@
 /** @file relora/types.h
- *  Handles and pinned constants. Every handle is opaque; every constant has a value that
- *  never changes once released, so a binding may hard-code it.
+ *  Handles and pinned constants. Every handle is opaque. The value of a constant never changes
+ *  once it is released, so a binding may hard-code it.
  *
  *  Each function in these headers carries three tags:
- *    @since    the release that added it
- *    @threads  "any": may be called from several threads at once;
- *              "one": at most one thread at a time for each handle it is given, the stream
- *              included; calls with different handles may run at once. A function tagged "any"
- *              that only looks at an object counts as a use of it here
- *    @stream   "none": touches no queued work; "queues": the work is done in the order of the
- *              stream, and may still be under way on return (on the CPU it is done);
- *              "synchronises": waits for the stream, because it hands a result to the host */
+ *    @since    The release that added it.
+ *    @threads  "any": it may be called from several threads at once.
+ *              "one": each handle it is given, including the stream, may be used by only one
+ *              thread at a time. Calls with different handles may run at once. A handle stands
+ *              for everything it holds: an optimizer for the layers and tensors added to it, a
+ *              cycle for its layers and its optimizer, a group for its members, a state for all
+ *              its objects, a layer for its weight and bias. A step of an optimizer in one thread
+ *              and a forward of one of its layers in another are therefore two uses of that layer.
+ *              (A frozen W is only read until it is merged, so layers in several threads may share
+ *              it.) A function tagged "any" may run at the same time on the same handle, unless
+ *              the other call changes what it asks for.
+ *    @stream   "none": it touches no queued work. "queues": the work is done in the order of the
+ *              stream, and may still be in progress on return (on the CPU it is done).
+ *              "synchronises": it waits for the stream, because it returns a result to the host. */
 #ifndef RELORA_TYPES_H
 #define RELORA_TYPES_H
 
@@ -22,6 +28,7 @@ typedef struct relora_device relora_device;
 typedef struct relora_stream relora_stream;
 typedef struct relora_tensor relora_tensor;
 typedef struct relora_linear relora_linear;
+typedef struct relora_group relora_group;
 typedef struct relora_adam relora_adam;
 typedef struct relora_schedule relora_schedule;
 typedef struct relora_cycle relora_cycle;
@@ -32,7 +39,7 @@ typedef struct relora_state relora_state;
 /** RELORA_OK or one of the negative RELORA_E_* values in status.h. */
 typedef int32_t relora_status;
 
-/** Element type. 0 is never a valid dtype, so a zeroed field is caught. */
+/** Element type. 0 is never a valid dtype, so a field left at zero is noticed. */
 typedef int32_t relora_dtype;
 enum {
     RELORA_F32 = 1, /**< IEEE 754 binary32 */
@@ -42,14 +49,14 @@ enum {
 typedef int32_t relora_device_kind;
 enum {
     RELORA_DEVICE_CPU = 1,
-    RELORA_DEVICE_CUDA = 2 /**< an NVIDIA GPU; needs the module librelora_cuda.so */
+    RELORA_DEVICE_CUDA = 2 /**< an NVIDIA GPU; needs the module librelora_cuda.so.0 */
 };
 
-/** How a result computed in F32 is stored as BF16. F32 tensors are not affected. */
+/** How a result computed in F32 is rounded when it is stored as BF16. F32 tensors are not affected. */
 typedef int32_t relora_rounding;
 enum {
-    RELORA_ROUND_NEAREST = 1,   /**< ties to even; small updates of a large value are lost */
-    RELORA_ROUND_STOCHASTIC = 2 /**< up or down at random, right on average; no extra memory */
+    RELORA_ROUND_NEAREST = 1,   /**< to nearest, ties to even; small updates of a large value are lost */
+    RELORA_ROUND_STOCHASTIC = 2 /**< up or down at random, on average the F32 result; no extra memory */
 };
 
 #endif

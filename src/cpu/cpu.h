@@ -96,7 +96,7 @@ relora_status cpu_fold(struct queue *q, const struct fold *f);
 relora_status cpu_sum_rows(struct queue *q, float *sums, struct view x, int32_t accumulate);
 relora_status cpu_scale_grad(struct queue *q, float *grad, const float *scale, struct view h,
                              struct view u, int32_t accumulate);
-relora_status cpu_not_finite(struct queue *q, struct view x, int32_t *flag);
+relora_status cpu_largest(struct queue *q, struct view x, uint32_t *bits);
 relora_status cpu_dropout(struct queue *q, const struct dropout *d);
 relora_status cpu_uniform(struct queue *q, struct view y, double bound, struct draw d);
 relora_status cpu_adam_norm(struct queue *q, const struct adam *a);

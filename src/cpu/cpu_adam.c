@@ -1,5 +1,4 @@
 /* The optimizer: one sweep over the chunks of all parameters for the norm, one for the update. */
-#include <errno.h>
 
 #include "adam_math.h"
 #include "cpu.h"
@@ -108,9 +107,7 @@ relora_status cpu_adam_step(struct queue *q, const struct adam *a)
 {
     struct adam job = *a;
     if (a->need_norm && a->control->skip) return RELORA_OK;
-    int host = errno; /* pow says there that beta^t has become 0 */
     for (int64_t k = 0; k < a->param_count; k++) ++*a->params[k].steps;
     cpu_loop(q, a->chunk_count, 1, update_chunk, &job);
-    errno = host;
     return RELORA_OK;
 }

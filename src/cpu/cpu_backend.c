@@ -96,18 +96,6 @@ static relora_status copy(struct queue *q, const struct copy *c)
     return RELORA_OK;
 }
 
-void *cpu_scratch(struct queue *q, size_t bytes)
-{
-    if (bytes > q->scratch_bytes) {
-        void *grown = memory_alloc(q->memory, bytes);
-        if (!grown) return NULL;
-        memory_free(q->memory, q->scratch, q->scratch_bytes);
-        q->scratch = grown;
-        q->scratch_bytes = bytes;
-    }
-    return q->scratch;
-}
-
 /* ---- arithmetic, in the floating-point mode of the library ---- */
 
 static relora_status leave(const fenv_t *host, relora_status status)
@@ -171,10 +159,10 @@ static relora_status scale_grad(struct queue *q, float *grad, const float *scale
     return leave(&host, cpu_scale_grad(q, grad, scale, h, u, accumulate));
 }
 
-static relora_status not_finite(struct queue *q, struct view x, int32_t *flag)
+static relora_status largest(struct queue *q, struct view x, uint32_t *bits)
 {
     fenv_t host = float_mode_enter();
-    return leave(&host, cpu_not_finite(q, x, flag));
+    return leave(&host, cpu_largest(q, x, bits));
 }
 
 static relora_status adam_norm(struct queue *q, const struct adam *a)
@@ -219,9 +207,10 @@ const struct backend backend_cpu = {
     .dropout = dropout,
     .uniform = uniform,
     .scale_grad = scale_grad,
-    .not_finite = not_finite,
+    .largest = largest,
     .adam_norm = adam_norm,
     .adam_step = adam_step,
     .prune = prune,
     .slice_rows = 256, /* they stay in the cache */
+    .row_bytes = 1,
 };

@@ -115,28 +115,45 @@ relora_status cpu_scale_grad(struct queue *q, float *grad, const float *scale, s
     return RELORA_OK;
 }
 
-struct not_finite {
+static uint32_t largest_f32(const float *x, int64_t n)
+{
+    uint32_t most = 0;
+    for (int64_t j = 0; j < n; j++) {
+        uint32_t bits = bits_of_float(x[j]) & 0x7FFFFFFFu;
+        most = bits > most ? bits : most;
+    }
+    return most;
+}
+
+static uint32_t largest_bf16(const bf16 *x, int64_t n)
+{
+    bf16 most = 0;
+    for (int64_t j = 0; j < n; j++) {
+        bf16 bits = (bf16)(x[j] & 0x7FFFu);
+        most = bits > most ? bits : most;
+    }
+    return (uint32_t)most << 16;
+}
+
+struct largest {
     struct view x;
-    atomic_int found;
+    atomic_uint bits;
 };
 
 static void look_at_row(void *job, int64_t i)
 {
-    struct not_finite *n = job;
-    struct view x = n->x;
-    int found = 0;
-    for (int64_t j = 0; j < x.cols; j++) {
-        float f = x.dtype == RELORA_F32 ? row_f32(x, i)[j] : bf16_to_float(row_bf16(x, i)[j]);
-        found |= !isfinite(f);
-    }
-    if (found) atomic_store(&n->found, 1);
+    struct largest *l = job;
+    struct view x = l->x;
+    uint32_t row = x.dtype == RELORA_F32 ? largest_f32(row_f32(x, i), x.cols) : largest_bf16(row_bf16(x, i), x.cols);
+    unsigned most = atomic_load(&l->bits);
+    while (row > most && !atomic_compare_exchange_weak(&l->bits, &most, row)) continue;
 }
 
-relora_status cpu_not_finite(struct queue *q, struct view x, int32_t *flag)
+relora_status cpu_largest(struct queue *q, struct view x, uint32_t *bits)
 {
-    struct not_finite n = {.x = x};
-    atomic_init(&n.found, 0);
-    cpu_loop(q, x.rows, view_is_large(x), look_at_row, &n);
-    *flag |= atomic_load(&n.found);
+    struct largest l = {.x = x};
+    atomic_init(&l.bits, *bits);
+    cpu_loop(q, x.rows, view_is_large(x), look_at_row, &l);
+    *bits = atomic_load(&l.bits);
     return RELORA_OK;
 }

@@ -60,7 +60,9 @@ FIELD(relora_context_options, 32, void *, host_user);
 FIELD(relora_context_options, 40, relora_log_fn, log);
 FIELD(relora_context_options, 48, void *, log_user);
 FIELD(relora_context_options, 56, const char *, module_dir);
-SIZE(relora_context_options, 64);
+FIELD(relora_context_options, 64, relora_destroy_fn, on_destroy);
+FIELD(relora_context_options, 72, void *, destroy_user);
+SIZE(relora_context_options, 80);
 
 /* ---- tensor.h ---- */
 CONSTANT(RELORA_MAX_DIMS, 8);
@@ -201,3 +203,11 @@ FIELD(relora_plan_report, 24, double, backward_flops);
 FIELD(relora_plan_report, 32, int64_t, forward_bytes);
 FIELD(relora_plan_report, 40, int64_t, backward_bytes);
 SIZE(relora_plan_report, 48);
+CONSTANT(RELORA_READ_FINITE, 2);
+CONSTANT(RELORA_READ_ALLOW_MISSING, 4);
+CONSTANT(RELORA_READ_ALLOW_LEFT_OVER, 8);
+FIELD(relora_read_report, 0, uint32_t, struct_size);
+FIELD(relora_read_report, 4, int32_t, read);
+FIELD(relora_read_report, 8, int32_t, missing);
+FIELD(relora_read_report, 12, int32_t, left_over);
+SIZE(relora_read_report, 16);

@@ -23,6 +23,7 @@ START_TEST(test_options)
     BAD(eps, -1e-8, RELORA_E_ARGUMENT, "-1e-08");
     BAD(eps, NAN, RELORA_E_ARGUMENT, "nan");
     BAD(weight_decay, NAN, RELORA_E_ARGUMENT, "nan");
+    BAD(weight_decay, 1e39, RELORA_E_ARGUMENT, "1e+39");
     BAD(max_norm, NAN, RELORA_E_ARGUMENT, "nan");
     BAD(max_norm, -1.5, RELORA_E_ARGUMENT, "-1.5");
     BAD(rounding, 0, RELORA_E_ARGUMENT, "0");
@@ -131,6 +132,8 @@ START_TEST(test_step)
     FAILS(RELORA_E_ARGUMENT, relora_adam_step(a, env.st, NAN, 1, NULL), "lr", "nan");
     FAILS(RELORA_E_ARGUMENT, relora_adam_step(a, env.st, INFINITY, 1, NULL), "lr", "inf");
     FAILS(RELORA_E_ARGUMENT, relora_adam_step(a, env.st, -0.25, 1, NULL), "lr", "-0.25");
+    FAILS(RELORA_E_ARGUMENT, relora_adam_step(a, env.st, 1e39, 1, NULL), "lr", "1e+39");
+    FAILS(RELORA_E_ARGUMENT, relora_adam_step(a, env.st, 0.1, -1e39, NULL), "grad_scale", "-1e+39");
     FAILS(RELORA_E_ARGUMENT, relora_adam_step(a, env.st, 0.1, NAN, NULL), "grad_scale", "nan");
     FAILS(RELORA_E_ARGUMENT, relora_adam_step(a, env.st, 0.1, INFINITY, NULL), "grad_scale", "inf");
     FAILS(RELORA_E_STRUCT_SIZE, relora_adam_step(a, env.st, 0.1, 1, &bad), "report");

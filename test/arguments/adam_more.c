@@ -102,6 +102,7 @@ START_TEST(test_factors_and_norm)
     FAILS(RELORA_E_ARGUMENT, relora_adam_set_factors(b.a, 0, -0.5, 0), "lr_factor", "-0.5");
     FAILS(RELORA_E_ARGUMENT, relora_adam_set_factors(b.a, 0, NAN, 0), "lr_factor", "nan");
     FAILS(RELORA_E_ARGUMENT, relora_adam_set_factors(b.a, 0, 1, NAN), "weight_decay", "nan");
+    FAILS(RELORA_E_ARGUMENT, relora_adam_set_factors(b.a, 0, 1, 1e39), "weight_decay", "1e+39");
     FAILS(RELORA_E_ARGUMENT, relora_adam_grad_norm(NULL, env.st, &norm), "adam");
     FAILS(RELORA_E_ARGUMENT, relora_adam_grad_norm(b.a, NULL, &norm), "stream");
     FAILS(RELORA_E_ARGUMENT, relora_adam_grad_norm(b.a, env.st, NULL), "norm");

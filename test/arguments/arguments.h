@@ -38,5 +38,6 @@ Suite *adam_arguments(void);
 Suite *adam_more_arguments(void);
 Suite *schedule_arguments(void);
 Suite *cycle_arguments(void);
+Suite *group_arguments(void);
 
 #endif

@@ -65,6 +65,31 @@ START_TEST(test_create)
 }
 END_TEST
 
+START_TEST(test_follow)
+{
+    relora_schedule_options so;
+    relora_cycle_options o = cycle_options(3, 4), was, small = {.struct_size = 8};
+    OK(relora_schedule_options_init(&so, sizeof so));
+    so.lr = 1;
+    so.kind = RELORA_SCHEDULE_CONSTANT;
+    relora_schedule *constant = new_schedule(&so);
+    so.kind = RELORA_SCHEDULE_COSINE_RESTARTS;
+    so.total_steps = 40, so.restart_every = 10;
+    relora_schedule *good = new_schedule(&so);
+    so.adjust_step = 2;
+    relora_schedule *shifted = new_schedule(&so);
+    was = o;
+    FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_cycle_options_follow(&o, NULL));
+    FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_cycle_options_follow(NULL, NULL));
+    FAILS(RELORA_E_ARGUMENT, relora_cycle_options_follow(NULL, good), "options");
+    FAILS(RELORA_E_STRUCT_SIZE, relora_cycle_options_follow(&small, good), "struct_size", "8");
+    FAILS(RELORA_E_STATE, relora_cycle_options_follow(&o, constant), "restarts");
+    FAILS(RELORA_E_UNSUPPORTED, relora_cycle_options_follow(&o, shifted), "adjust_step", "2");
+    SAME_BYTES(&o, &was, sizeof o);
+    ck_assert_int_eq(small.merge_every, 0);
+}
+END_TEST
+
 static relora_linear *layer(relora_linear_mode mode, struct rnd *r)
 {
     relora_linear_options o = layer_options(mode, 5, 3, 2);
@@ -141,6 +166,7 @@ Suite *cycle_arguments(void)
     tcase_add_test(tc, test_fields);
     tcase_add_loop_test(tc, test_struct_size, 0, 5);
     tcase_add_test(tc, test_create);
+    tcase_add_test(tc, test_follow);
     tcase_add_test(tc, test_add);
     tcase_add_test(tc, test_calls);
     return s;

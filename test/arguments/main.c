@@ -12,5 +12,6 @@ int main(void)
     srunner_add_suite(runner, adam_more_arguments());
     srunner_add_suite(runner, schedule_arguments());
     srunner_add_suite(runner, cycle_arguments());
+    srunner_add_suite(runner, group_arguments());
     return env_run(runner);
 }

@@ -24,13 +24,13 @@ static relora_schedule_options good(void)
 
 START_TEST(test_fields)
 {
-    BAD(kind, 0, "0");
-    BAD(kind, 5, "5");
+    BAD(kind, 0, "0", "COSINE_RESTARTS");
+    BAD(kind, 5, "5", "CONSTANT, LINEAR, COSINE");
     BAD(lr, 0, "0");
     BAD(lr, -0.5, "-0.5");
     BAD(lr, NAN, "nan");
     BAD(lr, INFINITY, "inf");
-    BAD(min_lr_ratio, 0, "0");
+    BAD(min_lr_ratio, -1e-30, "-1e-30");
     BAD(min_lr_ratio, 1.125, "1.125");
     BAD(min_lr_ratio, -0.5, "-0.5");
     BAD(min_lr_ratio, NAN, "nan");
@@ -39,10 +39,56 @@ START_TEST(test_fields)
     BAD(warmup_steps, -3, "-3");
     BAD(restart_warmup_steps, -3, "-3");
     BAD(restart_warmup_steps, 26, "26", "25"); /* more than a cycle */
-    BAD(restart_every, 0, "0");
+    BAD(restart_every, 0, "0", "restart_warmup_steps is 3");
     BAD(restart_every, 1, "1");
     BAD(restart_every, -25, "-25");
     BAD(restart_every, 24, "24", "100"); /* does not divide */
+}
+END_TEST
+
+/* What a kind has no use for is refused, and the sentence names the kind. */
+START_TEST(test_unused)
+{
+    static const struct {
+        relora_schedule_kind kind;
+        const char *name;
+        int64_t warmup, every, adjust;
+        const char *field;
+    } cases[] = {
+        {RELORA_SCHEDULE_CONSTANT, "CONSTANT", 0, 250, 0, "restart_every is 250"},
+        {RELORA_SCHEDULE_LINEAR, "LINEAR", 0, 250, 0, "restart_every is 250"},
+        {RELORA_SCHEDULE_LINEAR, "LINEAR", 7, 0, 0, "restart_warmup_steps is 7"},
+        {RELORA_SCHEDULE_COSINE, "COSINE", 7, 25, 0, "restart_warmup_steps is 7"},
+        {RELORA_SCHEDULE_COSINE, "COSINE", 0, 25, 3, "adjust_step is 3"},
+        {RELORA_SCHEDULE_CONSTANT, "CONSTANT", 0, 0, -3, "adjust_step is -3"},
+        {RELORA_SCHEDULE_COSINE_RESTARTS, "no restart", 7, 0, 0, "restart_warmup_steps is 7"},
+        {RELORA_SCHEDULE_COSINE_RESTARTS, "no restart", 0, 0, 3, "adjust_step is 3"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        relora_schedule_options o = good();
+        relora_schedule *s = POISON;
+        o.kind = cases[i].kind;
+        o.restart_warmup_steps = cases[i].warmup;
+        o.restart_every = cases[i].every;
+        o.adjust_step = cases[i].adjust;
+        FAILS(RELORA_E_ARGUMENT, relora_schedule_create(&s, env.ctx, &o), cases[i].field, cases[i].name);
+        ck_assert_ptr_null(s);
+    }
+}
+END_TEST
+
+/* Steps and a floor that a kind does not look at may be anything. */
+START_TEST(test_ignored)
+{
+    relora_schedule_options o = good();
+    o.kind = RELORA_SCHEDULE_CONSTANT;
+    o.restart_warmup_steps = o.restart_every = 0;
+    o.total_steps = -1;
+    o.min_lr_ratio = NAN;
+    new_schedule(&o);
+    o.kind = RELORA_SCHEDULE_LINEAR;
+    o.total_steps = 100;
+    new_schedule(&o);
 }
 END_TEST
 
@@ -107,6 +153,8 @@ Suite *schedule_arguments(void)
     Suite *s = suite_create("arguments of schedule");
     TCase *tc = env_case(s, "schedule", 20);
     tcase_add_test(tc, test_fields);
+    tcase_add_test(tc, test_unused);
+    tcase_add_test(tc, test_ignored);
     tcase_add_test(tc, test_no_learning_rate);
     tcase_add_test(tc, test_cosine_restart_every);
     tcase_add_loop_test(tc, test_struct_size, 0, 5);

@@ -111,6 +111,32 @@ static const struct bad_layout bad_layouts[] = {
 };
 enum { BAD_LAYOUTS = sizeof bad_layouts / sizeof *bad_layouts };
 
+START_TEST(test_borrow_matrix)
+{
+    float data[6] = {1, 2, 3, 4, 5, 6};
+    relora_tensor *t = POISON;
+    FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_tensor_borrow_matrix(&t, NULL, RELORA_F32, 2, 3, data));
+    ck_assert_ptr_null(t);
+    FAILS(RELORA_E_ARGUMENT, relora_tensor_borrow_matrix(NULL, env.dev, RELORA_F32, 2, 3, data), "out");
+    FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_tensor_borrow_matrix(NULL, NULL, RELORA_F32, 2, 3, data));
+    t = POISON;
+    FAILS(RELORA_E_ARGUMENT, relora_tensor_borrow_matrix(&t, env.dev, 3, 2, 3, data), "dtype", "3");
+    ck_assert_ptr_null(t);
+    FAILS(RELORA_E_ARGUMENT, relora_tensor_borrow_matrix(&t, env.dev, RELORA_F32, -2, 3, data), "shape", "-2");
+    FAILS(RELORA_E_OVERFLOW, relora_tensor_borrow_matrix(&t, env.dev, RELORA_F32, INT64_MAX, 3, data), "");
+    FAILS(RELORA_E_ARGUMENT, relora_tensor_borrow_matrix(&t, env.dev, RELORA_F32, 2, 3, NULL), "data");
+    OK(relora_tensor_borrow_matrix(&t, env.dev, RELORA_F32, 0, 3, NULL)); /* no element */
+    relora_tensor_release(t);
+    OK(relora_tensor_borrow_matrix(&t, env.dev, RELORA_F32, 2, 3, data));
+    ck_assert_int_eq(relora_tensor_ndim(t), 2);
+    ck_assert_int_eq(relora_tensor_dim(t, 0), 2);
+    ck_assert_int_eq(relora_tensor_stride(t, 0), 3);
+    ck_assert_ptr_eq(relora_tensor_data(t), data);
+    OK(relora_tensor_set_data(t, data));
+    relora_tensor_release(t);
+}
+END_TEST
+
 START_TEST(test_borrow_layouts)
 {
     float *twelve = new_floats(12);
@@ -135,6 +161,11 @@ START_TEST(test_set_data)
     FAILS(RELORA_E_STATE, relora_tensor_set_data(own, twelve), "tensor");
     FAILS(RELORA_E_ARGUMENT, relora_tensor_set_data(borrowed, NULL), "data");
     FAILS(RELORA_E_LAYOUT, relora_tensor_set_data(borrowed, (char *)twelve + 1), "data");
+    FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_tensor_set_data_owned(NULL, twelve, count_deleter, NULL));
+    FAILS(RELORA_E_STATE, relora_tensor_set_data_owned(own, twelve, count_deleter, NULL), "tensor");
+    FAILS(RELORA_E_ARGUMENT, relora_tensor_set_data_owned(borrowed, NULL, count_deleter, NULL), "data");
+    FAILS(RELORA_E_LAYOUT, relora_tensor_set_data_owned(borrowed, (char *)twelve + 1, count_deleter, NULL), "data");
+    ck_assert_int_eq(deleted, 0);
     ck_assert_ptr_eq(relora_tensor_data(own), before);
     ck_assert_ptr_eq(relora_tensor_data(borrowed), twelve);
 }
@@ -222,6 +253,7 @@ Suite *tensor_arguments(void)
     tcase_add_test(tc, test_create_nulls);
     tcase_add_test(tc, test_create_more_memory_than_there_is);
     tcase_add_test(tc, test_borrow_nulls);
+    tcase_add_test(tc, test_borrow_matrix);
     tcase_add_loop_test(tc, test_borrow_layouts, 0, BAD_LAYOUTS);
     tcase_add_test(tc, test_set_data);
     tcase_add_test(tc, test_transfers);

@@ -261,10 +261,10 @@ static relora_status scale_grad(struct queue *q, float *grad, const float *scale
     return fate ? without_work(fate) : backend_cpu.scale_grad(inner(q), grad, scale, h, u, accumulate);
 }
 
-static relora_status not_finite(struct queue *q, struct view x, int32_t *flag)
+static relora_status largest(struct queue *q, struct view x, uint32_t *bits)
 {
-    relora_status fate = enter(q, "not_finite", 1);
-    return fate ? without_work(fate) : backend_cpu.not_finite(inner(q), x, flag);
+    relora_status fate = enter(q, "largest", 1);
+    return fate ? without_work(fate) : backend_cpu.largest(inner(q), x, bits);
 }
 
 static relora_status adam_norm(struct queue *q, const struct adam *a)
@@ -309,7 +309,7 @@ static const struct backend table = {
     .dropout = dropout,
     .uniform = uniform,
     .scale_grad = scale_grad,
-    .not_finite = not_finite,
+    .largest = largest,
     .adam_norm = adam_norm,
     .adam_step = adam_step,
     .prune = prune,

@@ -6,6 +6,7 @@ int main(void)
     srunner_add_suite(runner, backend_training());
     srunner_add_suite(runner, backend_files());
     srunner_add_suite(runner, backend_finished());
+    srunner_add_suite(runner, backend_groups());
     srunner_run_all(runner, CK_ENV);
     int failed = srunner_ntests_failed(runner);
     srunner_free(runner);

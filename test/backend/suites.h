@@ -8,5 +8,6 @@ Suite *backend_constructors(void);
 Suite *backend_training(void);
 Suite *backend_files(void);
 Suite *backend_finished(void);
+Suite *backend_groups(void);
 
 #endif

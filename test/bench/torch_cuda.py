@@ -277,7 +277,7 @@ def report_model(name, runs):
         return
     row('%s, faster than PyTorch' % label, ours[label] / rate, 'x', 1.0)
     if memory:
-        row('%s, device memory over PyTorch' % label, ours[label + ', device memory'] / memory, '', 1.0, False)
+        row('%s, device memory over PyTorch' % label, ours[label + ', device memory'] / memory, '', higher=False)
 
 
 def compare_models(names, whole, best):

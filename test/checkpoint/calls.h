@@ -6,11 +6,14 @@
 struct calls {
     int watch;        /* 0: everything passes and nothing is counted */
     const char *name; /* the call that fails, "write"; NULL: any */
-    int nth;          /* its how manieth call, from 1; 0: none */
+    int nth;          /* its how manieth call, from 1; 0: none; EVERY: each of them */
     int error;        /* errno of the failure; or */
+    int done;         /* the call does its work, and fails then; or */
+    int no_fsync;     /* and every fsync is EINVAL */
     int crash;        /* the process ends before the call is made; or */
+    int nothing;      /* a write that fails returns 0; or */
     int partial;      /* every write writes one byte in seven */
-    int interrupted;  /* every second write is EINTR */
+    int interrupted;  /* every second call that may be interrupted is EINTR */
     void (*locked)(void); /* called after each lock that was got */
     int seen;         /* calls of that name */
     char trace[1024]; /* names in order, each followed by a space; equal neighbours once */
@@ -18,6 +21,7 @@ struct calls {
 extern struct calls calls;
 
 enum { CRASHED = 42 }; /* exit status */
+enum { EVERY = -1 };
 
 /** Watch from now on with everything else as in `plan`, until calls_stop(). */
 void calls_start(struct calls plan);

@@ -92,5 +92,11 @@ Suite *exports_adapter(void);
 Suite *exports_delta(void);
 Suite *failing_json(void);
 Suite *devices(void);
+Suite *old_states(void);
+Suite *conversions(void);
+Suite *group_states(void);
+Suite *group_reads(void);
+Suite *other_files(void);
+Suite *locales(void);
 
 #endif

@@ -21,6 +21,39 @@ START_TEST(test_open)
 }
 END_TEST
 
+/* A file that is not there is an answer; one that cannot be had, or is none, is a failure. */
+START_TEST(test_open_if_there)
+{
+    relora_reader *r = POISON;
+    FAILS(RELORA_E_ARGUMENT, relora_reader_open_if_there(NULL, env.ctx, at("small")), "out");
+    FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_reader_open_if_there(&r, NULL, at("small")));
+    ck_assert_ptr_null(r);
+    r = POISON;
+    FAILS(RELORA_E_ARGUMENT, relora_reader_open_if_there(&r, env.ctx, NULL), "path");
+    ck_assert_ptr_null(r);
+    r = POISON;
+    errno = EDOM;
+    int lines = env.lines[RELORA_LOG_ERROR];
+    OK(relora_reader_open_if_there(&r, env.ctx, at("small")));
+    ck_assert_ptr_null(r);
+    r = POISON;
+    OK(relora_reader_open_if_there(&r, env.ctx, at("no folder/small")));
+    ck_assert_ptr_null(r);
+    ck_assert_int_eq(errno, EDOM);
+    ck_assert_int_eq(env.lines[RELORA_LOG_ERROR], lines);
+    small_file(0);
+    OK(relora_reader_open_if_there(&r, env.ctx, at("small")));
+    ck_assert_int_eq(relora_reader_count(r), 2);
+    relora_reader_release(r);
+    FAILS(RELORA_E_IO, relora_reader_open_if_there(&r, env.ctx, at("small/of a file")), "of a file");
+    ck_assert_ptr_null(r);
+    FAILS(RELORA_E_IO, relora_reader_open_if_there(&r, env.ctx, at("")), "");
+    spit(at("broken"), "1234567", 7);
+    FAILS(RELORA_E_FORMAT, relora_reader_open_if_there(&r, env.ctx, at("broken")), "broken");
+    ck_assert_ptr_null(r);
+}
+END_TEST
+
 START_TEST(test_open_memory)
 {
     relora_reader *r = POISON;
@@ -127,7 +160,7 @@ START_TEST(test_read)
     FAILS(RELORA_E_NOT_FOUND, relora_reader_read(r, env.st, "third", t, 0), "third");
     FAILS(RELORA_E_ARGUMENT, relora_reader_read(r, env.st, "first", NULL, 0), "target");
     FAILS(RELORA_E_CONTEXT, relora_reader_read(r, env.st, "first", other.matrix, 0), "target");
-    FAILS(RELORA_E_ARGUMENT, relora_reader_read(r, env.st, "first", t, 2), "flags", "2");
+    FAILS(RELORA_E_ARGUMENT, relora_reader_read(r, env.st, "first", t, 4), "flags", "0x4", "0x3");
     FAILS(RELORA_E_ARGUMENT, relora_reader_read(r, env.st, "first", t, 1u << 31 | 1), "flags");
     UNCHANGED(t, was);
 }
@@ -183,6 +216,7 @@ Suite *reader_arguments(void)
     Suite *s = suite_create("arguments of the reader");
     TCase *tc = env_case(s, "reader", 20);
     tcase_add_test(tc, test_open);
+    tcase_add_test(tc, test_open_if_there);
     tcase_add_test(tc, test_open_memory);
     tcase_add_test(tc, test_errno);
     tcase_add_test(tc, test_getters);

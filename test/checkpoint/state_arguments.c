@@ -112,6 +112,17 @@ START_TEST(test_save)
 END_TEST
 
 /* What is not UTF-8 is refused by the time it would have to be written. */
+/* A state that nothing was added to is hardly what a host wanted to keep. */
+START_TEST(test_save_nothing)
+{
+    relora_state *s = new_state();
+    FAILS(RELORA_E_STATE, relora_state_save(s, env.st, at("empty"), 0), "nothing");
+    ck_assert_int_eq(files(), 0);
+    OK(relora_state_set(s, "step", "0"));
+    OK(relora_state_save(s, env.st, at("empty"), 0));
+}
+END_TEST
+
 START_TEST(test_save_not_utf8)
 {
     relora_state *s = new_state();
@@ -215,6 +226,7 @@ Suite *state_arguments(void)
     tcase_add_test(tc, test_add_cycle);
     tcase_add_test(tc, test_set);
     tcase_add_test(tc, test_save);
+    tcase_add_test(tc, test_save_nothing);
     tcase_add_test(tc, test_save_not_utf8);
     tcase_add_test(tc, test_load);
     tcase_add_test(tc, test_exports);

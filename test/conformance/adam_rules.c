@@ -1,5 +1,6 @@
 /* What the optimizer registers, when it refuses or skips, and what stays untouched. */
 #include "conformance/suites.h"
+#include <stdio.h>
 #include <stdlib.h>
 
 static relora_linear_options layer(relora_linear_mode mode)
@@ -123,6 +124,95 @@ START_TEST(test_without_report)
     void *was = snapshot(twin.p[0]);
     OK(relora_adam_step(twin.adam, env.st, 0.01, 1, NULL));
     UNCHANGED(twin.p[0], was);
+}
+END_TEST
+
+static void unmoved(const struct world *w, void *const was[2], void *const m[2], void *const v[2], int64_t count)
+{
+    for (int k = 0; k < 2; k++) {
+        int64_t steps;
+        UNCHANGED(w->p[k], was[k]);
+        UNCHANGED(relora_adam_moment(w->adam, k, RELORA_MOMENT_FIRST), m[k]);
+        UNCHANGED(relora_adam_moment(w->adam, k, RELORA_MOMENT_SECOND), v[k]);
+        OK(relora_adam_steps(w->adam, env.st, k, &steps));
+        ck_assert_int_eq(steps, count);
+    }
+}
+
+/* With clipping one NaN or infinity would go to all parameters by the common factor. Without the flag that skips such
+ * a step it is a failure, which names the gradient, and nothing moves; the next sound step goes on. Where a step
+ * without a report waits for nobody, nothing moves either. */
+START_TEST(test_clip_not_finite)
+{
+    static const float bad[] = {NAN, INFINITY, -INFINITY};
+    struct world w = new_world(0, 0.5), twin = new_world(0, 0.5);
+    relora_step_report report = {.struct_size = sizeof report};
+    void *was[2], *m[2], *v[2];
+    int at = _i / 3;
+    OK(relora_adam_step(w.adam, env.st, 0.01, 1, NULL));
+    OK(relora_adam_step(twin.adam, env.st, 0.01, 1, NULL));
+    for (int k = 0; k < 2; k++) {
+        was[k] = snapshot(w.p[k]);
+        m[k] = snapshot(relora_adam_moment(w.adam, k, RELORA_MOMENT_FIRST));
+        v[k] = snapshot(relora_adam_moment(w.adam, k, RELORA_MOMENT_SECOND));
+    }
+    double *g = get(w.g[at]), *poisoned = get(w.g[at]);
+    poisoned[at ? 32 : 69999] = (double)bad[_i % 3];
+    put(w.g[at], poisoned);
+    FAILS(RELORA_E_NOT_FINITE, relora_adam_step(w.adam, env.st, 0.01, 1, &report), at ? "\"b\"" : "\"a\"",
+          "nothing was changed");
+    ck_assert_int_eq(report.skipped, 1);
+    ck_assert(!isfinite(report.grad_norm));
+    unmoved(&w, was, m, v, 1);
+    if (env_kind() == RELORA_DEVICE_CPU)
+        FAILS(RELORA_E_NOT_FINITE, relora_adam_step(w.adam, env.st, 0.01, 1, NULL), at ? "\"b\"" : "\"a\"");
+    else
+        OK(relora_adam_step(w.adam, env.st, 0.01, 1, NULL));
+    unmoved(&w, was, m, v, 1);
+    put(w.g[at], g);
+    OK(relora_adam_step(w.adam, env.st, 0.01, 1, &report));
+    OK(relora_adam_step(twin.adam, env.st, 0.01, 1, NULL));
+    ck_assert_int_eq(report.skipped, 0);
+    for (int k = 0; k < 2; k++) UNCHANGED(w.p[k], snapshot(twin.p[k]));
+}
+END_TEST
+
+/* Many parameters: the sums of more chunks than are read at a time. */
+START_TEST(test_clip_names_the_last)
+{
+    enum { MANY = 300 };
+    struct rnd r = rnd_seed(6);
+    relora_adam_options o = adam_options();
+    relora_tensor *grad = NULL, *param;
+    char name[16];
+    o.max_norm = 1;
+    relora_adam *adam = new_adam(&o);
+    for (int i = 0; i < MANY; i++) {
+        snprintf(name, sizeof name, "p%d", i);
+        add_vector(adam, name, 5, &r, &param, &grad);
+    }
+    put_all(grad, (double)NAN);
+    relora_step_report report = {.struct_size = sizeof report};
+    FAILS(RELORA_E_NOT_FINITE, relora_adam_step(adam, env.st, 0.01, 1, &report), "\"p299\"");
+}
+END_TEST
+
+/* Numbers that F32 does not hold: a rate times a factor, or times a decay, leaves the parameter where it is. */
+START_TEST(test_rates_beyond_f32)
+{
+    struct world w = new_world(0, 0);
+    void *was[2] = {snapshot(w.p[0]), snapshot(w.p[1])};
+    OK(relora_adam_set_factors(w.adam, 0, 1e300, 0));
+    OK(relora_adam_set_factors(w.adam, 1, 1e8, 3e38));
+    double *g = get(w.g[0]);
+    g[0] = 0;
+    put(w.g[0], g); /* 0 times infinity would be a NaN */
+    OK(relora_adam_step(w.adam, env.st, 0.01, 1, NULL));
+    for (int k = 0; k < 2; k++) UNCHANGED(w.p[k], was[k]);
+    OK(relora_adam_set_factors(w.adam, 0, 1, 0));
+    OK(relora_adam_step(w.adam, env.st, 0.01, 1, NULL));
+    double *p = get(w.p[0]);
+    for (int i = 0; i < 70000; i++) ck_assert(isfinite(p[i]));
 }
 END_TEST
 
@@ -356,6 +446,9 @@ Suite *adam_rules(void)
     tcase_add_loop_test(tc, test_names, 0, 3);
     tcase_add_loop_test(tc, test_skip, 0, 6);
     tcase_add_test(tc, test_without_report);
+    tcase_add_loop_test(tc, test_clip_not_finite, 0, 6);
+    tcase_add_test(tc, test_clip_names_the_last);
+    tcase_add_test(tc, test_rates_beyond_f32);
     tcase_add_test(tc, test_no_skip);
     tcase_add_test(tc, test_learning_rate_0);
     tcase_add_test(tc, test_lr_factor_0);

@@ -167,6 +167,57 @@ START_TEST(test_two_periods)
 }
 END_TEST
 
+/* The calendar of a schedule: every merge follows an update whose learning rate was 0, from a late start, too. */
+START_TEST(test_follow)
+{
+    relora_schedule_options so;
+    relora_cycle_options o = cycle_options(3, 2);
+    OK(relora_schedule_options_init(&so, sizeof so));
+    so.lr = 1, so.first_step = 7, so.total_steps = 40, so.restart_every = 8, so.restart_warmup_steps = 2;
+    relora_schedule *schedule = new_schedule(&so);
+    OK(relora_cycle_options_follow(&o, schedule));
+    ck_assert_int_eq(o.struct_size, sizeof o);
+    relora_cycle *c = new_cycle(&o, new_adam(NULL), NULL);
+    int merges = 0;
+    for (int64_t step = so.first_step; step < so.first_step + so.total_steps; step++) {
+        double lr = -1;
+        OK(relora_schedule_lr(schedule, step, &lr)); /* of the update that makes step + 1 of them */
+        int restarts = step > so.first_step && !(lr > 0);
+        ck_assert_uint_eq(due(c, step + 1), restarts ? RELORA_CYCLE_MERGE | RELORA_CYCLE_RESET : 0u);
+        merges += restarts;
+    }
+    ck_assert_int_eq(merges, 4);
+}
+END_TEST
+
+/* A number that is left out or comes again is warned of; the first may be any, and a failure is no call. */
+START_TEST(test_warns)
+{
+    struct rnd r = rnd_seed(1);
+    relora_cycle_options o = cycle_options(4, 0);
+    relora_linear_options lo = layer_options(RELORA_MODE_LORA, 5, 3, 2);
+    relora_cycle *c = new_cycle(&o, NULL, NULL);
+    relora_linear *l = new_filled_linear(&lo, &r);
+    relora_tensor *b = relora_linear_param(l, RELORA_PARAM_B);
+    OK(relora_cycle_add(c, l));
+    OK(relora_cycle_advance(c, env.st, 7, NULL, NULL, NULL));
+    OK(relora_cycle_advance(c, env.st, 8, NULL, NULL, NULL));
+    put_all(b, NAN);
+    FAILS(RELORA_E_NOT_FINITE, relora_cycle_advance(c, env.st, 9, NULL, NULL, NULL), "");
+    put_all(b, 1);
+    OK(relora_cycle_advance(c, env.st, 9, NULL, NULL, NULL));
+    ck_assert_int_eq(env.lines[RELORA_LOG_WARN], 0);
+    OK(relora_cycle_advance(c, env.st, 9, NULL, NULL, NULL));
+    ck_assert_int_eq(env.lines[RELORA_LOG_WARN], 1);
+    ck_assert_ptr_nonnull(strstr(env.warning, "relora_cycle_advance: step is 9, but the last one was 9"));
+    OK(relora_cycle_advance(c, env.st, 11, NULL, NULL, NULL));
+    OK(relora_cycle_advance(c, env.st, 3, NULL, NULL, NULL));
+    ck_assert_int_eq(env.lines[RELORA_LOG_WARN], 3);
+    OK(relora_cycle_advance(c, env.st, 4, NULL, NULL, NULL));
+    ck_assert_int_eq(env.lines[RELORA_LOG_WARN], 3);
+}
+END_TEST
+
 Suite *cycle_when(void)
 {
     Suite *s = suite_create("cycle: when");
@@ -178,5 +229,7 @@ Suite *cycle_when(void)
     tcase_add_test(tc, test_after_5_9_13);
     tcase_add_loop_test(tc, test_skipped_batches, 0, 4);
     tcase_add_test(tc, test_two_periods);
+    tcase_add_test(tc, test_follow);
+    tcase_add_test(tc, test_warns);
     return s;
 }

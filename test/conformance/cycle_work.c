@@ -230,6 +230,27 @@ START_TEST(test_not_finite)
 }
 END_TEST
 
+/* Nor if the product of finite factors of the last one is none. */
+START_TEST(test_beyond_the_range)
+{
+    struct world *w = new_world(4, 0, 1);
+    put_all(param(w, LAYERS - 1, RELORA_PARAM_A), 1e30);
+    put_all(param(w, LAYERS - 1, RELORA_PARAM_B), 1e30);
+    void *was[LAYERS], *a[LAYERS];
+    for (int i = 0; i < LAYERS; i++) {
+        was[i] = snapshot(param(w, i, RELORA_PARAM_WEIGHT));
+        a[i] = snapshot(param(w, i, RELORA_PARAM_A));
+    }
+    FAILS(RELORA_E_NOT_FINITE, relora_cycle_advance(w->c, env.st, 5, NULL, NULL, NULL), "layer \"l1\"", "nothing was merged");
+    FAILS(RELORA_E_NOT_FINITE, relora_cycle_finish(w->c, env.st, 5, NULL), "layer \"l1\"");
+    for (int i = 0; i < LAYERS; i++) {
+        UNCHANGED(param(w, i, RELORA_PARAM_WEIGHT), was[i]);
+        UNCHANGED(param(w, i, RELORA_PARAM_A), a[i]);
+    }
+    ck_assert_int_eq(w->n_calls, 0);
+}
+END_TEST
+
 /* finish(): W alone gives the trained output, the moments stay, the hooks see FINISH. T21 */
 START_TEST(test_finish)
 {
@@ -385,6 +406,7 @@ Suite *cycle_work(void)
     tcase_add_test(tc, test_nothing_due);
     tcase_add_test(tc, test_periods_apart);
     tcase_add_loop_test(tc, test_not_finite, 0, 2);
+    tcase_add_test(tc, test_beyond_the_range);
     tcase_add_loop_test(tc, test_finish, 0, 2);
     tcase_add_test(tc, test_without_adam);
     tcase_add_test(tc, test_many_restarts);

@@ -10,7 +10,7 @@ static const int64_t outs[LAYERS] = {4, 9, 6};
 struct group {
     relora_linear *linear[LAYERS];
     relora_tensor *x, *dx, *y[LAYERS];
-    const relora_tensor *dy[LAYERS];
+    relora_tensor *dy[LAYERS];
 };
 
 static relora_tensor *filled(relora_dtype dtype, int64_t cols, struct rnd *r)
@@ -74,7 +74,7 @@ START_TEST(test_wrong_arguments)
     relora_tensor *small = new_matrix(RELORA_F32, ROWS, 2), *overlap[] = {g.y[0], g.y[1], small};
     relora_tensor *one_y[] = {g.y[2], g.y[2]};
     relora_linear *like[] = {g.linear[2], NULL};
-    const relora_tensor *dy[] = {g.dy[0], g.dy[1], NULL};
+    relora_tensor *dy[] = {g.dy[0], g.dy[1], NULL};
     const char *forward = "relora_linear_forward_shared", *backward = "relora_linear_backward_shared";
     struct rnd r = rnd_seed(4);
     relora_linear_options o = layer_options(RELORA_MODE_LORA, IN, outs[2], 2);

@@ -177,6 +177,130 @@ START_TEST(test_not_finite)
 }
 END_TEST
 
+/* ---- sums beyond the range: factors that are finite, each by itself ---- */
+
+static const struct beyond {
+    relora_dtype dtype;
+    double w, a, b, b_sign; /* all elements; every other column of B has the sign */
+    double scale;           /* s; 0: trainable, and nearly 1 */
+    int merges;             /* or must nothing move? */
+} beyonds[] = {
+    {RELORA_F32, 1, 1e30, 1e30, 1, 1, 0},       /* the product is infinite, */
+    {RELORA_F32, 1, 1e30, 1e30, -1, 1, 0},      /* or a NaN */
+    {RELORA_BF16, 1, 1e30, 1e30, -1, 1, 0},
+    {RELORA_F32, 1, 1e19, 3e18, 1, 1, 1},       /* 1.5e38 */
+    {RELORA_BF16, 1, 1e19, 3e18, 1, 1, 1},
+    {RELORA_F32, 1, 1e19, 3e18, 1, 4, 0},       /* but four times that is too much, */
+    {RELORA_F32, 3e38, 1e19, 3e18, 1, 1, 0},    /* and so is what W adds, */
+    {RELORA_F32, -3e38, 1e19, 3e18, 1, 1, 1},   /* unless it has the other sign */
+    {RELORA_F32, 1, 1e19, 1e19, -1, 0.125, 1},  /* of both signs, no sum of which is beyond */
+    {RELORA_F32, 1, 1e30, 1e30, 1, 0, 0},
+    {RELORA_F32, 3.4e38, 1e-3, 1e-3, 1, 1, 1},  /* the largest numbers take a small update */
+    {RELORA_F32, 3.39e38, 1e18, 1e17, 1, 1, 1}, /* 3.395e38: F32 has it, */
+    {RELORA_BF16, 3.38e38, 1e18, 5e17, 1, 1, 0}, /* BF16 ends at 3.3895e38 */
+    {RELORA_BF16, 3.38e38, 1e-3, 1e-3, 1, 1, 1},
+};
+enum { BEYONDS = sizeof beyonds / sizeof *beyonds };
+
+static relora_linear *beyond(const struct beyond *c, uint32_t flags)
+{
+    struct rnd r = rnd_seed(8);
+    relora_linear_options o = options(flags | (c->scale > 0 ? 0 : RELORA_LINEAR_TRAINABLE_SCALE), c->dtype);
+    if (c->scale > 0) o.alpha = c->scale * RANK;
+    relora_linear *l = new_filled_linear(&o, &r);
+    double *b = doubles(OUT * RANK);
+    for (int i = 0; i < OUT * RANK; i++) b[i] = i % 2 ? c->b * c->b_sign : c->b;
+    put_all(weight(l), c->w);
+    put_all(relora_linear_param(l, RELORA_PARAM_A), c->a);
+    put(relora_linear_param(l, RELORA_PARAM_B), b);
+    if (c->scale <= 0) put_all(relora_linear_param(l, RELORA_PARAM_SCALE), 20);
+    return l;
+}
+
+START_TEST(test_beyond_the_range)
+{
+    const struct beyond *c = &beyonds[_i];
+    relora_linear *l = beyond(c, 0);
+    void *was = snapshot(weight(l));
+    if (c->merges) {
+        OK(relora_linear_merge(l, env.st, 1, NULL));
+    } else {
+        FAILS(RELORA_E_NOT_FINITE, relora_linear_merge(l, env.st, 1, NULL), "beyond the range", "nothing was merged",
+              c->dtype == RELORA_BF16 ? "BF16" : "F32");
+        UNCHANGED(weight(l), was);
+    }
+    double *now = get(weight(l));
+    for (int i = 0; i < OUT * IN; i++) ck_assert(isfinite(now[i]));
+}
+END_TEST
+
+/* Large elements that never meet: the bound by the largest of each factor does not clear them, and the sums do. */
+START_TEST(test_large_but_fine)
+{
+    struct rnd r = rnd_seed(11);
+    relora_linear_options o = options(0, _i ? RELORA_BF16 : RELORA_F32);
+    relora_linear *l = new_filled_linear(&o, &r);
+    relora_tensor *a = relora_linear_param(l, RELORA_PARAM_A), *b = relora_linear_param(l, RELORA_PARAM_B);
+    double *va = get(a), *vb = get(b);
+    for (int j = 0; j < IN; j++) va[j] = 0, va[IN + j] = 1e25; /* ranks 0 and 1 */
+    for (int i = 0; i < OUT; i++) vb[i * RANK] = 1e25, vb[i * RANK + 1] = 0;
+    put(a, va);
+    put(b, vb);
+    double *want = oracle_merged(l, s_of(&o, l));
+    OK(relora_linear_merge(l, env.st, 1, NULL));
+    CLOSE(get(weight(l)), want, OUT * IN, close_tolerance(0, o.dtype, largest(want, OUT * IN), 2 * RANK));
+}
+END_TEST
+
+/* The sum of all merges is not to be ruined, either. */
+START_TEST(test_delta_beyond)
+{
+    struct beyond c = {RELORA_F32, -3e38, 1e19, 3e18, 1, 1, 1};
+    relora_linear *l = beyond(&c, RELORA_LINEAR_KEEP_DELTA);
+    relora_tensor *delta = relora_linear_param(l, RELORA_PARAM_DELTA);
+    put_all(delta, 3e38);
+    void *was = snapshot(weight(l)), *sum = snapshot(delta);
+    FAILS(RELORA_E_NOT_FINITE, relora_linear_merge(l, env.st, 1, NULL), "beyond the range");
+    UNCHANGED(weight(l), was);
+    UNCHANGED(delta, sum);
+    put_all(delta, 1);
+    OK(relora_linear_merge(l, env.st, 1, NULL));
+}
+END_TEST
+
+/* A weight that is none: said of the weight, not of a factor. */
+START_TEST(test_weight_not_finite)
+{
+    struct rnd r = rnd_seed(12);
+    relora_linear_options o = options(0, _i ? RELORA_BF16 : RELORA_F32);
+    relora_linear *l = new_filled_linear(&o, &r);
+    double *w = get(weight(l));
+    w[OUT * IN - 1] = (double)NAN;
+    put(weight(l), w);
+    void *was = snapshot(weight(l));
+    FAILS(RELORA_E_NOT_FINITE, relora_linear_merge(l, env.st, 1, NULL), "the weight of layer 0");
+    UNCHANGED(weight(l), was);
+}
+END_TEST
+
+/* By slices, the last of which is the one. */
+START_TEST(test_tall_beyond)
+{
+    enum { TALL = 701, NARROW = 3 };
+    struct rnd r = rnd_seed(13);
+    relora_linear_options o = layer_options(RELORA_MODE_LORA, NARROW, TALL, 2);
+    relora_linear *l = new_filled_linear(&o, &r);
+    relora_tensor *a = relora_linear_param(l, RELORA_PARAM_A), *b = relora_linear_param(l, RELORA_PARAM_B);
+    double *vb = get(b);
+    put_all(a, 1e25);
+    vb[TALL * 2 - 1] = 1e25;
+    put(b, vb);
+    void *was = snapshot(weight(l));
+    FAILS(RELORA_E_NOT_FINITE, relora_linear_merge(l, env.st, 1, NULL), "beyond the range");
+    UNCHANGED(weight(l), was);
+}
+END_TEST
+
 Suite *merge_suite(void)
 {
     Suite *s = suite_create("merge");
@@ -189,5 +313,10 @@ Suite *merge_suite(void)
     tcase_add_loop_test(tc, test_report, 0, 2);
     tcase_add_test(tc, test_report_sizes);
     tcase_add_loop_test(tc, test_not_finite, 0, 18);
+    tcase_add_loop_test(tc, test_beyond_the_range, 0, BEYONDS);
+    tcase_add_loop_test(tc, test_large_but_fine, 0, 2);
+    tcase_add_test(tc, test_delta_beyond);
+    tcase_add_loop_test(tc, test_weight_not_finite, 0, 2);
+    tcase_add_test(tc, test_tall_beyond);
     return s;
 }

@@ -33,5 +33,8 @@ Suite *reset_rules(void);
 Suite *reset_transient(void);
 Suite *cycle_when(void);
 Suite *cycle_work(void);
+Suite *layer_names(void);
+Suite *group_members(void);
+Suite *group_work(void);
 
 #endif

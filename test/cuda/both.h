@@ -29,7 +29,7 @@ typedef void (*work_fn)(struct results *results, int variant);
 struct pair {
     struct results cpu, device;
 } *on_both(work_fn work, int variant);
-/** Everything bit for bit. At least one byte must differ from 0, lest nothing was compared. */
+/** Everything bit for bit, but for what a NaN carries. At least one byte must differ from 0, lest nothing was compared. */
 void same_on_both(work_fn work, int variant);
 /** Everything within close_tolerance(0, its dtype, its largest value, k). */
 void near_on_both(work_fn work, int variant, int64_t k);

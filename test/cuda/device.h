@@ -19,6 +19,8 @@ cudaStream_t native_of(const relora_stream *stream);
 /** Nothing that is queued on `stream` from now on happens before gate_open(). One gate at a time; it opens by
  *  itself after half a minute, so that a test whose call waits behind it fails, and does not hang. */
 void gate_close(cudaStream_t stream);
+/** For a while there is none, and gate_held() is true all the same. */
+void gate_none(void);
 /** True until something queued behind the gate has happened. */
 int gate_held(void);
 void gate_open(void);

@@ -1,4 +1,5 @@
 /* What the devices of a context are, and two of them side by side, where there are two. */
+#include <pthread.h>
 #include <string.h>
 #include "cuda/device.h"
 #include "cuda/suites.h"
@@ -80,6 +81,47 @@ START_TEST(test_two)
 }
 END_TEST
 
+/* A thread that never chose a device works on the second through the library: it still has no context of any, so
+ * nothing was taken of the first. */
+struct unchosen {
+    float *moved;
+    void *context[2];
+};
+
+static void *current_context(void)
+{
+    int (*ask)(void **context);
+    void *function = NULL, *context = NULL;
+    CUDA_OK(cudaGetDriverEntryPointByVersion("cuCtxGetCurrent", &function, 12000, cudaEnableDefault, NULL));
+    memcpy(&ask, &function, sizeof ask);
+    ck_assert_int_eq(ask(&context), 0);
+    return context;
+}
+
+static void *work_unchosen(void *object)
+{
+    struct unchosen *u = object;
+    relora_device *second = relora_device_get(env.ctx, RELORA_DEVICE_CUDA, 1);
+    u->context[0] = current_context();
+    update(second, u->moved);
+    OK(relora_device_memory(second, NULL, NULL));
+    u->context[1] = current_context();
+    return NULL;
+}
+
+START_TEST(test_unchosen)
+{
+    if (skip_if(relora_device_count(env.ctx, RELORA_DEVICE_CUDA) < 2)) return;
+    struct unchosen u = {.moved = scratch(N * sizeof *u.moved), .context = {env.dev, env.dev}};
+    pthread_t thread;
+    ck_assert_int_eq(pthread_create(&thread, NULL, work_unchosen, &u), 0);
+    pthread_join(thread, NULL);
+    ck_assert_ptr_null(u.context[0]);
+    ck_assert_ptr_null(u.context[1]);
+    ck_assert_float_lt(u.moved[N - 1], 1);
+}
+END_TEST
+
 START_TEST(test_two_apart)
 {
     if (skip_if(relora_device_count(env.ctx, RELORA_DEVICE_CUDA) < 2)) return;
@@ -97,6 +139,7 @@ Suite *devices_suite(void)
     tcase_add_test(tc, test_description);
     tcase_add_test(tc, test_beside_the_cpu);
     tcase_add_loop_test(tc, test_two, 0, 2);
+    tcase_add_test(tc, test_unchosen);
     tcase_add_test(tc, test_two_apart);
     return s;
 }

@@ -4,6 +4,9 @@
 #include <string.h>
 #include "cuda/device.h"
 #include "cuda/suites.h"
+#ifdef EMULATED_CUDA
+#  include "emulator.h"
+#endif
 #include "support/close.h"
 
 enum { ROWS = 48, IN = 40, OUT = 24, RANK = 4, STEPS = 10, CALL = 3 };
@@ -150,6 +153,99 @@ START_TEST(test_not_to_be_captured)
 }
 END_TEST
 
+static cudaGraph_t end_capture(cudaStream_t stream)
+{
+    cudaGraph_t graph = NULL;
+    CUDA_OK(cudaStreamEndCapture(stream, &graph));
+    CUDA_OK(cudaGraphDestroy(graph));
+    return graph;
+}
+
+/* A stream that the host captures is no longer the library's business: releasing it, with the memory that it has, is no
+ * part of the graph. */
+START_TEST(test_release_of_a_captured_stream)
+{
+    cudaStream_t own = new_cuda_stream();
+    struct net n = new_net(RELORA_F32);
+    relora_stream *stream;
+    put_all(n.squares, 0);
+    OK(relora_stream_synchronize(env.st));
+    OK(relora_stream_wrap(&stream, env.dev, own));
+    for (int i = 0; i < 2; i++) OK(relora_linear_forward(n.l, stream, n.x, n.y, CALL, RELORA_TRAIN));
+    CUDA_OK(cudaStreamBeginCapture(own, cudaStreamCaptureModeGlobal));
+    relora_stream_release(stream);
+    end_capture(own);
+    step(&n, 0.1);
+}
+END_TEST
+
+/* Asks an emulated device for memory that it has not; 0 on another, which would have to be filled first. */
+static int lacks_memory(int64_t count)
+{
+#ifdef EMULATED_CUDA
+    relora_tensor *t;
+    size_t all;
+    relora_status status;
+    CUDA_OK(cudaMemGetInfo(&(size_t){0}, &all));
+    emulated_cuda_memory(emulated_cuda_used(0));
+    status = relora_tensor_create(&t, env.dev, RELORA_F32, 1, &count);
+    emulated_cuda_memory(all);
+    relora_tensor_release(t);
+    ck_assert(status == RELORA_OK || status == RELORA_E_NO_MEMORY);
+    return 1;
+#else
+    return count < 0;
+#endif
+}
+
+/* What is released while a stream is captured is still read by what was queued on that stream before. */
+START_TEST(test_release_in_a_capture)
+{
+    enum { N = 1 << 12, ROUNDS = 40 };
+    relora_stream *second = new_stream();
+    for (int round = 0; round < ROUNDS; round++) {
+        relora_tensor *source, *target = new_vector(RELORA_F32, N), *other;
+        OK(relora_tensor_create(&source, env.dev, RELORA_F32, 1, (int64_t[]){N}));
+        put_all(source, 5);
+        put_all(target, 0);
+        OK(relora_stream_synchronize(env.st));
+        OK(relora_tensor_copy(target, source, env.st));
+        CUDA_OK(cudaStreamBeginCapture(native_of(env.st), cudaStreamCaptureModeRelaxed));
+        relora_tensor_release(source);
+        if (lacks_memory(N)) { /* what can be freed is, then */
+            end_capture(native_of(env.st));
+        } else {
+            OK(relora_tensor_create(&other, env.dev, RELORA_F32, 1, (int64_t[]){N}));
+            OK(relora_tensor_fill(other, second, 9));
+            end_capture(native_of(env.st));
+            relora_tensor_release(other);
+        }
+        ck_assert_double_eq(largest(get(target), N), 5);
+    }
+}
+END_TEST
+
+/* A blocking stream of the host is captured while the library knows the legacy stream, which waits for it. Memory that is
+ * released meanwhile comes back. */
+START_TEST(test_legacy_stream)
+{
+    cudaStream_t blocking;
+    uint64_t free_bytes, total;
+    new_wrapped(NULL);
+    OK(relora_device_memory(env.dev, &free_bytes, &total));
+    int64_t count = (int64_t)(free_bytes / 4 / 2);
+    CUDA_OK(cudaStreamCreate(&blocking));
+    for (int i = 0; i < 4; i++) {
+        relora_tensor *t;
+        OK(relora_tensor_create(&t, env.dev, RELORA_F32, 1, &count));
+        CUDA_OK(cudaStreamBeginCapture(blocking, cudaStreamCaptureModeRelaxed));
+        relora_tensor_release(t);
+        end_capture(blocking);
+    }
+    CUDA_OK(cudaStreamDestroy(blocking));
+}
+END_TEST
+
 Suite *graphs(void)
 {
     Suite *s = suite_create("graphs");
@@ -157,5 +253,8 @@ Suite *graphs(void)
     tcase_set_tags(tc, "sanitize");
     tcase_add_loop_test(tc, test_training_step, 0, 2);
     tcase_add_test(tc, test_not_to_be_captured);
+    tcase_add_test(tc, test_release_of_a_captured_stream);
+    tcase_add_test(tc, test_release_in_a_capture);
+    tcase_add_test(tc, test_legacy_stream);
     return s;
 }

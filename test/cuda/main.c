@@ -12,6 +12,7 @@ int main(void)
     srunner_add_suite(runner, streams_suite());
     srunner_add_suite(runner, queueing());
     srunner_add_suite(runner, graphs());
+    srunner_add_suite(runner, sectors());
     srunner_add_suite(runner, memory_suite());
     srunner_add_suite(runner, dlpack_suite());
     srunner_add_suite(runner, devices_suite());

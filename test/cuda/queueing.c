@@ -6,12 +6,16 @@
 #include "cuda/suites.h"
 #include "support/close.h"
 
-enum { ROWS = 33, IN = 40, OUT = 24, RANK = 4, ROUNDS = 2 };
+#ifdef EMULATED_CUDA
+#  include "emulator.h"
+#endif
+
+enum { ROWS = 33, IN = 40, OUT = 24, RANK = 4, ROUNDS = 2, MANY = 1 << 18, WIDE = 300 };
 
 struct bench { /* what can be changed once only is there for each round */
     relora_linear *l[2], *full[ROUNDS];
     relora_adam *adam, *flat[ROUNDS];
-    relora_tensor *x, *y[2], *dy[2], *dx, *lr, *other;
+    relora_tensor *x, *y[2], *dy[2], *dx, *lr, *other, *many, *block;
     relora_stream *second;
 };
 
@@ -23,6 +27,18 @@ static relora_adam *adam_of(relora_linear *l)
     relora_adam *adam = new_adam(&o);
     OK(relora_adam_add_linear(adam, "l", l));
     return adam;
+}
+
+static void release_tensor(void *p) { relora_tensor_release(p); }
+
+/* Columns of a wider matrix. */
+static relora_tensor *new_block(int64_t rows, int64_t cols, int64_t ld)
+{
+    relora_tensor *t;
+    OK(relora_tensor_borrow(&t, env.dev, RELORA_F32, 2, (int64_t[]){rows, cols}, (int64_t[]){ld, 1},
+                            new_cuda_floats(rows * ld), NULL, NULL));
+    defer(release_tensor, t);
+    return t;
 }
 
 static struct bench new_bench(void)
@@ -48,13 +64,15 @@ static struct bench new_bench(void)
     put_normal(b.x, &r, 1);
     b.lr = new_vector(RELORA_F32, 1);
     b.other = new_matrix(RELORA_F32, ROWS, IN);
+    b.many = new_vector(RELORA_F32, MANY);
+    b.block = new_block(WIDE, WIDE / 2, WIDE);
     b.second = new_stream();
     return b;
 }
 
 static void layers(struct bench *b, uint64_t call)
 {
-    const relora_tensor *dy[] = {b->dy[0], b->dy[1]};
+    relora_tensor *dy[] = {b->dy[0], b->dy[1]};
     uint32_t flags = RELORA_TRAIN | RELORA_OVERWRITE;
     QUEUES(relora_linear_forward(b->l[0], env.st, b->x, b->y[0], call, RELORA_TRAIN));
     QUEUES(relora_linear_backward(b->l[0], env.st, b->x, b->dy[0], b->dx, call, flags));
@@ -84,10 +102,14 @@ static void optimizers(struct bench *b, int round)
 
 static void tensors(struct bench *b)
 {
-    float *values = scratch(ROWS * IN * sizeof *values), rate = 0.5f;
+    float *values = scratch(MANY * sizeof *values), rate = 0.5f;
+    for (int i = 0; i < MANY; i++) values[i] = (float)(i % 1000);
     QUEUES(relora_tensor_write(b->other, env.st, values, ROWS * IN * sizeof *values));
     QUEUES(relora_tensor_write(b->lr, env.st, &rate, sizeof rate));
+    QUEUES(relora_tensor_write(b->many, env.st, values, MANY * sizeof *values));
+    QUEUES(relora_tensor_write(b->block, env.st, values, bytes_of(b->block)));
     rate = 99; /* "source may be reused on return" */
+    for (int i = 0; i < MANY; i++) values[i] = -1;
     QUEUES(relora_tensor_fill(b->other, env.st, 2));
     QUEUES(relora_tensor_copy(b->dx, b->other, env.st));
     QUEUES(relora_stream_wait(b->second, env.st));
@@ -96,19 +118,17 @@ static void tensors(struct bench *b)
 }
 
 /* Making and releasing has nothing to do with a stream. */
-static void objects(void)
+static void objects(relora_stream *st)
 {
     relora_linear_options o = layer_options(RELORA_MODE_LORA, IN, OUT, RANK);
     relora_linear *l;
     relora_adam *adam;
     relora_tensor *t;
-    relora_stream *st;
     QUEUES(relora_tensor_create(&t, env.dev, RELORA_F32, 2, (int64_t[]){OUT, IN}));
     QUEUES(relora_linear_create(&l, env.dev, &o));
     QUEUES(relora_linear_set_weight(l, t, NULL));
     QUEUES(relora_adam_create(&adam, env.dev, NULL));
     QUEUES(relora_adam_add_linear(adam, "l", l));
-    QUEUES(relora_stream_create(&st, env.dev));
     QUEUES(relora_tensor_fill(t, st, 1));
     relora_tensor_release(t);
     relora_linear_release(l);
@@ -117,31 +137,63 @@ static void objects(void)
     ck_assert_msg(gate_held(), "a release waited for the stream");
 }
 
-static void everything(struct bench *b, int round)
+static void everything(struct bench *b, int round, relora_stream *last)
 {
     layers(b, (uint64_t)round);
     optimizers(b, round);
     tensors(b);
-    objects();
+    objects(last);
 }
 
-/* Once with the gate at the end of an idle stream's first round, when kernels are loaded and workspaces grow; that
- * may wait. Then with all of it at hand. */
+static void check_written(const struct bench *b)
+{
+    ck_assert_double_eq(*get(b->lr), 0.5);
+    ck_assert_double_eq(largest(get(b->other), ROWS * IN), 2);
+    const double *many = get(b->many), *block = get(b->block);
+    for (int i = 0; i < MANY; i++) ck_assert_double_eq(many[i], i % 1000);
+    for (int i = 0; i < WIDE * WIDE / 2; i++) ck_assert_double_eq(block[i], i % 1000);
+}
+
+/* Once without a gate, when cuBLASLt loads kernels of its own and workspaces grow; that may wait. Then behind one, with
+ * all of it at hand. A device may read the host's memory by itself, or have it read by the driver: in either case what
+ * is written has been read when the call returns. CUDA may wait where a stream is made, so the last ones are there. */
 START_TEST(test_nothing_waits)
 {
+#ifdef EMULATED_CUDA
+    emulated_cuda_pageable(_i);
+#endif
     struct bench b = new_bench();
-    cudaStream_t unused = new_cuda_stream();
-    gate_close(unused); /* so that QUEUES has a gate to look at */
-    everything(&b, 0);
-    gate_open();
-    CUDA_OK(cudaStreamSynchronize(unused));
+    relora_stream *last[ROUNDS];
+    for (int i = 0; i < ROUNDS; i++) OK(relora_stream_create(&last[i], env.dev));
+    gate_none();
+    everything(&b, 0, last[0]);
     OK(relora_stream_synchronize(env.st));
     gate_close(native_of(env.st));
-    everything(&b, 1);
+    everything(&b, 1, last[1]);
     gate_open();
     OK(relora_stream_synchronize(env.st));
-    ck_assert_double_eq(*get(b.lr), 0.5);
-    ck_assert_double_eq(largest(get(b.other), ROWS * IN), 2);
+    check_written(&b);
+#ifdef EMULATED_CUDA
+    emulated_cuda_pageable(0);
+#endif
+}
+END_TEST
+
+/* More than is written at a time without a wait: the same, but for the wait. */
+START_TEST(test_large_writes)
+{
+    enum { N = (5 << 20) / 4, TIMES = 3 };
+    float *values = scratch(N * sizeof *values);
+    relora_tensor *t[TIMES];
+    for (int k = 0; k < TIMES; k++) {
+        t[k] = new_vector(RELORA_F32, _i ? N : N / 3);
+        for (int i = 0; i < N; i++) values[i] = (float)(i + k);
+        OK(relora_tensor_write(t[k], env.st, values, bytes_of(t[k])));
+    }
+    for (int k = 0; k < TIMES; k++) {
+        const double *got = get(t[k]);
+        for (int i = 0; i < (_i ? N : N / 3); i++) ck_assert_double_eq(got[i], (double)(float)(i + k));
+    }
 }
 END_TEST
 
@@ -226,7 +278,8 @@ Suite *queueing(void)
 {
     Suite *s = suite_create("queueing");
     TCase *tc = env_case(s, "queueing", 60);
-    tcase_add_test(tc, test_nothing_waits);
+    tcase_add_loop_test(tc, test_nothing_waits, 0, 2);
+    tcase_add_loop_test(tc, test_large_writes, 0, 2);
     tcase_add_test(tc, test_release_while_queued);
     tcase_add_test(tc, test_release_of_a_stream);
     tcase_add_test(tc, test_release_of_lent_memory);

@@ -12,6 +12,7 @@ Suite *same_training(void);
 Suite *streams_suite(void);
 Suite *queueing(void);
 Suite *graphs(void);
+Suite *sectors(void);
 Suite *memory_suite(void);
 Suite *dlpack_suite(void);
 Suite *devices_suite(void);

@@ -82,11 +82,19 @@ START_TEST(test_ties)
 }
 END_TEST
 
+/* The last test: every kernel has run by now, and all were loaded when the device was opened. */
+START_TEST(test_loaded)
+{
+    ck_assert_int_eq(device_late_loads(), 0);
+}
+END_TEST
+
 Suite *kernels_prune(void)
 {
     Suite *s = suite_create("prune");
     TCase *tc = twin_case(s, "prune");
     twin_test(tc, test_prune, COUNTS * KINDS);
     twin_test(tc, test_ties, 6);
+    twin_test(tc, test_loaded, 1);
     return s;
 }

@@ -38,17 +38,47 @@ void on_device(relora_status status)
         ck_abort_msg("%s: %s", relora_status_name(status), cuda->queue_error(cuda_queue));
 }
 
-int device_objects(void)
+/* What the emulator counts; 0 on a device. */
+static int emulator_count(const char *function)
 {
     void *emulator = dlopen("libemulated_cuda.so", RTLD_NOW | RTLD_NOLOAD);
     if (!emulator) return 0;
     union {
         void *object;
         int (*function)(void);
-    } count = {dlsym(emulator, "emulated_cuda_objects")};
-    int objects = count.object ? count.function() : 0;
+    } count = {dlsym(emulator, function)};
+    ck_assert_ptr_nonnull(count.object);
+    int counted = count.function();
     dlclose(emulator); /* it stays, for the module needs it */
-    return objects;
+    return counted;
+}
+
+void device_refuse_odd(int refuse)
+{
+    void *emulator = dlopen("libemulated_cuda.so", RTLD_NOW | RTLD_NOLOAD);
+    if (!emulator) return;
+    union {
+        void *object;
+        void (*function)(int);
+    } set = {dlsym(emulator, "emulated_cuda_refuse_odd")};
+    ck_assert_ptr_nonnull(set.object);
+    set.function(refuse);
+    dlclose(emulator);
+}
+
+int device_objects(void)
+{
+    return emulator_count("emulated_cuda_objects");
+}
+
+int device_refused(void)
+{
+    return emulator_count("emulated_cuda_refused");
+}
+
+int device_late_loads(void)
+{
+    return emulator_count("emulated_cuda_late_loads");
 }
 
 /* ---- values ---- */

@@ -23,6 +23,11 @@ extern struct queue *cuda_queue, *cpu_queue;
 
 /** Streams, handles, descriptions and so on that exist, where the device is the emulator; otherwise 0. */
 int device_objects(void);
+/** Whether the emulator refuses to run products with odd leading dimensions, though it offers algorithms for them. */
+void device_refuse_odd(int refuse);
+int device_refused(void); /* products so far; 0 on a device */
+/** Kernels of the module that were not loaded before their first launch; 0 on a device, where nobody counts them. */
+int device_late_loads(void);
 
 TCase *twin_case(Suite *suite, const char *name);
 /** A test for _i from 0 to count - 1; all of them are counted. */

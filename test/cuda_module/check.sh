@@ -1,7 +1,8 @@
 #!/bin/sh
-# check.sh MODULE LOADER: librelora_cuda.so as a file. LOADER is the program of load.c; NM and NVCC name tools.
+# check.sh MODULE LOADER INSTALLED: librelora_cuda.so.0 as a file, and as it is installed. LOADER is the program of
+# load.c; NM and NVCC name tools.
 set -u
-module=$1 loader=$2
+module=$1 loader=$2 installed=$3
 fail() { echo "$module: $*" >&2; exit 1; }
 
 exported=$(${NM:-nm} -D --defined-only "$module" | sed 's/.* //; s/@.*//')
@@ -15,6 +16,12 @@ for library in $needed; do
         *) fail "needs $library" ;;
     esac
 done
+
+# In the tree it finds the toolkit's cuBLASLt wherever that is; what is installed names no folder of this machine.
+path=$(readelf -d "$module" | sed -n 's/.*(RUNPATH).*\[\(.*\)\]/\1/p')
+found=$(for folder in $(echo "$path" | tr ':' ' '); do ls "$folder"/libcublasLt.so* 2> /dev/null; done)
+[ "$found" ] || fail "no cuBLASLt in its path, '$path'"
+if readelf -d "$installed" | grep -Eq 'RUNPATH|RPATH'; then fail "$installed has a path of this machine in it"; fi
 
 tool=$(command -v cuobjdump || echo "$(dirname "${NVCC:-nvcc}")/cuobjdump")
 if [ -x "$tool" ]; then

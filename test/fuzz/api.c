@@ -21,6 +21,7 @@ static operation *const operations[] = {
     make_writer, add_tensor, add_bytes, set_metadata, save_writer, open_file, open_memory, ask_reader,
     read_reader, make_state, add_to_state, save_state, load_state, export_state,
     wrap_stream, take_dlpack, give_dlpack, step_lr,
+    make_group, wrap_weight, add_to_group, ask_group, group_mode, group_work, give_group, read_group,
 };
 
 /* What a run has, made from as many bytes of the input as it takes: 0 for each gives a plain one. */

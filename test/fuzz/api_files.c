@@ -66,8 +66,11 @@ void open_file(void)
     relora_reader *reader = NOWHERE;
     relora_context *ctx = pick(CONTEXT);
     const char *path = choose_path();
-    relora_reader **out = choose() == 255 ? NULL : &reader;
-    relora_status status = CALL(relora_reader_open, out, ctx, path);
+    uint8_t c = choose();
+    relora_reader **out = c == 255 ? NULL : &reader;
+    relora_status status = c % 4 == 2 ? CALL(relora_reader_open_if_there, out, ctx, path)
+                                      : CALL(relora_reader_open, out, ctx, path);
+    if (c % 4 == 2 && status == RELORA_OK && !reader) return; /* it is not there */
     keep(READER, status, reader, out != NULL);
 }
 
@@ -134,7 +137,7 @@ void read_reader(void)
     const char *name = relora_reader_name(reader, choose() % 8);
     relora_tensor *target = pick_any_tensor();
     uint8_t c = choose();
-    uint32_t flags = c < 240 ? c & RELORA_READ_CONVERT : c;
+    uint32_t flags = c < 240 ? (c & RELORA_READ_CONVERT) | (c & 8 ? RELORA_READ_FINITE : 0) : c;
     if (!name) name = choose_name();
     if (reader && target && c & 2) target = fitting(target, reader, name, c);
     CALL(relora_reader_read, reader, stream, name, target, flags);

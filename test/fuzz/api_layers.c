@@ -12,7 +12,7 @@ static double number_at(const relora_tensor *t, int64_t i)
     return (double)f;
 }
 
-static relora_linear_options choose_layer(void)
+relora_linear_options choose_layer(void)
 {
     relora_linear_options o;
     REQUIRE(relora_linear_options_init(&o, sizeof o) == RELORA_OK);
@@ -163,7 +163,7 @@ void backward(void)
     uint32_t flags = choose_flags(RELORA_TRAIN | RELORA_OVERWRITE | RELORA_ACCUMULATE_DX);
     int32_t shared = choose_shared(call, flags);
     relora_linear *const both[] = {linear, linear};
-    const relora_tensor *const dy[] = {m[1], m[1]};
+    relora_tensor *const dy[] = {m[1], m[1]};
     if (shared) CALL(relora_linear_backward_shared, both, shared, stream, m[0], dy, m[2], call, flags);
     else
         CALL(relora_linear_backward, linear, stream, m[0], m[1], m[2], call, flags);

@@ -72,11 +72,28 @@ static uint64_t look_adam(uint64_t h, relora_adam *adam)
     return look_tensor(h, relora_adam_flat_grad(adam));
 }
 
+static uint64_t look_group(uint64_t h, const relora_group *group)
+{
+    int32_t count = relora_group_count(group);
+    h = hash(h, &count, sizeof count);
+    for (int32_t i = 0; i < count; i++) {
+        const char *name = relora_group_name(group, i);
+        REQUIRE(name && name[0]);
+        REQUIRE(!relora_group_linear(group, i) != !relora_group_value(group, i));
+        h = hash(h, name, strlen(name));
+        if (relora_group_linear(group, i)) h = look_linear(h, relora_group_linear(group, i));
+        h = look_tensor(h, relora_group_value(group, i));
+        h = look_tensor(h, relora_group_grad(group, i));
+    }
+    return h;
+}
+
 uint64_t look_at(uint64_t h, enum kind kind, void *object)
 {
     if (kind == TENSOR) return look_tensor(h, object);
     if (kind == LINEAR && object) return look_linear(h, object);
     if (kind == ADAM && object) return look_adam(h, object);
+    if (kind == GROUP && object) return look_group(h, object);
     return h;
 }
 

@@ -21,9 +21,14 @@ void make_context(void)
 
 void ask_error(void)
 {
-    const relora_context *ctx = pick(CONTEXT);
     size_t capacity = choose() % 64, length = 0, again = 0;
     char *buffer = borrow_bytes(capacity ? capacity : 1);
+    if (capacity % 2) {
+        const relora_stream *stream = pick(STREAM);
+        CALL(relora_stream_error, stream, buffer, capacity, &length);
+        return;
+    }
+    const relora_context *ctx = pick(CONTEXT);
     if (CALL(relora_context_error, ctx, NULL, 0, &length) < 0) return;
     CALL(relora_context_error, ctx, buffer, capacity, &again);
     REQUIRE(length == again);
@@ -76,13 +81,18 @@ void init_options(void)
     void *options = which >= 248 ? NULL : borrow_bytes(bytes ? bytes : 1);
     relora_status status;
     call_begin("relora_options_init");
-    switch (which % 6) {
+    switch (which % 11) {
     case 0: status = relora_context_options_init(options, size); break;
     case 1: status = relora_linear_options_init(options, size); break;
     case 2: status = relora_adam_options_init(options, size); break;
     case 3: status = relora_reset_options_init(options, size); break;
     case 4: status = relora_schedule_options_init(options, size); break;
-    default: status = relora_cycle_options_init(options, size); break;
+    case 5: status = relora_cycle_options_init(options, size); break;
+    case 6: status = relora_step_report_init(options, size); break;
+    case 7: status = relora_merge_report_init(options, size); break;
+    case 8: status = relora_reset_report_init(options, size); break;
+    case 9: status = relora_plan_report_init(options, size); break;
+    default: status = relora_read_report_init(options, size); break;
     }
     int good = options && size >= 4 && size <= 4096;
     REQUIRE((status == RELORA_OK) == good);
@@ -172,6 +182,12 @@ void point_tensor(void)
     uint8_t c = choose();
     void *data = c == 255 ? NULL : lent[c % BLOCKS] + (c >= 250);
     struct loan *loan = t && relora_tensor_data(t) != data ? loan_of(t) : NULL;
+    if (c % 3 == 0) {
+        struct loan *next = loan_new();
+        if (t) *next = (struct loan){t, 1};
+        if (CALL(relora_tensor_set_data_owned, t, data, loan_return, next) < 0) next->owed = 0;
+        return;
+    }
     if (loan) loan->owed++;
     if (CALL(relora_tensor_set_data, t, data) < 0 && loan) loan->owed--;
 }

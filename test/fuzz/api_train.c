@@ -221,6 +221,9 @@ void ask_schedule(void)
         REQUIRE(next == -1 || next > at);
     result(&lr, sizeof lr);
     result(&next, sizeof next);
+    relora_cycle_options o;
+    REQUIRE(relora_cycle_options_init(&o, c == 254 ? 4 : sizeof o) == RELORA_OK);
+    if (CALL(relora_cycle_options_follow, c == 255 ? NULL : &o, schedule) == RELORA_OK) REQUIRE(o.merge_every > 0);
 }
 
 /* ---- cycles ---- */

@@ -16,7 +16,9 @@ def put(name, header, data=0, length=None):
     header = header if isinstance(header, bytes) else header.encode()
     length = len(header) if length is None else length
     with open(os.path.join(folder, "seed_" + name), "wb") as f:
-        f.write(length.to_bytes(8, "little") + header + bytes((7 * i + 1) % 256 for i in range(data)))
+        if isinstance(data, int):
+            data = bytes((7 * i + 1) % 256 for i in range(data))
+        f.write(length.to_bytes(8, "little") + header + data)
 
 
 A = tensor()
@@ -35,6 +37,9 @@ for i, dtype in enumerate("C64 F64 I64 U64 F32 I32 U32 BF16 F16 I16 U16 F8_E4M3 
                           "F8_E4M3FNUZ F8_E5M2FNUZ I8 U8 BOOL F6_E2M3 F6_E3M2 F4".split()):
     bits = {"C64": 64, "BOOL": 8, "F4": 4, "BF16": 16}.get(dtype) or int(dtype[1:].split("_")[0])
     put("type_" + dtype, '{"%s":%s}' % (dtype, tensor(dtype, "[8]", "[0,%d]" % bits)), bits)
+
+NAN = b"\x00\x3c\x01\x7e\xff\x7b\x00\xfc" + b"\x00\x00\x00\x00\x00\x00\xf8\x7f"
+put("good_not_finite", '{"h":%s,"d":%s}' % (tensor("F16", "[4]"), tensor("F64", "[1]", "[8,16]")), NAN)
 
 put("bad_length_past", "{}", 0, 3)
 put("bad_length_max", "{}", 0, 100000001)
@@ -65,7 +70,11 @@ put("bad_trailing", '{"a":%s}' % A, 9)
 put("bad_short", '{"a":%s}' % A, 7)
 put("bad_line", '{"a\\nb":1}', 0)
 put("bad_deep", '{"a":' + "[" * 3000, 0)
-for name, text in {"empty": b"", "seven": b"\2\0\0\0\0\0\0"}.items():
+for name, text in {"empty": b"", "seven": b"\2\0\0\0\0\0\0", "lfs": b"version https://git-lfs.github.com/spec/v1\n",
+                   "html": b"\n<!doctype html>", "xml": b"\xef\xbb\xbf<?xml?>", "index": b'{"weight_map": {}}',
+                   "pickle": b"\x80\2\x8a\x0al\xfc\x9cF", "zip": b"PK\3\4\x14\0\0\0archive/data.pkl",
+                   "text": "Größe und Länge und noch ein paar Wörtér".encode(), "blank": b" \n" * 8,
+                   "tar": bytes(257) + b"ustar\0"}.items():
     with open(os.path.join(folder, "seed_bad_" + name), "wb") as f:
         f.write(text)
 

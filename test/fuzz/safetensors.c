@@ -109,7 +109,18 @@ static void touch(const struct tensor *t)
     for (size_t i = 0; i < t->bytes; i++) touched += ((const unsigned char *)t->data)[i];
 }
 
-/* Into tensors of the library, of its own type and of the other. */
+static int all_finite(const relora_tensor *t, relora_dtype dtype, size_t bytes)
+{
+    const unsigned char *data = relora_tensor_data(t);
+    size_t item = dtype == RELORA_F32 ? 4 : 2;
+    for (size_t i = 0; i < bytes; i += item) {
+        unsigned high = (unsigned)data[i + item - 1] << 8 | data[i + item - 2]; /* sign, exponent and more */
+        if ((high & 0x7f80) == 0x7f80) return 0;
+    }
+    return 1;
+}
+
+/* Into tensors of the library, of its own type and of others; with RELORA_READ_FINITE the same, or nothing. */
 static void read_into(relora_reader *r, const struct tensor *t, relora_dtype dtype, int same)
 {
     relora_tensor *target;
@@ -121,6 +132,12 @@ static void read_into(relora_reader *r, const struct tensor *t, relora_dtype dty
     REQUIRE(status == RELORA_OK || status == RELORA_E_FORMAT);
     if (status == RELORA_OK && same && t->bytes)
         REQUIRE(!memcmp(relora_tensor_data(target), t->data, t->bytes));
+    if (status == RELORA_OK) {
+        size_t bytes = t->bytes * 8 / (size_t)bits_of(t->dtype) * (dtype == RELORA_F32 ? 4 : 2);
+        int finite = all_finite(target, dtype, bytes);
+        status = relora_reader_read(r, stream, t->name, target, RELORA_READ_CONVERT | RELORA_READ_FINITE);
+        REQUIRE(status == (finite ? RELORA_OK : RELORA_E_NOT_FINITE));
+    }
     relora_tensor_release(target);
 }
 
@@ -131,11 +148,12 @@ static void read_all(relora_reader *r, const uint8_t *end)
     for (int32_t i = 0; i < relora_reader_count(r); i++) {
         struct tensor t = get(r, i);
         int f32 = !strcmp(t.dtype, "F32"), bf16 = !strcmp(t.dtype, "BF16");
+        int other = !strcmp(t.dtype, "F16") || !strcmp(t.dtype, "F64");
         REQUIRE(!next || t.data == next);
         next = (const unsigned char *)t.data + t.bytes;
         check_size(&t);
         touch(&t);
-        if (f32 || bf16) {
+        if (f32 || bf16 || other) {
             read_into(r, &t, RELORA_F32, f32);
             read_into(r, &t, RELORA_BF16, bf16);
         }

@@ -3,6 +3,7 @@
 #   tidy      clang-tidy with .clang-tidy, test/.clang-tidy and examples/.clang-tidy, less test/lint/tidy.txt
 #   cppcheck  cppcheck with test/lint/cppcheck.txt
 #   includes  src/cpu and cuda know the backend table and nothing above it
+#   format    clang-format with .clang-format
 #   calls     the library neither ends, prints to, nor asks its process, and has no writable data
 #   size      functions and files that are over their budget: a list, not a failure
 # FLAGS holds what the compiler gets; JOBS is how many files clang-tidy reads at once.
@@ -41,6 +42,14 @@ check_c() {
     cppcheck -q -j "${JOBS:-2}" --std=c11 --library=posix,test/lint/check.cfg $FLAGS -D__GNUC__=12 \
         --enable=warning,style,performance,portability,information --suppressions-list=test/lint/cppcheck.txt \
         --template='{file}:{line}: {severity}: {message} [{id}]' --error-exitcode=1 -i test/cuda/emulator src examples test
+}
+
+format() {
+    # shellcheck disable=SC2046
+    clang-format --dry-run --Werror $(git ls-files 'src/*.[ch]' 'include/*.h' 'examples/*.[ch]' 'test/*.[ch]' |
+        grep -v '^test/abi/old/') 2> "$found" && return 0
+    cat "$found"
+    return 1
 }
 
 # What backend.h includes is allowed too, and the header of the library that a file wraps.
@@ -86,6 +95,7 @@ case $part in
     tidy) tidy ;;
     cppcheck) check_c ;;
     includes) includes ;;
+    format) format ;;
     calls) calls "$@" ;;
     size) size ;;
     *) echo "lint.sh: no part $part"; exit 1 ;;

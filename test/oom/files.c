@@ -63,6 +63,8 @@ static void open_and_verify(void)
     oom_out = (void **)&reader;
     oom_begin();
     reader = POISON;
+    SURVIVES(check_nothing_open, relora_reader_open_if_there(&reader, env.ctx, at("file")));
+    relora_reader_release(reader);
     SURVIVES(check_nothing_open, relora_reader_open(&reader, env.ctx, at("file")));
     SURVIVES(NULL, relora_reader_verify(reader));
     relora_reader_release(reader);
@@ -114,6 +116,41 @@ START_TEST(test_resume)
 }
 END_TEST
 
+/* ---- a file of another run: the sentence about it needs memory too ---- */
+
+/* The refusal that is wanted passes for success. */
+static relora_status refused_for(const char *field, relora_status status)
+{
+    char why[300];
+    if (status != RELORA_E_STATE) return status;
+    OK(relora_context_error(env.ctx, why, sizeof why, NULL));
+    ck_assert_msg(strstr(why, field), "%s", why);
+    return RELORA_OK;
+}
+
+static void load_other(void)
+{
+    struct recipe recipe = recipe_of(3);
+    make_run(1);
+    OK(relora_state_save(run.state, env.st, at("file"), 0));
+    recipe.lr_factor = 0.25; /* of a parameter, whose name is compared before it */
+    run = new_run(&recipe, 2);
+    was = contents(&run);
+    relora_reader *reader = open_path(at("file"));
+    oom_begin();
+    relora_status status;
+    do status = refused_for("lr_factor=0.25 here, but lr_factor=0.5 in", relora_state_load(run.state, env.st, reader));
+    while (oom_again(status, check_unchanged, "relora_state_load(run.state, env.st, reader)", __FILE__, __LINE__));
+    oom_end();
+    check_unchanged();
+}
+
+START_TEST(test_load_other)
+{
+    oom_play(load_other, _i, 8);
+}
+END_TEST
+
 /* ---- reading one tensor, with and without conversion ---- */
 
 static void read_tensors(void)
@@ -122,7 +159,7 @@ static void read_tensors(void)
     relora_reader *reader = open_raw(file);
     relora_tensor *first = new_matrix(RELORA_BF16, 2, 3), *second = new_vector(RELORA_BF16, 4);
     oom_begin();
-    SURVIVES(NULL, relora_reader_read(reader, env.st, "first", first, RELORA_READ_CONVERT));
+    SURVIVES(NULL, relora_reader_read(reader, env.st, "first", first, RELORA_READ_CONVERT | RELORA_READ_FINITE));
     SURVIVES(NULL, relora_reader_read(reader, env.st, "second", second, 0));
     oom_result_of(first);
     oom_result_of(second);
@@ -253,6 +290,7 @@ Suite *oom_files(void)
     tcase_add_loop_test(tc, test_save, 0, OOM_KINDS);
     tcase_add_loop_test(tc, test_open, 0, OOM_KINDS);
     tcase_add_loop_test(tc, test_resume, 0, OOM_KINDS);
+    tcase_add_loop_test(tc, test_load_other, 0, OOM_KINDS);
     tcase_add_loop_test(tc, test_read, 0, OOM_KINDS);
     tcase_add_loop_test(tc, test_exports, 0, OOM_KINDS);
     tcase_add_loop_test(tc, test_collecting, 0, OOM_KINDS);

@@ -45,5 +45,6 @@ Suite *oom_registration(void);
 Suite *oom_training(void);
 Suite *oom_files(void);
 Suite *oom_steady(void);
+Suite *oom_groups(void);
 
 #endif

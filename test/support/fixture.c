@@ -1,7 +1,9 @@
 #include "support/fixture.h"
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct env env;
 
@@ -43,6 +45,7 @@ static void listen(void *user, int32_t level, const char *message)
         e->errors++;
         snprintf(e->last, sizeof e->last, "%s", message);
     }
+    if (level == RELORA_LOG_WARN) snprintf(e->warning, sizeof e->warning, "%s", message);
     if (level == RELORA_LOG_INFO) snprintf(e->info, sizeof e->info, "%s", message);
     pthread_mutex_unlock(&listening);
 }
@@ -56,8 +59,29 @@ relora_context_options env_options(void)
     return o;
 }
 
+static const char *watched; /* the case whose test runs */
+
+/* On a device nobody else ends a test that hangs: all share a process. What the program said so far is not lost. */
+static void hangs(int signal)
+{
+    (void)signal;
+    printf("\na test hangs: one of the case \"%s\"\n", watched);
+    fflush(NULL);
+    _exit(124);
+}
+
+static void watch(int on)
+{
+    const char *seconds = getenv("RELORA_TEST_SECONDS");
+    if (!seconds) return;
+    watched = tcase_name();
+    if (on) signal(SIGALRM, hangs);
+    alarm(on ? (unsigned)atoi(seconds) : 0);
+}
+
 static void open_environment(relora_device_kind kind, int32_t threads, const char *module_dir)
 {
+    watch(1);
     if (absent) ck_abort_msg("no device"); /* counted as skipped by env_run() */
     memset(&env, 0, sizeof env);
     track_init(&env.mem);
@@ -106,6 +130,7 @@ static void run_deferred(void)
 void env_close(void)
 {
     run_deferred();
+    watch(0);
     relora_stream_release(env.st);
     relora_context_release(env.ctx);
     env.st = NULL;
@@ -158,16 +183,22 @@ static int is_absent(char *reason, size_t capacity)
     return none;
 }
 
+int env_without_device(int tests, const char *reason)
+{
+    if (!getenv("RELORA_REQUIRE_DEVICE")) return printf("Skipped: %d, %s\n", tests, reason) < 0;
+    printf("No test was run, and RELORA_REQUIRE_DEVICE is set: %s\n", reason);
+    return 1;
+}
+
 static int run_on_device(SRunner *runner)
 {
     char reason[1024] = "";
     absent = is_absent(reason, sizeof reason);
     srunner_set_fork_status(runner, CK_NOFORK);
     srunner_run_all(runner, absent ? CK_SILENT : CK_ENV);
-    int failed = absent ? 0 : srunner_ntests_failed(runner);
-    if (absent) skipped = srunner_ntests_run(runner);
-    if (skipped) printf("Skipped: %d, %s\n", skipped, absent ? reason : "not for this device");
-    return failed;
+    if (absent) return env_without_device(srunner_ntests_run(runner), reason);
+    if (skipped) printf("Skipped: %d, not for this device\n", skipped);
+    return srunner_ntests_failed(runner);
 }
 
 int env_run(SRunner *runner)
@@ -199,6 +230,13 @@ void status_ok(relora_status status, const char *call, const char *file, int lin
     mark_point();
 }
 
+/* Is env.st an argument of the call, as written? */
+static int names_stream(const char *call)
+{
+    const char *at = strstr(call, "env.st");
+    return at && strcspn(at + 6, ",)") == 0;
+}
+
 void status_fails(relora_status got, relora_status want, const char *call, const char *const *words,
                   const char *file, int line)
 {
@@ -215,6 +253,12 @@ void status_fails(relora_status got, relora_status want, const char *call, const
         ck_abort_msg("%s:%d: text \"%s\" but log \"%s\"", file, line, text, env.last);
     if (!strstr(text, name) || strchr(text, '\n'))
         ck_abort_msg("%s:%d: \"%s\" does not name %s in one line", file, line, text, name);
+    if (names_stream(call)) {
+        char own[sizeof text];
+        status_ok(relora_stream_error(env.st, own, sizeof own, NULL), "relora_stream_error", file, line);
+        if (strcmp(text, own) != 0)
+            ck_abort_msg("%s:%d: text \"%s\" but that of the stream is \"%s\"", file, line, text, own);
+    }
     for (; *words; words++)
         if (!strstr(text, *words))
             ck_abort_msg("%s:%d: \"%s\" does not mention \"%s\"", file, line, text, *words);

@@ -18,7 +18,8 @@ struct env {
     int errors;      /* lines received at RELORA_LOG_ERROR */
     int lines[5];    /* lines received at each level */
     char last[1024]; /* text of the last one at RELORA_LOG_ERROR */
-    char info[1024]; /* and at RELORA_LOG_INFO */
+    char warning[1024]; /* and at RELORA_LOG_WARN */
+    char info[1024];    /* and at RELORA_LOG_INFO */
 };
 extern struct env env;
 
@@ -48,8 +49,13 @@ double *doubles(int64_t n);
 /** A test case with the environment around each test, `seconds` of time for each. */
 TCase *env_case(Suite *suite, const char *name, double seconds);
 /** Run all of it, say what was skipped, and free it: what main() returns. On a device the tests share the
- *  process, because no device survives a fork. Where there is no such device all of them are skipped. */
+ *  process, because no device survives a fork; with RELORA_TEST_SECONDS one that takes longer ends the program, by name
+ *  and with status 124. Where there is no such device all of them are skipped. */
 int env_run(SRunner *runner);
+
+/** For a program all of whose tests want a device that is not there: what main() returns. They are counted as
+ *  skipped, which is no failure unless RELORA_REQUIRE_DEVICE is set. */
+int env_without_device(int tests, const char *reason);
 
 /** The call must succeed; if not, its text is in the report. */
 #define OK(call) status_ok((call), #call, __FILE__, __LINE__)

@@ -3,10 +3,20 @@
 #include "support/close.h"
 
 static void release_tensor(void *p) { relora_tensor_release(p); }
+static void release_stream(void *p) { relora_stream_release(p); }
 static void release_linear(void *p) { relora_linear_release(p); }
+static void release_group(void *p) { relora_group_release(p); }
 static void release_adam(void *p) { relora_adam_release(p); }
 static void release_cycle(void *p) { relora_cycle_release(p); }
 static void release_schedule(void *p) { relora_schedule_release(p); }
+
+relora_stream *second_stream(void)
+{
+    relora_stream *st;
+    OK(relora_stream_create(&st, env.dev));
+    defer(release_stream, st);
+    return st;
+}
 
 relora_tensor *new_tensor(relora_dtype dtype, int32_t ndim, const int64_t *shape)
 {
@@ -123,6 +133,14 @@ relora_linear *new_filled_linear(const relora_linear_options *options, struct rn
     for (relora_param p = RELORA_PARAM_BIAS; p <= RELORA_PARAM_B; p++)
         if (relora_linear_param(l, p)) put_normal(relora_linear_param(l, p), r, 0.3);
     return l;
+}
+
+relora_group *new_group(void)
+{
+    relora_group *group;
+    OK(relora_group_create(&group, env.dev));
+    defer(release_group, group);
+    return group;
 }
 
 relora_adam_options adam_options(void)

@@ -5,6 +5,8 @@
 
 #include "support/fixture.h"
 
+/** One more stream of env.dev. */
+relora_stream *second_stream(void);
 relora_tensor *new_tensor(relora_dtype dtype, int32_t ndim, const int64_t *shape);
 relora_tensor *new_matrix(relora_dtype dtype, int64_t rows, int64_t cols);
 relora_tensor *new_vector(relora_dtype dtype, int64_t n);
@@ -30,6 +32,7 @@ relora_linear_options layer_options(relora_linear_mode mode, int64_t in, int64_t
 relora_linear *new_linear(const relora_linear_options *options);
 /** The same with a random W (and bias, A, B if the layer has them), at which every gradient is alive. */
 relora_linear *new_filled_linear(const relora_linear_options *options, struct rnd *r);
+relora_group *new_group(void);
 relora_adam_options adam_options(void);
 relora_adam *new_adam(const relora_adam_options *options);
 /** A parameter of `n` random elements with a random gradient; its tensors may be asked for. */

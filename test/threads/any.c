@@ -14,6 +14,7 @@ static struct handles { /* shared by all threads */
     relora_device *dev;
     relora_tensor *x;
     relora_linear *linear;
+    relora_group *group;
     relora_adam *adam;
     relora_schedule *schedule;
     relora_cycle *cycle;
@@ -56,6 +57,8 @@ static void ask_context(uint64_t *sum)
     add_text(sum, relora_status_text(RELORA_E_SHAPE));
     ok(relora_context_error(env.ctx, text, sizeof text, NULL));
     add_text(sum, text);
+    ok(relora_stream_error(env.st, text, sizeof text, NULL));
+    add_text(sum, text);
     add(sum, (uint64_t)relora_device_count(env.ctx, RELORA_DEVICE_CPU));
     add(sum, relora_device_get(env.ctx, RELORA_DEVICE_CPU, 0) == h->dev);
     add(sum, (uint64_t)relora_device_count(h->cuda, RELORA_DEVICE_CUDA));
@@ -87,13 +90,21 @@ static void ask_training(uint64_t *sum)
     uint32_t events = 0;
     int64_t next = 0;
     double lr = 0;
-    relora_plan_report plan = {.struct_size = sizeof plan};
+    relora_plan_report plan;
+    ok(relora_plan_report_init(&plan, sizeof plan));
     ok(relora_linear_plan(h->linear, 300, 0, &plan));
     add(sum, (uint64_t)plan.forward);
     add(sum, (uint64_t)plan.backward_bytes);
     add(sum, (uint64_t)relora_linear_get_mode(h->linear));
     add(sum, (uint64_t)(uintptr_t)relora_linear_param(h->linear, RELORA_PARAM_A));
     add(sum, (uint64_t)(uintptr_t)relora_linear_grad(h->linear, RELORA_PARAM_B));
+    add(sum, (uint64_t)relora_group_count(h->group));
+    add_text(sum, relora_group_name(h->group, 1));
+    ok(relora_group_find(h->group, "norm", &index));
+    add(sum, (uint64_t)index);
+    add(sum, relora_group_linear(h->group, 0) == h->linear);
+    add(sum, relora_group_value(h->group, 1) == h->x);
+    add(sum, relora_group_grad(h->group, 1) == NULL);
     add(sum, (uint64_t)relora_adam_count(h->adam));
     add_text(sum, relora_adam_name(h->adam, 1));
     ok(relora_adam_find(h->adam, "l.lora_B.weight", &index));
@@ -136,8 +147,9 @@ static void make_objects(void)
     int64_t n = 3;
     float data[3] = {0};
     relora_stream *st;
-    relora_tensor *t, *b;
+    relora_tensor *t, *b, *m;
     relora_linear *l;
+    relora_group *g;
     relora_adam *a;
     relora_linear_options lo;
     relora_adam_options ao;
@@ -149,12 +161,16 @@ static void make_objects(void)
     ok(relora_stream_create(&st, h->dev));
     ok(relora_tensor_create(&t, h->dev, RELORA_F32, 1, &n));
     ok(relora_tensor_borrow(&b, h->dev, RELORA_F32, 1, &n, NULL, data, NULL, NULL));
+    ok(relora_tensor_borrow_matrix(&m, h->dev, RELORA_F32, 3, 1, data));
     ok(relora_linear_create(&l, h->dev, &lo));
+    ok(relora_group_create(&g, h->dev));
     ok(relora_adam_create(&a, h->dev, &ao));
     relora_stream_release(st);
     relora_tensor_release(t);
     relora_tensor_release(b);
+    relora_tensor_release(m);
     relora_linear_release(l);
+    relora_group_release(g);
     relora_adam_release(a);
 }
 
@@ -179,13 +195,17 @@ static void make_others(void)
     relora_schedule *s;
     relora_state *state;
     relora_writer *w;
-    relora_reader *file, *memory;
+    relora_reader *file, *there, *memory;
     relora_context_options xo;
     relora_cycle_options co;
     relora_schedule_options so;
     ok(relora_context_options_init(&xo, sizeof xo));
     ok(relora_cycle_options_init(&co, sizeof co));
     ok(relora_schedule_options_init(&so, sizeof so));
+    ok(relora_step_report_init(&(relora_step_report){0}, sizeof(relora_step_report)));
+    ok(relora_merge_report_init(&(relora_merge_report){0}, sizeof(relora_merge_report)));
+    ok(relora_reset_report_init(&(relora_reset_report){0}, sizeof(relora_reset_report)));
+    ok(relora_read_report_init(&(relora_read_report){0}, sizeof(relora_read_report)));
     co.merge_every = 4;
     so.lr = 1;
     so.total_steps = 10;
@@ -195,7 +215,9 @@ static void make_others(void)
     ok(relora_schedule_create(&s, env.ctx, &so));
     ok(relora_state_create(&state, env.ctx));
     ok(relora_writer_create(&w, env.ctx));
+    ok(relora_cycle_options_follow(&co, h->schedule));
     ok(relora_reader_open(&file, env.ctx, h->path));
+    ok(relora_reader_open_if_there(&there, env.ctx, h->path));
     ok(relora_reader_open_memory(&memory, env.ctx, h->bytes, h->size));
     relora_context_release(ctx);
     relora_cycle_release(c);
@@ -203,6 +225,7 @@ static void make_others(void)
     relora_state_release(state);
     relora_writer_release(w);
     relora_reader_release(file);
+    relora_reader_release(there);
     relora_reader_release(memory);
 }
 
@@ -279,6 +302,9 @@ static void open_handles(struct kit *kit)
     handles = (struct handles){
         .dev = env.dev, .x = kit->x, .linear = kit->l, .adam = kit->adam, .cycle = kit->cycle};
     handles.schedule = new_schedule(&so);
+    handles.group = new_group();
+    OK(relora_group_add_linear(handles.group, "l", kit->l));
+    OK(relora_group_add_param(handles.group, "norm", kit->x, NULL));
     relora_context_options co;
     fake_module();
     OK(relora_context_options_init(&co, sizeof co));

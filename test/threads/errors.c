@@ -105,10 +105,65 @@ START_TEST(test_errors_at_once)
 }
 END_TEST
 
+/* ---- a stream for each thread: then the text is exact too ---- */
+
+struct streaming {
+    relora_stream *st;
+    relora_tensor *t;
+    int number;
+    int64_t wrong;
+};
+
+static void *fail_on_stream(void *user)
+{
+    struct streaming *s = user;
+    char text[TEXT], wanted[64];
+    for (int i = 0; i < TURNS; i++) {
+        size_t bytes = 1 + (size_t)s->number * TURNS * 10 + (size_t)i;
+        snprintf(wanted, sizeof wanted, "relora_tensor_write: bytes is %zu,", bytes);
+        s->wrong += relora_tensor_write(s->t, s->st, wanted, bytes) != RELORA_E_SHAPE;
+        s->wrong += relora_stream_error(s->st, text, sizeof text, NULL) != RELORA_OK;
+        s->wrong += strncmp(text, wanted, strlen(wanted)) != 0;
+    }
+    return NULL;
+}
+
+/* Streams come and go meanwhile. */
+static void *make_streams(void *user)
+{
+    struct streaming *s = user;
+    for (int i = 0; i < TURNS / 10; i++) {
+        relora_stream *st;
+        s->wrong += relora_stream_create(&st, env.dev) != RELORA_OK;
+        s->wrong += relora_stream_wait(st, NULL) != RELORA_E_ARGUMENT;
+        relora_stream_release(st);
+    }
+    return NULL;
+}
+
+static void *stream_or_make(void *user)
+{
+    return ((struct streaming *)user)->st ? fail_on_stream(user) : make_streams(user);
+}
+
+START_TEST(test_errors_on_streams)
+{
+    struct streaming *all = scratch((WORKERS + 1) * sizeof *all);
+    for (int i = 0; i < WORKERS; i++) {
+        all[i].st = second_stream();
+        all[i].t = new_vector(RELORA_F32, 3);
+        all[i].number = i + 1;
+    }
+    together(stream_or_make, all, sizeof *all, WORKERS + 1);
+    for (int i = 0; i <= WORKERS; i++) ck_assert_int_eq(all[i].wrong, 0);
+}
+END_TEST
+
 Suite *threads_errors(void)
 {
     Suite *s = suite_create("threads: errors");
     TCase *tc = env_case(s, "errors", 60);
     tcase_add_test(tc, test_errors_at_once);
+    tcase_add_test(tc, test_errors_on_streams);
     return s;
 }

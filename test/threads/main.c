@@ -7,6 +7,7 @@ int main(int argc, char **argv)
     srunner_add_suite(runner, threads_parallel());
     srunner_add_suite(runner, threads_any());
     srunner_add_suite(runner, threads_errors());
+    srunner_add_suite(runner, threads_holds());
     srunner_add_suite(runner, threads_release());
     srunner_add_suite(runner, threads_counts());
     srunner_add_suite(runner, threads_host());

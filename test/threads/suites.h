@@ -13,6 +13,7 @@ Suite *threads_fork(void);
 Suite *threads_parallel(void);
 Suite *threads_any(void);
 Suite *threads_errors(void);
+Suite *threads_holds(void);
 Suite *threads_release(void);
 Suite *threads_counts(void);
 Suite *threads_host(void);

@@ -20,8 +20,14 @@ static void shape_linear(struct llama_linear *l, int64_t out, int64_t in, const 
 static void shape_block(struct llama_block *b, const struct model_config *c)
 {
     for (int i = 0; i < 2; i++) b->norm[i] = doubles(c->hidden);
-    for (int p = 0; p < LL_PROJECTIONS; p++)
-        shape_linear(&b->p[p], p == LL_GATE || p == LL_UP ? c->ffn : c->hidden, p == LL_DOWN ? c->ffn : c->hidden, c);
+    int64_t wide = c->heads * c->head_dim, narrow = c->kv_heads * c->head_dim;
+    shape_linear(&b->p[LL_Q], wide, c->hidden, c);
+    shape_linear(&b->p[LL_K], narrow, c->hidden, c);
+    shape_linear(&b->p[LL_V], narrow, c->hidden, c);
+    shape_linear(&b->p[LL_O], c->hidden, wide, c);
+    shape_linear(&b->p[LL_GATE], c->ffn, c->hidden, c);
+    shape_linear(&b->p[LL_UP], c->ffn, c->hidden, c);
+    shape_linear(&b->p[LL_DOWN], c->hidden, c->ffn, c);
 }
 
 double *llama_find(struct llama *l, const char *name)
@@ -72,6 +78,7 @@ struct llama *llama_read(const struct model *model, int64_t batch, int64_t seq, 
     l->norm = doubles(l->c.hidden);
     l->logits = doubles(batch * seq * l->c.vocab);
     shape_linear(&l->head, l->c.vocab, l->c.hidden, &l->c);
+    if (l->c.tied) l->head.w = l->embed;
     l->blocks = scratch((size_t)l->c.layers * sizeof *l->blocks);
     for (int i = 0; i < l->c.layers; i++) shape_block(&l->blocks[i], &l->c);
     read_frozen(l, model);
@@ -108,20 +115,32 @@ static void rms_norm(const struct llama *l, const double *w, const double *x, do
     for (int64_t t = 0; t < l->seq; t++) {
         double square = 0;
         for (int64_t i = 0; i < n; i++) square += x[t * n + i] * x[t * n + i];
-        double inverse = 1 / sqrt(square / (double)n + 1e-6);
+        double inverse = 1 / sqrt(square / (double)n + l->c.norm_eps);
         for (int64_t i = 0; i < n; i++) y[t * n + i] = w[i] * x[t * n + i] * inverse;
     }
 }
 
-/* x cos + rotate_half(x) sin; rotate_half of (first, second half) is (-second, first). */
-static void rotary(const struct llama *l, double *x)
+/* The frequency of a pair, scaled as the wavelength says: as transformers' modeling_rope_utils.py has it. */
+static double frequency(const struct rope *rope, int64_t i, int64_t d)
 {
-    int64_t d = l->c.hidden / l->c.heads, half = d / 2;
+    double f = 1 / pow(rope->theta, 2 * (double)i / (double)d), wavelength = 2 * acos(-1) / f;
+    double longest = (double)rope->original / rope->low, shortest = (double)rope->original / rope->high;
+    if (rope->kind == ROPE_LINEAR) return f / rope->factor;
+    if (rope->kind != ROPE_LLAMA3 || wavelength < shortest) return f;
+    if (wavelength > longest) return f / rope->factor;
+    double smooth = ((double)rope->original / wavelength - rope->low) / (rope->high - rope->low);
+    return (1 - smooth) * f / rope->factor + smooth * f;
+}
+
+/* x cos + rotate_half(x) sin; rotate_half of (first, second half) is (-second, first). */
+static void rotary(const struct llama *l, double *x, int64_t heads)
+{
+    int64_t d = l->c.head_dim, half = d / 2;
     for (int64_t t = 0; t < l->seq; t++)
-        for (int64_t h = 0; h < l->c.heads; h++) {
-            double *v = x + t * l->c.hidden + h * d;
+        for (int64_t h = 0; h < heads; h++) {
+            double *v = x + (t * heads + h) * d;
             for (int64_t i = 0; i < half; i++) {
-                double angle = (double)t / pow(10000, 2 * (double)i / (double)d);
+                double angle = (double)t * frequency(&l->c.rope, i, d);
                 double a = v[i], b = v[i + half];
                 v[i] = a * cos(angle) - b * sin(angle);
                 v[i + half] = b * cos(angle) + a * sin(angle);
@@ -132,17 +151,18 @@ static void rotary(const struct llama *l, double *x)
 static void attention_row(const struct llama *l, const double *q, const double *k, const double *v, double *out,
                           int64_t t, int64_t h)
 {
-    int64_t d = l->c.hidden / l->c.heads, n = l->c.hidden;
+    int64_t d = l->c.head_dim, n = l->c.heads * d, kn = l->c.kv_heads * d;
+    int64_t other = h / (l->c.heads / l->c.kv_heads);
     double weight[64], sum = 0;
     ck_assert_int_lt(t, 64);
     for (int64_t j = 0; j <= t; j++) {
         double dot = 0;
-        for (int64_t i = 0; i < d; i++) dot += q[t * n + h * d + i] * k[j * n + h * d + i];
+        for (int64_t i = 0; i < d; i++) dot += q[t * n + h * d + i] * k[j * kn + other * d + i];
         sum += weight[j] = exp(dot / sqrt((double)d));
     }
     for (int64_t i = 0; i < d; i++) {
         double mixed = 0;
-        for (int64_t j = 0; j <= t; j++) mixed += weight[j] / sum * v[j * n + h * d + i];
+        for (int64_t j = 0; j <= t; j++) mixed += weight[j] / sum * v[j * kn + other * d + i];
         out[t * n + h * d + i] = mixed;
     }
 }
@@ -156,8 +176,8 @@ static void block(const struct llama *l, const struct llama_block *b, struct roo
     linear(l, &b->p[LL_Q], m->normed, m->q);
     linear(l, &b->p[LL_K], m->normed, m->k);
     linear(l, &b->p[LL_V], m->normed, m->v);
-    rotary(l, m->q);
-    rotary(l, m->k);
+    rotary(l, m->q, l->c.heads);
+    rotary(l, m->k, l->c.kv_heads);
     for (int64_t t = 0; t < l->seq; t++)
         for (int64_t h = 0; h < l->c.heads; h++) attention_row(l, m->q, m->k, m->v, m->mixed, t, h);
     linear(l, &b->p[LL_O], m->mixed, m->y);
@@ -184,9 +204,10 @@ static double cross_entropy(const struct llama *l, const double *logits, const i
 static struct room new_room(const struct llama *l)
 {
     struct room m;
-    int64_t n = l->seq * l->c.hidden, f = l->seq * l->c.ffn;
-    double **hidden[] = {&m.x, &m.normed, &m.q, &m.k, &m.v, &m.mixed, &m.y};
-    for (int i = 0; i < 7; i++) *hidden[i] = malloc((size_t)n * sizeof(double));
+    int64_t n = l->seq * l->c.hidden, f = l->seq * l->c.ffn, wide = l->seq * l->c.heads * l->c.head_dim;
+    double **hidden[] = {&m.x, &m.normed, &m.y}, **heads[] = {&m.q, &m.k, &m.v, &m.mixed};
+    for (int i = 0; i < 3; i++) *hidden[i] = malloc((size_t)n * sizeof(double));
+    for (int i = 0; i < 4; i++) *heads[i] = malloc((size_t)wide * sizeof(double));
     m.gate = malloc((size_t)f * sizeof(double));
     m.up = malloc((size_t)f * sizeof(double));
     return m;

@@ -1,26 +1,23 @@
-/* logits FOLDER VOCAB HIDDEN FFN HEADS LAYERS DTYPE TOKEN...: the logits that the model of examples/pretrain
- * gives after those tokens, one number a line, from the weights of an exported folder. */
+/* logits FOLDER DTYPE TOKEN...: the logits that the model of examples/pretrain gives after those tokens, one
+ * number a line, of a Llama folder taken as --init takes it; DTYPE is f32 or bf16. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../examples/pretrain/model.h"
+#include "../../examples/pretrain/llama.h"
 #include "../../examples/pretrain/report.h"
+#include "../../examples/pretrain/train.h"
 
 enum { TOKENS = 256 };
 
-static int64_t number(const char *text)
-{
-    return strtoll(text, NULL, 10);
-}
-
-static int print_logits(relora_context *ctx, relora_stream *stream, struct model *model,
-                        const int32_t *tokens, int64_t count, int64_t vocab)
+static int print_logits(const struct trainer *t, const int32_t *tokens, int64_t count)
 {
     struct activations *acts;
+    int64_t vocab = model_get_config(t->model)->vocab;
     float *logits = malloc((size_t)vocab * sizeof *logits);
-    if (!logits || check(ctx, activations_create(&acts, model, stream, 1, count), "activations")) return 1;
-    int result = check(ctx, model_next(model, acts, stream, tokens, count - 1, logits), "forward");
+    if (!logits || check(t->ctx, activations_create(&acts, t->model, t->stream, 1, count), "activations"))
+        return 1;
+    int result = check(t->ctx, model_next(t->model, acts, t->stream, tokens, count - 1, logits), "forward");
     for (int64_t i = 0; i < vocab && !result; i++) printf("%.9g\n", (double)logits[i]);
     activations_destroy(acts);
     free(logits);
@@ -29,31 +26,27 @@ static int print_logits(relora_context *ctx, relora_stream *stream, struct model
 
 int main(int argc, char **argv)
 {
-    relora_context *ctx;
-    relora_stream *stream;
-    relora_reader *reader;
-    struct model *model;
+    struct options options = {.method = METHOD_FULL};
+    struct trainer t = {.options = &options};
     int32_t tokens[TOKENS] = {0};
-    char path[4096];
-    if (argc < 9 || argc > 8 + TOKENS) return 2;
-    int bf16 = strcmp(argv[7], "bfloat16") == 0;
-    struct model_config config = {.vocab = number(argv[2]), .hidden = number(argv[3]), .ffn = number(argv[4]),
-                                  .heads = number(argv[5]), .layers = number(argv[6]),
-                                  .dtype = bf16 ? RELORA_BF16 : RELORA_F32, .mode = RELORA_MODE_FULL,
-                                  .alpha = 1, .threads = 1};
-    for (int i = 8; i < argc; i++) tokens[i - 8] = (int32_t)number(argv[i]);
-    snprintf(path, sizeof path, "%s/model.safetensors", argv[1]);
-    if (check(NULL, relora_context_create(&ctx, NULL), "context")) return 1;
-    relora_device *cpu = relora_device_get(ctx, RELORA_DEVICE_CPU, 0);
-    if (check(ctx, relora_stream_create(&stream, cpu), "stream") ||
-        check(ctx, model_create(&model, ctx, stream, &config), "model") ||
-        check(ctx, relora_reader_open(&reader, ctx, path), "file") ||
-        check(ctx, model_read(model, stream, reader), "weights"))
+    if (argc < 4 || argc > 3 + TOKENS) return 2;
+    for (int i = 3; i < argc; i++) tokens[i - 3] = (int32_t)strtol(argv[i], NULL, 10);
+    options.init = argv[1];
+    if (llama_read_config(&options.model, &options.config, options.init)) return 1;
+    struct model_config config = options.model;
+    config.dtype = strcmp(argv[2], "bf16") == 0 ? RELORA_BF16 : RELORA_F32;
+    config.mode = RELORA_MODE_FULL;
+    config.alpha = 1;
+    config.threads = 1;
+    if (check(NULL, relora_context_create(&t.ctx, NULL), "context")) return 1;
+    relora_device *cpu = relora_device_get(t.ctx, RELORA_DEVICE_CPU, 0);
+    if (check(t.ctx, relora_stream_create(&t.stream, cpu), "stream") ||
+        check(t.ctx, model_create(&t.model, t.ctx, t.stream, &config), "model") || llama_init(&t))
         return 1;
-    int result = print_logits(ctx, stream, model, tokens, argc - 8, config.vocab);
-    relora_reader_release(reader);
-    model_destroy(model);
-    relora_stream_release(stream);
-    relora_context_release(ctx);
+    int result = print_logits(&t, tokens, argc - 3);
+    model_destroy(t.model);
+    relora_stream_release(t.stream);
+    relora_context_release(t.ctx);
+    json_decref(options.config);
     return result;
 }

@@ -109,7 +109,22 @@ START_TEST(test_log_levels)
 }
 END_TEST
 
+/* on_destroy: once, and after everything else the library asks of the host. */
+struct end {
+    struct track *memory;
+    int calls;
+    int64_t bytes; /* that were still out at the call */
+};
+
+static void note_end(void *user)
+{
+    struct end *end = user;
+    end->calls++;
+    end->bytes = end->memory->bytes;
+}
+
 struct pile {
+    struct end end;
     relora_context *ctx;
     relora_stream *st;
     relora_tensor *w;
@@ -131,6 +146,9 @@ static void build(struct pile *p, struct track *t)
     so.kind = RELORA_SCHEDULE_CONSTANT;
     so.lr = 1;
     track_install(t, &o);
+    p->end = (struct end){t, 0, -1};
+    o.on_destroy = note_end;
+    o.destroy_user = &p->end;
     OK(relora_context_create(&p->ctx, &o));
     relora_device *dev = relora_device_get(p->ctx, RELORA_DEVICE_CPU, 0);
     OK(relora_stream_create(&p->st, dev));
@@ -168,8 +186,11 @@ START_TEST(test_release_order)
         build(&p, &t);
         for (int i = 0; i < KINDS; i++) {
             ck_assert_int_gt(t.bytes, 0);
+            ck_assert_int_eq(p.end.calls, 0);
             drop(&p, (first + i * strides[_i]) % KINDS);
         }
+        ck_assert_int_eq(p.end.calls, 1);
+        ck_assert_int_eq(p.end.bytes, 0);
         ck_assert_int_eq(t.bytes, 0);
         ck_assert_int_eq(t.blocks, 0);
         ck_assert_int_eq(t.mistakes, 0);
@@ -267,6 +288,61 @@ START_TEST(test_every_allocation_fails_once)
 }
 END_TEST
 
+/* A context that was not made has nothing to be told the end of, and a program of 0.4 has no such field. */
+START_TEST(test_no_end)
+{
+    struct track t;
+    struct end end = {&t, 0, -1};
+    relora_context *ctx;
+    relora_context_options o;
+    for (int64_t n = 0;; n++) {
+        track_init(&t);
+        track_refuse(&t, n + 1, 1);
+        OK(relora_context_options_init(&o, sizeof o));
+        track_install(&t, &o);
+        o.on_destroy = note_end;
+        o.destroy_user = &end;
+        if (relora_context_create(&ctx, &o) == RELORA_OK) break;
+        ck_assert_int_eq(end.calls, 0);
+    }
+    relora_context_release(ctx);
+    ck_assert_int_eq(end.calls, 1);
+    track_refuse(&t, 0, 0);
+    o.struct_size = offsetof(relora_context_options, on_destroy);
+    OK(relora_context_create(&ctx, &o));
+    relora_context_release(ctx);
+    ck_assert_int_eq(end.calls, 1);
+}
+END_TEST
+
+/* The text of a stream: that of the calls it was given to, whichever handle came first. */
+START_TEST(test_stream_text)
+{
+    char text[512], small[4];
+    size_t length = 99;
+    relora_stream *second = second_stream();
+    relora_tensor *t = new_vector(RELORA_F32, 3);
+    FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_stream_error(NULL, text, sizeof text, NULL));
+    fail_once(); /* without a stream */
+    OK(relora_stream_error(env.st, text, sizeof text, &length));
+    ck_assert_str_eq(text, "");
+    ck_assert_uint_eq(length, 0);
+    FAILS(RELORA_E_SHAPE, relora_tensor_write(t, env.st, text, 5), "bytes");
+    ck_assert_int_eq(relora_tensor_read(t, second, NULL, 12), RELORA_E_ARGUMENT);
+    fail_once();
+    OK(relora_stream_error(env.st, text, sizeof text, &length));
+    ck_assert_ptr_nonnull(strstr(text, "relora_tensor_write: bytes is 5"));
+    ck_assert_uint_eq(length, strlen(text));
+    OK(relora_stream_error(second, text, sizeof text, NULL));
+    ck_assert_ptr_nonnull(strstr(text, "relora_tensor_read: target is NULL"));
+    OK(relora_stream_error(second, small, sizeof small, NULL));
+    ck_assert_str_eq(small, "rel");
+    OK(relora_tensor_fill(t, second, 1)); /* a success does not clear it */
+    OK(relora_stream_error(second, NULL, 0, &length));
+    ck_assert_uint_gt(length, 20);
+}
+END_TEST
+
 /* After RELORA_E_NO_MEMORY of set_mode the layer is as it was: mode, parts, gradient and output; and once
  * there is memory it succeeds. */
 START_TEST(test_set_mode_without_memory)
@@ -321,6 +397,8 @@ Suite *unit_context(void)
     tcase_add_test(tc, test_two_contexts);
     tcase_add_test(tc, test_no_memory);
     tcase_add_test(tc, test_every_allocation_fails_once);
+    tcase_add_test(tc, test_no_end);
+    tcase_add_test(tc, test_stream_text);
     tcase_add_test(tc, test_set_mode_without_memory);
     return s;
 }

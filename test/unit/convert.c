@@ -1,4 +1,5 @@
-/* src/convert.h: F32 and BF16. */
+/* src/convert.h: F32 and BF16, and what becomes one of them. */
+#include <fenv.h>
 #include "unit/suites.h"
 #include "convert.h"
 
@@ -96,6 +97,103 @@ START_TEST(test_mean_of_many_draws)
 }
 END_TEST
 
+/* ---- F16 and F64 ---- */
+
+/* Every F16, by what the format means. */
+START_TEST(test_f16)
+{
+    for (uint32_t i = 0; i < 65536; i++) {
+        int sign = i >> 15 ? -1 : 1, exponent = (int)(i >> 10 & 31), fraction = (int)(i & 1023);
+        float got = f16_to_float((uint16_t)i);
+        double want = exponent == 31 ? (double)INFINITY : ldexp(exponent ? 1024 + fraction : fraction, (exponent ? exponent : 1) - 25);
+        if (exponent == 31 && fraction) ck_assert(isnan(got));
+        else
+            ck_assert((double)got == sign * want && !signbit(got) == (sign > 0));
+    }
+}
+END_TEST
+
+static uint64_t bits_of_double(double x)
+{
+    uint64_t b;
+    memcpy(&b, &x, sizeof b);
+    return b;
+}
+
+/* The rule once more, in doubles: a multiple of the distance between the numbers at |x|. */
+static double nearest(double x, int width)
+{
+    int exponent;
+    frexp(x, &exponent);
+    int last = (exponent - 1 < -126 ? -126 : exponent - 1) - width;
+    double rounded = ldexp(rint(ldexp(x, -last)), last);
+    return fabs(rounded) < ldexp(1, 128) ? rounded : copysign((double)INFINITY, x);
+}
+
+static void narrows(uint64_t x)
+{
+    double value;
+    memcpy(&value, &x, sizeof value);
+    float wide = float_of_bits(narrow_double_bits(x, 23)), narrow = float_of_bits(narrow_double_bits(x, 7) << 16);
+    if (isnan(value)) ck_assert(isnan(wide) && isnan(narrow));
+    else {
+        ck_assert_msg((double)wide == nearest(value, 23), "%a becomes %a", value, (double)wide);
+        ck_assert_msg((double)narrow == nearest(value, 7), "%a becomes %a", value, (double)narrow);
+    }
+    ck_assert_int_eq(!signbit(wide), !(x >> 63));
+    ck_assert_int_eq(!signbit(narrow), !(x >> 63));
+}
+
+/* Each number near a tie and each end of the range, of both signs. */
+START_TEST(test_f64_special)
+{
+    static const double values[] = {
+        0, 1, 0x1.fffffep+127, 0x1.ffffffp+127, 0x1.fffffefffffffp+127, 0x1.fep+127, 0x1.ffp+127, 0x1.fefffffffffffp+127,
+        0x1p+128, 1e300, 0x1p-126, 0x1p-127, 0x1p-149, 0x1p-150, 0x1.8p-150, 0x1.8p-149, 0x1p-133, 0x1p-134, 0x1.8p-133,
+        0x1p-151, 0x1.fffffep-127, 0x1.ffffffp-127, 0x1.fep-127, 0x1.ffp-127, 1e-300, 0x1p-1074, 0x1.fffffffffffffp+1023,
+        0x1.000001p0, 0x1.000003p0, 0x1.01p0, 0x1.03p0, 0x1.0000010000001p0, 0x1.0100000000001p0, 0x1p-896, 0x1p-1022,
+    };
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++)
+        for (int64_t near = -2; near <= 2; near++) {
+            uint64_t x = bits_of_double(values[i]) + (uint64_t)(values[i] > 0 ? near : 0);
+            narrows(x);
+            narrows(x | (uint64_t)1 << 63);
+        }
+    static const uint64_t special[] = {0x7ff0000000000000, 0x7ff0000000000001, 0x7ff8000000000000, 0x7fffffffffffffff};
+    for (int i = 0; i < 4; i++) {
+        narrows(special[i]);
+        narrows(special[i] | (uint64_t)1 << 63);
+    }
+}
+END_TEST
+
+/* On bits of every kind, many of them within the range of F32. */
+START_TEST(test_f64_random)
+{
+    struct rnd r = rnd_seed(2);
+    for (int i = 0; i < 100000; i++) {
+        uint64_t x = rnd_bits(&r);
+        narrows(x);
+        narrows((x & 0x800fffffffffffff) | (uint64_t)(1023 - 160 + i % 300) << 52);
+        narrows((x & 0x800fffff00000000) | (uint64_t)(1023 - 160 + i % 300) << 52); /* ties */
+    }
+}
+END_TEST
+
+/* The host may have the processor round as it likes. */
+START_TEST(test_rounding_mode_of_the_host)
+{
+    static const int modes[] = {FE_UPWARD, FE_DOWNWARD, FE_TOWARDZERO};
+    uint64_t third = bits_of_double(1.0 / 3);
+    uint32_t wide = narrow_double_bits(third, 23);
+    ck_assert_int_eq(fesetround(modes[_i]), 0);
+    uint32_t again = narrow_double_bits(third, 23), sixth = bits_of_float(f16_to_float(0x3155));
+    fesetround(FE_TONEAREST);
+    ck_assert_uint_eq(again, wide);
+    ck_assert_uint_eq(sixth, 0x3e2aa000);
+}
+END_TEST
+
 Suite *unit_convert(void)
 {
     Suite *s = suite_create("convert");
@@ -107,6 +205,10 @@ Suite *unit_convert(void)
     tcase_add_test(tc, test_nearest_against_rule);
     tcase_add_loop_test(tc, test_stochastic_is_unbiased, 0, 5);
     tcase_add_test(tc, test_mean_of_many_draws);
+    tcase_add_test(tc, test_f16);
+    tcase_add_test(tc, test_f64_special);
+    tcase_add_test(tc, test_f64_random);
+    tcase_add_loop_test(tc, test_rounding_mode_of_the_host, 0, 3);
     suite_add_tcase(s, tc);
     return s;
 }

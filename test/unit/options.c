@@ -1,6 +1,10 @@
-/* src/options.h: structs that cross the ABI, between callers and libraries of different releases. */
+/* src/options.h: structs that cross the ABI, between callers and libraries of different releases; what a table's
+ * rows refuse, and what every table has to be. */
 #include "unit/suites.h"
+#include "adam_reset.h"
+#include "cycle.h"
 #include "options.h"
+#include "schedule.h"
 
 struct old { uint32_t struct_size, flags; double a; };
 struct now { uint32_t struct_size, flags; double a, b; };
@@ -8,12 +12,18 @@ struct now { uint32_t struct_size, flags; double a, b; };
 static const struct now defaults = {sizeof(struct now), 5, 1.5, 2.5};
 enum { LEAST = sizeof(struct old), TAIL = 16 };
 
+static const struct option now_rows[] = {
+    {FIELD(struct now, flags), OPTION_FLAGS, .value = 5},
+    {FIELD(struct now, a), OPTION_F64, .value = 1.5},
+    {FIELD(struct now, b), OPTION_F64, .value = 2.5, .since = 5},
+};
+static const struct options now_options = {ROWS(now_rows), .size = sizeof(struct now), .first_size = LEAST};
+
 struct later { struct now known; unsigned char tail[TAIL]; };
 
 static relora_status read(struct now *to, const void *from)
 {
-    *to = defaults;
-    return options_read(to, sizeof *to, LEAST, from);
+    return options_take(&now_options, to, from);
 }
 
 /* An old caller's missing tail keeps the default. */
@@ -72,7 +82,7 @@ START_TEST(test_write)
     size_t size = sizes[_i];
     uint32_t n;
     memset(bytes, 0xee, sizeof bytes);
-    ck_assert_int_eq(options_write(bytes, size, &defaults, sizeof defaults), RELORA_OK);
+    ck_assert_int_eq(options_write(&now_options, bytes, size), RELORA_OK);
     memcpy(&n, bytes, sizeof n);
     ck_assert_uint_eq(n, size); /* the caller's size, not ours */
     size_t known = size < sizeof defaults ? size : sizeof defaults;
@@ -140,6 +150,190 @@ START_TEST(test_public_defaults)
 }
 END_TEST
 
+/* ---- the tables of the six structs ---- */
+
+static const struct options *const tables[] = {&context_table, &linear_table, &adam_table,
+                                               &reset_table,   &schedule_table, &cycle_table};
+enum { TABLES = sizeof tables / sizeof *tables, LARGEST = 256 };
+
+static size_t size_of(const struct option *row)
+{
+    if (row->type == OPTION_POINTER) return sizeof(void *);
+    return row->type == OPTION_I32 || row->type == OPTION_ENUM || row->type == OPTION_FLAGS ? 4 : 8;
+}
+
+/* Each byte behind struct_size belongs to one row, and the struct of the first release to rows as old as it. */
+START_TEST(test_rows_cover)
+{
+    const struct options *table = tables[_i];
+    unsigned char covered[LARGEST] = {1, 1, 1, 1};
+    size_t first = 0;
+    for (int i = 0; i < table->count; i++) {
+        const struct option *row = &table->rows[i];
+        for (size_t k = 0; k < size_of(row); k++) {
+            ck_assert_msg(!covered[row->at + k], "two rows for byte %zu, the second is %s", row->at + k, row->name);
+            covered[row->at + k] = 1;
+        }
+        if (!row->since && row->at + size_of(row) > first) first = row->at + size_of(row);
+        if (row->since) ck_assert_msg(row->at >= table->first_size, "%s is newer than the struct", row->name);
+    }
+    for (size_t k = 0; k < table->size; k++) ck_assert_msg(covered[k], "no row for byte %zu", k);
+    ck_assert_uint_eq(first, table->first_size);
+}
+END_TEST
+
+/* An option of a release after 0.4 is not used if it is 0, for libraries that do not know it. */
+START_TEST(test_rows_have_zero_unused)
+{
+    const struct options *table = tables[_i];
+    for (int i = 0; i < table->count; i++) {
+        const struct option *row = &table->rows[i];
+        int refuses_zero = row->type == OPTION_ENUM ? !row->names[0] : row->low > 0;
+        if (row->since > 4) ck_assert_msg(row->value == 0 || refuses_zero, "%s is used if it is 0", row->name);
+    }
+}
+END_TEST
+
+static void put_integer(const struct option *row, unsigned char *options, int64_t value)
+{
+    int32_t narrow = (int32_t)value;
+    memcpy(options + row->at, size_of(row) == 4 ? (void *)&narrow : (void *)&value, size_of(row));
+}
+
+static void put_number(const struct option *row, unsigned char *options, double value)
+{
+    memcpy(options + row->at, &value, sizeof value);
+}
+
+/* Options of a kind in which each field is one that may be. */
+static void make_good(const struct options *table, int64_t kind, unsigned char *options)
+{
+    OK(options_write(table, options, table->size));
+    for (int i = 0; i < table->count; i++) {
+        const struct option *row = &table->rows[i];
+        int usable = row->type == OPTION_I64 || row->type == OPTION_I32;
+        if (usable && row->value < row->low) put_integer(row, options, (int64_t)row->low);
+        if (row->type == OPTION_F64 && row->above_low && row->value <= row->low)
+            put_number(row, options, row->low + 1);
+    }
+    if (kind) put_integer(&table->rows[0], options, kind);
+}
+
+static const struct options *now_table;
+static int64_t now_kind;
+static unsigned char bad[LARGEST];
+static char why[OPTIONS_WHY];
+
+static void refused(const struct option *row, const char *what)
+{
+    why[0] = '\0';
+    ck_assert_msg(options_check(now_table, bad, "it", why) == RELORA_E_ARGUMENT, "%s in %s is accepted", what,
+                  row->name);
+    ck_assert_msg(strstr(why, row->name) && !strncmp(why, "it.", 3), "%s: %s", row->name, why);
+    make_good(now_table, now_kind, bad);
+}
+
+static void refuse_numbers(const struct option *row)
+{
+    const double wrong[] = {NAN, INFINITY, -INFINITY};
+    for (int i = 0; i < 3; i++) {
+        put_number(row, bad, wrong[i]);
+        refused(row, "no finite number");
+    }
+    if (isfinite(row->low)) {
+        put_number(row, bad, row->above_low ? row->low : row->low - 0.5);
+        refused(row, "too little");
+    }
+    if (isfinite(row->high)) {
+        put_number(row, bad, row->below_high ? row->high : nextafter(row->high, HUGE_VAL));
+        refused(row, "too much");
+    }
+}
+
+static void refuse_integers(const struct option *row)
+{
+    put_integer(row, bad, (int64_t)row->low - 1);
+    refused(row, "too little");
+    if (!isfinite(row->high)) return;
+    put_integer(row, bad, (int64_t)row->high + 1);
+    refused(row, "too much");
+}
+
+static void refuse(const struct option *row)
+{
+    int count = option_name_count(row);
+    switch (row->type) {
+    case OPTION_F64: refuse_numbers(row); break;
+    case OPTION_I32:
+    case OPTION_I64: refuse_integers(row); break;
+    case OPTION_FLAGS:
+        put_integer(row, bad, INT64_C(1) << count);
+        refused(row, "an unknown flag");
+        break;
+    case OPTION_ENUM:
+        put_integer(row, bad, count);
+        refused(row, "an unknown kind");
+        put_integer(row, bad, row->names[0] ? -1 : 0);
+        refused(row, "no kind");
+        break;
+    default: break;
+    }
+}
+
+/* A field that another kind uses, but not this one. */
+static void refuse_unused(const struct option *row)
+{
+    if (row->ignored) {
+        put_number(row, bad, NAN);
+        OK(options_check(now_table, bad, "it", why));
+        make_good(now_table, now_kind, bad);
+        return;
+    }
+    put_integer(row, bad, 250);
+    refused(row, "a field that is not used");
+    put_integer(row, bad, 250);
+    options_check(now_table, bad, "it", why);
+    ck_assert_msg(strstr(why, "250, but is not used by") && strstr(why, now_table->rows[0].names[now_kind]), "%s", why);
+    make_good(now_table, now_kind, bad);
+}
+
+/* In every kind, each row accepts what is good, and refuses what its bounds say, by name. */
+START_TEST(test_rows_refuse)
+{
+    now_table = tables[_i];
+    int64_t kinds = now_table->rows[0].type == OPTION_ENUM ? option_name_count(&now_table->rows[0]) - 1 : 0;
+    for (now_kind = kinds ? 1 : 0; now_kind <= kinds; now_kind++) {
+        make_good(now_table, now_kind, bad);
+        ck_assert_msg(options_check(now_table, bad, "it", why) == RELORA_OK, "%s", why);
+        for (int i = 0; i < now_table->count; i++) {
+            const struct option *row = &now_table->rows[i];
+            int used = !row->kinds || row->kinds >> now_kind & 1;
+            if (used) refuse(row);
+            else refuse_unused(row);
+        }
+    }
+}
+END_TEST
+
+/* A number that only another kind uses. */
+START_TEST(test_unused_number)
+{
+    struct toy { uint32_t struct_size; int32_t kind; double rate; } toy = {sizeof toy, 1, 0};
+    static const char *const kinds[] = {NULL, "ROUND", "SQUARE", NULL};
+    static const struct option rows[] = {
+        {FIELD(struct toy, kind), OPTION_ENUM, .value = 1, .names = kinds},
+        {FIELD(struct toy, rate), OPTION_F64, .high = 1, .kinds = 1 << 2},
+    };
+    static const struct options table = {ROWS(rows), .size = sizeof toy, .first_size = sizeof toy};
+    OK(options_check(&table, &toy, "it", why));
+    toy.rate = 0.5;
+    ck_assert_int_eq(options_check(&table, &toy, "it", why), RELORA_E_ARGUMENT);
+    ck_assert_str_eq(why, "it.rate is 0.5, but is not used by ROUND");
+    toy.kind = 2;
+    OK(options_check(&table, &toy, "it", why));
+}
+END_TEST
+
 Suite *unit_options(void)
 {
     Suite *s = suite_create("options");
@@ -151,6 +345,10 @@ Suite *unit_options(void)
     tcase_add_loop_test(tc, test_report, 0, 5);
     tcase_add_test(tc, test_report_refuses);
     tcase_add_test(tc, test_public_defaults);
+    tcase_add_loop_test(tc, test_rows_cover, 0, TABLES);
+    tcase_add_loop_test(tc, test_rows_have_zero_unused, 0, TABLES);
+    tcase_add_loop_test(tc, test_rows_refuse, 0, TABLES);
+    tcase_add_test(tc, test_unused_number);
     suite_add_tcase(s, tc);
     return s;
 }

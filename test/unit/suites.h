@@ -12,6 +12,7 @@
 Suite *unit_rng(void);
 Suite *unit_convert(void);
 Suite *unit_options(void);
+Suite *unit_description(void);
 Suite *unit_memory(void);
 Suite *unit_shape(void);
 Suite *unit_status(void);

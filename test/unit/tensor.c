@@ -101,6 +101,33 @@ START_TEST(test_set_data)
 }
 END_TEST
 
+/* set_data_owned: each user is told once, about the buffer it came with, also where the buffer is the same. */
+START_TEST(test_set_data_owned)
+{
+    struct calls c[3] = {{0, NULL}};
+    float first[4] = {1, 2, 3, 4}, second[4] = {5, 6, 7, 8};
+    relora_tensor *t;
+    OK(relora_tensor_borrow(&t, env.dev, RELORA_F32, 1, (int64_t[]){4}, NULL, first, deleter, &c[0]));
+    int64_t requests = env.mem.requests;
+    OK(relora_tensor_set_data_owned(t, second, deleter, &c[1]));
+    ck_assert_int_eq(env.mem.requests, requests);
+    ck_assert_int_eq(c[0].count, 1);
+    ck_assert_ptr_eq(c[0].last, first);
+    ck_assert_int_eq(c[1].count, 0);
+    ck_assert_double_eq(get(t)[3], 8);
+    OK(relora_tensor_set_data_owned(t, second, deleter, &c[2]));
+    ck_assert_int_eq(c[1].count, 1);
+    ck_assert_ptr_eq(c[1].last, second);
+    FAILS(RELORA_E_ARGUMENT, relora_tensor_set_data_owned(t, NULL, deleter, &c[0]), "data");
+    ck_assert_int_eq(c[2].count, 0); /* a failure calls nothing */
+    OK(relora_tensor_set_data_owned(t, first, NULL, NULL));
+    ck_assert_int_eq(c[2].count, 1);
+    OK(relora_tensor_set_data(t, second));
+    relora_tensor_release(t);
+    ck_assert_int_eq(c[0].count + c[1].count + c[2].count, 3);
+}
+END_TEST
+
 /* A layer keeps the tensor it was given: the deleter waits for it. */
 START_TEST(test_deleter_waits_for_the_layer)
 {
@@ -144,6 +171,7 @@ Suite *unit_tensor(void)
     tcase_add_test(tc, test_borrow_without_memory);
     tcase_add_test(tc, test_deleter);
     tcase_add_test(tc, test_set_data);
+    tcase_add_test(tc, test_set_data_owned);
     tcase_add_test(tc, test_deleter_waits_for_the_layer);
     tcase_add_test(tc, test_strides_of_a_view);
     return s;

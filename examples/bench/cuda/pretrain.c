@@ -55,6 +55,22 @@ static double read_rate(const char *path)
     return count ? median(rates, count) : 0;
 }
 
+/* Bytes of weights, gradients, moments and activations, of which the program tells; 0 if it did not. */
+static double read_bytes(const char *path)
+{
+    char line[400];
+    double bytes = 0;
+    FILE *file = fopen(path, "r");
+    while (file && fgets(line, sizeof line, file)) {
+        double tensors, activations;
+        const char *memory = strstr(line, "moments "), *sum = memory ? strstr(memory, "), ") : NULL;
+        if (sum && sscanf(sum, "), %lf MB; activations %lf MB", &tensors, &activations) == 2)
+            bytes = (tensors + activations) * 1e6;
+    }
+    if (file) fclose(file);
+    return bytes;
+}
+
 static void show(const char *log)
 {
     char line[400];
@@ -99,6 +115,10 @@ static void run(const struct cuda *cuda, struct paths *p, const struct model *m,
     add_row(rate, "tokens/s", NO_TARGET, HIGHER, NO_BOUND, "pretrain %s bf16 %s", m->name, v->label);
     add_row(share, "", v->target, HIGHER, NO_BOUND, "pretrain %s bf16 %s, share of the peak", m->name, v->label);
     add_row(bytes * 1e-9, "GB", NO_TARGET, LOWER, NO_BOUND, "pretrain %s bf16 %s, device memory", m->name, v->label);
+    const double tensors = read_bytes(p->log);
+    if (tensors > 0)
+        add_row(bytes / tensors, "", cuda->smoke ? NO_TARGET : 1.15, LOWER, NO_BOUND,
+                "pretrain %s bf16 %s, device memory over that of its tensors", m->name, v->label);
 }
 
 static void run_all(const struct cuda *cuda, struct paths *p)
@@ -129,7 +149,8 @@ void cuda_bench_pretrain(struct cuda *cuda)
     snprintf(p.metrics, sizeof p.metrics, "%s/out/train.csv", p.folder);
     snprintf(p.log, sizeof p.log, "%s/log", p.folder);
     printf("\nTraining: examples/pretrain, sequences of 512, 16384 tokens in a step, the median step; memory of the device\n"
-           "is the most that was in use, the driver's part included\n");
+           "is the most that was in use, the driver's part included. The first weights are drawn by %d threads of the host\n",
+           cuda->bench.threads);
     if (write_tokens(p.tokens, cuda->smoke ? smoke_model.llama.vocabulary : models[0].llama.vocabulary)) perror(p.tokens);
     else run_all(cuda, &p);
     snprintf(command, sizeof command, "rm -r '%s'", p.folder);

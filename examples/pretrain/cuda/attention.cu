@@ -9,14 +9,14 @@ int64_t gpu_attention_scratch(const struct attention *a)
     return a->head_dim % 2 || a->head_dim > MOST_HEAD_DIM || heads > MOST_HEADS ? -1 : heads * a->seq;
 }
 
-/* N pairs (i, i + half) of each row of each head turn by the angle of their position. */
+/* N pairs (i, i + half) of each row of each head turn by the angle of their position. `rows` counts tokens. */
 template <class T, int N>
-static __global__ void __launch_bounds__(THREADS) rotate_kernel(struct heads h, T *q, T *k, int64_t pairs)
+static __global__ void __launch_bounds__(THREADS) rotate_kernel(struct heads h, T *q, T *k, int64_t rows)
 {
-    int half = h.head_dim / 2;
+    int half = h.head_dim / 2, heads = blockIdx.y ? h.kv_heads : h.heads;
     int64_t pair = ((int64_t)blockIdx.x * THREADS + threadIdx.x) * N, head = pair / half;
-    if (pair >= pairs) return;
-    int i = (int)(pair % half), t = (int)(head / h.heads % h.seq);
+    if (head >= rows * heads) return;
+    int i = (int)(pair % half), t = (int)(head / heads % h.seq);
     T *low = (blockIdx.y ? k : q) + head * h.head_dim + i, *high = low + half;
     float x[N], y[N], c[N], s[N];
     load(x, low);
@@ -37,7 +37,7 @@ template <class T> static void rotate(const struct attention *a, T *q, T *k)
     int each = a->head_dim % 16 == 0 ? 8 : 1;
     int64_t pairs = a->batch * a->seq * a->heads * a->head_dim / 2;
     launch(a->engine, each == 8 ? rotate_kernel<T, 8> : rotate_kernel<T, 1>,
-           dim3(blocks_for(pairs, THREADS * each), 2), dim3(THREADS), heads_of(a), q, k, pairs);
+           dim3(blocks_for(pairs, THREADS * each), 2), dim3(THREADS), heads_of(a), q, k, a->batch * a->seq);
 }
 
 void gpu_rotate(const struct attention *a, void *q, void *k)

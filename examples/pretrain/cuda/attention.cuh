@@ -6,22 +6,34 @@
 
 enum { MOST_HEAD_DIM = 128, MOST_HEADS = 65535 /* of a batch: the blocks that a grid has in y */ };
 
-struct heads { /* sizes, as kernels want them; a block's y counts the heads of all sequences */
-    int seq, heads, head_dim, row; /* `row` elements from one token to the next */
+struct heads { /* sizes, as kernels want them; heads are counted over all sequences */
+    int seq, heads, kv_heads, head_dim;
+    int group;       /* heads of q that share one of k and v */
+    int row, kv_row; /* elements from one token to the next, of q and of k */
     float factor;
     const float *cosine, *sine;
 };
 
 static inline struct heads heads_of(const struct attention *a)
 {
-    return {(int)a->seq, (int)a->heads, (int)a->head_dim, (int)(a->heads * a->head_dim),
-            a->factor,   a->cosine,     a->sine};
+    struct heads h;
+    h.seq = (int)a->seq, h.heads = (int)a->heads, h.kv_heads = (int)a->kv_heads, h.head_dim = (int)a->head_dim;
+    h.group = h.heads / h.kv_heads;
+    h.row = h.heads * h.head_dim, h.kv_row = h.kv_heads * h.head_dim;
+    h.factor = a->factor, h.cosine = a->cosine, h.sine = a->sine;
+    return h;
 }
 
-/* Element where the head of this block begins, at its first token. */
-static __device__ __forceinline__ int64_t head_begin(const struct heads &h)
+/* Element where a head of q begins, at its first token. */
+static __device__ __forceinline__ int64_t head_begin(const struct heads &h, unsigned head)
 {
-    return (int64_t)(blockIdx.y / h.heads) * h.seq * h.row + (int64_t)(blockIdx.y % h.heads) * h.head_dim;
+    return (int64_t)(head / h.heads) * h.seq * h.row + (int64_t)(head % h.heads) * h.head_dim;
+}
+
+/* The same of a head of k or v. */
+static __device__ __forceinline__ int64_t kv_begin(const struct heads &h, unsigned head)
+{
+    return (int64_t)(head / h.kv_heads) * h.seq * h.kv_row + (int64_t)(head % h.kv_heads) * h.head_dim;
 }
 
 /* Row t of a gradient, times `factor`, turned back if `rotated`; all threads of the block, of which `first`

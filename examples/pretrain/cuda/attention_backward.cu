@@ -65,25 +65,26 @@ static __global__ void __launch_bounds__(TENSOR_THREADS) query_kernel(struct bac
     int first = (int)(gridDim.x - 1 - blockIdx.x) * TENSOR_ROWS, warp = (int)threadIdx.x / 32;
     int query = first + warp * WARP_ROWS, lane = (int)threadIdx.x % 32;
     int end = first + TENSOR_ROWS < h.seq ? first + TENSOR_ROWS : h.seq, tiles = (end + KEYS - 1) / KEYS;
-    int64_t begin = head_begin(h), which = (int64_t)blockIdx.y * h.seq;
-    const bf16 *k = (const bf16 *)b.p.k + begin, *v = (const bf16 *)b.p.v + begin;
+    int64_t begin = head_begin(h, blockIdx.y), which = (int64_t)blockIdx.y * h.seq;
+    const bf16 *k = (const bf16 *)b.p.k + kv_begin(h, blockIdx.y / h.group);
+    const bf16 *v = (const bf16 *)b.p.v + kv_begin(h, blockIdx.y / h.group);
     uint32_t rows[D / 16][4], dout[D / 16][4];
     float sum[D / 8][4] = {}, delta[2], log_sum[2];
 
-    take_tile<D, TENSOR_ROWS>(h, memory, (const bf16 *)b.p.q + begin, first);
+    take_tile<D, TENSOR_ROWS>(h, memory, (const bf16 *)b.p.q + begin, first, h.row);
     end_group();
     wait_groups<0>();
     __syncthreads();
     take_rows<D>(rows, memory);
     __syncthreads();
-    take_tile<D, TENSOR_ROWS>(h, memory, (const bf16 *)b.g.dout + begin, first);
+    take_tile<D, TENSOR_ROWS>(h, memory, (const bf16 *)b.g.dout + begin, first, h.row);
     end_group();
     wait_groups<0>();
     __syncthreads();
     take_rows<D>(dout, memory);
     __syncthreads();
-    take_tile<D, KEYS>(h, memory, k, 0);
-    take_tile<D, KEYS>(h, memory + TILE, v, 0);
+    take_tile<D, KEYS>(h, memory, k, 0, h.kv_row);
+    take_tile<D, KEYS>(h, memory + TILE, v, 0, h.kv_row);
     end_group();
     row_deltas<D>(h, (const bf16 *)b.p.out + begin, dout, query, delta);
     for (int half = 0; half < 2; half++) {
@@ -96,8 +97,8 @@ static __global__ void __launch_bounds__(TENSOR_THREADS) query_kernel(struct bac
         wait_groups<0>();
         __syncthreads();
         if (i + 1 < tiles) {
-            take_tile<D, KEYS>(h, next, k, (i + 1) * KEYS);
-            take_tile<D, KEYS>(h, next + TILE, v, (i + 1) * KEYS);
+            take_tile<D, KEYS>(h, next, k, (i + 1) * KEYS, h.kv_row);
+            take_tile<D, KEYS>(h, next + TILE, v, (i + 1) * KEYS, h.kv_row);
         }
         end_group();
         float score[KEYS / 8][4] = {}, slope[KEYS / 8][4] = {};
@@ -107,7 +108,7 @@ static __global__ void __launch_bounds__(TENSOR_THREADS) query_kernel(struct bac
         multiply_result<STRIDE>(sum, slope, tile);
     }
     __syncthreads();
-    give_rows<D>(h, (bf16 *)b.g.dq + begin, sum, (float *)memory + warp * WARP_ROWS * D, query, true,
+    give_rows<D>(h, (bf16 *)b.g.dq + begin, h.row, sum, (float *)memory + warp * WARP_ROWS * D, query, true,
                  h.factor);
 }
 
@@ -122,16 +123,24 @@ struct query_tile { /* what a tile of queries comes with */
     float log_sum[32], delta[32];
 };
 
-template <int Queries>
-static __device__ __forceinline__ void take_queries(const struct backward &b, struct query_tile *to,
-                                                    int first)
+template <int D> constexpr int query_tile_size = queries_of<D> * stride_of<D>; /* elements of a tile */
+
+/* Begin to copy rows of q and dout of a head from row `first` on, one behind the other, and what comes with
+ * them. */
+template <int D>
+static __device__ __forceinline__ void take_queries(const struct backward &b, bf16 *tile,
+                                                    struct query_tile *numbers, unsigned head, int first)
 {
+    constexpr int QUERIES = queries_of<D>;
+    int64_t begin = head_begin(b.h, head), which = (int64_t)head * b.h.seq;
     int i = (int)threadIdx.x, t = first + i;
-    int64_t which = (int64_t)blockIdx.y * b.h.seq + t;
-    if (i >= Queries) return;
-    to->log_sum[i] =
-        t < b.h.seq ? b.p.log_sum[which] * LOG2_E : INFINITY; /* past the end nothing has weight */
-    to->delta[i] = t < b.h.seq ? b.delta[which] : 0.0f;
+    take_tile<D, QUERIES>(b.h, tile, (const bf16 *)b.p.q + begin, first, b.h.row);
+    take_tile<D, QUERIES>(b.h, tile + query_tile_size<D>, (const bf16 *)b.g.dout + begin, first, b.h.row);
+    end_group();
+    if (i >= QUERIES) return;
+    numbers->log_sum[i] =
+        t < b.h.seq ? b.p.log_sum[which + t] * LOG2_E : INFINITY; /* past the end nothing has weight */
+    numbers->delta[i] = t < b.h.seq ? b.delta[which + t] : 0.0f;
 }
 
 /* score := P, slope := P (dP - delta), both with a row for each key. */
@@ -163,7 +172,7 @@ static __device__ __forceinline__ void multiply_tiles(float (&c)[N][4], const bf
 template <int D>
 static __global__ void __launch_bounds__(TENSOR_THREADS) key_kernel(struct backward b)
 {
-    constexpr int QUERIES = queries_of<D>, STRIDE = stride_of<D>, TILE = QUERIES * STRIDE,
+    constexpr int QUERIES = queries_of<D>, STRIDE = stride_of<D>, TILE = query_tile_size<D>,
                   STAGES = wide<D> ? 1 : 2;
     constexpr int OWN = wide<D> ? TENSOR_ROWS * STRIDE : 0, STAGED = STAGES * 2 * TILE;
     __shared__ __align__(16) bf16 memory[2 * OWN + STAGED]; /* keys, values; queries, dout, for each stage */
@@ -172,46 +181,44 @@ static __global__ void __launch_bounds__(TENSOR_THREADS) key_kernel(struct backw
                   "what else passes through it");
     const struct heads &h = b.h;
     int first = (int)blockIdx.x * TENSOR_ROWS, warp = (int)threadIdx.x / 32, key = first + warp * WARP_ROWS;
-    int64_t begin = head_begin(h);
-    const bf16 *q = (const bf16 *)b.p.q + begin, *d = (const bf16 *)b.g.dout + begin;
+    int64_t begin = kv_begin(h, blockIdx.y);
     bf16 *stages = memory + 2 * OWN;
     uint32_t rows[wide<D> ? 1 : D / 16][4], values[wide<D> ? 1 : D / 16][4];
     float dk[D / 8][4] = {}, dv[D / 8][4] = {};
 
-    take_tile<D, TENSOR_ROWS>(h, memory, (const bf16 *)b.p.k + begin, first);
-    if constexpr (wide<D>) take_tile<D, TENSOR_ROWS>(h, memory + OWN, (const bf16 *)b.p.v + begin, first);
+    take_tile<D, TENSOR_ROWS>(h, memory, (const bf16 *)b.p.k + begin, first, h.kv_row);
+    if constexpr (wide<D>)
+        take_tile<D, TENSOR_ROWS>(h, memory + OWN, (const bf16 *)b.p.v + begin, first, h.kv_row);
     if constexpr (!wide<D>) {
         end_group();
         wait_groups<0>();
         __syncthreads();
         take_rows<D>(rows, memory);
         __syncthreads();
-        take_tile<D, TENSOR_ROWS>(h, memory, (const bf16 *)b.p.v + begin, first);
+        take_tile<D, TENSOR_ROWS>(h, memory, (const bf16 *)b.p.v + begin, first, h.kv_row);
         end_group();
         wait_groups<0>();
         __syncthreads();
         take_rows<D>(values, memory);
         __syncthreads();
     }
-    for (int query = first, stage = -1; query < h.seq; query += QUERIES) {
+    unsigned head = blockIdx.y * h.group, last = head + h.group;
+    for (int query = first, stage = -1; head < last;) {
         if (stage < 0 || STAGES == 1) { /* the first tile, or the only room for one */
             __syncthreads();
             stage = 0;
-            take_tile<D, QUERIES>(h, stages, q, query);
-            take_tile<D, QUERIES>(h, stages + TILE, d, query);
-            take_queries<QUERIES>(b, &numbers[0], query);
-            end_group();
+            take_queries<D>(b, stages, &numbers[0], head, query);
         }
         bf16 *tile = stages + stage * 2 * TILE;
         const struct query_tile &numbered = numbers[stage];
+        int now = query;
+        query += QUERIES;
+        if (query >= h.seq) query = first, head++; /* the next head that has these keys */
         wait_groups<0>();
         __syncthreads();
-        if (STAGES == 2 && query + QUERIES < h.seq) {
+        if (STAGES == 2 && head < last) {
             stage = 1 - stage;
-            take_tile<D, QUERIES>(h, stages + stage * 2 * TILE, q, query + QUERIES);
-            take_tile<D, QUERIES>(h, stages + stage * 2 * TILE + TILE, d, query + QUERIES);
-            take_queries<QUERIES>(b, &numbers[stage], query + QUERIES);
-            end_group();
+            take_queries<D>(b, stages + stage * 2 * TILE, &numbers[stage], head, query);
         }
         float score[QUERIES / 8][4] = {}, slope[QUERIES / 8][4] = {};
         if constexpr (wide<D>) {
@@ -221,25 +228,27 @@ static __global__ void __launch_bounds__(TENSOR_THREADS) key_kernel(struct backw
             multiply_rows<STRIDE>(score, rows, tile);
             multiply_rows<STRIDE>(slope, values, tile + TILE);
         }
-        key_slope(score, slope, numbered, h.factor * LOG2_E, key, query);
+        key_slope(score, slope, numbered, h.factor * LOG2_E, key, now);
         multiply_result<STRIDE>(dv, score, tile + TILE);
         multiply_result<STRIDE>(dk, slope, tile);
     }
     __syncthreads();
     float *room = (float *)memory + warp * WARP_ROWS * D;
-    give_rows<D>(h, (bf16 *)b.g.dk + begin, dk, room, key, true, h.factor);
-    give_rows<D>(h, (bf16 *)b.g.dv + begin, dv, room, key, false, 1.0f);
+    give_rows<D>(h, (bf16 *)b.g.dk + begin, h.kv_row, dk, room, key, true, h.factor);
+    give_rows<D>(h, (bf16 *)b.g.dv + begin, h.kv_row, dv, room, key, false, 1.0f);
 }
 
 void tensor_backward(const struct attention *a, const struct attention_pass *p,
                      const struct attention_gradient *g, float *delta)
 {
     struct backward b = {heads_of(a), *p, *g, delta};
-    dim3 blocks(blocks_for(a->seq, TENSOR_ROWS), (unsigned)(a->batch * a->heads)), threads(TENSOR_THREADS);
+    unsigned rows = blocks_for(a->seq, TENSOR_ROWS);
+    dim3 of_queries(rows, (unsigned)(a->batch * a->heads)), of_keys(rows, (unsigned)(a->batch * a->kv_heads));
+    dim3 threads(TENSOR_THREADS);
 #define BACKWARD(D)                                                                              \
     do {                                                                                         \
-        launch(a->engine, query_kernel<D>, blocks, threads, b);                                  \
-        launch(a->engine, key_kernel<D>, blocks, threads, b);                                    \
+        launch(a->engine, query_kernel<D>, of_queries, threads, b);                              \
+        launch(a->engine, key_kernel<D>, of_keys, threads, b);                                   \
     } while (0)
     FOR_HEAD_DIM(a->head_dim, BACKWARD);
 }

@@ -68,26 +68,27 @@ static __global__ void __launch_bounds__(TENSOR_THREADS)
     int first = (int)(gridDim.x - 1 - blockIdx.x) * TENSOR_ROWS; /* the long ones begin */
     int query = first + (int)threadIdx.x / 32 * WARP_ROWS;
     int end = first + TENSOR_ROWS < h.seq ? first + TENSOR_ROWS : h.seq, tiles = (end + KEYS - 1) / KEYS;
-    int64_t begin = head_begin(h);
+    int64_t begin = head_begin(h, blockIdx.y);
     uint32_t rows[D / 16][4];
+    k += kv_begin(h, blockIdx.y / h.group), v += kv_begin(h, blockIdx.y / h.group);
     float sum[D / 8][4] = {}, max[2] = {-INFINITY, -INFINITY}, total[2] = {}, shrink[2];
 
-    take_tile<D, TENSOR_ROWS>(h, memory, q + begin, first);
+    take_tile<D, TENSOR_ROWS>(h, memory, q + begin, first, h.row);
     end_group();
     wait_groups<0>();
     __syncthreads();
     take_rows<D>(rows, memory);
     __syncthreads();
-    take_tile<D, KEYS>(h, memory, k + begin, 0);
-    take_tile<D, KEYS>(h, memory + TILE, v + begin, 0);
+    take_tile<D, KEYS>(h, memory, k, 0, h.kv_row);
+    take_tile<D, KEYS>(h, memory + TILE, v, 0, h.kv_row);
     end_group();
     for (int i = 0; i < tiles; i++) {
         bf16 *tile = memory + i % 2 * 2 * TILE, *next = memory + (i + 1) % 2 * 2 * TILE;
         wait_groups<0>();
         __syncthreads(); /* this tile is there, and the other one has been used */
         if (i + 1 < tiles) {
-            take_tile<D, KEYS>(h, next, k + begin, (i + 1) * KEYS);
-            take_tile<D, KEYS>(h, next + TILE, v + begin, (i + 1) * KEYS);
+            take_tile<D, KEYS>(h, next, k, (i + 1) * KEYS, h.kv_row);
+            take_tile<D, KEYS>(h, next + TILE, v, (i + 1) * KEYS, h.kv_row);
         }
         end_group();
         float score[KEYS / 8][4] = {};

@@ -17,13 +17,13 @@ static __device__ __forceinline__ float quad_sum(float x)
     return x + __shfl_xor_sync(0xFFFFFFFFu, x, 2);
 }
 
-/* Rows first .. first + count of a head, zeros after the last. */
+/* Rows first .. first + count of a head, zeros after the last; `stride` elements from one to the next. */
 static __device__ __forceinline__ void take_rows(const struct heads &h, float *to, const float *from,
-                                                 int first, int count)
+                                                 int first, int count, int stride)
 {
     for (int i = (int)threadIdx.x; i < count * h.head_dim; i += THREADS) {
         int t = first + i / h.head_dim, column = i % h.head_dim;
-        to[i / h.head_dim * MOST_HEAD_DIM + column] = t < h.seq ? from[(int64_t)t * h.row + column] : 0.0f;
+        to[i / h.head_dim * MOST_HEAD_DIM + column] = t < h.seq ? from[(int64_t)t * stride + column] : 0.0f;
     }
 }
 
@@ -55,13 +55,13 @@ static __global__ void __launch_bounds__(THREADS)
     __shared__ float weight[ROWS][OTHERS + 1];
     int row = (int)threadIdx.x / LANES, lane = (int)threadIdx.x % LANES;
     int first = (int)(gridDim.x - 1 - blockIdx.x) * ROWS, t = first + row;
-    int64_t begin = head_begin(h);
+    int64_t begin = head_begin(h, blockIdx.y), shared = kv_begin(h, blockIdx.y / h.group);
     float sum[SHARE] = {}, max = -INFINITY, total = 0.0f;
-    take_rows(h, query, q + begin, first, ROWS);
+    take_rows(h, query, q + begin, first, ROWS, h.row);
     for (int j = 0; j < first + ROWS && j < h.seq; j += OTHERS) {
         __syncthreads();
-        take_rows(h, key, k + begin, j, OTHERS);
-        take_rows(h, value, v + begin, j, OTHERS);
+        take_rows(h, key, k + shared, j, OTHERS, h.kv_row);
+        take_rows(h, value, v + shared, j, OTHERS, h.kv_row);
         __syncthreads();
         float score[NEAR], top = max;
         for (int i = 0; i < NEAR; i++) {
@@ -107,10 +107,11 @@ static __global__ void __launch_bounds__(THREADS)
     __shared__ float key[OTHERS * MOST_HEAD_DIM], value[OTHERS * MOST_HEAD_DIM], slope[ROWS][OTHERS + 1];
     int row = (int)threadIdx.x / LANES, lane = (int)threadIdx.x % LANES;
     int first = (int)(gridDim.x - 1 - blockIdx.x) * ROWS, t = first + row;
-    int64_t begin = head_begin(h), which = (int64_t)blockIdx.y * h.seq + t;
+    int64_t begin = head_begin(h, blockIdx.y), which = (int64_t)blockIdx.y * h.seq + t;
+    int64_t shared = kv_begin(h, blockIdx.y / h.group);
     float sum[SHARE] = {}, log_sum = t < h.seq ? p.log_sum[which] : 0.0f, mine = 0.0f;
-    take_rows(h, query, (const float *)p.q + begin, first, ROWS);
-    take_rows(h, slice, (const float *)g.dout + begin, first, ROWS);
+    take_rows(h, query, (const float *)p.q + begin, first, ROWS, h.row);
+    take_rows(h, slice, (const float *)g.dout + begin, first, ROWS, h.row);
     __syncthreads();
     for (int i = lane; t < h.seq && i < h.head_dim; i += LANES)
         mine += ((const float *)p.out)[begin + (int64_t)t * h.row + i] * slice[row * MOST_HEAD_DIM + i];
@@ -118,8 +119,8 @@ static __global__ void __launch_bounds__(THREADS)
     if (t < h.seq && lane == 0) delta[which] = mine;
     for (int j = 0; j < first + ROWS && j < h.seq; j += OTHERS) {
         __syncthreads();
-        take_rows(h, key, (const float *)p.k + begin, j, OTHERS);
-        take_rows(h, value, (const float *)p.v + begin, j, OTHERS);
+        take_rows(h, key, (const float *)p.k + shared, j, OTHERS, h.kv_row);
+        take_rows(h, value, (const float *)p.v + shared, j, OTHERS, h.kv_row);
         __syncthreads();
         for (int other = lane; other < OTHERS; other += LANES) {
             float score = h.factor * dot(h, query + row * MOST_HEAD_DIM, key + other * MOST_HEAD_DIM);
@@ -140,7 +141,7 @@ static __global__ void __launch_bounds__(THREADS)
                  h.factor, lane, LANES);
 }
 
-/* dk and dv of 32 keys, which take the queries in turns. */
+/* dk and dv of 32 keys, which take the queries of all heads that share them in turns. */
 static __global__ void __launch_bounds__(THREADS)
     plain_key_kernel(struct heads h, struct attention_pass p, struct attention_gradient g, const float *delta)
 {
@@ -149,27 +150,31 @@ static __global__ void __launch_bounds__(THREADS)
     __shared__ float weight[ROWS][OTHERS + 1], slope[ROWS][OTHERS + 1];
     int row = (int)threadIdx.x / LANES, lane = (int)threadIdx.x % LANES, first = (int)blockIdx.x * ROWS,
         t = first + row;
-    int64_t begin = head_begin(h), which = (int64_t)blockIdx.y * h.seq;
+    int64_t shared = kv_begin(h, blockIdx.y);
     float dk[SHARE] = {}, dv[SHARE] = {};
-    take_rows(h, key, (const float *)p.k + begin, first, ROWS);
-    take_rows(h, value, (const float *)p.v + begin, first, ROWS);
-    for (int j = first / OTHERS * OTHERS; j < h.seq; j += OTHERS) {
-        __syncthreads();
-        take_rows(h, query, (const float *)p.q + begin, j, OTHERS);
-        take_rows(h, slice, (const float *)g.dout + begin, j, OTHERS);
-        __syncthreads();
-        for (int other = lane; other < OTHERS; other += LANES) {
-            bool seen = j + other >= t && j + other < h.seq;
-            float score = h.factor * dot(h, query + other * MOST_HEAD_DIM, key + row * MOST_HEAD_DIM);
-            float w = seen ? expf(score - p.log_sum[which + j + other]) : 0.0f;
-            float d = seen ? delta[which + j + other] : 0.0f;
-            weight[row][other] = w;
-            slope[row][other] = w * (dot(h, slice + other * MOST_HEAD_DIM, value + row * MOST_HEAD_DIM) - d);
+    take_rows(h, key, (const float *)p.k + shared, first, ROWS, h.kv_row);
+    take_rows(h, value, (const float *)p.v + shared, first, ROWS, h.kv_row);
+    for (unsigned head = blockIdx.y * h.group; head < (blockIdx.y + 1) * h.group; head++) {
+        int64_t begin = head_begin(h, head), which = (int64_t)head * h.seq;
+        for (int j = first / OTHERS * OTHERS; j < h.seq; j += OTHERS) {
+            __syncthreads();
+            take_rows(h, query, (const float *)p.q + begin, j, OTHERS, h.row);
+            take_rows(h, slice, (const float *)g.dout + begin, j, OTHERS, h.row);
+            __syncthreads();
+            for (int other = lane; other < OTHERS; other += LANES) {
+                bool seen = j + other >= t && j + other < h.seq;
+                float score = h.factor * dot(h, query + other * MOST_HEAD_DIM, key + row * MOST_HEAD_DIM);
+                float w = seen ? expf(score - p.log_sum[which + j + other]) : 0.0f;
+                float d = seen ? delta[which + j + other] : 0.0f, slant = dot(h, slice + other * MOST_HEAD_DIM,
+                                                                              value + row * MOST_HEAD_DIM);
+                weight[row][other] = w;
+                slope[row][other] = w * (slant - d);
+            }
+            __syncwarp();
+            add_rows(h, dv, weight[row], slice, lane);
+            add_rows(h, dk, slope[row], query, lane);
+            __syncwarp();
         }
-        __syncwarp();
-        add_rows(h, dv, weight[row], slice, lane);
-        add_rows(h, dk, slope[row], query, lane);
-        __syncwarp();
     }
     __syncthreads();
     for (int i = 0; i < SHARE; i++)
@@ -179,16 +184,17 @@ static __global__ void __launch_bounds__(THREADS)
         }
     __syncwarp();
     if (t >= h.seq) return;
-    give_row(h, (float *)g.dk + begin + (int64_t)t * h.row, key + row * MOST_HEAD_DIM, t, true, h.factor,
+    give_row(h, (float *)g.dk + shared + (int64_t)t * h.kv_row, key + row * MOST_HEAD_DIM, t, true, h.factor,
              lane, LANES);
-    give_row(h, (float *)g.dv + begin + (int64_t)t * h.row, value + row * MOST_HEAD_DIM, t, false, 1.0f, lane,
+    give_row(h, (float *)g.dv + shared + (int64_t)t * h.kv_row, value + row * MOST_HEAD_DIM, t, false, 1.0f, lane,
              LANES);
 }
 
 void plain_backward(const struct attention *a, const struct attention_pass *p,
                     const struct attention_gradient *g, float *delta)
 {
-    dim3 blocks(blocks_for(a->seq, ROWS), (unsigned)(a->batch * a->heads));
-    launch(a->engine, plain_query_kernel, blocks, dim3(THREADS), heads_of(a), *p, *g, delta);
-    launch(a->engine, plain_key_kernel, blocks, dim3(THREADS), heads_of(a), *p, *g, (const float *)delta);
+    unsigned rows = blocks_for(a->seq, ROWS);
+    dim3 of_queries(rows, (unsigned)(a->batch * a->heads)), of_keys(rows, (unsigned)(a->batch * a->kv_heads));
+    launch(a->engine, plain_query_kernel, of_queries, dim3(THREADS), heads_of(a), *p, *g, delta);
+    launch(a->engine, plain_key_kernel, of_keys, dim3(THREADS), heads_of(a), *p, *g, (const float *)delta);
 }

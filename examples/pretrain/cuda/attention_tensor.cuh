@@ -14,10 +14,11 @@ enum { TENSOR_ROWS = 64, TENSOR_THREADS = 128, WARP_ROWS = 16 };
 /* Elements of a row of a tile. */
 template <int D> constexpr int stride_of = D + 8;
 
-/* Begin to copy `Rows` rows of a head from its row `first`, with zeros for what is not there. */
+/* Begin to copy `Rows` rows of a head from its row `first`, with zeros for what is not there; the next token's
+ * is `stride` elements further. */
 template <int D, int Rows>
 static __device__ __forceinline__ void take_tile(const struct heads &h, bf16 *tile, const bf16 *head,
-                                                 int first)
+                                                 int first, int stride)
 {
     if (h.head_dim % 8 == 0) {
 UNROLL
@@ -25,7 +26,7 @@ UNROLL
             int row = i / (D / 8), column = i % (D / 8) * 8;
             bool zero = first + row >= h.seq || column >= h.head_dim;
             copy_16(tile + row * stride_of<D> + column,
-                    zero ? head : head + (int64_t)(first + row) * h.row + column, zero);
+                    zero ? head : head + (int64_t)(first + row) * stride + column, zero);
         }
         return;
     }
@@ -33,7 +34,7 @@ UNROLL
         int row = i / (D / 2), column = i % (D / 2) * 2;
         bool zero = first + row >= h.seq || column >= h.head_dim;
         *(uint32_t *)(tile + row * stride_of<D> + column) =
-            zero ? 0 : *(const uint32_t *)(head + (int64_t)(first + row) * h.row + column);
+            zero ? 0 : *(const uint32_t *)(head + (int64_t)(first + row) * stride + column);
     }
 }
 
@@ -48,7 +49,7 @@ UNROLL
 /* This warp's 16 rows of a gradient, by way of `room`, 16 x D floats of its own. The first of them is row
  * `first`. */
 template <int D>
-static __device__ __forceinline__ void give_rows(const struct heads &h, bf16 *head,
+static __device__ __forceinline__ void give_rows(const struct heads &h, bf16 *head, int stride,
                                                  const float (&sum)[D / 8][4], float *room, int first,
                                                  bool rotated, float factor)
 {
@@ -59,7 +60,7 @@ UNROLL
         for (int i = 0; i < 4; i++) room[(g + i / 2 * 8) * D + 8 * j + 2 * t + i % 2] = sum[j][i];
     __syncwarp();
     for (int row = 0; row < WARP_ROWS && first + row < h.seq; row++)
-        give_row(h, head + (int64_t)(first + row) * h.row, room + row * D, first + row, rotated, factor, lane,
+        give_row(h, head + (int64_t)(first + row) * stride, room + row * D, first + row, rotated, factor, lane,
                  32);
 }
 

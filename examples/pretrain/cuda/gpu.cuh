@@ -37,10 +37,11 @@ static inline void launch(const struct engine *engine, void (*kernel)(P...), dim
 {
     struct gpu *gpu = engine->gpu;
     if (!blocks.x || !blocks.y) return;
-    cudaError_t error = [&](P... p) {
-        void *pointers[] = {(void *)&p...};
-        return cudaLaunchKernel(kernel, blocks, threads, pointers, 0, gpu->stream);
-    }(static_cast<P>(arguments)...);
+    cudaLaunchConfig_t config = {};
+    config.gridDim = blocks;
+    config.blockDim = threads;
+    config.stream = gpu->stream;
+    cudaError_t error = cudaLaunchKernelEx(&config, kernel, static_cast<P>(arguments)...);
     if (gpu->error == cudaSuccess) gpu->error = error;
 }
 
@@ -118,6 +119,13 @@ template <int N> static __device__ __forceinline__ void load(float (&to)[N], con
             to[2 * i] = __uint_as_float(pair[i] << 16);
             to[2 * i + 1] = __uint_as_float(pair[i] & 0xFFFF0000u);
         }
+    } else if constexpr (N == 4) {
+        uint2 four = *(const uint2 *)from;
+        uint32_t pair[2] = {four.x, four.y};
+        for (int i = 0; i < 2; i++) {
+            to[2 * i] = __uint_as_float(pair[i] << 16);
+            to[2 * i + 1] = __uint_as_float(pair[i] & 0xFFFF0000u);
+        }
     } else
         for (int i = 0; i < N; i++) to[i] = widen(from[i]);
 }
@@ -136,6 +144,8 @@ template <int N> static __device__ __forceinline__ void store(bf16 *to, const fl
     if constexpr (N == 8)
         *(uint4 *)to = make_uint4(pack(from[0], from[1]), pack(from[2], from[3]), pack(from[4], from[5]),
                                   pack(from[6], from[7]));
+    else if constexpr (N == 4)
+        *(uint2 *)to = make_uint2(pack(from[0], from[1]), pack(from[2], from[3]));
     else
         for (int i = 0; i < N; i++) narrow(to + i, from[i]);
 }

@@ -1,15 +1,20 @@
 /* RMSNorm with the residual connection before it, a block for each row; forward and backward. */
 #include "gpu.cuh"
 
-#define NORM_EPS 1e-6f
-
 enum { MOST_THREADS = 1024, COLUMNS = 32, GROUPS = 32 };
 
-/* Each thread has N neighbouring columns. */
+/* Each thread has N neighbouring columns: four, so that the accesses of a warp to F32 fill whole sectors of memory, if the
+ * threads of a block are enough for that. */
 static int columns_each(int64_t width)
 {
+    if (width % 4 == 0 && width / 4 <= MOST_THREADS) return 4;
     return width % 8 == 0 ? 8 : 2;
 }
+
+/* The kernel for rows of that type and width: `name`<T, N>. */
+#define KERNEL_FOR(name, dtype, each)                                                            \
+    ((dtype) == RELORA_F32 ? ((each) == 4 ? name<float, 4> : (each) == 8 ? name<float, 8> : name<float, 2>)  \
+                           : ((each) == 4 ? name<bf16, 4> : (each) == 8 ? name<bf16, 8> : name<bf16, 2>))
 
 int64_t gpu_norm_scratch(struct shape s)
 {
@@ -33,7 +38,7 @@ static __global__ void __launch_bounds__(MOST_THREADS) norm_kernel(struct norm n
         }
     }
     for (int i = 0; i < N; i++) squares += x[i] * x[i];
-    float inverse = 1.0f / sqrtf(block_sum(squares, shared) / (float)width + NORM_EPS);
+    float inverse = 1.0f / sqrtf(block_sum(squares, shared) / (float)width + n.eps);
     if (threadIdx.x == 0) n.inverse[blockIdx.x] = inverse;
     if (!active) return;
     load(other, n.w + at);
@@ -44,12 +49,7 @@ static __global__ void __launch_bounds__(MOST_THREADS) norm_kernel(struct norm n
 void gpu_norm_forward(struct shape s, const struct norm *n)
 {
     int each = columns_each(s.width);
-    void (*kernel)(struct norm, int);
-    if (s.dtype == RELORA_F32)
-        kernel = each == 8 ? norm_kernel<float, 8> : norm_kernel<float, 2>;
-    else
-        kernel = each == 8 ? norm_kernel<bf16, 8> : norm_kernel<bf16, 2>;
-    launch(s.engine, kernel, dim3((unsigned)s.rows), dim3(whole_warps(s.width / each)), *n, s.width);
+    launch(s.engine, KERNEL_FOR(norm_kernel, s.dtype, each), dim3((unsigned)s.rows), dim3(whole_warps(s.width / each)), *n, s.width);
 }
 
 /* With y = x * inverse and g = dy * w: dx (+)= inverse * (g - y * mean(g * y)). A block has one part of the
@@ -106,12 +106,7 @@ void gpu_norm_backward(struct shape s, const struct norm_gradient *n)
 {
     int each = columns_each(s.width);
     int64_t parts = smaller(s.rows, NORM_PARTS);
-    void (*kernel)(struct norm_gradient, int64_t, int);
-    if (s.dtype == RELORA_F32)
-        kernel = each == 8 ? norm_backward_kernel<float, 8> : norm_backward_kernel<float, 2>;
-    else
-        kernel = each == 8 ? norm_backward_kernel<bf16, 8> : norm_backward_kernel<bf16, 2>;
-    launch(s.engine, kernel, dim3((unsigned)parts), dim3(whole_warps(s.width / each)), *n, s.rows, s.width);
+    launch(s.engine, KERNEL_FOR(norm_backward_kernel, s.dtype, each), dim3((unsigned)parts), dim3(whole_warps(s.width / each)), *n, s.rows, s.width);
     launch(s.engine, norm_columns_kernel, dim3(blocks_for(s.width, COLUMNS)), dim3(COLUMNS, GROUPS), n->dw,
            n->scratch, parts, s.width);
 }

@@ -1,11 +1,14 @@
-/* Copies and memset. Pageable memory of the host is read at the call, pinned memory when the copy runs, and
- * memory of the host is written when the copy runs. In a graph everything is read when the graph runs. */
+/* Copies and memset. Pageable memory of the host is read at the call, after a wait for the stream if it is much; pinned
+ * memory, and all of it where a device can touch pageable memory, when the copy runs. Memory of the host is written
+ * when the copy runs. In a graph everything is read when the graph runs. */
 #include <cstring>
 
 #include "internal.h"
 
 namespace emulated {
 namespace {
+
+const size_t MOST_STAGED = 64 << 10; /* of pageable memory, without a wait for the stream */
 
 struct piece { /* of a copy: rows of `bytes` bytes */
     unsigned char *to;
@@ -56,7 +59,9 @@ cudaError_t copy(piece p, cudaMemcpyKind kind, cudaStream_t stream)
     p.from_device = is_device_address(p.from);
     if ((unsigned)kind > cudaMemcpyDefault) return failed(cudaErrorInvalidMemcpyDirection);
     if (!known_kind(kind, p)) return failed(cudaErrorInvalidValue);
-    bool at_once = !p.from_device && !is_pinned(p.from) && !is_capturing(s);
+    bool pageable = !is_pinned(p.from) && !is_pinned(p.to) && p.from_device != p.to_device && !is_capturing(s);
+    if (pageable && p.bytes * p.rows > MOST_STAGED) run_until(s->last);
+    bool at_once = pageable && p.to_device && !pageable_is_accessible();
     return enqueue(stream, "a copy", at_once ? from_snapshot(p) : [p] { do_copy(p); });
 }
 

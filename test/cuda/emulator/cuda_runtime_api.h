@@ -7,7 +7,9 @@
 #include <stdint.h>
 
 #define EMULATED_CUDA 1
+#ifndef CUDART_VERSION /* CXXFLAGS=-DCUDART_VERSION=12040 is CUDA 12.4 */
 #define CUDART_VERSION 13000
+#endif
 #define CUDARTAPI
 
 #ifdef __cplusplus
@@ -107,6 +109,18 @@ cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int dev
 cudaError_t cudaDeviceSynchronize(void);
 cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total_bytes);
 cudaError_t cudaDriverGetVersion(int *version);
+
+typedef enum cudaDriverEntryPointQueryResult {
+    cudaDriverEntryPointSuccess = 0,
+    cudaDriverEntryPointSymbolNotFound = 1,
+    cudaDriverEntryPointVersionNotSufficent = 2
+} cudaDriverEntryPointQueryResult;
+enum { cudaEnableDefault = 0 };
+/* Of the driver there are cuCtxGetCurrent and cuCtxSetCurrent. The first is how releases before 12.5 ask. */
+cudaError_t cudaGetDriverEntryPoint(const char *symbol, void **function, unsigned long long flags,
+                                    cudaDriverEntryPointQueryResult *result);
+cudaError_t cudaGetDriverEntryPointByVersion(const char *symbol, void **function, unsigned version,
+                                             unsigned long long flags, cudaDriverEntryPointQueryResult *result);
 cudaError_t cudaRuntimeGetVersion(int *version);
 
 cudaError_t cudaGetLastError(void);
@@ -147,6 +161,7 @@ typedef enum cudaStreamCaptureStatus {
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph);
+cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode *mode);
 cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus *status);
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph,
                                  unsigned long long flags EMULATED_DEFAULT(0));
@@ -234,6 +249,12 @@ typedef enum cudaFuncAttribute {
 } cudaFuncAttribute;
 
 cudaError_t cudaFuncSetAttribute(const void *kernel, cudaFuncAttribute attribute, int value);
+
+typedef struct cudaFuncAttributes { /* the members that are asked for; the order is the emulator's */
+    size_t sharedSizeBytes, constSizeBytes, localSizeBytes;
+    int maxThreadsPerBlock, numRegs, ptxVersion, binaryVersion;
+} cudaFuncAttributes;
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *attributes, const void *kernel); /* loads the kernel */
 
 typedef enum cudaDataType_t {
     CUDA_R_32F = 0,

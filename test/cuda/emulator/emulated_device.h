@@ -126,10 +126,20 @@ EMULATED_ATOMIC(unsigned, atomicInc, old >= value ? 0u : old + 1u)
 
 template <class T> static inline T __ldg(const T *address) { return *address; }
 template <class T> static inline T __ldcs(const T *address) { return *address; }
-template <class T> static inline T __ldcg(const T *address) { return *address; }
+extern bool emulated_counts_sectors;
+void emulated_access(const void *address, size_t bytes);
+template <class T> static inline T __ldcg(const T *address)
+{
+    if (emulated_counts_sectors) emulated_access(address, sizeof(T));
+    return *address;
+}
 template <class T> static inline T __ldca(const T *address) { return *address; }
 template <class T> static inline void __stcs(T *address, T value) { *address = value; }
-template <class T> static inline void __stcg(T *address, T value) { *address = value; }
+template <class T> static inline void __stcg(T *address, T value)
+{
+    if (emulated_counts_sectors) emulated_access(address, sizeof(T));
+    *address = value;
+}
 
 /* ---- bits ---- */
 
@@ -170,19 +180,22 @@ static inline double __longlong_as_double(long long x) { return emulated_bits<do
 
 /* ---- mathematics; -ffp-contract=off keeps a * b + c from being fused ---- */
 
-static inline float __fadd_rn(float a, float b) { return a + b; }
-static inline float __fsub_rn(float a, float b) { return a - b; }
-static inline float __fmul_rn(float a, float b) { return a * b; }
-static inline float __fdiv_rn(float a, float b) { return a / b; }
-static inline float __fmaf_rn(float a, float b, float c) { return fmaf(a, b, c); }
-static inline float __fsqrt_rn(float x) { return sqrtf(x); }
-static inline float __frcp_rn(float x) { return 1.0f / x; }
-static inline double __dadd_rn(double a, double b) { return a + b; }
-static inline double __dsub_rn(double a, double b) { return a - b; }
-static inline double __dmul_rn(double a, double b) { return a * b; }
-static inline double __ddiv_rn(double a, double b) { return a / b; }
-static inline double __dsqrt_rn(double x) { return sqrt(x); }
-static inline double __fma_rn(double a, double b, double c) { return fma(a, b, c); }
+/* A NaN that arithmetic makes or passes on is the device's one, whatever its operands were. */
+static inline float emulated_result(float x) { return x == x ? x : __uint_as_float(0x7FFFFFFFu); }
+static inline double emulated_result(double x) { return x == x ? x : __longlong_as_double(0x7FFFFFFFFFFFFFFFLL); }
+static inline float __fadd_rn(float a, float b) { return emulated_result(a + b); }
+static inline float __fsub_rn(float a, float b) { return emulated_result(a - b); }
+static inline float __fmul_rn(float a, float b) { return emulated_result(a * b); }
+static inline float __fdiv_rn(float a, float b) { return emulated_result(a / b); }
+static inline float __fmaf_rn(float a, float b, float c) { return emulated_result(fmaf(a, b, c)); }
+static inline float __fsqrt_rn(float x) { return emulated_result(sqrtf(x)); }
+static inline float __frcp_rn(float x) { return emulated_result(1.0f / x); }
+static inline double __dadd_rn(double a, double b) { return emulated_result(a + b); }
+static inline double __dsub_rn(double a, double b) { return emulated_result(a - b); }
+static inline double __dmul_rn(double a, double b) { return emulated_result(a * b); }
+static inline double __ddiv_rn(double a, double b) { return emulated_result(a / b); }
+static inline double __dsqrt_rn(double x) { return emulated_result(sqrt(x)); }
+static inline double __fma_rn(double a, double b, double c) { return emulated_result(fma(a, b, c)); }
 #define __expf(x) expf(x) /* math.h has the name already */
 #define __logf(x) logf(x)
 #define __sinf(x) sinf(x)

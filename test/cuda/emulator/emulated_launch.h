@@ -36,6 +36,24 @@ static inline cudaError_t emulated_launch_typed(void (*kernel)(P...), dim3 grid,
                            sizeof...(P), stream);
 }
 
+struct cudaLaunchConfig_t {
+    dim3 gridDim, blockDim;
+    size_t dynamicSmemBytes;
+    cudaStream_t stream;
+    void *attrs;
+    unsigned numAttrs;
+};
+
+template <class... P, class... A>
+static inline cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *c, void (*kernel)(P...), A &&...arguments)
+{
+    return [&](P... p) {
+        void *pointers[] = {(void *)&p..., nullptr};
+        return emulated_launch_typed(kernel, c->gridDim, c->blockDim, pointers, c->dynamicSmemBytes, c->stream,
+                                     std::index_sequence_for<P...>());
+    }(std::forward<A>(arguments)...);
+}
+
 template <class... P>
 static inline cudaError_t cudaLaunchKernel(void (*kernel)(P...), dim3 grid, dim3 block, void **args,
                                            size_t shared = 0, cudaStream_t stream = 0)

@@ -9,7 +9,7 @@ extern "C" {
 #endif
 
 /* The environment sets the same before the first call: EMULATED_CUDA_DEVICES, EMULATED_CUDA_MEMORY (bytes of
- * each device), EMULATED_CUDA_SEED, EMULATED_CUDA_FAIL ("n:error" or "n:error:function"). */
+ * each device), EMULATED_CUDA_SEED, EMULATED_CUDA_PAGEABLE, EMULATED_CUDA_FAIL ("n:error" or "n:error:function"). */
 
 void emulated_cuda_devices(int count); /* 0 to 2; 1 at first */
 void emulated_cuda_memory(size_t bytes);
@@ -26,6 +26,17 @@ void emulated_cuda_fail_kernel(int64_t n, cudaError_t error);
 int64_t emulated_cuda_calls(void);   /* of the runtime so far */
 int64_t emulated_cuda_kernels(void); /* that have run so far */
 
+/* What kernels read by __ldcg() and write by __stcg() while it is counted: bytes, and the bytes of the sectors of 32 that the
+ * accesses of warps touch. If both are equal, no sector is asked for in parts. */
+void emulated_cuda_count_sectors(int on);
+void emulated_cuda_sectors(uint64_t *bytes, uint64_t *touched);
+int emulated_cuda_contexts(int device); /* 1 if something made the device's context, which takes memory of it */
+/* 1: algorithms that the heuristic offers for leading dimensions that are odd are refused when they are to run. */
+void emulated_cuda_refuse_odd(int refuse);
+int emulated_cuda_refused(void); /* products so far */
+/* 1: as on a device that can touch the host's pageable memory, which then reads it when a copy runs. */
+void emulated_cuda_pageable(int accessible);
+int emulated_cuda_late_loads(void); /* kernels that were loaded by their first launch */
 size_t emulated_cuda_used(int device);  /* bytes allocated */
 int emulated_cuda_objects(void);        /* streams, events, graphs, pools, allocations and handles that exist */
 

@@ -224,6 +224,7 @@ void run_block(const emulated_kernel &kernel)
         b.warps[u / 32].exist |= 1u << u % 32;
     }
     forget_late_copies();
+    if (emulated_counts_sectors) end_of_block(); /* of the one before */
     b.live = count;
     b.at_barrier = 0;
     b.ready.clear();

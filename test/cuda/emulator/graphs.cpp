@@ -25,6 +25,7 @@ struct capture {
 namespace {
 
 std::vector<std::shared_ptr<capture>> captures; /* that are going on */
+thread_local cudaStreamCaptureMode thread_mode = cudaStreamCaptureModeGlobal;
 std::set<CUgraph_st *> graphs;
 std::set<CUgraphExec_st *> execs;
 
@@ -84,6 +85,7 @@ cudaError_t spoil(CUstream_st *s, cudaError_t error)
 
 cudaError_t unsafe_in_capture()
 {
+    if (thread_mode == cudaStreamCaptureModeRelaxed) return cudaSuccess;
     for (const std::shared_ptr<capture> &c : captures) {
         if (c->mode == cudaStreamCaptureModeRelaxed) continue;
         if (c->mode == cudaStreamCaptureModeThreadLocal && c->thread != std::this_thread::get_id()) continue;
@@ -191,12 +193,21 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
     return cudaSuccess;
 }
 
+cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode *mode)
+{
+    EMULATED_CALL();
+    if (!mode || (unsigned)*mode > cudaStreamCaptureModeRelaxed) return failed(cudaErrorInvalidValue);
+    std::swap(*mode, thread_mode);
+    return cudaSuccess;
+}
+
 cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus *status)
 {
     EMULATED_CALL();
     CUstream_st *s = find_stream(stream);
     if (!s) return failed(cudaErrorInvalidResourceHandle);
     if (!status) return failed(cudaErrorInvalidValue);
+    if (legacy_is_drawn_in(s)) return failed(cudaErrorStreamCaptureImplicit); /* *status stays; nothing is spoiled */
     *status = !s->capturing            ? cudaStreamCaptureStatusNone
               : s->capturing->spoiled ? cudaStreamCaptureStatusInvalidated
                                        : cudaStreamCaptureStatusActive;

@@ -39,9 +39,12 @@ struct call {
 cudaError_t failed(cudaError_t error); /* remembers it for cudaGetLastError */
 void broken(cudaError_t error);        /* the device is, from now on */
 int devices(void);
-int current_device(void);
+int current_device(void); /* of this thread: that of its context, or the one that it would get a context of */
 uint64_t chance(uint64_t below);
 bool strictly_lazy(void);
+bool pageable_is_accessible(void);
+bool odd_is_refused(void);
+void load_late(const void *kernel); /* unless it is loaded: waits for the device, as the first launch may */
 bool kernel_fails(cudaError_t *error); /* counts one that runs */
 
 /* A mistake of the program under test that a real device would not report: says so and aborts. */
@@ -55,6 +58,7 @@ std::string where(void); /* kernel, block and thread that run; empty outside of 
 void run_kernel(const emulated_kernel &kernel);
 int thread_number(void);         /* in its block, of the one that runs */
 void forget_late_copies(void); /* of the block before */
+void end_of_block(void);       /* sectors.cpp: its accesses are complete */
 
 /* What the lanes of a warp do together: `complete` makes every lane's `out` of all lanes' `in`. */
 struct lane {
@@ -109,6 +113,7 @@ struct op { /* queued work; may run more than once if it belongs to a graph */
 
 cudaError_t enqueue(cudaStream_t stream, const char *what, std::function<void()> work);
 CUstream_st *find_stream(cudaStream_t stream); /* NULL if there is none; 0 is the current device's legacy one */
+bool legacy_is_drawn_in(const CUstream_st *stream); /* into a capture of a blocking stream */
 void run_until(const std::shared_ptr<op> &wanted);
 void run_everything(int device);
 void maybe_run_something(void);

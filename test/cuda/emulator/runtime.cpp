@@ -16,6 +16,7 @@ namespace {
 
 struct settings {
     int devices = 1;
+    bool pageable = false, refuse_odd = false;
     uint64_t seed = 1, state = 1;
 } now;
 
@@ -29,6 +30,10 @@ int64_t calls, kernels;
 cudaError_t device_error; /* of a broken device */
 int depth;                /* of calls that other calls make: they are not counted, and do not fail */
 thread_local int this_device;
+struct context {
+    bool made;
+} contexts[MOST_DEVICES];
+thread_local context *this_context; /* what the driver calls current; NULL: none yet */
 thread_local cudaError_t last_error;
 
 bool breaks(cudaError_t error)
@@ -45,6 +50,7 @@ void configure()
     done = true;
     if (const char *s = getenv("EMULATED_CUDA_DEVICES")) emulated_cuda_devices(atoi(s));
     if (const char *s = getenv("EMULATED_CUDA_MEMORY")) emulated_cuda_memory(strtoull(s, nullptr, 10));
+    if (const char *s = getenv("EMULATED_CUDA_PAGEABLE")) emulated_cuda_pageable(atoi(s));
     if (const char *s = getenv("EMULATED_CUDA_SEED")) emulated_cuda_seed(strtoull(s, nullptr, 10));
     if (const char *s = getenv("EMULATED_CUDA_FAIL")) {
         char *rest, *function;
@@ -67,6 +73,24 @@ bool always_answers(const char *function)
            !strcmp(function, "cudaRuntimeGetVersion");
 }
 
+/* Calls that need no context. All others make the thread's device one, if there is none. */
+bool is_about_devices(const char *function)
+{
+    static const char *const names[] = {"cudaGetDevice", "cudaSetDevice", "cudaGetDeviceProperties",
+                                        "cudaDeviceGetAttribute", "cudaGetDriverEntryPointByVersion",
+                                        "cudaPointerGetAttributes", "cuCtxGetCurrent", "cuCtxSetCurrent"};
+    for (const char *name : names)
+        if (!strcmp(function, name)) return true;
+    return always_answers(function);
+}
+
+void enter(int device)
+{
+    this_device = device;
+    this_context = &contexts[device];
+    this_context->made = true;
+}
+
 } // namespace
 
 call::call(const char *function) : held(lock), error(cudaSuccess)
@@ -74,6 +98,7 @@ call::call(const char *function) : held(lock), error(cudaSuccess)
     configure();
     if (depth++) return;
     calls++;
+    if (!this_context && this_device < now.devices && !is_about_devices(function)) enter(this_device);
     if (due(&call_failure, function)) error = call_failure.error;
     else if (!always_answers(function)) error = !now.devices ? cudaErrorNoDevice : device_error;
     if (error != cudaSuccess) failed(error);
@@ -92,8 +117,10 @@ cudaError_t failed(cudaError_t error)
 void broken(cudaError_t error) { device_error = error; }
 
 int devices() { return now.devices; }
-int current_device() { return this_device; }
+int current_device() { return this_context ? (int)(this_context - contexts) : this_device; }
 bool strictly_lazy() { return now.seed == 0; }
+bool pageable_is_accessible() { return now.pageable; }
+bool odd_is_refused() { return now.refuse_odd; }
 
 /* xorshift64*: any numbers will do. */
 uint64_t chance(uint64_t below)
@@ -150,6 +177,8 @@ std::string name_of(const void *function)
 namespace {
 
 std::map<const void *, int> shared_limits; /* that cudaFuncSetAttribute raised */
+std::set<const void *> loaded;             /* kernels */
+int late_loads;
 
 /* The stack of this thread of the host: no address in it is for a kernel. */
 bool is_on_stack(uintptr_t word)
@@ -208,6 +237,14 @@ void run_checked(const emulated_kernel &k, const std::vector<uintptr_t> &address
 }
 
 } // namespace
+
+void load_late(const void *kernel)
+{
+    if (!loaded.insert(kernel).second) return;
+    late_loads++;
+    run_everything(current_device());
+}
+
 } // namespace emulated
 
 using namespace emulated;
@@ -224,9 +261,22 @@ cudaError_t emulated_launch(emulated_kernel kernel, const emulated_argument *arg
     auto raised = shared_limits.find(kernel.function);
     if (kernel.shared > (size_t)(raised == shared_limits.end() ? MOST_STATIC_SHARED : raised->second))
         return failed(cudaErrorInvalidValue);
+    if (!is_capturing(s)) load_late(kernel.function);
     int device = s->device;
     std::vector<uintptr_t> addresses = addresses_in(arguments, count);
     return enqueue(stream, "a kernel", [=] { run_checked(kernel, addresses, device); });
+}
+
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *attributes, const void *kernel)
+{
+    EMULATED_CALL();
+    if (!attributes) return failed(cudaErrorInvalidValue);
+    if (!kernel) return failed(cudaErrorInvalidDeviceFunction);
+    *attributes = cudaFuncAttributes();
+    attributes->maxThreadsPerBlock = MOST_THREADS;
+    attributes->binaryVersion = attributes->ptxVersion = 90;
+    loaded.insert(kernel);
+    return cudaSuccess;
 }
 
 cudaError_t cudaFuncSetAttribute(const void *kernel, cudaFuncAttribute attribute, int value)
@@ -253,7 +303,7 @@ cudaError_t cudaGetDevice(int *device)
 {
     EMULATED_CALL();
     if (!device) return failed(cudaErrorInvalidValue);
-    *device = this_device;
+    *device = current_device();
     return cudaSuccess;
 }
 
@@ -261,7 +311,42 @@ cudaError_t cudaSetDevice(int device)
 {
     EMULATED_CALL();
     if (device < 0 || device >= now.devices) return failed(cudaErrorInvalidDevice);
-    this_device = device;
+    enter(device); /* as from CUDA 12 on */
+    return cudaSuccess;
+}
+
+cudaError_t cudaGetDriverEntryPoint(const char *symbol, void **function, unsigned long long flags,
+                                    cudaDriverEntryPointQueryResult *result)
+{
+    return cudaGetDriverEntryPointByVersion(symbol, function, CUDART_VERSION, flags, result);
+}
+
+static int context_get_current(void **context)
+{
+    call this_call("cuCtxGetCurrent");
+    if (!context) return cudaErrorInvalidValue;
+    *context = this_context;
+    return cudaSuccess;
+}
+
+static int context_set_current(void *context)
+{
+    call this_call("cuCtxSetCurrent");
+    struct context *wanted = static_cast<struct context *>(context);
+    if (wanted && (wanted < contexts || wanted >= contexts + MOST_DEVICES || !wanted->made)) return 201;
+    this_context = wanted;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGetDriverEntryPointByVersion(const char *symbol, void **function, unsigned,
+                                             unsigned long long, cudaDriverEntryPointQueryResult *result)
+{
+    EMULATED_CALL();
+    if (!symbol || !function) return failed(cudaErrorInvalidValue);
+    *function = !strcmp(symbol, "cuCtxGetCurrent")   ? reinterpret_cast<void *>(context_get_current)
+                : !strcmp(symbol, "cuCtxSetCurrent") ? reinterpret_cast<void *>(context_set_current)
+                                                     : nullptr;
+    if (result) *result = *function ? cudaDriverEntryPointSuccess : cudaDriverEntryPointSymbolNotFound;
     return cudaSuccess;
 }
 
@@ -303,8 +388,8 @@ cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int dev
     case cudaDevAttrWarpSize: *value = p.warpSize; break;
     case cudaDevAttrClockRate: *value = 1980000; break;
     case cudaDevAttrMultiProcessorCount: *value = p.multiProcessorCount; break;
-    case cudaDevAttrIntegrated:
-    case cudaDevAttrPageableMemoryAccess: *value = 0; break;
+    case cudaDevAttrIntegrated: *value = 0; break;
+    case cudaDevAttrPageableMemoryAccess: *value = now.pageable; break;
     case cudaDevAttrMemoryClockRate: *value = 3201000; break;
     case cudaDevAttrGlobalMemoryBusWidth: *value = p.memoryBusWidth; break;
     case cudaDevAttrL2CacheSize: *value = p.l2CacheSize; break;
@@ -403,6 +488,8 @@ const char *cudaGetErrorString(cudaError_t error)
 /* ---- emulator.h ---- */
 
 void emulated_cuda_devices(int count) { now.devices = count < 0 ? 0 : count > MOST_DEVICES ? MOST_DEVICES : count; }
+void emulated_cuda_refuse_odd(int refuse) { now.refuse_odd = refuse != 0; }
+void emulated_cuda_pageable(int accessible) { now.pageable = accessible != 0; }
 void emulated_cuda_memory(size_t bytes) { set_memory_limit(bytes); }
 
 void emulated_cuda_seed(uint64_t seed)
@@ -419,6 +506,8 @@ void emulated_cuda_fail(int64_t n, cudaError_t error, const char *function)
 void emulated_cuda_fail_kernel(int64_t n, cudaError_t error) { kernel_failure = {n, error, ""}; }
 int64_t emulated_cuda_calls() { return calls; }
 int64_t emulated_cuda_kernels() { return kernels; }
+int emulated_cuda_contexts(int device) { return contexts[device].made; }
+int emulated_cuda_late_loads() { return late_loads; }
 size_t emulated_cuda_used(int device) { return used_memory(device); }
 
 int emulated_cuda_objects()
@@ -432,6 +521,9 @@ void emulated_cuda_reset()
     forget_streams();
     forget_graphs();
     forget_memory();
+    for (context &c : contexts) c.made = false;
+    this_context = nullptr;
+    this_device = 0;
     device_error = last_error = cudaSuccess;
     call_failure = kernel_failure = planned();
 }

@@ -119,6 +119,13 @@ static cudaError_t legacy_in_capture(const CUstream_st *s)
     return cudaSuccess;
 }
 
+bool legacy_is_drawn_in(const CUstream_st *s)
+{
+    return s->legacy && std::any_of(streams.begin(), streams.end(), [=](const CUstream_st *other) {
+        return other->device == s->device && other->blocking && is_capturing(other);
+    });
+}
+
 cudaError_t enqueue(cudaStream_t stream, const char *what, std::function<void()> work)
 {
     CUstream_st *s = find_stream(stream);
@@ -309,6 +316,7 @@ cudaError_t cudaEventQuery(cudaEvent_t event)
     EMULATED_CALL();
     if (!events.count(event)) return failed(cudaErrorInvalidResourceHandle);
     if (event->captured) return failed(cudaErrorCapturedEvent);
+    if (cudaError_t error = unsafe_in_capture()) return failed(error);
     if (!event->recorded || event->recorded->done) return cudaSuccess;
     CUstream_st *s = event->recorded->stream;
     answer_question(s->queue[s->next]);
@@ -320,6 +328,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event)
     EMULATED_CALL();
     if (!events.count(event)) return failed(cudaErrorInvalidResourceHandle);
     if (event->captured) return failed(cudaErrorCapturedEvent);
+    if (cudaError_t error = unsafe_in_capture()) return failed(error);
     run_until(event->recorded);
     return failed(cudaSuccess);
 }

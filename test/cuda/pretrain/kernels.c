@@ -2,11 +2,12 @@
 #include "cuda/pretrain/pretrain.h"
 
 struct attention_case {
-    int64_t batch, seq, heads, head_dim;
+    int64_t batch, seq, heads, head_dim, kv_heads;
 };
 static const struct attention_case cases[] = {
-    {1, 2, 1, 2},  {1, 7, 2, 24},  {2, 64, 1, 32}, {1, 65, 3, 52},  {1, 130, 2, 64},
-    {2, 33, 2, 48}, {1, 97, 1, 96}, {1, 70, 2, 128}, {1, 66, 1, 100}, {3, 20, 2, 14},
+    {1, 2, 1, 2, 1},   {1, 7, 2, 24, 2},  {2, 64, 1, 32, 1},  {1, 65, 3, 52, 3},  {1, 130, 2, 64, 2},
+    {2, 33, 2, 48, 2}, {1, 97, 1, 96, 1}, {1, 70, 2, 128, 2}, {1, 66, 1, 100, 1}, {3, 20, 2, 14, 2},
+    {2, 65, 4, 32, 2}, {1, 130, 3, 64, 1}, {2, 33, 6, 14, 2}, {1, 70, 4, 128, 1}, {1, 97, 2, 96, 1},
 };
 enum { CASES = sizeof cases / sizeof *cases, OUT = 3, DOUT, DQ, DK, DV, ARRAYS };
 static const char *const names[] = {"q", "k", "v", "out", "dout", "dq", "dk", "dv"};
@@ -46,6 +47,9 @@ static relora_tensor *new_array(const struct machine *m, relora_dtype dtype, int
     return t;
 }
 
+/* Has an array as many heads as k and v? */
+static int is_narrow(int array) { return array == 1 || array == 2 || array == DK || array == DV; }
+
 struct result {
     double *array[ARRAYS], *log_sum;
 };
@@ -54,10 +58,12 @@ static struct result run(const struct machine *m, const struct attention_case *c
 {
     int64_t n = c->batch * c->seq * c->heads * c->head_dim, half = c->head_dim / 2,
             rows = c->batch * c->heads * c->seq;
+    int64_t kv_n = n / c->heads * c->kv_heads;
     struct attention a = {.engine = &m->engine,
                           .batch = c->batch,
                           .seq = c->seq,
                           .heads = c->heads,
+                          .kv_heads = c->kv_heads,
                           .head_dim = c->head_dim,
                           .dtype = dtype,
                           .factor = 1.0f / sqrtf((float)c->head_dim)};
@@ -76,8 +82,9 @@ static struct result run(const struct machine *m, const struct attention_case *c
     a.cosine = relora_tensor_data(rotary);
     a.sine = a.cosine + c->seq * half;
     for (int i = 0; i < ARRAYS; i++) {
-        rnd_fill_normal(&r, values, n, i < 2 ? 2.0 : 1.0);
-        t[i] = new_array(m, dtype, n, i < OUT || i == DOUT ? values : NULL);
+        int64_t count = is_narrow(i) ? kv_n : n;
+        rnd_fill_normal(&r, values, count, i < 2 ? 2.0 : 1.0);
+        t[i] = new_array(m, dtype, count, i < OUT || i == DOUT ? values : NULL);
     }
     const struct attention_pass pass = {relora_tensor_data(t[0]), relora_tensor_data(t[1]),
                                         relora_tensor_data(t[2]), relora_tensor_data(t[OUT]),
@@ -103,7 +110,7 @@ START_TEST(test_attention)
     /* A BF16 number is right to 2^-9, and weights and slopes are rounded to it inside too. */
     near(got.log_sum, want.log_sum, c->batch * c->heads * c->seq, 2e-6, "log_sum");
     for (int i = 0; i < ARRAYS; i++)
-        near(got.array[i], want.array[i], n,
+        near(got.array[i], want.array[i], is_narrow(i) ? n / c->heads * c->kv_heads : n,
              i < OUT               ? 1e-7 + (dtype == RELORA_BF16) * 2e-4
              : dtype == RELORA_F32 ? 3e-6
                                    : 8e-3,

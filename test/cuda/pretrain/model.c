@@ -13,8 +13,19 @@ static const struct model_case cases[] = {
     {37, 20, 2, 26, 1, 5, 0, 0, 0},     {37, 48, 2, 52, 1, 7, 1, 0, 0},    {40, 64, 2, 72, 2, 33, 1, 1, 0.25},
     {64, 128, 2, 61, 1, 70, 0, 1, 0},   {64, 96, 2, 40, 2, 65, 1, 0, 0.5}, {33, 96, 1, 48, 1, 64, 0, 0, 0},
     {48, 128, 1, 40, 1, 67, 1, 0, 0.1},
+    {37, 20, 6, 26, 2, 66, 1, 1, 0.1},  {64, 64, 4, 72, 2, 33, 0, 1, 0},   {40, 48, 4, 40, 1, 65, 1, 0, 0},
 };
 enum { CASES = sizeof cases / sizeof *cases };
+
+/* What the last of them have from a config.json. */
+static const struct {
+    int64_t kv_heads, head_dim;
+    int tied;
+    double eps;
+    struct rope rope;
+} forms[CASES] = {[CASES - 3] = {2, 8, 1, 0.1, {ROPE_LLAMA3, 500, 4, 0.3, 1.5, 12}},
+                  [CASES - 2] = {1, 24, 1, 0, {ROPE_LINEAR, 100, 2, 0, 0, 0}},
+                  [CASES - 1] = {2, 0, 0, 1e-3, {ROPE_DEFAULT, 500, 0, 0, 0, 0}}};
 
 static struct twin *twin_of(const struct model_case *m, relora_dtype dtype)
 {
@@ -22,6 +33,11 @@ static struct twin *twin_of(const struct model_case *m, relora_dtype dtype)
                                    .hidden = m->hidden,
                                    .ffn = m->ffn,
                                    .heads = m->heads,
+                                   .kv_heads = forms[m - cases].kv_heads,
+                                   .head_dim = forms[m - cases].head_dim,
+                                   .tied = forms[m - cases].tied,
+                                   .norm_eps = forms[m - cases].eps,
+                                   .rope = forms[m - cases].rope,
                                    .layers = 2,
                                    .dtype = dtype,
                                    .mode = RELORA_MODE_FULL,
@@ -41,7 +57,7 @@ static struct twin *twin_of(const struct model_case *m, relora_dtype dtype)
 static void backward(struct twin *t, double loss[SIDES])
 {
     for (int side = CPU; side < SIDES; side++) {
-        OK(model_zero_grad(t->model[side], stream_of(side)));
+        OK(relora_group_zero_grad(model_group(t->model[side]), stream_of(side)));
         OK(model_forward(t->model[side], t->acts[side], stream_of(side), t->tokens, t->targets, 7,
                          MODEL_GRADIENT | MODEL_DROPOUT));
         OK(model_backward(t->model[side], t->acts[side], stream_of(side)));

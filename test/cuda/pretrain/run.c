@@ -1,5 +1,6 @@
 /* Training: a few updates with a merge and a reset. */
 #include "cuda/pretrain/pretrain.h"
+#include "../examples/pretrain/train.h"
 
 enum { STEPS = 7, EVERY = 4 };
 
@@ -35,21 +36,19 @@ static struct optimizer new_optimizer(struct twin *t, enum side side)
     struct optimizer o;
     relora_adam_options options = adam_options();
     relora_cycle_options every = cycle_options(EVERY, 0);
-    relora_linear *linear;
     options.max_norm = 1;
     OK(relora_adam_create(&o.adam, device_of(side), &options));
     defer(free_adam, o.adam);
-    OK(model_register(t->model[side], o.adam));
+    OK(relora_adam_add_group(o.adam, model_group(t->model[side])));
     OK(relora_cycle_create(&o.cycle, env.ctx, &every, o.adam, NULL));
     defer(free_cycle, o.cycle);
-    for (int i = 0; (linear = model_projection(t->model[side], i)); i++)
-        OK(relora_cycle_add(o.cycle, linear));
+    OK(relora_cycle_add_group(o.cycle, model_group(t->model[side])));
     return o;
 }
 
 static void queue_step(struct twin *t, const struct optimizer *o, enum side side, int64_t step)
 {
-    OK(model_zero_grad(t->model[side], stream_of(side)));
+    OK(relora_group_zero_grad(model_group(t->model[side]), stream_of(side)));
     OK(model_forward(t->model[side], t->acts[side], stream_of(side), t->tokens, t->targets, (uint64_t)step,
                      MODEL_GRADIENT | MODEL_DROPOUT));
     OK(model_backward(t->model[side], t->acts[side], stream_of(side)));
@@ -127,6 +126,35 @@ START_TEST(test_queues_only)
 }
 END_TEST
 
+/* A run without a warm start never has gradients of W, which the pool of a device would keep. */
+START_TEST(test_no_warm_start)
+{
+    static const char *const common[] = {"pretrain", "--data", "text", "--device", "cuda", "--method", "lora",
+                                         "--steps", "8", "--restarts", "0", "--rank", "4", "--batch", "1",
+                                         "--seq", "16", "--warm-start", "0"};
+    enum { COUNT = sizeof common / sizeof *common };
+    char *arguments[COUNT], start[2] = {(char)('0' + _i), 0};
+    struct options options;
+    struct data data = {.vocab = 40};
+    static struct folders folders;
+    struct trainer trainer;
+    memcpy(arguments, common, sizeof common);
+    arguments[COUNT - 1] = start;
+    ck_assert_int_eq(options_read(&options, COUNT, arguments), 0);
+    ck_assert_int_eq(trainer_start(&trainer, &options, &folders), 0);
+    ck_assert_int_eq(trainer_open(&trainer, &data), 0);
+    relora_linear *linear = model_projection(trainer.model, 0);
+    ck_assert_int_eq(relora_linear_get_mode(linear), _i ? RELORA_MODE_FULL : RELORA_MODE_LORA);
+    ck_assert_int_eq(relora_linear_grad(linear, RELORA_PARAM_WEIGHT) != NULL, _i);
+    ck_assert_int_eq(model_set_lora(trainer.model, trainer.stream), RELORA_OK);
+    for (int i = 0; (linear = model_projection(trainer.model, i)); i++) {
+        ck_assert_int_eq(relora_linear_get_mode(linear), RELORA_MODE_LORA);
+        ck_assert_ptr_null(relora_linear_grad(linear, RELORA_PARAM_WEIGHT));
+    }
+    trainer_close(&trainer);
+}
+END_TEST
+
 Suite *run_suite(void)
 {
     Suite *s = suite_create("training on a device");
@@ -134,5 +162,6 @@ Suite *run_suite(void)
     tcase_add_loop_test(tc, test_train, 0, 2);
     tcase_add_loop_test(tc, test_repeat, 0, 2);
     tcase_add_test(tc, test_queues_only);
+    tcase_add_loop_test(tc, test_no_warm_start, 0, 2);
     return s;
 }

@@ -2,6 +2,7 @@
 #include "tests.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static __global__ void set(int *x, int value) { *x = value; }
 
@@ -70,6 +71,37 @@ START_TEST(settings_of_the_environment)
 }
 END_TEST
 
+/* A context of a device is made by cudaSetDevice() and by what works on it, not by questions. */
+START_TEST(contexts)
+{
+    emulated_cuda_devices(2);
+    int (*get)(void **), (*set)(void *);
+    void *function, *context = &function, *first, *p;
+    cudaDeviceProp properties;
+    OK(cudaGetDriverEntryPointByVersion("cuCtxGetCurrent", &function, 12000, cudaEnableDefault, NULL));
+    memcpy(&get, &function, sizeof get);
+    OK(cudaGetDriverEntryPointByVersion("cuCtxSetCurrent", &function, 12000, cudaEnableDefault, NULL));
+    memcpy(&set, &function, sizeof set);
+    OK(cudaGetDeviceProperties(&properties, 1));
+    ck_assert_int_eq(get(&context), 0);
+    ck_assert_ptr_null(context);
+    ck_assert_int_eq(emulated_cuda_contexts(0) + emulated_cuda_contexts(1), 0);
+    OK(cudaMalloc(&p, 4));
+    ck_assert_int_eq(emulated_cuda_contexts(0), 1);
+    ck_assert_int_eq(emulated_cuda_contexts(1), 0);
+    ck_assert_int_eq(get(&first), 0);
+    OK(cudaSetDevice(1));
+    ck_assert_int_eq(emulated_cuda_contexts(1), 1);
+    ck_assert_int_eq(set(first), 0);
+    int device = -1;
+    OK(cudaGetDevice(&device));
+    ck_assert_int_eq(device, 0);
+    ck_assert_int_ne(set(&device), 0);
+    OK(cudaGetDriverEntryPointByVersion("cuCtxNothing", &function, 12000, cudaEnableDefault, NULL));
+    ck_assert_ptr_null(function);
+}
+END_TEST
+
 START_TEST(properties)
 {
     cudaDeviceProp p;
@@ -91,6 +123,7 @@ Suite *errors(void)
     tcase_add_test(tc, broken_device_stays_broken);
     tcase_add_test(tc, no_device);
     tcase_add_test(tc, settings_of_the_environment);
+    tcase_add_test(tc, contexts);
     tcase_add_test(tc, properties);
     suite_add_tcase(s, tc);
     return s;

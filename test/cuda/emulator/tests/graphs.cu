@@ -163,10 +163,37 @@ START_TEST(events_across_the_border)
 }
 END_TEST
 
+/* A question about an event spoils what another stream captures, unless the thread says that it knows. */
+START_TEST(questions_in_capture)
+{
+    cudaStream_t other = new_stream(), s;
+    cudaEvent_t e = new_event();
+    cudaGraph_t graph;
+    cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
+    OK(cudaEventRecord(e, other));
+    s = begin();
+    ck_assert_int_eq(cudaEventSynchronize(e), cudaErrorStreamCaptureUnsupported);
+    must_be_spoiled(s);
+    s = begin();
+    OK(cudaThreadExchangeStreamCaptureMode(&mode));
+    ck_assert_int_eq(mode, cudaStreamCaptureModeGlobal);
+    OK(cudaEventSynchronize(e));
+    OK(cudaThreadExchangeStreamCaptureMode(&mode));
+    ck_assert_int_eq(mode, cudaStreamCaptureModeRelaxed);
+    OK(cudaStreamEndCapture(s, &graph));
+}
+END_TEST
+
 START_TEST(legacy_stream_in_capture)
 {
     cudaStream_t s = new_stream(cudaStreamDefault);
     int *x = device_array<int>(1);
+    cudaStreamCaptureStatus status;
+    cudaGraph_t graph;
+    OK(cudaStreamBeginCapture(s, cudaStreamCaptureModeRelaxed));
+    ck_assert_int_eq(cudaStreamIsCapturing(nullptr, &status), cudaErrorStreamCaptureImplicit);
+    OK(cudaStreamEndCapture(s, &graph)); /* a question spoils nothing */
+    OK(cudaStreamIsCapturing(nullptr, &status));
     OK(cudaStreamBeginCapture(s, cudaStreamCaptureModeRelaxed));
     ck_assert_int_eq(launch_on(nullptr, set, 1, 1, x, 1), cudaErrorStreamCaptureImplicit);
     must_be_spoiled(s);
@@ -185,6 +212,7 @@ Suite *graphs(void)
     tcase_add_test(tc, forbidden_calls);
     tcase_add_test(tc, relaxed_mode_allows);
     tcase_add_test(tc, events_across_the_border);
+    tcase_add_test(tc, questions_in_capture);
     tcase_add_test(tc, legacy_stream_in_capture);
     suite_add_tcase(s, tc);
     return s;

@@ -131,6 +131,50 @@ START_TEST(when_copies_read_and_write)
 }
 END_TEST
 
+/* Much pageable memory waits for its stream; where the device can touch it, it is read as late as pinned memory. */
+START_TEST(pageable_copies)
+{
+    emulated_cuda_seed(0);
+    enum { N = 20000 };
+    static int values[N];
+    int got = 0, *x = device_array<int>(N), *y = device_array<int>(1);
+    cudaStream_t s = new_stream(cudaStreamNonBlocking);
+    OK(launch_on(s, set, 1, 1, y, 8));
+    OK(cudaMemcpyAsync(x, values, 1000, cudaMemcpyHostToDevice, s));
+    emulated_cuda_peek(&got, y, sizeof got);
+    ck_assert_int_eq(got, -1);
+    OK(cudaMemcpyAsync(x, values, sizeof values, cudaMemcpyHostToDevice, s));
+    emulated_cuda_peek(&got, y, sizeof got);
+    ck_assert_int_eq(got, 8);
+    emulated_cuda_pageable(1);
+    OK(cudaDeviceGetAttribute(&got, cudaDevAttrPageableMemoryAccess, 0));
+    ck_assert_int_eq(got, 1);
+    OK(cudaMemcpyAsync(x, values, sizeof *values, cudaMemcpyHostToDevice, s));
+    values[0] = 5; /* too soon */
+    OK(cudaStreamSynchronize(s));
+    emulated_cuda_peek(&got, x, sizeof got);
+    ck_assert_int_eq(got, 5);
+}
+END_TEST
+
+static __global__ void set_late(int *x, int value) { *x = value; }
+
+/* Loading a kernel waits for the device, unless it was asked about before. */
+START_TEST(first_launch)
+{
+    emulated_cuda_seed(0);
+    int got = 0, value = 2, *x = device_array<int>(1), *y = device_array<int>(1);
+    cudaStream_t s = new_stream(cudaStreamNonBlocking), t = new_stream(cudaStreamNonBlocking);
+    void *arguments[] = {&y, &value};
+    for (int round = 0; round < 2; round++) {
+        OK(launch_on(s, set, 1, 1, x, round));
+        OK(cudaLaunchKernel(set_late, dim3(1), dim3(1), arguments, 0, t));
+        emulated_cuda_peek(&got, x, sizeof got);
+        ck_assert_int_eq(got, 0); /* the second round's 1 is still queued */
+    }
+}
+END_TEST
+
 START_TEST(copies_of_rows)
 {
     int in[12], out[8] = {0}, *x = device_array<int>(12);
@@ -171,6 +215,8 @@ Suite *streams(void)
     tcase_add_test(tc, a_wait_is_for_what_was_recorded);
     tcase_add_test(tc, legacy_stream);
     tcase_add_test(tc, when_copies_read_and_write);
+    tcase_add_test(tc, pageable_copies);
+    tcase_add_test(tc, first_launch);
     tcase_add_test(tc, copies_of_rows);
     tcase_add_test(tc, destroyed_streams_finish);
     suite_add_tcase(s, tc);

@@ -51,6 +51,31 @@ START_TEST(product_of_fragments)
 }
 END_TEST
 
+static __global__ void small_terms(float *c, float term)
+{
+    unsigned pair = __float_as_uint(term) & 0xFFFF0000u, one = 0x3F803F80u;
+    unsigned a[4], b[2] = {one, one};
+    for (int i = 0; i < 4; i++) a[i] = pair | pair >> 16;
+    float d[4] = {1, 1, 1, 1};
+    emulated_mma_m16n8k16(d, a, b, d);
+    if (threadIdx.x == 0) *c = d[0];
+}
+
+/* What lies more than a bit below the last of the largest term is cut off, however much of it there is. */
+START_TEST(sums_are_cut_off)
+{
+    static const struct {
+        float term, sum;
+    } cases[] = {{0x1p-26f, 1.0f}, {0x1p-24f, 1 + 16 * 0x1p-24f}, {0x1.8p-24f, 1 + 16 * 0x1p-24f}, {-0x1p-24f, 1 - 16 * 0x1p-24f}};
+    float got, *c = device_array<float>(1);
+    for (auto one : cases) {
+        run(small_terms, 1, 32, c, one.term);
+        to_host(&got, c, 1);
+        ck_assert_float_eq(got, one.sum);
+    }
+}
+END_TEST
+
 static __global__ void four_matrices(const uint16_t *in, unsigned *out, unsigned *transposed)
 {
     __shared__ __align__(16) uint16_t m[32][8];
@@ -129,6 +154,7 @@ Suite *tensor_core(void)
     TCase *tc = tcase_create("tensor core");
     tcase_set_timeout(tc, 60);
     tcase_add_test(tc, product_of_fragments);
+    tcase_add_test(tc, sums_are_cut_off);
     tcase_add_test(tc, loads_of_matrices);
     tcase_add_test(tc, copies_arrive_when_waited_for);
     tcase_add_test(tc, rows_must_be_aligned);

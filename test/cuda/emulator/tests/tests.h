@@ -21,10 +21,12 @@ Suite *errors(void);
 /* `body`, in a process of its own, must end by abort() or a fault, with `words` in what it prints. */
 void must_die(void (*body)(void), const char *words);
 
-/* Start on the device's legacy stream, or on `stream`. */
+/* Start on the device's legacy stream, or on `stream`; a first launch waits for nobody. */
 template <class... P, class... A>
 static inline cudaError_t launch_on(cudaStream_t stream, void (*kernel)(P...), unsigned blocks, unsigned threads, A... a)
 {
+    cudaFuncAttributes attributes;
+    cudaFuncGetAttributes(&attributes, reinterpret_cast<const void *>(kernel));
     return [&](P... p) {
         void *pointers[] = {(void *)&p..., nullptr};
         return cudaLaunchKernel(kernel, dim3(blocks), dim3(threads), pointers, 0, stream);

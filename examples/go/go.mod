@@ -1,0 +1,3 @@
+module relora
+
+go 1.19

@@ -1,0 +1,18 @@
+/* The partial reset, as the cycle uses it. */
+#ifndef RELORA_SRC_ADAM_RESET_H
+#define RELORA_SRC_ADAM_RESET_H
+
+#include "adam.h"
+
+/* relora_adam_reset(), whatever function was asked for it. */
+relora_status adam_reset(relora_adam *adam, relora_stream *stream, const char *function,
+                         const int32_t *indices, int32_t count, const relora_reset_options *options,
+                         relora_reset_report *report);
+
+extern const struct options reset_table;
+
+/* Read and check what goes by `name` in sentences; NULL gives the defaults. */
+relora_status reset_options_read(relora_reset_options *options, const relora_context *ctx,
+                                 const char *function, const char *name, const relora_reset_options *from);
+
+#endif

@@ -1,0 +1,32 @@
+/* The end of a cycle, for one layer or for many. */
+#ifndef RELORA_SRC_LINEAR_MERGE_H
+#define RELORA_SRC_LINEAR_MERGE_H
+
+#include "group.h"
+
+struct merge_job { /* what is done to the layers of a registry */
+    const struct registry *layers;
+    int32_t lora_only; /* leave out what has nothing to merge, which is an error otherwise */
+    int32_t merges;    /* W += s B A */
+    int32_t draws;     /* then factors drawn afresh, layer by layer */
+    uint64_t cycle;
+    void (*before)(void *user); /* called when every layer was looked at and none is changed; may be NULL */
+    void *user;
+};
+
+/* All of the layers or, but for a failure of the device, none: every mode and every factor is looked at first,
+ * and the memory taken that the products need. Waits for the device once for MERGE_BATCH layers looked at,
+ * and once at the end. Fills the report of what was merged. */
+enum { MERGE_BATCH = 64 };
+relora_status linear_merge_all(const struct merge_job *job, relora_stream *stream, const char *function,
+                               relora_merge_report *report);
+
+/* One slice of W + s B A, rounded to nearest, into `out` on the device; W stays. */
+relora_status linear_merged_rows(relora_linear *linear, relora_stream *stream, const char *function,
+                                 int64_t first, struct view out);
+
+/* Factors drawn afresh. */
+relora_status linear_reset_run(relora_linear *linear, relora_stream *stream, const char *function,
+                               uint64_t cycle);
+
+#endif

@@ -1,0 +1,109 @@
+/* What the orders of products share: which of them a layer may take, the temporaries, backend calls. */
+#include "pass.h"
+
+/* ---- the order of products ---- */
+
+int pass_has_branch(const relora_linear *linear)
+{
+    return linear->options.mode != RELORA_MODE_FULL;
+}
+
+int pass_drops(const relora_linear *linear, uint32_t flags)
+{
+    const relora_linear_options *o = &linear->options;
+    return (flags & RELORA_TRAIN) && o->dropout > 0 && o->mode != RELORA_MODE_FULL;
+}
+
+/* A fold is exact only without dropout, and loses small updates in a BF16 that is rounded to
+ * nearest. A trainable scale needs h and u for its gradient. */
+struct plan_case pass_plan_case(const relora_linear *linear, int64_t rows, int drops, int wants_dx)
+{
+    const relora_linear_options *o = &linear->options;
+    return (struct plan_case){
+        .rows = rows,
+        .in = o->in_features,
+        .out = o->out_features,
+        .rank = o->rank,
+        .dtype = o->dtype,
+        .device = linear->device->backend->kind,
+        .may_fold = o->mode == RELORA_MODE_LORA && !drops &&
+                    (o->dtype == RELORA_F32 || o->rounding == RELORA_ROUND_STOCHASTIC),
+        .may_through = !(o->flags & RELORA_LINEAR_TRAINABLE_SCALE),
+        .wants_dx = wants_dx,
+    };
+}
+
+/* ---- temporaries ---- */
+
+/* A matrix whose rows begin where the device likes them to. */
+static struct view take_rows(const struct pass *p, struct scratch *s, int64_t rows, int64_t cols, relora_dtype dtype)
+{
+    int64_t item = (int64_t)dtype_size(dtype), bytes = p->linear->device->backend->row_bytes;
+    int64_t unit = bytes > item ? bytes / item : 1, ld = (cols + unit - 1) / unit * unit;
+    struct view v = scratch_take(s, rows, ld, dtype);
+    v.cols = cols;
+    return v;
+}
+
+struct pass_memory pass_layout_forward(const struct pass *p, struct scratch *s)
+{
+    const relora_linear_options *o = &p->linear->options;
+    struct pass_memory m = {0};
+    if (!pass_has_branch(p->linear)) return m;
+    if (o->dtype != RELORA_F32) m.a = take_rows(p, s, o->rank, o->in_features, o->dtype);
+    m.b = take_rows(p, s, o->out_features, o->rank, o->dtype);
+    if (p->order == RELORA_ORDER_SPLIT) {
+        if (p->drops) m.dropped = take_rows(p, s, p->rows, o->in_features, o->dtype);
+        m.u = take_rows(p, s, p->rows, o->rank, o->dtype);
+    } else {
+        m.folded = take_rows(p, s, o->out_features, o->in_features, o->dtype);
+        if (o->dtype != RELORA_F32) m.slice = take_rows(p, s, linear_slice_rows(p->linear, 0), o->in_features, RELORA_F32);
+    }
+    return m;
+}
+
+struct pass_memory pass_layout_backward(const struct pass *p, int wants_dx, struct scratch *s)
+{
+    const relora_linear_options *o = &p->linear->options;
+    int folds = p->order != RELORA_ORDER_SPLIT && wants_dx;
+    struct pass_memory m = {0};
+    if (!pass_has_branch(p->linear)) return m;
+    if (o->dtype != RELORA_F32) m.a = take_rows(p, s, o->rank, o->in_features, o->dtype);
+    m.b = take_rows(p, s, o->out_features, o->rank, o->dtype);
+    if (folds) m.folded = take_rows(p, s, o->out_features, o->in_features, o->dtype);
+    if (folds && o->dtype != RELORA_F32) m.slice = take_rows(p, s, linear_slice_rows(p->linear, 0), o->in_features, RELORA_F32);
+    if (p->order == RELORA_ORDER_THROUGH) {
+        m.through = take_rows(p, s, o->out_features, o->in_features, RELORA_F32);
+        m.wide_a = take_rows(p, s, o->rank, o->in_features, RELORA_F32);
+        m.wide_b = take_rows(p, s, o->out_features, o->rank, RELORA_F32);
+        return m;
+    }
+    if (p->drops) m.dropped = take_rows(p, s, p->rows, o->in_features, o->dtype);
+    if (p->drops && wants_dx) m.branch = take_rows(p, s, p->rows, o->in_features, o->dtype);
+    m.scaled_a = take_rows(p, s, o->rank, o->in_features, o->dtype);
+    m.u = take_rows(p, s, p->rows, o->rank, o->dtype);
+    m.h = take_rows(p, s, p->rows, o->rank, o->dtype);
+    return m;
+}
+
+/* ---- backend calls ---- */
+
+relora_status pass_product(const struct pass *p, struct gemm g)
+{
+    g.tf32 = (p->linear->options.flags & RELORA_LINEAR_TF32) != 0;
+    return stream_result(p->stream, p->backend->gemm(p->stream->queue, &g), p->fn);
+}
+
+relora_status pass_convert(const struct pass *p, struct view y, struct view x, struct scale s)
+{
+    return stream_result(p->stream, p->backend->convert(p->stream->queue, y, x, s), p->fn);
+}
+
+/* A copy if the layer is not F32. */
+relora_status pass_cast_a(const struct pass *p, struct pass_memory *m)
+{
+    struct view a = pass_param(p, RELORA_PARAM_A);
+    if (m->a.data) return pass_convert(p, m->a, a, pass_unscaled);
+    m->a = a;
+    return RELORA_OK;
+}

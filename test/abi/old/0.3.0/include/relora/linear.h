@@ -1,0 +1,226 @@
+/** @file relora/linear.h
+ *  y = x W^T + b + s * drop(x) A^T B^T. The mode says which parts exist and which are trained.
+ *
+ *  W is [out, in], A is [rank, in], B is [out, rank], b is [out], all row-major as in PyTorch, and
+ *  s = alpha / rank, or tanh(scale) if the scale is trainable. With g = dL/dy, d = drop(x),
+ *  u = d A^T, h = g B:
+ *
+ *      dA = s h^T d    dB = s g^T u    db = sum of the rows of g
+ *      dx = g W + drop'(s h A)         dscale = (1 - s^2) * sum of h * u, element by element
+ *
+ *  (Lialin et al., ICLR 2024, and docs/method.md.) W, x, y, dx, dy have the dtype of the layer;
+ *  A, B, b, scale and every gradient are F32. Each product sums in F32 or wider. With BF16, d, u, h,
+ *  A, s A and s B are rounded to nearest where they enter one, h A before its dropout, and y and dx
+ *  where each of their two parts is stored; where W + s B A is made first (relora_order), it is rounded
+ *  stochastically and y and dx once.
+ *
+ *  A layer keeps nothing between forward and backward, so several micro-batches may be under way,
+ *  and one layer may be used several times in a graph (each use with its own `call`). */
+#ifndef RELORA_LINEAR_H
+#define RELORA_LINEAR_H
+
+#include "relora/export.h"
+#include "relora/status.h"
+#include "relora/types.h"
+
+RELORA_BEGIN
+
+typedef int32_t relora_linear_mode;
+enum { /* a bias is trained in every mode */
+    RELORA_MODE_FULL = 1,   /**< W trained, no A or B: warm start, lm_head, baselines */
+    RELORA_MODE_LORA = 2,   /**< W frozen; A and B trained, and scale if it is trainable */
+    RELORA_MODE_LOWRANK = 3 /**< no W; otherwise as LORA */
+};
+
+enum { /* relora_linear_options.flags */
+    RELORA_LINEAR_BIAS = 1,
+    RELORA_LINEAR_TRAINABLE_SCALE = 2, /**< s = tanh(scale), not alpha / rank; scale starts at 1 */
+    RELORA_LINEAR_REFERENCE = 4,       /**< for comparison with the authors' code only: A is 0 at
+                                            first, and a reset sets scale to 0; both stop training */
+    RELORA_LINEAR_KEEP_DELTA = 8       /**< keep the sum of all merges, F32 [out, in]: W is what it
+                                            was when it was set or became frozen, plus this. Refused
+                                            in LOWRANK */
+};
+
+typedef struct relora_linear_options {
+    uint32_t struct_size;
+    uint32_t flags;
+    relora_linear_mode mode;  /**< default RELORA_MODE_LORA */
+    relora_dtype dtype;       /**< of W, x, y, dx, dy; default RELORA_F32. The rest is F32 */
+    int64_t in_features;      /**< 1 or more */
+    int64_t out_features;     /**< 1 or more */
+    int64_t rank;             /**< 1 or more; above min(in, out) it works and only costs more. In
+                                   FULL: 0, or the rank for a later change to LORA */
+    double alpha;             /**< s = alpha / rank, finite as F32; default 32 */
+    double dropout;           /**< in [0, 1); default 0.1 */
+    uint64_t seed;            /**< default 0 */
+    uint64_t layer;           /**< distinguishes layers that share a seed */
+    relora_rounding rounding; /**< of a BF16 W, when merging or training writes it; default
+                                   STOCHASTIC */
+    int32_t reserved;         /**< 0 */
+} relora_linear_options;
+
+typedef int32_t relora_param;
+enum {
+    RELORA_PARAM_WEIGHT = 1,
+    RELORA_PARAM_BIAS = 2,
+    RELORA_PARAM_A = 3,
+    RELORA_PARAM_B = 4,
+    RELORA_PARAM_SCALE = 5,
+    RELORA_PARAM_DELTA = 6 /**< what RELORA_LINEAR_KEEP_DELTA keeps; never trained */
+};
+
+enum { /* flags of relora_linear_forward and relora_linear_backward */
+    RELORA_TRAIN = 1,         /**< apply dropout */
+    RELORA_OVERWRITE = 2,     /**< backward: store parameter gradients instead of adding to them */
+    RELORA_ACCUMULATE_DX = 4  /**< backward: add to dx instead of storing it */
+};
+
+typedef int32_t relora_order;
+enum { /* in which order a layer multiplies; all give the same, up to rounding */
+    RELORA_ORDER_AUTO = 1,   /**< whichever is the cheapest for the shape; the default */
+    RELORA_ORDER_SPLIT = 2,  /**< y = x W^T + (x A^T)(s B)^T and dx = g W + (s g B) A: the authors' */
+    RELORA_ORDER_FOLD = 3,   /**< y = x V^T and dx = g V, with V = W + s B A made for the call */
+    RELORA_ORDER_THROUGH = 4 /**< backward only: as FOLD, and dA = s B^T G, dB = s G A^T, with
+                                  G = g^T x as if W were trained */
+};
+
+typedef struct relora_plan_report {
+    uint32_t struct_size;   /**< set by the caller; no more than this is written */
+    relora_order forward;   /**< SPLIT or FOLD */
+    relora_order backward;  /**< SPLIT, FOLD or THROUGH */
+    int32_t reserved;       /**< 0 */
+    double forward_flops;   /**< operations of the products; a multiply-add counts as two */
+    double backward_flops;  /**< with dx */
+    int64_t forward_bytes;  /**< temporary memory, in the workspace of the stream */
+    int64_t backward_bytes; /**< with dx */
+} relora_plan_report;
+
+typedef struct relora_merge_report {
+    uint32_t struct_size; /**< set by the caller; no more than this is written */
+    int32_t layers;       /**< how many were merged */
+    double delta_norm;    /**< L2 norm of the change of W, as stored after rounding */
+    double weight_norm;   /**< L2 norm of W afterwards */
+} relora_merge_report;
+
+/** @since 0.1 @threads any @stream none */
+RELORA_API relora_status relora_linear_options_init(relora_linear_options *options, size_t size);
+
+/** A, B and scale start as relora_linear_reset() makes them for cycle 0, gradients and the bias
+ *  at 0. W is missing until relora_linear_set_weight().
+ *  @since 0.1 @threads any @stream none */
+RELORA_API relora_status relora_linear_create(relora_linear **out, relora_device *device,
+                                              const relora_linear_options *options);
+
+/** Drop the caller's reference; an optimizer or a cycle that holds the layer keeps it alive. NULL
+ *  is allowed. @since 0.1 @threads any @stream none */
+RELORA_API void relora_linear_release(relora_linear *linear);
+
+/** Retain `weight` [out, in] and `bias` [out] and use them in place: training and merging write
+ *  into them, so the host's own saving and inference code sees every change. Give NULL for
+ *  `weight` in LOWRANK, and only there. NULL for `bias` keeps the layer's own; a bias is refused
+ *  without RELORA_LINEAR_BIAS. Forward is RELORA_E_STATE while W is missing. Optimizers that hold
+ *  the layer refuse to step from now on: make a new one.
+ *  @since 0.1 @threads one @stream none */
+RELORA_API relora_status relora_linear_set_weight(relora_linear *linear, relora_tensor *weight,
+                                                  relora_tensor *bias);
+
+/** FULL to LORA in place, the end of a warm start: W is frozen, its gradient freed, A drawn for
+ *  cycle 0 and B set to 0, so y does not change. Optimizers that hold the layer refuse to step
+ *  from now on: make a new one. RELORA_E_STATE if rank is 0 or the layer is in `mode` already,
+ *  RELORA_E_UNSUPPORTED for other changes. After RELORA_E_NO_MEMORY the layer is as it was.
+ *  @since 0.1 @threads one @stream queues */
+RELORA_API relora_status relora_linear_set_mode(relora_linear *linear, relora_stream *stream,
+                                                relora_linear_mode mode);
+/** 0 if `linear` is NULL. @since 0.1 @threads any @stream none */
+RELORA_API relora_linear_mode relora_linear_get_mode(const relora_linear *linear);
+
+/** Borrowed. NULL if the layer has no such parameter now. @since 0.1 @threads any @stream none */
+RELORA_API relora_tensor *relora_linear_param(relora_linear *linear, relora_param param);
+/** Borrowed, F32, the shape of the parameter. NULL if not trained in the present mode.
+ *  @since 0.1 @threads any @stream none */
+RELORA_API relora_tensor *relora_linear_grad(relora_linear *linear, relora_param param);
+
+/** y := the layer's output for x.
+ *  @param x     [rows, in]; any number of rows, 0 included
+ *  @param y     [rows, out]; must not overlap x
+ *  @param call  names this use of the layer: dropout is a function of (seed, layer, call)
+ *  @param flags RELORA_TRAIN or 0
+ *  @since 0.1 @threads one @stream queues */
+RELORA_API relora_status relora_linear_forward(relora_linear *linear, relora_stream *stream,
+                                               const relora_tensor *x, relora_tensor *y,
+                                               uint64_t call, uint32_t flags);
+
+/** Add to the gradient of everything trained in the present mode, and write dx unless it is NULL.
+ *  `x`, `call` and RELORA_TRAIN must be those of the matching forward.
+ *  @param dy    [rows, out]
+ *  @param dx    [rows, in], or NULL; must not overlap dy or x
+ *  @param flags any of RELORA_TRAIN, RELORA_OVERWRITE, RELORA_ACCUMULATE_DX
+ *  @since 0.1 @threads one @stream queues */
+RELORA_API relora_status relora_linear_backward(relora_linear *linear, relora_stream *stream,
+                                                const relora_tensor *x, const relora_tensor *dy,
+                                                relora_tensor *dx, uint64_t call, uint32_t flags);
+
+/** relora_linear_forward() of several layers that read the same x: query, key and value, or gate and
+ *  up. The results are those of separate calls; told together, the layers may share products where
+ *  the device gains by it. All arguments are checked before any work, so that a wrong one changes
+ *  nothing.
+ *  @param linears count different layers
+ *  @param y       count tensors, one for each layer; none may overlap another or x
+ *  @since 0.3 @threads one @stream queues */
+RELORA_API relora_status relora_linear_forward_shared(relora_linear *const *linears, int32_t count,
+                                                      relora_stream *stream, const relora_tensor *x,
+                                                      relora_tensor *const *y, uint64_t call,
+                                                      uint32_t flags);
+
+/** relora_linear_backward() of the same layers. dx receives the sum over them.
+ *  @param dy    count tensors, one for each layer
+ *  @param dx    [rows, in], or NULL
+ *  @param flags as for relora_linear_backward(); RELORA_ACCUMULATE_DX adds the sum to dx
+ *  @since 0.3 @threads one @stream queues */
+RELORA_API relora_status relora_linear_backward_shared(relora_linear *const *linears, int32_t count,
+                                                       relora_stream *stream, const relora_tensor *x,
+                                                       const relora_tensor *const *dy,
+                                                       relora_tensor *dx, uint64_t call, uint32_t flags);
+
+/** Which order of products forward and backward with `rows` rows take, and what it costs. AUTO folds
+ *  where that needs less time by a closed form of rows, in, out and rank (docs/performance.md). It
+ *  never folds where dropout acts, nor a BF16 layer that rounds to nearest, whose small updates
+ *  would be lost. In FULL and LOWRANK there is but one order, reported as SPLIT. A folded BF16 pass
+ *  without RELORA_TRAIN depends on `call` too, by its rounding: evaluate with one `call`.
+ *  @param flags  RELORA_TRAIN or 0
+ *  @since 0.3 @threads any @stream none */
+RELORA_API relora_status relora_linear_plan(const relora_linear *linear, int64_t rows, uint32_t flags,
+                                            relora_plan_report *report);
+
+/** Take these orders from now on instead of the cheapest. For a call in which an order is not exact
+ *  (a fold under dropout, THROUGH with a trainable scale) or would lose small updates (a fold of a
+ *  BF16 layer that rounds to nearest), SPLIT is taken. A BF16 fold is rounded stochastically, as a
+ *  function of (seed, layer, call): a forward and its backward see the same V.
+ *  @param forward  AUTO, SPLIT or FOLD
+ *  @param backward AUTO, SPLIT, FOLD or THROUGH
+ *  @since 0.3 @threads one @stream none */
+RELORA_API relora_status relora_linear_set_order(relora_linear *linear, relora_order forward,
+                                                 relora_order backward);
+
+/** Set every gradient of the layer to 0. @since 0.1 @threads one @stream queues */
+RELORA_API relora_status relora_linear_zero_grad(relora_linear *linear, relora_stream *stream);
+
+/** W += s B A, the product made in F32 whatever the dtype of W. The factors are left as they are:
+ *  until relora_linear_reset() the output counts them twice. If A, B or s holds a NaN or an
+ *  infinity, W is left alone and the status is RELORA_E_NOT_FINITE. RELORA_E_STATE unless the
+ *  mode is LORA.
+ *  @param cycle  stochastic rounding is a function of (seed, layer, cycle): use each value once
+ *  @param report may be NULL
+ *  @since 0.1 @threads one @stream synchronises */
+RELORA_API relora_status relora_linear_merge(relora_linear *linear, relora_stream *stream,
+                                             uint64_t cycle, relora_merge_report *report);
+
+/** A := uniform in +-1/sqrt(in) drawn from (seed, layer, cycle), B := 0, a trainable scale := 1.
+ *  (With RELORA_LINEAR_REFERENCE scale := 0.) Gradients are not touched. RELORA_E_STATE in FULL.
+ *  @since 0.1 @threads one @stream queues */
+RELORA_API relora_status relora_linear_reset(relora_linear *linear, relora_stream *stream,
+                                             uint64_t cycle);
+
+RELORA_END
+#endif

@@ -1,0 +1,244 @@
+/* Groups: what is refused memory has changed nothing, and no layer is left half way between two modes. */
+#include <stdio.h>
+#include "oom/oom.h"
+
+enum { LAYERS = 6, MANY = 36, IN = 6, OUT = 4, RANK = 2 }; /* MANY is past the first array of a group */
+
+static relora_group *group;
+static relora_adam *adam;
+static int32_t members;
+static relora_linear *layer[LAYERS];
+
+static const char *name_of(char name[16], int i)
+{
+    snprintf(name, 16, "l%d", i);
+    return name;
+}
+
+/* Layers that will be LORA, and a head that will not. */
+static void fill_group(relora_linear_mode mode)
+{
+    struct rnd rnd = rnd_seed(1);
+    char name[16];
+    relora_linear_options o = layer_options(mode, IN, OUT, RANK);
+    group = new_group();
+    o.flags = RELORA_LINEAR_BIAS | RELORA_LINEAR_TRAINABLE_SCALE;
+    for (int i = 0; i < LAYERS; i++) {
+        o.layer = (uint64_t)i;
+        layer[i] = new_filled_linear(&o, &rnd);
+        OK(relora_group_add_linear(group, name_of(name, i), layer[i]));
+    }
+    o.mode = RELORA_MODE_FULL, o.rank = 0, o.layer = 99;
+    OK(relora_group_add_linear(group, "head", new_filled_linear(&o, &rnd)));
+    OK(relora_group_add_param(group, "norm", new_vector(RELORA_F32, 3), new_vector(RELORA_F32, 3)));
+    OK(relora_group_zero_grad(group, env.st));
+    members = relora_group_count(group);
+}
+
+/* ---- filling one ---- */
+
+static void check_members(void)
+{
+    ck_assert_int_eq(relora_group_count(group), members);
+}
+
+static void wrap_layers(void)
+{
+    relora_tensor *w[MANY];
+    struct rnd rnd = rnd_seed(1);
+    char name[16];
+    relora_linear *l;
+    relora_linear_options o = layer_options(RELORA_MODE_LORA, 0, 0, RANK);
+    for (int i = 0; i < MANY; i++) {
+        w[i] = new_matrix(RELORA_F32, OUT, IN);
+        put_normal(w[i], &rnd, 1);
+    }
+    relora_tensor *norm = new_vector(RELORA_F32, 3);
+    o.flags = RELORA_LINEAR_BIAS;
+    oom_begin();
+    MAKES(group, relora_group_create(&group, env.dev));
+    defer((void (*)(void *))relora_group_release, group);
+    for (int i = 0; i < MANY; i++) {
+        members = i;
+        l = POISON;
+        SURVIVES(check_members, relora_group_wrap(group, name_of(name, i), w[i], NULL, &o, &l));
+        oom_result_of(relora_linear_param(l, RELORA_PARAM_A));
+    }
+    members = MANY;
+    SURVIVES(check_members, relora_group_add_param(group, "norm", norm, NULL));
+}
+
+START_TEST(test_wrap)
+{
+    oom_play(wrap_layers, _i, 10 * MANY);
+}
+END_TEST
+
+/* ---- the end of a warm start ---- */
+
+static void check_full(void)
+{
+    for (int i = 0; i < LAYERS; i++) {
+        ck_assert_int_eq(relora_linear_get_mode(layer[i]), RELORA_MODE_FULL);
+        ck_assert_ptr_nonnull(relora_linear_grad(layer[i], RELORA_PARAM_WEIGHT));
+        for (relora_param p = RELORA_PARAM_A; p <= RELORA_PARAM_SCALE; p++) {
+            ck_assert_ptr_null(relora_linear_param(layer[i], p));
+            ck_assert_ptr_null(relora_linear_grad(layer[i], p));
+        }
+    }
+    OK(relora_group_zero_grad(group, env.st)); /* takes no memory */
+}
+
+static void leave_warm_start(void)
+{
+    fill_group(RELORA_MODE_FULL);
+    oom_begin();
+    SURVIVES(check_full, relora_group_set_mode(group, env.st, RELORA_MODE_LORA));
+    oom_end();
+    for (int i = 0; i < LAYERS; i++) {
+        ck_assert_int_eq(relora_linear_get_mode(layer[i]), RELORA_MODE_LORA);
+        oom_result_of(relora_linear_param(layer[i], RELORA_PARAM_A));
+    }
+}
+
+START_TEST(test_set_mode)
+{
+    oom_play(leave_warm_start, _i, 10 * LAYERS);
+}
+END_TEST
+
+/* An optimizer of the warm start still steps after a refusal. */
+static void check_steps(void)
+{
+    check_full();
+    oom_end();
+    OK(relora_adam_step(adam, env.st, 0, 1, NULL));
+}
+
+static void leave_with_optimizer(void)
+{
+    fill_group(RELORA_MODE_FULL);
+    adam = new_adam(NULL);
+    OK(relora_adam_add_group(adam, group));
+    OK(relora_adam_step(adam, env.st, 0.1, 1, NULL));
+    oom_begin();
+    SURVIVES(check_steps, relora_group_set_mode(group, env.st, RELORA_MODE_LORA));
+}
+
+START_TEST(test_optimizer)
+{
+    oom_play(leave_with_optimizer, 0, 10 * LAYERS);
+}
+END_TEST
+
+/* ---- merging ---- */
+
+static const void *weights[LAYERS], *factors[LAYERS];
+
+static void check_weights(void)
+{
+    oom_end(); /* looking takes memory */
+    for (int i = 0; i < LAYERS; i++) {
+        UNCHANGED(relora_linear_param(layer[i], RELORA_PARAM_WEIGHT), weights[i]);
+        UNCHANGED(relora_linear_param(layer[i], RELORA_PARAM_A), factors[i]);
+    }
+}
+
+static void merge_group(void)
+{
+    fill_group(RELORA_MODE_LORA);
+    relora_stream_release(env.st); /* a stream without a workspace */
+    OK(relora_stream_create(&env.st, env.dev));
+    for (int i = 0; i < LAYERS; i++) {
+        weights[i] = snapshot(relora_linear_param(layer[i], RELORA_PARAM_WEIGHT));
+        factors[i] = snapshot(relora_linear_param(layer[i], RELORA_PARAM_A));
+    }
+    oom_begin();
+    SURVIVES(check_weights, relora_group_merge(group, env.st, 1, NULL));
+    oom_end();
+    OK(relora_group_reset(group, env.st, 1));
+    for (int i = 0; i < LAYERS; i++) oom_result_of(relora_linear_param(layer[i], RELORA_PARAM_WEIGHT));
+}
+
+START_TEST(test_merge)
+{
+    oom_play(merge_group, 0, 1);
+}
+END_TEST
+
+/* ---- putting one into another object ---- */
+
+static void check_adam(void)
+{
+    ck_assert_int_eq(relora_adam_count(adam), 0);
+}
+
+static relora_cycle *cycle;
+static relora_state *state;
+
+static void check_cycle(void)
+{
+    FAILS(RELORA_E_STATE, relora_cycle_advance(cycle, env.st, 1, NULL, NULL, NULL), "no layer");
+}
+
+static void give_group(void)
+{
+    relora_cycle_options co = cycle_options(5, 0);
+    fill_group(RELORA_MODE_LORA);
+    adam = new_adam(NULL);
+    cycle = new_cycle(&co, adam, NULL);
+    state = new_state();
+    oom_begin();
+    SURVIVES(check_adam, relora_adam_add_group(adam, group));
+    ck_assert_int_eq(relora_adam_count(adam), 4 * LAYERS + 3);
+    SURVIVES(check_cycle, relora_cycle_add_group(cycle, group));
+    SURVIVES(NULL, relora_state_add_group(state, group));
+    oom_end();
+    OK(relora_state_save(state, env.st, at("state"), 0)); /* a member that was added twice would be refused */
+    OK(relora_cycle_advance(cycle, env.st, 6, NULL, NULL, NULL));
+    oom_result_of(relora_linear_param(layer[LAYERS - 1], RELORA_PARAM_WEIGHT));
+}
+
+START_TEST(test_give)
+{
+    oom_play(give_group, _i, 10 * LAYERS);
+}
+END_TEST
+
+/* ---- reading ---- */
+
+static void read_group(void)
+{
+    fill_group(RELORA_MODE_LORA);
+    state = new_state();
+    OK(relora_state_add_group(state, group));
+    OK(relora_state_export_merged(state, env.st, at("merged")));
+    relora_reader *reader = open_path(at("merged"));
+    for (int i = 0; i < LAYERS; i++) {
+        put_all(relora_linear_param(layer[i], RELORA_PARAM_WEIGHT), 2);
+        weights[i] = snapshot(relora_linear_param(layer[i], RELORA_PARAM_WEIGHT));
+        factors[i] = snapshot(relora_linear_param(layer[i], RELORA_PARAM_A));
+    }
+    oom_begin();
+    SURVIVES(check_weights, relora_reader_read_group(reader, env.st, group, 0, NULL));
+    for (int i = 0; i < LAYERS; i++) oom_result_of(relora_linear_param(layer[i], RELORA_PARAM_WEIGHT));
+}
+
+START_TEST(test_read)
+{
+    oom_play(read_group, 0, LAYERS);
+}
+END_TEST
+
+Suite *oom_groups(void)
+{
+    Suite *s = suite_create("groups");
+    TCase *tc = env_case(s, "groups", 60);
+    tcase_add_loop_test(tc, test_wrap, 0, OOM_KINDS);
+    tcase_add_loop_test(tc, test_set_mode, 0, OOM_KINDS);
+    tcase_add_test(tc, test_optimizer);
+    tcase_add_test(tc, test_merge);
+    tcase_add_loop_test(tc, test_give, 0, OOM_KINDS);
+    tcase_add_test(tc, test_read);
+    return s;
+}
