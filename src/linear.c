@@ -7,6 +7,7 @@
 #include "device.h"
 #include "description.h"
 #include "float_mode.h"
+#include "merge.h"
 
 /* ---- options ---- */
 
@@ -73,12 +74,17 @@ void linear_set_name(relora_linear *linear, const char *name)
     if (!linear->name[0]) memcpy(linear->name, name, text_fit(name, LINEAR_NAME));
 }
 
+const char *layer_label(const char *name, uint64_t layer, char text[LABEL_TEXT])
+{
+    if (name[0]) snprintf(text, LABEL_TEXT, "layer \"%s\"", name);
+    else
+        snprintf(text, LABEL_TEXT, "layer %llu", (unsigned long long)layer);
+    return text;
+}
+
 const char *linear_label(const relora_linear *linear, char text[LABEL_TEXT])
 {
-    if (linear->name[0]) snprintf(text, LABEL_TEXT, "layer \"%s\"", linear->name);
-    else
-        snprintf(text, LABEL_TEXT, "layer %llu", (unsigned long long)linear->options.layer);
-    return text;
+    return layer_label(linear->name, linear->options.layer, text);
 }
 
 /* Shape of a parameter; its number of axes. */
@@ -155,17 +161,11 @@ struct draw linear_draw(const relora_linear *linear, enum draw_purpose purpose, 
     return draw_make(linear->options.seed, linear->options.layer, purpose, call);
 }
 
-/* A and B of a cycle, on any queue. A layer is dead when A and B are both 0; the authors'
- * code starts that way. */
-relora_status linear_draw_factors(relora_linear *linear, struct queue *queue, uint64_t cycle,
-                                  int dead)
+relora_status linear_draw_factors(relora_linear *linear, struct queue *queue, uint64_t cycle, int dead)
 {
-    const struct backend *backend = linear->device->backend;
-    const relora_linear_options *o = &linear->options;
-    double bound = dead ? 0 : float_mode_quotient(1, float_mode_root((double)o->in_features));
-    TRY(backend->uniform(queue, tensor_view(linear->param[RELORA_PARAM_A]), bound,
-                         linear_draw(linear, DRAW_FACTOR_A, cycle)));
-    return backend->fill(queue, tensor_view(linear->param[RELORA_PARAM_B]), 0);
+    return merge_draw_factors(linear->device->backend, queue, tensor_view(linear->param[RELORA_PARAM_A]),
+                              tensor_view(linear->param[RELORA_PARAM_B]),
+                              linear_draw(linear, DRAW_FACTOR_A, cycle), dead);
 }
 
 static relora_status start_factors(relora_linear *linear, const char *fn)
@@ -368,13 +368,9 @@ relora_tensor *relora_linear_grad(relora_linear *linear, relora_param param)
     return linear && param > 0 && param < PARAM_COUNT ? linear->grad[param] : NULL;
 }
 
-/* As equal as they can be: a small rest would cost a product of its own. */
 int64_t linear_slice_rows(const relora_linear *linear, int64_t first)
 {
-    int64_t least = linear->device->backend->slice_rows, out = linear->options.out_features;
-    int64_t count = least && out >= 2 * least ? out / least : 1;
-    int64_t rows = (out + count - 1) / count, left = out - first;
-    return rows < left ? rows : left;
+    return merge_slice_rows(linear->device, linear->options.out_features, first);
 }
 
 struct scale linear_scale(const relora_linear *linear)

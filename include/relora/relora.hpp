@@ -168,6 +168,7 @@ inline relora_status init(relora_linear_options *o) { return relora_linear_optio
 inline relora_status init(relora_adam_options *o) { return relora_adam_options_init(o, sizeof *o); }
 inline relora_status init(relora_reset_options *o) { return relora_reset_options_init(o, sizeof *o); }
 inline relora_status init(relora_schedule_options *o) { return relora_schedule_options_init(o, sizeof *o); }
+inline relora_status init(relora_merge_options *o) { return relora_merge_options_init(o, sizeof *o); }
 inline relora_status init(relora_cycle_options *o) { return relora_cycle_options_init(o, sizeof *o); }
 
 inline std::string_view view(const char *text) { return text ? text : std::string_view(); }
@@ -402,6 +403,27 @@ private:
         return t;
     }
 };
+
+/** Restarts of a program with factors and moments of its own (relora/restart.h). */
+inline relora_merge_report merge(const stream &s, const tensor &weight, const tensor &a, const tensor &b,
+                                 const relora_merge_options &options)
+{
+    auto r = report<relora_merge_report>();
+    detail::check(relora_merge(s.get(), weight.get(), a.get(), b.get(), &options, &r), s.get());
+    return r;
+}
+inline void draw_factors(const stream &s, const tensor &a, const tensor &b, std::uint64_t seed, std::uint64_t layer,
+                         std::uint64_t cycle)
+{
+    detail::check(relora_factors_draw(s.get(), a.get(), b.get(), seed, layer, cycle), s.get());
+}
+inline relora_reset_report reset_moments(const stream &s, const tensor &first, const tensor &second,
+                                         std::uint64_t index, const relora_reset_options &options)
+{
+    auto r = report<relora_reset_report>();
+    detail::check(relora_moments_reset(s.get(), first.get(), second.get(), index, &options, &r), s.get());
+    return r;
+}
 
 class linear : public detail::object<relora_linear> {
 public:

@@ -39,5 +39,6 @@ Suite *adam_more_arguments(void);
 Suite *schedule_arguments(void);
 Suite *cycle_arguments(void);
 Suite *group_arguments(void);
+Suite *restart_arguments(void);
 
 #endif

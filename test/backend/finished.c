@@ -61,6 +61,9 @@ static void call_everything(void)
     int64_t steps;
     int32_t first = 0;
     struct DLManagedTensorVersioned *shared;
+    relora_tensor *weight = relora_linear_param(run.linear, RELORA_PARAM_WEIGHT);
+    relora_tensor *a = relora_linear_param(run.linear, RELORA_PARAM_A), *b = relora_linear_param(run.linear, RELORA_PARAM_B);
+    relora_tensor *other_a = relora_linear_grad(run.linear, RELORA_PARAM_A);
     relora_tensor *y[] = {run.y};
     relora_tensor *dy[] = {run.dy};
     SAYS_SO(relora_stream_wait(env.st, other));
@@ -78,6 +81,9 @@ static void call_everything(void)
     SAYS_SO(relora_linear_zero_grad(run.linear, env.st));
     SAYS_SO(relora_linear_merge(run.linear, env.st, 1, NULL));
     SAYS_SO(relora_linear_reset(run.linear, env.st, 1));
+    SAYS_SO(relora_merge(env.st, weight, a, b, NULL, NULL));
+    SAYS_SO(relora_factors_draw(env.st, a, b, 0, 0, 1));
+    SAYS_SO(relora_moments_reset(env.st, a, other_a, 0, NULL, NULL));
     SAYS_SO(relora_group_set_mode(warm, env.st, RELORA_MODE_LORA));
     SAYS_SO(relora_group_merge(group, env.st, 1, NULL));
     SAYS_SO(relora_group_reset(group, env.st, 1));
@@ -138,10 +144,15 @@ START_TEST(test_late_reports)
     double norm;
     int64_t steps;
     open_all();
+    relora_tensor *weight = relora_linear_param(run.linear, RELORA_PARAM_WEIGHT);
+    relora_tensor *a = relora_linear_param(run.linear, RELORA_PARAM_A), *b = relora_linear_param(run.linear, RELORA_PARAM_B);
+    relora_tensor *other_a = relora_linear_grad(run.linear, RELORA_PARAM_A);
     REPORTS(relora_stream_synchronize(env.st));
     REPORTS(relora_tensor_read(run.norm, env.st, bytes, bytes_of(run.norm)));
     REPORTS(relora_linear_merge(run.linear, env.st, 1, NULL));
     REPORTS(relora_group_merge(group, env.st, 1, NULL));
+    REPORTS(relora_merge(env.st, weight, a, b, NULL, NULL));
+    REPORTS(relora_moments_reset(env.st, a, other_a, 0, NULL, &reset));
     REPORTS(relora_adam_grad_norm(run.adam, env.st, &norm));
     REPORTS(relora_adam_steps(run.adam, env.st, 0, &steps));
     REPORTS(relora_adam_step(run.adam, env.st, 0.1, 1, &step));

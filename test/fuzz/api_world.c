@@ -275,12 +275,12 @@ relora_tensor *temporary(const relora_tensor *like, relora_dtype dtype, int32_t 
 
 void end_operation(void)
 {
+    input_end_operation(); /* first: no odd struct is given to what follows */
     while (w.temporary_count) {
         relora_tensor *t = w.temporaries[--w.temporary_count];
         w.touched = 1;
         release_object(TENSOR, t);
     }
-    input_end_operation();
     w.handles = 0;
 }
 

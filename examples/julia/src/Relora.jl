@@ -178,6 +178,7 @@ for (kind, init) in ((:relora_context_options, :relora_context_options_init),
                      (:relora_linear_options, :relora_linear_options_init),
                      (:relora_adam_options, :relora_adam_options_init),
                      (:relora_reset_options, :relora_reset_options_init),
+                     (:relora_merge_options, :relora_merge_options_init),
                      (:relora_schedule_options, :relora_schedule_options_init),
                      (:relora_cycle_options, :relora_cycle_options_init))
     @eval function defaults(::Type{$kind}; fields...)
@@ -388,6 +389,26 @@ function merge!(l::Linear, s::Stream, cycle)
 end
 
 reset!(l::Linear, s::Stream, cycle) = check(relora_linear_reset(l, s, cycle), s)
+
+# ---- restarts without objects ----
+
+"W += s B A, for a program with factors of its own. Fields are those of `relora_merge_options`."
+function merge!(weight::Tensor, a::Tensor, b::Tensor, s::Stream; fields...)
+    r, o = report(relora_merge_report), Ref(defaults(relora_merge_options; fields...))
+    check(relora_merge(s, weight, a, b, o, Ref(r)), s)
+    return r
+end
+
+"A drawn afresh for a cycle, B := 0."
+draw_factors!(a::Tensor, b::Tensor, s::Stream, seed, layer, cycle) =
+    check(relora_factors_draw(s, a, b, seed, layer, cycle), s)
+
+"The partial reset of two moments. Fields are those of `relora_reset_options`."
+function reset_moments!(first::Tensor, second::Tensor, s::Stream, index; fields...)
+    r, o = report(relora_reset_report), Ref(defaults(relora_reset_options; fields...))
+    check(relora_moments_reset(s, first, second, index, o, Ref(r)), s)
+    return r
+end
 
 # ---- a model ----
 

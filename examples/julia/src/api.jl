@@ -69,6 +69,8 @@ const RELORA_RESET_MAGNITUDE = relora_reset_mode(3)
 const RELORA_RESET_STEP_COUNT = UInt32(1)
 const RELORA_RESET_INDEPENDENT = UInt32(2)
 const RELORA_RESET_QUANTILE = UInt32(4)
+const RELORA_MERGE_LOOK = UInt32(1)
+const RELORA_MERGE_IN_OUT = UInt32(2)
 const RELORA_SCHEDULE_CONSTANT = relora_schedule_kind(1)
 const RELORA_SCHEDULE_LINEAR = relora_schedule_kind(2)
 const RELORA_SCHEDULE_COSINE = relora_schedule_kind(3)
@@ -216,6 +218,18 @@ mutable struct relora_reset_report
     zeroed_second::Int64
     unpaired::Int64
     relora_reset_report() = new()
+end
+
+mutable struct relora_merge_options
+    struct_size::UInt32
+    flags::UInt32
+    scale::Float64
+    seed::UInt64
+    layer::UInt64
+    cycle::UInt64
+    rounding::relora_rounding
+    reserved::Int32
+    relora_merge_options() = new()
 end
 
 mutable struct relora_schedule_options
@@ -526,6 +540,18 @@ relora_reset_report_init(report, size) =
 relora_reset_options_init(options, size) =
     ccall((:relora_reset_options_init, librelora), relora_status, (Ptr{relora_reset_options}, Csize_t), options, size)
 
+relora_merge_options_init(options, size) =
+    ccall((:relora_merge_options_init, librelora), relora_status, (Ptr{relora_merge_options}, Csize_t), options, size)
+
+relora_merge(stream, weight, a, b, options, report) =
+    ccall((:relora_merge, librelora), relora_status, (Ptr{relora_stream}, Ptr{relora_tensor}, Ptr{relora_tensor}, Ptr{relora_tensor}, Ptr{relora_merge_options}, Ptr{relora_merge_report}), stream, weight, a, b, options, report)
+
+relora_factors_draw(stream, a, b, seed, layer, cycle) =
+    ccall((:relora_factors_draw, librelora), relora_status, (Ptr{relora_stream}, Ptr{relora_tensor}, Ptr{relora_tensor}, UInt64, UInt64, UInt64), stream, a, b, seed, layer, cycle)
+
+relora_moments_reset(stream, first, second, index, options, report) =
+    ccall((:relora_moments_reset, librelora), relora_status, (Ptr{relora_stream}, Ptr{relora_tensor}, Ptr{relora_tensor}, UInt64, Ptr{relora_reset_options}, Ptr{relora_reset_report}), stream, first, second, index, options, report)
+
 relora_schedule_options_init(options, size) =
     ccall((:relora_schedule_options_init, librelora), relora_status, (Ptr{relora_schedule_options}, Csize_t), options, size)
 
@@ -688,5 +714,6 @@ const LAYOUT = [
     (relora_plan_report, 48, [:struct_size => 0, :forward => 4, :backward => 8, :reserved => 12, :forward_flops => 16, :backward_flops => 24, :forward_bytes => 32, :backward_bytes => 40]),
     (relora_reset_options, 40, [:struct_size => 0, :flags => 4, :mode => 8, :reserved => 12, :ratio => 16, :seed => 24, :cycle => 32]),
     (relora_reset_report, 40, [:struct_size => 0, :params => 4, :elements => 8, :zeroed_first => 16, :zeroed_second => 24, :unpaired => 32]),
+    (relora_merge_options, 48, [:struct_size => 0, :flags => 4, :scale => 8, :seed => 16, :layer => 24, :cycle => 32, :rounding => 40, :reserved => 44]),
     (relora_schedule_options, 72, [:struct_size => 0, :kind => 4, :lr => 8, :min_lr_ratio => 16, :first_step => 24, :total_steps => 32, :warmup_steps => 40, :restart_warmup_steps => 48, :restart_every => 56, :adjust_step => 64]),
 ]

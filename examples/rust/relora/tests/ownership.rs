@@ -110,6 +110,25 @@ fn panics_stay_out_of_c() {
 }
 
 #[test]
+fn restarts_without_objects() {
+    let context = Context::new().unwrap();
+    let stream = Stream::new(&context.cpu()).unwrap();
+    let tensor = |shape: &[i64]| {
+        let t = Tensor::zeros(&stream, relora::F32, shape).unwrap();
+        t.fill(&stream, 1.0).unwrap();
+        t
+    };
+    let (w, a, b) = (tensor(&[2, 3]), tensor(&[1, 3]), tensor(&[2, 1]));
+    let report = relora::merge(&stream, &w, &a, &b, &relora::MergeOptions::default()).unwrap();
+    assert_eq!((report.layers, w.cells().unwrap()[5].get()), (1, 2.0));
+    relora::draw_factors(&stream, &a, &b, 1, 2, 3).unwrap();
+    assert_eq!(b.cells().unwrap()[0].get(), 0.0);
+    let (m, v) = (tensor(&[100]), tensor(&[100]));
+    let reset = relora::reset_moments(&stream, &m, &v, 0, &relora::ResetOptions::default()).unwrap();
+    assert_eq!((reset.params, reset.zeroed_first), (1, 99));
+}
+
+#[test]
 fn groups() {
     let (context, stream) = kit();
     let options = LinearOptions { rank: 1, dropout: 0.0, ..LinearOptions::default() };
