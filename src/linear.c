@@ -245,8 +245,8 @@ void relora_linear_release(relora_linear *linear)
 
 /* ---- weight and mode ---- */
 
-static relora_status check_weight(const relora_linear *linear, const char *fn, const char *name,
-                                  const relora_tensor *t, relora_param param, relora_dtype dtype)
+relora_status linear_check_param(const relora_linear *linear, const char *fn, const char *name,
+                                 const relora_tensor *t, relora_param param, relora_dtype dtype)
 {
     const relora_context *ctx = linear->ctx;
     char text[SHAPE_TEXT];
@@ -267,7 +267,7 @@ static relora_status check_weight(const relora_linear *linear, const char *fn, c
     return RELORA_OK;
 }
 
-static void replace(relora_tensor **slot, relora_tensor *tensor)
+void linear_replace(relora_tensor **slot, relora_tensor *tensor)
 {
     relora_tensor_retain(tensor);
     relora_tensor_release(*slot);
@@ -285,12 +285,12 @@ relora_status linear_set_weight(relora_linear *linear, const char *fn, relora_te
     if (bias && !(o->flags & RELORA_LINEAR_BIAS))
         FAIL(linear->ctx, RELORA_E_ARGUMENT, "%s: bias is given, but the layer has no RELORA_LINEAR_BIAS",
              fn);
-    if (weight) TRY(check_weight(linear, fn, "weight", weight, RELORA_PARAM_WEIGHT, o->dtype));
-    if (bias) TRY(check_weight(linear, fn, "bias", bias, RELORA_PARAM_BIAS, RELORA_F32));
+    if (weight) TRY(linear_check_param(linear, fn, "weight", weight, RELORA_PARAM_WEIGHT, o->dtype));
+    if (bias) TRY(linear_check_param(linear, fn, "bias", bias, RELORA_PARAM_BIAS, RELORA_F32));
     relora_tensor *delta = linear->param[RELORA_PARAM_DELTA];
     if (delta) TRY(tensor_preset(delta, fn, 0)); /* of the new W nothing is merged yet */
-    if (weight) replace(&linear->param[RELORA_PARAM_WEIGHT], weight);
-    if (bias) replace(&linear->param[RELORA_PARAM_BIAS], bias);
+    if (weight) linear_replace(&linear->param[RELORA_PARAM_WEIGHT], weight);
+    if (bias) linear_replace(&linear->param[RELORA_PARAM_BIAS], bias);
     linear->generation++;
     return RELORA_OK;
 }

@@ -49,6 +49,22 @@ func (l *Linear) SetWeight(weight, bias *Tensor) error {
 	return err
 }
 
+// SetParam lets a parameter be memory of the program's.
+func (l *Linear) SetParam(param Param, t *Tensor) error {
+	err := contextError(C.relora_linear_set_param(l.p(), C.relora_param(param), t.p()), l.ctx)
+	runtime.KeepAlive(l)
+	runtime.KeepAlive(t)
+	return err
+}
+
+// SetGrad lets a gradient be memory of the program's.
+func (l *Linear) SetGrad(param Param, t *Tensor) error {
+	err := contextError(C.relora_linear_set_grad(l.p(), C.relora_param(param), t.p()), l.ctx)
+	runtime.KeepAlive(l)
+	runtime.KeepAlive(t)
+	return err
+}
+
 // SetMode ends a warm start.
 func (l *Linear) SetMode(s *Stream, mode LinearMode) error {
 	err := streamError(C.relora_linear_set_mode(l.p(), s.p(), C.relora_linear_mode(mode)), s)

@@ -71,6 +71,21 @@ RELORA_API void relora_adam_release(relora_adam *adam);
 RELORA_API relora_status relora_adam_add(relora_adam *adam, const char *name, relora_tensor *param,
                                          relora_tensor *grad, int32_t *index);
 
+/** relora_adam_add() with moments of the host's, which are retained, used in place as they are, and written by
+ *  steps, resets and states. The step count starts at 0: relora_adam_set_steps() sets it.
+ *  @param first   m: F32, the shape of `param`, without gaps
+ *  @param second  v: likewise. Neither may overlap the other, or memory that is registered here
+ *  @since 0.5 @threads one @stream none */
+RELORA_API relora_status relora_adam_add_moments(relora_adam *adam, const char *name, relora_tensor *param,
+                                                 relora_tensor *grad, relora_tensor *first,
+                                                 relora_tensor *second, int32_t *index);
+
+/** Use moments of the host's for a parameter that is registered already, such as the A of a layer. Those it had are
+ *  released, and their values are lost. Otherwise as relora_adam_add_moments(), the step count excepted, which
+ *  stays. @since 0.5 @threads one @stream none */
+RELORA_API relora_status relora_adam_set_moments(relora_adam *adam, int32_t index, relora_tensor *first,
+                                                 relora_tensor *second);
+
 /** Register exactly what `linear` trains in its present mode, as "<prefix>.weight" in FULL, as
  *  ".lora_A.weight", ".lora_B.weight" and a trainable ".scaling" otherwise; then its ".bias".
  *  All of them or, on a failure, none. @since 0.1 @threads one @stream none */
@@ -93,8 +108,9 @@ RELORA_API relora_status relora_adam_set_factors(relora_adam *adam, int32_t inde
 /** Move the gradients of all parameters, with their contents, into one F32 buffer, in order of
  *  registration, each at a multiple of 16 elements with zeros between: what a host that sums
  *  gradients over machines sends in one piece. The gradient tensors stay valid, but their data
- *  moves: ask relora_tensor_data() again. RELORA_E_STATE if a gradient's memory is borrowed (lay
- *  that out yourself) or is such a buffer, or if `adam` has done it already; RELORA_E_DTYPE if one is not F32. A parameter
+ *  moves: ask relora_tensor_data() again. RELORA_E_STATE if a gradient's memory is borrowed or is
+ *  such a buffer, or if `adam` has done it already; RELORA_E_DTYPE if one is not F32. (A host with a buffer of
+ *  its own needs none: it borrows slices of it for relora_adam_add() and relora_linear_set_grad().) A parameter
  *  added later is not in the buffer. The buffer lives as long as any gradient in it; one moves on
  *  when another optimizer flattens it. @since 0.1 @threads one @stream queues */
 RELORA_API relora_status relora_adam_flatten_grads(relora_adam *adam, relora_stream *stream);

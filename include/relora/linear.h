@@ -132,6 +132,22 @@ RELORA_API relora_tensor *relora_linear_param(relora_linear *linear, relora_para
  *  @since 0.1 @threads any @stream none */
 RELORA_API relora_tensor *relora_linear_grad(relora_linear *linear, relora_param param);
 
+/** Retain `tensor` and use it in place as A, B, the scale or the bias: its values are the layer's from now on, and
+ *  training, merging and resetting write into it. For hosts whose own arrays hold everything that is trained.
+ *  Optimizers that hold the layer refuse to step from now on: make a new one.
+ *  @param param  RELORA_PARAM_A, _B, _SCALE or _BIAS; RELORA_E_STATE if the layer has no such parameter now. A
+ *                layer that leaves a warm start makes its A and B then, so set them afterwards
+ *  @param tensor F32, the shape of the parameter, without gaps between rows; must not overlap the layer's other
+ *                parameters or gradients
+ *  @since 0.5 @threads one @stream none */
+RELORA_API relora_status relora_linear_set_param(relora_linear *linear, relora_param param, relora_tensor *tensor);
+
+/** Retain `tensor` and use it in place as the gradient of a parameter that is trained now: a slice of the one
+ *  buffer that a host keeps for all its gradients, say. Its values count, as backward adds to them. Otherwise as
+ *  relora_linear_set_param(), of any trained parameter, W in FULL included.
+ *  @since 0.5 @threads one @stream none */
+RELORA_API relora_status relora_linear_set_grad(relora_linear *linear, relora_param param, relora_tensor *tensor);
+
 /** y := the layer's output for x.
  *  @param x     [rows, in]; any number of rows, 0 included
  *  @param y     [rows, out]; must not overlap x

@@ -491,6 +491,9 @@ public:
         ok(relora_linear_set_order(get(), forward, backward));
     }
     void zero_grad(const stream &s) const { detail::check(relora_linear_zero_grad(get(), s.get()), s.get()); }
+    /** Memory of the program's as a parameter, or as a gradient. */
+    void set_param(relora_param param, const tensor &t) const { ok(relora_linear_set_param(get(), param, t.get())); }
+    void set_grad(relora_param param, const tensor &t) const { ok(relora_linear_set_grad(get(), param, t.get())); }
     relora_merge_report merge(const stream &s, std::uint64_t cycle) const
     {
         auto r = report<relora_merge_report>();
@@ -570,6 +573,18 @@ public:
         std::int32_t index = -1;
         ok(relora_adam_add(get(), name.c_str(), param.get(), grad.get(), &index));
         return index;
+    }
+    /** With moments of the program's. */
+    std::int32_t add(const std::string &name, const tensor &param, const tensor &grad, const tensor &first,
+                     const tensor &second) const
+    {
+        std::int32_t index = -1;
+        ok(relora_adam_add_moments(get(), name.c_str(), param.get(), grad.get(), first.get(), second.get(), &index));
+        return index;
+    }
+    void set_moments(std::int32_t index, const tensor &first, const tensor &second) const
+    {
+        ok(relora_adam_set_moments(get(), index, first.get(), second.get()));
     }
     void add(const std::string &prefix, const linear &layer) const
     {

@@ -40,5 +40,6 @@ Suite *schedule_arguments(void);
 Suite *cycle_arguments(void);
 Suite *group_arguments(void);
 Suite *restart_arguments(void);
+Suite *host_memory_arguments(void);
 
 #endif

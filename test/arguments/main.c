@@ -14,5 +14,6 @@ int main(void)
     srunner_add_suite(runner, cycle_arguments());
     srunner_add_suite(runner, group_arguments());
     srunner_add_suite(runner, restart_arguments());
+    srunner_add_suite(runner, host_memory_arguments());
     return env_run(runner);
 }

@@ -37,5 +37,6 @@ Suite *layer_names(void);
 Suite *group_members(void);
 Suite *group_work(void);
 Suite *restart_suite(void);
+Suite *host_memory(void);
 
 #endif

@@ -62,3 +62,47 @@ void prune_moments(void)
     if (CALL(relora_moments_reset, stream, first, second, c, options, report) == RELORA_OK && report)
         result(report, report->struct_size);
 }
+
+/* ---- objects over the host's memory ---- */
+
+/* A tensor of the shape of another, mostly. */
+static relora_tensor *choose_like(const relora_tensor *like)
+{
+    uint8_t c = choose();
+    int64_t shape[2];
+    if (c >= 200 || !like || relora_tensor_ndim(like) > 2) return pick_any_tensor();
+    for (int32_t i = 0; i < relora_tensor_ndim(like); i++) shape[i] = relora_tensor_dim(like, i);
+    return temporary(like, RELORA_F32, relora_tensor_ndim(like), shape, c);
+}
+
+void lend_part(void)
+{
+    relora_linear *linear = pick(LINEAR);
+    uint8_t c = choose();
+    relora_param param = c / 2 % 8;
+    relora_tensor *t = choose_like(relora_linear_param(linear, param));
+    if (c % 2) {
+        if (CALL(relora_linear_set_param, linear, param, t) == RELORA_OK)
+            REQUIRE(relora_linear_param(linear, param) == t);
+    } else if (CALL(relora_linear_set_grad, linear, param, t) == RELORA_OK) {
+        REQUIRE(relora_linear_grad(linear, param) == t);
+    }
+}
+
+void lend_moments(void)
+{
+    relora_adam *adam = pick(ADAM);
+    uint8_t c = choose();
+    int32_t index = c / 2 % 5 - 1, before = relora_adam_count(adam);
+    if (c % 2) {
+        relora_tensor *like = relora_adam_moment(adam, index, RELORA_MOMENT_FIRST);
+        relora_tensor *first = choose_like(like), *second = choose_like(like);
+        CALL(relora_adam_set_moments, adam, index, first, second);
+        return;
+    }
+    const char *name = choose_name();
+    relora_tensor *param = pick_any_tensor(), *grad = choose_like(param);
+    relora_tensor *first = choose_like(param), *second = choose_like(param);
+    relora_status status = CALL(relora_adam_add_moments, adam, name, param, grad, first, second, NULL);
+    if (adam) REQUIRE(relora_adam_count(adam) == before + (status == RELORA_OK));
+}

@@ -91,6 +91,32 @@ START_TEST(test_reset)
 }
 END_TEST
 
+static relora_adam *adam;
+
+static void check_none(void)
+{
+    ck_assert_int_eq(relora_adam_count(adam), 0);
+}
+
+static void lend(void)
+{
+    make_host(RELORA_F32);
+    adam = new_adam(NULL);
+    relora_tensor *grad = new_vector(RELORA_F32, 5000), *param = new_vector(RELORA_F32, 5000);
+    put_all(grad, 1), put_all(param, 1), put_all(m[1], 1);
+    oom_begin();
+    SURVIVES(check_none, relora_adam_add_moments(adam, "p", param, grad, m[0], m[1], NULL));
+    SURVIVES(NULL, relora_adam_step(adam, env.st, 0.1, 1, NULL));
+    oom_result_of(param);
+    oom_result_of(m[0]);
+}
+
+START_TEST(test_lend)
+{
+    oom_play(lend, _i, 4);
+}
+END_TEST
+
 Suite *oom_restart(void)
 {
     Suite *s = suite_create("restart without objects");
@@ -98,5 +124,6 @@ Suite *oom_restart(void)
     tcase_add_loop_test(tc, test_merge, 0, OOM_KINDS);
     tcase_add_loop_test(tc, test_draw, 0, OOM_KINDS);
     tcase_add_loop_test(tc, test_reset, 0, OOM_KINDS);
+    tcase_add_loop_test(tc, test_lend, 0, OOM_KINDS);
     return s;
 }

@@ -352,6 +352,8 @@ Linear(d::Device; fields...) = make(Linear, relora_linear, d.context.context, re
                                     Ref(defaults(relora_linear_options; fields...)))
 
 set_weight!(l::Linear, weight, bias=nothing) = check(relora_linear_set_weight(l, null(weight), null(bias)), l)
+set_param!(l::Linear, which, t::Tensor) = check(relora_linear_set_param(l, which, t), l)
+set_grad!(l::Linear, which, t::Tensor) = check(relora_linear_set_grad(l, which, t), l)
 set_mode!(l::Linear, s::Stream, mode) = check(relora_linear_set_mode(l, s, mode), s)
 mode(l::Linear) = relora_linear_get_mode(l)
 param(l::Linear, which) = retained(relora_linear_param(l, which), l.context)
@@ -468,6 +470,14 @@ function add!(a::Adam, name, param::Tensor, grad::Tensor)
     return index[]
 end
 
+"Register one parameter with moments of the program's; its index."
+function add!(a::Adam, name, param::Tensor, grad::Tensor, first::Tensor, second::Tensor)
+    index = Ref{Int32}(-1)
+    check(relora_adam_add_moments(a, name, param, grad, first, second, index), a)
+    return index[]
+end
+
+set_moments!(a::Adam, index, first::Tensor, second::Tensor) = check(relora_adam_set_moments(a, index, first, second), a)
 add!(a::Adam, prefix, l::Linear) = check(relora_adam_add_linear(a, prefix, l), a)
 add!(a::Adam, g::Group) = check(relora_adam_add_group(a, g), a)
 set_factors!(a::Adam, index, lr_factor, decay) = check(relora_adam_set_factors(a, index, lr_factor, decay), a)

@@ -261,6 +261,12 @@ relora_adam_release(adam) =
 relora_adam_add(adam, name, param, grad, index) =
     ccall((:relora_adam_add, librelora), relora_status, (Ptr{relora_adam}, Cstring, Ptr{relora_tensor}, Ptr{relora_tensor}, Ptr{Int32}), adam, name, param, grad, index)
 
+relora_adam_add_moments(adam, name, param, grad, first, second, index) =
+    ccall((:relora_adam_add_moments, librelora), relora_status, (Ptr{relora_adam}, Cstring, Ptr{relora_tensor}, Ptr{relora_tensor}, Ptr{relora_tensor}, Ptr{relora_tensor}, Ptr{Int32}), adam, name, param, grad, first, second, index)
+
+relora_adam_set_moments(adam, index, first, second) =
+    ccall((:relora_adam_set_moments, librelora), relora_status, (Ptr{relora_adam}, Int32, Ptr{relora_tensor}, Ptr{relora_tensor}), adam, index, first, second)
+
 relora_adam_add_linear(adam, prefix, linear) =
     ccall((:relora_adam_add_linear, librelora), relora_status, (Ptr{relora_adam}, Cstring, Ptr{relora_linear}), adam, prefix, linear)
 
@@ -503,6 +509,12 @@ relora_linear_param(linear, param) =
 
 relora_linear_grad(linear, param) =
     ccall((:relora_linear_grad, librelora), Ptr{relora_tensor}, (Ptr{relora_linear}, relora_param), linear, param)
+
+relora_linear_set_param(linear, param, tensor) =
+    ccall((:relora_linear_set_param, librelora), relora_status, (Ptr{relora_linear}, relora_param, Ptr{relora_tensor}), linear, param, tensor)
+
+relora_linear_set_grad(linear, param, tensor) =
+    ccall((:relora_linear_set_grad, librelora), relora_status, (Ptr{relora_linear}, relora_param, Ptr{relora_tensor}), linear, param, tensor)
 
 relora_linear_forward(linear, stream, x, y, call, flags) =
     ccall((:relora_linear_forward, librelora), relora_status, (Ptr{relora_linear}, Ptr{relora_stream}, Ptr{relora_tensor}, Ptr{relora_tensor}, UInt64, UInt32), linear, stream, x, y, call, flags)

@@ -259,6 +259,18 @@ class Optimizer(Kit):
         with self.assertRaisesRegex(relora.Error, 'relora_merge: weight is'):
             relora.merge(self.stream, ones(2, 2), a, b)
 
+    def test_memory_of_the_program(self):
+        layer, adam = self.layer(), relora.Adam(self.cpu)
+        a = layer.param(relora.PARAM_A)
+        mine = [relora.Tensor(self.cpu, a.shape) for _ in range(4)]
+        for tensor in mine:
+            tensor.fill(self.stream, 0)
+        layer.set_param(relora.PARAM_A, mine[0])
+        layer.set_grad(relora.PARAM_A, mine[1])
+        index = adam.add_moments('a', layer.param(relora.PARAM_A), layer.grad(relora.PARAM_A), mine[2], mine[3])
+        with self.assertRaisesRegex(relora.Error, 'shares memory'):
+            adam.set_moments(index, mine[0], mine[3])
+
     def test_group(self):
         group, w = relora.Group(self.cpu), array.array('f', [1] * 6)
         layer = group.wrap('a', relora.Tensor.borrow(self.cpu, w, (2, 3)), rank=1, dropout=0)

@@ -451,6 +451,8 @@ extern "C" {
     pub fn relora_adam_create(out: *mut *mut relora_adam, device: *mut relora_device, options: *const relora_adam_options) -> relora_status;
     pub fn relora_adam_release(adam: *mut relora_adam);
     pub fn relora_adam_add(adam: *mut relora_adam, name: *const c_char, param: *mut relora_tensor, grad: *mut relora_tensor, index: *mut i32) -> relora_status;
+    pub fn relora_adam_add_moments(adam: *mut relora_adam, name: *const c_char, param: *mut relora_tensor, grad: *mut relora_tensor, first: *mut relora_tensor, second: *mut relora_tensor, index: *mut i32) -> relora_status;
+    pub fn relora_adam_set_moments(adam: *mut relora_adam, index: i32, first: *mut relora_tensor, second: *mut relora_tensor) -> relora_status;
     pub fn relora_adam_add_linear(adam: *mut relora_adam, prefix: *const c_char, linear: *mut relora_linear) -> relora_status;
     pub fn relora_adam_add_group(adam: *mut relora_adam, group: *const relora_group) -> relora_status;
     pub fn relora_adam_set_factors(adam: *mut relora_adam, index: i32, lr_factor: f64, weight_decay: f64) -> relora_status;
@@ -532,6 +534,8 @@ extern "C" {
     pub fn relora_linear_get_mode(linear: *const relora_linear) -> relora_linear_mode;
     pub fn relora_linear_param(linear: *mut relora_linear, param: relora_param) -> *mut relora_tensor;
     pub fn relora_linear_grad(linear: *mut relora_linear, param: relora_param) -> *mut relora_tensor;
+    pub fn relora_linear_set_param(linear: *mut relora_linear, param: relora_param, tensor: *mut relora_tensor) -> relora_status;
+    pub fn relora_linear_set_grad(linear: *mut relora_linear, param: relora_param, tensor: *mut relora_tensor) -> relora_status;
     pub fn relora_linear_forward(linear: *mut relora_linear, stream: *mut relora_stream, x: *const relora_tensor, y: *mut relora_tensor, call: u64, flags: u32) -> relora_status;
     pub fn relora_linear_backward(linear: *mut relora_linear, stream: *mut relora_stream, x: *const relora_tensor, dy: *const relora_tensor, dx: *mut relora_tensor, call: u64, flags: u32) -> relora_status;
     pub fn relora_linear_forward_shared(linears: *const *mut relora_linear, count: i32, stream: *mut relora_stream, x: *const relora_tensor, y: *const *mut relora_tensor, call: u64, flags: u32) -> relora_status;

@@ -45,6 +45,18 @@ impl Linear {
             .check(unsafe { sys::relora_linear_set_weight(self.get(), or_null(weight), or_null(bias)) })
     }
 
+    /// A parameter in memory of the program's.
+    pub fn set_param(&self, param: Param, tensor: &Tensor) -> Result<()> {
+        // SAFETY: the tensor lives, and the layer retains it.
+        self.0.context.check(unsafe { sys::relora_linear_set_param(self.get(), param, tensor.get()) })
+    }
+
+    /// A gradient in memory of the program's.
+    pub fn set_grad(&self, param: Param, tensor: &Tensor) -> Result<()> {
+        // SAFETY: the tensor lives, and the layer retains it.
+        self.0.context.check(unsafe { sys::relora_linear_set_grad(self.get(), param, tensor.get()) })
+    }
+
     pub fn set_mode(&self, stream: &Stream, mode: Mode) -> Result<()> {
         // SAFETY: all handles live.
         stream.check(unsafe { sys::relora_linear_set_mode(self.get(), stream.get(), mode) })
