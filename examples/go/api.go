@@ -73,6 +73,7 @@ const (
 	Train                  uint32       = 1
 	Overwrite              uint32       = 2
 	AccumulateDx           uint32       = 4
+	AccumulateY            uint32       = 8
 	OrderAuto              Order        = 1
 	OrderSplit             Order        = 2
 	OrderFold              Order        = 3

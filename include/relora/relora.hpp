@@ -491,6 +491,18 @@ public:
         ok(relora_linear_set_order(get(), forward, backward));
     }
     void zero_grad(const stream &s) const { detail::check(relora_linear_zero_grad(get(), s.get()), s.get()); }
+    /** Passes on memory of the layer's device, in its type; each row `ld` elements behind the last. */
+    void forward_at(const stream &s, std::int64_t rows, const void *x, std::int64_t ldx, void *y, std::int64_t ldy,
+                    std::uint64_t call, std::uint32_t flags) const
+    {
+        detail::check(relora_linear_forward_at(get(), s.get(), rows, x, ldx, y, ldy, call, flags), s.get());
+    }
+    void backward_at(const stream &s, std::int64_t rows, const void *x, std::int64_t ldx, const void *dy,
+                     std::int64_t lddy, void *dx, std::int64_t lddx, std::uint64_t call, std::uint32_t flags) const
+    {
+        detail::check(relora_linear_backward_at(get(), s.get(), rows, x, ldx, dy, lddy, dx, lddx, call, flags),
+                      s.get());
+    }
     /** Memory of the program's as a parameter, or as a gradient. */
     void set_param(relora_param param, const tensor &t) const { ok(relora_linear_set_param(get(), param, t.get())); }
     void set_grad(relora_param param, const tensor &t) const { ok(relora_linear_set_grad(get(), param, t.get())); }

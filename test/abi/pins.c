@@ -222,3 +222,4 @@ FIELD(relora_merge_options, 32, uint64_t, cycle);
 FIELD(relora_merge_options, 40, relora_rounding, rounding);
 FIELD(relora_merge_options, 44, int32_t, reserved);
 SIZE(relora_merge_options, 48);
+CONSTANT(RELORA_ACCUMULATE_Y, 8);

@@ -41,5 +41,6 @@ Suite *cycle_arguments(void);
 Suite *group_arguments(void);
 Suite *restart_arguments(void);
 Suite *host_memory_arguments(void);
+Suite *linear_at_arguments(void);
 
 #endif

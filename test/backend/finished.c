@@ -76,6 +76,8 @@ static void call_everything(void)
     SAYS_SO(relora_linear_set_mode(full, env.st, RELORA_MODE_LORA));
     SAYS_SO(relora_linear_forward(run.linear, env.st, run.x, run.y, 0, RELORA_TRAIN));
     SAYS_SO(relora_linear_backward(run.linear, env.st, run.x, run.dy, NULL, 0, RELORA_TRAIN));
+    SAYS_SO(relora_linear_forward_at(run.linear, env.st, 0, NULL, RUN_IN, NULL, RUN_OUT, 0, 0));
+    SAYS_SO(relora_linear_backward_at(run.linear, env.st, 0, NULL, RUN_IN, NULL, RUN_OUT, NULL, 0, 0, 0));
     SAYS_SO(relora_linear_forward_shared(&run.linear, 1, env.st, run.x, y, 0, RELORA_TRAIN));
     SAYS_SO(relora_linear_backward_shared(&run.linear, 1, env.st, run.x, dy, NULL, 0, RELORA_TRAIN));
     SAYS_SO(relora_linear_zero_grad(run.linear, env.st));

@@ -38,5 +38,6 @@ Suite *group_members(void);
 Suite *group_work(void);
 Suite *restart_suite(void);
 Suite *host_memory(void);
+Suite *linear_at(void);
 
 #endif

@@ -113,6 +113,7 @@ static int must_keep(relora_status status)
 {
     static const char *const partial[] = {"relora_linear_forward",        "relora_linear_backward",
                                           "relora_linear_forward_shared", "relora_linear_backward_shared",
+                                          "relora_linear_forward_at",      "relora_linear_backward_at",
                                           "relora_adam_reset",            "relora_cycle_advance"};
     if (status >= 0) return 0;
     for (size_t i = 0; i < sizeof partial / sizeof *partial; i++)

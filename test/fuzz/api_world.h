@@ -68,6 +68,7 @@ void context_listen(relora_context_options *options, int quiet);
 void input_open(const uint8_t *data, size_t size);
 void input_end_operation(void);
 int input_has_odd_struct(void); /* that must be refused */
+void input_mark_odd_struct(void);
 uint8_t choose(void);
 int chosen_all(void);
 /** `usual` mostly; otherwise small, large, negative or extreme. */
@@ -151,6 +152,6 @@ operation make_adam, add_param, add_linear, set_factors, flatten, zero_adam, ste
 operation make_writer, add_tensor, add_bytes, set_metadata, save_writer, open_file, open_memory, ask_reader,
     read_reader, make_state, add_to_state, save_state, load_state, export_state;
 operation make_group, wrap_weight, add_to_group, ask_group, group_mode, group_work, give_group, read_group;
-operation merge_tensors, draw_factors, prune_moments, lend_part, lend_moments;
+operation merge_tensors, draw_factors, prune_moments, lend_part, lend_moments, pass_at;
 
 #endif

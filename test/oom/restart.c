@@ -111,6 +111,30 @@ static void lend(void)
     oom_result_of(m[0]);
 }
 
+/* A pass on pointers: memory for its temporaries, and no more. */
+static void pass(void)
+{
+    struct rnd rnd = rnd_seed(2);
+    relora_linear_options o = layer_options(RELORA_MODE_LORA, IN, OUT, RANK);
+    make_host(RELORA_F32);
+    relora_linear *l = new_filled_linear(&o, &rnd);
+    relora_tensor *x = new_matrix(RELORA_F32, 7, IN), *y = new_matrix(RELORA_F32, 7, OUT);
+    OK(relora_linear_zero_grad(l, env.st));
+    put_normal(x, &rnd, 1);
+    oom_begin();
+    SURVIVES(NULL, relora_linear_forward_at(l, env.st, 7, relora_tensor_data(x), IN, relora_tensor_data(y), OUT, 0, 0));
+    SURVIVES(NULL, relora_linear_backward_at(l, env.st, 7, relora_tensor_data(x), IN, relora_tensor_data(y), OUT, NULL,
+                                             0, 0, RELORA_OVERWRITE));
+    oom_result_of(y);
+    oom_result_of(relora_linear_grad(l, RELORA_PARAM_A));
+}
+
+START_TEST(test_pass)
+{
+    oom_play(pass, _i, 1);
+}
+END_TEST
+
 START_TEST(test_lend)
 {
     oom_play(lend, _i, 4);
@@ -125,5 +149,6 @@ Suite *oom_restart(void)
     tcase_add_loop_test(tc, test_draw, 0, OOM_KINDS);
     tcase_add_loop_test(tc, test_reset, 0, OOM_KINDS);
     tcase_add_loop_test(tc, test_lend, 0, OOM_KINDS);
+    tcase_add_loop_test(tc, test_pass, 0, OOM_KINDS);
     return s;
 }

@@ -363,6 +363,12 @@ forward!(l::Linear, s::Stream, x, y, call; flags=0) = check(relora_linear_forwar
 backward!(l::Linear, s::Stream, x, dy, dx, call; flags=0) =
     check(relora_linear_backward(l, s, x, dy, null(dx), call, flags), s)
 
+"Passes on pointers into memory of the layer's device; each row is ld elements behind the last."
+forward_at!(l::Linear, s::Stream, rows, x, ldx, y, ldy, call; flags=0) =
+    check(relora_linear_forward_at(l, s, rows, x, ldx, y, ldy, call, flags), s)
+backward_at!(l::Linear, s::Stream, rows, x, ldx, dy, lddy, dx, lddx, call; flags=0) =
+    check(relora_linear_backward_at(l, s, rows, x, ldx, dy, lddy, dx, lddx, call, flags), s)
+
 function shared(run, layers, tensors)
     length(layers) == length(tensors) || throw(ArgumentError("as many tensors as layers are needed"))
     ls, ts = [l.handle for l in layers], [t.handle for t in tensors]

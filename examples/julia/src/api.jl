@@ -59,6 +59,7 @@ const RELORA_PARAM_DELTA = relora_param(6)
 const RELORA_TRAIN = UInt32(1)
 const RELORA_OVERWRITE = UInt32(2)
 const RELORA_ACCUMULATE_DX = UInt32(4)
+const RELORA_ACCUMULATE_Y = UInt32(8)
 const RELORA_ORDER_AUTO = relora_order(1)
 const RELORA_ORDER_SPLIT = relora_order(2)
 const RELORA_ORDER_FOLD = relora_order(3)
@@ -521,6 +522,12 @@ relora_linear_forward(linear, stream, x, y, call, flags) =
 
 relora_linear_backward(linear, stream, x, dy, dx, call, flags) =
     ccall((:relora_linear_backward, librelora), relora_status, (Ptr{relora_linear}, Ptr{relora_stream}, Ptr{relora_tensor}, Ptr{relora_tensor}, Ptr{relora_tensor}, UInt64, UInt32), linear, stream, x, dy, dx, call, flags)
+
+relora_linear_forward_at(linear, stream, rows, x, ldx, y, ldy, call, flags) =
+    ccall((:relora_linear_forward_at, librelora), relora_status, (Ptr{relora_linear}, Ptr{relora_stream}, Int64, Ptr{Cvoid}, Int64, Ptr{Cvoid}, Int64, UInt64, UInt32), linear, stream, rows, x, ldx, y, ldy, call, flags)
+
+relora_linear_backward_at(linear, stream, rows, x, ldx, dy, lddy, dx, lddx, call, flags) =
+    ccall((:relora_linear_backward_at, librelora), relora_status, (Ptr{relora_linear}, Ptr{relora_stream}, Int64, Ptr{Cvoid}, Int64, Ptr{Cvoid}, Int64, Ptr{Cvoid}, Int64, UInt64, UInt32), linear, stream, rows, x, ldx, dy, lddy, dx, lddx, call, flags)
 
 relora_linear_forward_shared(linears, count, stream, x, y, call, flags) =
     ccall((:relora_linear_forward_shared, librelora), relora_status, (Ptr{Ptr{relora_linear}}, Int32, Ptr{relora_stream}, Ptr{relora_tensor}, Ptr{Ptr{relora_tensor}}, UInt64, UInt32), linears, count, stream, x, y, call, flags)

@@ -7,8 +7,8 @@ __all__ = ['ADAM_DECOUPLED', 'ADAM_SKIP_NOT_FINITE', 'MOMENT_FIRST', 'MOMENT_SEC
            'LOG_WARN', 'LOG_INFO', 'LOG_DEBUG', 'CYCLE_MERGE', 'CYCLE_RESET', 'CYCLE_FINISH', 'MODE_FULL',
            'MODE_LORA', 'MODE_LOWRANK', 'LINEAR_BIAS', 'LINEAR_TRAINABLE_SCALE', 'LINEAR_REFERENCE',
            'LINEAR_KEEP_DELTA', 'LINEAR_TF32', 'PARAM_WEIGHT', 'PARAM_BIAS', 'PARAM_A', 'PARAM_B', 'PARAM_SCALE',
-           'PARAM_DELTA', 'TRAIN', 'OVERWRITE', 'ACCUMULATE_DX', 'ORDER_AUTO', 'ORDER_SPLIT', 'ORDER_FOLD',
-           'ORDER_THROUGH', 'RESET_ZERO', 'RESET_RANDOM', 'RESET_MAGNITUDE', 'RESET_STEP_COUNT',
+           'PARAM_DELTA', 'TRAIN', 'OVERWRITE', 'ACCUMULATE_DX', 'ACCUMULATE_Y', 'ORDER_AUTO', 'ORDER_SPLIT',
+           'ORDER_FOLD', 'ORDER_THROUGH', 'RESET_ZERO', 'RESET_RANDOM', 'RESET_MAGNITUDE', 'RESET_STEP_COUNT',
            'RESET_INDEPENDENT', 'RESET_QUANTILE', 'MERGE_LOOK', 'MERGE_IN_OUT', 'SCHEDULE_CONSTANT',
            'SCHEDULE_LINEAR', 'SCHEDULE_COSINE', 'SCHEDULE_COSINE_RESTARTS', 'OK', 'E_INTERNAL', 'E_ARGUMENT',
            'E_STRUCT_SIZE', 'E_SHAPE', 'E_DTYPE', 'E_DEVICE', 'E_LAYOUT', 'E_CONTEXT', 'E_OVERFLOW', 'E_STATE',
@@ -51,6 +51,7 @@ PARAM_DELTA = 6
 TRAIN = 1
 OVERWRITE = 2
 ACCUMULATE_DX = 4
+ACCUMULATE_Y = 8
 ORDER_AUTO = 1
 ORDER_SPLIT = 2
 ORDER_FOLD = 3
@@ -352,6 +353,8 @@ FUNCTIONS = {
     'relora_linear_set_grad': (c_int32, [c_void_p, c_int32, c_void_p]),
     'relora_linear_forward': (c_int32, [c_void_p, c_void_p, c_void_p, c_void_p, c_uint64, c_uint32]),
     'relora_linear_backward': (c_int32, [c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_uint64, c_uint32]),
+    'relora_linear_forward_at': (c_int32, [c_void_p, c_void_p, c_int64, c_void_p, c_int64, c_void_p, c_int64, c_uint64, c_uint32]),
+    'relora_linear_backward_at': (c_int32, [c_void_p, c_void_p, c_int64, c_void_p, c_int64, c_void_p, c_int64, c_void_p, c_int64, c_uint64, c_uint32]),
     'relora_linear_forward_shared': (c_int32, [c_void_p, c_int32, c_void_p, c_void_p, c_void_p, c_uint64, c_uint32]),
     'relora_linear_backward_shared': (c_int32, [c_void_p, c_int32, c_void_p, c_void_p, c_void_p, c_void_p, c_uint64, c_uint32]),
     'relora_linear_zero_grad': (c_int32, [c_void_p, c_void_p]),

@@ -111,6 +111,15 @@ class Linear(Object):
         """The layer trains and merges in these tensors."""
         self._ok(lib.relora_linear_set_weight(self._handle, handle(weight), handle(bias)))
 
+    def forward_at(self, stream, rows, x, ldx, y, ldy, call, flags=0):
+        """A pass on addresses of the layer's device; each row is ld elements behind the last."""
+        check_stream(lib.relora_linear_forward_at(self._handle, handle(stream), rows, x, ldx, y, ldy, call, flags), stream)
+
+    def backward_at(self, stream, rows, x, ldx, dy, lddy, dx, lddx, call, flags=0):
+        """The backward pass of it; dx may be None."""
+        check_stream(lib.relora_linear_backward_at(self._handle, handle(stream), rows, x, ldx, dy, lddy, dx, lddx, call,
+                                                   flags), stream)
+
     def set_param(self, param, tensor):
         """A parameter in memory of the program's."""
         self._ok(lib.relora_linear_set_param(self._handle, param, handle(tensor)))

@@ -114,6 +114,7 @@ pub const RELORA_PARAM_DELTA: relora_param = 6;
 pub const RELORA_TRAIN: u32 = 1;
 pub const RELORA_OVERWRITE: u32 = 2;
 pub const RELORA_ACCUMULATE_DX: u32 = 4;
+pub const RELORA_ACCUMULATE_Y: u32 = 8;
 pub const RELORA_ORDER_AUTO: relora_order = 1;
 pub const RELORA_ORDER_SPLIT: relora_order = 2;
 pub const RELORA_ORDER_FOLD: relora_order = 3;
@@ -538,6 +539,8 @@ extern "C" {
     pub fn relora_linear_set_grad(linear: *mut relora_linear, param: relora_param, tensor: *mut relora_tensor) -> relora_status;
     pub fn relora_linear_forward(linear: *mut relora_linear, stream: *mut relora_stream, x: *const relora_tensor, y: *mut relora_tensor, call: u64, flags: u32) -> relora_status;
     pub fn relora_linear_backward(linear: *mut relora_linear, stream: *mut relora_stream, x: *const relora_tensor, dy: *const relora_tensor, dx: *mut relora_tensor, call: u64, flags: u32) -> relora_status;
+    pub fn relora_linear_forward_at(linear: *mut relora_linear, stream: *mut relora_stream, rows: i64, x: *const c_void, ldx: i64, y: *mut c_void, ldy: i64, call: u64, flags: u32) -> relora_status;
+    pub fn relora_linear_backward_at(linear: *mut relora_linear, stream: *mut relora_stream, rows: i64, x: *const c_void, ldx: i64, dy: *const c_void, lddy: i64, dx: *mut c_void, lddx: i64, call: u64, flags: u32) -> relora_status;
     pub fn relora_linear_forward_shared(linears: *const *mut relora_linear, count: i32, stream: *mut relora_stream, x: *const relora_tensor, y: *const *mut relora_tensor, call: u64, flags: u32) -> relora_status;
     pub fn relora_linear_backward_shared(linears: *const *mut relora_linear, count: i32, stream: *mut relora_stream, x: *const relora_tensor, dy: *const *mut relora_tensor, dx: *mut relora_tensor, call: u64, flags: u32) -> relora_status;
     pub fn relora_linear_zero_grad(linear: *mut relora_linear, stream: *mut relora_stream) -> relora_status;
