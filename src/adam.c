@@ -20,7 +20,7 @@ static const struct option adam_rows[] = {
     {FIELD(relora_adam_options, seed), OPTION_U64},
     {FIELD(relora_adam_options, rounding), OPTION_ENUM, .value = RELORA_ROUND_STOCHASTIC,
      .names = rounding_names, .as_number = 1},
-    {FIELD(relora_adam_options, weight_decay), OPTION_F64, .high = FLT_MAX, .quiet = QUIET}, /* is each entry's */
+    {FIELD(relora_adam_options, weight_decay), OPTION_F64, .high = (double)FLT_MAX, .quiet = QUIET}, /* is each entry's */
     {FIELD(relora_adam_options, reserved), OPTION_I32, .quiet = QUIET},
 };
 const struct options adam_table = {

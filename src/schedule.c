@@ -33,7 +33,7 @@ static const struct option schedule_rows[] = {
     {FIELD(relora_schedule_options, restart_every), OPTION_I64, .high = STEPS_MAX, .kinds = COSINE | RESTARTS},
     {FIELD(relora_schedule_options, adjust_step), OPTION_I64, .high = STEPS_MAX, .kinds = RESTARTS},
     {FIELD(relora_schedule_options, lr), OPTION_F64, .above_low = 1, .high = NO_LIMIT},
-    {FIELD(relora_schedule_options, min_lr_ratio), OPTION_F64, .value = 0.1, .above_low = 1, .high = 1,
+    {FIELD(relora_schedule_options, min_lr_ratio), OPTION_F64, .value = 0.1, .high = 1,
      .kinds = COSINE | RESTARTS, .ignored = 1},
 };
 const struct options schedule_table = {

@@ -180,6 +180,9 @@ func TestFiles(t *testing.T) {
 		}))
 		r.Close()
 	}
+	if r, err := OpenReaderIfThere(ctx, path+"?"); r != nil || err != nil {
+		t.Error(r, err)
+	}
 	if _, err := ReadBytes(ctx, bytes[:20]); !errors.Is(err, EFormat) {
 		t.Error(err)
 	}

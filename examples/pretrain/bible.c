@@ -4,12 +4,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 #include "report.h"
+#include "stop.h"
 
 enum { NOT_FOUND = 127 }; /* exit status, as in the shell */
 
@@ -21,10 +24,27 @@ static void run_bible(int out)
     _exit(errno == ENOENT ? NOT_FOUND : 126);
 }
 
-/* Exit status of the child; -1, after a sentence, if there was none. */
+/* Wait for the child, or end it when an end is asked for. Its status as waitpid() has it; -1 if it was ended. */
+static int wait_for(pid_t child)
+{
+    const struct timespec moment = {0, 10000000};
+    int status = -1;
+    pid_t done;
+    while ((done = waitpid(child, &status, WNOHANG)) == 0 || (done < 0 && errno == EINTR)) {
+        if (stop_asked()) {
+            kill(child, SIGKILL);
+            waitpid(child, &status, 0);
+            return -1;
+        }
+        nanosleep(&moment, NULL);
+    }
+    return done < 0 ? -1 : status;
+}
+
+/* Exit status of the child; -1, after a sentence unless stop_asked(), if there was none. */
 static int print_bible(const char *path)
 {
-    int status = -1, out = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    int out = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (out < 0)
         return fail("cannot write %s: %s", path, strerror(errno));
     pid_t child = fork();
@@ -34,9 +54,10 @@ static int print_bible(const char *path)
     close(out);
     if (child < 0)
         return fail("cannot start a process: %s", strerror(error));
-    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
-        ;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : fail("`bible` was ended by a signal");
+    int status = wait_for(child);
+    if (status >= 0 && WIFEXITED(status))
+        return WEXITSTATUS(status);
+    return stop_asked() ? -1 : fail("`bible` was ended by a signal");
 }
 
 int data_make_bible(const char *path)

@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include "llama.h"
 #include "report.h"
+#include "stop.h"
 
 enum { OPTIONS_TEXT = 4096 };
 
@@ -33,7 +34,7 @@ static relora_status set_number(relora_state *state, const char *key, int64_t va
 
 static relora_status add_objects(const struct trainer *t, relora_state *state)
 {
-    relora_status status = model_add_to_state(t->model, state);
+    relora_status status = relora_state_add_group(state, model_group(t->model));
     if (status >= 0)
         status = relora_state_add_adam(state, "optimizer", t->adam);
     if (status >= 0)
@@ -45,7 +46,8 @@ static relora_status add_objects(const struct trainer *t, relora_state *state)
 
 static relora_status add_position(const struct trainer *t, relora_state *state)
 {
-    char options[OPTIONS_TEXT], model[LLAMA_TEXT], seconds[40];
+    char options[OPTIONS_TEXT], model[LLAMA_TEXT], seconds[40], health[160];
+    health_write(&t->health, health, sizeof health);
     options_describe(t->options, options, sizeof options);
     llama_describe(model_get_config(t->model), model);
     snprintf(seconds, sizeof seconds, "%.6f", t->seconds);
@@ -55,7 +57,8 @@ static relora_status add_position(const struct trainer *t, relora_state *state)
     } numbers[] = {{"step", t->step},         {"attempts", t->attempts},
                    {"skipped", t->skipped},   {"restarts", t->restarts},
                    {"low_rank", is_low_rank(t)}, {"data_tokens", t->data->tokens},
-                   {"data_sum", data_sum(t->data)}, {"threads", t->options->threads},
+                   {"data_sum", t->data->sum}, {"data_whole_sum", t->data->whole_sum},
+                   {"threads", t->options->threads},
                    {"device", t->options->device}};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         relora_status status = set_number(state, numbers[i].key, numbers[i].value);
@@ -65,6 +68,10 @@ static relora_status add_position(const struct trainer *t, relora_state *state)
     relora_status status = relora_state_set(state, "options", options);
     if (status >= 0)
         status = relora_state_set(state, "model", model);
+    if (status >= 0)
+        status = relora_state_set(state, "health", health);
+    if (status >= 0)
+        status = relora_state_set(state, "row", t->metrics.train ? t->metrics.row : t->row);
     return status < 0 ? status : relora_state_set(state, "seconds", seconds);
 }
 
@@ -94,8 +101,12 @@ static int list_steps(const char *folder, int64_t **steps)
 {
     *steps = NULL;
     DIR *dir = opendir(folder);
-    if (!dir)
-        return errno == ENOENT ? 0 : fail("cannot read the folder %s: %s", folder, strerror(errno));
+    if (!dir && errno == ENOENT)
+        return 0;
+    if (!dir) {
+        fail("cannot read the folder %s: %s", folder, strerror(errno));
+        return -1;
+    }
     int count = 0, room = 0;
     for (struct dirent *entry; (entry = readdir(dir));) {
         int64_t step = step_of(entry->d_name);
@@ -105,7 +116,8 @@ static int list_steps(const char *folder, int64_t **steps)
             int64_t *more = realloc(*steps, (size_t)(room = 2 * room + 8) * sizeof *more);
             if (!more) {
                 closedir(dir);
-                return fail("no memory for the list of checkpoints in %s", folder);
+                fail("no memory for the list of checkpoints in %s", folder);
+                return -1;
             }
             *steps = more;
         }
@@ -138,50 +150,28 @@ static void drop_old(const char *folder, int64_t keep, int64_t last)
 }
 
 /* A new run must not mix its checkpoints with those of another. */
-static int check_folder(const struct trainer *t)
+static int check_folder(const struct trainer *t, const struct options *o, int64_t step)
 {
     int64_t *steps;
-    int count = list_steps(t->options->save, &steps);
+    int count = list_steps(o->save, &steps);
     int64_t newest = count > 0 ? steps[0] : -1;
     free(steps);
     if (count < 0)
         return -1;
-    if (newest <= t->step && (t->step > 0 || newest < 0))
+    if (newest < 0 || (t->from && newest <= step))
         return 0;
-    if (t->step > 0 && strcmp(t->options->resume, "auto") == 0)
+    if (t->from && strcmp(o->resume, "auto") == 0)
         return 0; /* the newer ones were found damaged */
-    return fail("--save %s: the folder has a checkpoint after step %" PRId64 ", of another run; go on from it with "
-                "--resume auto, or take another folder", t->options->save, newest);
-}
-
-static int make_folder(const char *option, const char *folder)
-{
-    if (mkdir(folder, 0777) != 0 && errno != EEXIST)
-        return fail("--%s: cannot make the folder %s: %s", option, folder, strerror(errno));
-    if (access(folder, W_OK) != 0)
-        return fail("--%s: cannot write to %s: %s", option, folder, strerror(errno));
-    return 0;
-}
-
-static int checkpoint_resume(struct trainer *t);
-
-int checkpoint_prepare(struct trainer *t)
-{
-    const struct options *o = t->options;
-    if ((o->save && make_folder("save", o->save)) || (o->export && make_folder("export", o->export)))
-        return -1;
-    if (o->resume && checkpoint_resume(t))
-        return -1;
-    if (o->save && check_folder(t))
-        return -1;
-    return o->init && t->step == 0 ? llama_init(t) : 0;
+    return fail("--save %s: the folder has a checkpoint after step %" PRId64 ", of another run; go on from it "
+                "with --resume auto, or take another folder", o->save, newest);
 }
 
 int checkpoint_save(const struct trainer *t)
 {
     char path[PATH_MAX];
     relora_state *state;
-    if (path_of(path, t->options->save, t->step) ||
+    if (folders_open(t->folders, "save", t->options->save) || /* it may be gone since the run began */
+        path_of(path, t->options->save, t->step) ||
         check(t->ctx, relora_state_create(&state, t->ctx), "checkpoint"))
         return -1;
     relora_status status = add_objects(t, state);
@@ -216,55 +206,85 @@ static int enter_phase_of(struct trainer *t, const relora_reader *reader)
 }
 
 /* Checkpoints of before 0.5 do not say it: their model was that of the size. */
-static int compare_model(const struct trainer *t, const relora_reader *reader)
+static int compare_model(const struct trainer *t, const struct options *o)
 {
     char size[LLAMA_TEXT];
-    const char *text = relora_reader_metadata(reader, "model");
-    const struct model_config shape = options_shape(&sizes[t->options->size]);
+    const char *text = relora_reader_metadata(t->from, "model");
+    const struct model_config shape = options_shape(&sizes[o->size]);
     llama_describe(&shape, size);
-    return llama_compare(model_get_config(t->model), text ? text : size);
+    return llama_compare(&o->model, text ? text : size);
 }
 
-static int restore(struct trainer *t, relora_reader *reader)
+/* The data must be those that the checkpoint was trained on; its size is compared first. */
+static int compare_data(const struct trainer *t)
+{
+    int64_t tokens = get_number(t->from, "data_tokens"), whole = get_number(t->from, "data_whole_sum");
+    if (tokens != t->data->tokens)
+        return fail("--resume: the data has %" PRId64 " tokens, but the checkpoint's had %" PRId64, t->data->tokens,
+                    tokens);
+    if (get_number(t->from, "data_sum") != t->data->sum || (whole >= 0 && whole != t->data->whole_sum))
+        return fail("--resume: %s is not the data that the checkpoint was trained on", t->data->name);
+    return 0;
+}
+
+/* What may differ, and tells in the last digits. */
+static void note_differences(const struct trainer *t)
+{
+    int64_t threads = get_number(t->from, "threads"), device = get_number(t->from, "device");
+    if (threads != t->options->threads)
+        printf("note: --threads is %" PRId64 ", was %" PRId64 "; losses may differ in the last digits\n",
+               t->options->threads, threads);
+    if (device > 0 && device != t->options->device)
+        printf("note: --device is %s, was %s; losses may differ in the last digits\n",
+               options_choice("device", t->options->device), options_choice("device", device));
+}
+
+static void restore_position(struct trainer *t)
+{
+    const char *row = relora_reader_metadata(t->from, "row");
+    t->step = get_number(t->from, "step");
+    t->attempts = get_number(t->from, "attempts");
+    t->skipped = get_number(t->from, "skipped");
+    t->restarts = get_number(t->from, "restarts");
+    t->seconds = strtod(relora_reader_metadata(t->from, "seconds"), NULL);
+    t->health.all = t->skipped;
+    health_read(&t->health, relora_reader_metadata(t->from, "health"));
+    snprintf(t->row, sizeof t->row, "%s", row ? row : "");
+    t->place = (struct metrics_place){.rows = t->attempts, .step = t->step, .row = t->row,
+                                      .most = t->options->end > t->planned ? t->step : t->planned};
+    t->resumed = 1;
+}
+
+static int restore(struct trainer *t)
 {
     relora_state *state;
-    const char *options = relora_reader_metadata(reader, "options");
-    const char *seconds = relora_reader_metadata(reader, "seconds");
-    if (!options || !seconds || get_number(reader, "step") < 0)
-        return fail("--resume: the file is no checkpoint of this program");
-    int model = compare_model(t, reader); /* from which other options follow */
-    if (options_compare(t->options, options) || model)
+    if (compare_data(t))
         return -1;
-    if (get_number(reader, "data_tokens") != t->data->tokens)
-        return fail("--resume: the data has %" PRId64 " tokens, but the checkpoint's had %" PRId64,
-                    t->data->tokens, get_number(reader, "data_tokens"));
-    if (get_number(reader, "data_sum") != data_sum(t->data))
-        return fail("--resume: %s is not the data that the checkpoint was trained on", t->data->path);
-    if (get_number(reader, "threads") != t->options->threads)
-        printf("note: --threads is %" PRId64 ", was %" PRId64 "; losses may differ in the last digits\n",
-               t->options->threads, get_number(reader, "threads"));
-    if (get_number(reader, "device") > 0 && get_number(reader, "device") != t->options->device)
-        printf("note: --device is %s, was %s; losses may differ in the last digits\n",
-               options_choice("device", t->options->device), options_choice("device", get_number(reader, "device")));
-    if (enter_phase_of(t, reader) || check(t->ctx, relora_state_create(&state, t->ctx), "resume"))
+    note_differences(t);
+    if (enter_phase_of(t, t->from) || check(t->ctx, relora_state_create(&state, t->ctx), "resume"))
         return -1;
     relora_status status = add_objects(t, state);
     if (status >= 0)
-        status = relora_state_load(state, t->stream, reader);
+        status = relora_state_load(state, t->stream, t->from);
     relora_state_release(state);
-    t->step = get_number(reader, "step");
-    t->attempts = get_number(reader, "attempts");
-    t->skipped = get_number(reader, "skipped");
-    t->restarts = get_number(reader, "restarts");
-    t->seconds = strtod(seconds, NULL);
-    return check(t->ctx, status, "cannot resume");
+    if (check(t->ctx, status, "cannot resume"))
+        return -1;
+    restore_position(t);
+    if (t->options->end > t->end && phase_prolong(t, t->options->end))
+        return -1;
+    printf("resumed from %s, after step %" PRId64 "\n", t->from_path, t->step);
+    if (t->end > t->planned)
+        printf("prolonged from %" PRId64 " to %" PRId64 " updates\n", t->planned, t->end);
+    relora_reader_release(t->from);
+    t->from = NULL;
+    return 0;
 }
 
 /* The file if it is whole, to its last byte; else NULL, after saying why. */
 static relora_reader *open_whole(const struct trainer *t, const char *path)
 {
     relora_reader *reader;
-    if (check(t->ctx, relora_reader_open(&reader, t->ctx, path), "checkpoint"))
+    if (check(t->ctx, relora_reader_open(&reader, t->ctx, path), "--resume"))
         return NULL;
     relora_status status = relora_reader_verify(reader);
     if (status != RELORA_E_NOT_FOUND && check(t->ctx, status, path)) {
@@ -292,30 +312,55 @@ static relora_reader *open_newest(const struct trainer *t, const char *folder, c
     return reader;
 }
 
-static int checkpoint_resume(struct trainer *t)
+/* t->from and its path; still NULL if --resume auto finds nothing. -1 after a sentence. */
+static int find_file(struct trainer *t, const struct options *o)
 {
-    const char *from = t->options->resume;
-    int automatic = strcmp(from, "auto") == 0, found = 1;
-    char path[PATH_MAX];
+    const char *from = o->resume;
+    int automatic = strcmp(from, "auto") == 0, folder, found = 1;
     struct stat info;
-    relora_reader *reader;
     if (automatic)
-        from = t->options->save;
-    snprintf(path, sizeof path, "%s", from);
-    if (automatic || (stat(from, &info) == 0 && S_ISDIR(info.st_mode)))
-        reader = open_newest(t, from, path, &found);
+        from = o->save;
+    if (snprintf(t->from_path, sizeof t->from_path, "%s", from) >= (int)sizeof t->from_path)
+        return fail("the name %s is too long", from);
+    folder = automatic || (stat(from, &info) == 0 && S_ISDIR(info.st_mode));
+    if (folder)
+        t->from = open_newest(t, from, t->from_path, &found);
     else
-        reader = open_whole(t, from);
-    if (!reader && automatic && found == 0) {
+        t->from = open_whole(t, from);
+    if (!t->from && automatic && found == 0) {
         printf("no checkpoint in %s: a new run begins\n", from);
         return 0;
     }
-    if (!reader)
-        return found == 0 ? fail("--resume %s: the folder has no checkpoint", from)
-                          : fail("--resume %s: no good checkpoint was found", from);
-    int result = restore(t, reader);
-    relora_reader_release(reader);
-    if (result == 0)
-        printf("resumed from %s, after step %" PRId64 "\n", path, t->step);
-    return result;
+    if (t->from)
+        return 0;
+    return found == 0 ? fail("--resume %s: the folder has no checkpoint", from) :
+           folder ? fail("--resume %s: no good checkpoint was found", from) : -1;
+}
+
+int checkpoint_find(struct trainer *t, struct options *o)
+{
+    if (o->resume && find_file(t, o))
+        return STATUS_FAILED;
+    if (o->resume && !t->from && options_resolve(o))
+        return STATUS_USAGE;
+    if (t->from) {
+        const char *text = relora_reader_metadata(t->from, "options");
+        if (!text || !relora_reader_metadata(t->from, "seconds") || get_number(t->from, "step") < 0) {
+            fail("--resume: the file is no checkpoint of this program");
+            return STATUS_FAILED;
+        }
+        if (options_adopt(o, text, &t->planned) || compare_model(t, o))
+            return STATUS_FAILED;
+    }
+    if (o->save && check_folder(t, o, t->from ? get_number(t->from, "step") : -1))
+        return STATUS_FAILED;
+    return STATUS_DONE;
+}
+
+int checkpoint_prepare(struct trainer *t)
+{
+    t->place = (struct metrics_place){0, 0, 0, ""};
+    if (t->from)
+        return restore(t);
+    return t->options->init ? llama_init(t) : 0;
 }

@@ -1,180 +1,249 @@
 #include "data.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include <sys/resource.h>
 #include "philox.h"
 #include "report.h"
 
-enum {
-    HEADER_BYTES = 256 * 4, /* of an llm.c shard */
-    MAGIC_UINT16 = 20240520,
-    MAGIC_UINT32 = 20240801,
-    VOCAB_MULTIPLE = 64
-};
+enum { VOCAB_MULTIPLE = 64, VOCAB_MOST = 1 << 24, SPARE_FILES = 64 };
 
-static int64_t token_at(const struct data *data, int64_t index)
+/* ---- opening ---- */
+
+static void name_data(struct data *data, const struct names *given)
 {
-    const unsigned char *at = data->first + index * data->token_bytes;
-    uint16_t two;
-    uint32_t four;
-    switch (data->token_bytes) {
-    case 1:
-        return *at;
-    case 2:
-        memcpy(&two, at, sizeof two);
-        return two;
-    default:
-        memcpy(&four, at, sizeof four);
-        return four;
+    if (given->count == 1)
+        snprintf(data->name, sizeof data->name, "%s", given->name[0]);
+    else
+        snprintf(data->name, sizeof data->name, "%.200s and %d more", given->name[0], given->count - 1);
+}
+
+/* Shards by the thousand are more files than a process may usually have open. */
+static void allow_files(int count)
+{
+    struct rlimit limit;
+    rlim_t wanted = (rlim_t)count + SPARE_FILES;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < wanted) {
+        limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+        setrlimit(RLIMIT_NOFILE, &limit); /* if that is too few, opening says so */
     }
 }
 
-static int map_file(struct data *data)
+static int open_sources(struct data *data, const struct names *training, const struct names *validation)
 {
-    struct stat status;
-    int fd = open(data->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not block */
-    if (fd < 0)
-        return fail("cannot open %s: %s", data->path, strerror(errno));
-    if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
-        close(fd);
-        return fail("%s is not a regular file", data->path);
+    int wanted = training->count + validation->count;
+    allow_files(wanted);
+    data->training = training->count;
+    data->sources = calloc((size_t)wanted, sizeof *data->sources);
+    if (!data->sources)
+        return fail("no memory for %d files", wanted);
+    for (int i = 0; i < wanted; i++) {
+        int own = i < training->count;
+        data->count++;
+        if (source_open(&data->sources[i], own ? training->name[i] : validation->name[i - training->count]))
+            return -1;
     }
-    if (status.st_size == 0) {
-        close(fd);
-        return fail("%s is empty (0 bytes)", data->path);
-    }
-    data->map_size = (size_t)status.st_size;
-    data->map = mmap(NULL, data->map_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    close(fd); /* the mapping stays */
-    if (data->map == MAP_FAILED) {
-        data->map = NULL;
-        return fail("cannot map %s: %s", data->path, strerror(errno));
-    }
-    data->first = data->map;
+    for (int i = 1; i < wanted; i++)
+        if ((data->sources[i].token_bytes == 1) != (data->sources[0].token_bytes == 1))
+            return fail("%s is read as text and %s as tokens: they cannot be one run's data",
+                        data->sources[data->sources[0].token_bytes == 1 ? 0 : i].path,
+                        data->sources[data->sources[0].token_bytes == 1 ? i : 0].path);
     return 0;
 }
 
-static int read_header(struct data *data, int32_t magic)
+static int scan(struct data *data, int64_t vocab)
 {
-    int32_t header[3] = {magic, 0, 0}, wanted = magic == MAGIC_UINT16 ? 1 : 7;
-    if (data->map_size < HEADER_BYTES)
-        return fail("%s has an llm.c magic number but only %zu bytes; its header alone takes %d",
-                    data->path, data->map_size, HEADER_BYTES);
-    memcpy(header, data->map, sizeof header);
-    if (header[1] != wanted)
-        return fail("%s: llm.c shard of version %" PRId32 "; magic %" PRId32 " goes with version %" PRId32,
-                    data->path, header[1], magic, wanted);
-    data->token_bytes = magic == MAGIC_UINT16 ? 2 : 4;
-    data->format = magic == MAGIC_UINT16 ? "llm.c uint16" : "llm.c uint32";
-    data->tokens = header[2];
-    int64_t size = HEADER_BYTES + data->tokens * data->token_bytes;
-    if (data->tokens < 0 || (size_t)size != data->map_size)
-        return fail("%s: its header promises %" PRId64 " tokens, that is a file of %" PRId64
-                    " bytes, but it has %zu", data->path, data->tokens, size, data->map_size);
-    data->first += HEADER_BYTES;
-    return 0;
-}
-
-static int find_format(struct data *data)
-{
-    size_t length = strlen(data->path);
-    int32_t magic = 0;
-    if (length < 4 || strcmp(data->path + length - 4, ".bin") != 0) {
-        data->token_bytes = 1;
-        data->format = "bytes";
-        data->tokens = (int64_t)data->map_size;
+    const struct source *most = &data->sources[0];
+    for (int i = 0; i < data->count; i++) {
+        struct source *s = &data->sources[i];
+        if (source_scan(s, vocab))
+            return -1;
+        s->first = data->tokens;
+        data->tokens += s->tokens;
+        data->token_bytes = s->token_bytes > data->token_bytes ? s->token_bytes : data->token_bytes;
+        most = s->largest > most->largest ? s : most;
+        if (i < data->training)
+            data->train_tokens = data->tokens;
+    }
+    data->vocab = vocab ? vocab : 256;
+    if (vocab || data->token_bytes == 1)
         return 0;
-    }
-    if (data->map_size >= sizeof magic)
-        memcpy(&magic, data->map, sizeof magic);
-    if (magic == MAGIC_UINT16 || magic == MAGIC_UINT32)
-        return read_header(data, magic);
-    if (data->map_size % 2 != 0)
-        return fail("%s: %zu bytes is not a whole number of uint16 tokens, and there is no llm.c header",
-                    data->path, data->map_size);
-    data->token_bytes = 2;
-    data->format = "uint16";
-    data->tokens = (int64_t)(data->map_size / 2);
-    return 0;
-}
-
-static int find_vocab(struct data *data, int64_t vocab)
-{
-    int64_t largest = 0;
-    data->vocab = vocab;
-    if (vocab == 0 && data->token_bytes == 1)
-        data->vocab = 256;
-    if (data->vocab)
-        return 0;
-    for (int64_t i = 0; i < data->tokens; i++) {
-        int64_t token = token_at(data, i);
-        largest = token > largest ? token : largest;
-    }
-    if (largest >= 1 << 24)
+    if (most->largest >= VOCAB_MOST)
         return fail("%s: its largest token is %" PRId64 "; is this a file of tokens? (--vocab sets the "
-                    "size of the vocabulary)", data->path, largest);
-    data->vocab = (largest + VOCAB_MULTIPLE) / VOCAB_MULTIPLE * VOCAB_MULTIPLE;
+                    "size of the vocabulary)", most->path, most->largest);
+    data->vocab = (most->largest + VOCAB_MULTIPLE) / VOCAB_MULTIPLE * VOCAB_MULTIPLE;
     return 0;
 }
 
-int data_open(struct data *data, const char *path, int64_t vocab, int64_t seq)
+/* ---- sums ---- */
+
+static int64_t to_number(uint64_t sum)
 {
-    *data = (struct data){.path = path};
-    if (map_file(data) != 0)
-        return -1;
-    if (find_format(data) != 0 || find_vocab(data, vocab) != 0)
-        goto close;
-    int64_t validation = data->tokens / 10;
-    data->train_tokens = data->tokens - validation;
-    if (validation < seq + 1) {
-        fail("%s has %" PRId64 " tokens; its last tenth, %" PRId64 ", is for validation and must hold "
-             "one window of %" PRId64 " + 1 (--seq)", path, data->tokens, validation, seq);
-        goto close;
+    return (int64_t)(sum >> 2); /* fits a number that is not negative */
+}
+
+static int64_t sum_of_all(const struct data *data)
+{
+    uint64_t sum = (uint64_t)data->train_tokens;
+    for (int i = 0; i < data->count; i++)
+        sum = (sum ^ data->sources[i].sum) * 1099511628211u + (uint64_t)data->sources[i].size;
+    return to_number(sum);
+}
+
+static int take_sums(struct data *data)
+{
+    enum { PIECES = 64, PIECE = 4096 };
+    unsigned char bytes[PIECE];
+    uint64_t sum = 1469598103934665603u; /* FNV-1a */
+    const struct source *s = &data->sources[0];
+    size_t size = (size_t)s->size, piece = size / PIECES < PIECE ? size / PIECES : PIECE;
+    data->whole_sum = data->sum = sum_of_all(data);
+    for (size_t p = 0; data->count == 1 && p < PIECES; p++) {
+        if (source_bytes(s, (int64_t)((size - piece) / (PIECES - 1) * p), piece, bytes))
+            return -1;
+        for (size_t i = 0; i < piece; i++)
+            sum = (sum ^ bytes[i]) * 1099511628211u;
     }
+    if (data->count == 1)
+        data->sum = to_number(sum);
     return 0;
-close:
-    data_close(data);
-    return -1;
+}
+
+/* Without files of its own the validation has the last tenth. */
+static int divide(struct data *data, int64_t seq)
+{
+    if (data->training == data->count) {
+        int64_t validation = data->tokens / 10;
+        data->train_tokens = data->tokens - validation;
+        return validation >= seq + 1 ? 0 :
+               fail("%s has %" PRId64 " tokens; its last tenth, %" PRId64 ", is for validation and must hold "
+                    "one window of %" PRId64 " + 1 (--seq)", data->name, data->tokens, validation, seq);
+    }
+    int64_t validation = data->tokens - data->train_tokens;
+    if (data->train_tokens < seq + 1 || validation < seq + 1)
+        return fail("%s has %" PRId64 " tokens to train on and %" PRId64 " for validation; both must hold one "
+                    "window of %" PRId64 " + 1 (--seq)", data->name, data->train_tokens, validation, seq);
+    return 0;
+}
+
+/* Files to train on, and files for validation; none of these if the last tenth is to be held out. */
+static int find_files(const struct names *given, const struct names *validation, struct names *files,
+                      struct names *held_out)
+{
+    struct names more = {0};
+    int result = shards_find(given, files, held_out);
+    if (!result && files->count == 0) { /* nothing but validation files: then that is what was meant */
+        *files = *held_out;
+        *held_out = (struct names){0};
+    }
+    if (!result && validation->count) {
+        names_free(held_out);
+        result = shards_find(validation, held_out, &more);
+        for (int i = 0; i < more.count && !result; i++)
+            result = names_add(held_out, more.name[i]);
+        names_free(&more);
+    }
+    return result;
+}
+
+int data_open(struct data *data, const struct names *given, const struct names *validation, int64_t vocab,
+              int64_t seq)
+{
+    struct names files = {0}, held_out = {0};
+    *data = (struct data){.count = 0};
+    name_data(data, given);
+    int result = find_files(given, validation, &files, &held_out);
+    if (!result)
+        result = open_sources(data, &files, &held_out);
+    if (!result)
+        result = scan(data, vocab);
+    if (!result)
+        result = divide(data, seq);
+    if (!result)
+        result = take_sums(data);
+    names_free(&files);
+    names_free(&held_out);
+    if (result)
+        data_close(data);
+    return result;
 }
 
 void data_close(struct data *data)
 {
-    if (data->map)
-        munmap(data->map, data->map_size);
-    data->map = NULL;
+    for (int i = 0; i < data->count; i++)
+        source_close(&data->sources[i]);
+    free(data->sources);
+    data->sources = NULL;
+    data->count = 0;
 }
 
-int64_t data_sum(const struct data *data)
+void data_describe(const struct data *data, char *text, size_t size)
 {
-    enum { PIECES = 64, PIECE = 4096 };
-    uint64_t sum = 1469598103934665603u; /* FNV-1a */
-    size_t size = data->map_size, piece = size / PIECES < PIECE ? size / PIECES : PIECE;
-    for (size_t p = 0; p < PIECES; p++) {
-        const unsigned char *at = (const unsigned char *)data->map + (size - piece) / (PIECES - 1) * p;
-        for (size_t i = 0; i < piece; i++)
-            sum = (sum ^ at[i]) * 1099511628211u;
+    char files[40] = "";
+    int held_out = data->count - data->training;
+    int64_t validation = data->tokens - data->train_tokens;
+    if (data->training > 1)
+        snprintf(files, sizeof files, ", %d files", data->training);
+    if (held_out == 0)
+        snprintf(text, size, "%" PRId64 " tokens (%s%s), the last %" PRId64 " for validation", data->tokens,
+                 data->sources[0].format, files, validation);
+    else
+        snprintf(text, size, "%" PRId64 " tokens (%s%s), and %" PRId64 " for validation (%s%s)",
+                 data->train_tokens, data->sources[0].format, files, validation,
+                 data->sources[data->training].path, held_out > 1 ? " and more" : "");
+}
+
+int data_check(struct data *data)
+{
+    int result = 0;
+    for (int i = 0; i < data->count && !result; i++)
+        result = source_check(&data->sources[i]);
+    return result;
+}
+
+/* ---- windows ---- */
+
+/* The file that has a token. */
+static struct source *source_at(const struct data *data, int64_t index)
+{
+    int low = 0, high = data->count - 1;
+    while (low < high) {
+        int middle = (low + high + 1) / 2;
+        if (data->sources[middle].first <= index)
+            low = middle;
+        else
+            high = middle - 1;
     }
-    return (int64_t)(sum >> 2); /* fits a number that is not negative */
+    return &data->sources[low];
+}
+
+static int read_tokens(const struct data *data, int64_t start, int64_t count, int32_t *tokens)
+{
+    for (int64_t at = 0, part; at < count; at += part) {
+        struct source *s = source_at(data, start + at);
+        int64_t index = start + at - s->first;
+        part = s->tokens - index < count - at ? s->tokens - index : count - at;
+        if (source_read(s, index, part, tokens + at))
+            return -1;
+        for (int64_t i = at; i < at + part; i++)
+            if (tokens[i] < 0 || tokens[i] >= data->vocab)
+                return fail("%s has changed under the run: token %" PRId64 " is %" PRId32
+                            ", and the vocabulary has %" PRId64, s->path, index + i - at, tokens[i], data->vocab);
+    }
+    return 0;
 }
 
 int data_window(const struct data *data, int64_t start, int64_t seq, int32_t *tokens,
                 int32_t *targets)
 {
-    for (int64_t i = 0; i <= seq; i++) {
-        int64_t token = token_at(data, start + i);
-        if (token >= data->vocab)
-            return fail("%s: token %" PRId64 " is %" PRId64 ", but the vocabulary has only %" PRId64
-                        " (--vocab)", data->path, start + i, token, data->vocab);
-        if (i < seq)
-            tokens[i] = (int32_t)token;
-        if (i > 0)
-            targets[i - 1] = (int32_t)token;
-    }
+    int32_t last;
+    if (read_tokens(data, start, seq, tokens) || read_tokens(data, start + seq, 1, &last))
+        return -1;
+    memcpy(targets, tokens + 1, (size_t)(seq - 1) * sizeof *targets);
+    targets[seq - 1] = last;
     return 0;
 }
 

@@ -1,32 +1,38 @@
-/* Tokens from a memory-mapped file: bytes of a text, or a pre-tokenized .bin. */
+/* The tokens of a run: one file or several as one long text, a part of it or other files for validation. */
 #ifndef PRETRAIN_DATA_H
 #define PRETRAIN_DATA_H
 
 #include <stddef.h>
 #include <stdint.h>
+#include "shards.h"
+#include "source.h"
 
 struct data {
-    const char *path;           /* borrowed */
-    const char *format;         /* for people: "bytes", "uint16", "llm.c uint16", "llm.c uint32" */
-    void *map;
-    size_t map_size;
-    const unsigned char *first; /* token 0 */
-    int token_bytes;            /* 1, 2 or 4 */
+    char name[256];             /* what was given, for people */
+    struct source *sources;     /* in order; those for validation at the end */
+    int count, training;        /* sources, and those of them to train on; equal if the last tenth is held out */
+    int token_bytes;            /* 1 for text, else more */
     int64_t tokens;
-    int64_t train_tokens;       /* the first 90 %; the rest is validation */
+    int64_t train_tokens;       /* come first; the rest is validation */
     int64_t vocab;
+    /* Numbers that tell data from other data of the same size, of what the files held when they were opened. */
+    int64_t sum;                /* of a single file made from pieces all over it, as in earlier releases */
+    int64_t whole_sum;          /* from every byte */
 };
 
-/* A name that ends in .bin is raw uint16 (nanoGPT) or a headed shard (llm.c); anything else is text.
- * vocab 0: 256 for text, otherwise the largest token + 1, rounded up to a multiple of 64. There must
- * be at least seq + 1 tokens in both parts. On failure a sentence is printed. */
-int data_open(struct data *data, const char *path, int64_t vocab, int64_t seq);
+/* Everything is read once and looked at. `validation` empty: what --data has for it in files of their own, or
+ * else the last tenth. vocab 0: 256 for text, otherwise the largest token + 1, rounded up to a multiple of 64.
+ * There must be at least seq + 1 tokens in both parts. -1 after a sentence, or without one if stop_asked(). */
+int data_open(struct data *data, const struct names *given, const struct names *validation, int64_t vocab,
+              int64_t seq);
 void data_close(struct data *data);
-/* A number that tells data from other data of the same size, made from pieces all over the file. */
-int64_t data_sum(const struct data *data);
+/* "1000 tokens (bytes), the last 100 for validation" */
+void data_describe(const struct data *data, char *text, size_t size);
+/* Look whether all files are what they were. -1 after a sentence. */
+int data_check(struct data *data);
 
-/* A window of `seq` tokens and the seq that follow each of them. -1, with a sentence, if one of them
- * is not below vocab. */
+/* A window of `seq` tokens and the seq that follow each of them. -1, with a sentence, if they cannot be read,
+ * are not what they were, or not below vocab. */
 int data_window(const struct data *data, int64_t start, int64_t seq, int32_t *tokens,
                 int32_t *targets);
 /* Row `row` of the batch of step `step`: a place in the training part that depends on nothing else. */

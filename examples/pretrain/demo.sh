@@ -14,10 +14,6 @@ if ! command -v gnuplot > /dev/null; then
     exit 1
 fi
 
-# Threads that wait for each other soon go to sleep instead of spinning. On an idle machine that costs
-# nothing; on a busy one it is several times faster.
-export GOMP_SPINCOUNT="${GOMP_SPINCOUNT:-2000}"
-
 "$program" --size demo "$@" --out "$out"
 gnuplot -c "$(dirname "$0")/demo.gp" "$out" "$png"
 echo "demo: $(cat "$out/summary.txt") png=$png"

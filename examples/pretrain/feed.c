@@ -20,7 +20,7 @@ struct feed {
     pthread_cond_t changed;
     int64_t made, wanted,
         taken; /* micro-batches since the first of the run; those below `wanted` may be made */
-    int ending, started;
+    int ending, started, broken; /* broken: the last one could not be made, and no more are tried */
 };
 
 static int fill(const struct feed *feed, const struct slot *slot, int64_t which)
@@ -39,7 +39,7 @@ static void *work(void *argument)
     struct feed *feed = argument;
     pthread_mutex_lock(&feed->lock);
     while (!feed->ending) {
-        if (feed->made == feed->wanted) {
+        if (feed->made == feed->wanted || feed->broken) {
             pthread_cond_wait(&feed->changed, &feed->lock);
             continue;
         }
@@ -48,6 +48,7 @@ static void *work(void *argument)
         int result = fill(feed, slot, feed->made); /* nobody else writes `made` */
         pthread_mutex_lock(&feed->lock);
         slot->result = result;
+        feed->broken = result != 0;
         feed->made++;
         pthread_cond_broadcast(&feed->changed);
     }
@@ -107,8 +108,12 @@ void feed_close(struct feed *feed)
 int feed_next(struct feed *feed, const int32_t **tokens, const int32_t **targets)
 {
     pthread_mutex_lock(&feed->lock);
-    while (feed->made == feed->taken)
+    while (feed->made == feed->taken && !feed->broken)
         pthread_cond_wait(&feed->changed, &feed->lock);
+    if (feed->made == feed->taken) {
+        pthread_mutex_unlock(&feed->lock);
+        return -1;
+    }
     const struct slot *slot = &feed->slots[feed->taken++ % SLOTS];
     feed->wanted = feed->taken + 1; /* goes into the slot that the last call gave out */
     pthread_cond_broadcast(&feed->changed);

@@ -1,69 +1,76 @@
 /* Pre-train a small Llama by ReLoRA. What happens when is in train.c; what the model is, in model.h. */
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
+#include <unistd.h>
 #include "checkpoint.h"
 #include "data.h"
+#include "folder.h"
 #include "llama.h"
 #include "options.h"
+#include "processors.h"
 #include "report.h"
+#include "stop.h"
 #include "train.h"
 
-static volatile sig_atomic_t stop;
+/* ---- the process ---- */
 
-static void on_signal(int number)
+/* A standard stream that is closed would be the next file that is opened, and get our words. */
+static void open_standard_streams(void)
 {
-    (void)number;
-    stop = 1;
+    int file;
+    do
+        file = open("/dev/null", O_RDWR);
+    while (file >= 0 && file <= STDERR_FILENO);
+    if (file > STDERR_FILENO)
+        close(file);
 }
 
-/* The first Ctrl-C asks for an end, the second one is not caught. */
-static void catch_signals(void)
+/* What was printed has arrived, or is missed. */
+static int flush_output(int status)
 {
-    struct sigaction action;
-    memset(&action, 0, sizeof action);
-    action.sa_handler = on_signal;
-    action.sa_flags = (int)SA_RESETHAND | SA_RESTART;
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    signal(SIGXFSZ, SIG_IGN); /* a file-size limit is an error of write(), not the end of the process */
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    fail("cannot write to the standard output: %s", errno ? strerror(errno) : "an earlier write failed");
+    return status == STATUS_DONE ? STATUS_FAILED : status;
 }
 
-static int open_data(const struct options *o, struct data *data, char *path, size_t size)
+static void look_at_threads(const struct options *o)
 {
-    if (o->data)
-        return data_open(data, o->data, o->vocab, o->seq);
-    mkdir(o->out, 0777); /* if that fails, writing the file says so */
-    if (snprintf(path, size, "%s/kjv.txt", o->out) >= (int)size)
-        return fail("the name %s is too long", o->out);
-    return data_make_bible(path) ? -1 : data_open(data, path, o->vocab, o->seq);
+    int64_t allowed = processors_allowed();
+    if (o->threads > allowed)
+        note("--threads is %" PRId64 ", but this process may use %" PRId64 " processor%s: threads that take turns "
+             "are slower than fewer", o->threads, allowed, allowed == 1 ? "" : "s");
 }
+
+/* ---- what is printed ---- */
 
 static void print_header(const struct trainer *t)
 {
     const struct options *o = t->options;
     const struct model_config *m = model_get_config(t->model);
+    char data[512];
     printf("model %s: %" PRId64 " layers of %" PRId64 " (ffn %" PRId64 ", %" PRId64 " heads), "
            "vocabulary %" PRId64 ", %.2f M parameters, %s\n", o->config ? o->init : sizes[o->size].name,
            m->layers, m->hidden, m->ffn, m->heads, m->vocab, (double)model_count_all(t->model) * 1e-6,
            options_choice("dtype", o->dtype));
-    printf("data %s: %" PRId64 " tokens (%s), the last %" PRId64 " for validation\n", t->data->path,
-           t->data->tokens, t->data->format, t->data->tokens - t->data->train_tokens);
+    data_describe(t->data, data, sizeof data);
+    printf("data %s: %s\n", t->data->name, data);
     printf("method %s: %" PRId64 " updates of %" PRId64 " tokens (%" PRId64 " x %" PRId64 " x %" PRId64 ")",
-           options_choice("method", o->method), o->steps, o->accumulate * o->batch * o->seq,
+           options_choice("method", o->method), t->end, o->accumulate * o->batch * o->seq,
            o->accumulate, o->batch, o->seq);
     if (o->method != METHOD_FULL)
         printf(", rank %" PRId64, o->rank);
     if (o->method == METHOD_LORA || o->method == METHOD_RELORA)
         printf(", warm start %" PRId64, o->warm_start);
     if (o->method == METHOD_RELORA)
-        printf(", %" PRId64 " restarts, one each %" PRId64 " updates", o->restarts, options_cycle(o));
+        printf(", %" PRId64 " restarts, one each %" PRId64 " updates", options_restarts(o), options_cycle(o));
     putchar('\n');
     if (o->adjusted)
         printf("(the warm start is %" PRId64 " longer, so that all cycles are equal)\n", o->adjusted);
@@ -81,69 +88,136 @@ static void print_device_memory(const struct trainer *t)
                (double)(total - free_bytes) * 1e-6, (double)total * 1e-6);
 }
 
+static void print_validation(const struct trainer *t)
+{
+    if (t->val_loss < 0.0)
+        printf("no validation loss yet, ");
+    else
+        printf("validation loss %.4f, perplexity %.2f, ", t->val_loss, exp(t->val_loss));
+    if (t->val_loss >= 0.0 && t->val_step != t->step)
+        printf("after %" PRId64 " of ", t->val_step);
+    else
+        printf("after ");
+    printf("%" PRId64 " updates (%" PRId64 " skipped), %" PRId64 " restarts\n", t->step, t->skipped, t->restarts);
+}
+
 static int print_summary(const struct trainer *t)
 {
     struct rusage usage;
     int64_t tokens = t->attempts * t->options->accumulate * t->options->batch * t->options->seq;
     double rate = t->seconds > 0.0 ? (double)tokens / t->seconds : 0.0;
+    double loss = t->val_loss < 0.0 ? (double)NAN : t->val_loss;
     getrusage(RUSAGE_SELF, &usage);
-    printf("validation loss %.4f, perplexity %.2f, after %" PRId64 " updates (%" PRId64 " skipped), %" PRId64
-           " restarts\n", t->val_loss, exp(t->val_loss), t->step, t->skipped, t->restarts);
+    print_validation(t);
     printf("trainable parameters %" PRId64 " of %" PRId64 ", peak memory %.0f MB, %.0f tokens/s\n",
            model_count_trainable(t->model), model_count_all(t->model),
            (double)usage.ru_maxrss / 1024.0, rate);
     print_device_memory(t);
-    char line[160];
-    snprintf(line, sizeof line, "val_loss=%.4f val_ppl=%.2f tokens_per_s=%.0f restarts=%" PRId64,
-             t->val_loss, exp(t->val_loss), rate, t->restarts);
+    char line[200];
+    snprintf(line, sizeof line, "val_loss=%.4f val_ppl=%.2f tokens_per_s=%.0f restarts=%" PRId64
+             " updates=%" PRId64 "/%" PRId64, loss, exp(loss), rate, t->restarts, t->step, t->end);
     return metrics_summary(t->options->out, line);
 }
 
-/* What a trained model leaves behind; one that fails is no reason to lose the others. */
+static void print_stopped(const struct trainer *t)
+{
+    const struct options *o = t->options;
+    fprintf(stderr, "pretrain: stopped by %s after %" PRId64 " of %" PRId64 " updates; ", stop_name(), t->step,
+            t->end);
+    if (!o->save)
+        fprintf(stderr, "there is no checkpoint, since --save was not given\n");
+    else if (t->save_failed)
+        fprintf(stderr, "the checkpoint could not be written\n");
+    else
+        fprintf(stderr, "--resume auto goes on from the checkpoint in %s\n", o->save);
+}
+
+/* ---- the run ---- */
+
+/* What a trained model leaves behind; one that fails is no reason to lose the others. A run that was stopped
+ * has no time for a sample. Returns the status of the program. */
 static int finish(struct trainer *t)
 {
     const struct options *o = t->options;
     int failed = metrics_close(&t->metrics) != 0;
+    if (t->stopped)
+        print_stopped(t);
     if (o->export)
         failed |= llama_export(t, o->export) != 0;
-    if (o->sample)
+    if (o->sample && !t->stopped)
         failed |= sample_print(t) != 0;
     failed |= print_summary(t) != 0;
     if (t->save_failed)
         failed |= fail("the last checkpoint of this run could not be written") != 0;
-    return failed ? -1 : 0;
+    return failed || t->died ? STATUS_FAILED : t->stopped ? STATUS_STOPPED : STATUS_DONE;
 }
 
-static int run(const struct options *o, const struct data *data)
+static int open_folders(const struct options *o, struct folders *folders)
 {
-    struct trainer trainer;
-    int result = trainer_open(&trainer, o, data, &stop);
-    if (!result)
-        result = checkpoint_prepare(&trainer);
-    if (!result) {
-        print_header(&trainer);
-        result = trainer_run(&trainer);
-    }
-    if (!result)
-        result = finish(&trainer);
-    metrics_close(&trainer.metrics);
-    trainer_close(&trainer);
+    return folders_open(folders, "out", o->out) || (o->save && folders_open(folders, "save", o->save)) ||
+           (o->export && folders_open(folders, "export", o->export)) ? -1 : 0;
+}
+
+static int open_data(const struct options *o, struct data *data)
+{
+    struct names bible = {0};
+    char path[PATH_MAX];
+    if (o->data.count)
+        return data_open(data, &o->data, &o->val_data, o->vocab, o->seq);
+    if (snprintf(path, sizeof path, "%s/kjv.txt", o->out) >= (int)sizeof path)
+        return fail("the name %s is too long", o->out);
+    int result = data_make_bible(path) || names_add(&bible, path) ||
+                 data_open(data, &bible, &o->val_data, o->vocab, o->seq) ? -1 : 0;
+    names_free(&bible);
     return result;
+}
+
+/* Everything up to the first update. Whatever can be wrong is found here. */
+static int prepare(struct trainer *t, struct options *o, struct data *data, struct folders *folders)
+{
+    if (open_folders(o, folders) || trainer_start(t, o, folders))
+        return STATUS_FAILED;
+    int status = checkpoint_find(t, o);
+    if (status != STATUS_DONE)
+        return status;
+    if (open_data(o, data) || stop_asked() || trainer_open(t, data) || stop_asked() || checkpoint_prepare(t))
+        return STATUS_FAILED;
+    return STATUS_DONE;
+}
+
+static int run(struct options *o)
+{
+    struct trainer t = {.options = o};
+    struct data data = {.count = 0};
+    struct folders folders = {.count = 0};
+    int status = prepare(&t, o, &data, &folders);
+    if (status == STATUS_DONE) {
+        print_header(&t);
+        status = trainer_run(&t) ? STATUS_FAILED : finish(&t);
+    } else if (stop_asked()) {
+        fail("stopped by %s before the first update", stop_name());
+        status = STATUS_STOPPED;
+    }
+    metrics_close(&t.metrics);
+    trainer_close(&t);
+    data_close(&data);
+    folders_close(&folders);
+    return status;
 }
 
 int main(int argc, char **argv)
 {
     struct options options;
-    struct data data;
-    char path[PATH_MAX];
+    open_standard_streams();
+    stop_install();
     int read = options_read(&options, argc, argv);
-    if (read != 0)
-        return read > 0 ? 0 : 2;
-    catch_signals();
-    if (open_data(&options, &data, path, sizeof path))
-        return 1;
-    int result = run(&options, &data);
-    data_close(&data);
-    json_decref(options.config);
-    return result ? 1 : 0;
+    int status = read < 0 ? STATUS_USAGE : STATUS_DONE;
+    if (read == 0) {
+        if (options.threads > 1)
+            processors_wait_asleep(argv);
+        look_at_threads(&options);
+        status = run(&options);
+    }
+    options_free(&options);
+    return flush_output(status);
 }

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <relora/relora.h>
 #include "model.h"
+#include "shards.h"
 
 enum method {
     METHOD_FULL,    /* full rank all the way */
@@ -33,7 +34,8 @@ struct options {
     struct json_t *config;     /* what config.json of --init holds; NULL if there is none */
     int foreign_vocab;         /* model.vocab is that of a tokenizer: nobody said that bytes will do */
     int64_t method, dtype, device, reset, order, recompute;
-    const char *data, *out, *prompt;
+    struct names data, val_data;
+    const char *out, *prompt;
     const char *save, *resume, *init, *export;
     int64_t save_every, keep;
     int64_t vocab;
@@ -45,24 +47,34 @@ struct options {
     int64_t eval_every, eval_batches, sample;
     double temperature;
 
+    uint64_t given;   /* bit i: row i of the table of options was on the command line */
+    int64_t end;      /* updates of the whole run: --steps, or more if it was prolonged */
     int64_t adjusted; /* steps added to the warm start so that the cycles are equal; 0 if none */
 };
 
-/* 0: go on; 1: --help was printed; -1: something is wrong and was said. */
+/* 0: go on; 1: --help or --version was printed; -1: something is wrong and was said. Those that were not given
+ * are filled in by options_resolve(), which a run that resumes calls itself, after options_adopt(). */
 int options_read(struct options *options, int argc, char **argv);
-/* Fill in what was not given; options_read() calls it. */
+void options_free(struct options *options);
+/* Fill in what was not given. */
 int options_resolve(struct options *options);
+/* Was it on the command line? */
+int options_given(const struct options *options, const char *name);
 /* "relora", "magnitude": what an option that names a choice is set to. */
 const char *options_choice(const char *option, int64_t value);
-/* Every option that the numbers of a run depend on, a line "name=value" each. */
+/* Every option that the numbers of a run depend on, a line "name=value" each; "prolonged=" for its end if that
+ * is beyond --steps. */
 void options_describe(const struct options *options, char *text, size_t size);
-/* Say on which of them `text`, from a checkpoint, differs; 0 if on none, else -1. */
-int options_compare(const struct options *options, const char *text);
+/* Take those that were not given from `text`, of a checkpoint, and resolve them all. Those that were given
+ * must be as they are there, but that --steps may be more: that prolongs the run to options->end. *planned
+ * receives the end that the checkpoint was made for. -1 after a sentence for each that differs. */
+int options_adopt(struct options *options, const char *text, int64_t *planned);
 /* Settle `size`, `model` and `vocab`, for which it looks at --init; options_resolve() calls it. */
 int options_model(struct options *options);
 /* The shape of a size; otherwise as a Llama without config.json. */
 struct model_config options_shape(const struct size *size);
-/* Updates in one cycle of the low-rank part. */
+/* Updates in one cycle of the low-rank part, and the number of restarts till the end. */
 int64_t options_cycle(const struct options *options);
+int64_t options_restarts(const struct options *options);
 
 #endif

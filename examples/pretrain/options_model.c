@@ -57,11 +57,11 @@ static int check_size(const struct options *o)
 
 int options_model(struct options *o)
 {
-    int given = o->size >= 0;
+    int given = options_given(o, "size");
     if (o->init && llama_read_config(&o->model, &o->config, o->init))
         return -1;
     if (!o->config) {
-        o->size = given ? o->size : 0;
+        o->size = o->size >= 0 ? o->size : 0;
         o->model = options_shape(&sizes[o->size]);
         return 0;
     }

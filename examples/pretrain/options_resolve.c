@@ -2,8 +2,6 @@
 #include "options.h"
 
 #include <inttypes.h>
-#include <string.h>
-#include <unistd.h>
 #include "report.h"
 
 static int64_t at_most(int64_t value, int64_t limit)
@@ -33,6 +31,12 @@ int64_t options_cycle(const struct options *o)
     return (o->steps - o->warm_start) / (o->restarts + 1);
 }
 
+int64_t options_restarts(const struct options *o)
+{
+    int64_t low_rank = o->end - o->warm_start, cycle = options_cycle(o);
+    return o->method == METHOD_RELORA ? (low_rank + cycle - 1) / cycle - 1 : 0;
+}
+
 /* Equal cycles: the warm start takes what is left over. */
 static int divide(struct options *o)
 {
@@ -60,20 +64,27 @@ static void take_size(struct options *o, const struct size *s)
     or_real(&o->init_std, s->init_std);
 }
 
+/* Of all projections; there is no use for a larger rank. */
+static int64_t smallest_side(const struct model_config *m)
+{
+    return at_most(at_most(m->hidden, m->ffn), m->head_dim * at_most(m->heads, m->kv_heads));
+}
+
 int options_resolve(struct options *o)
 {
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
     if (options_model(o) != 0)
         return -1;
     take_size(o, &sizes[o->size]);
-    or_whole(&o->threads, processors > 0 ? at_most(processors, 1024) : 1);
+    if (o->end < o->steps)
+        o->end = o->steps;
     or_real(&o->lora_lr, 2 * o->lr);
     or_whole(&o->warmup, at_most(500, o->steps / 20));
     or_whole(&o->warm_start, o->steps / 4);
-    or_whole(&o->save_every, o->steps < 20 ? 1 : o->steps / 20);
-    or_whole(&o->eval_every, o->steps < 20 ? 1 : o->steps / 20);
-    if (o->resume && strcmp(o->resume, "auto") == 0 && !o->save)
-        return fail("--resume auto looks in the folder of --save, which is not given");
+    or_whole(&o->save_every, o->end < 20 ? 1 : o->end / 20);
+    or_whole(&o->eval_every, o->end < 20 ? 1 : o->end / 20);
+    if (o->method != METHOD_FULL && o->rank > smallest_side(&o->model))
+        return fail("--rank %" PRId64 " is more than the smallest side of a projection of the model, %" PRId64,
+                    o->rank, smallest_side(&o->model));
     if (o->method != METHOD_RELORA)
         o->restarts = 0;
     if (!has_warm_start(o))

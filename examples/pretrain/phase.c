@@ -31,7 +31,7 @@ static int make_adam(struct trainer *t)
     relora_device *device = relora_device_get(t->ctx, (relora_device_kind)o->device, 0);
     if (check(t->ctx, relora_adam_create(&t->adam, device, &options), "cannot make the optimizer"))
         return -1;
-    return check(t->ctx, model_register(t->model, t->adam), "cannot register the parameters");
+    return check(t->ctx, relora_adam_add_group(t->adam, model_group(t->model)), "cannot register the parameters");
 }
 
 /* One cosine over the whole run. */
@@ -44,25 +44,27 @@ static int make_cosine(struct trainer *t, double lr, int64_t warmup)
     options.lr = lr;
     options.min_lr_ratio = o->min_lr_ratio;
     options.first_step = t->step;
-    options.total_steps = o->steps - t->step;
+    options.total_steps = t->end - t->step;
     options.warmup_steps = warmup;
     return check(t->ctx, relora_schedule_create(&t->schedule, t->ctx, &options), "schedule");
 }
 
-/* One cosine over what is left of the run, with a climb at each restart. */
+/* One cosine over what is left of the run, with a climb at each restart. Of a run that was prolonged the last
+ * cycle may be cut short: the curve has it whole. */
 static int make_jagged(struct trainer *t)
 {
     const struct options *o = t->options;
+    int64_t cycle = options_cycle(o);
     relora_schedule_options options;
     relora_schedule_options_init(&options, sizeof options);
     options.kind = RELORA_SCHEDULE_COSINE_RESTARTS;
     options.lr = o->lora_lr;
     options.min_lr_ratio = o->min_lr_ratio;
     options.first_step = t->step;
-    options.total_steps = o->steps - t->step;
+    options.total_steps = (t->end - t->step + cycle - 1) / cycle * cycle;
     options.warmup_steps = o->restart_warmup;
     options.restart_warmup_steps = o->restart_warmup;
-    options.restart_every = options_cycle(o);
+    options.restart_every = cycle;
     return check(t->ctx, relora_schedule_create(&t->schedule, t->ctx, &options), "schedule");
 }
 
@@ -80,11 +82,7 @@ static int make_cycle(struct trainer *t)
     reset.seed = (uint64_t)o->seed;
     if (check(t->ctx, relora_cycle_create(&t->cycle, t->ctx, &options, t->adam, &reset), "cycle"))
         return -1;
-    relora_linear *linear;
-    for (int i = 0; (linear = model_projection(t->model, i)); i++)
-        if (check(t->ctx, relora_cycle_add(t->cycle, linear), "cannot add a layer to the cycle"))
-            return -1;
-    return 0;
+    return check(t->ctx, relora_cycle_add_group(t->cycle, model_group(t->model)), "cannot add the layers to the cycle");
 }
 
 void trainer_memory(const struct trainer *t, char *text, size_t size)
@@ -98,6 +96,15 @@ void trainer_memory(const struct trainer *t, char *text, size_t size)
              t->options->recompute ? ", recomputed: one more forward in each step" : "");
 }
 
+/* The curve of the low-rank phase, which begins at t->step. */
+static int make_low_rank_schedule(struct trainer *t)
+{
+    const struct options *o = t->options;
+    if (o->method == METHOD_LOWRANK)
+        return make_cosine(t, o->lora_lr, o->warmup);
+    return o->method == METHOD_RELORA ? make_jagged(t) : make_cosine(t, o->lora_lr, o->restart_warmup);
+}
+
 int phase_full(struct trainer *t)
 {
     leave(t);
@@ -106,12 +113,25 @@ int phase_full(struct trainer *t)
 
 int phase_low_rank(struct trainer *t)
 {
-    const struct options *o = t->options;
     leave(t);
-    if (o->method == METHOD_LOWRANK)
-        return make_adam(t) || make_cosine(t, o->lora_lr, o->warmup) ? -1 : 0;
-    if (check(t->ctx, model_set_lora(t->model, t->stream), "cannot go over to low rank") ||
-        make_adam(t) || make_cycle(t))
+    if (t->options->method != METHOD_LOWRANK &&
+        check(t->ctx, model_set_lora(t->model, t->stream), "cannot go over to low rank"))
         return -1;
-    return o->method == METHOD_RELORA ? make_jagged(t) : make_cosine(t, o->lora_lr, o->restart_warmup);
+    if (make_adam(t) || (t->options->method != METHOD_LOWRANK && make_cycle(t)))
+        return -1;
+    return make_low_rank_schedule(t);
+}
+
+int phase_prolong(struct trainer *t, int64_t end)
+{
+    const struct options *o = t->options;
+    int64_t step = t->step;
+    int low_rank = t->cycle || o->method == METHOD_LOWRANK;
+    relora_schedule_release(t->schedule);
+    t->schedule = NULL;
+    t->end = end;
+    t->step = low_rank ? o->warm_start : 0; /* where the phase began */
+    int result = low_rank ? make_low_rank_schedule(t) : make_cosine(t, o->lr, o->warmup);
+    t->step = step;
+    return result;
 }

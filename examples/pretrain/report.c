@@ -1,17 +1,38 @@
 #include "report.h"
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
+
+static atomic_int bar; /* sentences come from the thread that makes batches too */
+
+void report_bar(int shown)
+{
+    atomic_store(&bar, shown);
+}
+
+static void say(const char *who, const char *format, va_list args)
+{
+    char text[8192]; /* written in one piece, so that two threads do not mix theirs */
+    vsnprintf(text, sizeof text, format, args);
+    fprintf(stderr, "%s%s: %s\n", atomic_exchange(&bar, 0) ? "\r\033[K" : "", who, text);
+}
 
 int fail(const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    fputs("pretrain: ", stderr);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
+    say("pretrain", format, args);
     va_end(args);
     return -1;
+}
+
+void note(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    say("note", format, args);
+    va_end(args);
 }
 
 int check(const relora_context *ctx, relora_status status, const char *doing)

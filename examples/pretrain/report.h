@@ -5,11 +5,19 @@
 #include <relora/relora.h>
 
 #ifdef __GNUC__
-__attribute__((format(printf, 1, 2)))
+#define REPORT_FORMAT __attribute__((format(printf, 1, 2)))
+#else
+#define REPORT_FORMAT
 #endif
-int fail(const char *format, ...);
+
+REPORT_FORMAT int fail(const char *format, ...);
+/* The same for what is worth a word and no failure. */
+REPORT_FORMAT void note(const char *format, ...);
 
 /* 0 if `status` is RELORA_OK; else -1 after saying what the library says. */
 int check(const relora_context *ctx, relora_status status, const char *doing);
+
+/* A bar stands in the last line of the terminal: the next sentence wipes it away first. */
+void report_bar(int shown);
 
 #endif

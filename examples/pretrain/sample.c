@@ -9,6 +9,7 @@
 #include <string.h>
 #include "philox.h"
 #include "report.h"
+#include "stop.h"
 
 static int64_t choose(float *logits, int64_t count, double temperature, double chance)
 {
@@ -86,7 +87,9 @@ static int continue_text(struct trainer *t, struct activations *acts, int32_t *t
     int64_t length = begin(t, tokens, o->seq);
     if (length < 0)
         return -1;
-    for (int64_t i = 0; i < o->sample; i++, length++) {
+    for (int64_t i = 0; i < o->sample && !stop_look(); i++, length++) {
+        if (!t->progress.terminal)
+            progress_part(&t->progress, "token of the sample", i, o->sample);
         int64_t first = length > o->seq ? length - o->seq : 0;
         if (check(t->ctx, model_next(t->model, acts, t->stream, tokens + first, length - first - 1,
                                      logits), "sample"))

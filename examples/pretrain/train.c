@@ -6,6 +6,7 @@
 #include <string.h>
 #include "checkpoint.h"
 #include "report.h"
+#include "stop.h"
 
 /* What the layers begin as. Without a warm start they never have gradients of W, which are more than all else. */
 static relora_linear_mode first_mode(const struct options *o)
@@ -35,7 +36,7 @@ static int create_model(struct trainer *t)
     if (o->foreign_vocab && t->data->token_bytes == 1)
         return fail("%s is text, whose tokens are bytes, but \"vocab_size\" of --init %s is %" PRId64 ": that "
                     "model has a tokenizer's. Give tokens in a .bin; or, if its tokens are bytes, --vocab %" PRId64,
-                    t->data->path, o->init, o->vocab, o->vocab);
+                    t->data->name, o->init, o->vocab, o->vocab);
     size_t window = (size_t)(o->batch * o->seq) * sizeof(int32_t);
     t->tokens = malloc(window);
     t->targets = malloc(window);
@@ -71,24 +72,30 @@ static relora_device *find_device(const struct trainer *t)
     return device;
 }
 
-int trainer_open(struct trainer *t, const struct options *options, const struct data *data,
-                 volatile sig_atomic_t *stop)
+int trainer_start(struct trainer *t, const struct options *options, struct folders *folders)
 {
-    *t = (struct trainer){.options = options, .data = data, .stop = stop, .val_loss = -1.0};
+    *t = (struct trainer){.options = options, .folders = folders, .val_loss = -1.0, .saved = -1};
     relora_context_options context;
     relora_context_options_init(&context, sizeof context);
     context.threads = (int32_t)options->threads;
-    if (check(NULL, relora_context_create(&t->ctx, &context), "cannot start the library"))
-        return -1;
+    return check(NULL, relora_context_create(&t->ctx, &context), "cannot start the library");
+}
+
+int trainer_open(struct trainer *t, struct data *data)
+{
+    t->data = data;
+    t->end = t->from ? t->planned : t->options->end;
     relora_device *device = find_device(t);
     if (!device || check(t->ctx, relora_stream_create(&t->stream, device), "stream") || create_model(t))
         return -1;
+    health_begin(&t->health, data->vocab, t->options->end);
     return 0;
 }
 
 void trainer_close(struct trainer *t)
 {
     feed_close(t->feed);
+    relora_reader_release(t->from);
     relora_cycle_release(t->cycle);
     relora_schedule_release(t->schedule);
     relora_adam_release(t->adam);
@@ -100,20 +107,40 @@ void trainer_close(struct trainer *t)
     free(t->targets);
 }
 
+/* An end was asked for: what is under way is dropped. */
+static int is_stopped(struct trainer *t)
+{
+    if (stop_look())
+        t->stopped = 1;
+    return t->stopped;
+}
+
+/* -1, for a batch or a window that could not be had. */
+static int lose_data(struct trainer *t)
+{
+    t->data_failed = !is_stopped(t); /* a long look at a file ends too when it is asked to */
+    return -1;
+}
+
 /* Queue forward and backward of every micro-batch; the gradients add up. */
 static int accumulate(struct trainer *t)
 {
     const struct options *o = t->options;
-    if (check(t->ctx, model_zero_grad(t->model, t->stream), "zero_grad"))
+    if (check(t->ctx, relora_group_zero_grad(model_group(t->model), t->stream), "zero_grad"))
         return -1;
     for (int64_t micro = 0; micro < o->accumulate; micro++) {
         uint64_t call = (uint64_t)(t->attempts * o->accumulate + micro);
         const int32_t *tokens, *targets;
-        if (feed_next(t->feed, &tokens, &targets) ||
-            check(t->ctx, model_forward(t->model, t->acts, t->stream, tokens, targets, call,
+        if (is_stopped(t))
+            return -1;
+        if (feed_next(t->feed, &tokens, &targets))
+            return lose_data(t);
+        if (check(t->ctx, model_forward(t->model, t->acts, t->stream, tokens, targets, call,
                                         MODEL_DROPOUT | MODEL_GRADIENT), "forward") ||
             check(t->ctx, model_backward(t->model, t->acts, t->stream), "backward"))
             return -1;
+        if (micro + 1 < o->accumulate)
+            progress_part(&t->progress, "micro-batch", micro + 1, o->accumulate);
     }
     return 0;
 }
@@ -134,16 +161,22 @@ static int evaluate(struct trainer *t)
     int64_t enough = (data_validation_windows(t->data, o->seq) + o->batch - 1) / o->batch;
     int64_t batches = o->eval_batches < enough ? o->eval_batches : enough;
     for (int64_t b = 0; b < batches; b++) {
+        if (is_stopped(t))
+            return -1;
         for (int64_t row = 0; row < o->batch; row++)
             if (data_validation_row(t->data, b * o->batch + row, batches * o->batch, o->seq,
                                     t->tokens + row * o->seq, t->targets + row * o->seq))
-                return -1;
+                return lose_data(t);
         if (check(t->ctx, model_forward(t->model, t->acts, t->stream, t->tokens, t->targets, 0, 0),
                   "evaluation"))
             return -1;
+        progress_part(&t->progress, "batch of the evaluation", b + 1, batches);
     }
     if (take_loss(t, batches, &t->val_loss))
         return -1;
+    t->val_step = t->step;
+    if (folders_open(t->folders, "out", o->out) == 0) /* it may be gone since the run began */
+        metrics_keep(&t->metrics);
     metrics_eval(&t->metrics, t->step, t->val_loss);
     return 0;
 }
@@ -185,11 +218,15 @@ static int count_update(struct trainer *t, const relora_step_report *report, con
         return advance(t, event);
     }
     t->skipped++;
-    if (t->skipped * 20 <= t->options->steps)
-        return 0;
-    return fail("%" PRId64 " updates were skipped because a gradient was not finite, more than 5 %% of "
-                "--steps %" PRId64 ": try a smaller learning rate (--lr, --lora-lr)", t->skipped,
-                t->options->steps);
+    return 0;
+}
+
+/* After the row of the step is written: is there any sense in going on? */
+static int look_at_health(struct trainer *t, const struct metrics_row *row)
+{
+    char text[400];
+    int dead = health_step(&t->health, row->loss, row->grad_norm, row->skipped, text, sizeof text);
+    return dead ? fail("%s", text) : 0;
 }
 
 /* `last` is decided here, once, so that the file and the loop agree. */
@@ -210,19 +247,19 @@ static int train_step(struct trainer *t, int *last)
 
     double seconds = progress_now() - begin;
     t->seconds += seconds;
-    *last = *t->stop || t->step >= o->steps;
+    *last = t->step >= t->end;
     row.step = t->step;
     row.grad_norm = report.grad_norm;
     row.clip = report.clip_factor;
     row.skipped = report.skipped;
     row.tokens_per_s = (double)(o->batch * o->accumulate * o->seq) / seconds;
-    if (t->step >= o->steps)
+    if (*last)
         row.event = "finish";
     else if (t->step == o->warm_start && !report.skipped && t->step > 0 && !t->cycle)
         row.event = "warm_start_end";
     metrics_step(&t->metrics, &row);
     progress_step(&t->progress, t->step, row.loss, row.lr, row.tokens_per_s);
-    return 0;
+    return look_at_health(t, &row);
 }
 
 static void print_memory(struct trainer *t)
@@ -276,35 +313,70 @@ static int evaluate_on_the_way(struct trainer *t, int last)
     return 0;
 }
 
+static void save(struct trainer *t)
+{
+    t->save_failed = checkpoint_save(t) != 0;
+    if (!t->save_failed)
+        t->saved = t->step;
+}
+
 /* After everything that belongs to the step. A disk that is full is no reason to lose the run. */
 static void save_on_the_way(struct trainer *t, int last)
 {
     const struct options *o = t->options;
-    if (o->save && (last || (!t->skipping && o->save_every && t->step % o->save_every == 0)))
-        t->save_failed = checkpoint_save(t) != 0;
+    int due = last || (!t->skipping && o->save_every && t->step % o->save_every == 0);
+    if (o->save && due && !health_is_bad(&t->health))
+        save(t);
+}
+
+/* ---- the run ---- */
+
+/* Metrics, the bar, and the batches. */
+static int begin(struct trainer *t, int *last)
+{
+    const struct options *o = t->options;
+    const struct feed_shape shape = {(uint64_t)o->seed, o->seq, o->batch, o->accumulate};
+    if (metrics_open(&t->metrics, o->out, &t->place))
+        return -1;
+    progress_begin(&t->progress, t->step, t->end);
+    *last = t->step >= t->end;
+    if (!*last && !(t->feed = feed_open(t->data, &shape, t->attempts)))
+        return -1;
+    return t->step > 0 ? evaluate_on_the_way(t, *last) : 0; /* resumed where an evaluation belongs */
+}
+
+/* The loop was left before the end. What was trained so far is saved, unless it is no good. */
+static int leave(struct trainer *t)
+{
+    const struct options *o = t->options;
+    if (!t->stopped && !t->data_failed)
+        return -1;
+    if (o->save && t->saved != t->step)
+        save(t);
+    if (t->data_failed)
+        return -1;
+    return o->export ? finish(t) : 0;
 }
 
 int trainer_run(struct trainer *t)
 {
-    const struct options *o = t->options;
-    if (metrics_open(&t->metrics, o->out, t->attempts, t->step))
-        return -1;
-    const struct feed_shape shape = {(uint64_t)o->seed, o->seq, o->batch, o->accumulate};
-    progress_begin(&t->progress, t->step, o->steps);
-    int last = t->step >= o->steps;
-    if (!last && !(t->feed = feed_open(t->data, &shape, t->attempts)))
-        return -1;
-    if (t->step > 0 && evaluate_on_the_way(t, last)) /* resumed where an evaluation belongs */
-        return -1;
-    while (!last) {
-        if (enter_phase(t) || train_step(t, &last) || evaluate_on_the_way(t, last))
-            return -1;
-        save_on_the_way(t, last);
+    char text[400];
+    int last = 0, result = begin(t, &last);
+    while (!last && !result) {
+        result = enter_phase(t) || train_step(t, &last) || evaluate_on_the_way(t, last) ? -1 : 0;
+        if (!result)
+            save_on_the_way(t, last);
     }
-    if (*t->stop)
-        progress_line(&t->progress, "stopped after %" PRId64 " of %" PRId64 " steps", t->step, o->steps);
-    if (finish(t) || evaluate(t))
-        return -1;
+    if (result)
+        result = t->adam ? leave(t) : -1;
+    else if (finish(t) || evaluate(t))
+        result = t->stopped ? 0 : -1; /* the checkpoint is there */
+    else if (data_check(t->data))
+        result = is_stopped(t) ? 0 : -1;
+    else if (health_end(&t->health, t->val_loss, text, sizeof text)) {
+        t->died = 1;
+        fail("%s", text);
+    }
     progress_end(&t->progress);
-    return 0;
+    return result;
 }

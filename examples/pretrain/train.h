@@ -2,9 +2,11 @@
 #ifndef PRETRAIN_TRAIN_H
 #define PRETRAIN_TRAIN_H
 
-#include <signal.h>
+#include <limits.h>
 #include "data.h"
 #include "feed.h"
+#include "folder.h"
+#include "health.h"
 #include "metrics.h"
 #include "model.h"
 #include "options.h"
@@ -12,10 +14,13 @@
 
 struct trainer {
     const struct options *options;
-    const struct data *data;
-    volatile sig_atomic_t *stop; /* set by a signal: end after this step */
+    struct data *data;
+    struct folders *folders; /* that of --save may have to be made again */
 
     relora_context *ctx;
+    relora_reader *from;     /* the checkpoint that is to be gone on from; NULL once that is done */
+    char from_path[PATH_MAX];
+    int resumed;             /* it was one */
     relora_stream *stream;
     struct model *model;
     struct activations *acts;
@@ -28,31 +33,46 @@ struct trainer {
     relora_cycle *cycle; /* NULL while there is nothing to merge */
 
     struct metrics metrics;
+    struct metrics_place place; /* where they go on */
+    char row[METRICS_ROW];      /* their last row then */
     struct progress progress;
+    struct health health;
+
+    int64_t end;      /* updates of the whole run, as far as the present schedule knows */
+    int64_t planned;  /* those of the checkpoint */
 
     int64_t step;     /* updates done: what schedule and cycle count */
     int64_t attempts; /* steps with the skipped ones: what draws batches and dropout */
     int64_t skipped, restarts;
     double seconds;   /* spent in training steps */
-    double val_loss;  /* of the last evaluation */
+    double val_loss;  /* of the last evaluation, below 0 before the first; */
+    int64_t val_step; /* after how many updates it was */
+    int64_t saved;    /* step of the last checkpoint of this process, or -1 */
     int skipping;     /* the update just tried was skipped */
     int save_failed;  /* the last checkpoint could not be written */
+    int stopped;      /* an end was asked for and came before that of the run */
+    int data_failed;  /* tokens could not be had */
+    int died;         /* the run is complete, and no good */
 };
 
+/* The context alone, with which a checkpoint can be read. */
+int trainer_start(struct trainer *trainer, const struct options *options, struct folders *folders);
 /* All memory is taken here. On failure a sentence was printed; close it all the same. */
-int trainer_open(struct trainer *trainer, const struct options *options, const struct data *data,
-                 volatile sig_atomic_t *stop);
+int trainer_open(struct trainer *trainer, struct data *data);
 void trainer_close(struct trainer *trainer);
+/* To the end, or until it is asked to stop: then the update under way is dropped, and a checkpoint written. */
 int trainer_run(struct trainer *trainer);
 
 /* phase.c: enter full-rank or low-rank training with an optimizer and a schedule of its own. */
 int phase_full(struct trainer *trainer);
 int phase_low_rank(struct trainer *trainer);
+/* Go on in the present phase with the learning rate of a run that ends later. */
+int phase_prolong(struct trainer *trainer, int64_t end);
 
 /* "14.0 bytes per parameter (...), 12 MB; activations 34 MB", of the present phase */
 void trainer_memory(const struct trainer *trainer, char *text, size_t size);
 
-/* sample.c: continue the prompt on stdout. */
+/* sample.c: continue the prompt on stdout; not to the end if an end is asked for. */
 int sample_print(struct trainer *trainer);
 
 #endif

@@ -12,6 +12,7 @@
 #include <functional>
 #include <initializer_list>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -680,6 +681,7 @@ public:
         ok(relora_schedule_lr(get(), step, &lr));
         return lr;
     }
+    void follow(relora_cycle_options &o) const { ok(relora_cycle_options_follow(&o, get())); }
     std::int64_t next_restart(std::int64_t step) const
     {
         std::int64_t next = -1;
@@ -687,6 +689,14 @@ public:
         return next;
     }
 };
+
+/** Options of a cycle whose restarts are those of a schedule. */
+inline relora_cycle_options follow(const schedule &s)
+{
+    auto o = defaults<relora_cycle_options>();
+    s.follow(o);
+    return o;
+}
 
 /** What relora::cycle::advance() did. */
 struct restart {
@@ -792,6 +802,14 @@ public:
     {
         make(c.get(), [&](auto out) { return relora_reader_open(out, c.get(), path.c_str()); });
     }
+    /** Nothing for a file that does not exist. */
+    static std::optional<reader> if_there(const context &c, const std::string &path)
+    {
+        reader r;
+        r.make(c.get(), [&](auto out) { return relora_reader_open_if_there(out, c.get(), path.c_str()); });
+        if (!r) return std::nullopt;
+        return r;
+    }
     /** Over bytes that must outlive the reader. */
     reader(const context &c, span<const unsigned char> bytes)
     {
@@ -836,6 +854,9 @@ public:
         return r;
     }
     void verify() const { ok(relora_reader_verify(get())); }
+
+private:
+    reader() = default;
 };
 
 class state : public detail::object<relora_state> {

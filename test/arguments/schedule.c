@@ -30,7 +30,7 @@ START_TEST(test_fields)
     BAD(lr, -0.5, "-0.5");
     BAD(lr, NAN, "nan");
     BAD(lr, INFINITY, "inf");
-    BAD(min_lr_ratio, 0, "0");
+    BAD(min_lr_ratio, -1e-30, "-1e-30");
     BAD(min_lr_ratio, 1.125, "1.125");
     BAD(min_lr_ratio, -0.5, "-0.5");
     BAD(min_lr_ratio, NAN, "nan");

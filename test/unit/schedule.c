@@ -185,6 +185,34 @@ START_TEST(test_degenerate)
 }
 END_TEST
 
+/* A floor of 0: the same curve less its floor, down to 0 itself, and never below. */
+START_TEST(test_floor_of_zero)
+{
+    relora_schedule_options o;
+    OK(relora_schedule_options_init(&o, sizeof o));
+    o.lr = 1;
+    o.total_steps = 400;
+    o.warmup_steps = 10;
+    o.restart_every = 100;
+    for (int kind = RELORA_SCHEDULE_COSINE; kind <= RELORA_SCHEDULE_COSINE_RESTARTS; kind++) {
+        o.kind = kind;
+        o.restart_every = kind == RELORA_SCHEDULE_COSINE ? 0 : 100;
+        o.min_lr_ratio = 0;
+        relora_schedule *zero = new_schedule(&o);
+        o.min_lr_ratio = 0.5;
+        relora_schedule *half = new_schedule(&o);
+        for (int64_t t = 10; t < 400; t++) {
+            ck_assert_double_ge(rate(zero, t), 0);
+            if (kind == RELORA_SCHEDULE_COSINE || t % 100) /* the jags climb from 0 in both */
+                ck_assert_double_eq_tol(rate(half, t), 0.5 + 0.5 * rate(zero, t), 1e-14);
+        }
+        ck_assert_double_eq(rate(zero, 400), 0);
+        ck_assert_double_eq(rate(zero, 401), 0);
+        ck_assert_double_eq(rate(zero, 40000), 0);
+    }
+}
+END_TEST
+
 /* What the authors' code refuses: a warmup or a shift that reaches into the first restart. */
 START_TEST(test_refuses)
 {
@@ -213,6 +241,7 @@ Suite *unit_schedule(void)
     tcase_add_loop_test(tc, test_tables, 0, TABLES);
     tcase_add_loop_test(tc, test_pure, 0, TABLES);
     tcase_add_loop_test(tc, test_past_the_end, 0, TABLES);
+    tcase_add_test(tc, test_floor_of_zero);
     tcase_add_test(tc, test_jag_joins);
     tcase_add_loop_test(tc, test_one_cycle, 0, 2);
     tcase_add_test(tc, test_next_restart);

@@ -557,14 +557,16 @@ function next_restart(s::Schedule, step)
 end
 
 """
-    Cycle(context; adam=nothing, reset=nothing, before=nothing, after=nothing, merge_every, reset_every, first_step)
+    Cycle(context; adam=nothing, reset=nothing, before=nothing, after=nothing, follow=nothing,
+          merge_every, reset_every, first_step)
 
 `before(step, events)` and `after` are called around the work; what they throw comes out of `advance!` or `finish!`.
-`reset` holds options of `reset!`, as in `(ratio=0.9,)`.
+`reset` holds options of `reset!`, as in `(ratio=0.9,)`. With a schedule as `follow` its restarts are those of the cycle.
 """
-function Cycle(c::Context; adam=nothing, reset=nothing, before=nothing, after=nothing, fields...)
+function Cycle(c::Context; adam=nothing, reset=nothing, before=nothing, after=nothing, follow=nothing, fields...)
     hooks = Hooks(before, after, nothing)
     o, user = defaults(relora_cycle_options; fields...), keep(hooks)
+    follow === nothing || check(relora_cycle_options_follow(Ref(o), follow), follow)
     o.before, o.after, o.hook_user = before_function(), after_function(), user
     how = reset === nothing ? C_NULL : Ref(defaults(relora_reset_options; reset...))
     cycle = try
@@ -631,6 +633,13 @@ function Reader(c::Context, bytes::Vector{UInt8})
     copied = copy(bytes)
     return make(Reader, relora_reader, c.context, relora_reader_open_memory, c, pointer(copied), sizeof(copied);
                 extra=copied)
+end
+
+"`nothing` for a file that does not exist."
+function reader_if_there(c::Context, path)
+    out = Ref{Ptr{relora_reader}}(C_NULL)
+    check(relora_reader_open_if_there(out, c, path), c)
+    return out[] == C_NULL ? nothing : Reader(Val(:own), out[], c.context, nothing)
 end
 
 Base.keys(r::Reader) = [unsafe_string(relora_reader_name(r, i)) for i in 0:relora_reader_count(r)-1]

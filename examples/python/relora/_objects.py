@@ -394,12 +394,15 @@ def _after(user, step, events):
 
 class Cycle(Object):
     """The ReLoRA restart. `before(step, events)` and `after` are called around its work; what they raise comes out of
-    advance() or finish(). `reset` holds the options of Adam.reset(). Options: merge_every, reset_every, first_step."""
+    advance() or finish(). `reset` holds the options of Adam.reset(). Options: merge_every, reset_every, first_step,
+    or those of `follow`, a schedule with restarts."""
 
     _release = 'relora_cycle_release'
 
-    def __init__(self, context, adam=None, reset=None, before=None, after=None, **fields):
+    def __init__(self, context, adam=None, reset=None, before=None, after=None, follow=None, **fields):
         o, self._hooks = options('cycle', fields), {'before': before, 'after': after}
+        if follow:
+            check(lib.relora_cycle_options_follow(ctypes.byref(o), follow._handle), context._context)
         o.before, o.after, o.hook_user = _before, _after, _hooks.put(self._hooks)
         self._user = o.hook_user
         how = None if reset is None else ctypes.byref(options('reset', reset))
@@ -486,6 +489,17 @@ class Reader(Object):
         memory = memoryview(data).cast('B')
         self._data = (ctypes.c_char * memory.nbytes).from_buffer_copy(memory)
         self._make(lib.relora_reader_open_memory, context._context, context._handle, self._data, memory.nbytes)
+
+    @classmethod
+    def if_there(cls, context, path):
+        """None for a file that does not exist."""
+        out = ctypes.c_void_p()
+        check(lib.relora_reader_open_if_there(ctypes.byref(out), context._handle, str(path).encode()), context._context)
+        if not out.value:
+            return None
+        self = cls.__new__(cls)
+        self._own(out.value, context._context)
+        return self
 
     @property
     def names(self):

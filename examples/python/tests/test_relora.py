@@ -145,6 +145,9 @@ class Callbacks(Kit):
         self.assertEqual(seen, [(3, relora.CYCLE_MERGE)])  # the work was done
         with self.assertRaises(TypeError):
             relora.Cycle(self.context, every=2)
+        rate = relora.Schedule(self.context, lr=1, total_steps=8, restart_every=4)
+        self.assertEqual(relora.Cycle(self.context, follow=rate).due(5), relora.CYCLE_MERGE)
+        gc.collect()
         kept = len(_objects._hooks.objects)
         del cycle
         gc.collect()
@@ -162,6 +165,8 @@ class Files(Kit):
                 writer.add_bytes('n', 'I64', (1,), (5).to_bytes(8, 'little'))
                 writer.set_metadata('who', 'python')
                 writer.save(self.stream, path)
+            self.assertIsNone(relora.Reader.if_there(self.context, path + '?'))
+            self.assertEqual(len(relora.Reader.if_there(self.context, path).names), 2)
             with open(path, 'rb') as f:
                 data = f.read()
             for reader in relora.Reader(self.context, path), relora.Reader(self.context, data=data):

@@ -195,7 +195,11 @@ fn files() {
     t.fill(&stream, 0.0).unwrap();
     reader.read(&stream, "t", &t, 0).unwrap();
     assert_eq!(t.cells().unwrap()[1].get(), 2.0);
+    // SAFETY: nobody else knows the file.
+    assert_eq!(unsafe { Reader::map_if_there(&context, path) }.unwrap().unwrap().count(), 2);
     std::fs::remove_file(path).unwrap();
+    // SAFETY: it is not there.
+    assert!(unsafe { Reader::map_if_there(&context, path) }.unwrap().is_none());
     assert_eq!(Reader::open(&context, path).err().unwrap().status, sys::RELORA_E_IO);
 }
 

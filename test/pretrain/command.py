@@ -1,0 +1,115 @@
+"""The command line: its forms, its sentences, and where its output goes."""
+
+import os
+import signal
+import subprocess
+
+from harness import DONE, FAILED, USAGE, Case
+import harness
+
+SHORT = ['--steps', '3', '--warmup', '1', '--out', 'o']
+
+
+class Command(Case):
+    def bare(self, *options, **more):
+        done = subprocess.run([harness.PROGRAM, *options], cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True,
+                              timeout=60, **more)
+        return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+    def wrong(self, *options, says):
+        return self.refused(*SHORT, *options, status=USAGE, says=says)
+
+    def test_help_and_version(self):
+        for option in ('--help', '-h'):
+            status, out, err = self.bare(option)
+            self.assertEqual((status, err), (DONE, ''))
+            for word in ('--data FILE', '--min-lr-ratio', 'Exit status', 'Ctrl-C', '--version', '1b'):
+                self.assertIn(word, out)
+        status, out, err = self.bare('--version')
+        self.assertEqual((status, err), (DONE, ''))
+        self.assertRegex(out, r'^pretrain of librelora \d+\.\d+\.\d+ ')
+        self.assertEqual(os.listdir(self.folder), ['t.txt'])
+
+    def test_both_forms(self):
+        self.good(*SHORT)
+        rows = self.rows()
+        self.good('--data=t.txt', '--steps=3', '--warmup=1', '--out=o', '--lr=3e-3', data=None)
+        self.assertEqual(self.rows(), rows)
+        self.good(*SHORT, '--lr', '7', '--lr', '3e-3', '--see', '1')  # the last one counts; a name may be cut short
+        self.assertEqual(self.rows(), rows)
+
+    def test_unknown_options(self):
+        for word, meant in (('--btach', '--batch'), ('--batch-size', '--batch'), ('--learning_rate', None), ('--save_every', '--save-every'),
+                            ('--stepz=3', '--steps'), ('-data', '--data'), ('--datta', '--data'), ('--sed', '--seed'),
+                            ('--Rank', '--rank'), ('-x', None), ('--xyzzy', None), ('--', None), ('--=3', None)):
+            sentence = self.wrong(word, '3', says=['unknown option ' + word, '--help'])
+            if meant:
+                self.assertIn('did you mean %s?' % meant, sentence)
+            else:
+                self.assertNotIn('did you mean', sentence)
+        self.wrong('--eval', '3', says=['--eval is short for several'])
+        self.wrong('text.txt', says=['text.txt is no option', '--data text.txt'])
+
+    def test_values_that_are_missing(self):
+        self.wrong('--seed', says=['--seed needs a value'])
+        self.wrong('--seed', '--batch', '3', says=['--seed needs a value'])
+        self.wrong('--save', '--resume=auto', says=['--save needs a value'])
+        self.wrong('--save=', says=['--save', 'not empty'])
+
+    def test_numbers(self):
+        for option, values, word in (('--batch', ('0', '-1', '3x', '1e1', '2.5', '', ' 3', '0x4', '99999999999999999999'), 'whole number'),
+                                     ('--lr', ('0', '-1', '1e-3x', '0,001', '', ' 1', 'nan', 'inf', '1e999'), 'a number above 0'),
+                                     ('--min-lr-ratio', ('-0.1', '1.1', 'nan'), 'of at least 0 and at most 1'),
+                                     ('--dropout', ('1', '-0.5'), 'below 1')):
+            for value in values:
+                self.wrong('%s=%s' % (option, value), says=[option, word])
+        self.wrong('--method', 'reLoRA', says=['full, lora, lowrank, relora'])
+
+    def test_rank_beyond_the_matrix(self):
+        self.wrong('--method', 'lowrank', '--rank', '129', says=['--rank 129', '128'])
+        self.good(*SHORT, '--method', 'lowrank', '--rank', '128')
+
+    def test_rates_down_to_nothing(self):
+        for method in ('full', 'lora', 'lowrank', 'relora'):
+            self.good('--method', method, '--steps', '24', '--warm-start', '6', '--restarts', '2', '--min-lr-ratio', '0', '--out', 'o')
+            rates = [float(lr) for lr in self.column('lr')]
+            self.assertTrue(all(rate >= 0 for rate in rates))
+            self.assertLess(rates[-1], 0.03 * max(rates))
+
+    def test_output_that_is_full(self):
+        with open('/dev/full', 'w') as full:
+            for options in (['--help'], ['--version'], SHORT):
+                status, _, err = self.run_it(*options, stdout=full)
+                self.assertEqual(status, FAILED)
+                self.assertIn('standard output', err)
+                self.assertIn('No space left', err)
+            self.assertEqual(len(self.rows()), 3)
+            status, out, _ = self.run_it(*SHORT, stderr=full)  # a log that is full is no reason to lose a run
+            self.assertEqual(status, DONE)
+
+    def test_streams_that_are_closed(self):
+        for closed in ((0,), (1,), (2,), (0, 1, 2)):
+            def close(files=closed):
+                for file in files:
+                    os.close(file)
+            status = self.run_it(*SHORT, preexec_fn=close)[0]
+            self.assertEqual(status, DONE)
+            self.assertEqual(len(self.rows()), 3)
+            self.assertEqual(len(self.read('o', 'train.csv').splitlines()), 4)
+            self.assertEqual(len(self.read('t.txt')), 30000)
+
+    def test_the_default_text(self):
+        """Made by a child, whose end the parent of the program may have asked not to hear of."""
+        self.write('bin/bible', b'#!/bin/sh\nexec cat "%s"\n' % self.path('t.txt').encode())
+        os.chmod(self.path('bin/bible'), 0o755)
+        path = {'PATH': self.path('bin') + ':' + os.environ['PATH']}
+        self.good(*SHORT)
+        for i, prepare in enumerate((None, lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN),
+                                     lambda: signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD}))):
+            out = 'p%d' % i
+            self.good(*SHORT, '--out', out, data=None, env=path, preexec_fn=prepare)
+            self.assertEqual(self.read(out, 'kjv.txt'), self.read('t.txt'))
+            self.assertEqual(self.rows(out), self.rows())
+        for script, word in ((b'#!/bin/sh\nexit 3\n', 'status 3'), (b'#!/bin/sh\nkill -9 $$\n', 'ended by a signal')):
+            self.write('bin/bible', script)
+            self.refused(*SHORT, '--out', 'q', data=None, env=path, says=[word])

@@ -1,0 +1,166 @@
+"""Folders that runs share: at once, one after the other, one inside the other, and gone."""
+
+import os
+import resource
+import shutil
+import subprocess
+import time
+
+from harness import FAILED, Case
+
+LONG = ['--steps', '100000', '--save-every', '0']
+SHORT = ['--steps', '3', '--warmup', '1']
+NO_LOCK = r'''
+#include <errno.h>
+#include <stdlib.h>
+int flock(int file, int how) { (void)file; (void)how; errno = atoi(getenv("FLOCK_ERROR")); return -1; }
+'''
+
+
+class AtOnce(Case):
+    def test_second_is_refused(self):
+        """By the folder of metrics, of checkpoints, of the export; whatever the second one calls it."""
+        first = self.start(*LONG, '--out', 'a', '--save', 'b', '--export', 'c')
+        self.wait_rows(1, first, 'a')
+        os.symlink('b', self.path('link'))
+        before = self.read('a', 'train.csv')
+        for options in (['--out', 'a'], ['--out', 'b'], ['--out', 'c'], ['--out', 'x', '--save', 'a'],
+                        ['--out', 'x', '--save', 'b'], ['--out', 'x', '--export', 'c'], ['--out', './a/../link'],
+                        ['--out', self.path('a')], ['--out', 'a', '--save', 'x', '--resume', 'auto']):
+            self.refused(*SHORT, *options, says=['another run', 'process %d' % first.pid])
+        self.assertTrue(self.read('a', 'train.csv').startswith(before))
+        self.stop(first)
+        self.good(*SHORT, '--out', 'a', '--save', 'x', '--export', 'c')
+
+    def test_started_together(self):
+        """Of many that start at the same moment exactly one runs."""
+        children = [self.start(*LONG, '--seed', str(i), '--out', 'o', '--save', 's') for i in range(8)]
+        end = time.monotonic() + 60
+        while sum(c.poll() is None for c in children) > 1 and time.monotonic() < end:
+            time.sleep(0.05)
+        running = [c for c in children if c.poll() is None]
+        self.assertEqual(len(running), 1)
+        self.assertEqual({c.returncode for c in children} - {None}, {FAILED})
+        self.wait_rows(5, running[0])
+        self.stop(running[0])
+        self.assertTrue(all(len(line.split(b',')) == 8 for line in self.read('o', 'train.csv').splitlines()))
+        self.assertEqual(len(self.checkpoints()), 1)
+
+    def test_killed_run_holds_nothing(self):
+        first = self.start(*LONG, '--out', 'o', '--save', 's')
+        self.wait_rows(1, first)
+        first.kill()
+        first.wait()
+        self.good(*SHORT, '--out', 'o', '--save', 's')
+        self.assertFalse(os.path.exists(self.path('o', 'pretrain.lock')))
+        self.assertFalse(os.path.exists(self.path('s', 'pretrain.lock')))
+
+    def test_file_system_without_locks(self):
+        self.write('lock.c', NO_LOCK.encode())
+        subprocess.run(['cc', '-shared', '-fPIC', 'lock.c', '-o', 'lock.so'], cwd=self.folder, check=True)
+        import errno
+        for error in ('ENOLCK', 'EBADF', 'EINVAL', 'ENOSYS', 'EOPNOTSUPP', 'EIO'):
+            _, err = self.good(*SHORT, '--out', 'o' + error, '--save', 'o%s/s' % error, env={'LD_PRELOAD': self.path('lock.so'), 'ASAN_OPTIONS': 'verify_asan_link_order=0',
+                                                                       'FLOCK_ERROR': str(getattr(errno, error))})
+            self.assertIn('cannot be locked', err)
+            self.assertEqual(len(self.rows('o' + error)), 3)
+            self.assertEqual(len(self.checkpoints('o%s/s' % error)), 3)
+
+
+    def test_disk_that_is_full(self):
+        """Said when it happens, with the reason of that moment; and the run has failed in the end."""
+        def little_room():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        status, _, err = self.run_it('--steps', '40', '--out', 'o', preexec_fn=little_room)
+        self.assertEqual(status, FAILED, err)
+        self.assertIn('note: cannot write to o/train.csv: File too large', err)
+        self.assertIn('pretrain: the metrics files in o are not complete: File too large', err)
+        self.assertIn('step 40/40', err)
+
+
+class OneAfterTheOther(Case):
+    def test_earlier_metrics_stay(self):
+        kept = []
+        for seed in range(3):
+            self.good(*SHORT, '--seed', str(seed), '--out', 'o')
+            kept.append([self.read('o', name) for name in ('train.csv', 'eval.csv', 'summary.txt')])
+        for i, files in enumerate(kept[:-1], 1):
+            self.assertEqual([self.read('o', 'earlier-%d' % i, n) for n in ('train.csv', 'eval.csv', 'summary.txt')], files)
+        self.assertEqual([self.read('o', n) for n in ('train.csv', 'eval.csv', 'summary.txt')], kept[-1])
+
+    def test_default_folder(self):
+        self.good(*SHORT)
+        rows = self.read('out', 'train.csv')
+        _, err = self.good(*SHORT)
+        self.assertIn('out/earlier-1', err)
+        self.assertEqual(self.read('out', 'earlier-1', 'train.csv'), rows)
+
+    def test_files_of_others(self):
+        self.write('o/train.csv', b'epoch,loss\n1,2\n')
+        self.good(*SHORT, '--out', 'o')
+        self.assertEqual(self.read('o', 'earlier-1', 'train.csv'), b'epoch,loss\n1,2\n')
+
+    def test_failed_start_moves_nothing(self):
+        self.good(*SHORT, '--out', 'o', '--save', 's')
+        before = self.read('o', 'train.csv')
+        self.refused(*SHORT, '--out', 'o', '--save', 's', says=['--resume auto'])
+        self.refused(*SHORT, '--out', 'o', '--data', 'nothing.txt', says=['nothing.txt'])
+        self.assertEqual(self.read('o', 'train.csv'), before)
+
+    def test_resumed_where_another_run_was(self):
+        """The rows in the folder are not those of the checkpoint's run: they are kept, and not continued."""
+        options = ['--steps', '8', '--save-every', '4', '--keep', '0']
+        self.good(*options, '--out', 'a', '--save', 'a/s', '--seed', '1')
+        self.good(*options, '--out', 'b', '--save', 'b/s', '--seed', '2')
+        other = self.read('b', 'train.csv')
+        self.good('--out', 'b', '--resume', 'a/s/step-00000004.safetensors')
+        self.assertEqual(self.read('b', 'earlier-1', 'train.csv'), other)
+        self.assertEqual(self.rows('b'), self.rows('a')[4:])
+
+    def test_resumed_in_its_own_folder(self):
+        self.good('--steps', '8', '--save-every', '4', '--keep', '0', '--out', 'o', '--save', 's', '--eval-every', '2')
+        rows, evaluations = self.rows(), self.read('o', 'eval.csv')
+        self.good('--out', 'o', '--resume', 's/step-00000004.safetensors', '--eval-every', '2')
+        self.assertEqual(self.rows(), rows)
+        self.assertEqual(self.read('o', 'eval.csv'), evaluations)
+        self.assertFalse(os.path.exists(self.path('o', 'earlier-1')))
+
+
+class InEachOther(Case):
+    def test_nested(self):
+        for i, options in enumerate((['--out', '%s/run', '--save', '%s/run/ckpt', '--export', '%s/run/hf'],
+                                     ['--save', '%s/run', '--out', '%s/run/logs', '--export', '%s/a/b/c'],
+                                     ['--out', '%s', '--save', '%s', '--export', '%s'],
+                                     ['--out', '%s/x/', '--save', './%s/x', '--export', '%s//x//y/'])):
+            name = 'n%d' % i
+            self.good(*SHORT, *[o % name if '%' in o else o for o in options])
+            left = [f for _, _, files in os.walk(self.path(name)) for f in files]
+            for file in ('train.csv', 'summary.txt', 'step-00000003.safetensors', 'config.json'):
+                self.assertIn(file, left)
+            self.assertNotIn('pretrain.lock', left)
+
+    def test_what_is_no_folder(self):
+        self.write('file', b'x')
+        for option in ('--out', '--save', '--export'):
+            self.refused(*SHORT, '--out', 'o', option, 'file', says=[option, 'file'])
+            self.refused(*SHORT, '--out', 'o', option, 'file/sub', says=[option, 'file/sub'])
+
+    def test_metrics_removed_under_the_run(self):
+        options = ['--steps', '60', '--eval-every', '20']
+        self.good(*options, '--out', 'whole')
+        child = self.start(*options, '--accumulate', '1', '--out', 'x/o')
+        self.wait_rows(5, child, 'x/o')
+        shutil.rmtree(self.path('x'), ignore_errors=True)
+        status, _, err = self.finish(child)
+        self.assertEqual(status, 0, err)
+        self.assertEqual(self.rows('x/o'), self.rows('whole'))
+        self.assertEqual(self.read('x', 'o', 'eval.csv'), self.read('whole', 'eval.csv'))
+
+    def test_removed_under_the_run(self):
+        child = self.start('--steps', '100000', '--save-every', '5', '--keep', '2', '--out', 'o', '--save', 'x/s')
+        self.wait_for(lambda: len(self.checkpoints('x/s')) > 0, child)
+        shutil.rmtree(self.path('x'), ignore_errors=True)
+        self.wait_for(lambda: len(self.checkpoints('x/s')) > 0, child)
+        self.refused(*SHORT, '--out', 'p', '--save', 'x/s', says=['another run'])
+        self.stop(child)
+        self.assertFalse(os.path.exists(self.path('x', 's', 'pretrain.lock')))
