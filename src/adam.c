@@ -117,7 +117,7 @@ relora_status adam_open(struct call *c, const relora_adam *adam, relora_stream *
     return call_open(c, stream, "adam", adam ? adam->ctx : NULL, adam ? adam->device : NULL);
 }
 
-static relora_status check_index(const struct call *c, const relora_adam *adam, int32_t index)
+relora_status adam_check_entry_index(const struct call *c, const relora_adam *adam, int32_t index)
 {
     if (index < 0 || index >= adam->registry.count)
         FAIL(c, RELORA_E_NOT_FOUND, "index is %d, but adam has %d parameters", index, adam->registry.count);
@@ -127,13 +127,13 @@ static relora_status check_index(const struct call *c, const relora_adam *adam, 
 relora_status adam_open_index(struct call *c, const relora_adam *adam, relora_stream *stream, int32_t index)
 {
     TRY(adam_open(c, adam, stream));
-    return check_index(c, adam, index);
+    return adam_check_entry_index(c, adam, index);
 }
 
 /* ---- registration ---- */
 
-static relora_status check_param(const struct call *c, const relora_adam *adam, const char *what,
-                                 const char *name, const relora_tensor *t)
+relora_status adam_check_part(const struct call *c, const relora_adam *adam, const char *what,
+                              const char *name, const relora_tensor *t)
 {
     if (!t) FAIL(c, RELORA_E_ARGUMENT, "%s of \"%s\" is NULL", what, name);
     if (t->ctx != adam->ctx) FAIL(c, RELORA_E_CONTEXT, "%s of \"%s\" belongs to another context", what, name);
@@ -151,14 +151,15 @@ static relora_status check_entry(const struct call *c, const relora_adam *adam, 
 {
     char a[SHAPE_TEXT], b[SHAPE_TEXT];
     if (!name[0]) FAIL(c, RELORA_E_ARGUMENT, "name is empty");
-    TRY(check_param(c, adam, "param", name, m->value));
-    TRY(check_param(c, adam, "grad", name, m->grad));
+    TRY(adam_check_part(c, adam, "param", name, m->value));
+    TRY(adam_check_part(c, adam, "grad", name, m->grad));
     if (!shape_equal(&m->value->shape, &m->grad->shape))
         FAIL(c, RELORA_E_SHAPE, "param of \"%s\" is %s, but grad is %s", name,
              shape_text(&m->value->shape, a), shape_text(&m->grad->shape, b));
     if (views_overlap(tensor_view(m->value), tensor_view(m->grad)))
         FAIL(c, RELORA_E_ARGUMENT, "param and grad of \"%s\" share memory", name);
-    return registry_check(c, &adam->registry, name, m);
+    TRY(registry_check(c, &adam->registry, name, m));
+    return adam_check_lent(c, adam, name, m);
 }
 
 static relora_status make_moment(const struct call *c, relora_tensor **out, const relora_adam *adam,
@@ -198,14 +199,25 @@ static relora_status add(const struct call *c, relora_adam *adam, const char *na
     return status;
 }
 
+relora_status adam_add(const struct call *c, relora_adam *adam, const char *name, relora_tensor *param,
+                       relora_tensor *grad)
+{
+    if (!adam) FAIL(c, RELORA_E_ARGUMENT, "adam is NULL");
+    if (!name) FAIL(c, RELORA_E_ARGUMENT, "name is NULL");
+    return add(c, adam, name, &(struct member){.value = param, .grad = grad}, 0);
+}
+
+void adam_drop_last(relora_adam *adam)
+{
+    drop_entries(adam, adam->registry.count - 1);
+}
+
 relora_status relora_adam_add(relora_adam *adam, const char *name, relora_tensor *param,
                               relora_tensor *grad, int32_t *index)
 {
     const relora_tensor *first = param ? param : grad; /* where a sentence may go */
     struct call c = {.fn = "relora_adam_add", .ctx = adam ? adam->ctx : first ? first->ctx : NULL};
-    if (!adam) FAIL(&c, RELORA_E_ARGUMENT, "adam is NULL");
-    if (!name) FAIL(&c, RELORA_E_ARGUMENT, "name is NULL");
-    TRY(add(&c, adam, name, &(struct member){.value = param, .grad = grad}, 0));
+    TRY(adam_add(&c, adam, name, param, grad));
     if (index) *index = adam->registry.count - 1;
     return RELORA_OK;
 }
@@ -282,7 +294,7 @@ relora_status relora_adam_set_factors(relora_adam *adam, int32_t index, double l
 {
     if (!adam) return RELORA_E_ARGUMENT;
     struct call c = {.fn = "relora_adam_set_factors", .ctx = adam->ctx};
-    TRY(check_index(&c, adam, index));
+    TRY(adam_check_entry_index(&c, adam, index));
     if (!is_rate(lr_factor)) FAIL(&c, RELORA_E_ARGUMENT, "lr_factor is %g, and must be 0 or more", lr_factor);
     if (!is_decay(weight_decay))
         FAIL(&c, RELORA_E_ARGUMENT, "weight_decay is %g, and must be 0 or more", weight_decay);

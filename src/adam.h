@@ -49,6 +49,21 @@ relora_status adam_open(struct call *c, const relora_adam *adam, relora_stream *
 /* The same, and `index` is a parameter. */
 relora_status adam_open_index(struct call *c, const relora_adam *adam, relora_stream *stream, int32_t index);
 
+relora_status adam_check_entry_index(const struct call *c, const relora_adam *adam, int32_t index);
+
+/* A parameter or another tensor of it, `what` in sentences: there, of the optimizer's device, without gaps. */
+relora_status adam_check_part(const struct call *c, const relora_adam *adam, const char *what,
+                              const char *name, const relora_tensor *tensor);
+
+/* relora_adam_add() in an open call. */
+relora_status adam_add(const struct call *c, relora_adam *adam, const char *name, relora_tensor *param,
+                       relora_tensor *grad);
+void adam_drop_last(relora_adam *adam);
+
+/* Moments that the host has lent are not to be a parameter or a gradient. */
+relora_status adam_check_lent(const struct call *c, const relora_adam *adam, const char *name,
+                              const struct member *member);
+
 /* Index of a layer's parameter, or -1. */
 int32_t adam_index_of(const relora_adam *adam, const relora_linear *linear, relora_param role);
 

@@ -1,6 +1,7 @@
 /* The partial reset of the moments, in place. */
 #include "adam_reset.h"
 
+#include "moments.h"
 
 /* ---- options ---- */
 
@@ -78,34 +79,12 @@ static relora_status check_factors(const struct call *c, const relora_adam *adam
 
 /* ---- the reset ---- */
 
-enum { COUNTS = 3 }; /* zero in the first, zero in the second, first without second */
-
 static relora_status reset_one(const struct call *c, relora_adam *adam, int32_t index,
                                const relora_reset_options *o, int64_t *counts)
 {
     const struct adam_entry *e = adam_at(adam, index);
-    struct prune p = {.m = e->first->data,
-                      .v = e->second->data,
-                      .count = e->first->shape.count,
-                      .mode = o->mode,
-                      .flags = o->flags,
-                      .ratio = o->ratio,
-                      .first = draw_make(o->seed, (uint64_t)index, DRAW_PRUNE_FIRST, o->cycle),
-                      .second = draw_make(o->seed, (uint64_t)index, DRAW_PRUNE_SECOND, o->cycle),
-                      .counts = counts};
-    TRY(call_queue(c, c->backend->prune(c->queue, &p)));
+    TRY(moments_reset(c, e->first, e->second, (uint64_t)index, o, counts));
     if (o->flags & RELORA_RESET_STEP_COUNT) TRY(call_queue(c, adam_write_steps(adam, c->queue, index, 0)));
-    return RELORA_OK;
-}
-
-static relora_status transfer_counts(const struct call *c, int64_t *device_counts, int64_t counts[COUNTS],
-                                     int to_host)
-{
-    size_t bytes = COUNTS * sizeof *counts;
-    struct copy down = {device_counts, counts, 1, bytes, 0, 0, COPY_TO_DEVICE};
-    struct copy up = {counts, device_counts, 1, bytes, 0, 0, COPY_TO_HOST};
-    TRY(call_queue(c, c->backend->copy(c->queue, to_host ? &up : &down)));
-    if (to_host) TRY(call_queue(c, c->backend->queue_sync(c->queue)));
     return RELORA_OK;
 }
 
@@ -114,32 +93,23 @@ relora_status adam_reset(const struct call *c, relora_adam *adam, const int32_t 
 {
     relora_reset_options o;
     relora_reset_report r = {.struct_size = sizeof r};
-    int64_t counts[COUNTS] = {0}, *device_counts = NULL;
+    int64_t *counts = NULL;
     TRY(reset_options_read(c, &o, "options", options));
     TRY(indices ? check_listed(c, adam, indices, count) : check_factors(c, adam, count));
     TRY(call_write_report(c, "report", report, &r, sizeof r));
-    if (report) {
-        struct scratch scratch = {0};
-        scratch_bytes(&scratch, sizeof counts);
-        TRY(scratch_open(c, &scratch));
-        device_counts = scratch_bytes(&scratch, sizeof counts);
-        TRY(transfer_counts(c, device_counts, counts, 0));
-    }
+    if (report) TRY(moments_count(c, &counts));
     int32_t length = indices ? count : adam->registry.count;
     for (int32_t i = 0; i < length; i++) {
         int32_t index = indices ? indices[i] : i;
         if (!indices && !is_factor(adam_at(adam, index))) continue;
-        TRY(reset_one(c, adam, index, &o, device_counts));
+        TRY(reset_one(c, adam, index, &o, counts));
         r.params++;
         r.elements += adam_at(adam, index)->first->shape.count;
     }
     call_log(c, RELORA_LOG_INFO, "%d parameters, %lld elements in each moment", r.params,
              (long long)r.elements);
     if (!report) return RELORA_OK;
-    TRY(transfer_counts(c, device_counts, counts, 1));
-    r.zeroed_first = counts[0];
-    r.zeroed_second = counts[1];
-    r.unpaired = counts[2];
+    TRY(moments_counted(c, counts, &r));
     call_log(c, RELORA_LOG_INFO, "%lld of them zero in the first, %lld in the second",
              (long long)r.zeroed_first, (long long)r.zeroed_second);
     return report_write(report, &r, sizeof r);

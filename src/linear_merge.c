@@ -1,57 +1,25 @@
 /* The end of a cycle: W += s B A, and factors drawn afresh. */
 #include "linear_merge.h"
 
-#include <math.h>
+#include "merge.h"
 
-#include "convert.h"
-#include "float_mode.h"
-
-struct merge_memory { /* what all layers share comes first, so that it stays where it is */
-    double *norms;   /* of struct merge */
-    uint32_t (*largest)[PARAM_COUNT]; /* element of each parameter of each layer looked at, by its bits */
-    double *partials;
-    struct view product; /* a slice of B A */
-    struct view sum;     /* and of what it is to be added to, in F32; if it is asked for */
-};
-
-static struct merge_memory lay_out(const relora_linear *linear, struct scratch *scratch, int with_sum)
+static struct view view_of(const relora_tensor *tensor)
 {
-    int64_t rows = linear_slice_rows(linear, 0);
-    struct merge_memory memory;
-    memory.norms = scratch_bytes(scratch, 2 * sizeof(double));
-    memory.largest = scratch_bytes(scratch, MERGE_BATCH * sizeof *memory.largest);
-    memory.partials = scratch_bytes(scratch, size_mul((size_t)rows, 2 * sizeof(double)));
-    memory.product = scratch_take(scratch, rows, linear->options.in_features, RELORA_F32);
-    memory.sum = scratch_take(scratch, with_sum ? rows : 0, linear->options.in_features, RELORA_F32);
-    return memory;
+    return tensor ? tensor_view(tensor) : (struct view){.data = NULL};
 }
 
-static relora_status open_memory(const struct call *c, struct merge_memory *memory,
-                                 const relora_linear *linear, int with_sum)
+static struct update update_of(const relora_linear *linear)
 {
-    struct scratch scratch = {0};
-    lay_out(linear, &scratch, with_sum);
-    TRY(scratch_open(c, &scratch));
-    *memory = lay_out(linear, &scratch, with_sum);
-    return RELORA_OK;
-}
-
-static relora_status open_merge(const struct call *c, struct merge_memory *memory,
-                                const relora_linear *linear)
-{
-    return open_memory(c, memory, linear, 0);
-}
-
-/* The slice of B A that begins at row `first`. */
-static relora_status multiply_slice(const struct call *c, const relora_linear *linear, int64_t first,
-                                    const struct merge_memory *memory, struct view *product)
-{
-    int64_t rows = linear_slice_rows(linear, first);
-    *product = view_rows(memory->product, 0, rows);
-    struct gemm g = {.a = view_rows(tensor_view(linear->param[RELORA_PARAM_B]), first, rows),
-                     .b = tensor_view(linear->param[RELORA_PARAM_A]),
-                     .c = *product};
-    return call_queue(c, c->backend->gemm(c->queue, &g));
+    const relora_linear_options *o = &linear->options;
+    return (struct update){.name = linear->name,
+                           .weight = view_of(linear->param[RELORA_PARAM_WEIGHT]),
+                           .delta = view_of(linear->param[RELORA_PARAM_DELTA]),
+                           .a = view_of(linear->param[RELORA_PARAM_A]),
+                           .b = view_of(linear->param[RELORA_PARAM_B]),
+                           .scale = linear_scale(linear),
+                           .rounding = o->rounding,
+                           .seed = o->seed,
+                           .layer = o->layer};
 }
 
 /* ---- looking ---- */
@@ -68,130 +36,16 @@ static relora_status check_mode(const struct call *c, const relora_linear *linea
     return RELORA_OK;
 }
 
-/* One slice of each size: what the products need is then there. */
-static relora_status try_products(const struct call *c, relora_linear *linear)
-{
-    int64_t rows = linear_slice_rows(linear, 0), rest = linear->options.out_features % rows;
-    struct merge_memory memory;
-    struct view product;
-    TRY(open_merge(c, &memory, linear));
-    TRY(multiply_slice(c, linear, 0, &memory, &product));
-    return rest ? multiply_slice(c, linear, linear->options.out_features - rest, &memory, &product)
-                : RELORA_OK;
-}
-
-static int same_products(const relora_linear *a, const relora_linear *b)
-{
-    return a->options.in_features == b->options.in_features &&
-           a->options.out_features == b->options.out_features && a->options.rank == b->options.rank;
-}
-
-/* The largest bits that a finite number of the type has as F32. */
-static uint32_t largest_finite(relora_dtype dtype)
-{
-    return dtype == RELORA_BF16 ? 0x7F7F0000u : 0x7F7FFFFFu;
-}
-
-static relora_status copy_largest(const struct call *c, uint32_t (*device)[PARAM_COUNT],
-                                  uint32_t (*host)[PARAM_COUNT], int32_t layers, int to_host)
-{
-    size_t bytes = (size_t)layers * sizeof *host;
-    struct copy down = {device, host, 1, bytes, 0, 0, COPY_TO_DEVICE};
-    struct copy up = {host, device, 1, bytes, 0, 0, COPY_TO_HOST};
-    TRY(call_queue(c, c->backend->copy(c->queue, to_host ? &up : &down)));
-    if (to_host) TRY(call_queue(c, c->backend->queue_sync(c->queue)));
-    return RELORA_OK;
-}
-
-/* W + s B A is made as merging will make it, in F32, and thrown away. */
-static relora_status check_sums(const struct call *c, const relora_linear *linear)
-{
-    static const relora_param targets[] = {RELORA_PARAM_WEIGHT, RELORA_PARAM_DELTA};
-    const struct scale one = {.value = 1};
-    struct merge_memory memory;
-    uint32_t largest[1][PARAM_COUNT] = {{0}};
-    char label[LABEL_TEXT];
-    TRY(open_memory(c, &memory, linear, 1));
-    TRY(copy_largest(c, memory.largest, largest, 1, 0));
-    for (int64_t first = 0; first < linear->options.out_features; first += linear_slice_rows(linear, first)) {
-        struct merge m = {.scale = linear_scale(linear), .rounding = RELORA_ROUND_NEAREST};
-        TRY(multiply_slice(c, linear, first, &memory, &m.x));
-        m.y = view_rows(memory.sum, 0, m.x.rows);
-        for (int i = 0; i < 2; i++) {
-            const relora_tensor *target = linear->param[targets[i]];
-            if (!target) continue;
-            struct view part = view_rows(tensor_view(target), first, m.x.rows);
-            TRY(call_queue(c, c->backend->convert(c->queue, m.y, part, one)));
-            TRY(call_queue(c, c->backend->merge(c->queue, &m)));
-            TRY(call_queue(c, c->backend->largest(c->queue, m.y, &memory.largest[0][targets[i]])));
-        }
-    }
-    TRY(copy_largest(c, memory.largest, largest, 1, 1));
-    if (largest[0][RELORA_PARAM_WEIGHT] > largest_finite(linear->options.dtype) ||
-        largest[0][RELORA_PARAM_DELTA] > largest_finite(RELORA_F32))
-        FAIL(c, RELORA_E_NOT_FINITE, "W + s B A of %s is beyond the range of %s; nothing was merged",
-             linear_label(linear, label), dtype_name(linear->options.dtype));
-    return RELORA_OK;
-}
-
-/* By the largest elements alone: can no sum, in any order, leave the range? */
-static int is_bounded(const relora_linear *linear, const uint32_t largest[PARAM_COUNT])
-{
-    double room = 1.01 + 1e-7 * (double)linear->options.rank; /* more than rounding adds to a sum of so many */
-    double range = (double)float_of_bits(largest_finite(RELORA_F32)) / room;
-    double weight_range = (double)float_of_bits(largest_finite(linear->options.dtype)) / room;
-    double a = (double)float_of_bits(largest[RELORA_PARAM_A]), b = (double)float_of_bits(largest[RELORA_PARAM_B]);
-    double product = (double)linear->options.rank * a * b;
-    double s = linear->param[RELORA_PARAM_SCALE] ? 1 : fabs(linear_scale(linear).value); /* a tanh is less */
-    return product < range && (double)float_of_bits(largest[RELORA_PARAM_WEIGHT]) + s * product < weight_range &&
-           (double)float_of_bits(largest[RELORA_PARAM_DELTA]) + s * product < range;
-}
-
-static relora_status check_largest(const struct call *c, const relora_linear *linear,
-                                   const uint32_t largest[PARAM_COUNT])
-{
-    uint32_t most = largest_finite(RELORA_F32);
-    char label[LABEL_TEXT];
-    if (largest[RELORA_PARAM_A] > most || largest[RELORA_PARAM_B] > most || largest[RELORA_PARAM_SCALE] > most)
-        FAIL(c, RELORA_E_NOT_FINITE, "a factor of %s is not finite; nothing was merged",
-             linear_label(linear, label));
-    if (largest[RELORA_PARAM_WEIGHT] > most || largest[RELORA_PARAM_DELTA] > most)
-        FAIL(c, RELORA_E_NOT_FINITE, "the weight of %s is not finite; nothing was merged",
-             linear_label(linear, label));
-    return RELORA_OK;
-}
-
-static relora_status check_finite(const struct call *c, relora_linear *const *linears, int32_t count)
-{
-    struct merge_memory memory;
-    uint32_t largest[MERGE_BATCH][PARAM_COUNT] = {{0}};
-    TRY(open_merge(c, &memory, linears[0]));
-    TRY(copy_largest(c, memory.largest, largest, MERGE_BATCH, 0));
-    for (int32_t i = 0; i < count; i++)
-        for (relora_param p = RELORA_PARAM_WEIGHT; p < PARAM_COUNT; p++)
-            if (linears[i]->param[p] && p != RELORA_PARAM_BIAS)
-                TRY(call_queue(c, c->backend->largest(c->queue, tensor_view(linears[i]->param[p]),
-                                                      &memory.largest[i][p])));
-    TRY(copy_largest(c, memory.largest, largest, MERGE_BATCH, 1));
-    for (int32_t i = 0; i < count; i++) TRY(check_largest(c, linears[i], largest[i]));
-    for (int32_t i = 0; i < count; i++)
-        if (!is_bounded(linears[i], largest[i])) TRY(check_sums(c, linears[i]));
-    return RELORA_OK;
-}
-
 /* Layers that are looked at together: after it nothing but the device can fail. */
 static relora_status look_at(const struct call *c, relora_linear *const *linears, int32_t count)
 {
+    struct update updates[MERGE_BATCH];
     for (int32_t i = 0; i < count; i++) {
         TRY(call_check_device(c, "linear", linears[i]->device));
         TRY(check_mode(c, linears[i]));
+        updates[i] = update_of(linears[i]);
     }
-    for (int32_t i = 0; i < count; i++) {
-        int32_t before = 0;
-        while (before < i && !same_products(linears[before], linears[i])) before++;
-        if (before == i) TRY(try_products(c, linears[i]));
-    }
-    return check_finite(c, linears, count);
+    return merge_look(c, updates, count);
 }
 
 /* The layer at `index`, or NULL for what is left out. */
@@ -226,51 +80,6 @@ static relora_status look_at_all(const struct call *c, const struct merge_job *j
 
 /* ---- doing it ---- */
 
-/* The norms begin at 0. They come first in the workspace, where no layer's slices overwrite them. */
-static relora_status start_norms(const struct call *c, const relora_linear *first)
-{
-    struct merge_memory memory;
-    double norms[2] = {0};
-    TRY(open_merge(c, &memory, first));
-    struct copy down = {memory.norms, norms, 1, sizeof norms, 0, 0, COPY_TO_DEVICE};
-    return call_queue(c, c->backend->copy(c->queue, &down));
-}
-
-static relora_status merge_one(const struct call *c, relora_linear *linear, uint64_t cycle)
-{
-    struct view w = tensor_view(linear->param[RELORA_PARAM_WEIGHT]);
-    const relora_tensor *delta = linear->param[RELORA_PARAM_DELTA];
-    struct merge_memory memory;
-    TRY(open_merge(c, &memory, linear));
-    for (int64_t first = 0; first < w.rows; first += linear_slice_rows(linear, first)) {
-        struct merge m = {.scale = linear_scale(linear),
-                          .rounding = linear->options.rounding,
-                          .draw = linear_draw(linear, DRAW_MERGE, cycle),
-                          .first = (uint64_t)(first * w.cols),
-                          .norms = memory.norms,
-                          .partials = memory.partials};
-        TRY(multiply_slice(c, linear, first, &memory, &m.x));
-        m.y = view_rows(w, first, m.x.rows);
-        if (delta) m.delta = view_rows(tensor_view(delta), first, m.x.rows);
-        TRY(call_queue(c, c->backend->merge(c->queue, &m)));
-    }
-    return RELORA_OK;
-}
-
-/* The sums of |change of W|^2 and |W|^2 over all layers. */
-static relora_status read_norms(const struct call *c, const relora_linear *first, relora_merge_report *report)
-{
-    struct merge_memory memory;
-    double norms[2];
-    TRY(open_merge(c, &memory, first));
-    struct copy up = {norms, memory.norms, 1, sizeof norms, 0, 0, COPY_TO_HOST};
-    TRY(call_queue(c, c->backend->copy(c->queue, &up)));
-    TRY(call_queue(c, c->backend->queue_sync(c->queue)));
-    report->delta_norm = float_mode_root(norms[0]);
-    report->weight_norm = float_mode_root(norms[1]);
-    return RELORA_OK;
-}
-
 relora_status linear_merge_all(const struct call *c, const struct merge_job *job, relora_merge_report *report)
 {
     const relora_linear *first = first_layer(job);
@@ -278,32 +87,31 @@ relora_status linear_merge_all(const struct call *c, const struct merge_job *job
     TRY(look_at_all(c, job));
     if (job->before) job->before(job->user);
     if (!job->merges) return RELORA_OK;
-    TRY(start_norms(c, first));
+    struct update update = update_of(first);
+    TRY(merge_start(c, &update));
     for (int32_t i = 0; i < job->layers->count; i++) {
         relora_linear *linear = layer_at(job, i);
         if (!linear) continue;
-        TRY(merge_one(c, linear, job->cycle));
+        update = update_of(linear);
+        TRY(merge_add(c, &update, job->cycle));
         if (job->draws) TRY(linear_reset_run(c, linear, job->cycle));
         report->layers++;
     }
-    return read_norms(c, first, report);
+    return merge_end(c, &update, report);
 }
 
 relora_status linear_merged_rows(const struct call *c, relora_linear *linear, int64_t first, struct view out)
 {
     const relora_tensor *w = linear->param[RELORA_PARAM_WEIGHT];
     const struct scale one = {.value = 1};
-    struct merge_memory memory;
     if (w)
         TRY(call_queue(c,
                        c->backend->convert(c->queue, out, view_rows(tensor_view(w), first, out.rows), one)));
     else
         TRY(call_queue(c, c->backend->fill(c->queue, out, 0)));
     if (linear->options.mode == RELORA_MODE_FULL) return RELORA_OK;
-    TRY(open_merge(c, &memory, linear));
-    struct merge m = {.y = out, .scale = linear_scale(linear), .rounding = RELORA_ROUND_NEAREST};
-    TRY(multiply_slice(c, linear, first, &memory, &m.x));
-    return call_queue(c, c->backend->merge(c->queue, &m));
+    struct update update = update_of(linear);
+    return merge_onto(c, &update, first, out);
 }
 
 relora_status linear_reset_run(const struct call *c, relora_linear *linear, uint64_t cycle)

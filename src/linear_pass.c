@@ -47,6 +47,7 @@ static relora_status pass_open(const struct call *c, struct pass *p, relora_line
         FAIL(c, RELORA_E_STATE, "%s has no weight; call relora_linear_set_weight",
              linear_label(linear, label));
     p->drops = pass_drops(linear, flags);
+    p->adds = (flags & RELORA_ACCUMULATE_Y) != 0;
     p->mask = linear_draw(linear, DRAW_DROPOUT, call);
     p->rounding = linear_draw(linear, DRAW_FOLD, call);
     return RELORA_OK;
@@ -58,8 +59,8 @@ static relora_status forward_products(const struct pass *p, struct pass_memory *
 {
     const relora_tensor *b = p->linear->param[RELORA_PARAM_BIAS];
     const float *bias = b ? b->data : NULL;
-    struct gemm g = {.a = p->x, .tb = 1, .c = y, .bias = bias};
-    if (p->linear->options.mode == RELORA_MODE_LOWRANK) return split_forward(p, m, y, 0, bias);
+    struct gemm g = {.a = p->x, .tb = 1, .c = y, .bias = bias, .accumulate = p->adds};
+    if (p->linear->options.mode == RELORA_MODE_LOWRANK) return split_forward(p, m, y, p->adds, bias);
     if (p->order == RELORA_ORDER_FOLD) {
         TRY(fold_weight(p, m));
         g.b = m->folded;
@@ -74,7 +75,7 @@ relora_status pass_forward_open(const struct call *c, struct pass *p, relora_lin
                                 const relora_tensor *x, const char *y_name, const relora_tensor *y,
                                 uint64_t call, uint32_t flags)
 {
-    TRY(pass_open(c, p, linear, x, call, flags, RELORA_TRAIN));
+    TRY(pass_open(c, p, linear, x, call, flags, RELORA_TRAIN | RELORA_ACCUMULATE_Y));
     TRY(check_matrix(p, y_name, y, linear->options.out_features));
     return check_apart(p, y_name, y, "x", x);
 }
