@@ -146,6 +146,22 @@ relora_status adam_check_part(const struct call *c, const relora_adam *adam, con
     return RELORA_OK;
 }
 
+/* Moments that the host has lent are not to be a parameter or a gradient. */
+static relora_status check_lent(const struct call *c, const relora_adam *adam, const char *name,
+                                const struct member *m)
+{
+    for (int32_t i = 0; i < adam->registry.count; i++) {
+        const struct adam_entry *e = adam_at(adam, i);
+        struct view first = tensor_view(e->first), second = tensor_view(e->second);
+        struct view value = tensor_view(m->value), grad = tensor_view(m->grad);
+        if (views_overlap(first, value) || views_overlap(second, value) || views_overlap(first, grad) ||
+            views_overlap(second, grad))
+            FAIL(c, RELORA_E_EXISTS, "param or grad of \"%s\" shares memory with a moment of \"%s\"", name,
+                 e->is.name);
+    }
+    return RELORA_OK;
+}
+
 static relora_status check_entry(const struct call *c, const relora_adam *adam, const char *name,
                                  const struct member *m)
 {
@@ -159,7 +175,7 @@ static relora_status check_entry(const struct call *c, const relora_adam *adam, 
     if (views_overlap(tensor_view(m->value), tensor_view(m->grad)))
         FAIL(c, RELORA_E_ARGUMENT, "param and grad of \"%s\" share memory", name);
     TRY(registry_check(c, &adam->registry, name, m));
-    return adam_check_lent(c, adam, name, m);
+    return check_lent(c, adam, name, m);
 }
 
 static relora_status make_moment(const struct call *c, relora_tensor **out, const relora_adam *adam,

@@ -60,10 +60,6 @@ relora_status adam_add(const struct call *c, relora_adam *adam, const char *name
                        relora_tensor *grad);
 void adam_drop_last(relora_adam *adam);
 
-/* Moments that the host has lent are not to be a parameter or a gradient. */
-relora_status adam_check_lent(const struct call *c, const relora_adam *adam, const char *name,
-                              const struct member *member);
-
 /* Index of a layer's parameter, or -1. */
 int32_t adam_index_of(const relora_adam *adam, const relora_linear *linear, relora_param role);
 

@@ -1,21 +1,6 @@
 /* Moments of an optimizer in memory of the host's. */
 #include "adam.h"
 
-relora_status adam_check_lent(const struct call *c, const relora_adam *adam, const char *name,
-                              const struct member *m)
-{
-    for (int32_t i = 0; i < adam->registry.count; i++) {
-        const struct adam_entry *e = adam_at(adam, i);
-        struct view first = tensor_view(e->first), second = tensor_view(e->second);
-        struct view value = tensor_view(m->value), grad = tensor_view(m->grad);
-        if (views_overlap(first, value) || views_overlap(second, value) || views_overlap(first, grad) ||
-            views_overlap(second, grad))
-            FAIL(c, RELORA_E_EXISTS, "param or grad of \"%s\" shares memory with a moment of \"%s\"", name,
-                 e->is.name);
-    }
-    return RELORA_OK;
-}
-
 static relora_status check_moment(const struct call *c, const relora_adam *adam, const char *what,
                                   int32_t index, const relora_tensor *t)
 {

@@ -73,14 +73,6 @@ void linear_set_name(relora_linear *linear, const char *name)
     if (!linear->name[0]) memcpy(linear->name, name, text_fit(name, LINEAR_NAME));
 }
 
-const char *layer_label(const char *name, uint64_t layer, char text[LABEL_TEXT])
-{
-    if (name[0]) snprintf(text, LABEL_TEXT, "layer \"%s\"", name);
-    else
-        snprintf(text, LABEL_TEXT, "layer %llu", (unsigned long long)layer);
-    return text;
-}
-
 const char *linear_label(const relora_linear *linear, char text[LABEL_TEXT])
 {
     return layer_label(linear->name, linear->options.layer, text);

@@ -8,9 +8,7 @@
 #include "text.h"
 
 enum {
-    PARAM_COUNT = RELORA_PARAM_DELTA + 1, /* relora_param is an index; 0 is not used */
-    LINEAR_NAME = 95,                     /* bytes of a name that a sentence shows */
-    LABEL_TEXT = LINEAR_NAME + 16
+    PARAM_COUNT = RELORA_PARAM_DELTA + 1 /* relora_param is an index; 0 is not used */
 };
 
 struct relora_linear {
@@ -64,7 +62,6 @@ void linear_set_name(relora_linear *linear, const char *name);
 
 /* The layer in a sentence, `layer "head"`, or `layer 3` by its option before it has a name. Returns `text`. */
 const char *linear_label(const relora_linear *linear, char text[LABEL_TEXT]);
-const char *layer_label(const char *name, uint64_t layer, char text[LABEL_TEXT]); /* by what it shows */
 
 /* s as a number, or where the trainable one stands. */
 struct scale linear_scale(const relora_linear *linear);

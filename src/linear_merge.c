@@ -97,7 +97,11 @@ relora_status linear_merge_all(const struct call *c, const struct merge_job *job
         if (job->draws) TRY(linear_reset_run(c, linear, job->cycle));
         report->layers++;
     }
-    return merge_end(c, &update, report);
+    double norms[2];
+    TRY(merge_end(c, &update, norms));
+    report->delta_norm = norms[0];
+    report->weight_norm = norms[1];
+    return RELORA_OK;
 }
 
 relora_status linear_merged_rows(const struct call *c, relora_linear *linear, int64_t first, struct view out)

@@ -5,7 +5,7 @@
 
 #include "convert.h"
 #include "float_mode.h"
-#include "linear.h"
+#include "text.h"
 
 enum part { PART_W, PART_DELTA, PART_A, PART_B, PART_SCALE, PARTS };
 
@@ -244,16 +244,15 @@ relora_status merge_add(const struct call *c, const struct update *u, uint64_t c
     return RELORA_OK;
 }
 
-relora_status merge_end(const struct call *c, const struct update *first, relora_merge_report *report)
+relora_status merge_end(const struct call *c, const struct update *first, double norms[2])
 {
     struct merge_memory memory;
-    double norms[2];
+    double squares[2];
     TRY(open_memory(c, &memory, first, 0));
-    struct copy up = {norms, memory.norms, 1, sizeof norms, 0, 0, COPY_TO_HOST};
+    struct copy up = {squares, memory.norms, 1, sizeof squares, 0, 0, COPY_TO_HOST};
     TRY(call_queue(c, c->backend->copy(c->queue, &up)));
     TRY(call_queue(c, c->backend->queue_sync(c->queue)));
-    report->delta_norm = float_mode_root(norms[0]);
-    report->weight_norm = float_mode_root(norms[1]);
+    for (int i = 0; i < 2; i++) norms[i] = float_mode_root(squares[i]);
     return RELORA_OK;
 }
 

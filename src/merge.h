@@ -2,12 +2,9 @@
 #ifndef RELORA_SRC_MERGE_H
 #define RELORA_SRC_MERGE_H
 
-#include "relora/restart.h"
 #include "tensor.h"
 
 enum { MERGE_BATCH = 64 };
-
-extern const struct options merge_table; /* relora_merge_options */
 
 struct update { /* what one merge works on; a view without data is not there */
     const char *name; /* in sentences; "" for none */
@@ -23,11 +20,11 @@ struct update { /* what one merge works on; a view without data is not there */
  * but the device can fail. At most MERGE_BATCH at once; waits for the stream. */
 relora_status merge_look(const struct call *c, const struct update *updates, int32_t count);
 
-/* Between merge_start() and merge_end(), any number of updates that were looked at. The norms are of all of them;
- * merge_end() waits for the stream. */
+/* Between merge_start() and merge_end(), any number of updates that were looked at. merge_end() gives the norms
+ * of their change and of W, over all of them, and waits for the stream. */
 relora_status merge_start(const struct call *c, const struct update *first);
 relora_status merge_add(const struct call *c, const struct update *update, uint64_t cycle);
-relora_status merge_end(const struct call *c, const struct update *first, relora_merge_report *report);
+relora_status merge_end(const struct call *c, const struct update *first, double norms[2]);
 
 /* `out` += s B A, rounded to nearest: rows `first` and on of W. */
 relora_status merge_onto(const struct call *c, const struct update *update, int64_t first, struct view out);

@@ -1,5 +1,5 @@
 /* The parts of a restart on tensors of the host: arguments, and the code that layers and optimizers share. */
-#include "relora/restart.h"
+#include "restart.h"
 
 #include "adam_reset.h"
 #include "linear.h"
@@ -108,11 +108,14 @@ static relora_status merge_update(const struct call *c, const struct update *u, 
                                   relora_merge_report *r)
 {
     char label[LABEL_TEXT];
+    double norms[2];
     TRY(merge_look(c, u, 1));
     if (o->flags & RELORA_MERGE_LOOK) return RELORA_OK;
     TRY(merge_start(c, u));
     TRY(merge_add(c, u, o->cycle));
-    TRY(merge_end(c, u, r));
+    TRY(merge_end(c, u, norms));
+    r->delta_norm = norms[0];
+    r->weight_norm = norms[1];
     r->layers = 1;
     call_log(c, RELORA_LOG_INFO, "%s, cycle %llu: |dW| %g, |W| %g", layer_label(u->name, u->layer, label),
              (unsigned long long)o->cycle, r->delta_norm, r->weight_norm);

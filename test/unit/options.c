@@ -3,8 +3,8 @@
 #include "unit/suites.h"
 #include "adam_reset.h"
 #include "cycle.h"
-#include "merge.h"
 #include "options.h"
+#include "restart.h"
 #include "schedule.h"
 
 struct old { uint32_t struct_size, flags; double a; };
