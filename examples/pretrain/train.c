@@ -110,7 +110,7 @@ void trainer_close(struct trainer *t)
 /* An end was asked for: what is under way is dropped. */
 static int is_stopped(struct trainer *t)
 {
-    if (stop_asked())
+    if (stop_look())
         t->stopped = 1;
     return t->stopped;
 }
