@@ -138,19 +138,19 @@ RELORA_API relora_tensor *relora_linear_param(relora_linear *linear, relora_para
  *  @since 0.1 @threads any @stream none */
 RELORA_API relora_tensor *relora_linear_grad(relora_linear *linear, relora_param param);
 
-/** Retain `tensor` and use it in place as A, B, the scale or the bias: its values are the layer's from now on, and
- *  training, merging and resetting write into it. For hosts whose own arrays hold everything that is trained.
- *  Optimizers that hold the layer refuse to step from now on: make a new one.
- *  @param param  RELORA_PARAM_A, _B, _SCALE or _BIAS; RELORA_E_STATE if the layer has no such parameter now. A
- *                layer that leaves a warm start makes its A and B then, so set them afterwards
- *  @param tensor F32, the shape of the parameter, without gaps between rows; must not overlap the layer's other
- *                parameters or gradients
+/** Retain `tensor` and use it in place as A, B, the scale or the bias. The layer takes its values, and
+ *  training, merging and resetting write into it. This is for hosts that keep everything that is trained in
+ *  their own arrays. Optimizers that hold the layer refuse further steps; create a new one.
+ *  @param param  RELORA_PARAM_A, _B, _SCALE or _BIAS; RELORA_E_STATE if the layer has no such parameter now.
+ *                A layer creates its A and B when it leaves the warm start, so set them afterwards
+ *  @param tensor F32, the shape of the parameter, without gaps between rows; must not overlap the layer's
+ *                other parameters or gradients
  *  @since 0.5 @threads one @stream none */
 RELORA_API relora_status relora_linear_set_param(relora_linear *linear, relora_param param, relora_tensor *tensor);
 
-/** Retain `tensor` and use it in place as the gradient of a parameter that is trained now: a slice of the one
- *  buffer that a host keeps for all its gradients, say. Its values count, as backward adds to them. Otherwise as
- *  relora_linear_set_param(), of any trained parameter, W in FULL included.
+/** Retain `tensor` and use it in place as the gradient of a parameter that is trained now, for example a
+ *  slice of one buffer for all gradients. Its values count, since backward adds to them. Any trained
+ *  parameter is accepted, including W in FULL. Otherwise this function works like relora_linear_set_param().
  *  @since 0.5 @threads one @stream none */
 RELORA_API relora_status relora_linear_set_grad(relora_linear *linear, relora_param param, relora_tensor *tensor);
 
@@ -175,18 +175,18 @@ RELORA_API relora_status relora_linear_backward(relora_linear *linear, relora_st
                                                 const relora_tensor *x, const relora_tensor *dy,
                                                 relora_tensor *dx, uint64_t call, uint32_t flags);
 
-/** relora_linear_forward() without tensors: x and y are where the pointers say, on the layer's device. The number
- *  of rows may differ from call to call.
+/** Do the work of relora_linear_forward() on plain pointers, which lead to memory of the layer's device. The
+ *  number of rows may differ from call to call.
  *  @param rows  0 or more; with 0 the pointers may be NULL
- *  @param x     rows of in elements of the layer's dtype, each `ldx` elements (in or more) behind the last
+ *  @param x     rows of in elements of the layer's dtype; rows begin `ldx` elements apart (in or more)
  *  @param y     rows of out elements, likewise; must not overlap x
  *  @since 0.5 @threads one @stream queues */
 RELORA_API relora_status relora_linear_forward_at(relora_linear *linear, relora_stream *stream, int64_t rows,
                                                   const void *x, int64_t ldx, void *y, int64_t ldy,
                                                   uint64_t call, uint32_t flags);
 
-/** relora_linear_backward() without tensors.
- *  @param dx  NULL if it is not wanted; `lddx` is not looked at then
+/** Do the work of relora_linear_backward() on plain pointers.
+ *  @param dx  NULL if it is not needed; `lddx` is then ignored
  *  @since 0.5 @threads one @stream queues */
 RELORA_API relora_status relora_linear_backward_at(relora_linear *linear, relora_stream *stream, int64_t rows,
                                                    const void *x, int64_t ldx, const void *dy, int64_t lddy,

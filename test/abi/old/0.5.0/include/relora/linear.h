@@ -81,7 +81,9 @@ enum {
 enum { /* flags of relora_linear_forward and relora_linear_backward */
     RELORA_TRAIN = 1,         /**< apply dropout */
     RELORA_OVERWRITE = 2,     /**< backward: store parameter gradients instead of adding to them */
-    RELORA_ACCUMULATE_DX = 4  /**< backward: add to dx instead of storing it */
+    RELORA_ACCUMULATE_DX = 4, /**< backward: add to dx instead of storing it */
+    RELORA_ACCUMULATE_Y = 8   /**< forward: add to y instead of storing it, as a LOWRANK layer beside a product
+                                   of the host's own does. Since 0.5 */
 };
 
 typedef struct relora_merge_report {
@@ -136,12 +138,28 @@ RELORA_API relora_tensor *relora_linear_param(relora_linear *linear, relora_para
  *  @since 0.1 @threads any @stream none */
 RELORA_API relora_tensor *relora_linear_grad(relora_linear *linear, relora_param param);
 
-/** Compute the output y of the layer for x.
+/** Retain `tensor` and use it in place as A, B, the scale or the bias. The layer takes its values, and
+ *  training, merging and resetting write into it. This is for hosts that keep everything that is trained in
+ *  their own arrays. Optimizers that hold the layer refuse further steps; create a new one.
+ *  @param param  RELORA_PARAM_A, _B, _SCALE or _BIAS; RELORA_E_STATE if the layer has no such parameter now.
+ *                A layer creates its A and B when it leaves the warm start, so set them afterwards
+ *  @param tensor F32, the shape of the parameter, without gaps between rows; must not overlap the layer's
+ *                other parameters or gradients
+ *  @since 0.5 @threads one @stream none */
+RELORA_API relora_status relora_linear_set_param(relora_linear *linear, relora_param param, relora_tensor *tensor);
+
+/** Retain `tensor` and use it in place as the gradient of a parameter that is trained now, for example a
+ *  slice of one buffer for all gradients. Its values count, since backward adds to them. Any trained
+ *  parameter is accepted, including W in FULL. Otherwise this function works like relora_linear_set_param().
+ *  @since 0.5 @threads one @stream none */
+RELORA_API relora_status relora_linear_set_grad(relora_linear *linear, relora_param param, relora_tensor *tensor);
+
+/** Compute the output y of the layer for x, or add it to y with RELORA_ACCUMULATE_Y.
  *  @param x     [rows, in]; any number of rows, 0 included
  *  @param y     [rows, out]; must not overlap x
  *  @param call  identifies this use of the layer: dropout is a function of (seed, layer, call). Give
  *               each micro-batch and each use in a graph its own number, such as step * uses + use
- *  @param flags RELORA_TRAIN or 0
+ *  @param flags RELORA_TRAIN, RELORA_ACCUMULATE_Y, both or 0
  *  @since 0.1 @threads one @stream queues */
 RELORA_API relora_status relora_linear_forward(relora_linear *linear, relora_stream *stream,
                                                const relora_tensor *x, relora_tensor *y,
@@ -156,6 +174,23 @@ RELORA_API relora_status relora_linear_forward(relora_linear *linear, relora_str
 RELORA_API relora_status relora_linear_backward(relora_linear *linear, relora_stream *stream,
                                                 const relora_tensor *x, const relora_tensor *dy,
                                                 relora_tensor *dx, uint64_t call, uint32_t flags);
+
+/** Do the work of relora_linear_forward() on plain pointers, which lead to memory of the layer's device. The
+ *  number of rows may differ from call to call.
+ *  @param rows  0 or more; with 0 the pointers may be NULL
+ *  @param x     rows of in elements of the layer's dtype; rows begin `ldx` elements apart (in or more)
+ *  @param y     rows of out elements, likewise; must not overlap x
+ *  @since 0.5 @threads one @stream queues */
+RELORA_API relora_status relora_linear_forward_at(relora_linear *linear, relora_stream *stream, int64_t rows,
+                                                  const void *x, int64_t ldx, void *y, int64_t ldy,
+                                                  uint64_t call, uint32_t flags);
+
+/** Do the work of relora_linear_backward() on plain pointers.
+ *  @param dx  NULL if it is not needed; `lddx` is then ignored
+ *  @since 0.5 @threads one @stream queues */
+RELORA_API relora_status relora_linear_backward_at(relora_linear *linear, relora_stream *stream, int64_t rows,
+                                                   const void *x, int64_t ldx, const void *dy, int64_t lddy,
+                                                   void *dx, int64_t lddx, uint64_t call, uint32_t flags);
 
 /** relora_linear_forward() of several layers that read the same x, such as query, key and value, or gate
  *  and up. The results are those of separate calls. When given together, the layers may share products
