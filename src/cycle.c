@@ -170,7 +170,7 @@ static relora_status add_layer(relora_cycle *cycle, const char *fn, relora_linea
     TRY(registry_check(&cycle->layers, fn, NULL, &m));
     TRY(find_factors(cycle, fn, linear, factors));
     TRY(grow_indices(cycle, fn));
-    memcpy(cycle->indices + 2 * cycle->layers.count, factors, sizeof factors);
+    memcpy(cycle->indices + 2 * (size_t)cycle->layers.count, factors, sizeof factors);
     TRY(registry_add(&cycle->layers, fn, NULL, &m, &item));
     registry_warn(&cycle->layers, fn, linear);
     return RELORA_OK;

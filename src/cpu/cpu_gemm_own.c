@@ -163,8 +163,8 @@ static int64_t round_up(int64_t n, int64_t unit)
 
 static struct blocks layout(unsigned char *base, size_t *bytes)
 {
-    const size_t a = (TALL + WIDEST_COL) * DEPTH * sizeof(float);
-    const size_t b = (WIDE + WIDEST_ROW) * DEPTH * sizeof(float);
+    const size_t a = (size_t)(TALL + WIDEST_COL) * DEPTH * sizeof(float);
+    const size_t b = (size_t)(WIDE + WIDEST_ROW) * DEPTH * sizeof(float);
     *bytes = a + b + (size_t)ROUNDED * WIDE * sizeof(float);
     return (struct blocks){(void *)base, (void *)(base + a), (void *)(base + a + b)};
 }
