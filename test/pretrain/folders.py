@@ -34,6 +34,19 @@ int open(const char *path, int flags, ...)
     return real(path, flags, mode);
 }
 '''
+NO_FLUSH = r'''
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <sys/stat.h>
+int fsync(int file)
+{
+    struct stat status;
+    int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
+    if (fstat(file, &status) == 0 && S_ISDIR(status.st_mode)) { errno = EIO; return -1; }
+    return real(file);
+}
+'''
 
 
 class AtOnce(Case):
@@ -85,6 +98,17 @@ class AtOnce(Case):
             self.assertEqual(len(self.rows('o' + error)), 3)
             self.assertEqual(len(self.checkpoints('o%s/s' % error)), 3)
 
+
+    def test_in_place_but_not_flushed(self):
+        """That is said, and is no failure."""
+        self.write('flush.c', NO_FLUSH.encode())
+        subprocess.run(['cc', '-shared', '-fPIC', 'flush.c', '-o', 'flush.so', '-ldl'], cwd=self.folder, check=True)
+        _, err = self.good(*SHORT, '--save-every', '1', '--out', 'o', '--save', 's',
+                           env={'LD_PRELOAD': self.path('flush.so'), 'ASAN_OPTIONS': 'verify_asan_link_order=0'})
+        notes = [line for line in err.splitlines() if line.startswith('note: ') and 'fsync' in line]
+        self.assertEqual(len(notes), 1, err)
+        self.assertIn('in place', notes[0])
+        self.assertEqual(len(self.checkpoints()), 3)
 
     def test_lock_file_of_another_user(self):
         """A killed run left it: it cannot be written, but locked."""
