@@ -91,7 +91,7 @@ FIRST    := $(filter deps deps-%,$(MAKECMDGOALS)) # `make -j2 deps check`: nothi
 all: lib
 
 # ---- the library ----
-## lib: librelora.so*, librelora.a, relora.pc and, with CUDA=1, librelora_cuda.so; a release build is copied to lib/
+## lib: librelora.so*, librelora.a, relora.pc and, with CUDA=1, librelora_cuda.so.0; a release build is copied to lib/
 lib: $(BUILT)
 ifeq ($(CONFIG),release)
 	$(Q)cp -Pp --remove-destination $(BUILT) $(B)/librelora.so.$(ABI) $(B)/librelora.so $(MODULE) lib
@@ -116,6 +116,9 @@ $(B)/src/%.o: src/%.c Makefile | $(B)/target $(FIRST)
 	@mkdir -p $(@D)
 	@echo CC $<
 	$(Q)$(CC) $(LIB_CPPFLAGS) $(LIB_CFLAGS) -MMD -MP -c $< -o $@
+
+# Sums of products, where it may be fused: each is written as such, and the order is in the source.
+$(B)/src/cpu/cpu_gemm_own.o: LIB_CFLAGS += -ffp-contract=fast
 
 -include $(OBJS:.o=.d)
 
@@ -166,7 +169,7 @@ deps deps-dev deps-bindings:
 
 ## clean: remove build/ and what make put into lib/
 clean:
-	$(Q)$(RM) -r build lib/librelora.so* lib/librelora.a lib/librelora_cuda.so
+	$(Q)$(RM) -r build lib/librelora.so* lib/librelora.a lib/librelora_cuda.so*
 
 ## help: this list
 help:

@@ -1,4 +1,4 @@
-# librelora_cuda.so, from cuda/ (docs/cuda.md), by default where there is an nvcc; and the device's part of
+# librelora_cuda.so.0, from cuda/ (docs/cuda.md), by default where there is an nvcc; and the device's part of
 # examples/pretrain.
 NVCC ?= $(firstword $(shell command -v nvcc 2> /dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
 CUDA_HOME ?= $(patsubst %/bin/nvcc,%,$(shell readlink -f $(firstword $(NVCC) /usr/local/cuda/bin/nvcc)))
@@ -16,8 +16,8 @@ CUDA_OBJS := $(patsubst %.cu,$(B)/%.o,$(sort $(wildcard cuda/*.cu)))
 
 # MODULE is empty without CUDA=1.
 ifeq ($(CUDA),1)
-  MODULE       := $(B)/librelora_cuda.so
-  MODULE_STEPS := check-cuda-module
+  MODULE       := $(B)/librelora_cuda.so.$(ABI)
+  MODULE_STEPS := check-cuda-module $(if $(filter release,$(CONFIG)),check-cuda-kernel-table)
 endif
 
 # What ptxas says about registers and memory is kept beside the object, for the table in docs/cuda.md.
@@ -33,8 +33,8 @@ $(B)/cuda/%.o: cuda/%.cu Makefile cuda/cuda.mk | $(FIRST)
 # The CUDA runtime is inside and out of sight, so it cannot meet another one in the host; cuBLASLt is loaded
 # with the module, which says so where it is missing. Used from here it is also looked for in the toolkit; what
 # is installed leaves that to the loader.
-$(B)/librelora_cuda.so: CUBLAS_PATH = -Xlinker -rpath,$(CUDA_HOME)/lib64:$(CUDA_HOME)/lib
-$(B)/librelora_cuda.so $(B)/installed/librelora_cuda.so: $(CUDA_OBJS) $(B)/src/memory.o lib/librelora_cuda.map
+$(B)/librelora_cuda.so.$(ABI): CUBLAS_PATH = -Xlinker -rpath,$(CUDA_HOME)/lib64:$(CUDA_HOME)/lib
+$(B)/librelora_cuda.so.$(ABI) $(B)/installed/librelora_cuda.so.$(ABI): $(CUDA_OBJS) $(B)/src/memory.o lib/librelora_cuda.map
 	@mkdir -p $(@D)
 	@echo LD $@
 	$(Q)$(NVCC) -shared $(CUDA_CODE) -cudart static -Xcompiler -static-libstdc++,-static-libgcc \
@@ -43,17 +43,17 @@ $(B)/librelora_cuda.so $(B)/installed/librelora_cuda.so: $(CUDA_OBJS) $(B)/src/m
 
 lib check install: $(MODULE)
 
-## check-cuda-module: what librelora_cuda.so exports, needs and holds code for, and how it loads here
+## check-cuda-module: what librelora_cuda.so.0 exports, needs and holds code for, and how it loads here
 .PHONY: check-cuda-module
-check-cuda-module: $(MODULE) $(B)/installed/librelora_cuda.so $(B)/load-module
-	$(Q)NM=$(NM) NVCC=$(NVCC) sh test/cuda_module/check.sh $(MODULE) $(B)/load-module $(B)/installed/librelora_cuda.so
+check-cuda-module: $(MODULE) $(B)/installed/librelora_cuda.so.$(ABI) $(B)/load-module
+	$(Q)NM=$(NM) NVCC=$(NVCC) sh test/cuda_module/check.sh $(MODULE) $(B)/load-module $(B)/installed/librelora_cuda.so.$(ABI)
 
 ## check-cuda-kernel-table: the table of kernels in docs/cuda.md is that of this build; cuda-kernel-table writes it anew
 .PHONY: check-cuda-kernel-table cuda-kernel-table
 check-cuda-kernel-table: $(CUDA_OBJS) $(PRETRAIN_CUDA)
-	$(Q)$(PYTHON) test/cuda_module/kernels.py $(B) docs/cuda.md
+	$(Q)$(PYTHON) test/cuda_module/kernels.py $(NVCC) $(B) docs/cuda.md
 cuda-kernel-table: $(CUDA_OBJS) $(PRETRAIN_CUDA)
-	$(Q)$(PYTHON) test/cuda_module/kernels.py $(B) docs/cuda.md write
+	$(Q)$(PYTHON) test/cuda_module/kernels.py $(NVCC) $(B) docs/cuda.md write
 
 $(B)/load-module: $(B)/test/cuda_module/load.o
 	@echo LD $@

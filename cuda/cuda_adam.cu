@@ -85,42 +85,42 @@ static __device__ inline void update_store(bf16 *to, float x, uint32_t word, int
     *to = stochastic ? bf16_stochastic(x, word) : bf16_nearest(x);
 }
 
+/* Elements i to i + 3 of a parameter, those below `end`. */
 template <class P, class G>
-static __device__ inline void update_eight(const struct adam_ready *ready, const struct adam_param *p,
-                                           const struct eight &e)
+static __device__ inline void update_four(const struct adam_ready *ready, const struct adam_param *p, int64_t i, int64_t end)
 {
-    P *param = (P *)p->param, rounded[EIGHT];
-    float w[EIGHT], g[EIGHT], m[EIGHT], v[EIGHT];
-    uint32_t words[EIGHT] = {0};
+    P rounded[FOUR];
+    float w[FOUR], g[FOUR], m[FOUR], v[FOUR];
+    uint32_t words[FOUR] = {0};
     int stochastic = sizeof(P) == sizeof(bf16) && p->rounding != RELORA_ROUND_NEAREST;
-    load_eight(w, param, e);
-    load_eight(g, (const G *)p->grad, e);
-    load_eight(m, p->m, e);
-    load_eight(v, p->v, e);
-    if (stochastic) cuda_draw_eight(words, ready->draw, 0, e);
-    for (int k = 0; k < EIGHT; k++) {
+    load_four(w, (const P *)p->param, i, end);
+    load_four(g, (const G *)p->grad, i, end);
+    load_four(m, p->m, i, end);
+    load_four(v, p->v, i, end);
+    if (stochastic) cuda_draw_four(words, ready->draw, (uint64_t)i);
+    for (int k = 0; k < FOUR; k++) {
         float moved = adam_element(&ready->constants, w[k], g[k], &m[k], &v[k]);
         update_store(&rounded[k], moved, words[k], stochastic);
     }
-    store_eight(param, rounded, e);
-    store_eight(p->m, m, e);
-    store_eight(p->v, v, e);
+    store_four((P *)p->param, rounded, i, end);
+    store_four(p->m, m, i, end);
+    store_four(p->v, v, i, end);
 }
 
-/* PARTS blocks share a chunk, so that many blocks end at about the same time. Small blocks, five to a
- * multiprocessor, are what the registers of eight wide loads and of the divisions leave room for. */
-enum { PARTS = 8, UPDATE_THREADS = 128, PART_STEP = UPDATE_THREADS * EIGHT };
+/* PARTS blocks share a chunk, so that many blocks end at about the same time. Four elements at a time leave registers for
+ * seven small blocks to a multiprocessor, and those have enough loads under way. */
+enum { PARTS = 8, UPDATE_THREADS = 128, PART_STEP = UPDATE_THREADS * FOUR };
 
 template <class P, class G>
 static __device__ inline void update_part(const struct adam_ready *ready, const struct adam_param *p,
                                           const struct adam_chunk *chunk, int part)
 {
     int64_t end = chunk->start + chunk->count;
-    struct eight e = eight_of(chunk->start + part * PART_STEP, end, FOUR * UPDATE_THREADS, (int)threadIdx.x);
-    for (; e.first < end; e.first += PARTS * PART_STEP) update_eight<P, G>(ready, p, e);
+    int64_t first = chunk->start + ((int64_t)part * UPDATE_THREADS + threadIdx.x) * FOUR;
+    for (int64_t i = first; i < end; i += PARTS * PART_STEP) update_four<P, G>(ready, p, i, end);
 }
 
-static __global__ void __launch_bounds__(UPDATE_THREADS, 5)
+static __global__ void __launch_bounds__(UPDATE_THREADS, 7)
 adam_update_kernel(struct adam a, const struct adam_ready *all)
 {
     if (is_skipped(a)) return;

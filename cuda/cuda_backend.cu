@@ -103,6 +103,7 @@ static const struct backend backend_cuda = {
     cuda_adam_step,
     cuda_prune,
     2048, /* slice_rows: they fill a device, and stay in its L2 cache mostly */
+    16,   /* row_bytes: what the widest loads of products take at once */
 };
 
 extern "C" __attribute__((visibility("default"))) const struct backend *relora_cuda_backend(uint32_t version)

@@ -232,7 +232,7 @@ void cuda_products_free(struct cuda_pool *pool)
     }
 }
 
-/* ---- running it ---- */
+/* ---- which kind it is ---- */
 
 /* Up to that of the library's own memory: the widest accesses and the tensor memory accelerator ask for 16 bytes, and the
  * fewer kinds there are, the more often equal work has equal bits. */
@@ -264,17 +264,67 @@ static struct kind kind_of(const struct gemm *g, const void *bias)
     return k;
 }
 
-/* The bias in the type of c and aligned as vector loads want it; NULL if there is none. */
-static relora_status ready_bias(struct queue *q, const struct gemm *g, const void **bias)
+/* ---- what is made ready before ---- */
+
+/* A BF16 operand whose rows do not begin at multiples of 16 bytes keeps cuBLASLt from its fast kernels. Where each of its
+ * elements is multiplied by this many others, a copy costs a tenth of the product at most. */
+enum { WORTH_A_COPY = 1024 };
+
+static inline int64_t copy_ld(struct view v)
 {
-    *bias = g->bias;
-    if (!g->bias || (g->c.dtype == RELORA_F32 && alignment(g->bias) >= 16)) return RELORA_OK;
-    int64_t n = g->c.cols;
-    struct view ready = {cuda_scratch(q, (size_t)n * sizeof(float)), 1, n, n, g->c.dtype};
-    struct view given = {(void *)g->bias, 1, n, n, RELORA_F32};
-    *bias = ready.data;
-    return ready.data ? cuda_convert(q, ready, given, {1, NULL}) : RELORA_E_NO_MEMORY;
+    return (v.cols + 7) / 8 * 8;
 }
+
+static bool wants_copy(struct view v, int64_t others)
+{
+    return v.dtype == RELORA_BF16 && v.rows > 1 && others >= WORTH_A_COPY && (v.ld % 8 || alignment(v.data) < 16);
+}
+
+struct ready { /* what a product works on, and where copies lie in the queue's scratch */
+    struct gemm g;
+    const void *bias; /* in the type of c and aligned as vector loads want it; NULL if there is none */
+    bool copies_a, copies_b;
+};
+
+static size_t rounded(size_t bytes)
+{
+    return (bytes + 255) / 256 * 256;
+}
+
+static relora_status copy_rows(struct queue *q, struct view *v, char **memory)
+{
+    struct view copy = {*memory, v->rows, v->cols, copy_ld(*v), v->dtype};
+    relora_status status = cuda_convert(q, copy, *v, {1, NULL});
+    *memory += rounded((size_t)(copy.rows * copy.ld) * sizeof(bf16));
+    *v = copy;
+    return status;
+}
+
+static relora_status ready_bias(struct queue *q, struct ready *r, char *memory)
+{
+    int64_t n = r->g.c.cols;
+    struct view ready = {memory, 1, n, n, r->g.c.dtype}, given = {(void *)r->g.bias, 1, n, n, RELORA_F32};
+    r->bias = memory;
+    return cuda_convert(q, ready, given, {1, NULL});
+}
+
+static relora_status make_ready(struct queue *q, const struct gemm *g, struct ready *r)
+{
+    *r = {*g, g->bias, wants_copy(g->a, g->c.cols), wants_copy(g->b, g->c.rows)};
+    bool casts = g->bias && (g->c.dtype != RELORA_F32 || alignment(g->bias) < 16);
+    size_t bytes = casts ? rounded((size_t)g->c.cols * sizeof(float)) : 0;
+    if (r->copies_a) bytes += rounded((size_t)(g->a.rows * copy_ld(g->a)) * sizeof(bf16));
+    if (r->copies_b) bytes += rounded((size_t)(g->b.rows * copy_ld(g->b)) * sizeof(bf16));
+    if (!bytes) return RELORA_OK;
+    char *memory = (char *)cuda_scratch(q, bytes);
+    if (!memory) return RELORA_E_NO_MEMORY;
+    relora_status status = RELORA_OK;
+    if (r->copies_a) status = copy_rows(q, &r->g.a, &memory);
+    if (r->copies_b && status >= 0) status = copy_rows(q, &r->g.b, &memory);
+    return casts && status >= 0 ? ready_bias(q, r, memory) : status;
+}
+
+/* ---- running it ---- */
 
 static cublasStatus_t run(struct queue *q, const struct gemm *g, const struct plan *p, const void *bias)
 {
@@ -300,16 +350,16 @@ static relora_status run_first(struct queue *q, const struct gemm *g, struct pla
 relora_status cuda_gemm(struct queue *q, const struct gemm *g)
 {
     struct plan *p = NULL;
-    const void *bias;
+    struct ready r;
     device_scope scope(q);
     if (!g->c.rows || !g->c.cols) return RELORA_OK;
     if (!(g->ta ? g->a.rows : g->a.cols)) return cuda_gemm_plain(q, g); /* nothing to multiply */
     relora_status status = open_products(q);
-    if (status >= 0) status = ready_bias(q, g, &bias);
+    if (status >= 0) status = make_ready(q, g, &r);
     if (status < 0) return status;
-    struct kind k = kind_of(g, bias);
-    status = result(q, plan_find(q->products, &k, bias, &p));
+    struct kind k = kind_of(&r.g, r.bias);
+    status = result(q, plan_find(q->products, &k, r.bias, &p));
     if (status < 0) return status;
     if (!p->possible) return cuda_gemm_plain(q, g);
-    return p->proven ? result(q, run(q, g, p, bias)) : run_first(q, g, p, bias);
+    return p->proven ? result(q, run(q, &r.g, p, r.bias)) : run_first(q, &r.g, p, r.bias);
 }

@@ -16,8 +16,11 @@ static __device__ inline void merge_store(bf16 *to, float *after, uint32_t word,
     *after = bf16_to_float(*to);
 }
 
-/* partials: of each block |change of y|^2 and |y|^2, of what is stored; may be NULL */
-template <class T> static __global__ void merge_kernel(struct merge m, int stochastic, double *partials, int step)
+/* partials: of each block |change of y|^2 and |y|^2, of what is stored; may be NULL. Three blocks to a multiprocessor, for
+ * which the compiler has to be asked, have enough loads under way. */
+template <class T>
+static __global__ void __launch_bounds__(CUDA_THREADS, 3)
+    merge_kernel(struct merge m, int stochastic, double *partials, int step)
 {
     float s = scale_value(m.scale);
     double changed = 0, size = 0;

@@ -3,9 +3,9 @@
 CARGO  ?= cargo
 GO     ?= go
 JULIA  ?= julia
-BINDING_STEPS := $(if $(filter release debug,$(CONFIG)),check-bindings check-readme check-cpp check-rust check-go check-julia check-pip)
+BINDING_STEPS := $(if $(filter release debug,$(CONFIG)),check-bindings check-first-lines check-cpp check-rust check-go check-julia check-pip)
 
-.PHONY: bindings check-bindings check-readme check-cpp check-rust check-go check-julia check-pip wheel check-wheel
+.PHONY: bindings check-bindings check-first-lines check-cpp check-rust check-go check-julia check-pip wheel check-wheel
 
 ## bindings: write the constants, structs and signatures of each language from the headers; to be committed
 bindings:
@@ -32,8 +32,8 @@ $(B)/here/relora.pc: pkgconfig/relora.pc.in
 	$(Q)printf '%s\n' 'Name: relora' 'Description: as built' 'Version: $(VERSION)' \
 	  'Libs: -L"$(CURDIR)/$(B)" -lrelora' 'Cflags: -I"$(CURDIR)/include"' > $@
 
-## check-readme: the first lines of each language, as README.md has them
-check-readme: $(SO) $(B)/here/relora.pc | $(FIRST)
+## check-first-lines: the first lines of each language, as README.md has them
+check-first-lines: $(SO) $(B)/here/relora.pc | $(FIRST)
 	$(Q)$(BINDING_ENV) CC="$(CC)" CXX="$(CXX)" CARGO="$(CARGO)" GO="$(GO)" JULIA="$(JULIA)" PYTHON="$(PYTHON)" \
 	  CARGO_TARGET_DIR="$(CURDIR)/$(B)/rust-readme" $(PYTHON) test/bindings/readme.py "$(B)"
 

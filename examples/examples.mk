@@ -13,13 +13,13 @@ EXAMPLE_CFLAGS ?= $(if $(filter release,$(CONFIG)),-O3 $(NATIVE)) -Wno-pass-fail
 # check-resume and check-crash make many runs with one thread each: nothing for the thread sanitizer, in an hour.
 PROGRAM_STEPS := check-examples check-pretrain
 ifneq ($(filter release debug asan,$(CONFIG)),) # the address sanitizer goes with no other
-  PROGRAM_STEPS += check-readme
+  PROGRAM_STEPS += check-readme-c
 endif
 ifneq ($(CONFIG),tsan)
   PROGRAM_STEPS += check-init check-run check-resume check-crash
 endif
 
-.PHONY: examples pretrain demo bench bench-plot bench-torch check-examples check-readme check-pretrain \
+.PHONY: examples pretrain demo bench bench-plot bench-torch check-examples check-readme-c check-pretrain \
         check-crash check-resume check-init check-run check-transformers
 
 LINK_PROGRAM = $(CC) $(ALL_CFLAGS) $(EXAMPLE_CFLAGS) $(filter %.o %.a,$^) $(ALL_LDFLAGS) \
@@ -74,8 +74,8 @@ bench-torch: $(SO) $(B)/pretrain | $(FIRST)
 check-examples: $(EXAMPLES)
 	$(Q)for e in $(EXAMPLES); do echo $$e && $$e > $$e.log || exit 1; done
 
-## check-readme: the C of README.md, compiled and run under the address sanitizer
-check-readme: $(B)/librelora.a
+## check-readme-c: the C of README.md, compiled and run under the address sanitizer
+check-readme-c: $(B)/librelora.a
 	$(Q)sh test/readme.sh "$(CC)" $(B)/readme $< $(filter -fopenmp%,$(ALL_CFLAGS)) $(LDLIBS)
 
 ## check-pretrain: eight steps of the program of examples/pretrain, with two restarts

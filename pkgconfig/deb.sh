@@ -41,6 +41,7 @@ done
 
 profiles=
 [ "${CUDA:-0}" != 1 ] || profiles=-Ppkg.librelora.cuda
+unset MAKEFLAGS MAKEOVERRIDES MFLAGS MAKELEVEL # settings of this make are not those of the package
 dpkg-buildpackage -us -uc -b $profiles > ../build.log 2>&1 || { tail -n 40 ../build.log; exit 1; }
 cd ..
 ls ./*.deb

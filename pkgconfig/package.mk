@@ -6,7 +6,7 @@ BINARY_HEADERS := $(HEADERS) include/relora/relora.hpp
 PRIVATE_LIBS = $(filter-out -ljansson,$(LDLIBS)) \
                $(if $(filter -fopenmp,$(PARALLEL)),$(if $(findstring clang,$(notdir $(CC))),-lomp,-lgomp))
 
-# One line instead of a page of errors. (src/memory.h says the same to other build systems.)
+# One line instead of a page of errors. (src/memory.c says the same to other build systems.)
 $(B)/target:
 	@mkdir -p $(@D)
 	$(Q)echo 'char a[sizeof(void *) == 8 ? 1 : -1];' | $(CC) $(CPPFLAGS) $(CFLAGS) -x c -fsyntax-only - 2> /dev/null \
@@ -22,16 +22,19 @@ $(PACKAGE): $(B)/%: pkgconfig/%.in pkgconfig/fill.sh
 	$(Q)prefix='$(prefix)' libdir='$(libdir)' includedir='$(includedir)' VERSION=$(VERSION) ABI=$(ABI) \
 	  PRIVATE_LIBS='$(strip $(PRIVATE_LIBS))' sh pkgconfig/fill.sh $< > $@
 
+# The module without a run path into the toolkit of this machine.
+INSTALLED_MODULE := $(if $(MODULE),$(B)/installed/$(notdir $(MODULE)))
+
 lib_to     = "$(DESTDIR)$(libdir)"
 include_to = "$(DESTDIR)$(includedir)"/relora
 
 ## install: libraries, headers, relora.pc and the CMake package under $(DESTDIR)$(prefix)
-install: $(BUILT) $(PACKAGE)
+install: $(BUILT) $(PACKAGE) $(INSTALLED_MODULE)
 	$(Q)$(INSTALL) -d $(lib_to)/pkgconfig $(lib_to)/cmake/relora $(include_to)
 	$(Q)$(INSTALL) -m 755 $(SO) $(lib_to)
 	$(Q)ln -sf librelora.so.$(VERSION) $(lib_to)/librelora.so.$(ABI)
 	$(Q)ln -sf librelora.so.$(ABI) $(lib_to)/librelora.so
-	$(if $(MODULE),$(Q)$(INSTALL) -m 755 $(MODULE) $(lib_to))
+	$(if $(INSTALLED_MODULE),$(Q)$(INSTALL) -m 755 $(INSTALLED_MODULE) $(lib_to))
 	$(if $(ARCHIVE),$(Q)$(INSTALL) -m 644 $(ARCHIVE) $(lib_to))
 	$(Q)$(INSTALL) -m 644 $(BINARY_HEADERS) $(include_to)
 	$(Q)$(INSTALL) -m 644 $(B)/relora.pc $(lib_to)/pkgconfig
@@ -42,7 +45,7 @@ install: $(BUILT) $(PACKAGE)
 uninstall:
 	$(Q)cd $(include_to) 2> /dev/null && $(RM) $(notdir $(BINARY_HEADERS)) || :
 	$(Q)cd $(lib_to) 2> /dev/null && $(RM) pkgconfig/relora.pc $(patsubst $(B)/%,cmake/relora/%,$(filter %.cmake,$(PACKAGE))) \
-	  $(addprefix librelora,.a .so .so.$(ABI) .so.$(VERSION) _cuda.so) || :
+	  $(addprefix librelora,.a .so .so.$(ABI) .so.$(VERSION) _cuda.so.$(ABI) _cuda.so) || :
 	$(Q)for d in $(include_to) $(lib_to)/cmake/relora $(lib_to)/cmake; do \
 	  [ ! -d "$$d" ] || rmdir --ignore-fail-on-non-empty "$$d"; done
 

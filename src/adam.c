@@ -20,7 +20,7 @@ static const struct option adam_rows[] = {
     {FIELD(relora_adam_options, seed), OPTION_U64},
     {FIELD(relora_adam_options, rounding), OPTION_ENUM, .value = RELORA_ROUND_STOCHASTIC,
      .names = rounding_names, .as_number = 1},
-    {FIELD(relora_adam_options, weight_decay), OPTION_F64, .high = FLT_MAX, .quiet = QUIET}, /* is each entry's */
+    {FIELD(relora_adam_options, weight_decay), OPTION_F64, .high = (double)FLT_MAX, .quiet = QUIET}, /* is each entry's */
     {FIELD(relora_adam_options, reserved), OPTION_I32, .quiet = QUIET},
 };
 const struct options adam_table = {
@@ -132,7 +132,7 @@ relora_status adam_check_tensor(const relora_adam *adam, const relora_stream *st
     return tensor_check(tensor, stream, fn, name);
 }
 
-static relora_status check_index(const relora_adam *adam, const char *fn, int32_t index)
+relora_status adam_check_entry_index(const relora_adam *adam, const char *fn, int32_t index)
 {
     if (index < 0 || index >= adam->registry.count)
         FAIL(adam->ctx, RELORA_E_NOT_FOUND, "%s: index is %d, but adam has %d parameters", fn, index,
@@ -144,13 +144,13 @@ relora_status adam_check_index(const relora_adam *adam, const relora_stream *str
                                int32_t index)
 {
     TRY(adam_check(adam, stream, fn));
-    return check_index(adam, fn, index);
+    return adam_check_entry_index(adam, fn, index);
 }
 
 /* ---- registration ---- */
 
-static relora_status check_param(const relora_adam *adam, const char *fn, const char *what,
-                                 const char *name, const relora_tensor *t)
+relora_status adam_check_part(const relora_adam *adam, const char *fn, const char *what, const char *name,
+                              const relora_tensor *t)
 {
     if (!t) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: %s of \"%s\" is NULL", fn, what, name);
     if (t->ctx != adam->ctx)
@@ -169,14 +169,15 @@ static relora_status check_entry(const relora_adam *adam, const char *fn, const 
 {
     char a[SHAPE_TEXT], b[SHAPE_TEXT];
     if (!name[0]) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: name is empty", fn);
-    TRY(check_param(adam, fn, "param", name, m->value));
-    TRY(check_param(adam, fn, "grad", name, m->grad));
+    TRY(adam_check_part(adam, fn, "param", name, m->value));
+    TRY(adam_check_part(adam, fn, "grad", name, m->grad));
     if (!shape_equal(&m->value->shape, &m->grad->shape))
         FAIL(adam->ctx, RELORA_E_SHAPE, "%s: param of \"%s\" is %s, but grad is %s", fn, name,
              shape_text(&m->value->shape, a), shape_text(&m->grad->shape, b));
     if (views_overlap(tensor_view(m->value), tensor_view(m->grad)))
         FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: param and grad of \"%s\" share memory", fn, name);
-    return registry_check(&adam->registry, fn, name, m);
+    TRY(registry_check(&adam->registry, fn, name, m));
+    return adam_check_lent(adam, fn, name, m);
 }
 
 static relora_status make_moment(relora_tensor **out, const relora_adam *adam, const char *fn,
@@ -216,13 +217,23 @@ static relora_status add(relora_adam *adam, const char *fn, const char *name, co
     return status;
 }
 
+relora_status adam_add(relora_adam *adam, const char *fn, const char *name, relora_tensor *param, relora_tensor *grad)
+{
+    if (!adam) FAIL(param ? param->ctx : grad ? grad->ctx : NULL, RELORA_E_ARGUMENT, "%s: adam is NULL", fn);
+    if (!name) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: name is NULL", fn);
+    return add(adam, fn, name, &(struct member){.value = param, .grad = grad}, 0);
+}
+
+void adam_drop_last(relora_adam *adam)
+{
+    drop_entries(adam, adam->registry.count - 1);
+}
+
 relora_status relora_adam_add(relora_adam *adam, const char *name, relora_tensor *param,
                               relora_tensor *grad, int32_t *index)
 {
     const char *fn = "relora_adam_add";
-    if (!adam) FAIL(param ? param->ctx : grad ? grad->ctx : NULL, RELORA_E_ARGUMENT, "%s: adam is NULL", fn);
-    if (!name) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: name is NULL", fn);
-    TRY(add(adam, fn, name, &(struct member){.value = param, .grad = grad}, 0));
+    TRY(adam_add(adam, fn, name, param, grad));
     if (index) *index = adam->registry.count - 1;
     return RELORA_OK;
 }
@@ -300,7 +311,7 @@ relora_status relora_adam_set_factors(relora_adam *adam, int32_t index, double l
 {
     const char *fn = "relora_adam_set_factors";
     if (!adam) return RELORA_E_ARGUMENT;
-    TRY(check_index(adam, fn, index));
+    TRY(adam_check_entry_index(adam, fn, index));
     if (!is_rate(lr_factor))
         FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: lr_factor is %g, and must be 0 or more", fn, lr_factor);
     if (!is_decay(weight_decay))

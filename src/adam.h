@@ -54,6 +54,21 @@ relora_status adam_check_tensor(const relora_adam *adam, const relora_stream *st
 relora_status adam_check_index(const relora_adam *adam, const relora_stream *stream,
                                const char *function, int32_t index);
 
+relora_status adam_check_entry_index(const relora_adam *adam, const char *function, int32_t index);
+
+/* A parameter or another tensor of it, `what` in sentences: there, of the optimizer's device, without gaps. */
+relora_status adam_check_part(const relora_adam *adam, const char *function, const char *what, const char *name,
+                              const relora_tensor *tensor);
+
+/* The public functions of these names, for a call of `function`. */
+relora_status adam_add(relora_adam *adam, const char *function, const char *name, relora_tensor *param,
+                       relora_tensor *grad);
+void adam_drop_last(relora_adam *adam);
+
+/* Moments that the host has lent are not to be a parameter or a gradient. */
+relora_status adam_check_lent(const relora_adam *adam, const char *function, const char *name,
+                              const struct member *member);
+
 /* Index of a layer's parameter, or -1. */
 int32_t adam_index_of(const relora_adam *adam, const relora_linear *linear, relora_param role);
 

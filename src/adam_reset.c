@@ -1,6 +1,7 @@
 /* The partial reset of the moments, in place. */
 #include "adam_reset.h"
 
+#include "moments.h"
 
 /* ---- options ---- */
 
@@ -81,36 +82,13 @@ static relora_status check_factors(const relora_adam *adam, const char *fn, int3
 
 /* ---- the reset ---- */
 
-enum { COUNTS = 3 }; /* zero in the first, zero in the second, first without second */
-
 static relora_status reset_one(relora_adam *adam, relora_stream *stream, const char *fn, int32_t index,
                                const relora_reset_options *o, int64_t *counts)
 {
     const struct adam_entry *e = adam_at(adam, index);
-    struct prune p = {.m = e->first->data,
-                      .v = e->second->data,
-                      .count = e->first->shape.count,
-                      .mode = o->mode,
-                      .flags = o->flags,
-                      .ratio = o->ratio,
-                      .first = draw_make(o->seed, (uint64_t)index, DRAW_PRUNE_FIRST, o->cycle),
-                      .second = draw_make(o->seed, (uint64_t)index, DRAW_PRUNE_SECOND, o->cycle),
-                      .counts = counts};
-    TRY_QUEUE(stream, fn, adam->device->backend->prune(stream->queue, &p));
+    TRY(moments_reset(stream, fn, e->first, e->second, (uint64_t)index, o, counts));
     if (o->flags & RELORA_RESET_STEP_COUNT)
         TRY_QUEUE(stream, fn, adam_write_steps(adam, stream->queue, index, 0));
-    return RELORA_OK;
-}
-
-static relora_status transfer_counts(relora_adam *adam, relora_stream *stream, const char *fn,
-                                     int64_t *device_counts, int64_t counts[COUNTS], int to_host)
-{
-    const struct backend *backend = adam->device->backend;
-    size_t bytes = COUNTS * sizeof *counts;
-    struct copy down = {device_counts, counts, 1, bytes, 0, 0, COPY_TO_DEVICE};
-    struct copy up = {counts, device_counts, 1, bytes, 0, 0, COPY_TO_HOST};
-    TRY_QUEUE(stream, fn, backend->copy(stream->queue, to_host ? &up : &down));
-    if (to_host) TRY_QUEUE(stream, fn, backend->queue_sync(stream->queue));
     return RELORA_OK;
 }
 
@@ -120,33 +98,24 @@ relora_status adam_reset(relora_adam *adam, relora_stream *stream, const char *f
 {
     relora_reset_options o;
     relora_reset_report r = {.struct_size = sizeof r};
-    int64_t counts[COUNTS] = {0}, *device_counts = NULL;
+    int64_t *counts = NULL;
     TRY(adam_check(adam, stream, fn));
     TRY(reset_options_read(&o, adam->ctx, fn, "options", options));
     TRY(indices ? check_listed(adam, fn, indices, count) : check_factors(adam, fn, count));
     TRY(context_write_report(adam->ctx, fn, "report", report, &r, sizeof r));
-    if (report) {
-        struct scratch scratch = {0};
-        scratch_bytes(&scratch, sizeof counts);
-        TRY(scratch_open(&scratch, stream, fn));
-        device_counts = scratch_bytes(&scratch, sizeof counts);
-        TRY(transfer_counts(adam, stream, fn, device_counts, counts, 0));
-    }
+    if (report) TRY(moments_count(stream, fn, &counts));
     int32_t length = indices ? count : adam->registry.count;
     for (int32_t i = 0; i < length; i++) {
         int32_t index = indices ? indices[i] : i;
         if (!indices && !is_factor(adam_at(adam, index))) continue;
-        TRY(reset_one(adam, stream, fn, index, &o, device_counts));
+        TRY(reset_one(adam, stream, fn, index, &o, counts));
         r.params++;
         r.elements += adam_at(adam, index)->first->shape.count;
     }
     context_log(adam->ctx, RELORA_LOG_INFO, "%s: %d parameters, %lld elements in each moment", fn, r.params,
                 (long long)r.elements);
     if (!report) return RELORA_OK;
-    TRY(transfer_counts(adam, stream, fn, device_counts, counts, 1));
-    r.zeroed_first = counts[0];
-    r.zeroed_second = counts[1];
-    r.unpaired = counts[2];
+    TRY(moments_counted(stream, fn, counts, &r));
     context_log(adam->ctx, RELORA_LOG_INFO, "%s: %lld of them zero in the first, %lld in the second", fn,
                 (long long)r.zeroed_first, (long long)r.zeroed_second);
     return report_write(report, &r, sizeof r);

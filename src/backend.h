@@ -11,7 +11,7 @@
 #include "relora/types.h"
 #include "rng.h"
 
-enum { BACKEND_VERSION = 2 }; /* of this file and those it includes; a module made with another is refused */
+enum { BACKEND_VERSION = 3 }; /* of this file and those it includes; a module made with another is refused */
 
 struct queue; /* a backend's own stream state */
 
@@ -162,6 +162,7 @@ struct backend {
     relora_status (*prune)(struct queue *q, const struct prune *p);
 
     int64_t slice_rows; /* of W + s B A, that are made at a time at least; 0: all of them */
+    int64_t row_bytes;  /* rows of temporaries begin at multiples of this, where products like that; at least 1 */
 };
 
 extern const struct backend backend_cpu;

@@ -108,8 +108,7 @@ relora_status relora_context_create(relora_context **out, const relora_context_o
     relora_status status = fill(ctx, &o);
     if (status < 0) {
         destroy(ctx);
-        if (status == RELORA_E_NO_MEMORY) return context_fail_memory(&early, fn, 0);
-        FAIL(&early, status, "%s: the CPU's backend does not open", fn);
+        return context_fail_memory(&early, fn, 0); /* the CPU can fail in no other way */
     }
     ctx->on_destroy = o.on_destroy; /* not before: a failure calls nothing */
     ctx->destroy_user = o.destroy_user;

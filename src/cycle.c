@@ -288,8 +288,9 @@ static relora_status work_on_layers(relora_cycle *cycle, relora_stream *stream, 
 static void note_step(relora_cycle *cycle, const char *fn, int64_t step)
 {
     if (cycle->advanced >= 0 && step != cycle->advanced + 1)
-        context_log(cycle->ctx, RELORA_LOG_WARN, "%s: step is %lld, but the last one was %lld; call it once after each update",
-                    fn, (long long)step, (long long)cycle->advanced);
+        context_log(cycle->ctx, RELORA_LOG_WARN,
+                    "%s: step is %lld, but the last one was %lld; call it once after each update", fn,
+                    (long long)step, (long long)cycle->advanced);
     cycle->advanced = step;
 }
 

@@ -18,7 +18,7 @@ static int32_t count_cuda(const relora_context *ctx)
     if (news) memcpy(reason, module->reason, sizeof reason);
     pthread_mutex_unlock(&module->lock);
     /* with the lock let go: the host's function may ask in its turn */
-    if (news && count) context_log(ctx, RELORA_LOG_INFO, "librelora_cuda.so: CUDA devices: %d", count);
+    if (news && count) context_log(ctx, RELORA_LOG_INFO, "librelora_cuda.so.0: CUDA devices: %d", count);
     else if (news)
         context_log(ctx, RELORA_LOG_INFO, "no CUDA: %s", reason);
     return count;

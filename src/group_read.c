@@ -99,8 +99,9 @@ static relora_status compare_names(struct reading *r)
     int lacks = r->missing.count && !(r->flags & RELORA_READ_ALLOW_MISSING);
     int exceeds = r->left_over.count && !(r->flags & RELORA_READ_ALLOW_LEFT_OVER);
     if (lacks && exceeds)
-        FAIL(ctx, RELORA_E_NOT_FOUND, "%s: the file lacks %d of the group's tensors (%s), and has %d that are not in the group (%s)",
-             r->fn, r->missing.count, r->missing.text.data, r->left_over.count, r->left_over.text.data);
+        FAIL(ctx, RELORA_E_NOT_FOUND,
+             "%s: the file lacks %d of the group's tensors (%s), and has %d that are not in the group (%s)", r->fn,
+             r->missing.count, r->missing.text.data, r->left_over.count, r->left_over.text.data);
     if (lacks)
         FAIL(ctx, RELORA_E_NOT_FOUND, "%s: the file lacks %d of the group's tensors (%s)", r->fn,
              r->missing.count, r->missing.text.data);

@@ -7,6 +7,7 @@
 #include "device.h"
 #include "description.h"
 #include "float_mode.h"
+#include "merge.h"
 
 /* ---- options ---- */
 
@@ -73,12 +74,17 @@ void linear_set_name(relora_linear *linear, const char *name)
     if (!linear->name[0]) memcpy(linear->name, name, text_fit(name, LINEAR_NAME));
 }
 
+const char *layer_label(const char *name, uint64_t layer, char text[LABEL_TEXT])
+{
+    if (name[0]) snprintf(text, LABEL_TEXT, "layer \"%s\"", name);
+    else
+        snprintf(text, LABEL_TEXT, "layer %llu", (unsigned long long)layer);
+    return text;
+}
+
 const char *linear_label(const relora_linear *linear, char text[LABEL_TEXT])
 {
-    if (linear->name[0]) snprintf(text, LABEL_TEXT, "layer \"%s\"", linear->name);
-    else
-        snprintf(text, LABEL_TEXT, "layer %llu", (unsigned long long)linear->options.layer);
-    return text;
+    return layer_label(linear->name, linear->options.layer, text);
 }
 
 /* Shape of a parameter; its number of axes. */
@@ -155,17 +161,11 @@ struct draw linear_draw(const relora_linear *linear, enum draw_purpose purpose, 
     return draw_make(linear->options.seed, linear->options.layer, purpose, call);
 }
 
-/* A and B of a cycle, on any queue. A layer is dead when A and B are both 0; the authors'
- * code starts that way. */
-relora_status linear_draw_factors(relora_linear *linear, struct queue *queue, uint64_t cycle,
-                                  int dead)
+relora_status linear_draw_factors(relora_linear *linear, struct queue *queue, uint64_t cycle, int dead)
 {
-    const struct backend *backend = linear->device->backend;
-    const relora_linear_options *o = &linear->options;
-    double bound = dead ? 0 : float_mode_quotient(1, float_mode_root((double)o->in_features));
-    TRY(backend->uniform(queue, tensor_view(linear->param[RELORA_PARAM_A]), bound,
-                         linear_draw(linear, DRAW_FACTOR_A, cycle)));
-    return backend->fill(queue, tensor_view(linear->param[RELORA_PARAM_B]), 0);
+    return merge_draw_factors(linear->device->backend, queue, tensor_view(linear->param[RELORA_PARAM_A]),
+                              tensor_view(linear->param[RELORA_PARAM_B]),
+                              linear_draw(linear, DRAW_FACTOR_A, cycle), dead);
 }
 
 static relora_status start_factors(relora_linear *linear, const char *fn)
@@ -245,8 +245,8 @@ void relora_linear_release(relora_linear *linear)
 
 /* ---- weight and mode ---- */
 
-static relora_status check_weight(const relora_linear *linear, const char *fn, const char *name,
-                                  const relora_tensor *t, relora_param param, relora_dtype dtype)
+relora_status linear_check_param(const relora_linear *linear, const char *fn, const char *name,
+                                 const relora_tensor *t, relora_param param, relora_dtype dtype)
 {
     const relora_context *ctx = linear->ctx;
     char text[SHAPE_TEXT];
@@ -267,7 +267,7 @@ static relora_status check_weight(const relora_linear *linear, const char *fn, c
     return RELORA_OK;
 }
 
-static void replace(relora_tensor **slot, relora_tensor *tensor)
+void linear_replace(relora_tensor **slot, relora_tensor *tensor)
 {
     relora_tensor_retain(tensor);
     relora_tensor_release(*slot);
@@ -285,12 +285,12 @@ relora_status linear_set_weight(relora_linear *linear, const char *fn, relora_te
     if (bias && !(o->flags & RELORA_LINEAR_BIAS))
         FAIL(linear->ctx, RELORA_E_ARGUMENT, "%s: bias is given, but the layer has no RELORA_LINEAR_BIAS",
              fn);
-    if (weight) TRY(check_weight(linear, fn, "weight", weight, RELORA_PARAM_WEIGHT, o->dtype));
-    if (bias) TRY(check_weight(linear, fn, "bias", bias, RELORA_PARAM_BIAS, RELORA_F32));
+    if (weight) TRY(linear_check_param(linear, fn, "weight", weight, RELORA_PARAM_WEIGHT, o->dtype));
+    if (bias) TRY(linear_check_param(linear, fn, "bias", bias, RELORA_PARAM_BIAS, RELORA_F32));
     relora_tensor *delta = linear->param[RELORA_PARAM_DELTA];
     if (delta) TRY(tensor_preset(delta, fn, 0)); /* of the new W nothing is merged yet */
-    if (weight) replace(&linear->param[RELORA_PARAM_WEIGHT], weight);
-    if (bias) replace(&linear->param[RELORA_PARAM_BIAS], bias);
+    if (weight) linear_replace(&linear->param[RELORA_PARAM_WEIGHT], weight);
+    if (bias) linear_replace(&linear->param[RELORA_PARAM_BIAS], bias);
     linear->generation++;
     return RELORA_OK;
 }
@@ -368,13 +368,9 @@ relora_tensor *relora_linear_grad(relora_linear *linear, relora_param param)
     return linear && param > 0 && param < PARAM_COUNT ? linear->grad[param] : NULL;
 }
 
-/* As equal as they can be: a small rest would cost a product of its own. */
 int64_t linear_slice_rows(const relora_linear *linear, int64_t first)
 {
-    int64_t least = linear->device->backend->slice_rows, out = linear->options.out_features;
-    int64_t count = least && out >= 2 * least ? out / least : 1;
-    int64_t rows = (out + count - 1) / count, left = out - first;
-    return rows < left ? rows : left;
+    return merge_slice_rows(linear->device, linear->options.out_features, first);
 }
 
 struct scale linear_scale(const relora_linear *linear)

@@ -40,6 +40,11 @@ relora_status linear_set_weight(relora_linear *linear, const char *function, rel
                                 relora_tensor *bias);
 relora_status linear_zero_grad(relora_linear *linear, relora_stream *stream, const char *function);
 
+/* Is a tensor of the host's, `name` in sentences, one for this parameter? */
+relora_status linear_check_param(const relora_linear *linear, const char *function, const char *name,
+                                 const relora_tensor *tensor, relora_param param, relora_dtype dtype);
+void linear_replace(relora_tensor **slot, relora_tensor *tensor);
+
 /* The host's options over the defaults. Their values are not looked at yet. */
 relora_status linear_options_read(relora_linear_options *options, const relora_context *ctx,
                                   const char *function, const relora_linear_options *from);
@@ -59,6 +64,7 @@ void linear_set_name(relora_linear *linear, const char *name);
 
 /* The layer in a sentence, `layer "head"`, or `layer 3` by its option before it has a name. Returns `text`. */
 const char *linear_label(const relora_linear *linear, char text[LABEL_TEXT]);
+const char *layer_label(const char *name, uint64_t layer, char text[LABEL_TEXT]); /* by what it shows */
 
 /* s as a number, or where the trainable one stands. */
 struct scale linear_scale(const relora_linear *linear);

@@ -17,7 +17,6 @@ struct merge_job { /* what is done to the layers of a registry */
 /* All of the layers or, but for a failure of the device, none: every mode and every factor is looked at first,
  * and the memory taken that the products need. Waits for the device once for MERGE_BATCH layers looked at,
  * and once at the end. Fills the report of what was merged. */
-enum { MERGE_BATCH = 64 };
 relora_status linear_merge_all(const struct merge_job *job, relora_stream *stream, const char *function,
                                relora_merge_report *report);
 

@@ -60,6 +60,7 @@ static relora_status pass_open(struct pass *p, const char *fn, relora_linear *li
         FAIL(linear->ctx, RELORA_E_STATE, "%s: %s has no weight; call relora_linear_set_weight", fn,
              linear_label(linear, label));
     p->drops = pass_drops(linear, flags);
+    p->adds = (flags & RELORA_ACCUMULATE_Y) != 0;
     p->mask = linear_draw(linear, DRAW_DROPOUT, call);
     p->rounding = linear_draw(linear, DRAW_FOLD, call);
     return RELORA_OK;
@@ -71,8 +72,8 @@ static relora_status forward_products(const struct pass *p, struct pass_memory *
 {
     const relora_tensor *b = p->linear->param[RELORA_PARAM_BIAS];
     const float *bias = b ? b->data : NULL;
-    struct gemm g = {.a = p->x, .tb = 1, .c = y, .bias = bias};
-    if (p->linear->options.mode == RELORA_MODE_LOWRANK) return split_forward(p, m, y, 0, bias);
+    struct gemm g = {.a = p->x, .tb = 1, .c = y, .bias = bias, .accumulate = p->adds};
+    if (p->linear->options.mode == RELORA_MODE_LOWRANK) return split_forward(p, m, y, p->adds, bias);
     if (p->order == RELORA_ORDER_FOLD) {
         TRY(fold_weight(p, m));
         g.b = m->folded;
@@ -88,7 +89,7 @@ relora_status pass_forward_open(struct pass *p, const char *fn, relora_linear *l
                                   const relora_tensor *y, uint64_t call, uint32_t flags)
 {
     TRY(check_layer(fn, linear, stream, x ? x : y));
-    TRY(pass_open(p, fn, linear, stream, x, call, flags, RELORA_TRAIN));
+    TRY(pass_open(p, fn, linear, stream, x, call, flags, RELORA_TRAIN | RELORA_ACCUMULATE_Y));
     TRY(check_matrix(p, y_name, y, linear->options.out_features));
     return check_apart(p, y_name, y, "x", x);
 }

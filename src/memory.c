@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+_Static_assert(sizeof(void *) == 8, "librelora needs a 64-bit processor: sizes and offsets have 63 bits");
+
 static void *system_alloc(void *user, size_t size, size_t alignment)
 {
     (void)user;

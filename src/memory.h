@@ -6,10 +6,6 @@
 #include <stdint.h>
 #include "relora/export.h"
 
-#if UINTPTR_MAX < UINT64_MAX
-#  error "librelora needs a 64-bit processor: sizes and offsets have 63 bits"
-#endif
-
 RELORA_BEGIN
 
 enum { MEMORY_ALIGNMENT = 64 };

@@ -8,9 +8,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "relora/version.h"
+
 enum { PATH_CAPACITY = 4096 };
 
-static const char file_name[] = "librelora_cuda.so";
+/* With the number of the interface, so that two libraries with theirs can be installed side by side. */
+#define TEXT(number) #number
+#define TEXT_OF(name) TEXT(name)
+static const char file_name[] = "librelora_cuda.so." TEXT_OF(RELORA_ABI);
 
 relora_status module_new(struct module **out, const struct memory *memory, const char *folder)
 {

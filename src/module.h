@@ -1,4 +1,4 @@
-/* librelora_cuda.so: found and loaded at a context's first question about CUDA, and never unloaded; and
+/* librelora_cuda.so.0: found and loaded at a context's first question about CUDA, and never unloaded; and
  * the devices it offers. Nothing of it is shared between contexts. */
 #ifndef RELORA_SRC_MODULE_H
 #define RELORA_SRC_MODULE_H

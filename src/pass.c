@@ -35,19 +35,29 @@ struct plan_case pass_plan_case(const relora_linear *linear, int64_t rows, int d
 
 /* ---- temporaries ---- */
 
+/* A matrix whose rows begin where the device likes them to. */
+static struct view take_rows(const struct pass *p, struct scratch *s, int64_t rows, int64_t cols, relora_dtype dtype)
+{
+    int64_t item = (int64_t)dtype_size(dtype), bytes = p->linear->device->backend->row_bytes;
+    int64_t unit = bytes > item ? bytes / item : 1, ld = (cols + unit - 1) / unit * unit;
+    struct view v = scratch_take(s, rows, ld, dtype);
+    v.cols = cols;
+    return v;
+}
+
 struct pass_memory pass_layout_forward(const struct pass *p, struct scratch *s)
 {
     const relora_linear_options *o = &p->linear->options;
     struct pass_memory m = {0};
     if (!pass_has_branch(p->linear)) return m;
-    if (o->dtype != RELORA_F32) m.a = scratch_take(s, o->rank, o->in_features, o->dtype);
-    m.b = scratch_take(s, o->out_features, o->rank, o->dtype);
+    if (o->dtype != RELORA_F32) m.a = take_rows(p, s, o->rank, o->in_features, o->dtype);
+    m.b = take_rows(p, s, o->out_features, o->rank, o->dtype);
     if (p->order == RELORA_ORDER_SPLIT) {
-        if (p->drops) m.dropped = scratch_take(s, p->rows, o->in_features, o->dtype);
-        m.u = scratch_take(s, p->rows, o->rank, o->dtype);
+        if (p->drops) m.dropped = take_rows(p, s, p->rows, o->in_features, o->dtype);
+        m.u = take_rows(p, s, p->rows, o->rank, o->dtype);
     } else {
-        m.folded = scratch_take(s, o->out_features, o->in_features, o->dtype);
-        if (o->dtype != RELORA_F32) m.slice = scratch_take(s, linear_slice_rows(p->linear, 0), o->in_features, RELORA_F32);
+        m.folded = take_rows(p, s, o->out_features, o->in_features, o->dtype);
+        if (o->dtype != RELORA_F32) m.slice = take_rows(p, s, linear_slice_rows(p->linear, 0), o->in_features, RELORA_F32);
     }
     return m;
 }
@@ -58,21 +68,21 @@ struct pass_memory pass_layout_backward(const struct pass *p, int wants_dx, stru
     int folds = p->order != RELORA_ORDER_SPLIT && wants_dx;
     struct pass_memory m = {0};
     if (!pass_has_branch(p->linear)) return m;
-    if (o->dtype != RELORA_F32) m.a = scratch_take(s, o->rank, o->in_features, o->dtype);
-    m.b = scratch_take(s, o->out_features, o->rank, o->dtype);
-    if (folds) m.folded = scratch_take(s, o->out_features, o->in_features, o->dtype);
-    if (folds && o->dtype != RELORA_F32) m.slice = scratch_take(s, linear_slice_rows(p->linear, 0), o->in_features, RELORA_F32);
+    if (o->dtype != RELORA_F32) m.a = take_rows(p, s, o->rank, o->in_features, o->dtype);
+    m.b = take_rows(p, s, o->out_features, o->rank, o->dtype);
+    if (folds) m.folded = take_rows(p, s, o->out_features, o->in_features, o->dtype);
+    if (folds && o->dtype != RELORA_F32) m.slice = take_rows(p, s, linear_slice_rows(p->linear, 0), o->in_features, RELORA_F32);
     if (p->order == RELORA_ORDER_THROUGH) {
-        m.through = scratch_take(s, o->out_features, o->in_features, RELORA_F32);
-        m.wide_a = scratch_take(s, o->rank, o->in_features, RELORA_F32);
-        m.wide_b = scratch_take(s, o->out_features, o->rank, RELORA_F32);
+        m.through = take_rows(p, s, o->out_features, o->in_features, RELORA_F32);
+        m.wide_a = take_rows(p, s, o->rank, o->in_features, RELORA_F32);
+        m.wide_b = take_rows(p, s, o->out_features, o->rank, RELORA_F32);
         return m;
     }
-    if (p->drops) m.dropped = scratch_take(s, p->rows, o->in_features, o->dtype);
-    if (p->drops && wants_dx) m.branch = scratch_take(s, p->rows, o->in_features, o->dtype);
-    m.scaled_a = scratch_take(s, o->rank, o->in_features, o->dtype);
-    m.u = scratch_take(s, p->rows, o->rank, o->dtype);
-    m.h = scratch_take(s, p->rows, o->rank, o->dtype);
+    if (p->drops) m.dropped = take_rows(p, s, p->rows, o->in_features, o->dtype);
+    if (p->drops && wants_dx) m.branch = take_rows(p, s, p->rows, o->in_features, o->dtype);
+    m.scaled_a = take_rows(p, s, o->rank, o->in_features, o->dtype);
+    m.u = take_rows(p, s, p->rows, o->rank, o->dtype);
+    m.h = take_rows(p, s, p->rows, o->rank, o->dtype);
     return m;
 }
 

@@ -14,6 +14,7 @@ struct pass {
     int64_t rows;
     struct draw mask, rounding; /* of the dropout; of a fold */
     int drops;                  /* dropout acts on this pass */
+    int adds;                   /* forward: to y */
     relora_order order;
 };
 

@@ -192,17 +192,18 @@ static relora_status index_names(const struct parse *p);
 /* What is wrong with where the header should be; NULL if nothing is. */
 static const char *wrong_length(const unsigned char *bytes, uint64_t size, uint64_t length, char text[ST_GUESS_TEXT])
 {
-    const char *format = NULL;
-    if (length > ST_HEADER_MAX) format = "its header of %llu bytes exceeds the %llu allowed";
-    else if (length > size - ST_LENGTH_BYTES)
-        format = size > ST_LENGTH_BYTES && bytes[ST_LENGTH_BYTES] == '{'
-                     ? "its header of %llu bytes goes past the end of %llu: it is cut short"
-                     : "its header of %llu bytes goes past the end of %llu";
-    else if (!length || bytes[ST_LENGTH_BYTES] != '{')
-        return "its header does not begin with {";
-    if (!format) return NULL;
-    snprintf(text, ST_GUESS_TEXT, format, (unsigned long long)length,
-             (unsigned long long)(length > ST_HEADER_MAX ? ST_HEADER_MAX : size));
+    const unsigned char *begin = bytes + ST_LENGTH_BYTES;
+    int past = length > size - ST_LENGTH_BYTES;
+    if (length > ST_HEADER_MAX)
+        snprintf(text, ST_GUESS_TEXT, "its header of %llu bytes exceeds the %d allowed", (unsigned long long)length,
+                 ST_HEADER_MAX);
+    else if (past)
+        snprintf(text, ST_GUESS_TEXT, "its header of %llu bytes goes past the end of %llu%s", (unsigned long long)length,
+                 (unsigned long long)size, size > ST_LENGTH_BYTES && *begin == '{' ? ": it is cut short" : "");
+    else if (!length || *begin != '{')
+        snprintf(text, ST_GUESS_TEXT, "its header does not begin with {");
+    else
+        return NULL;
     return text;
 }
 

@@ -56,7 +56,7 @@ relora_status st_text_load(struct json_t **root, const relora_context *ctx, cons
 
 /* What bytes that are no such file look like, "an HTML page": part of a sentence, which may be put in `text`. NULL if
  * they look like nothing known. */
-enum { ST_GUESS_TEXT = 80 };
+enum { ST_GUESS_TEXT = 128 };
 const char *st_guess(const unsigned char *bytes, uint64_t size, char text[ST_GUESS_TEXT]);
 
 /* Index of a tensor, or -1. */

@@ -49,6 +49,13 @@ static inline struct view view_rows(struct view v, int64_t first, int64_t rows)
     return v;
 }
 
+static inline struct view view_cols(struct view v, int64_t first, int64_t cols)
+{
+    v.data = (unsigned char *)v.data + (size_t)first * dtype_size(v.dtype);
+    v.cols = cols;
+    return v;
+}
+
 /* Do two matrices share a byte? (Blocks of columns of one array may interleave without.) */
 int views_overlap(struct view a, struct view b);
 

@@ -34,11 +34,6 @@ void text_put(struct text *text, const char *format, ...)
     va_end(arguments);
 }
 
-void text_number(struct text *text, const char *field, double value)
-{
-    text_put(text, "%s=%.17g\n", field, value);
-}
-
 void text_join(struct text *text, const char *prefix, const char *name)
 {
     text_put(text, "%s%s%s", prefix, prefix[0] ? "." : "", name);

@@ -12,8 +12,6 @@ struct text {
 };
 
 void text_put(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* "field=number" and a newline, exact, with a point whatever the host's locale. */
-void text_number(struct text *text, const char *field, double value);
 void text_free(struct text *text);
 
 /* How many bytes of a string to take, at most `limit`, so that no character of UTF-8 is cut apart. */

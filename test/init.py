@@ -424,10 +424,11 @@ def test_size_and_vocabulary():
     loss('f', '--vocab', '1000')  # somebody says that bytes will do
     with open('tokens.bin', 'wb') as file:
         file.write(struct.pack('<20000H', *(i * i % 1000 for i in range(20000))))
-    loss('f', '--data', 'tokens.bin')
+    tokens = ['tokens.bin' if option == 'text' else option for option in ONCE]
+    losses('--init', 'f', *tokens)
     with open('tokens.bin', 'ab') as file:
         file.write(struct.pack('<H', 1000))
-    refused('f', 'tokens.bin', '1000', options=ONCE + ['--data', 'tokens.bin', '--eval-batches', '500'])
+    refused('f', 'tokens.bin', '1000', options=tokens)
 
 
 EVERYTHING = {'num_key_value_heads': 2, 'head_dim': 12, 'rms_norm_eps': 1e-4, 'rope_theta': 300.0,
@@ -495,7 +496,7 @@ def test_checkpoint():
         file.write(struct.pack('<Q', len(text)) + text + data)
     again = losses(*train[:-6], *train[-2:], '--resume', 'old.safetensors')
     want(again[-1:] == whole, 'resumed', again, whole)
-    says(run('--out', 'out', '--init', folder('f'), *train, '--resume', 'old.safetensors'), 'hidden_size')
+    says(run('--out', 'out', '--init', folder('f'), *train[:-6], *train[-2:], '--resume', 'old.safetensors'), 'hidden_size')
     shutil.rmtree('saved')
 
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # The C of README.md, as it is printed: the first piece is compiled, linked and run under the address sanitizer, which
 # reports a leak too; every line of the second one stands in examples/mlp.c.
-# readme.sh COMPILER WORK ARCHIVE LIBRARIES...; run by `make check-readme`.
+# readme.sh COMPILER WORK ARCHIVE LIBRARIES...; run by `make check-readme-c`.
 set -eu
 compiler=$1 work=$2 archive=$3
 shift 3

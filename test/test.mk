@@ -12,14 +12,14 @@ TEST_CPPFLAGS = -Itest -DRELORA_TEST_DATA='"$(CURDIR)/test"' \
                 -DRELORA_TEST_MODULES='"$(CURDIR)/$(B)/modules"' $(LIB_CPPFLAGS)
 
 # Files that are not valid modules, one per folder, and one that presents the CPU as a CUDA device.
-MODULES := $(patsubst test/modules/%.c,$(B)/modules/%/librelora_cuda.so,$(wildcard test/modules/*.c)) \
-           $(B)/modules/text/librelora_cuda.so
-$(filter-out %/text/librelora_cuda.so,$(MODULES)): $(B)/modules/%/librelora_cuda.so: test/modules/%.c \
+MODULES := $(patsubst test/modules/%.c,$(B)/modules/%/librelora_cuda.so.$(ABI),$(wildcard test/modules/*.c)) \
+           $(B)/modules/text/librelora_cuda.so.$(ABI)
+$(filter-out %/text/librelora_cuda.so.$(ABI),$(MODULES)): $(B)/modules/%/librelora_cuda.so.$(ABI): test/modules/%.c \
     test/modules/fake.h $(wildcard src/*.h) $(filter $(B)/src/cpu/% %/memory.o,$(OBJS))
 	@mkdir -p $(@D)
 	@echo LD $@
 	$(Q)$(CC) -Itest $(LIB_CPPFLAGS) $(LIB_CFLAGS) -shared $(filter %.c %.o,$^) $(ALL_LDFLAGS) $(LDLIBS) -o $@
-$(B)/modules/text/librelora_cuda.so:
+$(B)/modules/text/librelora_cuda.so.$(ABI):
 	@mkdir -p $(@D)
 	$(Q)printf '%64s\n' 'This is as long as the header of a library, and none.' > $@
 
@@ -37,7 +37,7 @@ $(B)/ask-shared: $(B)/test/modules/where/ask.o $(SO)
 	@echo LD $@
 	$(Q)$(CC) $(ALL_CFLAGS) $< $(ALL_LDFLAGS) -L$(B) -lrelora -Wl,-rpath,'$$ORIGIN/../lib' -o $@
 
-## check-module: where librelora_cuda.so is looked for
+## check-module: where librelora_cuda.so.0 is looked for
 .PHONY: check-module
 check-module: $(B)/ask $(B)/ask-shared $(MODULES)
 	$(Q)sh test/modules/where.sh $(B)

@@ -39,6 +39,16 @@ func (s *Schedule) Lr(step int64) (float64, error) {
 	return float64(lr), err
 }
 
+// CycleOptions are those of a cycle whose restarts are the schedule's.
+func (s *Schedule) CycleOptions() (CycleOptions, error) {
+	o := DefaultCycleOptions()
+	c := o.toC()
+	err := contextError(C.relora_cycle_options_follow(&c, s.c), s.ctx)
+	o.fromC(&c)
+	runtime.KeepAlive(s)
+	return o, err
+}
+
 // NextRestart is the first step after step that begins a new cycle of the curve; -1 if there is none.
 func (s *Schedule) NextRestart(step int64) (int64, error) {
 	var next C.int64_t

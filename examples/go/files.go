@@ -107,6 +107,19 @@ func OpenReader(ctx *Context, path string) (*Reader, error) {
 	return newReader(C.relora_reader_open(&c, ctx.c, text), &c, ctx, nil)
 }
 
+// OpenReaderIfThere gives nil for a file that does not exist.
+func OpenReaderIfThere(ctx *Context, path string) (*Reader, error) {
+	text, free := cString(path)
+	defer free()
+	var c *C.relora_reader
+	status := C.relora_reader_open_if_there(&c, ctx.c, text)
+	if status >= 0 && c == nil {
+		runtime.KeepAlive(ctx)
+		return nil, nil
+	}
+	return newReader(status, &c, ctx, nil)
+}
+
 // ReadBytes reads a file that is in memory. The bytes are copied.
 func ReadBytes(ctx *Context, bytes []byte) (*Reader, error) {
 	var c *C.relora_reader

@@ -34,7 +34,7 @@ static relora_status set_number(relora_state *state, const char *key, int64_t va
 
 static relora_status add_objects(const struct trainer *t, relora_state *state)
 {
-    relora_status status = model_add_to_state(t->model, state);
+    relora_status status = relora_state_add_group(state, model_group(t->model));
     if (status >= 0)
         status = relora_state_add_adam(state, "optimizer", t->adam);
     if (status >= 0)

@@ -133,7 +133,7 @@ int llama_export(const struct trainer *t, const char *folder)
         return fail("the name %s is too long", folder);
     if (check(t->ctx, relora_state_create(&state, t->ctx), "--export"))
         return -1;
-    relora_status status = model_add_to_state(t->model, state);
+    relora_status status = relora_state_add_group(state, model_group(t->model));
     if (status >= 0)
         status = relora_state_export_merged(state, t->stream, path);
     relora_state_release(state);

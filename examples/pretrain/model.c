@@ -87,11 +87,6 @@ static relora_status create_arrays(struct model *model, relora_stream *stream)
     const struct model_config *c = &model->config;
     for (int i = 0; i < model->array_count; i++) {
         struct array *array = &model->arrays[i];
-        if (i < 2)
-            snprintf(array->name, sizeof array->name, "model.%s.weight", i ? "norm" : "embed_tokens");
-        else
-            snprintf(array->name, sizeof array->name, "model.layers.%d.%s.weight", (i - 2) / 2,
-                     i % 2 ? "post_attention_layernorm" : "input_layernorm");
         TRY(i == 0 && c->tied ? tie_embedding(model, array) : array_create(model, array, i ? 0 : c->vocab));
         TRY(relora_tensor_fill(array->value.tensor, stream, 1.0));
         TRY(relora_tensor_fill(array->grad.tensor, stream, 0.0));
@@ -155,6 +150,27 @@ static relora_status linear_create(struct model *model, relora_stream *stream, i
     return status;
 }
 
+/* Everything that has a name: a head that is the embedding is not a member of its own. */
+static relora_status fill_group(struct model *model)
+{
+    char name[64];
+    TRY(relora_group_create(&model->group, model->engine.device));
+    for (int i = 0; i < model->array_count; i++) {
+        struct array *array = &model->arrays[i];
+        if (i < 2)
+            snprintf(name, sizeof name, "model.%s.weight", i ? "norm" : "embed_tokens");
+        else
+            snprintf(name, sizeof name, "model.layers.%d.%s.weight", (i - 2) / 2,
+                     i % 2 ? "post_attention_layernorm" : "input_layernorm");
+        TRY(relora_group_add_param(model->group, name, array->value.tensor, array->grad.tensor));
+    }
+    for (int i = 0; i < model->linear_count - (model->config.tied ? 1 : 0); i++) {
+        linear_name(model, i, name, sizeof name);
+        TRY(relora_group_add_linear(model->group, name, model->linears[i]));
+    }
+    return RELORA_OK;
+}
+
 static struct model_config without_zeros(const struct model_config *config)
 {
     struct model_config c = *config;
@@ -199,6 +215,8 @@ relora_status model_create(struct model **out, relora_context *ctx, relora_strea
         status = linear_create(model, stream, i);
     if (status == RELORA_OK)
         status = create_arrays(model, stream);
+    if (status == RELORA_OK)
+        status = fill_group(model);
     if (status != RELORA_OK) {
         model_destroy(model);
         return status;
@@ -211,6 +229,7 @@ void model_destroy(struct model *model)
 {
     if (!model)
         return;
+    relora_group_release(model->group);
     for (int i = 0; model->linears && i < model->linear_count; i++)
         relora_linear_release(model->linears[i]);
     for (int i = 0; model->arrays && i < model->array_count; i++) {
@@ -235,65 +254,53 @@ const struct model_config *model_get_config(const struct model *model)
     return &model->config;
 }
 
-/* Layers that are parameters of their own: not a head that is the embedding. */
-static int own_linears(const struct model *model)
+relora_group *model_group(const struct model *model)
 {
-    return model->linear_count - (model->config.tied ? 1 : 0);
+    return model->group;
 }
 
-/* What layer `index` trains now: its W, or its A and B. Returns how many. */
-static int trained(const struct model *model, int index, relora_param which[2])
+/* What a member trains now: itself, its W, or its A and B. Returns how many. */
+static int trained(const struct model *model, int member, relora_param which[2])
 {
-    int full = relora_linear_get_mode(model->linears[index]) == RELORA_MODE_FULL;
-    which[0] = full ? RELORA_PARAM_WEIGHT : RELORA_PARAM_A;
+    relora_linear *linear = relora_group_linear(model->group, member);
+    int whole = !linear || relora_linear_get_mode(linear) == RELORA_MODE_FULL;
+    which[0] = whole ? RELORA_PARAM_WEIGHT : RELORA_PARAM_A;
     which[1] = RELORA_PARAM_B;
-    return full ? 1 : 2;
+    return whole ? 1 : 2;
 }
 
 int model_param_count(const struct model *model)
 {
-    int count = model->array_count;
+    int count = 0;
     relora_param which[2];
-    for (int i = 0; i < own_linears(model); i++)
+    for (int i = 0; i < relora_group_count(model->group); i++)
         count += trained(model, i, which);
     return count;
 }
 
-static void describe_linear(const struct model *model, int index, relora_param which,
-                            struct model_param *out)
+static void describe(const struct model *model, int member, relora_param which, struct model_param *out)
 {
-    char prefix[64];
-    relora_tensor *value = relora_linear_param(model->linears[index], which);
-    linear_name(model, index, prefix, sizeof prefix);
-    snprintf(out->name, sizeof out->name, "%s.%s", prefix,
-             which == RELORA_PARAM_A   ? "lora_A.weight"
-             : which == RELORA_PARAM_B ? "lora_B.weight"
-                                       : "weight");
-    out->rows = relora_tensor_dim(value, 0);
-    out->cols = relora_tensor_dim(value, 1);
-    out->dtype = relora_tensor_dtype(value);
-    out->value = value;
-    out->grad = relora_linear_grad(model->linears[index], which);
+    relora_linear *linear = relora_group_linear(model->group, member);
+    out->value = linear ? relora_linear_param(linear, which) : relora_group_value(model->group, member);
+    out->grad = linear ? relora_linear_grad(linear, which) : relora_group_grad(model->group, member);
+    snprintf(out->name, sizeof out->name, "%s%s", relora_group_name(model->group, member),
+             !linear                   ? ""
+             : which == RELORA_PARAM_A ? ".lora_A.weight"
+             : which == RELORA_PARAM_B ? ".lora_B.weight"
+                                       : ".weight");
+    int vector = relora_tensor_ndim(out->value) == 1;
+    out->rows = vector ? 1 : relora_tensor_dim(out->value, 0);
+    out->cols = relora_tensor_dim(out->value, vector ? 0 : 1);
+    out->dtype = relora_tensor_dtype(out->value);
 }
 
 int model_param_get(const struct model *model, int index, struct model_param *out)
 {
-    if (index < 0)
-        return 0;
-    if (index < model->array_count) {
-        const struct array *array = &model->arrays[index];
-        *out = (struct model_param){.rows = array->rows ? array->rows : 1, .cols = array->cols,
-                                    .dtype = RELORA_F32, .value = array->value.tensor,
-                                    .grad = array->grad.tensor};
-        memcpy(out->name, array->name, sizeof array->name);
-        return 1;
-    }
-    index -= model->array_count;
-    for (int i = 0; i < own_linears(model); i++) {
+    for (int i = 0; index >= 0 && i < relora_group_count(model->group); i++) {
         relora_param which[2];
         int count = trained(model, i, which);
         if (index < count) {
-            describe_linear(model, i, which[index], out);
+            describe(model, i, which[index], out);
             return 1;
         }
         index -= count;
@@ -303,15 +310,9 @@ int model_param_get(const struct model *model, int index, struct model_param *ou
 
 int model_weight_get(const struct model *model, int index, struct model_param *out)
 {
-    if (index < model->array_count) {
-        int found = model_param_get(model, index, out);
-        out->grad = NULL;
-        return found;
-    }
-    index -= model->array_count;
-    if (index >= own_linears(model))
+    if (index < 0 || index >= relora_group_count(model->group))
         return 0;
-    describe_linear(model, index, RELORA_PARAM_WEIGHT, out);
+    describe(model, index, RELORA_PARAM_WEIGHT, out);
     out->grad = NULL;
     return 1;
 }
@@ -347,7 +348,7 @@ void model_memory(const struct model *model, struct model_memory *out)
         out->weights += param.rows * param.cols * (param.dtype == RELORA_F32 ? 4 : 2);
     for (int i = 0; i < model->array_count; i++)
         out->parameters += (model->arrays[i].rows ? model->arrays[i].rows : 1) * model->arrays[i].cols;
-    for (int i = 0; i < own_linears(model); i++) {
+    for (int i = 0; i < model->linear_count - (model->config.tied ? 1 : 0); i++) {
         int64_t rows, cols;
         linear_shape(model, i, &rows, &cols);
         out->parameters += rows * cols;
@@ -363,43 +364,7 @@ relora_linear *model_projection(const struct model *model, int index)
 
 relora_status model_set_lora(struct model *model, relora_stream *stream)
 {
-    for (int i = 0; i < model->linear_count - 1; i++)
-        if (relora_linear_get_mode(model->linears[i]) != RELORA_MODE_LORA)
-            TRY(relora_linear_set_mode(model->linears[i], stream, RELORA_MODE_LORA));
-    return RELORA_OK;
-}
-
-relora_status model_register(struct model *model, relora_adam *adam)
-{
-    for (int i = 0; i < model->array_count; i++) {
-        struct array *array = &model->arrays[i];
-        TRY(relora_adam_add(adam, array->name, array->value.tensor, array->grad.tensor, NULL));
-    }
-    for (int i = 0; i < own_linears(model); i++) {
-        char prefix[64];
-        linear_name(model, i, prefix, sizeof prefix);
-        TRY(relora_adam_add_linear(adam, prefix, model->linears[i]));
-    }
-    return RELORA_OK;
-}
-
-relora_status model_add_to_state(struct model *model, relora_state *state)
-{
-    for (int i = 0; i < model->array_count; i++)
-        TRY(relora_state_add_tensor(state, model->arrays[i].name, model->arrays[i].value.tensor));
-    for (int i = 0; i < own_linears(model); i++) {
-        char prefix[64];
-        linear_name(model, i, prefix, sizeof prefix);
-        TRY(relora_state_add_linear(state, prefix, model->linears[i]));
-    }
-    return RELORA_OK;
-}
-
-relora_status model_zero_grad(struct model *model, relora_stream *stream)
-{
-    for (int i = 0; i < model->array_count; i++)
-        TRY(relora_tensor_fill(model->arrays[i].grad.tensor, stream, 0.0));
-    for (int i = 0; i < own_linears(model); i++)
-        TRY(relora_linear_zero_grad(model->linears[i], stream));
-    return RELORA_OK;
+    if (relora_linear_get_mode(model->linears[0]) == RELORA_MODE_LORA)
+        return RELORA_OK;
+    return relora_group_set_mode(model->group, stream, RELORA_MODE_LORA);
 }

@@ -81,14 +81,11 @@ int64_t model_count_all(const struct model *model);
 
 /* The layers a restart is about, 7 per block; NULL past the last. */
 relora_linear *model_projection(const struct model *model, int index);
-/* End of the warm start: every projection FULL -> LORA. The output does not change. */
+/* All parameters and layers by their names, for the optimizer, the cycle and files. Borrowed. */
+relora_group *model_group(const struct model *model);
+/* End of the warm start: every projection FULL -> LORA, or none. The output does not change. Nothing if they are in
+ * LORA already. */
 relora_status model_set_lora(struct model *model, relora_stream *stream);
-/* Register everything that is trained now. */
-relora_status model_register(struct model *model, relora_adam *adam);
-/* Put every tensor, the frozen ones too, and every layer into a state. */
-relora_status model_add_to_state(struct model *model, relora_state *state);
-/* Set every gradient to 0. */
-relora_status model_zero_grad(struct model *model, relora_stream *stream);
 
 /* RELORA_E_UNSUPPORTED if the device cannot do the sizes of the model (ops.h). */
 relora_status activations_create(struct activations **out, struct model *model, relora_stream *stream,

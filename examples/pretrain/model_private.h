@@ -21,7 +21,6 @@ relora_status matrix_create(struct matrix *out, relora_device *device, relora_dt
                             int64_t rows, int64_t cols);
 
 struct array { /* an ordinary parameter: the embedding or a norm */
-    char name[64];
     int64_t rows, cols; /* rows 0 for a vector */
     struct matrix value, grad;
 };
@@ -33,6 +32,7 @@ struct model {
     struct engine engine;
     struct array *arrays;    /* embedding, final norm, then two norms per block */
     relora_linear **linears; /* PROJECTIONS per block, then the head */
+    relora_group *group;     /* both, by the names that Hugging Face's Llama has */
     relora_tensor *head;     /* its weight, if that is the embedding in another dtype; else NULL */
     int array_count, linear_count;
     struct matrix loss;      /* a double: sum of the losses not yet taken */

@@ -31,7 +31,7 @@ static int make_adam(struct trainer *t)
     relora_device *device = relora_device_get(t->ctx, (relora_device_kind)o->device, 0);
     if (check(t->ctx, relora_adam_create(&t->adam, device, &options), "cannot make the optimizer"))
         return -1;
-    return check(t->ctx, model_register(t->model, t->adam), "cannot register the parameters");
+    return check(t->ctx, relora_adam_add_group(t->adam, model_group(t->model)), "cannot register the parameters");
 }
 
 /* One cosine over the whole run. */
@@ -82,11 +82,7 @@ static int make_cycle(struct trainer *t)
     reset.seed = (uint64_t)o->seed;
     if (check(t->ctx, relora_cycle_create(&t->cycle, t->ctx, &options, t->adam, &reset), "cycle"))
         return -1;
-    relora_linear *linear;
-    for (int i = 0; (linear = model_projection(t->model, i)); i++)
-        if (check(t->ctx, relora_cycle_add(t->cycle, linear), "cannot add a layer to the cycle"))
-            return -1;
-    return 0;
+    return check(t->ctx, relora_cycle_add_group(t->cycle, model_group(t->model)), "cannot add the layers to the cycle");
 }
 
 void trainer_memory(const struct trainer *t, char *text, size_t size)

@@ -126,7 +126,7 @@ static int lose_data(struct trainer *t)
 static int accumulate(struct trainer *t)
 {
     const struct options *o = t->options;
-    if (check(t->ctx, model_zero_grad(t->model, t->stream), "zero_grad"))
+    if (check(t->ctx, relora_group_zero_grad(model_group(t->model), t->stream), "zero_grad"))
         return -1;
     for (int64_t micro = 0; micro < o->accumulate; micro++) {
         uint64_t call = (uint64_t)(t->attempts * o->accumulate + micro);

@@ -47,7 +47,8 @@ RELORA_API relora_status relora_writer_create(relora_writer **out, relora_contex
 RELORA_API void relora_writer_release(relora_writer *writer);
 
 /** Add a tensor. `name` is copied. `tensor` is retained, and its values are read when the file is
- *  saved. The name must be UTF-8, not empty, and new (RELORA_E_EXISTS). @since 0.2 @threads one @stream none */
+ *  saved. The name must be UTF-8, not empty, and new (RELORA_E_EXISTS).
+ *  @since 0.2 @threads one @stream none */
 RELORA_API relora_status relora_writer_add(relora_writer *writer, const char *name,
                                            relora_tensor *tensor);
 
@@ -93,9 +94,9 @@ RELORA_API relora_status relora_writer_save(relora_writer *writer, relora_stream
  *  @since 0.2 @threads any @stream none */
 RELORA_API relora_status relora_reader_open(relora_reader **out, relora_context *ctx,
                                             const char *path);
-/** The same, but a file that does not exist is no failure: `*out` is NULL then, and the status RELORA_OK. A run
- *  that starts or resumes asks this way, and still learns of a disk that cannot be read (RELORA_E_IO) or a
- *  damaged file (RELORA_E_FORMAT). @since 0.5 @threads any @stream none */
+/** relora_reader_open() for a run that starts or resumes: if the file does not exist, `*out` is NULL and the
+ *  status is RELORA_OK. A disk that cannot be read is still RELORA_E_IO, and a damaged file
+ *  RELORA_E_FORMAT. @since 0.5 @threads any @stream none */
 RELORA_API relora_status relora_reader_open_if_there(relora_reader **out, relora_context *ctx,
                                                      const char *path);
 /** relora_reader_open() for a file in memory; `data` must outlive the reader.

@@ -47,7 +47,7 @@ typedef struct relora_context_options {
     void *host_user;
     relora_log_fn log;          /**< NULL: no log */
     void *log_user;
-    const char *module_dir;     /**< folder of librelora_cuda.so, copied. NULL: beside librelora.so (or
+    const char *module_dir;     /**< folder of librelora_cuda.so.0, copied. NULL: beside librelora.so (or
                                      beside the program, if it is linked with librelora.a), then the
                                      loader's path. Since 0.4 */
     relora_destroy_fn on_destroy; /**< called once, when the memory of the context has been freed: by
@@ -72,7 +72,7 @@ RELORA_API relora_status relora_context_create(relora_context **out,
 RELORA_API void relora_context_release(relora_context *ctx);
 
 /** Number of devices of a kind. There is one CPU. The result is 0 if `ctx` is NULL or the kind is
- *  unknown. A context's first call for CUDA loads librelora_cuda.so, which is never unloaded. Without
+ *  unknown. A context's first call for CUDA loads librelora_cuda.so.0, which is never unloaded. Without
  *  that module, a driver and a GPU the result is 0, and the log says why at RELORA_LOG_INFO.
  *  @since 0.1 @threads any @stream none */
 RELORA_API int32_t relora_device_count(const relora_context *ctx, relora_device_kind kind);

@@ -1,6 +1,6 @@
 /** @file relora/cycle.h
- *  The ReLoRA restart, assembled: when to merge, when to reset, and doing both. A host that calls
- *  relora_linear_merge(), relora_linear_reset() and relora_adam_reset() itself needs none of it. */
+ *  The ReLoRA restart: when to merge and when to reset, and doing both. A host that calls
+ *  relora_linear_merge(), relora_linear_reset() and relora_adam_reset() itself does not need it. */
 #ifndef RELORA_CYCLE_H
 #define RELORA_CYCLE_H
 
@@ -19,9 +19,9 @@ enum { /* events */
     RELORA_CYCLE_FINISH = 4 /**< the merge is that of relora_cycle_finish() */
 };
 
-/** Called around the work of relora_cycle_advance() and relora_cycle_finish(), on the calling
- *  thread, when there is any. Must not call back into the cycle, its layers or its optimizer, except
- *  to read their tensors. */
+/** Called before and after the work of relora_cycle_advance() and relora_cycle_finish(), if there is any,
+ *  on the calling thread. It may read the tensors of the cycle's layers and of its optimizer, but must
+ *  make no other call with them or with the cycle. */
 typedef void (*relora_cycle_hook_fn)(void *user, int64_t step, uint32_t events);
 
 typedef struct relora_cycle_options {
@@ -29,38 +29,40 @@ typedef struct relora_cycle_options {
     uint32_t flags;              /**< 0 */
     int64_t first_step;          /**< step at which the low-rank training started; default 0 */
     int64_t merge_every;         /**< updates between merges; at least 2 */
-    int64_t reset_every;         /**< updates between optimizer resets; at least 2, or 0, the
-                                      default, for the same as merge_every */
+    int64_t reset_every;         /**< updates between resets of the moments; at least 2. 0, the
+                                      default, means merge_every */
     relora_cycle_hook_fn before; /**< may be NULL */
     relora_cycle_hook_fn after;  /**< may be NULL; not called if the work failed */
-    void *hook_user;             /**< hooks and this are used inside the two calls only, so they must
-                                      stay valid no longer than the last of these */
+    void *hook_user;             /**< the hooks and this pointer are used only inside the two calls,
+                                      so they must stay valid until the last of them returns */
 } relora_cycle_options;
 
-/** @since 0.1 @threads any @stream none */
+/** Fill `options` with the defaults, writing exactly `size` bytes.
+ *  @since 0.1 @threads any @stream none */
 RELORA_API relora_status relora_cycle_options_init(relora_cycle_options *options, size_t size);
 
-/** Take the calendar of a schedule: first_step is its first_step, merge_every its restart_every, and
- *  reset_every 0, so that each restart follows an update with learning rate 0. Other fields stay as they are.
+/** Take the calendar of a schedule: first_step from its first_step, merge_every from its restart_every,
+ *  and 0 for reset_every. Each restart then follows an update with learning rate 0. The other fields
+ *  do not change.
  *  @param options filled by relora_cycle_options_init()
- *  @return RELORA_E_STATE if the schedule has no restarts; RELORA_E_UNSUPPORTED if its restarts are shifted by
- *          adjust_step
+ *  @return RELORA_E_STATE if the schedule has no restarts; RELORA_E_UNSUPPORTED if adjust_step shifts its
+ *          restarts
  *  @since 0.5 @threads any @stream none */
 RELORA_API relora_status relora_cycle_options_follow(relora_cycle_options *options,
                                                      const relora_schedule *schedule);
 
-/** @param adam  kept alive by the cycle. NULL: layers are merged, and no moments are reset
- *  @param reset how to reset `adam`; copied, its `cycle` is set at each restart. NULL for the
- *               defaults; must be NULL if `adam` is
+/** Create a cycle.
+ *  @param adam  kept alive by the cycle. NULL: layers are merged, and no moments are reset
+ *  @param reset how to reset `adam`. It is copied, and its `cycle` is set at each restart. NULL means
+ *               the defaults; must be NULL if `adam` is NULL
  *  @since 0.1 @threads any @stream none */
 RELORA_API relora_status relora_cycle_create(relora_cycle **out, relora_context *ctx,
                                              const relora_cycle_options *options,
                                              relora_adam *adam, const relora_reset_options *reset);
 
-/** Keep `linear` alive and restart it with the others. RELORA_E_STATE unless its mode is LORA and it
- *  has its weight,
- *  RELORA_E_NOT_FOUND if the optimizer does not hold its A and B, RELORA_E_EXISTS if it, or
- *  another layer over the same W, is in the cycle: both would be merged into one W.
+/** Keep `linear` alive and restart it with the others. RELORA_E_STATE unless its mode is LORA and it has
+ *  its weight. RELORA_E_NOT_FOUND if the optimizer does not hold its A and B. RELORA_E_EXISTS if the
+ *  cycle already has this layer or another one over the same W: both would be merged into one W.
  *  @since 0.1 @threads one @stream none */
 RELORA_API relora_status relora_cycle_add(relora_cycle *cycle, relora_linear *linear);
 /** relora_cycle_add() for every layer of the group in mode LORA; all of them or, on a failure, none. Other
@@ -70,23 +72,23 @@ RELORA_API relora_status relora_cycle_add_group(relora_cycle *cycle, const relor
 /** NULL is allowed. @since 0.1 @threads any @stream none */
 RELORA_API void relora_cycle_release(relora_cycle *cycle);
 
-/** Which events follow the update that makes `step` of them, a pure function: an event with period
- *  P falls on (step - first_step) % P == 1, past the first period; so never on 1, and first on
- *  first_step + P + 1. (On a jagged schedule of that period, with a restart warmup, the update just
+/** The events that follow update number `step`. The result depends on `step` alone: an event with
+ *  period P is due if (step - first_step) % P == 1, after the first period. The first one is therefore at
+ *  first_step + P + 1. (With a jagged schedule of that period and a restart warmup, the update just
  *  done had learning rate 0.)
  *  @since 0.1 @threads any @stream none */
 RELORA_API relora_status relora_cycle_due(const relora_cycle *cycle, int64_t step,
                                           uint32_t *events);
 
-/** Call once after each update with the number of updates done; skipped ones do not count. Does
- *  what is due, and says what it did. A number that is not the last one plus 1 is taken as it is, and the
- *  log says so at RELORA_LOG_WARN: a restart is lost where numbers are left out, and done twice where one
- *  comes again. The first number may be any. Every layer is looked at first: if the factors or the weight of one
- *  are not finite, or W + s B A is beyond its type (RELORA_E_NOT_FINITE), or a mode has changed, nothing is
- *  merged or reset.
+/** Do what is due after an update. Call it once after each update with the number of updates done, not
+ *  counting skipped ones. The first number may be any. If a later one is not the last plus 1, it is
+ *  accepted with a line at RELORA_LOG_WARN: a restart is lost if its number is left out, and is done
+ *  twice if its number is repeated. All layers are checked first. Nothing is merged or reset if the
+ *  factors or the weight of one are not finite or W + s B A exceeds its type (RELORA_E_NOT_FINITE), or
+ *  if a mode has changed.
  *  @param events receives what was done; may be NULL
- *  @param merge  totals over all layers; may be NULL; all 0 if nothing was due
- *  @param reset  totals over their A and B; likewise
+ *  @param merge  totals over all layers, 0 if nothing was due; may be NULL
+ *  @param reset  totals over their A and B, 0 if nothing was due; may be NULL
  *  @return RELORA_E_STATE if no layer was added
  *  @since 0.1 @threads one @stream synchronises */
 RELORA_API relora_status relora_cycle_advance(relora_cycle *cycle, relora_stream *stream,
@@ -94,10 +96,10 @@ RELORA_API relora_status relora_cycle_advance(relora_cycle *cycle, relora_stream
                                               relora_merge_report *merge,
                                               relora_reset_report *reset);
 
-/** Merge every layer once more at the end of training and draw its factors afresh, so that nothing
- *  learned in the last cycle is lost: W alone then gives the trained output. The moments are not
- *  touched. Save the checkpoint of a run that may go on before this call, and export afterwards: to
- *  continue training from here, make a new cycle, because this one may draw the same numbers again.
+/** Merge every layer once more at the end of training and draw its factors afresh, so that W alone gives
+ *  the trained output. The moments are not changed. If the run may continue, save its checkpoint before
+ *  this call. Export afterwards. To continue training from here, create a new cycle; this one may draw
+ *  the same numbers again.
  *  @param merge may be NULL
  *  @since 0.1 @threads one @stream synchronises */
 RELORA_API relora_status relora_cycle_finish(relora_cycle *cycle, relora_stream *stream,

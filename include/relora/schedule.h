@@ -37,7 +37,7 @@ typedef struct relora_schedule_options {
     uint32_t struct_size;
     relora_schedule_kind kind;    /**< default RELORA_SCHEDULE_COSINE_RESTARTS */
     double lr;                    /**< the peak, above 0; has no default */
-    double min_lr_ratio;          /**< default 0.1; in [0, 1]. Above 0 before 0.5, as in the
+    double min_lr_ratio;          /**< default 0.1; in [0, 1]. Above 0 until 0.4, as in the
                                        authors' code */
     int64_t first_step;           /**< the step at which this schedule begins, for example the end
                                        of a warm start; default 0 */

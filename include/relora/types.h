@@ -49,7 +49,7 @@ enum {
 typedef int32_t relora_device_kind;
 enum {
     RELORA_DEVICE_CPU = 1,
-    RELORA_DEVICE_CUDA = 2 /**< an NVIDIA GPU; needs the module librelora_cuda.so */
+    RELORA_DEVICE_CUDA = 2 /**< an NVIDIA GPU; needs the module librelora_cuda.so.0 */
 };
 
 /** How a result computed in F32 is rounded when it is stored as BF16. F32 tensors are not affected. */

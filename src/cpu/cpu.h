@@ -77,6 +77,12 @@ struct gemm_cut cpu_gemm_cut(const struct gemm *g, int32_t threads);
 struct gemm cpu_gemm_piece(const struct gemm *g, const struct gemm_cut *cut, int64_t i);
 
 relora_status cpu_gemm(struct queue *q, const struct gemm *g);
+
+enum own_tile { OWN_PLAIN, OWN_AVX2, OWN_AVX512, OWN_TILES }; /* of the library's own product; PLAIN is NEON on ARM */
+enum own_tile cpu_gemm_own_best(void); /* on this processor */
+relora_status cpu_gemm_own(struct queue *q, const struct gemm *g, enum own_tile tile);
+
+/* The oracle of the tests: slow, in double. */
 relora_status cpu_gemm_portable(struct queue *q, const struct gemm *g);
 #if RELORA_ONEDNN
 relora_status cpu_gemm_onednn(struct queue *q, const struct gemm *g);

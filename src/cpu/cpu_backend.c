@@ -212,4 +212,5 @@ const struct backend backend_cpu = {
     .adam_step = adam_step,
     .prune = prune,
     .slice_rows = 256, /* they stay in the cache */
+    .row_bytes = 1,
 };

@@ -86,6 +86,6 @@ relora_status cpu_gemm(struct queue *q, const struct gemm *g)
 #if RELORA_ONEDNN
     return cpu_gemm_onednn(q, g);
 #else
-    return cpu_gemm_portable(q, g);
+    return cpu_gemm_own(q, g, cpu_gemm_own_best());
 #endif
 }

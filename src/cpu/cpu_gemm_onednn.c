@@ -1,6 +1,7 @@
 /* The matrix product by oneDNN's matmul primitive. Primitives are made once per kind of piece and
  * kept with the queue. Both C APIs are served, 2.x and 3.x; where they differ is the first section.
- * What oneDNN cannot do on this processor (BF16 before AVX-512, say) goes to the portable product.
+ * What oneDNN cannot do on this processor (BF16 before AVX-512, say), or only by its plain reference code,
+ * goes to the library's own product.
  * oneDNN divides its work by the number of threads it asks OpenMP for, and leaves parts undone if it
  * gets fewer, which a host's setting is enough for. So it is only ever asked to work on one. */
 #include <oneapi/dnnl/dnnl.h>
@@ -200,6 +201,14 @@ static size_t described_bytes(const_dnnl_primitive_desc_t pd, dnnl_query_t what)
     return md ? dnnl_memory_desc_get_size(md) : 0;
 }
 
+/* oneDNN's code of last resort, a thousand times slower than the rest. */
+static int is_reference(const_dnnl_primitive_desc_t pd)
+{
+    const char *name = NULL;
+    dnnl_status_t status = dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, (void *)&name);
+    return !status && name && strncmp(name, "ref", 3) == 0;
+}
+
 static dnnl_status_t primitive_make(struct entry *e, dnnl_engine_t engine, dnnl_primitive_attr_t attr)
 {
     const struct kind *k = &e->kind;
@@ -216,6 +225,7 @@ static dnnl_status_t primitive_make(struct entry *e, dnnl_engine_t engine, dnnl_
     for (int i = ARG_A; i <= ARG_BIAS && !status; i++) status = descriptor_make(&md[i], &o[i]);
     if (!status)
         status = matmul_make(&pd, engine, &md[ARG_A], &md[ARG_B], k->bias ? &md[ARG_BIAS] : NULL, &md[ARG_C], attr);
+    if (!status && is_reference(pd)) status = dnnl_unimplemented;
     if (!status) status = dnnl_primitive_create(&e->primitive, pd);
     if (!status) e->scratch_bytes = described_bytes(pd, dnnl_query_scratchpad_md);
     if (pd) dnnl_primitive_desc_destroy(pd);
@@ -404,7 +414,7 @@ relora_status cpu_gemm_onednn(struct queue *q, const struct gemm *g)
     if (!cache_open(q)) return RELORA_E_NO_MEMORY;
     relora_status status = prepare(q, &p, &able);
     if (status < 0) return status;
-    if (!able) return cpu_gemm_portable(q, g);
+    if (!able) return cpu_gemm_own(q, g, cpu_gemm_own_best());
     cpu_loop(q, p.cut.down * p.cut.across, 1, run_piece, &p);
     return atomic_load(&p.status);
 }

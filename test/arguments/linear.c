@@ -69,7 +69,8 @@ START_TEST(test_forward)
     FAILS(RELORA_E_CONTEXT, relora_linear_forward(b.l, b.s.st, b.x, b.y, 0, 0), "stream");
     FAILS(RELORA_E_CONTEXT, relora_linear_forward(b.l, env.st, far, b.y, 0, 0), "x");
     FAILS(RELORA_E_CONTEXT, relora_linear_forward(b.l, env.st, b.x, yfar, 0, 0), "y");
-    FAILS(RELORA_E_ARGUMENT, relora_linear_forward(b.l, env.st, b.x, b.y, 0, 8), "flags", "8");
+    FAILS(RELORA_E_ARGUMENT, relora_linear_forward(b.l, env.st, b.x, b.y, 0, 16), "flags", "0x10");
+    FAILS(RELORA_E_ARGUMENT, relora_linear_forward(b.l, env.st, b.x, b.y, 0, RELORA_ACCUMULATE_DX), "flags", "0x4");
     FAILS(RELORA_E_ARGUMENT, relora_linear_forward(b.l, env.st, b.x, b.y, 0, RELORA_OVERWRITE), "flags");
     FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_linear_forward(NULL, NULL, NULL, NULL, 0, 0));
     untouched(&b);

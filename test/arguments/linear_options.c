@@ -45,6 +45,7 @@ START_TEST(test_numbers)
 {
     BAD(alpha, NAN, RELORA_E_ARGUMENT, "nan");
     BAD(alpha, INFINITY, RELORA_E_ARGUMENT, "inf");
+    BAD(alpha, 1e300, RELORA_E_ARGUMENT, "1e+300", "F32");
     BAD(dropout, NAN, RELORA_E_ARGUMENT, "nan");
     BAD(dropout, 1.0, RELORA_E_ARGUMENT, "1");
     BAD(dropout, -0.125, RELORA_E_ARGUMENT, "-0.125");

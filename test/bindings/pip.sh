@@ -29,6 +29,7 @@ clean_venv() { "$python" -m venv --system-site-packages "$1"; }
 
 clean_venv "$work/installed"
 "$work/installed/bin/pip" install -q --no-build-isolation ./examples/python
+rm -rf examples/python/build examples/python/*.egg-info # which setuptools leaves behind
 (cd "$work" && LD_LIBRARY_PATH=$build "$work/installed/bin/python" "$OLDPWD/examples/python/train.py" > out)
 cmp "$work/out" examples/train.txt
 

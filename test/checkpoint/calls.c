@@ -124,9 +124,9 @@ int open(const char *path, int flags, ...)
 {
     va_list arguments;
     va_start(arguments, flags);
-    mode_t mode = flags & O_CREAT ? va_arg(arguments, mode_t) : 0;
+    mode_t mode = (flags & O_CREAT) ? va_arg(arguments, mode_t) : 0;
     va_end(arguments);
-    const char *name = flags & O_DIRECTORY ? "open-folder" : "open";
+    const char *name = (flags & O_DIRECTORY) ? "open-folder" : "open";
     if ((is_wanted(name) || calls.interrupted) && fails(name)) return -1;
     return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
 }

@@ -42,9 +42,11 @@ static int enter(const struct foreign *f, int thread)
         return 0;
     }
     setenv("LOCPATH", at(""), 1);
-    if (thread) uselocale(newlocale(LC_ALL_MASK, f->name, (locale_t)0));
-    else
-        setlocale(LC_ALL, f->name);
+    setlocale(LC_ALL, f->name);
+    if (thread) {
+        uselocale(duplocale(LC_GLOBAL_LOCALE));
+        setlocale(LC_ALL, "C");
+    }
     ck_assert_str_eq(localeconv()->decimal_point, f->point);
     return 1;
 }

@@ -191,7 +191,7 @@ START_TEST(test_clip_names_the_last)
         snprintf(name, sizeof name, "p%d", i);
         add_vector(adam, name, 5, &r, &param, &grad);
     }
-    put_all(grad, NAN);
+    put_all(grad, (double)NAN);
     relora_step_report report = {.struct_size = sizeof report};
     FAILS(RELORA_E_NOT_FINITE, relora_adam_step(adam, env.st, 0.01, 1, &report), "\"p299\"");
 }

@@ -275,7 +275,7 @@ START_TEST(test_weight_not_finite)
     relora_linear_options o = options(0, _i ? RELORA_BF16 : RELORA_F32);
     relora_linear *l = new_filled_linear(&o, &r);
     double *w = get(weight(l));
-    w[OUT * IN - 1] = NAN;
+    w[OUT * IN - 1] = (double)NAN;
     put(weight(l), w);
     void *was = snapshot(weight(l));
     FAILS(RELORA_E_NOT_FINITE, relora_linear_merge(l, env.st, 1, NULL), "the weight of layer 0");

@@ -139,6 +139,27 @@ START_TEST(test_same_bits)
 }
 END_TEST
 
+/* BF16 rows that are not aligned are copied before a product that is large enough: cuBLASLt never sees odd ones, which
+ * the emulator counts. */
+START_TEST(test_copied_rows)
+{
+    static const struct {
+        int64_t size[3];
+        int variant; /* not aligned, BF16 into F32; the second with b transposed, so that its rows are odd too */
+        int refused;
+    } cases[] = {{{9, 1101, 16}, 32 + 16, 0}, {{1030, 1101, 16}, 32 + 16 + 8 + 2, 0}, {{9, 101, 16}, 32 + 16, 1}};
+    struct product p = make(cases[_i].size, cases[_i].variant);
+    ck_assert_int_eq(p.cuda.a.ld % 2, 1);
+    device_refuse_odd(1);
+    int before = device_refused();
+    on_device(cuda->gemm(cuda_queue, &p.cuda));
+    if (device_objects()) ck_assert_int_eq(device_refused() - before, cases[_i].refused);
+    device_refuse_odd(0);
+    ck_assert_int_eq(cpu_gemm_portable(cpu_queue, &p.cpu), RELORA_OK);
+    check(&p, twin_read(p.c.twin));
+}
+END_TEST
+
 /* An algorithm that is offered and then refused is no failure: such products are made without cuBLASLt, again and again. */
 START_TEST(test_refused)
 {
@@ -184,6 +205,7 @@ Suite *kernels_gemm(void)
     twin_test(tc, test_overwrite, 2);
     twin_test(tc, test_same_bits, 1);
     twin_test(tc, test_refused, 3);
+    twin_test(tc, test_copied_rows, 3);
     twin_test(tc, test_many_kinds, 1);
     return s;
 }

@@ -12,7 +12,7 @@ static const struct backend *load_table(const char **reason)
     const char *folder = getenv("RELORA_TEST_MODULE_DIR");
     char path[1024];
     backend_entry entry;
-    snprintf(path, sizeof path, "%s/librelora_cuda.so", folder ? folder : "lib");
+    snprintf(path, sizeof path, "%s/librelora_cuda.so.0", folder ? folder : "lib");
     module = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     *reason = dlerror();
     void *symbol = module ? dlsym(module, "relora_cuda_backend") : NULL;

@@ -71,6 +71,11 @@ int device_objects(void)
     return emulator_count("emulated_cuda_objects");
 }
 
+int device_refused(void)
+{
+    return emulator_count("emulated_cuda_refused");
+}
+
 int device_late_loads(void)
 {
     return emulator_count("emulated_cuda_late_loads");

@@ -25,6 +25,7 @@ extern struct queue *cuda_queue, *cpu_queue;
 int device_objects(void);
 /** Whether the emulator refuses to run products with odd leading dimensions, though it offers algorithms for them. */
 void device_refuse_odd(int refuse);
+int device_refused(void); /* products so far; 0 on a device */
 /** Kernels of the module that were not loaded before their first launch; 0 on a device, where nobody counts them. */
 int device_late_loads(void);
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# check.sh MODULE LOADER INSTALLED: librelora_cuda.so as a file, and as it is installed. LOADER is the program of
+# check.sh MODULE LOADER INSTALLED: librelora_cuda.so.0 as a file, and as it is installed. LOADER is the program of
 # load.c; NM and NVCC name tools.
 set -u
 module=$1 loader=$2 installed=$3

@@ -1,8 +1,8 @@
-"""kernels.py BUILD DOCUMENT [write]: the table of kernels in DOCUMENT, recomputed from what ptxas said when BUILD was made.
+"""kernels.py NVCC BUILD DOCUMENT [write]: the table of kernels in DOCUMENT, recomputed from what ptxas said when BUILD was made.
 
 Registers, shared memory and spills are those of the build (`*.usage`, which the Makefile has nvcc write); warps of a
 multiprocessor follow from them; bytes, operations and times from the model below. Without `write` it says where the document
-and the build disagree, and fails."""
+and the build disagree, and fails; what another release of NVCC made it does not compare."""
 import glob
 import re
 import subprocess
@@ -158,8 +158,13 @@ def table(found):
     return [head, '|---' * 11 + '|'] + [row(n, found) for n in names if not SHOWN.search(n)]
 
 
+def release_of(nvcc):
+    said = subprocess.run([nvcc, '--version'], capture_output=True, text=True, check=True).stdout
+    return re.search(r'release ([\d.]+)', said).group(1)
+
+
 def main():
-    build, document = sys.argv[1:3]
+    release, build, document = release_of(sys.argv[1]), *sys.argv[2:4]
     found = usage(build)
     if not found:
         sys.exit('kernels.py: no *.usage in ' + build)
@@ -168,10 +173,14 @@ def main():
     begin, end = '<!-- kernels: test/cuda_module/kernels.py -->\n', '<!-- end of kernels -->'
     before, rest = text.split(begin)
     old, after = rest.split(end)
-    new = '\n'.join(table(found)) + '\n'
-    if len(sys.argv) > 3:
+    new = 'Compiled by nvcc %s.\n\n' % release + '\n'.join(table(found)) + '\n'
+    kept = re.match(r'Compiled by nvcc ([\d.]+)\.', old)
+    if len(sys.argv) > 4:
         with open(document, 'w', encoding='utf-8') as f:
             f.write(before + begin + new + end + after)
+    elif kept and kept.group(1) != release:
+        print('left out: the table is of nvcc %s, this one is %s' % (kept.group(1), release))
+        return
     elif old != new:
         for a in sorted(set(new.split('\n')) ^ set(old.split('\n'))):
             print(('build:    ' if a in new else document + ': ') + a)

@@ -144,7 +144,7 @@ void forward(void)
     relora_stream *stream = pick(STREAM);
     choose_matrices(linear, m, 2);
     uint64_t call = choose_call(linear);
-    uint32_t flags = choose_flags(RELORA_TRAIN);
+    uint32_t flags = choose_flags(RELORA_TRAIN | RELORA_ACCUMULATE_Y);
     int32_t shared = choose_shared(call, flags);
     relora_linear *const both[] = {linear, linear};
     relora_tensor *const y[] = {m[1], m[1]};
@@ -167,6 +167,34 @@ void backward(void)
     if (shared) CALL(relora_linear_backward_shared, both, shared, stream, m[0], dy, m[2], call, flags);
     else
         CALL(relora_linear_backward, linear, stream, m[0], m[1], m[2], call, flags);
+}
+
+/* Pointers into matrices that are large enough for the rows and the type, and now and then a wrong argument. */
+void pass_at(void)
+{
+    relora_linear *linear = pick(LINEAR);
+    relora_stream *stream = pick(STREAM);
+    uint8_t how = choose(), seed = choose();
+    int64_t in = 1, out = 1, rows = how % 7;
+    relora_tensor *m[3] = {NULL};
+    if (linear) {
+        features(linear, &in, &out);
+        const relora_tensor *w = relora_linear_param(linear, RELORA_PARAM_WEIGHT);
+        for (int i = 0; i < 3; i++) {
+            m[i] = matrix(any_part(linear), w ? relora_tensor_dtype(w) : RELORA_F32, rows, i == 1 ? out : in, seed / 2);
+            if (!m[i]) return;
+        }
+    }
+    uint64_t call = choose_call(linear);
+    void *x = how == 200 ? NULL : relora_tensor_data(m[0]), *y = relora_tensor_data(m[1]), *dx = relora_tensor_data(m[2]);
+    int64_t ldx = in - (how == 201), ldy = out - (how == 202), asked = how == 203 ? -1 : rows;
+    uint32_t flags = choose_flags(RELORA_TRAIN | RELORA_ACCUMULATE_Y);
+    if (seed % 2) {
+        CALL(relora_linear_forward_at, linear, stream, asked, x, ldx, y, ldy, call, flags);
+        return;
+    }
+    flags = choose_flags(RELORA_TRAIN | RELORA_OVERWRITE | RELORA_ACCUMULATE_DX);
+    CALL(relora_linear_backward_at, linear, stream, asked, x, ldx, y, ldy, seed & 2 ? dx : NULL, in, call, flags);
 }
 
 static int is_finite(const relora_tensor *t)

@@ -114,7 +114,7 @@ static int all_finite(const relora_tensor *t, relora_dtype dtype, size_t bytes)
     const unsigned char *data = relora_tensor_data(t);
     size_t item = dtype == RELORA_F32 ? 4 : 2;
     for (size_t i = 0; i < bytes; i += item) {
-        unsigned high = data[i + item - 1] << 8 | data[i + item - 2]; /* sign, exponent and more */
+        unsigned high = (unsigned)data[i + item - 1] << 8 | data[i + item - 2]; /* sign, exponent and more */
         if ((high & 0x7f80) == 0x7f80) return 0;
     }
     return 1;

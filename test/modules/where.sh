@@ -1,5 +1,5 @@
 #!/bin/sh
-# where.sh BUILD: where librelora_cuda.so is looked for, by programs linked with librelora.a and with librelora.so.
+# where.sh BUILD: where librelora_cuda.so.0 is looked for, by programs linked with librelora.a and with librelora.so.
 # BUILD has both programs, ask and ask-shared, and the modules of this folder.
 set -eu
 build=$(cd "$1" && pwd)
@@ -8,7 +8,7 @@ trap 'rm -rf "$work"' EXIT
 mkdir "$work/bin" "$work/lib" "$work/other" "$work/module"
 cp "$build/ask" "$build/ask-shared" "$work/bin"
 cp -P "$build"/librelora.so* "$work/lib"
-good=$build/modules/fake/librelora_cuda.so bad=$build/modules/unresolved/librelora_cuda.so
+good=$build/modules/fake/librelora_cuda.so.0 bad=$build/modules/unresolved/librelora_cuda.so.0
 cp "$good" "$work/module"
 unset LD_LIBRARY_PATH || :
 count=0
@@ -24,8 +24,8 @@ says() { # BEGINNING PROGRAM ARGUMENT...
 }
 
 none="0 relora_device_get: no CUDA: "
-says "${none}librelora_cuda.so: " "$work/bin/ask"
-says "${none}librelora_cuda.so: " "$work/bin/ask-shared"
+says "${none}librelora_cuda.so.0: " "$work/bin/ask"
+says "${none}librelora_cuda.so.0: " "$work/bin/ask-shared"
 says "2 fake 0" env LD_LIBRARY_PATH="$work/module" "$work/bin/ask"
 says "2 fake 0" env LD_LIBRARY_PATH="$work/module" "$work/bin/ask-shared"
 says "2 fake 0" "$work/bin/ask" "$work/module"
@@ -36,12 +36,12 @@ says "2 fake 0" "$work/bin/ask"
 says "2 fake 0" env PATH="$work/bin" ask
 cd "$work/bin"
 says "2 fake 0" ./ask
-says "${none}librelora_cuda.so: " "$work/bin/ask-shared" # not beside its library
-says "$none$work/other/librelora_cuda.so: " "$work/bin/ask" "$work/other" # only there
+says "${none}librelora_cuda.so.0: " "$work/bin/ask-shared" # not beside its library
+says "$none$work/other/librelora_cuda.so.0: " "$work/bin/ask" "$work/other" # only there
 
-mv "$work/bin/librelora_cuda.so" "$work/lib"
+mv "$work/bin/librelora_cuda.so.0" "$work/lib"
 says "2 fake 0" "$work/bin/ask-shared"
 
 cp "$bad" "$work/lib" # one that is there is not passed over
-says "$none$work/bin/../lib/librelora_cuda.so: " env LD_LIBRARY_PATH="$work/module" "$work/bin/ask-shared"
+says "$none$work/bin/../lib/librelora_cuda.so.0: " env LD_LIBRARY_PATH="$work/module" "$work/bin/ask-shared"
 echo "$count places looked into"

@@ -3,7 +3,7 @@
 
 struct fake *fake_module(void)
 {
-    void *handle = dlopen(MODULE("fake/librelora_cuda.so"), RTLD_NOW | RTLD_LOCAL);
+    void *handle = dlopen(MODULE("fake/librelora_cuda.so.0"), RTLD_NOW | RTLD_LOCAL);
     ck_assert_msg(handle, "%s", dlerror());
     struct fake *fake = dlsym(handle, "fake");
     ck_assert_ptr_nonnull(fake);

@@ -138,7 +138,7 @@ START_TEST(test_gradients)
     struct bench *b = new_bench(_i);
     int count = 2 + 2 * LAYERS + (_i % KINDS ? 14 : 7) * LAYERS + !forms[_i / KINDS].tied;
     struct model_param p;
-    OK(model_zero_grad(b->model, env.st));
+    OK(relora_group_zero_grad(model_group(b->model), env.st));
     forward(b, MODEL_GRADIENT);
     OK(model_backward(b->model, b->acts, env.st));
     ck_assert_int_eq(model_param_count(b->model), count);
@@ -155,7 +155,7 @@ START_TEST(test_gradients_add)
     struct bench *b = new_bench(1);
     struct model_param p;
     double once[64];
-    OK(model_zero_grad(b->model, env.st));
+    OK(relora_group_zero_grad(model_group(b->model), env.st));
     for (int pass = 0; pass < 2; pass++) {
         forward(b, MODEL_GRADIENT);
         OK(model_backward(b->model, b->acts, env.st));

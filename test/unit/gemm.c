@@ -1,4 +1,5 @@
-/* The matrix product: the portable one against a naive loop in double, oneDNN's against the portable. */
+/* The matrix product: the portable one against a naive loop in double, the library's own and oneDNN's against the
+ * portable. */
 #include "unit/suites.h"
 #include <stdlib.h>
 #include "cpu/cpu.h"
@@ -7,6 +8,7 @@
 static const int64_t shapes[][3] = { /* rows, columns, depth */
     {1, 1, 1},  {17, 31, 13}, {16, 32, 128}, {17, 33, 129}, {65, 65, 65}, {2, 3, 0},
     {0, 3, 2},  {3, 0, 2},    {1, 200, 3},   {130, 1, 7},   {5, 7, 300},  {64, 96, 257},
+    {600, 5, 9},  {3, 1100, 5}, {20, 40, 1100},
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes, GAP = 3 };
 
@@ -120,6 +122,63 @@ START_TEST(test_portable_threads)
 }
 END_TEST
 
+static int can(int tile) /* on this processor */
+{
+    return tile <= (int)cpu_gemm_own_best();
+}
+
+/* As long a sum of F32 as oneDNN's below; the same bound. */
+START_TEST(test_own)
+{
+    struct rnd r = rnd_seed((uint64_t)_i);
+    int64_t depth = shapes[_i][2];
+    for (int variant = 0; variant < VARIANTS; variant++)
+        for (int tile = 0; tile < OWN_TILES && can(tile); tile++) {
+            struct product p = make(shapes[_i], variant, &r), q = p;
+            q.g.c.data = scratch(p.c_bytes);
+            memcpy(q.g.c.data, p.c_was, p.c_bytes);
+            ck_assert_int_eq(cpu_gemm_portable(env.st->queue, &p.g), RELORA_OK);
+            ck_assert_int_eq(cpu_gemm_own(env.st->queue, &q.g, (enum own_tile)tile), RELORA_OK);
+            double sums = close_tolerance(0, RELORA_F32, 2 * sqrt((double)depth + 1), depth + 1);
+            for (int64_t i = 0; i < p.g.c.rows; i++)
+                for (int64_t j = 0; j < p.g.c.cols; j++) {
+                    double want = at(p.g.c, i, j);
+                    ck_assert_double_eq_tol(at(q.g.c, i, j), want, sums + close_eps(p.type_c) * fabs(want));
+                }
+            gaps_kept(&q);
+        }
+}
+END_TEST
+
+/* Bits of a product on some threads, by some tile; to be freed. */
+static void *own_bits(int threads, int tile, int variant, const int64_t *shape, size_t *bytes)
+{
+    struct rnd r = rnd_seed(3);
+    env_close();
+    env_open_threads(threads);
+    struct product p = make(shape, variant, &r);
+    ck_assert_int_eq(cpu_gemm_own(env.st->queue, &p.g, (enum own_tile)tile), RELORA_OK);
+    void *bits = malloc(*bytes = p.c_bytes);
+    memcpy(bits, p.g.c.data, p.c_bytes);
+    return bits;
+}
+
+/* The same bits for any number of threads, and on every processor that fuses multiply-adds. */
+START_TEST(test_own_bits)
+{
+    static const int64_t large[][3] = {{300, 290, 1030}, {1300, 40, 70}, {40, 1200, 600}};
+    for (int tile = 0; tile < OWN_TILES && can(tile); tile++)
+        for (int s = 0; s < 3; s++) {
+            size_t bytes;
+            int same = tile == OWN_AVX512 ? OWN_AVX2 : tile;
+            void *one = own_bits(1, same, _i, large[s], &bytes), *many = own_bits(2 + s, tile, _i, large[s], &bytes);
+            SAME_BYTES(one, many, bytes);
+            free(one);
+            free(many);
+        }
+}
+END_TEST
+
 #if RELORA_ONEDNN
 /* oneDNN sums k terms of size 1 in F32: the sum grows to sqrt(k), 2 sqrt(k) at worst, and each of k
  * additions rounds it. BF16 results may fall on the other side of a tie: an eps of the largest. */
@@ -151,6 +210,8 @@ Suite *unit_gemm(void)
     TCase *tc = env_case(s, "gemm", 60);
     tcase_add_loop_test(tc, test_portable, 0, SHAPES);
     tcase_add_test(tc, test_portable_threads);
+    tcase_add_loop_test(tc, test_own, 0, SHAPES);
+    tcase_add_loop_test(tc, test_own_bits, 0, VARIANTS);
 #if RELORA_ONEDNN
     tcase_add_loop_test(tc, test_onednn, 0, SHAPES);
 #endif

@@ -3,6 +3,7 @@
 #include "unit/suites.h"
 #include "adam_reset.h"
 #include "cycle.h"
+#include "merge.h"
 #include "options.h"
 #include "schedule.h"
 
@@ -150,10 +151,11 @@ START_TEST(test_public_defaults)
 }
 END_TEST
 
-/* ---- the tables of the six structs ---- */
+/* ---- the tables of the structs ---- */
 
 static const struct options *const tables[] = {&context_table, &linear_table, &adam_table,
-                                               &reset_table,   &schedule_table, &cycle_table};
+                                               &reset_table,   &schedule_table, &cycle_table,
+                                               &merge_table};
 enum { TABLES = sizeof tables / sizeof *tables, LARGEST = 256 };
 
 static size_t size_of(const struct option *row)
@@ -315,6 +317,25 @@ START_TEST(test_rows_refuse)
 }
 END_TEST
 
+/* A number that only another kind uses. */
+START_TEST(test_unused_number)
+{
+    struct toy { uint32_t struct_size; int32_t kind; double rate; } toy = {sizeof toy, 1, 0};
+    static const char *const kinds[] = {NULL, "ROUND", "SQUARE", NULL};
+    static const struct option rows[] = {
+        {FIELD(struct toy, kind), OPTION_ENUM, .value = 1, .names = kinds},
+        {FIELD(struct toy, rate), OPTION_F64, .high = 1, .kinds = 1 << 2},
+    };
+    static const struct options table = {ROWS(rows), .size = sizeof toy, .first_size = sizeof toy};
+    OK(options_check(&table, &toy, "it", why));
+    toy.rate = 0.5;
+    ck_assert_int_eq(options_check(&table, &toy, "it", why), RELORA_E_ARGUMENT);
+    ck_assert_str_eq(why, "it.rate is 0.5, but is not used by ROUND");
+    toy.kind = 2;
+    OK(options_check(&table, &toy, "it", why));
+}
+END_TEST
+
 Suite *unit_options(void)
 {
     Suite *s = suite_create("options");
@@ -329,6 +350,7 @@ Suite *unit_options(void)
     tcase_add_loop_test(tc, test_rows_cover, 0, TABLES);
     tcase_add_loop_test(tc, test_rows_have_zero_unused, 0, TABLES);
     tcase_add_loop_test(tc, test_rows_refuse, 0, TABLES);
+    tcase_add_test(tc, test_unused_number);
     suite_add_tcase(s, tc);
     return s;
 }

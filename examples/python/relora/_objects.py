@@ -111,6 +111,23 @@ class Linear(Object):
         """The layer trains and merges in these tensors."""
         self._ok(lib.relora_linear_set_weight(self._handle, handle(weight), handle(bias)))
 
+    def forward_at(self, stream, rows, x, ldx, y, ldy, call, flags=0):
+        """A pass on addresses of the layer's device; each row is ld elements behind the last."""
+        check_stream(lib.relora_linear_forward_at(self._handle, handle(stream), rows, x, ldx, y, ldy, call, flags), stream)
+
+    def backward_at(self, stream, rows, x, ldx, dy, lddy, dx, lddx, call, flags=0):
+        """The backward pass of it; dx may be None."""
+        check_stream(lib.relora_linear_backward_at(self._handle, handle(stream), rows, x, ldx, dy, lddy, dx, lddx, call,
+                                                   flags), stream)
+
+    def set_param(self, param, tensor):
+        """A parameter in memory of the program's."""
+        self._ok(lib.relora_linear_set_param(self._handle, param, handle(tensor)))
+
+    def set_grad(self, param, tensor):
+        """A gradient in memory of the program's."""
+        self._ok(lib.relora_linear_set_grad(self._handle, param, handle(tensor)))
+
     def set_mode(self, stream, mode):
         check_stream(lib.relora_linear_set_mode(self._handle, handle(stream), mode), stream)
 
@@ -252,6 +269,17 @@ class Adam(Object):
         self._ok(lib.relora_adam_add(self._handle, name.encode(), handle(param), handle(grad), ctypes.byref(index)))
         return index.value
 
+    def add_moments(self, name, param, grad, first, second):
+        """Register one parameter with moments of the program's; its index."""
+        index = ctypes.c_int32()
+        self._ok(lib.relora_adam_add_moments(self._handle, name.encode(), handle(param), handle(grad), handle(first),
+                                             handle(second), ctypes.byref(index)))
+        return index.value
+
+    def set_moments(self, index, first, second):
+        """Moments of the program's for a parameter that is registered already."""
+        self._ok(lib.relora_adam_set_moments(self._handle, index, handle(first), handle(second)))
+
     def add_linear(self, prefix, linear):
         """Register what a layer trains in its present mode."""
         self._ok(lib.relora_adam_add_linear(self._handle, prefix.encode(), handle(linear)))
@@ -366,12 +394,15 @@ def _after(user, step, events):
 
 class Cycle(Object):
     """The ReLoRA restart. `before(step, events)` and `after` are called around its work; what they raise comes out of
-    advance() or finish(). `reset` holds the options of Adam.reset(). Options: merge_every, reset_every, first_step."""
+    advance() or finish(). `reset` holds the options of Adam.reset(). Options: merge_every, reset_every, first_step,
+    or those of `follow`, a schedule with restarts."""
 
     _release = 'relora_cycle_release'
 
-    def __init__(self, context, adam=None, reset=None, before=None, after=None, **fields):
+    def __init__(self, context, adam=None, reset=None, before=None, after=None, follow=None, **fields):
         o, self._hooks = options('cycle', fields), {'before': before, 'after': after}
+        if follow:
+            check(lib.relora_cycle_options_follow(ctypes.byref(o), follow._handle), context._context)
         o.before, o.after, o.hook_user = _before, _after, _hooks.put(self._hooks)
         self._user = o.hook_user
         how = None if reset is None else ctypes.byref(options('reset', reset))
@@ -458,6 +489,17 @@ class Reader(Object):
         memory = memoryview(data).cast('B')
         self._data = (ctypes.c_char * memory.nbytes).from_buffer_copy(memory)
         self._make(lib.relora_reader_open_memory, context._context, context._handle, self._data, memory.nbytes)
+
+    @classmethod
+    def if_there(cls, context, path):
+        """None for a file that does not exist."""
+        out = ctypes.c_void_p()
+        check(lib.relora_reader_open_if_there(ctypes.byref(out), context._handle, str(path).encode()), context._context)
+        if not out.value:
+            return None
+        self = cls.__new__(cls)
+        self._own(out.value, context._context)
+        return self
 
     @property
     def names(self):

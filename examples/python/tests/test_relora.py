@@ -145,6 +145,9 @@ class Callbacks(Kit):
         self.assertEqual(seen, [(3, relora.CYCLE_MERGE)])  # the work was done
         with self.assertRaises(TypeError):
             relora.Cycle(self.context, every=2)
+        rate = relora.Schedule(self.context, lr=1, total_steps=8, restart_every=4)
+        self.assertEqual(relora.Cycle(self.context, follow=rate).due(5), relora.CYCLE_MERGE)
+        gc.collect()
         kept = len(_objects._hooks.objects)
         del cycle
         gc.collect()
@@ -162,6 +165,8 @@ class Files(Kit):
                 writer.add_bytes('n', 'I64', (1,), (5).to_bytes(8, 'little'))
                 writer.set_metadata('who', 'python')
                 writer.save(self.stream, path)
+            self.assertIsNone(relora.Reader.if_there(self.context, path + '?'))
+            self.assertEqual(len(relora.Reader.if_there(self.context, path).names), 2)
             with open(path, 'rb') as f:
                 data = f.read()
             for reader in relora.Reader(self.context, path), relora.Reader(self.context, data=data):
@@ -246,6 +251,30 @@ class Optimizer(Kit):
         self.assertIsNone(adam.moment(5, relora.MOMENT_FIRST))
         with self.assertRaises(relora.Error):
             adam.find('q')
+
+    def test_restart(self):
+        def ones(*shape):
+            tensor = relora.Tensor(self.cpu, shape)
+            tensor.fill(self.stream, 1)
+            return tensor
+        w, a, b = ones(2, 3), ones(1, 3), ones(2, 1)
+        self.assertEqual(relora.merge(self.stream, w, a, b, scale=2).layers, 1)
+        relora.draw_factors(self.stream, a, b, seed=1, layer=2, cycle=3)
+        self.assertEqual(relora.reset_moments(self.stream, ones(100), ones(100), 0).zeroed_first, 99)
+        with self.assertRaisesRegex(relora.Error, 'relora_merge: weight is'):
+            relora.merge(self.stream, ones(2, 2), a, b)
+
+    def test_memory_of_the_program(self):
+        layer, adam = self.layer(), relora.Adam(self.cpu)
+        a = layer.param(relora.PARAM_A)
+        mine = [relora.Tensor(self.cpu, a.shape) for _ in range(4)]
+        for tensor in mine:
+            tensor.fill(self.stream, 0)
+        layer.set_param(relora.PARAM_A, mine[0])
+        layer.set_grad(relora.PARAM_A, mine[1])
+        index = adam.add_moments('a', layer.param(relora.PARAM_A), layer.grad(relora.PARAM_A), mine[2], mine[3])
+        with self.assertRaisesRegex(relora.Error, 'shares memory'):
+            adam.set_moments(index, mine[0], mine[3])
 
     def test_group(self):
         group, w = relora.Group(self.cpu), array.array('f', [1] * 6)

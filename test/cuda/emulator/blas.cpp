@@ -35,7 +35,7 @@ using desc = emulated_matmul_desc;
 using layout = emulated_matrix_layout;
 using preference = emulated_matmul_preference;
 
-int objects;
+int objects, refused;
 const uint32_t MAGIC = 0x6C74, WORKSPACE = 64 << 10, BIAS_ALIGNMENT = 16;
 
 struct product {
@@ -254,6 +254,8 @@ int blas_objects() { return objects; }
 
 using namespace emulated;
 
+int emulated_cuda_refused() { return refused; }
+
 #define BLAS_CALL()                                                                              \
     call emulated_this_call(__func__);                                                           \
     if (emulated_this_call.error != cudaSuccess) return status_of(emulated_this_call.error)
@@ -424,7 +426,10 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t w, c
     memcpy(&p.beta, beta, sizeof p.beta);
     if (p.beta != 0 && !c) return CUBLAS_STATUS_INVALID_VALUE;
     if (w->epilogue == CUBLASLT_EPILOGUE_BIAS && !w->bias) return CUBLAS_STATUS_INVALID_VALUE;
-    if (odd_is_refused() && ((la->ld | lb->ld | ld->ld) & 1)) return CUBLAS_STATUS_NOT_SUPPORTED;
+    if (odd_is_refused() && ((la->ld | lb->ld | ld->ld) & 1)) {
+        refused++;
+        return CUBLAS_STATUS_NOT_SUPPORTED;
+    }
     if (algo) {
         algorithm found;
         memcpy(&found, algo, sizeof found);

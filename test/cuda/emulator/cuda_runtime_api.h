@@ -7,7 +7,9 @@
 #include <stdint.h>
 
 #define EMULATED_CUDA 1
+#ifndef CUDART_VERSION /* CXXFLAGS=-DCUDART_VERSION=12040 is CUDA 12.4 */
 #define CUDART_VERSION 13000
+#endif
 #define CUDARTAPI
 
 #ifdef __cplusplus
@@ -114,7 +116,9 @@ typedef enum cudaDriverEntryPointQueryResult {
     cudaDriverEntryPointVersionNotSufficent = 2
 } cudaDriverEntryPointQueryResult;
 enum { cudaEnableDefault = 0 };
-/* Of the driver there are cuCtxGetCurrent and cuCtxSetCurrent. */
+/* Of the driver there are cuCtxGetCurrent and cuCtxSetCurrent. The first is how releases before 12.5 ask. */
+cudaError_t cudaGetDriverEntryPoint(const char *symbol, void **function, unsigned long long flags,
+                                    cudaDriverEntryPointQueryResult *result);
 cudaError_t cudaGetDriverEntryPointByVersion(const char *symbol, void **function, unsigned version,
                                              unsigned long long flags, cudaDriverEntryPointQueryResult *result);
 cudaError_t cudaRuntimeGetVersion(int *version);

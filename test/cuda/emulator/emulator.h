@@ -33,6 +33,7 @@ void emulated_cuda_sectors(uint64_t *bytes, uint64_t *touched);
 int emulated_cuda_contexts(int device); /* 1 if something made the device's context, which takes memory of it */
 /* 1: algorithms that the heuristic offers for leading dimensions that are odd are refused when they are to run. */
 void emulated_cuda_refuse_odd(int refuse);
+int emulated_cuda_refused(void); /* products so far */
 /* 1: as on a device that can touch the host's pageable memory, which then reads it when a copy runs. */
 void emulated_cuda_pageable(int accessible);
 int emulated_cuda_late_loads(void); /* kernels that were loaded by their first launch */

@@ -6,7 +6,7 @@ EMULATED_FLAGS  = -std=c++17 -O1 -g -ffp-contract=off -fPIC -Wall -Wextra $(if $
                   -I$(EMULATOR) -Isrc -Iinclude $(CXXFLAGS)
 # The address and thread sanitizers do not follow threads of a device from stack to stack; coverage is of src/.
 ifeq ($(filter asan tsan cov,$(CONFIG)),)
-  EMULATED       := $(B)/emulated/librelora_cuda.so
+  EMULATED       := $(B)/emulated/librelora_cuda.so.$(ABI)
   EMULATED_STEPS := $(CUDA_SUITES:%=check-emulated-%) check-emulated-device check-emulated-example \
                     check-emulated-pretrain check-emulated-resume check-emulated-required check-gpu-day
 endif
@@ -27,7 +27,7 @@ $(B)/emulated/libemulated_cuda.so: $(EMULATOR_OBJS)
 	$(Q)$(CXX) -shared -Wl,-soname,$(@F),-z,defs $^ -ldl -o $@
 
 # The module as it is, but for the emulator in the place of CUDA.
-$(B)/emulated/librelora_cuda.so: $(EMULATED_OBJS) $(B)/src/memory.o $(B)/emulated/libemulated_cuda.so lib/librelora_cuda.map
+$(B)/emulated/librelora_cuda.so.$(ABI): $(EMULATED_OBJS) $(B)/src/memory.o $(B)/emulated/libemulated_cuda.so lib/librelora_cuda.map
 	@echo LD $@
 	$(Q)$(CXX) -shared $(filter %.o,$^) -L$(@D) -lemulated_cuda -Wl,-rpath,'$$ORIGIN' \
 	  -Wl,-z,defs,--version-script=lib/librelora_cuda.map -o $@
@@ -45,10 +45,10 @@ PRETRAIN_EMULATED := $(PRETRAIN_CU:%.cu=$(B)/emulated/%.o)
 EMULATED_LINK      = -L$(B)/emulated -lemulated_cuda -Wl,-rpath,'$$ORIGIN' -lstdc++
 -include $(PRETRAIN_EMULATED:.o=.d)
 
-$(B)/emulated/pretrain: $(PRETRAIN) $(PRETRAIN_EMULATED) $(B)/librelora.a | $(B)/emulated/librelora_cuda.so
+$(B)/emulated/pretrain: $(PRETRAIN) $(PRETRAIN_EMULATED) $(B)/librelora.a | $(B)/emulated/librelora_cuda.so.$(ABI)
 	@echo LD $@
 	$(Q)$(LINK_PROGRAM) $(EMULATED_LINK)
-$(B)/emulated/test-pretrain: $(PRETRAIN_TEST) $(PRETRAIN_EMULATED) | $(B)/emulated/librelora_cuda.so
+$(B)/emulated/test-pretrain: $(PRETRAIN_TEST) $(PRETRAIN_EMULATED) | $(B)/emulated/librelora_cuda.so.$(ABI)
 	@echo LD $@
 	$(Q)$(CC) $(ALL_CFLAGS) $^ $(ALL_LDFLAGS) $(LDLIBS) $(EMULATED_LINK) $(CHECK_LIBS) -o $@
 

@@ -57,7 +57,7 @@ static struct twin *twin_of(const struct model_case *m, relora_dtype dtype)
 static void backward(struct twin *t, double loss[SIDES])
 {
     for (int side = CPU; side < SIDES; side++) {
-        OK(model_zero_grad(t->model[side], stream_of(side)));
+        OK(relora_group_zero_grad(model_group(t->model[side]), stream_of(side)));
         OK(model_forward(t->model[side], t->acts[side], stream_of(side), t->tokens, t->targets, 7,
                          MODEL_GRADIENT | MODEL_DROPOUT));
         OK(model_backward(t->model[side], t->acts[side], stream_of(side)));

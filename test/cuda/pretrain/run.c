@@ -36,21 +36,19 @@ static struct optimizer new_optimizer(struct twin *t, enum side side)
     struct optimizer o;
     relora_adam_options options = adam_options();
     relora_cycle_options every = cycle_options(EVERY, 0);
-    relora_linear *linear;
     options.max_norm = 1;
     OK(relora_adam_create(&o.adam, device_of(side), &options));
     defer(free_adam, o.adam);
-    OK(model_register(t->model[side], o.adam));
+    OK(relora_adam_add_group(o.adam, model_group(t->model[side])));
     OK(relora_cycle_create(&o.cycle, env.ctx, &every, o.adam, NULL));
     defer(free_cycle, o.cycle);
-    for (int i = 0; (linear = model_projection(t->model[side], i)); i++)
-        OK(relora_cycle_add(o.cycle, linear));
+    OK(relora_cycle_add_group(o.cycle, model_group(t->model[side])));
     return o;
 }
 
 static void queue_step(struct twin *t, const struct optimizer *o, enum side side, int64_t step)
 {
-    OK(model_zero_grad(t->model[side], stream_of(side)));
+    OK(relora_group_zero_grad(model_group(t->model[side]), stream_of(side)));
     OK(model_forward(t->model[side], t->acts[side], stream_of(side), t->tokens, t->targets, (uint64_t)step,
                      MODEL_GRADIENT | MODEL_DROPOUT));
     OK(model_backward(t->model[side], t->acts[side], stream_of(side)));
@@ -138,11 +136,13 @@ START_TEST(test_no_warm_start)
     char *arguments[COUNT], start[2] = {(char)('0' + _i), 0};
     struct options options;
     struct data data = {.vocab = 40};
+    static struct folders folders;
     struct trainer trainer;
     memcpy(arguments, common, sizeof common);
     arguments[COUNT - 1] = start;
     ck_assert_int_eq(options_read(&options, COUNT, arguments), 0);
-    ck_assert_int_eq(trainer_open(&trainer, &options, &data, NULL), 0);
+    ck_assert_int_eq(trainer_start(&trainer, &options, &folders), 0);
+    ck_assert_int_eq(trainer_open(&trainer, &data), 0);
     relora_linear *linear = model_projection(trainer.model, 0);
     ck_assert_int_eq(relora_linear_get_mode(linear), _i ? RELORA_MODE_FULL : RELORA_MODE_LORA);
     ck_assert_int_eq(relora_linear_grad(linear, RELORA_PARAM_WEIGHT) != NULL, _i);

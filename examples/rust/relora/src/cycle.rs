@@ -27,6 +27,14 @@ impl Schedule {
         Ok(lr)
     }
 
+    /// Options of a cycle whose restarts are those of this schedule.
+    pub fn cycle_options(&self) -> Result<CycleOptions> {
+        let mut o = CycleOptions::default();
+        // SAFETY: the schedule lives, and the options are ours.
+        self.0.context.check(unsafe { sys::relora_cycle_options_follow(&mut o, self.0.get()) })?;
+        Ok(o)
+    }
+
     /// None if the curve begins no more cycle.
     pub fn next_restart(&self, step: i64) -> Result<Option<i64>> {
         let mut next = -1;

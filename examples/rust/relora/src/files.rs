@@ -92,6 +92,26 @@ impl Reader {
         Ok(Reader { handle: Handle::new(context, sys::relora_reader_release, make)?, _bytes: Vec::new() })
     }
 
+    /// The same, and None for a file that does not exist.
+    ///
+    /// # Safety
+    /// As for [`Reader::map`].
+    pub unsafe fn map_if_there(context: &Context, path: &str) -> Result<Option<Reader>> {
+        let (path, mut out) = (c_string(path)?, ptr::null_mut());
+        context.check(sys::relora_reader_open_if_there(&mut out, context.get(), path.as_ptr()))?;
+        if out.is_null() {
+            return Ok(None);
+        }
+        let make = |to: *mut *mut _| {
+            *to = out;
+            sys::RELORA_OK
+        };
+        Ok(Some(Reader {
+            handle: Handle::new(context, sys::relora_reader_release, make)?,
+            _bytes: Vec::new(),
+        }))
+    }
+
     pub fn count(&self) -> i32 {
         // SAFETY: the reader lives.
         unsafe { sys::relora_reader_count(self.handle.get()) }

@@ -1,0 +1,19 @@
+/* The partial reset of two moments, whoever owns them. */
+#ifndef RELORA_SRC_MOMENTS_H
+#define RELORA_SRC_MOMENTS_H
+
+#include "relora/reset.h"
+#include "tensor.h"
+
+/* Counts on the device, in the workspace of the stream, to which resets add until moments_counted() puts them
+ * into a report and waits for the stream. */
+relora_status moments_count(relora_stream *stream, const char *function, int64_t **counts);
+relora_status moments_counted(relora_stream *stream, const char *function, const int64_t *counts,
+                              relora_reset_report *report);
+
+/* Reset the moments of parameter `index`, which lie without gaps; `counts` may be NULL. */
+relora_status moments_reset(relora_stream *stream, const char *function, const relora_tensor *first,
+                            const relora_tensor *second, uint64_t index, const relora_reset_options *options,
+                            int64_t *counts);
+
+#endif
