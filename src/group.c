@@ -244,11 +244,11 @@ static relora_status fill_options(const relora_group *group, const char *fn, con
     if (!weight) return RELORA_OK;
     TRY(check_home(group, fn, "weight", weight->ctx, weight->device));
     if (weight->shape.ndim != 2)
-        FAIL(group->ctx, RELORA_E_SHAPE, "%s: weight is %s, and must be [out, in]", fn,
-             shape_text(&weight->shape, text));
+        FAIL(group->ctx, RELORA_E_SHAPE, "%s: weight is %s, and must be %s", fn, shape_text(&weight->shape, text),
+             linear_in_out(o) ? "[in, out]" : "[out, in]");
     o->dtype = weight->shape.dtype;
-    TRY(take_features(group, fn, "out_features", &o->out_features, weight, 0));
-    return take_features(group, fn, "in_features", &o->in_features, weight, 1);
+    TRY(take_features(group, fn, "out_features", &o->out_features, weight, linear_in_out(o)));
+    return take_features(group, fn, "in_features", &o->in_features, weight, !linear_in_out(o));
 }
 
 static relora_status wrap(relora_group *group, const char *fn, const char *name, relora_tensor *weight,

@@ -12,7 +12,7 @@
 /* ---- options ---- */
 
 static const char *const mode_names[] = {NULL, "FULL", "LORA", "LOWRANK", NULL};
-static const char *const flag_names[] = {"BIAS", "TRAINABLE_SCALE", "REFERENCE", "KEEP_DELTA", "TF32", NULL};
+static const char *const flag_names[] = {"BIAS", "TRAINABLE_SCALE", "REFERENCE", "KEEP_DELTA", "TF32", "IN_OUT", NULL};
 
 static const struct option linear_rows[] = {
     {FIELD(relora_linear_options, mode), OPTION_ENUM, .value = RELORA_MODE_LORA, .names = mode_names},
@@ -92,7 +92,9 @@ static int32_t param_shape(const relora_linear_options *o, relora_param param, i
 {
     switch (param) {
     case RELORA_PARAM_WEIGHT:
-    case RELORA_PARAM_DELTA: shape[0] = o->out_features, shape[1] = o->in_features; return 2;
+    case RELORA_PARAM_DELTA:
+        shape[0] = linear_weight_rows(o), shape[1] = linear_weight_cols(o);
+        return 2;
     case RELORA_PARAM_A: shape[0] = o->rank, shape[1] = o->in_features; return 2;
     case RELORA_PARAM_B: shape[0] = o->out_features, shape[1] = o->rank; return 2;
     case RELORA_PARAM_BIAS: shape[0] = o->out_features; return 1;
@@ -370,7 +372,7 @@ relora_tensor *relora_linear_grad(relora_linear *linear, relora_param param)
 
 int64_t linear_slice_rows(const relora_linear *linear, int64_t first)
 {
-    return merge_slice_rows(linear->device, linear->options.out_features, first);
+    return merge_slice_rows(linear->device, linear_weight_rows(&linear->options), first);
 }
 
 struct scale linear_scale(const relora_linear *linear)

@@ -162,7 +162,7 @@ relora_status writer_add_merged(relora_writer *writer, const char *fn, const cha
                                 relora_linear *linear)
 {
     const relora_linear_options *o = &linear->options;
-    int64_t shape[2] = {o->out_features, o->in_features};
+    int64_t shape[2] = {linear_weight_rows(o), linear_weight_cols(o)};
     TRY(check_name(writer, fn, name));
     size_t bytes = size_mul(size_mul((size_t)shape[0], (size_t)shape[1]), dtype_size(o->dtype));
     return add(writer, fn, name, shape, (struct writer_entry){

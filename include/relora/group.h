@@ -30,7 +30,7 @@ RELORA_API void relora_group_release(relora_group *group);
  *  `layer` is the number of layers before it, in_features, out_features and dtype are those of `weight`
  *  (set features have to agree), and RELORA_LINEAR_BIAS is set if `bias` is given.
  *  @param name    copied; not empty, and new in the group (RELORA_E_EXISTS)
- *  @param weight  [out, in], retained and used in place; NULL in LOWRANK, and only there
+ *  @param weight  [out, in], or [in, out] with RELORA_LINEAR_IN_OUT; retained and used in place; NULL in LOWRANK, and only there
  *  @param bias    [out] F32, retained and used in place; NULL for no bias or, with RELORA_LINEAR_BIAS, one of
  *                 the layer's own
  *  @param linear  receives the layer, borrowed: it lives as long as the group. May be NULL
