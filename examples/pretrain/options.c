@@ -202,7 +202,6 @@ int options_given(const struct options *o, const char *name)
 
 void options_free(struct options *options)
 {
-    json_decref(options->config);
     names_free(&options->data);
     names_free(&options->val_data);
     json_decref(options->config);

@@ -84,6 +84,8 @@ int main(int argc, char **argv)
         if (!pthread_create(&thread, NULL, use, argv[1])) pthread_join(thread, &failed);
         if (failed) return fprintf(stderr, "unload: a call failed\n"), 1;
     }
-    if (!dlopen(argv[1], RTLD_NOW | RTLD_NOLOAD)) return fprintf(stderr, "unload: the library was unmapped\n"), 1;
+    void *still = dlopen(argv[1], RTLD_NOW | RTLD_NOLOAD);
+    if (!still) return fprintf(stderr, "unload: the library was unmapped\n"), 1;
+    dlclose(still);
     return 0;
 }
