@@ -289,6 +289,9 @@ relora_status linear_set_weight(relora_linear *linear, const char *fn, relora_te
              fn);
     if (weight) TRY(linear_check_param(linear, fn, "weight", weight, RELORA_PARAM_WEIGHT, o->dtype));
     if (bias) TRY(linear_check_param(linear, fn, "bias", bias, RELORA_PARAM_BIAS, RELORA_F32));
+    const relora_tensor *beside = bias ? bias : linear->param[RELORA_PARAM_BIAS];
+    if (weight && beside && views_overlap(tensor_view(weight), tensor_view(beside)))
+        FAIL(linear->ctx, RELORA_E_ARGUMENT, "%s: the memory of bias overlaps that of weight", fn);
     relora_tensor *delta = linear->param[RELORA_PARAM_DELTA];
     if (delta) TRY(tensor_preset(delta, fn, 0)); /* of the new W nothing is merged yet */
     if (weight) linear_replace(&linear->param[RELORA_PARAM_WEIGHT], weight);

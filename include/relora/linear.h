@@ -118,7 +118,7 @@ RELORA_API void relora_linear_release(relora_linear *linear);
 /** Retain `weight` [out, in] ([in, out] with RELORA_LINEAR_IN_OUT) and `bias` [out] and use them in
  *  place. Training and merging write into them, so the host's own saving and inference code sees every
  *  change. `weight` must be NULL in LOWRANK and only there. If `bias` is NULL, the layer keeps its own; a bias is refused without
- *  RELORA_LINEAR_BIAS. Without W, forward returns RELORA_E_STATE. Optimizers that already hold the
+ *  RELORA_LINEAR_BIAS, and if its memory overlaps that of W. Without W, forward returns RELORA_E_STATE. Optimizers that already hold the
  *  layer refuse to step from now on: create a new one.
  *  @since 0.1 @threads one @stream none */
 RELORA_API relora_status relora_linear_set_weight(relora_linear *linear, relora_tensor *weight,
@@ -163,6 +163,7 @@ RELORA_API relora_status relora_linear_set_grad(relora_linear *linear, relora_pa
  *  @param y     [rows, out]; must not overlap x
  *  @param call  identifies this use of the layer: dropout is a function of (seed, layer, call). Give
  *               each micro-batch and each use in a graph its own number, such as step * uses + use
+ *               In BF16 a folded pass is rounded as a function of it as well, without dropout too
  *  @param flags RELORA_TRAIN, RELORA_ACCUMULATE_Y, both or 0
  *  @since 0.1 @threads one @stream queues */
 RELORA_API relora_status relora_linear_forward(relora_linear *linear, relora_stream *stream,
