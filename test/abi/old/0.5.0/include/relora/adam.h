@@ -70,6 +70,8 @@ RELORA_API void relora_adam_release(relora_adam *adam);
 /** Register one parameter. `name` is copied and must be new. Both tensors are retained. They must have the
  *  same shape and be row-major without gaps; each may be F32 or BF16. The moments are F32 and start at 0.
  *  The same memory cannot be registered twice (RELORA_E_EXISTS).
+ *  There is no F32 copy of a BF16 parameter: what is less than its last bit survives by stochastic
+ *  rounding alone.
  *  @param index receives 0, 1, 2, ... in order of registration; may be NULL
  *  @since 0.1 @threads one @stream none */
 RELORA_API relora_status relora_adam_add(relora_adam *adam, const char *name, relora_tensor *param,

@@ -1,8 +1,8 @@
 /** @file relora/linear.h
  *  y = x W^T + b + s * drop(x) A^T B^T. The mode determines which parts exist and which are trained.
  *
- *  W is [out, in], A is [rank, in], B is [out, rank], b is [out], all row-major as in PyTorch, and
- *  s = alpha / rank, or tanh(scale) if the scale is trainable. With g = dL/dy, d = drop(x),
+ *  W is [out, in] ([in, out] with RELORA_LINEAR_IN_OUT), A is [rank, in], B is [out, rank], b is [out],
+ *  all row-major as in PyTorch, and s = alpha / rank, or tanh(scale) if the scale is trainable. With g = dL/dy, d = drop(x),
  *  u = d A^T, h = g B:
  *
  *      dA = s h^T d    dB = s g^T u    db = sum of the rows of g
@@ -43,10 +43,14 @@ enum { /* relora_linear_options.flags */
     RELORA_LINEAR_KEEP_DELTA = 8,      /**< keep the sum of all merges, F32 [out, in]: the difference
                                             between W and what it was when it was set or frozen.
                                             Refused in LOWRANK */
-    RELORA_LINEAR_TF32 = 16            /**< forward and backward may round F32 operands to TF32 (10 bits
+    RELORA_LINEAR_TF32 = 16,           /**< forward and backward may round F32 operands to TF32 (10 bits
                                             after the point) on devices that are faster with it; a
                                             merge never does. No effect on the CPU. Not part of a
                                             state's description. Since 0.4 */
+    RELORA_LINEAR_IN_OUT = 32         /**< W, its gradient and the delta are [in, out], as in GPT-2's Conv1D, in Keras
+                                           and in column-major arrays of [out, in]. A and B stay as they are. With
+                                           other layouts the sums may be made in another order, and stochastic
+                                           rounding takes other draws. Since 0.5 */
 };
 
 typedef struct relora_linear_options {
@@ -111,10 +115,10 @@ RELORA_API relora_status relora_linear_create(relora_linear **out, relora_device
  *  allowed. @since 0.1 @threads any @stream none */
 RELORA_API void relora_linear_release(relora_linear *linear);
 
-/** Retain `weight` [out, in] and `bias` [out] and use them in place. Training and merging write into
- *  them, so the host's own saving and inference code sees every change. `weight` must be NULL in
- *  LOWRANK and only there. If `bias` is NULL, the layer keeps its own; a bias is refused without
- *  RELORA_LINEAR_BIAS. Without W, forward returns RELORA_E_STATE. Optimizers that already hold the
+/** Retain `weight` [out, in] ([in, out] with RELORA_LINEAR_IN_OUT) and `bias` [out] and use them in
+ *  place. Training and merging write into them, so the host's own saving and inference code sees every
+ *  change. `weight` must be NULL in LOWRANK and only there. If `bias` is NULL, the layer keeps its own; a bias is refused without
+ *  RELORA_LINEAR_BIAS, and if its memory overlaps that of W. Without W, forward returns RELORA_E_STATE. Optimizers that already hold the
  *  layer refuse to step from now on: create a new one.
  *  @since 0.1 @threads one @stream none */
 RELORA_API relora_status relora_linear_set_weight(relora_linear *linear, relora_tensor *weight,
@@ -159,6 +163,7 @@ RELORA_API relora_status relora_linear_set_grad(relora_linear *linear, relora_pa
  *  @param y     [rows, out]; must not overlap x
  *  @param call  identifies this use of the layer: dropout is a function of (seed, layer, call). Give
  *               each micro-batch and each use in a graph its own number, such as step * uses + use
+ *               In BF16 a folded pass is rounded as a function of it as well, without dropout too
  *  @param flags RELORA_TRAIN, RELORA_ACCUMULATE_Y, both or 0
  *  @since 0.1 @threads one @stream queues */
 RELORA_API relora_status relora_linear_forward(relora_linear *linear, relora_stream *stream,
