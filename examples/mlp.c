@@ -51,11 +51,11 @@ static float train(const char *path, int64_t stop) /* from the file, if it is th
         srand((unsigned)step), loss = 0; /* a resumed run sees the same samples */
         for (int i = 0; i < 2 * ROWS; i++) x[i] = 2.0f * (float)rand() / (float)RAND_MAX - 1;
         ok(relora_linear_forward(layer[0], stream, t[2], t[3], (uint64_t)step, 0));
-        for (int i = 0; i < ROWS * WIDE; i++) h[i] *= h[i] > 0;
+        for (int i = 0; i < ROWS * WIDE; i++) h[i] = h[i] > 0 ? h[i] : 0;
         ok(relora_linear_forward(layer[1], stream, t[3], t[5], (uint64_t)step, 0));
         for (int i = 0; i < ROWS; i++) dy[i] = (y[i] - x[2 * i] * x[2 * i + 1]) / ROWS, loss += dy[i] * dy[i];
         ok(relora_linear_backward(layer[1], stream, t[3], t[6], t[4], (uint64_t)step, RELORA_OVERWRITE));
-        for (int i = 0; i < ROWS * WIDE; i++) dh[i] *= h[i] > 0;
+        for (int i = 0; i < ROWS * WIDE; i++) dh[i] = h[i] > 0 ? dh[i] : 0;
         ok(relora_linear_backward(layer[0], stream, t[2], t[4], NULL, (uint64_t)step, RELORA_OVERWRITE));
         ok(relora_adam_step(adam, stream, 0.003, 1, NULL));
         if (cycle) ok(relora_cycle_advance(cycle, stream, step + 1, NULL, NULL, NULL));

@@ -166,7 +166,7 @@ static relora_status add_layer(const struct call *c, relora_cycle *cycle, relora
     TRY(registry_check(c, &cycle->layers, NULL, &m));
     TRY(find_factors(c, cycle, linear, factors));
     TRY(grow_indices(c, cycle));
-    memcpy(cycle->indices + 2 * cycle->layers.count, factors, sizeof factors);
+    memcpy(cycle->indices + 2 * (size_t)cycle->layers.count, factors, sizeof factors);
     TRY(registry_add(c, &cycle->layers, NULL, &m, &item));
     registry_warn(c, &cycle->layers, linear);
     return RELORA_OK;

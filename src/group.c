@@ -237,10 +237,11 @@ static relora_status fill_options(const struct call *c, const relora_group *grou
     if (!weight) return RELORA_OK;
     TRY(check_home(c, group, "weight", weight->ctx, weight->device));
     if (weight->shape.ndim != 2)
-        FAIL(c, RELORA_E_SHAPE, "weight is %s, and must be [out, in]", shape_text(&weight->shape, text));
+        FAIL(c, RELORA_E_SHAPE, "weight is %s, and must be %s", shape_text(&weight->shape, text),
+             linear_in_out(o) ? "[in, out]" : "[out, in]");
     o->dtype = weight->shape.dtype;
-    TRY(take_features(c, "out_features", &o->out_features, weight, 0));
-    return take_features(c, "in_features", &o->in_features, weight, 1);
+    TRY(take_features(c, "out_features", &o->out_features, weight, linear_in_out(o)));
+    return take_features(c, "in_features", &o->in_features, weight, !linear_in_out(o));
 }
 
 static relora_status wrap(const struct call *c, relora_group *group, const char *name, relora_tensor *weight,

@@ -12,7 +12,7 @@
 /* ---- options ---- */
 
 static const char *const mode_names[] = {NULL, "FULL", "LORA", "LOWRANK", NULL};
-static const char *const flag_names[] = {"BIAS", "TRAINABLE_SCALE", "REFERENCE", "KEEP_DELTA", "TF32", NULL};
+static const char *const flag_names[] = {"BIAS", "TRAINABLE_SCALE", "REFERENCE", "KEEP_DELTA", "TF32", "IN_OUT", NULL};
 
 static const struct option linear_rows[] = {
     {FIELD(relora_linear_options, mode), OPTION_ENUM, .value = RELORA_MODE_LORA, .names = mode_names},
@@ -83,7 +83,9 @@ static int32_t param_shape(const relora_linear_options *o, relora_param param, i
 {
     switch (param) {
     case RELORA_PARAM_WEIGHT:
-    case RELORA_PARAM_DELTA: shape[0] = o->out_features, shape[1] = o->in_features; return 2;
+    case RELORA_PARAM_DELTA:
+        shape[0] = linear_weight_rows(o), shape[1] = linear_weight_cols(o);
+        return 2;
     case RELORA_PARAM_A: shape[0] = o->rank, shape[1] = o->in_features; return 2;
     case RELORA_PARAM_B: shape[0] = o->out_features, shape[1] = o->rank; return 2;
     case RELORA_PARAM_BIAS: shape[0] = o->out_features; return 1;
@@ -275,6 +277,9 @@ relora_status linear_set_weight(const struct call *c, relora_linear *linear, rel
         FAIL(c, RELORA_E_ARGUMENT, "bias is given, but the layer has no RELORA_LINEAR_BIAS");
     if (weight) TRY(linear_check_param(c, linear, "weight", weight, RELORA_PARAM_WEIGHT, o->dtype));
     if (bias) TRY(linear_check_param(c, linear, "bias", bias, RELORA_PARAM_BIAS, RELORA_F32));
+    const relora_tensor *beside = bias ? bias : linear->param[RELORA_PARAM_BIAS];
+    if (weight && beside && views_overlap(tensor_view(weight), tensor_view(beside)))
+        FAIL(c, RELORA_E_ARGUMENT, "the memory of bias overlaps that of weight");
     relora_tensor *delta = linear->param[RELORA_PARAM_DELTA];
     if (delta) TRY(tensor_preset(c, delta, 0)); /* of the new W nothing is merged yet */
     if (weight) linear_replace(&linear->param[RELORA_PARAM_WEIGHT], weight);
@@ -357,7 +362,7 @@ relora_tensor *relora_linear_grad(relora_linear *linear, relora_param param)
 
 int64_t linear_slice_rows(const relora_linear *linear, int64_t first)
 {
-    return merge_slice_rows(linear->device, linear->options.out_features, first);
+    return merge_slice_rows(linear->device, linear_weight_rows(&linear->options), first);
 }
 
 struct scale linear_scale(const relora_linear *linear)

@@ -23,6 +23,21 @@ struct relora_linear {
     relora_tensor *grad[PARAM_COUNT];
 };
 
+static inline int linear_in_out(const relora_linear_options *o)
+{
+    return (o->flags & RELORA_LINEAR_IN_OUT) != 0;
+}
+
+static inline int64_t linear_weight_rows(const relora_linear_options *o)
+{
+    return linear_in_out(o) ? o->in_features : o->out_features;
+}
+
+static inline int64_t linear_weight_cols(const relora_linear_options *o)
+{
+    return linear_in_out(o) ? o->out_features : o->in_features;
+}
+
 void linear_retain(relora_linear *linear);
 
 extern const struct options linear_table;

@@ -16,6 +16,7 @@ static struct update update_of(const relora_linear *linear)
                            .delta = view_of(linear->param[RELORA_PARAM_DELTA]),
                            .a = view_of(linear->param[RELORA_PARAM_A]),
                            .b = view_of(linear->param[RELORA_PARAM_B]),
+                           .in_out = linear_in_out(o),
                            .scale = linear_scale(linear),
                            .rounding = o->rounding,
                            .seed = o->seed,

@@ -59,7 +59,8 @@ static relora_status forward_products(const struct pass *p, struct pass_memory *
 {
     const relora_tensor *b = p->linear->param[RELORA_PARAM_BIAS];
     const float *bias = b ? b->data : NULL;
-    struct gemm g = {.a = p->x, .tb = 1, .c = y, .bias = bias, .accumulate = p->adds};
+    int in_out = linear_in_out(&p->linear->options);
+    struct gemm g = {.a = p->x, .tb = !in_out, .c = y, .bias = bias, .accumulate = p->adds};
     if (p->linear->options.mode == RELORA_MODE_LOWRANK) return split_forward(p, m, y, p->adds, bias);
     if (p->order == RELORA_ORDER_FOLD) {
         TRY(fold_weight(p, m));
@@ -109,10 +110,11 @@ relora_status relora_linear_forward(relora_linear *linear, relora_stream *stream
 static relora_status backward_params(const struct pass *p, struct pass_memory *m, struct view g,
                                      int accumulate)
 {
-    if (!pass_has_branch(p->linear))
-        TRY(pass_product(p, (struct gemm){.a = g,
+    int in_out = linear_in_out(&p->linear->options);
+    if (!pass_has_branch(p->linear)) /* g^T x, or its transpose */
+        TRY(pass_product(p, (struct gemm){.a = in_out ? p->x : g,
                                           .ta = 1,
-                                          .b = p->x,
+                                          .b = in_out ? g : p->x,
                                           .c = pass_grad(p, RELORA_PARAM_WEIGHT),
                                           .accumulate = accumulate}));
     else if (p->order == RELORA_ORDER_THROUGH)
@@ -128,7 +130,7 @@ static relora_status backward_params(const struct pass *p, struct pass_memory *m
 static relora_status backward_input(const struct pass *p, struct pass_memory *m, struct view g,
                                     struct view dx, int accumulate)
 {
-    struct gemm product = {.a = g, .c = dx, .accumulate = accumulate};
+    struct gemm product = {.a = g, .tb = linear_in_out(&p->linear->options), .c = dx, .accumulate = accumulate};
     if (p->linear->options.mode == RELORA_MODE_LOWRANK) return split_input(p, m, dx, accumulate);
     if (pass_has_branch(p->linear) && p->order != RELORA_ORDER_SPLIT) {
         TRY(fold_weight(p, m));

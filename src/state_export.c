@@ -135,9 +135,9 @@ static relora_status alpha_of(const struct export *e, const relora_linear *linea
 /* What is the same for all adapters: the least that PEFT reads. */
 static json_t *config_base(const char *base_model, json_error_t *error)
 {
-    return json_pack_ex(error, 0, "{s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:b, s:n}", "peft_type", "LORA",
+    return json_pack_ex(error, 0, "{s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:n}", "peft_type", "LORA",
                         "task_type", "CAUSAL_LM", "base_model_name_or_path", base_model, "bias", "none",
-                        "fan_in_fan_out", 0, "inference_mode", 1, "init_lora_weights", 1, "use_rslora", 0,
+                        "inference_mode", 1, "init_lora_weights", 1, "use_rslora", 0,
                         "modules_to_save");
 }
 
@@ -164,10 +164,14 @@ static relora_status config_layers(const struct export *e, json_t *config)
         if (!first) {
             first = part->is.linear;
             first_alpha = alpha;
+            failed |= json_object_set_new(config, "fan_in_fan_out", json_boolean(linear_in_out(o))) != 0;
             failed |= json_object_set_new(config, "r", json_integer(o->rank)) != 0;
             failed |= json_object_set_new(config, "lora_alpha", number(alpha)) != 0;
             failed |= json_object_set_new(config, "lora_dropout", number(o->dropout)) != 0;
         }
+        if (linear_in_out(o) != linear_in_out(&first->options))
+            FAIL(e->call, RELORA_E_UNSUPPORTED,
+                 "some layers have RELORA_LINEAR_IN_OUT and some not, but PEFT has one fan_in_fan_out for all");
         if (o->rank != first->options.rank)
             failed |= json_object_set_new(ranks, part->is.name, json_integer(o->rank)) != 0;
         if (alpha < first_alpha || alpha > first_alpha)

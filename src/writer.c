@@ -156,7 +156,7 @@ relora_status writer_add_merged(const struct call *c, relora_writer *writer, con
                                 relora_linear *linear)
 {
     const relora_linear_options *o = &linear->options;
-    int64_t shape[2] = {o->out_features, o->in_features};
+    int64_t shape[2] = {linear_weight_rows(o), linear_weight_cols(o)};
     TRY(check_name(c, writer, name));
     size_t bytes = size_mul(size_mul((size_t)shape[0], (size_t)shape[1]), dtype_size(o->dtype));
     return add(c, writer, name, shape,

@@ -88,11 +88,11 @@ static relora_status put_view(struct save *s, struct view v)
 static relora_status put_merged(struct save *s, relora_linear *linear)
 {
     const relora_linear_options *o = &linear->options;
-    int64_t shape[2] = {linear_slice_rows(linear, 0), o->in_features};
+    int64_t shape[2] = {linear_slice_rows(linear, 0), linear_weight_cols(o)};
     relora_tensor *slice = NULL;
     TRY(tensor_new(s->call, &slice, linear->device, o->dtype, 2, shape));
     relora_status status = RELORA_OK;
-    for (int64_t first = 0; first < o->out_features && status >= 0;) {
+    for (int64_t first = 0; first < linear_weight_rows(o) && status >= 0;) {
         struct view part = tensor_view(slice);
         part.rows = linear_slice_rows(linear, first);
         status = linear_merged_rows(s->call, linear, first, part);

@@ -64,6 +64,7 @@ const (
 	LinearReference        uint32       = 4
 	LinearKeepDelta        uint32       = 8
 	LinearTF32             uint32       = 16
+	LinearInOut            uint32       = 32
 	ParamWeight            Param        = 1
 	ParamBias              Param        = 2
 	ParamA                 Param        = 3

@@ -214,10 +214,8 @@ static int check_copy(const struct weights *w)
 {
     const void *one = NULL, *other = NULL;
     size_t bytes = 0, other_bytes = 0;
-    relora_status status = relora_reader_bytes(find(w, embedding)->reader, embedding, &one, &bytes);
-    if (status == RELORA_OK)
-        status = relora_reader_bytes(find(w, head)->reader, head, &other, &other_bytes);
-    if (check(w->t->ctx, status, "--init"))
+    if (check(w->t->ctx, relora_reader_bytes(find(w, embedding)->reader, embedding, &one, &bytes), "--init") ||
+        check(w->t->ctx, relora_reader_bytes(find(w, head)->reader, head, &other, &other_bytes), "--init"))
         return -1;
     return bytes == other_bytes && memcmp(one, other, bytes) == 0
                ? 0 : fail("--init %s: \"tie_word_embeddings\" is true, but %s is not the same as %s", w->from,

@@ -70,13 +70,16 @@ RELORA_API void relora_adam_release(relora_adam *adam);
 /** Register one parameter. `name` is copied and must be new. Both tensors are retained. They must have the
  *  same shape and be row-major without gaps; each may be F32 or BF16. The moments are F32 and start at 0.
  *  The same memory cannot be registered twice (RELORA_E_EXISTS).
+ *  There is no F32 copy of a BF16 parameter: what is less than its last bit survives by stochastic
+ *  rounding alone.
  *  @param index receives 0, 1, 2, ... in order of registration; may be NULL
  *  @since 0.1 @threads one @stream none */
 RELORA_API relora_status relora_adam_add(relora_adam *adam, const char *name, relora_tensor *param,
                                          relora_tensor *grad, int32_t *index);
 
-/** relora_adam_add() with moments of the host's, which are retained, used in place as they are, and written by
- *  steps, resets and states. The step count starts at 0: relora_adam_set_steps() sets it.
+/** relora_adam_add() with moments in tensors of the host. They are retained and used in place with their
+ *  present values. Steps, resets and loads write into them. The step count starts at 0;
+ *  relora_adam_set_steps() sets it.
  *  @param first   m: F32, the shape of `param`, without gaps
  *  @param second  v: likewise. Neither may overlap the other, or memory that is registered here
  *  @since 0.5 @threads one @stream none */
@@ -84,9 +87,9 @@ RELORA_API relora_status relora_adam_add_moments(relora_adam *adam, const char *
                                                  relora_tensor *grad, relora_tensor *first,
                                                  relora_tensor *second, int32_t *index);
 
-/** Use moments of the host's for a parameter that is registered already, such as the A of a layer. Those it had are
- *  released, and their values are lost. Otherwise as relora_adam_add_moments(), the step count excepted, which
- *  stays. @since 0.5 @threads one @stream none */
+/** Use moments in tensors of the host for a parameter that is already registered, such as the A of a layer.
+ *  The old moments are released and their values are lost. The step count stays. Otherwise this function
+ *  works like relora_adam_add_moments(). @since 0.5 @threads one @stream none */
 RELORA_API relora_status relora_adam_set_moments(relora_adam *adam, int32_t index, relora_tensor *first,
                                                  relora_tensor *second);
 
@@ -115,8 +118,8 @@ RELORA_API relora_status relora_adam_set_factors(relora_adam *adam, int32_t inde
  *  call relora_tensor_data() again. RELORA_E_STATE if the memory of a gradient is borrowed or
  *  is already such a buffer, or if `adam` was flattened before. RELORA_E_DTYPE if a gradient is not F32.
  *  (A host with a buffer of its own borrows slices of it for relora_adam_add() and
- *  relora_linear_set_grad() instead.) A parameter added later is not in the buffer. The buffer lives as long as any gradient in
- *  it. A gradient leaves it when another optimizer flattens that gradient.
+ *  relora_linear_set_grad() instead.) A parameter added later is not in the buffer. The buffer lives as long
+ *  as any gradient in it. A gradient leaves it when another optimizer flattens that gradient.
  *  @since 0.1 @threads one @stream queues */
 RELORA_API relora_status relora_adam_flatten_grads(relora_adam *adam, relora_stream *stream);
 

@@ -31,7 +31,8 @@ RELORA_API void relora_group_release(relora_group *group);
  *  dtype come from `weight`. Features that you set must agree with it. RELORA_LINEAR_BIAS is set if `bias`
  *  is given. `options` itself does not change.
  *  @param name    copied; must not be empty, nor be taken in the group (RELORA_E_EXISTS)
- *  @param weight  [out, in], retained and used in place; must be NULL in mode LOWRANK, and in no other
+ *  @param weight  [out, in] ([in, out] with RELORA_LINEAR_IN_OUT), retained and used in place; must be NULL
+ *                 in mode LOWRANK, and in no other
  *  @param bias    [out] F32, retained and used in place. NULL means no bias or, with RELORA_LINEAR_BIAS, a
  *                 bias that the layer allocates
  *  @param linear  receives the layer, which is borrowed and lives as long as the group. May be NULL

@@ -222,7 +222,7 @@ using log_sink = std::function<void(std::int32_t, std::string_view)>;
 
 class context : public detail::object<relora_context> {
 public:
-    explicit context(relora_context_options options = defaults<relora_context_options>()) { create(options); }
+    explicit context(const relora_context_options &options = defaults<relora_context_options>()) { create(options); }
     /** With a log, which lives as long as the context itself: until its last object goes. `on_destroy` of
      *  the options is taken for that. */
     context(relora_context_options options, log_sink log)

@@ -146,7 +146,7 @@ static void look_at_row(void *job, int64_t i)
     struct view x = l->x;
     uint32_t row = x.dtype == RELORA_F32 ? largest_f32(row_f32(x, i), x.cols) : largest_bf16(row_bf16(x, i), x.cols);
     unsigned most = atomic_load(&l->bits);
-    while (row > most && !atomic_compare_exchange_weak(&l->bits, &most, row)) continue;
+    while (row > most && !atomic_compare_exchange_weak(&l->bits, &most, row)) {}
 }
 
 relora_status cpu_largest(struct queue *q, struct view x, uint32_t *bits)

@@ -223,3 +223,4 @@ FIELD(relora_merge_options, 40, relora_rounding, rounding);
 FIELD(relora_merge_options, 44, int32_t, reserved);
 SIZE(relora_merge_options, 48);
 CONSTANT(RELORA_ACCUMULATE_Y, 8);
+CONSTANT(RELORA_LINEAR_IN_OUT, 32);

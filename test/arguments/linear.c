@@ -143,6 +143,11 @@ START_TEST(test_set_weight)
     FAILS(RELORA_E_DTYPE, relora_linear_set_weight(b.l, wb, NULL), "weight");
     FAILS(RELORA_E_DTYPE, relora_linear_set_weight(b.l, w, bb), "bias");
     FAILS(RELORA_E_CONTEXT, relora_linear_set_weight(b.l, far, NULL), "weight");
+    float *memory = new_floats(OUT * IN + OUT);
+    relora_tensor *inside = new_borrowed(OUT, memory + OUT * IN - 1), *around;
+    OK(relora_tensor_borrow_matrix(&around, env.dev, RELORA_F32, OUT, IN, memory));
+    defer((void (*)(void *))relora_tensor_release, around);
+    FAILS(RELORA_E_ARGUMENT, relora_linear_set_weight(b.l, around, inside), "bias", "weight", "memory");
     ck_assert_ptr_eq(relora_linear_param(b.l, RELORA_PARAM_WEIGHT), b.watched[0]);
     ck_assert_ptr_eq(relora_linear_param(b.l, RELORA_PARAM_BIAS), b.watched[1]);
     untouched(&b);

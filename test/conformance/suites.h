@@ -39,5 +39,6 @@ Suite *group_work(void);
 Suite *restart_suite(void);
 Suite *host_memory(void);
 Suite *linear_at(void);
+Suite *in_out_suite(void);
 
 #endif

@@ -22,7 +22,7 @@ relora_linear_options choose_layer(void)
     o.in_features = sizes % 8 + 1;
     o.out_features = sizes == 255 ? 300 : sizes / 8 % 8 + 1; /* more than one slice of a merge */
     o.rank = sizes / 64 + (o.mode != RELORA_MODE_FULL);
-    o.flags = flags % 16;
+    o.flags = flags % 16 | (mode & 64 ? RELORA_LINEAR_IN_OUT : 0);
     if (o.mode == RELORA_MODE_LOWRANK) o.flags &= ~(uint32_t)RELORA_LINEAR_KEEP_DELTA;
     o.rounding = flags & 16 ? RELORA_ROUND_NEAREST : RELORA_ROUND_STOCHASTIC;
     o.layer = flags / 32;
@@ -75,7 +75,7 @@ void set_weight(void)
     uint8_t how = choose();
     if (linear && how < 200) { /* one that fits */
         features(linear, &in, &out);
-        weight = matrix(any_part(linear), how % 8 ? RELORA_F32 : RELORA_BF16, out, in, how);
+        weight = matrix(any_part(linear), how % 8 ? RELORA_F32 : RELORA_BF16, how & 16 ? in : out, how & 16 ? out : in, how);
     } else {
         weight = pick_any_tensor();
         bias = pick_any_tensor();
@@ -180,8 +180,10 @@ void pass_at(void)
     if (linear) {
         features(linear, &in, &out);
         const relora_tensor *w = relora_linear_param(linear, RELORA_PARAM_WEIGHT);
+        int64_t wide = in > out ? in : out; /* W of a layer in FULL does not tell which is which */
+        in = out = wide;
         for (int i = 0; i < 3; i++) {
-            m[i] = matrix(any_part(linear), w ? relora_tensor_dtype(w) : RELORA_F32, rows, i == 1 ? out : in, seed / 2);
+            m[i] = matrix(any_part(linear), w ? relora_tensor_dtype(w) : RELORA_F32, rows, wide, seed / 2);
             if (!m[i]) return;
         }
     }
@@ -257,13 +259,16 @@ static void compare(const relora_tensor *before, const relora_tensor *after, dou
 }
 
 /* All values here are below 1, so that the sum of the sizes of all terms is known. */
-static void merge_and_compare(relora_linear *linear, relora_stream *stream, relora_dtype dtype, uint8_t seed)
+static void merge_and_compare(relora_linear *linear, relora_stream *stream, const relora_linear_options *o,
+                              uint8_t seed)
 {
+    const relora_dtype dtype = o->dtype;
+    const int turned = (o->flags & RELORA_LINEAR_IN_OUT) != 0;
     int64_t in, out;
     features(linear, &in, &out);
     relora_tensor *a = relora_linear_param(linear, RELORA_PARAM_A);
     relora_tensor *b = relora_linear_param(linear, RELORA_PARAM_B);
-    relora_tensor *x = matrix(a, dtype, 3, in, seed), *w = matrix(a, dtype, out, in, seed / 2);
+    relora_tensor *x = matrix(a, dtype, 3, in, seed), *w = matrix(a, dtype, turned ? in : out, turned ? out : in, seed / 2);
     relora_tensor *before = matrix(a, dtype, 3, out, 0), *after = matrix(a, dtype, 3, out, 0);
     if (!x || !w || !before || !after || CALL(relora_linear_set_weight, linear, w, NULL) < 0) return;
     fill_tensor(b, seed % 240);
@@ -288,7 +293,7 @@ void keep_y(void)
     o.flags &= ~(uint32_t)RELORA_LINEAR_REFERENCE; /* whose A and B are both 0 */
     if (CALL(relora_stream_create, &stream, device) == RELORA_OK &&
         CALL(relora_linear_create, &linear, device, &o) == RELORA_OK)
-        merge_and_compare(linear, stream, o.dtype, seed);
+        merge_and_compare(linear, stream, &o, seed);
     release_object(LINEAR, linear);
     release_object(STREAM, stream);
 }

@@ -62,11 +62,11 @@ START_TEST(test_read_refuses)
         unsigned char room[2 * OPTIONS_MAX];
     } from;
     struct now n;
-    const uint32_t bad[] = {0, 1, 4, LEAST - 1, OPTIONS_MAX + 1, UINT32_MAX};
+    const uint32_t sizes[] = {0, 1, 4, LEAST - 1, OPTIONS_MAX + 1, UINT32_MAX};
     from.now = defaults;
     from.now.a = 77;
     for (int i = 0; i < 6; i++) {
-        from.now.struct_size = bad[i];
+        from.now.struct_size = sizes[i];
         ck_assert_int_eq(read(&n, &from), RELORA_E_STRUCT_SIZE);
         ck_assert_double_eq(n.a, 1.5);
     }
@@ -114,9 +114,9 @@ END_TEST
 START_TEST(test_report_refuses)
 {
     _Alignas(8) unsigned char bytes[64] = {0};
-    const uint32_t bad[] = {0, 3, OPTIONS_MAX + 1};
+    const uint32_t sizes[] = {0, 3, OPTIONS_MAX + 1};
     for (int i = 0; i < 3; i++) {
-        memcpy(bytes, &bad[i], 4);
+        memcpy(bytes, &sizes[i], 4);
         ck_assert_int_eq(report_write(bytes, &defaults, sizeof defaults), RELORA_E_STRUCT_SIZE);
         ck_assert_uint_eq(bytes[8], 0);
     }

@@ -84,7 +84,7 @@ static void time_ways(const struct cuda *cuda, struct shape shape, int64_t token
         ms[way] = 1e3 * work.median;
     }
     close_passes(&p);
-    double each[WAYS] = { ms[0], ms[1] - ms[2], ms[2] };
+    const double each[WAYS] = { ms[0], ms[1] - ms[2], ms[2] };
     static const char *const names[WAYS] = { "x W^T", "dy W", "dy^T x" };
     printf("  %5d x %5d x %5d, %-36s", (int)tokens, (int)shape.out, (int)shape.in, what);
     for (int way = 0; way < WAYS; way++) {

@@ -105,6 +105,7 @@ pub const RELORA_LINEAR_TRAINABLE_SCALE: u32 = 2;
 pub const RELORA_LINEAR_REFERENCE: u32 = 4;
 pub const RELORA_LINEAR_KEEP_DELTA: u32 = 8;
 pub const RELORA_LINEAR_TF32: u32 = 16;
+pub const RELORA_LINEAR_IN_OUT: u32 = 32;
 pub const RELORA_PARAM_WEIGHT: relora_param = 1;
 pub const RELORA_PARAM_BIAS: relora_param = 2;
 pub const RELORA_PARAM_A: relora_param = 3;

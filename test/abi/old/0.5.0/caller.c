@@ -1,5 +1,5 @@
 /* A program of the time of 0.5.0: a group of layers through a warm start, a merge and a file; the calendar of a
- * schedule; who owns a buffer; whose failure a text is. */
+ * schedule; a restart by functions; memory of its own; who owns a buffer; whose failure a text is. */
 #include "abi/caller.h"
 
 enum {
@@ -134,6 +134,54 @@ static void weights(relora_group *group, float *w)
     relora_state_release(state);
 }
 
+/* A restart, and moments, without any object of the library. */
+static void functions(void)
+{
+    GUARDED(relora_merge_options, o);
+    float w[N * N] = {0}, a[2 * N], b[2 * N], m[2 * N], v[2 * N];
+    relora_tensor *tw = matrix(w, N, N), *ta = matrix(a, 2, N), *tb = matrix(b, N, 2);
+    relora_tensor *tm = matrix(m, 2, N), *tv = matrix(v, 2, N);
+    OK(relora_merge_options_init(&o.is, sizeof o.is));
+    TRUE(o.guard == GUARD && o.is.scale == 1 && o.is.struct_size == sizeof o.is);
+    OK(relora_factors_draw(st, ta, tb, 3, 1, 0));
+    TRUE(b[0] == 0 && a[0] != 0);
+    for (int i = 0; i < 2 * N; i++) b[i] = 1, m[i] = (float)(i + 1), v[i] = 1;
+    OK(relora_merge(st, tw, ta, tb, &o.is, NULL));
+    TRUE(fabsf(w[0] - (a[0] + a[N])) < 1e-6f);
+    OK(relora_moments_reset(st, tm, tv, 0, NULL, NULL)); /* 99 % of eight elements: seven go */
+    TRUE(m[0] == 0 && v[0] == 0 && m[2 * N - 1] == 2 * N);
+    relora_tensor *all[] = {tw, ta, tb, tm, tv};
+    for (int i = 0; i < 5; i++) relora_tensor_release(all[i]);
+}
+
+/* Factors, gradients and moments in memory of the program's own, and passes over plain pointers. */
+static void own_memory(void)
+{
+    float w[N * N] = {0}, a[2 * N], grad[2 * N] = {0}, m[2 * N] = {0}, v[2 * N] = {0}, p[N] = {1}, g[N] = {0};
+    float pm[N] = {0}, pv[N] = {0}, x[2 * N], y[2 * N], dx[2 * N];
+    relora_tensor *tw = matrix(w, N, N), *ta = matrix(a, 2, N), *tg = matrix(grad, 2, N), *tm = matrix(m, 2, N);
+    relora_tensor *tv = matrix(v, 2, N), *tp = matrix(p, 1, N), *tpg = matrix(g, 1, N), *tpm = matrix(pm, 1, N);
+    relora_tensor *tpv = matrix(pv, 1, N);
+    relora_linear *l = layer(9, tw);
+    relora_adam *adam;
+    for (int i = 0; i < 2 * N; i++) a[i] = 1, x[i] = (float)i;
+    OK(relora_linear_set_mode(l, st, RELORA_MODE_LORA));
+    OK(relora_linear_set_param(l, RELORA_PARAM_A, ta));
+    OK(relora_linear_set_grad(l, RELORA_PARAM_A, tg));
+    TRUE(relora_linear_param(l, RELORA_PARAM_A) == ta && relora_linear_grad(l, RELORA_PARAM_A) == tg);
+    OK(relora_adam_create(&adam, dev, NULL));
+    OK(relora_adam_add_linear(adam, "l", l));
+    OK(relora_adam_set_moments(adam, 0, tm, tv));
+    OK(relora_adam_add_moments(adam, "p", tp, tpg, tpm, tpv, NULL));
+    OK(relora_linear_forward_at(l, st, 2, x, N, y, N, 1, RELORA_TRAIN));
+    OK(relora_linear_backward_at(l, st, 2, x, N, y, N, dx, N, 1, RELORA_TRAIN));
+    TRUE(y[0] == 0 && dx[N] == 0);
+    relora_adam_release(adam);
+    relora_linear_release(l);
+    relora_tensor *all[] = {tw, ta, tg, tm, tv, tp, tpg, tpm, tpv};
+    for (int i = 0; i < 9; i++) relora_tensor_release(all[i]);
+}
+
 static int owners[2];
 static void drop(void *user, void *data)
 {
@@ -190,6 +238,8 @@ int main(void)
     weights(group, w0);
     relora_group_release(group);
     for (int i = 0; i < 4; i++) relora_tensor_release(t[i]);
+    functions();
+    own_memory();
     buffers();
     last_word();
     return close_context();
