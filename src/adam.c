@@ -49,16 +49,16 @@ static int is_decay(double x) /* it multiplies in F32 */
 relora_status relora_adam_create(relora_adam **out, relora_device *device,
                                  const relora_adam_options *options)
 {
-    const char *fn = "relora_adam_create";
+    struct call c = {.fn = "relora_adam_create", .ctx = device ? device->ctx : NULL};
     relora_adam_options o;
-    if (!out) FAIL(device ? device->ctx : NULL, RELORA_E_ARGUMENT, "%s: out is NULL", fn);
+    if (!out) FAIL(&c, RELORA_E_ARGUMENT, "out is NULL");
     *out = NULL;
     if (!device) return RELORA_E_ARGUMENT;
     relora_context *ctx = device->ctx;
-    TRY(context_read_options(ctx, fn, "options", &adam_table, &o, options));
-    if ((float)o.eps <= 0) FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.eps is %g, which is 0 as F32", fn, o.eps);
+    TRY(call_read_options(&c, "options", &adam_table, &o, options));
+    if ((float)o.eps <= 0) FAIL(&c, RELORA_E_ARGUMENT, "options.eps is %g, which is 0 as F32", o.eps);
     relora_adam *adam = context_new(ctx, sizeof *adam);
-    if (!adam) return context_fail_memory(ctx, fn, sizeof *adam);
+    if (!adam) return call_fail_memory(&c, sizeof *adam);
     atomic_init(&adam->refs, 1);
     adam->ctx = ctx;
     adam->device = device;
@@ -112,200 +112,208 @@ void relora_adam_release(relora_adam *adam)
 
 /* ---- arguments ---- */
 
-relora_status adam_check(const relora_adam *adam, const relora_stream *stream, const char *fn)
+relora_status adam_open(struct call *c, const relora_adam *adam, relora_stream *stream)
 {
-    if (!adam) FAIL(stream ? stream->ctx : NULL, RELORA_E_ARGUMENT, "%s: adam is NULL", fn);
-    if (!stream) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: stream is NULL", fn);
-    if (stream->ctx != adam->ctx)
-        FAIL(adam->ctx, RELORA_E_CONTEXT, "%s: stream belongs to another context than adam", fn);
-    if (stream->device != adam->device)
-        FAIL(adam->ctx, RELORA_E_DEVICE, "%s: stream is on %s, adam on %s", fn, stream->device->name,
-             adam->device->name);
-    return stream_check(stream, fn);
+    return call_open(c, stream, "adam", adam ? adam->ctx : NULL, adam ? adam->device : NULL);
 }
 
-relora_status adam_check_tensor(const relora_adam *adam, const relora_stream *stream, const char *fn,
-                                const relora_tensor *tensor, const char *name)
-{
-    if (!adam && !stream && tensor) FAIL(tensor->ctx, RELORA_E_ARGUMENT, "%s: adam is NULL", fn);
-    TRY(adam_check(adam, stream, fn));
-    return tensor_check(tensor, stream, fn, name);
-}
-
-static relora_status check_index(const relora_adam *adam, const char *fn, int32_t index)
+relora_status adam_check_entry_index(const struct call *c, const relora_adam *adam, int32_t index)
 {
     if (index < 0 || index >= adam->registry.count)
-        FAIL(adam->ctx, RELORA_E_NOT_FOUND, "%s: index is %d, but adam has %d parameters", fn, index,
-             adam->registry.count);
+        FAIL(c, RELORA_E_NOT_FOUND, "index is %d, but adam has %d parameters", index, adam->registry.count);
     return RELORA_OK;
 }
 
-relora_status adam_check_index(const relora_adam *adam, const relora_stream *stream, const char *fn,
-                               int32_t index)
+relora_status adam_open_index(struct call *c, const relora_adam *adam, relora_stream *stream, int32_t index)
 {
-    TRY(adam_check(adam, stream, fn));
-    return check_index(adam, fn, index);
+    TRY(adam_open(c, adam, stream));
+    return adam_check_entry_index(c, adam, index);
 }
 
 /* ---- registration ---- */
 
-static relora_status check_param(const relora_adam *adam, const char *fn, const char *what,
-                                 const char *name, const relora_tensor *t)
+relora_status adam_check_part(const struct call *c, const relora_adam *adam, const char *what,
+                              const char *name, const relora_tensor *t)
 {
-    if (!t) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: %s of \"%s\" is NULL", fn, what, name);
-    if (t->ctx != adam->ctx)
-        FAIL(adam->ctx, RELORA_E_CONTEXT, "%s: %s of \"%s\" belongs to another context", fn, what, name);
+    if (!t) FAIL(c, RELORA_E_ARGUMENT, "%s of \"%s\" is NULL", what, name);
+    if (t->ctx != adam->ctx) FAIL(c, RELORA_E_CONTEXT, "%s of \"%s\" belongs to another context", what, name);
     if (t->device != adam->device)
-        FAIL(adam->ctx, RELORA_E_DEVICE, "%s: %s of \"%s\" is on %s, adam on %s", fn, what, name,
-             t->device->name, adam->device->name);
+        FAIL(c, RELORA_E_DEVICE, "%s of \"%s\" is on %s, adam on %s", what, name, t->device->name,
+             adam->device->name);
     if (!shape_is_dense(&t->shape))
-        FAIL(adam->ctx, RELORA_E_LAYOUT, "%s: %s of \"%s\" has rows %lld apart, but %lld long", fn, what,
-             name, (long long)t->shape.ld, (long long)t->shape.cols);
+        FAIL(c, RELORA_E_LAYOUT, "%s of \"%s\" has rows %lld apart, but %lld long", what, name,
+             (long long)t->shape.ld, (long long)t->shape.cols);
     return RELORA_OK;
 }
 
-static relora_status check_entry(const relora_adam *adam, const char *fn, const char *name,
+/* Moments that the host has lent are not to be a parameter or a gradient. */
+static relora_status check_lent(const struct call *c, const relora_adam *adam, const char *name,
+                                const struct member *m)
+{
+    for (int32_t i = 0; i < adam->registry.count; i++) {
+        const struct adam_entry *e = adam_at(adam, i);
+        struct view first = tensor_view(e->first), second = tensor_view(e->second);
+        struct view value = tensor_view(m->value), grad = tensor_view(m->grad);
+        if (views_overlap(first, value) || views_overlap(second, value) || views_overlap(first, grad) ||
+            views_overlap(second, grad))
+            FAIL(c, RELORA_E_EXISTS, "param or grad of \"%s\" shares memory with a moment of \"%s\"", name,
+                 e->is.name);
+    }
+    return RELORA_OK;
+}
+
+static relora_status check_entry(const struct call *c, const relora_adam *adam, const char *name,
                                  const struct member *m)
 {
     char a[SHAPE_TEXT], b[SHAPE_TEXT];
-    if (!name[0]) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: name is empty", fn);
-    TRY(check_param(adam, fn, "param", name, m->value));
-    TRY(check_param(adam, fn, "grad", name, m->grad));
+    if (!name[0]) FAIL(c, RELORA_E_ARGUMENT, "name is empty");
+    TRY(adam_check_part(c, adam, "param", name, m->value));
+    TRY(adam_check_part(c, adam, "grad", name, m->grad));
     if (!shape_equal(&m->value->shape, &m->grad->shape))
-        FAIL(adam->ctx, RELORA_E_SHAPE, "%s: param of \"%s\" is %s, but grad is %s", fn, name,
+        FAIL(c, RELORA_E_SHAPE, "param of \"%s\" is %s, but grad is %s", name,
              shape_text(&m->value->shape, a), shape_text(&m->grad->shape, b));
     if (views_overlap(tensor_view(m->value), tensor_view(m->grad)))
-        FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: param and grad of \"%s\" share memory", fn, name);
-    return registry_check(&adam->registry, fn, name, m);
+        FAIL(c, RELORA_E_ARGUMENT, "param and grad of \"%s\" share memory", name);
+    TRY(registry_check(c, &adam->registry, name, m));
+    return check_lent(c, adam, name, m);
 }
 
-static relora_status make_moment(relora_tensor **out, const relora_adam *adam, const char *fn,
+static relora_status make_moment(const struct call *c, relora_tensor **out, const relora_adam *adam,
                                  const struct shape *shape)
 {
-    TRY(tensor_new(out, adam->device, fn, RELORA_F32, shape->ndim, shape->dim));
-    return tensor_preset(*out, fn, 0);
+    TRY(tensor_new(c, out, adam->device, RELORA_F32, shape->ndim, shape->dim));
+    return tensor_preset(c, *out, 0);
 }
 
 /* Make what the optimizer adds to a parameter: two moments, a step count. */
-static relora_status fill_entry(relora_adam *adam, const char *fn, struct adam_entry *e)
+static relora_status fill_entry(const struct call *c, relora_adam *adam, struct adam_entry *e)
 {
-    TRY(make_moment(&e->first, adam, fn, &e->is.value->shape));
-    TRY(make_moment(&e->second, adam, fn, &e->is.value->shape));
+    TRY(make_moment(c, &e->first, adam, &e->is.value->shape));
+    TRY(make_moment(c, &e->second, adam, &e->is.value->shape));
     struct queue *queue = adam->device->queue;
     void *steps = NULL;
-    TRY(device_alloc(adam->device, queue, fn, sizeof *e->steps, &steps));
+    TRY(device_alloc(c, adam->device, queue, sizeof *e->steps, &steps));
     e->steps = steps;
     int64_t zero = 0;
     struct copy copy = {e->steps, &zero, 1, sizeof zero, 0, 0, COPY_TO_DEVICE};
-    return device_finish(adam->device, adam->device->backend->copy(queue, &copy), fn);
+    return device_finish(c, adam->device, adam->device->backend->copy(queue, &copy));
 }
 
-static relora_status add(relora_adam *adam, const char *fn, const char *name, const struct member *m,
+static relora_status add(const struct call *c, relora_adam *adam, const char *name, const struct member *m,
                          relora_param role)
 {
     void *item;
-    TRY(check_entry(adam, fn, name, m));
-    TRY(registry_add(&adam->registry, fn, name, m, &item));
+    TRY(check_entry(c, adam, name, m));
+    TRY(registry_add(c, &adam->registry, name, m, &item));
     struct adam_entry *e = item;
     e->lr_factor = 1;
     e->weight_decay = adam->options.weight_decay;
     e->generation = m->linear ? m->linear->generation : 0;
     e->role = role;
-    relora_status status = fill_entry(adam, fn, e);
+    relora_status status = fill_entry(c, adam, e);
     if (status < 0) drop_entries(adam, adam->registry.count - 1);
     return status;
+}
+
+relora_status adam_add(const struct call *c, relora_adam *adam, const char *name, relora_tensor *param,
+                       relora_tensor *grad)
+{
+    if (!adam) FAIL(c, RELORA_E_ARGUMENT, "adam is NULL");
+    if (!name) FAIL(c, RELORA_E_ARGUMENT, "name is NULL");
+    return add(c, adam, name, &(struct member){.value = param, .grad = grad}, 0);
+}
+
+void adam_drop_last(relora_adam *adam)
+{
+    drop_entries(adam, adam->registry.count - 1);
 }
 
 relora_status relora_adam_add(relora_adam *adam, const char *name, relora_tensor *param,
                               relora_tensor *grad, int32_t *index)
 {
-    const char *fn = "relora_adam_add";
-    if (!adam) FAIL(param ? param->ctx : grad ? grad->ctx : NULL, RELORA_E_ARGUMENT, "%s: adam is NULL", fn);
-    if (!name) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: name is NULL", fn);
-    TRY(add(adam, fn, name, &(struct member){.value = param, .grad = grad}, 0));
+    const relora_tensor *first = param ? param : grad; /* where a sentence may go */
+    struct call c = {.fn = "relora_adam_add", .ctx = adam ? adam->ctx : first ? first->ctx : NULL};
+    TRY(adam_add(&c, adam, name, param, grad));
     if (index) *index = adam->registry.count - 1;
     return RELORA_OK;
 }
 
-static relora_status add_part(relora_adam *adam, const char *fn, const char *prefix,
+static relora_status add_part(const struct call *c, relora_adam *adam, const char *prefix,
                               relora_linear *linear, relora_param role)
 {
     const struct memory *memory = &adam->ctx->memory;
     size_t bytes = strlen(prefix) + 1 + strlen(linear_param_name(role)) + 1;
     char *name = memory_alloc(memory, bytes);
-    if (!name) return context_fail_memory(adam->ctx, fn, bytes);
+    if (!name) return call_fail_memory(c, bytes);
     snprintf(name, bytes, "%s.%s", prefix, linear_param_name(role));
     struct member m = {.linear = linear, .value = linear->param[role], .grad = linear->grad[role]};
-    relora_status status = add(adam, fn, name, &m, role);
+    relora_status status = add(c, adam, name, &m, role);
     memory_free(memory, name, bytes);
     return status;
 }
 
-static relora_status add_linear(relora_adam *adam, const char *fn, const char *prefix, relora_linear *linear)
+static relora_status add_linear(const struct call *c, relora_adam *adam, const char *prefix,
+                                relora_linear *linear)
 {
     static const relora_param order[] = {RELORA_PARAM_WEIGHT, RELORA_PARAM_A, RELORA_PARAM_B,
                                          RELORA_PARAM_SCALE, RELORA_PARAM_BIAS};
-    if (linear->ctx != adam->ctx)
-        FAIL(adam->ctx, RELORA_E_CONTEXT, "%s: linear belongs to another context than adam", fn);
+    if (linear->ctx != adam->ctx) FAIL(c, RELORA_E_CONTEXT, "linear belongs to another context than adam");
     if (linear->options.mode != RELORA_MODE_LOWRANK && !linear->param[RELORA_PARAM_WEIGHT])
-        FAIL(adam->ctx, RELORA_E_STATE, "%s: linear \"%s\" has no weight; call relora_linear_set_weight",
-             fn, prefix);
+        FAIL(c, RELORA_E_STATE, "linear \"%s\" has no weight; call relora_linear_set_weight", prefix);
     int32_t before = adam->registry.count;
     for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
         if (!linear->grad[order[i]]) continue;
-        relora_status status = add_part(adam, fn, prefix, linear, order[i]);
+        relora_status status = add_part(c, adam, prefix, linear, order[i]);
         if (status >= 0) continue;
         drop_entries(adam, before);
         return status;
     }
     linear_set_name(linear, prefix);
-    registry_warn(&adam->registry, fn, linear);
+    registry_warn(c, &adam->registry, linear);
     return RELORA_OK;
 }
 
 relora_status relora_adam_add_linear(relora_adam *adam, const char *prefix, relora_linear *linear)
 {
-    const char *fn = "relora_adam_add_linear";
-    if (!adam) FAIL(linear ? linear->ctx : NULL, RELORA_E_ARGUMENT, "%s: adam is NULL", fn);
-    if (!prefix) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: prefix is NULL", fn);
-    if (!linear) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: linear is NULL", fn);
-    return add_linear(adam, fn, prefix, linear);
+    struct call c = {.fn = "relora_adam_add_linear", .ctx = adam ? adam->ctx : linear ? linear->ctx : NULL};
+    if (!adam) FAIL(&c, RELORA_E_ARGUMENT, "adam is NULL");
+    if (!prefix) FAIL(&c, RELORA_E_ARGUMENT, "prefix is NULL");
+    if (!linear) FAIL(&c, RELORA_E_ARGUMENT, "linear is NULL");
+    return add_linear(&c, adam, prefix, linear);
 }
 
-static relora_status add_member(relora_adam *adam, const char *fn, const struct member *m)
+static relora_status add_member(const struct call *c, relora_adam *adam, const struct member *m)
 {
-    if (!m->value) return add_linear(adam, fn, m->name, m->linear);
+    if (!m->value) return add_linear(c, adam, m->name, m->linear);
     if (!m->grad) return RELORA_OK;
-    return add(adam, fn, m->name, &(struct member){.value = m->value, .grad = m->grad}, 0);
+    return add(c, adam, m->name, &(struct member){.value = m->value, .grad = m->grad}, 0);
 }
 
 relora_status relora_adam_add_group(relora_adam *adam, const relora_group *group)
 {
-    const char *fn = "relora_adam_add_group";
-    if (!adam) FAIL(group ? group->ctx : NULL, RELORA_E_ARGUMENT, "%s: adam is NULL", fn);
-    TRY(group_check_given(group, adam->ctx, fn));
+    struct call c = {.fn = "relora_adam_add_group", .ctx = adam ? adam->ctx : group ? group->ctx : NULL};
+    if (!adam) FAIL(&c, RELORA_E_ARGUMENT, "adam is NULL");
+    TRY(group_check_given(&c, group));
     int32_t before = adam->registry.count;
     for (int32_t i = 0; i < group->members.count; i++) {
-        relora_status status = add_member(adam, fn, group_at(group, i));
+        relora_status status = add_member(&c, adam, group_at(group, i));
         if (status >= 0) continue;
         drop_entries(adam, before);
         return status;
     }
-    if (adam->registry.count == before) FAIL(adam->ctx, RELORA_E_STATE, "%s: the group trains nothing", fn);
+    if (adam->registry.count == before) FAIL(&c, RELORA_E_STATE, "the group trains nothing");
     return RELORA_OK;
 }
 
 relora_status relora_adam_set_factors(relora_adam *adam, int32_t index, double lr_factor,
                                       double weight_decay)
 {
-    const char *fn = "relora_adam_set_factors";
     if (!adam) return RELORA_E_ARGUMENT;
-    TRY(check_index(adam, fn, index));
-    if (!is_rate(lr_factor))
-        FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: lr_factor is %g, and must be 0 or more", fn, lr_factor);
+    struct call c = {.fn = "relora_adam_set_factors", .ctx = adam->ctx};
+    TRY(adam_check_entry_index(&c, adam, index));
+    if (!is_rate(lr_factor)) FAIL(&c, RELORA_E_ARGUMENT, "lr_factor is %g, and must be 0 or more", lr_factor);
     if (!is_decay(weight_decay))
-        FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: weight_decay is %g, and must be 0 or more", fn,
-             weight_decay);
+        FAIL(&c, RELORA_E_ARGUMENT, "weight_decay is %g, and must be 0 or more", weight_decay);
     adam_at(adam, index)->lr_factor = lr_factor;
     adam_at(adam, index)->weight_decay = weight_decay;
     return RELORA_OK;
@@ -331,16 +339,16 @@ const char *relora_adam_name(const relora_adam *adam, int32_t index)
 
 relora_status relora_adam_find(const relora_adam *adam, const char *name, int32_t *index)
 {
-    const char *fn = "relora_adam_find";
     if (!adam) return RELORA_E_ARGUMENT;
-    if (!name) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: name is NULL", fn);
-    if (!index) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: index is NULL", fn);
+    struct call c = {.fn = "relora_adam_find", .ctx = adam->ctx};
+    if (!name) FAIL(&c, RELORA_E_ARGUMENT, "name is NULL");
+    if (!index) FAIL(&c, RELORA_E_ARGUMENT, "index is NULL");
     for (int32_t i = 0; i < adam->registry.count; i++) {
         if (strcmp(adam_at(adam, i)->is.name, name)) continue;
         *index = i;
         return RELORA_OK;
     }
-    FAIL(adam->ctx, RELORA_E_NOT_FOUND, "%s: no parameter is called \"%s\"", fn, name);
+    FAIL(&c, RELORA_E_NOT_FOUND, "no parameter is called \"%s\"", name);
 }
 
 int32_t adam_index_of(const relora_adam *adam, const relora_linear *linear, relora_param role)
@@ -370,34 +378,28 @@ relora_status adam_write_steps(relora_adam *adam, struct queue *queue, int32_t i
     return adam->device->backend->copy(queue, &copy);
 }
 
-relora_status adam_read_steps(const relora_adam *adam, relora_stream *stream, const char *fn,
-                              int32_t index, int64_t *steps)
+relora_status adam_read_steps(const struct call *c, const relora_adam *adam, int32_t index, int64_t *steps)
 {
-    const struct backend *backend = adam->device->backend;
     struct copy copy = {steps, adam_at(adam, index)->steps, 1, sizeof *steps, 0, 0, COPY_TO_HOST};
-    TRY_QUEUE(stream, fn, backend->copy(stream->queue, &copy));
-    TRY_QUEUE(stream, fn, backend->queue_sync(stream->queue));
-    return RELORA_OK;
+    TRY(call_queue(c, c->backend->copy(c->queue, &copy)));
+    return call_queue(c, c->backend->queue_sync(c->queue));
 }
 
 relora_status relora_adam_steps(relora_adam *adam, relora_stream *stream, int32_t index,
                                 int64_t *steps)
 {
-    GIVEN(stream);
-    const char *fn = "relora_adam_steps";
-    TRY(adam_check_index(adam, stream, fn, index));
-    if (!steps) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: steps is NULL", fn);
-    return adam_read_steps(adam, stream, fn, index, steps);
+    struct call c = {.fn = "relora_adam_steps"};
+    TRY(adam_open_index(&c, adam, stream, index));
+    if (!steps) FAIL(&c, RELORA_E_ARGUMENT, "steps is NULL");
+    return adam_read_steps(&c, adam, index, steps);
 }
 
 relora_status relora_adam_set_steps(relora_adam *adam, relora_stream *stream, int32_t index,
                                     int64_t steps)
 {
-    GIVEN(stream);
-    const char *fn = "relora_adam_set_steps";
-    TRY(adam_check_index(adam, stream, fn, index));
+    struct call c = {.fn = "relora_adam_set_steps"};
+    TRY(adam_open_index(&c, adam, stream, index));
     if (steps < 0 || steps > ADAM_STEPS_MAX)
-        FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: steps is %lld, outside 0 to 2^53", fn, (long long)steps);
-    TRY_QUEUE(stream, fn, adam_write_steps(adam, stream->queue, index, steps));
-    return RELORA_OK;
+        FAIL(&c, RELORA_E_ARGUMENT, "steps is %lld, outside 0 to 2^53", (long long)steps);
+    return call_queue(&c, adam_write_steps(adam, c.queue, index, steps));
 }

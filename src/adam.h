@@ -43,16 +43,22 @@ static inline struct adam_entry *adam_at(const relora_adam *adam, int32_t index)
     return registry_at(&adam->registry, index);
 }
 
-/* adam and stream: there, of one context and device, and the stream not finished. */
-relora_status adam_check(const relora_adam *adam, const relora_stream *stream, const char *function);
+/* call_open() of a call about an optimizer. */
+relora_status adam_open(struct call *c, const relora_adam *adam, relora_stream *stream);
 
-/* Like adam_check, for a call with a tensor of that device besides; it goes by `name` in sentences. */
-relora_status adam_check_tensor(const relora_adam *adam, const relora_stream *stream, const char *function,
-                                const relora_tensor *tensor, const char *name);
+/* The same, and `index` is a parameter. */
+relora_status adam_open_index(struct call *c, const relora_adam *adam, relora_stream *stream, int32_t index);
 
-/* Like adam_check, and `index` is a parameter. */
-relora_status adam_check_index(const relora_adam *adam, const relora_stream *stream,
-                               const char *function, int32_t index);
+relora_status adam_check_entry_index(const struct call *c, const relora_adam *adam, int32_t index);
+
+/* A parameter or another tensor of it, `what` in sentences: there, of the optimizer's device, without gaps. */
+relora_status adam_check_part(const struct call *c, const relora_adam *adam, const char *what,
+                              const char *name, const relora_tensor *tensor);
+
+/* relora_adam_add() in an open call. */
+relora_status adam_add(const struct call *c, relora_adam *adam, const char *name, relora_tensor *param,
+                       relora_tensor *grad);
+void adam_drop_last(relora_adam *adam);
 
 /* Index of a layer's parameter, or -1. */
 int32_t adam_index_of(const relora_adam *adam, const relora_linear *linear, relora_param role);
@@ -66,12 +72,10 @@ relora_status adam_compare(const relora_adam *adam, const char *theirs, struct t
 void adam_retain(relora_adam *adam);
 void adam_plan_free(relora_adam *adam);
 
-/* What one sweep over all parameters needs, with the device told of them; adam_check has been done. */
-relora_status adam_sweep_open(struct adam *sweep, relora_adam *adam, relora_stream *stream,
-                              const char *function);
+/* What one sweep over all parameters needs, with the device told of them; the call is open. */
+relora_status adam_sweep_open(const struct call *c, struct adam *sweep, relora_adam *adam);
 
-relora_status adam_read_steps(const relora_adam *adam, relora_stream *stream, const char *function,
-                              int32_t index, int64_t *steps);
+relora_status adam_read_steps(const struct call *c, const relora_adam *adam, int32_t index, int64_t *steps);
 relora_status adam_write_steps(relora_adam *adam, struct queue *queue, int32_t index, int64_t steps);
 
 #endif

@@ -26,7 +26,7 @@ static void lay_out(relora_adam *adam, struct scratch *scratch)
     adam->control = scratch_bytes(scratch, sizeof *adam->control);
 }
 
-static relora_status allocate(relora_adam *adam, const char *fn)
+static relora_status allocate(const struct call *c, relora_adam *adam)
 {
     const relora_device *device = adam->device;
     struct scratch scratch = {0};
@@ -35,25 +35,25 @@ static relora_status allocate(relora_adam *adam, const char *fn)
     for (int32_t i = 0; i < adam->registry.count; i++)
         adam->chunk_count += chunks_of(adam_at(adam, i)->is.value->shape.count);
     adam->params = memory_alloc_zero(&adam->ctx->memory, bytes);
-    if (!adam->params) return context_fail_memory(adam->ctx, fn, bytes);
+    if (!adam->params) return call_fail_memory(c, bytes);
     adam->planned = adam->registry.count;
     adam->stale = 1;
     lay_out(adam, &scratch);
     adam->plan_bytes = scratch.used;
-    TRY(device_alloc(device, device->queue, fn, adam->plan_bytes, &adam->plan));
+    TRY(device_alloc(c, device, device->queue, adam->plan_bytes, &adam->plan));
     scratch = (struct scratch){adam->plan, 0};
     lay_out(adam, &scratch);
     return RELORA_OK;
 }
 
 /* Chunks stay as they are: through the device's own queue, and done. */
-static relora_status send_chunks(const relora_adam *adam, const char *fn)
+static relora_status send_chunks(const struct call *c, const relora_adam *adam)
 {
     const relora_device *device = adam->device;
     const struct memory *memory = &adam->ctx->memory;
     size_t bytes = chunk_bytes(adam);
     struct adam_chunk *chunks = memory_alloc_zero(memory, bytes);
-    if (!chunks) return context_fail_memory(adam->ctx, fn, bytes);
+    if (!chunks) return call_fail_memory(c, bytes);
     int64_t k = 0;
     for (int32_t i = 0; i < adam->registry.count; i++) {
         int64_t n = adam_at(adam, i)->is.value->shape.count;
@@ -61,17 +61,17 @@ static relora_status send_chunks(const relora_adam *adam, const char *fn)
             chunks[k++] = (struct adam_chunk){i, start, n - start < CHUNK ? n - start : CHUNK};
     }
     struct copy copy = {adam->device_chunks, chunks, 1, bytes, 0, 0, COPY_TO_DEVICE};
-    relora_status status = device_finish(device, device->backend->copy(device->queue, &copy), fn);
+    relora_status status = device_finish(c, device, device->backend->copy(device->queue, &copy));
     memory_free(memory, chunks, bytes);
     return status;
 }
 
-static relora_status make_plan(relora_adam *adam, const char *fn)
+static relora_status make_plan(const struct call *c, relora_adam *adam)
 {
     if (adam->planned == adam->registry.count) return RELORA_OK;
     adam_plan_free(adam);
-    relora_status status = allocate(adam, fn);
-    if (status >= 0) status = send_chunks(adam, fn);
+    relora_status status = allocate(c, adam);
+    if (status >= 0) status = send_chunks(c, adam);
     if (status < 0) adam_plan_free(adam);
     return status;
 }
@@ -99,7 +99,7 @@ static struct adam_param param_now(const relora_adam *adam, int32_t i)
 
 /* Pointers may have moved since the last sweep, and factors changed. If not, nothing is queued: a graph
  * that was captured from a step has no copy from the host in it. */
-static relora_status refresh(relora_adam *adam, relora_stream *stream, const char *fn)
+static relora_status refresh(const struct call *c, relora_adam *adam)
 {
     int32_t failures = atomic_load(&adam->device->failures);
     if (adam->failures != failures) adam->stale = 1; /* who knows what became of a copy */
@@ -112,17 +112,17 @@ static relora_status refresh(relora_adam *adam, relora_stream *stream, const cha
     if (!adam->stale) return RELORA_OK;
     size_t bytes = (size_t)adam->registry.count * sizeof *adam->params;
     struct copy copy = {adam->device_params, adam->params, 1, bytes, 0, 0, COPY_TO_DEVICE};
-    TRY_QUEUE(stream, fn, adam->device->backend->copy(stream->queue, &copy));
+    TRY(call_queue(c, c->backend->copy(c->queue, &copy)));
     adam->stale = 0;
     adam->failures = failures;
     return RELORA_OK;
 }
 
-relora_status adam_sweep_open(struct adam *sweep, relora_adam *adam, relora_stream *stream, const char *fn)
+relora_status adam_sweep_open(const struct call *c, struct adam *sweep, relora_adam *adam)
 {
-    if (!adam->registry.count) FAIL(adam->ctx, RELORA_E_STATE, "%s: no parameter is registered", fn);
-    TRY(stream_note(stream, make_plan(adam, fn)));
-    TRY(refresh(adam, stream, fn));
+    if (!adam->registry.count) FAIL(c, RELORA_E_STATE, "no parameter is registered");
+    TRY(make_plan(c, adam));
+    TRY(refresh(c, adam));
     *sweep = (struct adam){
         .params = adam->device_params,
         .chunks = adam->device_chunks,

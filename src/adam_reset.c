@@ -1,6 +1,7 @@
 /* The partial reset of the moments, in place. */
 #include "adam_reset.h"
 
+#include "moments.h"
 
 /* ---- options ---- */
 
@@ -36,13 +37,13 @@ relora_status relora_reset_report_init(relora_reset_report *report, size_t size)
     return report_init(report, size);
 }
 
-relora_status reset_options_read(relora_reset_options *o, const relora_context *ctx, const char *fn,
-                                 const char *name, const relora_reset_options *from)
+relora_status reset_options_read(const struct call *c, relora_reset_options *o, const char *name,
+                                 const relora_reset_options *from)
 {
-    TRY(context_read_options(ctx, fn, name, &reset_table, o, from));
+    TRY(call_read_options(c, name, &reset_table, o, from));
     if ((o->flags & RELORA_RESET_QUANTILE) && o->mode != RELORA_RESET_MAGNITUDE)
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: %s.flags has QUANTILE, but %s.mode is %s, not MAGNITUDE", fn, name,
-             name, mode_names[o->mode]);
+        FAIL(c, RELORA_E_ARGUMENT, "%s.flags has QUANTILE, but %s.mode is %s, not MAGNITUDE", name, name,
+             mode_names[o->mode]);
     return RELORA_OK;
 }
 
@@ -53,102 +54,64 @@ static int is_factor(const struct adam_entry *e)
     return e->is.linear && (e->role == RELORA_PARAM_A || e->role == RELORA_PARAM_B);
 }
 
-static relora_status check_listed(const relora_adam *adam, const char *fn, const int32_t *indices,
+static relora_status check_listed(const struct call *c, const relora_adam *adam, const int32_t *indices,
                                   int32_t count)
 {
-    if (count < 1) FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: count is %d, less than 1", fn, count);
+    if (count < 1) FAIL(c, RELORA_E_ARGUMENT, "count is %d, less than 1", count);
     for (int32_t i = 0; i < count; i++) {
         if (indices[i] < 0 || indices[i] >= adam->registry.count)
-            FAIL(adam->ctx, RELORA_E_NOT_FOUND, "%s: indices[%d] is %d, but adam has %d parameters", fn, i,
-                 indices[i], adam->registry.count);
+            FAIL(c, RELORA_E_NOT_FOUND, "indices[%d] is %d, but adam has %d parameters", i, indices[i],
+                 adam->registry.count);
         for (int32_t j = 0; j < i; j++)
             if (indices[j] == indices[i])
-                FAIL(adam->ctx, RELORA_E_EXISTS, "%s: indices[%d] and indices[%d] are both %d", fn, j, i,
-                     indices[i]);
+                FAIL(c, RELORA_E_EXISTS, "indices[%d] and indices[%d] are both %d", j, i, indices[i]);
     }
     return RELORA_OK;
 }
 
-static relora_status check_factors(const relora_adam *adam, const char *fn, int32_t count)
+static relora_status check_factors(const struct call *c, const relora_adam *adam, int32_t count)
 {
-    if (count)
-        FAIL(adam->ctx, RELORA_E_ARGUMENT, "%s: indices is NULL, but count is %d, not 0", fn, count);
+    if (count) FAIL(c, RELORA_E_ARGUMENT, "indices is NULL, but count is %d, not 0", count);
     for (int32_t i = 0; i < adam->registry.count; i++)
         if (is_factor(adam_at(adam, i))) return RELORA_OK;
-    FAIL(adam->ctx, RELORA_E_NOT_FOUND, "%s: none of the %d parameters is an A or B of a layer", fn,
-         adam->registry.count);
+    FAIL(c, RELORA_E_NOT_FOUND, "none of the %d parameters is an A or B of a layer", adam->registry.count);
 }
 
 /* ---- the reset ---- */
 
-enum { COUNTS = 3 }; /* zero in the first, zero in the second, first without second */
-
-static relora_status reset_one(relora_adam *adam, relora_stream *stream, const char *fn, int32_t index,
+static relora_status reset_one(const struct call *c, relora_adam *adam, int32_t index,
                                const relora_reset_options *o, int64_t *counts)
 {
     const struct adam_entry *e = adam_at(adam, index);
-    struct prune p = {.m = e->first->data,
-                      .v = e->second->data,
-                      .count = e->first->shape.count,
-                      .mode = o->mode,
-                      .flags = o->flags,
-                      .ratio = o->ratio,
-                      .first = draw_make(o->seed, (uint64_t)index, DRAW_PRUNE_FIRST, o->cycle),
-                      .second = draw_make(o->seed, (uint64_t)index, DRAW_PRUNE_SECOND, o->cycle),
-                      .counts = counts};
-    TRY_QUEUE(stream, fn, adam->device->backend->prune(stream->queue, &p));
-    if (o->flags & RELORA_RESET_STEP_COUNT)
-        TRY_QUEUE(stream, fn, adam_write_steps(adam, stream->queue, index, 0));
+    TRY(moments_reset(c, e->first, e->second, (uint64_t)index, o, counts));
+    if (o->flags & RELORA_RESET_STEP_COUNT) TRY(call_queue(c, adam_write_steps(adam, c->queue, index, 0)));
     return RELORA_OK;
 }
 
-static relora_status transfer_counts(relora_adam *adam, relora_stream *stream, const char *fn,
-                                     int64_t *device_counts, int64_t counts[COUNTS], int to_host)
-{
-    const struct backend *backend = adam->device->backend;
-    size_t bytes = COUNTS * sizeof *counts;
-    struct copy down = {device_counts, counts, 1, bytes, 0, 0, COPY_TO_DEVICE};
-    struct copy up = {counts, device_counts, 1, bytes, 0, 0, COPY_TO_HOST};
-    TRY_QUEUE(stream, fn, backend->copy(stream->queue, to_host ? &up : &down));
-    if (to_host) TRY_QUEUE(stream, fn, backend->queue_sync(stream->queue));
-    return RELORA_OK;
-}
-
-relora_status adam_reset(relora_adam *adam, relora_stream *stream, const char *fn,
-                         const int32_t *indices, int32_t count, const relora_reset_options *options,
-                         relora_reset_report *report)
+relora_status adam_reset(const struct call *c, relora_adam *adam, const int32_t *indices, int32_t count,
+                         const relora_reset_options *options, relora_reset_report *report)
 {
     relora_reset_options o;
     relora_reset_report r = {.struct_size = sizeof r};
-    int64_t counts[COUNTS] = {0}, *device_counts = NULL;
-    TRY(adam_check(adam, stream, fn));
-    TRY(reset_options_read(&o, adam->ctx, fn, "options", options));
-    TRY(indices ? check_listed(adam, fn, indices, count) : check_factors(adam, fn, count));
-    TRY(context_write_report(adam->ctx, fn, "report", report, &r, sizeof r));
-    if (report) {
-        struct scratch scratch = {0};
-        scratch_bytes(&scratch, sizeof counts);
-        TRY(scratch_open(&scratch, stream, fn));
-        device_counts = scratch_bytes(&scratch, sizeof counts);
-        TRY(transfer_counts(adam, stream, fn, device_counts, counts, 0));
-    }
+    int64_t *counts = NULL;
+    TRY(reset_options_read(c, &o, "options", options));
+    TRY(indices ? check_listed(c, adam, indices, count) : check_factors(c, adam, count));
+    TRY(call_write_report(c, "report", report, &r, sizeof r));
+    if (report) TRY(moments_count(c, &counts));
     int32_t length = indices ? count : adam->registry.count;
     for (int32_t i = 0; i < length; i++) {
         int32_t index = indices ? indices[i] : i;
         if (!indices && !is_factor(adam_at(adam, index))) continue;
-        TRY(reset_one(adam, stream, fn, index, &o, device_counts));
+        TRY(reset_one(c, adam, index, &o, counts));
         r.params++;
         r.elements += adam_at(adam, index)->first->shape.count;
     }
-    context_log(adam->ctx, RELORA_LOG_INFO, "%s: %d parameters, %lld elements in each moment", fn, r.params,
-                (long long)r.elements);
+    call_log(c, RELORA_LOG_INFO, "%d parameters, %lld elements in each moment", r.params,
+             (long long)r.elements);
     if (!report) return RELORA_OK;
-    TRY(transfer_counts(adam, stream, fn, device_counts, counts, 1));
-    r.zeroed_first = counts[0];
-    r.zeroed_second = counts[1];
-    r.unpaired = counts[2];
-    context_log(adam->ctx, RELORA_LOG_INFO, "%s: %lld of them zero in the first, %lld in the second", fn,
-                (long long)r.zeroed_first, (long long)r.zeroed_second);
+    TRY(moments_counted(c, counts, &r));
+    call_log(c, RELORA_LOG_INFO, "%lld of them zero in the first, %lld in the second",
+             (long long)r.zeroed_first, (long long)r.zeroed_second);
     return report_write(report, &r, sizeof r);
 }
 
@@ -156,6 +119,7 @@ relora_status relora_adam_reset(relora_adam *adam, relora_stream *stream, const 
                                 int32_t count, const relora_reset_options *options,
                                 relora_reset_report *report)
 {
-    GIVEN(stream);
-    return adam_reset(adam, stream, "relora_adam_reset", indices, count, options, report);
+    struct call c = {.fn = "relora_adam_reset"};
+    TRY(adam_open(&c, adam, stream));
+    return adam_reset(&c, adam, indices, count, options, report);
 }

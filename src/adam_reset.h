@@ -4,15 +4,14 @@
 
 #include "adam.h"
 
-/* relora_adam_reset(), whatever function was asked for it. */
-relora_status adam_reset(relora_adam *adam, relora_stream *stream, const char *function,
-                         const int32_t *indices, int32_t count, const relora_reset_options *options,
-                         relora_reset_report *report);
+/* relora_adam_reset(), in an open call of whatever function. */
+relora_status adam_reset(const struct call *c, relora_adam *adam, const int32_t *indices, int32_t count,
+                         const relora_reset_options *options, relora_reset_report *report);
 
 extern const struct options reset_table;
 
 /* Read and check what goes by `name` in sentences; NULL gives the defaults. */
-relora_status reset_options_read(relora_reset_options *options, const relora_context *ctx,
-                                 const char *function, const char *name, const relora_reset_options *from);
+relora_status reset_options_read(const struct call *c, relora_reset_options *options, const char *name,
+                                 const relora_reset_options *from);
 
 #endif

@@ -42,17 +42,16 @@ relora_status relora_cycle_options_init(relora_cycle_options *options, size_t si
 
 relora_status relora_cycle_options_follow(relora_cycle_options *options, const relora_schedule *schedule)
 {
-    const char *fn = "relora_cycle_options_follow";
-    const relora_context *ctx = schedule_context(schedule);
+    struct call c = {.fn = "relora_cycle_options_follow", .ctx = schedule_context(schedule)};
     if (!schedule) return RELORA_E_ARGUMENT;
-    if (!options) FAIL(ctx, RELORA_E_ARGUMENT, "%s: options is NULL", fn);
+    if (!options) FAIL(&c, RELORA_E_ARGUMENT, "options is NULL");
     if (options->struct_size < cycle_table.first_size)
-        FAIL(ctx, RELORA_E_STRUCT_SIZE, "%s: options.struct_size is %u; call relora_cycle_options_init first", fn,
+        FAIL(&c, RELORA_E_STRUCT_SIZE, "options.struct_size is %u; call relora_cycle_options_init first",
              options->struct_size);
     const relora_schedule_options *s = schedule_options(schedule);
-    if (!s->restart_every) FAIL(ctx, RELORA_E_STATE, "%s: the schedule has no restarts", fn);
+    if (!s->restart_every) FAIL(&c, RELORA_E_STATE, "the schedule has no restarts");
     if (s->adjust_step)
-        FAIL(ctx, RELORA_E_UNSUPPORTED, "%s: the restarts of the schedule are shifted by adjust_step %lld", fn,
+        FAIL(&c, RELORA_E_UNSUPPORTED, "the restarts of the schedule are shifted by adjust_step %lld",
              (long long)s->adjust_step);
     options->first_step = s->first_step;
     options->merge_every = s->restart_every;
@@ -66,24 +65,22 @@ relora_status relora_cycle_create(relora_cycle **out, relora_context *ctx,
                                   const relora_cycle_options *options, relora_adam *adam,
                                   const relora_reset_options *reset)
 {
-    const char *fn = "relora_cycle_create";
+    struct call c = {.fn = "relora_cycle_create", .ctx = ctx ? ctx : adam ? adam->ctx : NULL};
     relora_cycle_options o;
     relora_reset_options r;
-    const relora_context *first = ctx ? ctx : adam ? adam->ctx : NULL; /* for the text */
-    if (!out) FAIL(first, RELORA_E_ARGUMENT, "%s: out is NULL", fn);
+    if (!out) FAIL(&c, RELORA_E_ARGUMENT, "out is NULL");
     *out = NULL;
-    if (!ctx) FAIL(first, RELORA_E_ARGUMENT, "%s: ctx is NULL", fn);
-    if (!options) FAIL(ctx, RELORA_E_ARGUMENT, "%s: options is NULL", fn);
-    TRY(context_read_options(ctx, fn, "options", &cycle_table, &o, options));
-    if (o.reset_every == 1)
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.reset_every is 1, neither 0 nor 2 or more", fn);
-    if (reset && !adam) FAIL(ctx, RELORA_E_ARGUMENT, "%s: reset is given, but adam is NULL", fn);
-    if (adam && adam->ctx != ctx) FAIL(ctx, RELORA_E_CONTEXT, "%s: adam belongs to another context", fn);
-    TRY(reset_options_read(&r, ctx, fn, "reset", reset));
+    if (!ctx) FAIL(&c, RELORA_E_ARGUMENT, "ctx is NULL");
+    if (!options) FAIL(&c, RELORA_E_ARGUMENT, "options is NULL");
+    TRY(call_read_options(&c, "options", &cycle_table, &o, options));
+    if (o.reset_every == 1) FAIL(&c, RELORA_E_ARGUMENT, "options.reset_every is 1, neither 0 nor 2 or more");
+    if (reset && !adam) FAIL(&c, RELORA_E_ARGUMENT, "reset is given, but adam is NULL");
+    if (adam && adam->ctx != ctx) FAIL(&c, RELORA_E_CONTEXT, "adam belongs to another context");
+    TRY(reset_options_read(&c, &r, "reset", reset));
     if (!o.reset_every) o.reset_every = o.merge_every;
 
     relora_cycle *cycle = context_new(ctx, sizeof *cycle);
-    if (!cycle) return context_fail_memory(ctx, fn, sizeof *cycle);
+    if (!cycle) return call_fail_memory(&c, sizeof *cycle);
     cycle->ctx = ctx;
     cycle->options = o;
     cycle->reset = r;
@@ -105,7 +102,7 @@ void relora_cycle_release(relora_cycle *cycle)
     context_delete(cycle->ctx, cycle, sizeof *cycle);
 }
 
-const relora_context *cycle_context(const relora_cycle *cycle)
+relora_context *cycle_context(const relora_cycle *cycle)
 {
     return cycle ? cycle->ctx : NULL;
 }
@@ -124,84 +121,81 @@ relora_status cycle_compare(const char *ours, const char *theirs, struct text *w
 
 /* ---- layers ---- */
 
-static relora_status check_layer(const relora_cycle *cycle, const char *fn, const relora_linear *linear)
+static relora_status check_layer(const struct call *c, const relora_linear *linear)
 {
     char label[LABEL_TEXT];
     if (linear->options.mode != RELORA_MODE_LORA)
-        FAIL(cycle->ctx, RELORA_E_STATE, "%s: linear (%s) is in mode %s, not LORA", fn,
-             linear_label(linear, label), linear_mode_name(linear->options.mode));
+        FAIL(c, RELORA_E_STATE, "linear (%s) is in mode %s, not LORA", linear_label(linear, label),
+             linear_mode_name(linear->options.mode));
     if (!linear->param[RELORA_PARAM_WEIGHT])
-        FAIL(cycle->ctx, RELORA_E_STATE, "%s: linear (%s) has no weight; call relora_linear_set_weight", fn,
+        FAIL(c, RELORA_E_STATE, "linear (%s) has no weight; call relora_linear_set_weight",
              linear_label(linear, label));
     return RELORA_OK;
 }
 
 /* Where the optimizer has A and B of a layer. */
-static relora_status find_factors(const relora_cycle *cycle, const char *fn, const relora_linear *linear,
-                                  int32_t factors[2])
+static relora_status find_factors(const struct call *c, const relora_cycle *cycle,
+                                  const relora_linear *linear, int32_t factors[2])
 {
     char label[LABEL_TEXT];
     if (!cycle->adam) return RELORA_OK;
     factors[0] = adam_index_of(cycle->adam, linear, RELORA_PARAM_A);
     factors[1] = adam_index_of(cycle->adam, linear, RELORA_PARAM_B);
     if (factors[0] < 0 || factors[1] < 0)
-        FAIL(cycle->ctx, RELORA_E_NOT_FOUND, "%s: adam does not hold A and B of linear (%s)", fn,
-             linear_label(linear, label));
+        FAIL(c, RELORA_E_NOT_FOUND, "adam does not hold A and B of linear (%s)", linear_label(linear, label));
     return RELORA_OK;
 }
 
 /* Room for the factors of one layer more. */
-static relora_status grow_indices(relora_cycle *cycle, const char *fn)
+static relora_status grow_indices(const struct call *c, relora_cycle *cycle)
 {
     void *indices = cycle->indices;
     int32_t used = 2 * cycle->layers.count;
     for (int32_t i = 0; i < 2; i++)
-        TRY(list_grow(cycle->ctx, fn, &indices, used + i, &cycle->index_capacity, sizeof *cycle->indices));
+        TRY(list_grow(c, &indices, used + i, &cycle->index_capacity, sizeof *cycle->indices));
     cycle->indices = indices;
     return RELORA_OK;
 }
 
-static relora_status add_layer(relora_cycle *cycle, const char *fn, relora_linear *linear)
+static relora_status add_layer(const struct call *c, relora_cycle *cycle, relora_linear *linear)
 {
     struct member m = {.linear = linear};
     int32_t factors[2] = {-1, -1};
     void *item;
-    TRY(check_layer(cycle, fn, linear));
-    TRY(registry_check(&cycle->layers, fn, NULL, &m));
-    TRY(find_factors(cycle, fn, linear, factors));
-    TRY(grow_indices(cycle, fn));
+    TRY(check_layer(c, linear));
+    TRY(registry_check(c, &cycle->layers, NULL, &m));
+    TRY(find_factors(c, cycle, linear, factors));
+    TRY(grow_indices(c, cycle));
     memcpy(cycle->indices + 2 * (size_t)cycle->layers.count, factors, sizeof factors);
-    TRY(registry_add(&cycle->layers, fn, NULL, &m, &item));
-    registry_warn(&cycle->layers, fn, linear);
+    TRY(registry_add(c, &cycle->layers, NULL, &m, &item));
+    registry_warn(c, &cycle->layers, linear);
     return RELORA_OK;
 }
 
 relora_status relora_cycle_add(relora_cycle *cycle, relora_linear *linear)
 {
-    const char *fn = "relora_cycle_add";
-    if (!cycle) FAIL(linear ? linear->ctx : NULL, RELORA_E_ARGUMENT, "%s: cycle is NULL", fn);
-    if (!linear) FAIL(cycle->ctx, RELORA_E_ARGUMENT, "%s: linear is NULL", fn);
-    if (linear->ctx != cycle->ctx)
-        FAIL(cycle->ctx, RELORA_E_CONTEXT, "%s: linear belongs to another context than cycle", fn);
-    return add_layer(cycle, fn, linear);
+    struct call c = {.fn = "relora_cycle_add", .ctx = cycle ? cycle->ctx : linear ? linear->ctx : NULL};
+    if (!cycle) FAIL(&c, RELORA_E_ARGUMENT, "cycle is NULL");
+    if (!linear) FAIL(&c, RELORA_E_ARGUMENT, "linear is NULL");
+    if (linear->ctx != cycle->ctx) FAIL(&c, RELORA_E_CONTEXT, "linear belongs to another context than cycle");
+    return add_layer(&c, cycle, linear);
 }
 
 relora_status relora_cycle_add_group(relora_cycle *cycle, const relora_group *group)
 {
-    const char *fn = "relora_cycle_add_group";
-    if (!cycle) FAIL(group ? group->ctx : NULL, RELORA_E_ARGUMENT, "%s: cycle is NULL", fn);
-    TRY(group_check_given(group, cycle->ctx, fn));
+    struct call c = {.fn = "relora_cycle_add_group", .ctx = cycle ? cycle->ctx : group ? group->ctx : NULL};
+    if (!cycle) FAIL(&c, RELORA_E_ARGUMENT, "cycle is NULL");
+    TRY(group_check_given(&c, group));
     int32_t before = cycle->layers.count;
     for (int32_t i = 0; i < group->members.count; i++) {
         const struct member *m = group_at(group, i);
         if (m->value || m->linear->options.mode != RELORA_MODE_LORA) continue;
-        relora_status status = add_layer(cycle, fn, m->linear);
+        relora_status status = add_layer(&c, cycle, m->linear);
         if (status >= 0) continue;
         registry_shrink(&cycle->layers, before);
         return status;
     }
-    if (cycle->layers.count == before)
-        FAIL(cycle->ctx, RELORA_E_STATE, "%s: no layer of the group is in mode LORA", fn);
+    if (cycle->layers.count == before) FAIL(&c, RELORA_E_STATE, "no layer of the group is in mode LORA");
     return RELORA_OK;
 }
 
@@ -222,35 +216,30 @@ static uint32_t events_at(const relora_cycle *cycle, int64_t step)
     return events;
 }
 
-static relora_status check_step(const relora_cycle *cycle, const char *fn, int64_t step)
+static relora_status check_step(const struct call *c, int64_t step)
 {
-    if (step < 0)
-        FAIL(cycle->ctx, RELORA_E_ARGUMENT, "%s: step is %lld, less than 0", fn, (long long)step);
+    if (step < 0) FAIL(c, RELORA_E_ARGUMENT, "step is %lld, less than 0", (long long)step);
     return RELORA_OK;
 }
 
 relora_status relora_cycle_due(const relora_cycle *cycle, int64_t step, uint32_t *events)
 {
-    const char *fn = "relora_cycle_due";
     if (!cycle) return RELORA_E_ARGUMENT;
-    if (!events) FAIL(cycle->ctx, RELORA_E_ARGUMENT, "%s: events is NULL", fn);
-    TRY(check_step(cycle, fn, step));
+    struct call c = {.fn = "relora_cycle_due", .ctx = cycle->ctx};
+    if (!events) FAIL(&c, RELORA_E_ARGUMENT, "events is NULL");
+    TRY(check_step(&c, step));
     *events = events_at(cycle, step);
     return RELORA_OK;
 }
 
 /* ---- doing it ---- */
 
-static relora_status check_work(const relora_cycle *cycle, const relora_stream *stream, const char *fn,
-                                int64_t step)
+static relora_status open_work(struct call *c, const relora_cycle *cycle, relora_stream *stream, int64_t step)
 {
-    if (!cycle) FAIL(stream ? stream->ctx : NULL, RELORA_E_ARGUMENT, "%s: cycle is NULL", fn);
-    if (!stream) FAIL(cycle->ctx, RELORA_E_ARGUMENT, "%s: stream is NULL", fn);
-    if (stream->ctx != cycle->ctx)
-        FAIL(cycle->ctx, RELORA_E_CONTEXT, "%s: stream belongs to another context than cycle", fn);
-    TRY(check_step(cycle, fn, step));
-    if (!cycle->layers.count) FAIL(cycle->ctx, RELORA_E_STATE, "%s: no layer was added to the cycle", fn);
-    return stream_check(stream, fn);
+    TRY(call_open(c, stream, "cycle", cycle ? cycle->ctx : NULL, NULL));
+    TRY(check_step(c, step));
+    if (!cycle->layers.count) FAIL(c, RELORA_E_STATE, "no layer was added to the cycle");
+    return RELORA_OK;
 }
 
 struct call_before { /* of the host's hook */
@@ -266,8 +255,8 @@ static void call_before(void *user)
 }
 
 /* Look at every layer, tell the host, and merge and draw afresh if that is among the events. */
-static relora_status work_on_layers(relora_cycle *cycle, relora_stream *stream, const char *fn, int64_t step,
-                                    uint32_t events, int64_t number, relora_merge_report *report)
+static relora_status work_on_layers(const struct call *c, relora_cycle *cycle, int64_t step, uint32_t events,
+                                    int64_t number, relora_merge_report *report)
 {
     struct call_before before = {&cycle->options, step, events};
     int32_t merges = (events & RELORA_CYCLE_MERGE) != 0;
@@ -277,60 +266,59 @@ static relora_status work_on_layers(relora_cycle *cycle, relora_stream *stream, 
                             .cycle = (uint64_t)number,
                             .before = call_before,
                             .user = &before};
-    TRY(linear_merge_all(&job, stream, fn, report));
+    TRY(linear_merge_all(c, &job, report));
     if (merges)
-        context_log(cycle->ctx, RELORA_LOG_INFO, "%s: merge %lld of %d layers: |dW| %g, |W| %g", fn,
-                    (long long)number, report->layers, report->delta_norm, report->weight_norm);
+        call_log(c, RELORA_LOG_INFO, "merge %lld of %d layers: |dW| %g, |W| %g", (long long)number,
+                 report->layers, report->delta_norm, report->weight_norm);
     return RELORA_OK;
 }
 
 /* Every update is advanced over once, or a restart is lost or done twice. */
-static void note_step(relora_cycle *cycle, const char *fn, int64_t step)
+static void note_step(const struct call *c, relora_cycle *cycle, int64_t step)
 {
     if (cycle->advanced >= 0 && step != cycle->advanced + 1)
-        context_log(cycle->ctx, RELORA_LOG_WARN,
-                    "%s: step is %lld, but the last one was %lld; call it once after each update", fn,
-                    (long long)step, (long long)cycle->advanced);
+        call_log(c, RELORA_LOG_WARN,
+                 "step is %lld, but the last one was %lld; call it once after each update", (long long)step,
+                 (long long)cycle->advanced);
     cycle->advanced = step;
 }
 
-static relora_status reset_moments(relora_cycle *cycle, relora_stream *stream, const char *fn,
-                                   uint64_t number, relora_reset_report *report)
+static relora_status reset_moments(const struct call *c, relora_cycle *cycle, uint64_t number,
+                                   relora_reset_report *report)
 {
     relora_reset_options o = cycle->reset;
     o.cycle = number;
-    return adam_reset(cycle->adam, stream, fn, cycle->indices, 2 * cycle->layers.count, &o, report);
+    TRY(call_check_device(c, "adam", cycle->adam->device));
+    return adam_reset(c, cycle->adam, cycle->indices, 2 * cycle->layers.count, &o, report);
 }
 
-static relora_status open_reports(const relora_cycle *cycle, const char *fn, relora_merge_report *merge,
+static relora_status open_reports(const struct call *c, relora_merge_report *merge,
                                   relora_reset_report *reset)
 {
     relora_merge_report m = {.struct_size = sizeof m};
     relora_reset_report r = {.struct_size = sizeof r};
-    TRY(context_write_report(cycle->ctx, fn, "merge", merge, &m, sizeof m));
-    return context_write_report(cycle->ctx, fn, "reset", reset, &r, sizeof r);
+    TRY(call_write_report(c, "merge", merge, &m, sizeof m));
+    return call_write_report(c, "reset", reset, &r, sizeof r);
 }
 
 relora_status relora_cycle_advance(relora_cycle *cycle, relora_stream *stream, int64_t step,
                                    uint32_t *events, relora_merge_report *merge,
                                    relora_reset_report *reset)
 {
-    GIVEN(stream);
-    const char *fn = "relora_cycle_advance";
+    struct call c = {.fn = "relora_cycle_advance"};
     relora_merge_report m = {.struct_size = sizeof m};
     relora_reset_report r = {.struct_size = sizeof r};
-    TRY(check_work(cycle, stream, fn, step));
-    TRY(open_reports(cycle, fn, merge, reset));
+    TRY(open_work(&c, cycle, stream, step));
+    TRY(open_reports(&c, merge, reset));
     const relora_cycle_options *o = &cycle->options;
     int64_t n = step - o->first_step;
     uint32_t due = events_at(cycle, step);
-    if (due) TRY(work_on_layers(cycle, stream, fn, step, due, event_number(n, o->merge_every), &m));
+    if (due) TRY(work_on_layers(&c, cycle, step, due, event_number(n, o->merge_every), &m));
     if (due & RELORA_CYCLE_RESET)
-        TRY(reset_moments(cycle, stream, fn, (uint64_t)event_number(n, o->reset_every),
-                          reset ? &r : NULL));
+        TRY(reset_moments(&c, cycle, (uint64_t)event_number(n, o->reset_every), reset ? &r : NULL));
     if (due && o->after) o->after(o->hook_user, step, due);
     if (events) *events = due;
-    note_step(cycle, fn, step);
+    note_step(&c, cycle, step);
     TRY(report_write(merge, &m, sizeof m));
     return report_write(reset, &r, sizeof r);
 }
@@ -338,20 +326,19 @@ relora_status relora_cycle_advance(relora_cycle *cycle, relora_stream *stream, i
 relora_status relora_cycle_finish(relora_cycle *cycle, relora_stream *stream, int64_t step,
                                   relora_merge_report *merge)
 {
-    GIVEN(stream);
-    const char *fn = "relora_cycle_finish";
+    struct call c = {.fn = "relora_cycle_finish"};
     const uint32_t events = RELORA_CYCLE_MERGE | RELORA_CYCLE_FINISH;
     relora_merge_report m = {.struct_size = sizeof m};
-    TRY(check_work(cycle, stream, fn, step));
+    TRY(open_work(&c, cycle, stream, step));
     const relora_cycle_options *o = &cycle->options;
     int64_t n = step - o->first_step;
     if (n < 0)
-        FAIL(cycle->ctx, RELORA_E_ARGUMENT, "%s: step is %lld, but the cycle begins at %lld", fn,
-             (long long)step, (long long)o->first_step);
-    TRY(open_reports(cycle, fn, merge, NULL));
+        FAIL(&c, RELORA_E_ARGUMENT, "step is %lld, but the cycle begins at %lld", (long long)step,
+             (long long)o->first_step);
+    TRY(open_reports(&c, merge, NULL));
     /* one more than any merge before it, so that no draw is used twice */
     int64_t number = n ? (n - 1) / o->merge_every + 1 : 1;
-    TRY(work_on_layers(cycle, stream, fn, step, events, number, &m));
+    TRY(work_on_layers(&c, cycle, step, events, number, &m));
     if (o->after) o->after(o->hook_user, step, events);
     return report_write(merge, &m, sizeof m);
 }

@@ -8,7 +8,7 @@
 #include "text.h"
 
 /* NULL for NULL. */
-const relora_context *cycle_context(const relora_cycle *cycle);
+relora_context *cycle_context(const relora_cycle *cycle);
 
 extern const struct options cycle_table;
 

@@ -42,28 +42,28 @@ static relora_status open_device(struct relora_device *device, relora_context *c
     return status;
 }
 
-static relora_status fail_reason(const relora_context *ctx, const char *fn)
+static relora_status fail_reason(const struct call *c)
 {
     char reason[REASON_CAPACITY];
-    pthread_mutex_lock(&ctx->module->lock);
-    memcpy(reason, ctx->module->reason, sizeof reason);
-    pthread_mutex_unlock(&ctx->module->lock);
-    FAIL(ctx, RELORA_E_NOT_FOUND, "%s: no CUDA: %s", fn, reason);
+    pthread_mutex_lock(&c->ctx->module->lock);
+    memcpy(reason, c->ctx->module->reason, sizeof reason);
+    pthread_mutex_unlock(&c->ctx->module->lock);
+    FAIL(c, RELORA_E_NOT_FOUND, "no CUDA: %s", reason);
 }
 
-relora_status device_cuda(relora_device **out, relora_context *ctx, const char *fn, int32_t index)
+relora_status device_cuda(const struct call *c, relora_device **out, int32_t index)
 {
-    int32_t count = count_cuda(ctx);
+    int32_t count = count_cuda(c->ctx);
     *out = NULL;
-    if (!count) return fail_reason(ctx, fn);
+    if (!count) return fail_reason(c);
     if (index < 0 || index >= count)
-        FAIL(ctx, RELORA_E_NOT_FOUND, "%s: index is %d, but the number of CUDA devices is %d", fn, index, count);
-    struct relora_device *device = &ctx->module->devices[index];
+        FAIL(c, RELORA_E_NOT_FOUND, "index is %d, but the number of CUDA devices is %d", index, count);
+    struct relora_device *device = &c->ctx->module->devices[index];
     char why[WHY];
-    pthread_mutex_lock(&ctx->module->lock);
-    relora_status status = open_device(device, ctx, why);
-    pthread_mutex_unlock(&ctx->module->lock);
-    if (status < 0) FAIL(ctx, status, "%s: cannot open CUDA device %d: %s", fn, index, why);
+    pthread_mutex_lock(&c->ctx->module->lock);
+    relora_status status = open_device(device, c->ctx, why);
+    pthread_mutex_unlock(&c->ctx->module->lock);
+    if (status < 0) FAIL(c, status, "cannot open CUDA device %d: %s", index, why);
     *out = device;
     return RELORA_OK;
 }
@@ -81,9 +81,9 @@ int32_t relora_device_count(const relora_context *ctx, relora_device_kind kind)
 
 relora_device *relora_device_get(relora_context *ctx, relora_device_kind kind, int32_t index)
 {
+    struct call c = {.fn = "relora_device_get", .ctx = ctx};
     relora_device *device;
-    if (ctx && kind == RELORA_DEVICE_CUDA)
-        return device_cuda(&device, ctx, "relora_device_get", index) < 0 ? NULL : device;
+    if (ctx && kind == RELORA_DEVICE_CUDA) return device_cuda(&c, &device, index) < 0 ? NULL : device;
     if (index < 0 || index >= relora_device_count(ctx, kind)) return NULL;
     return &ctx->cpu;
 }
@@ -102,28 +102,26 @@ relora_status relora_device_memory(const relora_device *device, uint64_t *free_b
                                    uint64_t *total_bytes)
 {
     if (!device) return RELORA_E_ARGUMENT;
+    struct call c = {.fn = "relora_device_memory", .ctx = device->ctx};
     relora_status status =
         device->backend->describe(device->index, NULL, 0, free_bytes, total_bytes);
-    if (status < 0)
-        FAIL(device->ctx, status, "relora_device_memory: the device does not tell its memory");
+    if (status < 0) FAIL(&c, status, "the device does not tell its memory");
     return RELORA_OK;
 }
 
 /* ---- work that belongs to no stream ---- */
 
-relora_status device_alloc(const relora_device *device, struct queue *queue, const char *function,
+relora_status device_alloc(const struct call *c, const relora_device *device, struct queue *queue,
                            size_t bytes, void **out)
 {
     relora_status status =
         bytes == SIZE_MAX ? RELORA_E_NO_MEMORY : device->backend->alloc(queue, bytes, out);
-    if (status == RELORA_E_NO_MEMORY) return context_fail_memory(device->ctx, function, bytes);
-    return status < 0 ? context_fail_backend(device->ctx, status, function, device->backend, queue)
-                      : RELORA_OK;
+    if (status == RELORA_E_NO_MEMORY) return call_fail_memory(c, bytes);
+    return call_backend(c, status, device->backend, queue);
 }
 
-relora_status device_finish(const relora_device *device, relora_status status, const char *function)
+relora_status device_finish(const struct call *c, const relora_device *device, relora_status status)
 {
     if (status >= 0) status = device->backend->queue_sync(device->queue);
-    return status < 0 ? context_fail_backend(device->ctx, status, function, device->backend, device->queue)
-                      : RELORA_OK;
+    return call_backend(c, status, device->backend, device->queue);
 }

@@ -9,11 +9,10 @@
 
 /* ---- in ---- */
 
-static relora_status find_device(relora_device **out, relora_context *ctx, const char *fn,
-                                 const struct dlpack_tensor *t)
+static relora_status find_device(const struct call *c, relora_device **out, const struct dlpack_tensor *t)
 {
-    if (t->device_type != DLPACK_CPU) return device_cuda(out, ctx, fn, t->device_id);
-    *out = &ctx->cpu;
+    if (t->device_type != DLPACK_CPU) return device_cuda(c, out, t->device_id);
+    *out = &c->ctx->cpu;
     return RELORA_OK;
 }
 
@@ -24,21 +23,19 @@ static relora_dtype dtype_of(const struct dlpack_tensor *t)
     return t->code == DLPACK_BFLOAT && t->bits == 16 ? RELORA_BF16 : 0;
 }
 
-static relora_status check_managed(const relora_context *ctx, const char *fn,
-                                   const struct DLManagedTensorVersioned *managed)
+static relora_status check_managed(const struct call *c, const struct DLManagedTensorVersioned *managed)
 {
     const struct dlpack_tensor *t = &managed->tensor;
     if (managed->major != DLPACK_MAJOR) /* whatever else stands there means something else */
-        FAIL(ctx, RELORA_E_VERSION, "%s: managed is of DLPack %u.%u, not %d", fn, managed->major, managed->minor,
+        FAIL(c, RELORA_E_VERSION, "managed is of DLPack %u.%u, not %d", managed->major, managed->minor,
              DLPACK_MAJOR);
-    if (managed->flags & DLPACK_READ_ONLY)
-        FAIL(ctx, RELORA_E_READ_ONLY, "%s: managed is flagged as read-only", fn);
+    if (managed->flags & DLPACK_READ_ONLY) FAIL(c, RELORA_E_READ_ONLY, "managed is flagged as read-only");
     if (t->device_type != DLPACK_CPU && t->device_type != DLPACK_CUDA)
-        FAIL(ctx, RELORA_E_UNSUPPORTED, "%s: managed is on a device of type %d, neither CPU nor CUDA", fn,
+        FAIL(c, RELORA_E_UNSUPPORTED, "managed is on a device of type %d, neither CPU nor CUDA",
              t->device_type);
     if (!dtype_of(t))
-        FAIL(ctx, RELORA_E_DTYPE, "%s: managed has elements of code %d, %d bits, %d lanes, neither F32 nor BF16",
-             fn, t->code, t->bits, t->lanes);
+        FAIL(c, RELORA_E_DTYPE, "managed has elements of code %d, %d bits, %d lanes, neither F32 nor BF16",
+             t->code, t->bits, t->lanes);
     return RELORA_OK;
 }
 
@@ -52,17 +49,17 @@ static void delete_managed(void *user, void *data)
 relora_status relora_tensor_from_dlpack(relora_tensor **out, relora_context *ctx,
                                         struct DLManagedTensorVersioned *managed)
 {
-    const char *fn = "relora_tensor_from_dlpack";
-    if (!out) FAIL(ctx, RELORA_E_ARGUMENT, "%s: out is NULL", fn);
+    struct call c = {.fn = "relora_tensor_from_dlpack", .ctx = ctx};
+    if (!out) FAIL(&c, RELORA_E_ARGUMENT, "out is NULL");
     *out = NULL;
     if (!ctx) return RELORA_E_ARGUMENT;
-    if (!managed) FAIL(ctx, RELORA_E_ARGUMENT, "%s: managed is NULL", fn);
-    TRY(check_managed(ctx, fn, managed));
+    if (!managed) FAIL(&c, RELORA_E_ARGUMENT, "managed is NULL");
+    TRY(check_managed(&c, managed));
     const struct dlpack_tensor *t = &managed->tensor;
     relora_device *device;
-    TRY(find_device(&device, ctx, fn, t));
+    TRY(find_device(&c, &device, t));
     unsigned char *data = t->data;
-    return tensor_over(out, device, fn, dtype_of(t), t->ndim, t->shape, t->strides,
+    return tensor_over(&c, out, device, dtype_of(t), t->ndim, t->shape, t->strides,
                        data ? data + t->byte_offset : NULL,
                        (struct owner){MEMORY_MANAGED, delete_managed, managed});
 }
@@ -107,44 +104,40 @@ static void describe(struct shared *shared, relora_tensor *tensor)
 }
 
 /* The consumer's stream waits for ours; a queue over it lives as long as it takes to say so. */
-static relora_status hand_over(relora_stream *producer, const char *fn, void *consumer)
+static relora_status hand_over(const struct call *c, void *consumer)
 {
-    const relora_device *device = producer->device;
-    const struct backend *backend = device->backend;
-    struct queue_options options = {.memory = &producer->ctx->memory,
-                                    .threads = producer->ctx->threads,
+    const relora_device *device = c->stream->device;
+    struct queue_options options = {.memory = &c->ctx->memory,
+                                    .threads = c->ctx->threads,
                                     .parent = device->queue,
                                     .wrap = 1,
                                     .native = consumer};
     struct queue *queue;
-    if (backend->kind == RELORA_DEVICE_CPU || backend->queue_native(producer->queue) == consumer) return RELORA_OK;
-    relora_status status = backend->queue_open(device->index, &options, &queue);
+    if (c->backend->kind == RELORA_DEVICE_CPU || c->backend->queue_native(c->queue) == consumer)
+        return RELORA_OK;
+    relora_status status = c->backend->queue_open(device->index, &options, &queue);
     if (status < 0)
-        return context_fail(producer->ctx, stream_note(producer, status),
-                            "%s: cannot open a queue on consumer: %s", fn, relora_status_text(status));
-    status = backend->queue_wait(queue, producer->queue);
-    if (status < 0)
-        context_fail_backend(producer->ctx, stream_note(producer, status), fn, backend, queue);
-    backend->queue_close(queue);
+        FAIL(c, call_note(c, status), "cannot open a queue on consumer: %s", relora_status_text(status));
+    status = call_backend(c, c->backend->queue_wait(queue, c->queue), c->backend, queue);
+    c->backend->queue_close(queue);
     return status;
 }
 
 relora_status relora_tensor_to_dlpack(struct DLManagedTensorVersioned **out, relora_tensor *tensor,
                                       relora_stream *producer, void *consumer)
 {
-    GIVEN(producer);
-    const char *fn = "relora_tensor_to_dlpack";
     relora_context *ctx = tensor ? tensor->ctx : producer ? producer->ctx : NULL;
-    if (!out) FAIL(ctx, RELORA_E_ARGUMENT, "%s: out is NULL", fn);
+    struct call c = {.fn = "relora_tensor_to_dlpack", .ctx = ctx, .stream = producer};
+    if (!out) FAIL(&c, RELORA_E_ARGUMENT, "out is NULL");
     *out = NULL;
-    if (!tensor) FAIL(ctx, RELORA_E_ARGUMENT, "%s: tensor is NULL", fn);
+    if (!tensor) FAIL(&c, RELORA_E_ARGUMENT, "tensor is NULL");
     if (producer) {
-        TRY(tensor_check(tensor, producer, fn, "tensor"));
-        TRY(stream_check(producer, fn));
+        TRY(call_open(&c, producer, "producer", producer->ctx, NULL));
+        TRY(tensor_check(&c, tensor, "tensor"));
     }
     struct shared *shared = context_new(ctx, sizeof *shared);
-    if (!shared) return context_fail_memory(ctx, fn, sizeof *shared);
-    relora_status status = producer ? hand_over(producer, fn, consumer) : RELORA_OK;
+    if (!shared) return call_fail_memory(&c, sizeof *shared);
+    relora_status status = producer ? hand_over(&c, consumer) : RELORA_OK;
     if (status < 0) {
         context_delete(ctx, shared, sizeof *shared);
         return status;

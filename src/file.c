@@ -27,16 +27,15 @@ static const char *call_text(const char *call, const char *path, int error, char
     return text;
 }
 
-static relora_status fail_call(const relora_context *ctx, const char *fn, const char *call,
-                               const char *path, int error)
+static relora_status fail_call(const struct call *c, const char *call, const char *path, int error)
 {
     char text[CALL_TEXT];
-    return context_fail(ctx, RELORA_E_IO, "%s: %s", fn, call_text(call, path, error, text));
+    return call_fail(c, RELORA_E_IO, "%s", call_text(call, path, error, text));
 }
 
 static relora_status fail_new(const struct new_file *file, const char *call, const char *path)
 {
-    return fail_call(file->ctx, file->fn, call, path, errno);
+    return fail_call(file->call, call, path, errno);
 }
 
 /* A precaution that this file system does not allow is no reason not to save. */
@@ -44,8 +43,8 @@ static void warn(const struct new_file *file, enum precaution precaution, const 
                  int error, const char *so)
 {
     char text[CALL_TEXT];
-    if (context_is_news(file->ctx, precaution, error))
-        context_log(file->ctx, RELORA_LOG_WARN, "%s: %s; %s", file->fn, call_text(call, path, error, text), so);
+    if (context_is_news(file->call->ctx, precaution, error))
+        call_log(file->call, RELORA_LOG_WARN, "%s; %s", call_text(call, path, error, text), so);
 }
 
 /* A signal, or a file system over a network, may interrupt any of these. */
@@ -62,13 +61,13 @@ static int open_again(const char *path, int flags)
 static relora_status make_paths(struct new_file *file, const char *path)
 {
     size_t n = strlen(path);
-    const struct memory *memory = &file->ctx->memory;
+    const struct memory *memory = &file->call->ctx->memory;
     file->path_bytes = n + sizeof ".tmp";
     file->path = memory_alloc(memory, file->path_bytes);
     file->temporary = memory_alloc(memory, file->path_bytes);
     file->folder = memory_alloc(memory, file->path_bytes);
     if (!file->path || !file->temporary || !file->folder)
-        return context_fail_memory(file->ctx, file->fn, file->path_bytes);
+        return call_fail_memory(file->call, file->path_bytes);
     memcpy(file->path, path, n + 1);
     snprintf(file->temporary, file->path_bytes, "%s.tmp", path);
     const char *slash = strrchr(path, '/');
@@ -95,7 +94,7 @@ static relora_status check_place(const struct new_file *file, mode_t *mode)
     *mode = 0;
     if (lstat(file->path, &info) < 0) return RELORA_OK; /* what is wrong, if anything, opening will tell */
     if (!S_ISREG(info.st_mode) && !S_ISLNK(info.st_mode))
-        FAIL(file->ctx, RELORA_E_IO, "%s: %s is there and is %s", file->fn, file->path,
+        FAIL(file->call, RELORA_E_IO, "%s is there and is %s", file->path,
              S_ISDIR(info.st_mode) ? "a folder, not a regular file" : "not a regular file");
     if (S_ISREG(info.st_mode)) *mode = info.st_mode & 07777;
     return RELORA_OK;
@@ -109,8 +108,7 @@ static relora_status lock(const struct new_file *file)
     while (result < 0 && errno == EINTR);
     if (!result) return RELORA_OK;
     if (errno == EWOULDBLOCK)
-        FAIL(file->ctx, RELORA_E_IO, "%s: flock of %s: another save to this path is under way", file->fn,
-             file->temporary);
+        FAIL(file->call, RELORA_E_IO, "flock of %s: another save to this path is under way", file->temporary);
     warn(file, PRECAUTION_LOCK, "flock", file->temporary, errno,
          "saving goes on without a lock, and does not notice another save to this path");
     return RELORA_OK;
@@ -127,7 +125,7 @@ static relora_status check_and_lock(struct new_file *file)
 {
     struct stat info;
     if (!fstat(file->fd, &info) && !S_ISREG(info.st_mode))
-        FAIL(file->ctx, RELORA_E_IO, "%s: %s is there and is not a regular file", file->fn, file->temporary);
+        FAIL(file->call, RELORA_E_IO, "%s is there and is not a regular file", file->temporary);
     return lock(file);
 }
 
@@ -147,7 +145,7 @@ static relora_status open_temporary(struct new_file *file)
         let_go(file);
         if (status < 0) return status;
     }
-    FAIL(file->ctx, RELORA_E_IO, "%s: open of %s: it keeps being replaced", file->fn, file->temporary);
+    FAIL(file->call, RELORA_E_IO, "open of %s: it keeps being replaced", file->temporary);
 }
 
 /* A leftover may be longer than what will be written. */
@@ -159,7 +157,7 @@ static relora_status empty(const struct new_file *file)
     while (result < 0 && errno == EINTR);
     int error = errno;
     if (!result || (!fstat(file->fd, &info) && !info.st_size)) return RELORA_OK;
-    return fail_call(file->ctx, file->fn, "ftruncate", file->temporary, error);
+    return fail_call(file->call, "ftruncate", file->temporary, error);
 }
 
 static void keep_mode(const struct new_file *file, mode_t mode)
@@ -171,10 +169,9 @@ static void keep_mode(const struct new_file *file, mode_t mode)
         warn(file, PRECAUTION_MODE, "fchmod", file->temporary, errno, "the new file has not the mode of the old one");
 }
 
-relora_status file_open_new(struct new_file *file, const relora_context *ctx, const char *function,
-                            const char *path)
+relora_status file_open_new(const struct call *c, struct new_file *file, const char *path)
 {
-    *file = (struct new_file){.ctx = ctx, .fn = function, .fd = -1, .folder_fd = -1};
+    *file = (struct new_file){.call = c, .fd = -1, .folder_fd = -1};
     mode_t mode;
     TRY(make_paths(file, path));
     TRY(check_place(file, &mode));
@@ -254,7 +251,7 @@ static relora_status put_in_place(const struct new_file *file)
     while (result < 0 && errno == EINTR);
     int error = errno;
     if (!result || is_named(file->fd, file->path) == 1) return RELORA_OK;
-    return fail_call(file->ctx, file->fn, "rename", file->temporary, error);
+    return fail_call(file->call, "rename", file->temporary, error);
 }
 
 static void flush_folder(const struct new_file *file)
@@ -276,7 +273,7 @@ relora_status file_commit(struct new_file *file)
 
 void file_close_new(struct new_file *file)
 {
-    const struct memory *memory = &file->ctx->memory;
+    const struct memory *memory = &file->call->ctx->memory;
     if (file->fd >= 0) {
         unlink(file->temporary);
         close(file->fd);
@@ -289,31 +286,31 @@ void file_close_new(struct new_file *file)
 
 /* ---- mapping a file ---- */
 
-static relora_status map_open(const relora_context *ctx, const char *fn, const char *path, int fd,
-                              const unsigned char **data, uint64_t *size)
+static relora_status map_open(const struct call *c, const char *path, int fd, const unsigned char **data,
+                              uint64_t *size)
 {
     struct stat info;
-    if (fstat(fd, &info) < 0) return fail_call(ctx, fn, "fstat", path, errno);
+    if (fstat(fd, &info) < 0) return fail_call(c, "fstat", path, errno);
     if (!S_ISREG(info.st_mode))
-        FAIL(ctx, RELORA_E_IO, "%s: open of %s: %s, not a regular file", fn, path,
+        FAIL(c, RELORA_E_IO, "open of %s: %s, not a regular file", path,
              S_ISDIR(info.st_mode) ? "a folder" : "a device or a pipe");
     static const unsigned char nothing[1] = {0};
     *size = (uint64_t)info.st_size;
     *data = nothing;
     if (!*size) return RELORA_OK; /* mmap refuses 0 bytes; the format will say what is wrong */
     void *mapped = mmap(NULL, (size_t)*size, PROT_READ, MAP_PRIVATE, fd, 0); /* some have no MAP_SHARED */
-    if (mapped == MAP_FAILED) return fail_call(ctx, fn, "mmap", path, errno);
+    if (mapped == MAP_FAILED) return fail_call(c, "mmap", path, errno);
     *data = mapped;
     return RELORA_OK;
 }
 
-relora_status file_map(const relora_context *ctx, const char *function, const char *path,
-                       const unsigned char **data, uint64_t *size, int *absent)
+relora_status file_map(const struct call *c, const char *path, const unsigned char **data, uint64_t *size,
+                       int *absent)
 {
     int fd = open_again(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not block */
     if (absent && (*absent = fd < 0 && errno == ENOENT)) return RELORA_OK;
-    if (fd < 0) return fail_call(ctx, function, "open", path, errno);
-    relora_status status = map_open(ctx, function, path, fd, data, size);
+    if (fd < 0) return fail_call(c, "open", path, errno);
+    relora_status status = map_open(c, path, fd, data, size);
     close(fd);
     return status;
 }

@@ -2,12 +2,11 @@
 #ifndef RELORA_SRC_FILE_H
 #define RELORA_SRC_FILE_H
 
-#include "context.h"
+#include "call.h"
 
 /* A file that will take the place of `path`; see file_open_new. */
 struct new_file {
-    const relora_context *ctx;
-    const char *fn;
+    const struct call *call;
     char *path, *temporary, *folder;
     size_t path_bytes;
     int fd, folder_fd;
@@ -16,8 +15,7 @@ struct new_file {
 
 /* Create "<path>.tmp" and lock it; a leftover of a killed process is taken over. Here and below, precautions that the
  * file system does not allow are warnings in the log. */
-relora_status file_open_new(struct new_file *file, const relora_context *ctx, const char *function,
-                            const char *path);
+relora_status file_open_new(const struct call *c, struct new_file *file, const char *path);
 relora_status file_write(struct new_file *file, const void *data, size_t bytes);
 relora_status file_write_at(struct new_file *file, const void *data, size_t bytes, int64_t offset);
 /* Flush, rename over the path, flush the folder. */
@@ -27,8 +25,8 @@ void file_close_new(struct new_file *file);
 
 /* The bytes of a whole file, read-only. With `absent`, which is set then, a file that does not exist is no
  * failure. */
-relora_status file_map(const relora_context *ctx, const char *function, const char *path,
-                       const unsigned char **data, uint64_t *size, int *absent);
+relora_status file_map(const struct call *c, const char *path, const unsigned char **data, uint64_t *size,
+                       int *absent);
 void file_unmap(const unsigned char *data, uint64_t size);
 
 #endif

@@ -27,17 +27,17 @@ static inline void *registry_at(const struct registry *r, int32_t index)
 
 /* RELORA_E_EXISTS if a member has that name, is that layer, or shares memory with it. `name` may be NULL;
  * that of `new` is not looked at. */
-relora_status registry_check(const struct registry *r, const char *function, const char *name,
+relora_status registry_check(const struct call *c, const struct registry *r, const char *name,
                              const struct member *new);
 
 /* Append an item, zeroed but for its member: the name is copied, the handles are retained. `*item` is valid
  * until the next one comes. */
-relora_status registry_add(struct registry *r, const char *function, const char *name,
+relora_status registry_add(const struct call *c, struct registry *r, const char *name,
                            const struct member *new, void **item);
 
 /* Once for a registry: log that `linear`, which was just added, and another layer of it share their seed and
  * layer, and so draw the same A and the same masks. That is allowed, and hardly ever meant. */
-void registry_warn(struct registry *r, const char *function, const relora_linear *linear);
+void registry_warn(const struct call *c, struct registry *r, const relora_linear *linear);
 
 /* Let go of the last items, so that `count` of them stay. */
 void registry_shrink(struct registry *r, int32_t count);
@@ -54,10 +54,10 @@ static inline const struct member *group_at(const relora_group *group, int32_t i
     return registry_at(&group->members, index);
 }
 
-/* group and stream: there, of one context and device, and the stream not finished. */
-relora_status group_check(const relora_group *group, const relora_stream *stream, const char *function);
+/* call_open() of a call about a group. */
+relora_status group_open(struct call *c, const relora_group *group, relora_stream *stream);
 
-/* The group that another object, of `ctx`, is given: there, and of that context. */
-relora_status group_check_given(const relora_group *group, const relora_context *ctx, const char *function);
+/* The group that another object is given: there, and of the call's context. */
+relora_status group_check_given(const struct call *c, const relora_group *group);
 
 #endif

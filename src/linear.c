@@ -7,11 +7,12 @@
 #include "device.h"
 #include "description.h"
 #include "float_mode.h"
+#include "merge.h"
 
 /* ---- options ---- */
 
 static const char *const mode_names[] = {NULL, "FULL", "LORA", "LOWRANK", NULL};
-static const char *const flag_names[] = {"BIAS", "TRAINABLE_SCALE", "REFERENCE", "KEEP_DELTA", "TF32", NULL};
+static const char *const flag_names[] = {"BIAS", "TRAINABLE_SCALE", "REFERENCE", "KEEP_DELTA", "TF32", "IN_OUT", NULL};
 
 static const struct option linear_rows[] = {
     {FIELD(relora_linear_options, mode), OPTION_ENUM, .value = RELORA_MODE_LORA, .names = mode_names},
@@ -40,16 +41,15 @@ relora_status relora_linear_options_init(relora_linear_options *options, size_t 
 }
 
 /* What no row can say alone. */
-static relora_status check_options(const relora_context *ctx, const char *fn,
-                                   const relora_linear_options *o)
+static relora_status check_options(const struct call *c, const relora_linear_options *o)
 {
     if (o->mode != RELORA_MODE_FULL && o->rank < 1)
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.rank is %lld, but %s needs 1 or more", fn,
-             (long long)o->rank, linear_mode_name(o->mode));
+        FAIL(c, RELORA_E_ARGUMENT, "options.rank is %lld, but %s needs 1 or more", (long long)o->rank,
+             linear_mode_name(o->mode));
     if (!isfinite((float)(o->alpha / (double)(o->rank ? o->rank : 1))))
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.alpha is %g, and alpha / rank no finite F32", fn, o->alpha);
+        FAIL(c, RELORA_E_ARGUMENT, "options.alpha is %g, and alpha / rank no finite F32", o->alpha);
     if (o->mode == RELORA_MODE_LOWRANK && (o->flags & RELORA_LINEAR_KEEP_DELTA))
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.flags has KEEP_DELTA, but LOWRANK never merges", fn);
+        FAIL(c, RELORA_E_ARGUMENT, "options.flags has KEEP_DELTA, but LOWRANK never merges");
     return RELORA_OK;
 }
 
@@ -75,10 +75,7 @@ void linear_set_name(relora_linear *linear, const char *name)
 
 const char *linear_label(const relora_linear *linear, char text[LABEL_TEXT])
 {
-    if (linear->name[0]) snprintf(text, LABEL_TEXT, "layer \"%s\"", linear->name);
-    else
-        snprintf(text, LABEL_TEXT, "layer %llu", (unsigned long long)linear->options.layer);
-    return text;
+    return layer_label(linear->name, linear->options.layer, text);
 }
 
 /* Shape of a parameter; its number of axes. */
@@ -86,7 +83,9 @@ static int32_t param_shape(const relora_linear_options *o, relora_param param, i
 {
     switch (param) {
     case RELORA_PARAM_WEIGHT:
-    case RELORA_PARAM_DELTA: shape[0] = o->out_features, shape[1] = o->in_features; return 2;
+    case RELORA_PARAM_DELTA:
+        shape[0] = linear_weight_rows(o), shape[1] = linear_weight_cols(o);
+        return 2;
     case RELORA_PARAM_A: shape[0] = o->rank, shape[1] = o->in_features; return 2;
     case RELORA_PARAM_B: shape[0] = o->out_features, shape[1] = o->rank; return 2;
     case RELORA_PARAM_BIAS: shape[0] = o->out_features; return 1;
@@ -115,22 +114,22 @@ static int is_own(const relora_linear_options *o, relora_param param)
     return is_trained(o, param);
 }
 
-static relora_status add_part(relora_tensor **part, const relora_linear *linear, const char *fn,
+static relora_status add_part(const struct call *c, relora_tensor **part, const relora_linear *linear,
                               relora_param param)
 {
     int64_t shape[2];
     int32_t ndim = param_shape(&linear->options, param, shape);
     if (*part) return RELORA_OK;
-    TRY(tensor_new(part, linear->device, fn, RELORA_F32, ndim, shape));
-    return tensor_preset(*part, fn, 0);
+    TRY(tensor_new(c, part, linear->device, RELORA_F32, ndim, shape));
+    return tensor_preset(c, *part, 0);
 }
 
 /* Make, zeroed, what the mode needs and the layer lacks. */
-static relora_status add_parts(relora_linear *linear, const char *fn)
+static relora_status add_parts(const struct call *c, relora_linear *linear)
 {
     for (relora_param p = RELORA_PARAM_WEIGHT; p < PARAM_COUNT; p++) {
-        if (is_trained(&linear->options, p)) TRY(add_part(&linear->grad[p], linear, fn, p));
-        if (is_own(&linear->options, p)) TRY(add_part(&linear->param[p], linear, fn, p));
+        if (is_trained(&linear->options, p)) TRY(add_part(c, &linear->grad[p], linear, p));
+        if (is_own(&linear->options, p)) TRY(add_part(c, &linear->param[p], linear, p));
     }
     return RELORA_OK;
 }
@@ -155,27 +154,21 @@ struct draw linear_draw(const relora_linear *linear, enum draw_purpose purpose, 
     return draw_make(linear->options.seed, linear->options.layer, purpose, call);
 }
 
-/* A and B of a cycle, on any queue. A layer is dead when A and B are both 0; the authors'
- * code starts that way. */
-relora_status linear_draw_factors(relora_linear *linear, struct queue *queue, uint64_t cycle,
-                                  int dead)
+relora_status linear_draw_factors(relora_linear *linear, struct queue *queue, uint64_t cycle, int dead)
 {
-    const struct backend *backend = linear->device->backend;
-    const relora_linear_options *o = &linear->options;
-    double bound = dead ? 0 : float_mode_quotient(1, float_mode_root((double)o->in_features));
-    TRY(backend->uniform(queue, tensor_view(linear->param[RELORA_PARAM_A]), bound,
-                         linear_draw(linear, DRAW_FACTOR_A, cycle)));
-    return backend->fill(queue, tensor_view(linear->param[RELORA_PARAM_B]), 0);
+    return merge_draw_factors(linear->device->backend, queue, tensor_view(linear->param[RELORA_PARAM_A]),
+                              tensor_view(linear->param[RELORA_PARAM_B]),
+                              linear_draw(linear, DRAW_FACTOR_A, cycle), dead);
 }
 
-static relora_status start_factors(relora_linear *linear, const char *fn)
+static relora_status start_factors(const struct call *c, relora_linear *linear)
 {
     relora_device *device = linear->device;
     if (linear->options.mode == RELORA_MODE_FULL) return RELORA_OK;
     int dead = (linear->options.flags & RELORA_LINEAR_REFERENCE) != 0;
-    TRY(device_finish(device, linear_draw_factors(linear, device->queue, 0, dead), fn));
+    TRY(device_finish(c, device, linear_draw_factors(linear, device->queue, 0, dead)));
     relora_tensor *scale = linear->param[RELORA_PARAM_SCALE];
-    return scale ? tensor_preset(scale, fn, 1) : RELORA_OK;
+    return scale ? tensor_preset(c, scale, 1) : RELORA_OK;
 }
 
 /* ---- life ---- */
@@ -189,29 +182,29 @@ static void destroy(relora_linear *linear)
     context_delete(linear->ctx, linear, sizeof *linear);
 }
 
-relora_status linear_options_read(relora_linear_options *o, const relora_context *ctx, const char *fn,
+relora_status linear_options_read(const struct call *c, relora_linear_options *o,
                                   const relora_linear_options *from)
 {
-    if (!from) FAIL(ctx, RELORA_E_ARGUMENT, "%s: options is NULL", fn);
-    return context_take_options(ctx, fn, "options", &linear_table, o, from);
+    if (!from) FAIL(c, RELORA_E_ARGUMENT, "options is NULL");
+    return call_take_options(c, "options", &linear_table, o, from);
 }
 
-relora_status linear_create(relora_linear **out, relora_device *device, const char *fn,
+relora_status linear_create(const struct call *c, relora_linear **out, relora_device *device,
                             const relora_linear_options *options)
 {
     relora_context *ctx = device->ctx;
     relora_linear_options o = *options;
-    TRY(context_check_options(ctx, fn, "options", &linear_table, &o));
-    TRY(check_options(ctx, fn, &o));
+    TRY(call_check_options(c, "options", &linear_table, &o));
+    TRY(check_options(c, &o));
     relora_linear *linear = context_new(ctx, sizeof *linear);
-    if (!linear) return context_fail_memory(ctx, fn, sizeof *linear);
+    if (!linear) return call_fail_memory(c, sizeof *linear);
     linear->forward_order = linear->backward_order = RELORA_ORDER_AUTO;
     atomic_init(&linear->refs, 1);
     linear->ctx = ctx;
     linear->device = device;
     linear->options = o;
-    relora_status status = add_parts(linear, fn);
-    if (status >= 0) status = start_factors(linear, fn);
+    relora_status status = add_parts(c, linear);
+    if (status >= 0) status = start_factors(c, linear);
     if (status < 0) {
         destroy(linear);
         return status;
@@ -223,13 +216,13 @@ relora_status linear_create(relora_linear **out, relora_device *device, const ch
 relora_status relora_linear_create(relora_linear **out, relora_device *device,
                                    const relora_linear_options *options)
 {
-    const char *fn = "relora_linear_create";
+    struct call c = {.fn = "relora_linear_create", .ctx = device ? device->ctx : NULL};
     relora_linear_options o;
-    if (!out) FAIL(device ? device->ctx : NULL, RELORA_E_ARGUMENT, "%s: out is NULL", fn);
+    if (!out) FAIL(&c, RELORA_E_ARGUMENT, "out is NULL");
     *out = NULL;
     if (!device) return RELORA_E_ARGUMENT;
-    TRY(linear_options_read(&o, device->ctx, fn, options));
-    return linear_create(out, device, fn, &o);
+    TRY(linear_options_read(&c, &o, options));
+    return linear_create(&c, out, device, &o);
 }
 
 void linear_retain(relora_linear *linear)
@@ -245,52 +238,52 @@ void relora_linear_release(relora_linear *linear)
 
 /* ---- weight and mode ---- */
 
-static relora_status check_weight(const relora_linear *linear, const char *fn, const char *name,
-                                  const relora_tensor *t, relora_param param, relora_dtype dtype)
+relora_status linear_check_param(const struct call *c, const relora_linear *linear, const char *name,
+                                 const relora_tensor *t, relora_param param, relora_dtype dtype)
 {
     const relora_context *ctx = linear->ctx;
     char text[SHAPE_TEXT];
     int64_t dims[2];
     struct shape expected = {.ndim = param_shape(&linear->options, param, dims)};
-    if (t->ctx != ctx) FAIL(ctx, RELORA_E_CONTEXT, "%s: %s belongs to another context", fn, name);
+    if (t->ctx != ctx) FAIL(c, RELORA_E_CONTEXT, "%s belongs to another context", name);
     if (t->device != linear->device)
-        FAIL(ctx, RELORA_E_DEVICE, "%s: %s is on %s, the layer on %s", fn, name, t->device->name,
-             linear->device->name);
+        FAIL(c, RELORA_E_DEVICE, "%s is on %s, the layer on %s", name, t->device->name, linear->device->name);
     if (t->shape.dtype != dtype)
-        FAIL(ctx, RELORA_E_DTYPE, "%s: %s is %s, but must be %s", fn, name, dtype_name(t->shape.dtype),
+        FAIL(c, RELORA_E_DTYPE, "%s is %s, but must be %s", name, dtype_name(t->shape.dtype),
              dtype_name(dtype));
     memcpy(expected.dim, dims, sizeof dims);
     if (!shape_equal(&t->shape, &expected))
-        FAIL(ctx, RELORA_E_SHAPE, "%s: %s is %s, but the layer has in_features %lld, out_features %lld",
-             fn, name, shape_text(&t->shape, text), (long long)linear->options.in_features,
+        FAIL(c, RELORA_E_SHAPE, "%s is %s, but the layer has in_features %lld, out_features %lld", name,
+             shape_text(&t->shape, text), (long long)linear->options.in_features,
              (long long)linear->options.out_features);
     return RELORA_OK;
 }
 
-static void replace(relora_tensor **slot, relora_tensor *tensor)
+void linear_replace(relora_tensor **slot, relora_tensor *tensor)
 {
     relora_tensor_retain(tensor);
     relora_tensor_release(*slot);
     *slot = tensor;
 }
 
-relora_status linear_set_weight(relora_linear *linear, const char *fn, relora_tensor *weight,
+relora_status linear_set_weight(const struct call *c, relora_linear *linear, relora_tensor *weight,
                                 relora_tensor *bias)
 {
     const relora_linear_options *o = &linear->options;
     int needs = o->mode != RELORA_MODE_LOWRANK;
-    if (needs && !weight) FAIL(linear->ctx, RELORA_E_ARGUMENT, "%s: weight is NULL", fn);
-    if (!needs && weight)
-        FAIL(linear->ctx, RELORA_E_ARGUMENT, "%s: weight is given, but LOWRANK has none", fn);
+    if (needs && !weight) FAIL(c, RELORA_E_ARGUMENT, "weight is NULL");
+    if (!needs && weight) FAIL(c, RELORA_E_ARGUMENT, "weight is given, but LOWRANK has none");
     if (bias && !(o->flags & RELORA_LINEAR_BIAS))
-        FAIL(linear->ctx, RELORA_E_ARGUMENT, "%s: bias is given, but the layer has no RELORA_LINEAR_BIAS",
-             fn);
-    if (weight) TRY(check_weight(linear, fn, "weight", weight, RELORA_PARAM_WEIGHT, o->dtype));
-    if (bias) TRY(check_weight(linear, fn, "bias", bias, RELORA_PARAM_BIAS, RELORA_F32));
+        FAIL(c, RELORA_E_ARGUMENT, "bias is given, but the layer has no RELORA_LINEAR_BIAS");
+    if (weight) TRY(linear_check_param(c, linear, "weight", weight, RELORA_PARAM_WEIGHT, o->dtype));
+    if (bias) TRY(linear_check_param(c, linear, "bias", bias, RELORA_PARAM_BIAS, RELORA_F32));
+    const relora_tensor *beside = bias ? bias : linear->param[RELORA_PARAM_BIAS];
+    if (weight && beside && views_overlap(tensor_view(weight), tensor_view(beside)))
+        FAIL(c, RELORA_E_ARGUMENT, "the memory of bias overlaps that of weight");
     relora_tensor *delta = linear->param[RELORA_PARAM_DELTA];
-    if (delta) TRY(tensor_preset(delta, fn, 0)); /* of the new W nothing is merged yet */
-    if (weight) replace(&linear->param[RELORA_PARAM_WEIGHT], weight);
-    if (bias) replace(&linear->param[RELORA_PARAM_BIAS], bias);
+    if (delta) TRY(tensor_preset(c, delta, 0)); /* of the new W nothing is merged yet */
+    if (weight) linear_replace(&linear->param[RELORA_PARAM_WEIGHT], weight);
+    if (bias) linear_replace(&linear->param[RELORA_PARAM_BIAS], bias);
     linear->generation++;
     return RELORA_OK;
 }
@@ -298,17 +291,18 @@ relora_status linear_set_weight(relora_linear *linear, const char *fn, relora_te
 relora_status relora_linear_set_weight(relora_linear *linear, relora_tensor *weight,
                                        relora_tensor *bias)
 {
-    const char *fn = "relora_linear_set_weight";
-    if (!linear)
-        FAIL(weight ? weight->ctx : bias ? bias->ctx : NULL, RELORA_E_ARGUMENT, "%s: linear is NULL", fn);
-    return linear_set_weight(linear, fn, weight, bias);
+    const relora_tensor *first = weight ? weight : bias; /* where a sentence may go */
+    struct call c = {.fn = "relora_linear_set_weight",
+                     .ctx = linear ? linear->ctx : first ? first->ctx : NULL};
+    if (!linear) FAIL(&c, RELORA_E_ARGUMENT, "linear is NULL");
+    return linear_set_weight(&c, linear, weight, bias);
 }
 
-relora_status linear_prepare_lora(relora_linear *linear, const char *fn)
+relora_status linear_prepare_lora(const struct call *c, relora_linear *linear)
 {
     linear->options.mode = RELORA_MODE_LORA;
-    relora_status status = add_parts(linear, fn);
-    if (status >= 0) status = start_factors(linear, fn);
+    relora_status status = add_parts(c, linear);
+    if (status >= 0) status = start_factors(c, linear);
     linear->options.mode = RELORA_MODE_FULL;
     return status;
 }
@@ -322,21 +316,20 @@ void linear_settle_mode(relora_linear *linear, int becomes_lora)
     drop_parts(linear);
 }
 
-static relora_status check_mode(const relora_linear *linear, const char *fn, relora_linear_mode mode)
+static relora_status check_mode(const struct call *c, const relora_linear *linear, relora_linear_mode mode)
 {
     char label[LABEL_TEXT];
-    const relora_context *ctx = linear->ctx;
     const relora_linear_options *o = &linear->options;
     if (mode < RELORA_MODE_FULL || mode > RELORA_MODE_LOWRANK)
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: mode is %d, not a RELORA_MODE", fn, mode);
+        FAIL(c, RELORA_E_ARGUMENT, "mode is %d, not a RELORA_MODE", mode);
     if (mode == o->mode)
-        FAIL(ctx, RELORA_E_STATE, "%s: %s is in mode %s already", fn, linear_label(linear, label),
+        FAIL(c, RELORA_E_STATE, "%s is in mode %s already", linear_label(linear, label),
              linear_mode_name(mode));
     if (mode != RELORA_MODE_LORA || o->mode != RELORA_MODE_FULL)
-        FAIL(ctx, RELORA_E_UNSUPPORTED, "%s: %s from mode %s to %s; only FULL to LORA is offered", fn,
+        FAIL(c, RELORA_E_UNSUPPORTED, "%s from mode %s to %s; only FULL to LORA is offered",
              linear_label(linear, label), linear_mode_name(o->mode), linear_mode_name(mode));
     if (!o->rank)
-        FAIL(ctx, RELORA_E_STATE, "%s: options.rank was 0 when %s was made, LORA needs 1 or more", fn,
+        FAIL(c, RELORA_E_STATE, "options.rank was 0 when %s was made, LORA needs 1 or more",
              linear_label(linear, label));
     return RELORA_OK;
 }
@@ -344,13 +337,12 @@ static relora_status check_mode(const relora_linear *linear, const char *fn, rel
 relora_status relora_linear_set_mode(relora_linear *linear, relora_stream *stream,
                                      relora_linear_mode mode)
 {
-    GIVEN(stream);
-    const char *fn = "relora_linear_set_mode";
-    TRY(linear_check(linear, stream, fn));
-    TRY(check_mode(linear, fn, mode));
-    relora_status status = linear_prepare_lora(linear, fn);
+    struct call c = {.fn = "relora_linear_set_mode"};
+    TRY(linear_open(&c, linear, stream));
+    TRY(check_mode(&c, linear, mode));
+    relora_status status = linear_prepare_lora(&c, linear);
     linear_settle_mode(linear, status >= 0);
-    return stream_note(stream, status);
+    return status;
 }
 
 relora_linear_mode relora_linear_get_mode(const relora_linear *linear)
@@ -368,13 +360,9 @@ relora_tensor *relora_linear_grad(relora_linear *linear, relora_param param)
     return linear && param > 0 && param < PARAM_COUNT ? linear->grad[param] : NULL;
 }
 
-/* As equal as they can be: a small rest would cost a product of its own. */
 int64_t linear_slice_rows(const relora_linear *linear, int64_t first)
 {
-    int64_t least = linear->device->backend->slice_rows, out = linear->options.out_features;
-    int64_t count = least && out >= 2 * least ? out / least : 1;
-    int64_t rows = (out + count - 1) / count, left = out - first;
-    return rows < left ? rows : left;
+    return merge_slice_rows(linear->device, linear_weight_rows(&linear->options), first);
 }
 
 struct scale linear_scale(const relora_linear *linear)
@@ -397,32 +385,21 @@ relora_status linear_compare(const char *ours, const char *theirs, struct text *
 
 /* ---- gradients ---- */
 
-relora_status linear_check(const relora_linear *linear, const relora_stream *stream,
-                           const char *fn)
+relora_status linear_open(struct call *c, const relora_linear *linear, relora_stream *stream)
 {
-    if (!linear) FAIL(stream ? stream->ctx : NULL, RELORA_E_ARGUMENT, "%s: linear is NULL", fn);
-    if (!stream) FAIL(linear->ctx, RELORA_E_ARGUMENT, "%s: stream is NULL", fn);
-    if (stream->ctx != linear->ctx)
-        FAIL(linear->ctx, RELORA_E_CONTEXT, "%s: stream belongs to another context than linear", fn);
-    if (stream->device != linear->device)
-        FAIL(linear->ctx, RELORA_E_DEVICE, "%s: stream is on %s, linear on %s", fn,
-             stream->device->name, linear->device->name);
-    return stream_check(stream, fn);
+    return call_open(c, stream, "linear", linear ? linear->ctx : NULL, linear ? linear->device : NULL);
 }
 
-relora_status linear_zero_grad(relora_linear *linear, relora_stream *stream, const char *fn)
+relora_status linear_zero_grad(const struct call *c, relora_linear *linear)
 {
     for (relora_param p = RELORA_PARAM_WEIGHT; p < PARAM_COUNT; p++)
-        if (linear->grad[p])
-            TRY_QUEUE(stream, fn, stream->device->backend->fill(stream->queue,
-                                                                tensor_view(linear->grad[p]), 0));
+        if (linear->grad[p]) TRY(call_queue(c, c->backend->fill(c->queue, tensor_view(linear->grad[p]), 0)));
     return RELORA_OK;
 }
 
 relora_status relora_linear_zero_grad(relora_linear *linear, relora_stream *stream)
 {
-    GIVEN(stream);
-    const char *fn = "relora_linear_zero_grad";
-    TRY(linear_check(linear, stream, fn));
-    return linear_zero_grad(linear, stream, fn);
+    struct call c = {.fn = "relora_linear_zero_grad"};
+    TRY(linear_open(&c, linear, stream));
+    return linear_zero_grad(&c, linear);
 }

@@ -8,9 +8,7 @@
 #include "text.h"
 
 enum {
-    PARAM_COUNT = RELORA_PARAM_DELTA + 1, /* relora_param is an index; 0 is not used */
-    LINEAR_NAME = 95,                     /* bytes of a name that a sentence shows */
-    LABEL_TEXT = LINEAR_NAME + 16
+    PARAM_COUNT = RELORA_PARAM_DELTA + 1 /* relora_param is an index; 0 is not used */
 };
 
 struct relora_linear {
@@ -25,6 +23,21 @@ struct relora_linear {
     relora_tensor *grad[PARAM_COUNT];
 };
 
+static inline int linear_in_out(const relora_linear_options *o)
+{
+    return (o->flags & RELORA_LINEAR_IN_OUT) != 0;
+}
+
+static inline int64_t linear_weight_rows(const relora_linear_options *o)
+{
+    return linear_in_out(o) ? o->in_features : o->out_features;
+}
+
+static inline int64_t linear_weight_cols(const relora_linear_options *o)
+{
+    return linear_in_out(o) ? o->out_features : o->in_features;
+}
+
 void linear_retain(relora_linear *linear);
 
 extern const struct options linear_table;
@@ -33,20 +46,25 @@ extern const struct options linear_table;
 void linear_describe(const relora_linear *linear, struct text *text);
 relora_status linear_compare(const char *ours, const char *theirs, struct text *why);
 
-/* The public functions of these names, for a call of `function`; `options` are complete, the handles checked. */
-relora_status linear_create(relora_linear **out, relora_device *device, const char *function,
+/* The public functions of these names, in an open call; `options` are complete, the handles checked. */
+relora_status linear_create(const struct call *c, relora_linear **out, relora_device *device,
                             const relora_linear_options *options);
-relora_status linear_set_weight(relora_linear *linear, const char *function, relora_tensor *weight,
+relora_status linear_set_weight(const struct call *c, relora_linear *linear, relora_tensor *weight,
                                 relora_tensor *bias);
-relora_status linear_zero_grad(relora_linear *linear, relora_stream *stream, const char *function);
+relora_status linear_zero_grad(const struct call *c, relora_linear *linear);
+
+/* Is a tensor of the host's, `name` in sentences, one for this parameter? */
+relora_status linear_check_param(const struct call *c, const relora_linear *linear, const char *name,
+                                 const relora_tensor *tensor, relora_param param, relora_dtype dtype);
+void linear_replace(relora_tensor **slot, relora_tensor *tensor);
 
 /* The host's options over the defaults. Their values are not looked at yet. */
-relora_status linear_options_read(relora_linear_options *options, const relora_context *ctx,
-                                  const char *function, const relora_linear_options *from);
+relora_status linear_options_read(const struct call *c, relora_linear_options *options,
+                                  const relora_linear_options *from);
 
 /* The end of a warm start in two steps, so that the first can be taken for many layers before the second:
  * make what LORA needs, beside what FULL has; then let go of FULL or, if a layer failed, of what was made. */
-relora_status linear_prepare_lora(relora_linear *linear, const char *function);
+relora_status linear_prepare_lora(const struct call *c, relora_linear *linear);
 void linear_settle_mode(relora_linear *linear, int becomes_lora);
 
 /* "lora_A.weight" and so on: the name of a parameter in the authors' files. */
@@ -63,9 +81,8 @@ const char *linear_label(const relora_linear *linear, char text[LABEL_TEXT]);
 /* s as a number, or where the trainable one stands. */
 struct scale linear_scale(const relora_linear *linear);
 
-/* linear and stream: there, of one context and device, and the stream not finished. */
-relora_status linear_check(const relora_linear *linear, const relora_stream *stream,
-                           const char *function);
+/* call_open() of a call about a layer. */
+relora_status linear_open(struct call *c, const relora_linear *linear, relora_stream *stream);
 
 struct draw linear_draw(const relora_linear *linear, enum draw_purpose purpose, uint64_t call);
 

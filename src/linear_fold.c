@@ -8,6 +8,8 @@ static relora_status fold_slice(const struct pass *p, const struct pass_memory *
     struct view w = view_rows(pass_param(p, RELORA_PARAM_WEIGHT), first, rows);
     struct view y = view_rows(m->folded, first, rows);
     struct gemm g = {.a = view_rows(m->b, first, rows), .b = m->a};
+    if (linear_in_out(&p->linear->options)) /* A^T (s B)^T */
+        g = (struct gemm){.a = view_cols(m->a, first, rows), .ta = 1, .b = m->b, .tb = 1};
     if (y.dtype == RELORA_F32) {
         TRY(pass_convert(p, y, w, pass_unscaled));
         g.c = y, g.accumulate = 1;
@@ -16,7 +18,7 @@ static relora_status fold_slice(const struct pass *p, const struct pass_memory *
     g.c = view_rows(m->slice, 0, rows);
     TRY(pass_product(p, g));
     struct fold f = {.y = y, .w = w, .x = g.c, .draw = p->rounding, .first = (uint64_t)(first * w.cols)};
-    return stream_result(p->stream, p->backend->fold(p->stream->queue, &f), p->fn);
+    return call_queue(p->call, p->call->backend->fold(p->call->queue, &f));
 }
 
 relora_status fold_weight(const struct pass *p, struct pass_memory *m)

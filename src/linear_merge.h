@@ -17,16 +17,13 @@ struct merge_job { /* what is done to the layers of a registry */
 /* All of the layers or, but for a failure of the device, none: every mode and every factor is looked at first,
  * and the memory taken that the products need. Waits for the device once for MERGE_BATCH layers looked at,
  * and once at the end. Fills the report of what was merged. */
-enum { MERGE_BATCH = 64 };
-relora_status linear_merge_all(const struct merge_job *job, relora_stream *stream, const char *function,
+relora_status linear_merge_all(const struct call *c, const struct merge_job *job,
                                relora_merge_report *report);
 
 /* One slice of W + s B A, rounded to nearest, into `out` on the device; W stays. */
-relora_status linear_merged_rows(relora_linear *linear, relora_stream *stream, const char *function,
-                                 int64_t first, struct view out);
+relora_status linear_merged_rows(const struct call *c, relora_linear *linear, int64_t first, struct view out);
 
 /* Factors drawn afresh. */
-relora_status linear_reset_run(relora_linear *linear, relora_stream *stream, const char *function,
-                               uint64_t cycle);
+relora_status linear_reset_run(const struct call *c, relora_linear *linear, uint64_t cycle);
 
 #endif

@@ -12,15 +12,15 @@ static relora_status check_matrix(const struct pass *p, const char *name, const 
 {
     const relora_linear_options *o = &p->linear->options;
     char text[SHAPE_TEXT];
-    TRY(tensor_check(t, p->stream, p->fn, name));
+    TRY(tensor_check(p->call, t, name));
     if (t->shape.dtype != o->dtype)
-        FAIL(t->ctx, RELORA_E_DTYPE, "%s: %s is %s, but the layer is %s", p->fn, name,
-             dtype_name(t->shape.dtype), dtype_name(o->dtype));
+        FAIL(p->call, RELORA_E_DTYPE, "%s is %s, but the layer is %s", name, dtype_name(t->shape.dtype),
+             dtype_name(o->dtype));
     if (t->shape.cols != cols || t->shape.ndim < 1)
-        FAIL(t->ctx, RELORA_E_SHAPE, "%s: %s is %s, but its last axis must be %lld", p->fn, name,
+        FAIL(p->call, RELORA_E_SHAPE, "%s is %s, but its last axis must be %lld", name,
              shape_text(&t->shape, text), (long long)cols);
     if (t->shape.rows != p->rows)
-        FAIL(t->ctx, RELORA_E_SHAPE, "%s: %s is %s with %lld rows, but x has %lld", p->fn, name,
+        FAIL(p->call, RELORA_E_SHAPE, "%s is %s with %lld rows, but x has %lld", name,
              shape_text(&t->shape, text), (long long)t->shape.rows, (long long)p->rows);
     return RELORA_OK;
 }
@@ -29,37 +29,25 @@ static relora_status check_apart(const struct pass *p, const char *name, const r
                                  const char *other_name, const relora_tensor *other)
 {
     if (views_overlap(tensor_view(t), tensor_view(other)))
-        FAIL(t->ctx, RELORA_E_ARGUMENT, "%s: the memory of %s overlaps that of %s", p->fn, name,
-             other_name);
+        FAIL(p->call, RELORA_E_ARGUMENT, "the memory of %s overlaps that of %s", name, other_name);
     return RELORA_OK;
 }
 
-/* Without layer and stream the text goes to the context of the first matrix. */
-static relora_status check_layer(const char *fn, const relora_linear *linear, const relora_stream *stream,
-                                 const relora_tensor *first)
-{
-    if (!linear && !stream && first) FAIL(first->ctx, RELORA_E_ARGUMENT, "%s: linear is NULL", fn);
-    return RELORA_OK;
-}
-
-static relora_status pass_open(struct pass *p, const char *fn, relora_linear *linear,
-                               relora_stream *stream, const relora_tensor *x, uint64_t call,
-                               uint32_t flags, uint32_t known)
+static relora_status pass_open(const struct call *c, struct pass *p, relora_linear *linear,
+                               const relora_tensor *x, uint64_t call, uint32_t flags, uint32_t known)
 {
     char label[LABEL_TEXT];
-    TRY(linear_check(linear, stream, fn));
     const relora_linear_options *o = &linear->options;
-    *p = (struct pass){.linear = linear, .stream = stream, .fn = fn, .backend = stream->device->backend};
+    *p = (struct pass){.linear = linear, .call = c};
     if (x) p->rows = x->shape.rows;
     TRY(check_matrix(p, "x", x, o->in_features));
     p->x = tensor_view(x);
-    if (flags & ~known)
-        FAIL(linear->ctx, RELORA_E_ARGUMENT, "%s: flags is 0x%x, and only 0x%x is known", fn, flags,
-             known);
+    if (flags & ~known) FAIL(c, RELORA_E_ARGUMENT, "flags is 0x%x, and only 0x%x is known", flags, known);
     if (o->mode != RELORA_MODE_LOWRANK && !linear->param[RELORA_PARAM_WEIGHT])
-        FAIL(linear->ctx, RELORA_E_STATE, "%s: %s has no weight; call relora_linear_set_weight", fn,
+        FAIL(c, RELORA_E_STATE, "%s has no weight; call relora_linear_set_weight",
              linear_label(linear, label));
     p->drops = pass_drops(linear, flags);
+    p->adds = (flags & RELORA_ACCUMULATE_Y) != 0;
     p->mask = linear_draw(linear, DRAW_DROPOUT, call);
     p->rounding = linear_draw(linear, DRAW_FOLD, call);
     return RELORA_OK;
@@ -71,8 +59,9 @@ static relora_status forward_products(const struct pass *p, struct pass_memory *
 {
     const relora_tensor *b = p->linear->param[RELORA_PARAM_BIAS];
     const float *bias = b ? b->data : NULL;
-    struct gemm g = {.a = p->x, .tb = 1, .c = y, .bias = bias};
-    if (p->linear->options.mode == RELORA_MODE_LOWRANK) return split_forward(p, m, y, 0, bias);
+    int in_out = linear_in_out(&p->linear->options);
+    struct gemm g = {.a = p->x, .tb = !in_out, .c = y, .bias = bias, .accumulate = p->adds};
+    if (p->linear->options.mode == RELORA_MODE_LOWRANK) return split_forward(p, m, y, p->adds, bias);
     if (p->order == RELORA_ORDER_FOLD) {
         TRY(fold_weight(p, m));
         g.b = m->folded;
@@ -83,12 +72,11 @@ static relora_status forward_products(const struct pass *p, struct pass_memory *
     return pass_has_branch(p->linear) ? split_forward(p, m, y, 1, NULL) : RELORA_OK;
 }
 
-relora_status pass_forward_open(struct pass *p, const char *fn, relora_linear *linear,
-                                  relora_stream *stream, const relora_tensor *x, const char *y_name,
-                                  const relora_tensor *y, uint64_t call, uint32_t flags)
+relora_status pass_forward_open(const struct call *c, struct pass *p, relora_linear *linear,
+                                const relora_tensor *x, const char *y_name, const relora_tensor *y,
+                                uint64_t call, uint32_t flags)
 {
-    TRY(check_layer(fn, linear, stream, x ? x : y));
-    TRY(pass_open(p, fn, linear, stream, x, call, flags, RELORA_TRAIN));
+    TRY(pass_open(c, p, linear, x, call, flags, RELORA_TRAIN | RELORA_ACCUMULATE_Y));
     TRY(check_matrix(p, y_name, y, linear->options.out_features));
     return check_apart(p, y_name, y, "x", x);
 }
@@ -99,7 +87,7 @@ relora_status pass_forward_run(struct pass *p, relora_tensor *y)
     struct plan_case c = pass_plan_case(p->linear, p->rows, p->drops, 0);
     p->order = plan_forward(&c, p->linear->forward_order).order;
     pass_layout_forward(p, &scratch);
-    TRY(scratch_open(&scratch, p->stream, p->fn));
+    TRY(scratch_open(p->call, &scratch));
     struct pass_memory m = pass_layout_forward(p, &scratch);
     return forward_products(p, &m, tensor_view(y));
 }
@@ -108,9 +96,11 @@ relora_status relora_linear_forward(relora_linear *linear, relora_stream *stream
                                     const relora_tensor *x, relora_tensor *y, uint64_t call,
                                     uint32_t flags)
 {
-    GIVEN(stream);
+    const relora_tensor *first = x ? x : y; /* where a sentence may go */
+    struct call c = {.fn = "relora_linear_forward", .ctx = first ? first->ctx : NULL};
     struct pass p;
-    TRY(pass_forward_open(&p, "relora_linear_forward", linear, stream, x, "y", y, call, flags));
+    TRY(linear_open(&c, linear, stream));
+    TRY(pass_forward_open(&c, &p, linear, x, "y", y, call, flags));
     return pass_forward_run(&p, y);
 }
 
@@ -120,10 +110,11 @@ relora_status relora_linear_forward(relora_linear *linear, relora_stream *stream
 static relora_status backward_params(const struct pass *p, struct pass_memory *m, struct view g,
                                      int accumulate)
 {
-    if (!pass_has_branch(p->linear))
-        TRY(pass_product(p, (struct gemm){.a = g,
+    int in_out = linear_in_out(&p->linear->options);
+    if (!pass_has_branch(p->linear)) /* g^T x, or its transpose */
+        TRY(pass_product(p, (struct gemm){.a = in_out ? p->x : g,
                                           .ta = 1,
-                                          .b = p->x,
+                                          .b = in_out ? g : p->x,
                                           .c = pass_grad(p, RELORA_PARAM_WEIGHT),
                                           .accumulate = accumulate}));
     else if (p->order == RELORA_ORDER_THROUGH)
@@ -132,14 +123,14 @@ static relora_status backward_params(const struct pass *p, struct pass_memory *m
         TRY(split_backward(p, m, g, accumulate));
     const relora_tensor *db = p->linear->grad[RELORA_PARAM_BIAS];
     if (!db) return RELORA_OK;
-    return stream_result(p->stream, p->backend->sum_rows(p->stream->queue, db->data, g, accumulate), p->fn);
+    return call_queue(p->call, p->call->backend->sum_rows(p->call->queue, db->data, g, accumulate));
 }
 
 /* dx = g W + drop'(h A), stored or added */
 static relora_status backward_input(const struct pass *p, struct pass_memory *m, struct view g,
                                     struct view dx, int accumulate)
 {
-    struct gemm product = {.a = g, .c = dx, .accumulate = accumulate};
+    struct gemm product = {.a = g, .tb = linear_in_out(&p->linear->options), .c = dx, .accumulate = accumulate};
     if (p->linear->options.mode == RELORA_MODE_LOWRANK) return split_input(p, m, dx, accumulate);
     if (pass_has_branch(p->linear) && p->order != RELORA_ORDER_SPLIT) {
         TRY(fold_weight(p, m));
@@ -151,14 +142,12 @@ static relora_status backward_input(const struct pass *p, struct pass_memory *m,
     return pass_has_branch(p->linear) ? split_input(p, m, dx, 1) : RELORA_OK;
 }
 
-relora_status pass_backward_open(struct pass *p, const char *fn, relora_linear *linear,
-                                   relora_stream *stream, const relora_tensor *x, const char *dy_name,
-                                   const relora_tensor *dy, const relora_tensor *dx, uint64_t call,
-                                   uint32_t flags)
+relora_status pass_backward_open(const struct call *c, struct pass *p, relora_linear *linear,
+                                 const relora_tensor *x, const char *dy_name, const relora_tensor *dy,
+                                 const relora_tensor *dx, uint64_t call, uint32_t flags)
 {
     const uint32_t known = RELORA_TRAIN | RELORA_OVERWRITE | RELORA_ACCUMULATE_DX;
-    TRY(check_layer(fn, linear, stream, x ? x : dy ? dy : dx));
-    TRY(pass_open(p, fn, linear, stream, x, call, flags, known));
+    TRY(pass_open(c, p, linear, x, call, flags, known));
     TRY(check_matrix(p, dy_name, dy, p->linear->options.out_features));
     if (!dx) return RELORA_OK;
     TRY(check_matrix(p, "dx", dx, p->linear->options.in_features));
@@ -173,7 +162,7 @@ relora_status pass_backward_run(struct pass *p, const relora_tensor *dy, relora_
     struct plan_case c = pass_plan_case(p->linear, p->rows, p->drops, dx != NULL);
     p->order = plan_backward(&c, p->linear->backward_order).order;
     pass_layout_backward(p, dx != NULL, &scratch);
-    TRY(scratch_open(&scratch, p->stream, p->fn));
+    TRY(scratch_open(p->call, &scratch));
     struct pass_memory m = pass_layout_backward(p, dx != NULL, &scratch);
     TRY(backward_params(p, &m, tensor_view(dy), !(flags & RELORA_OVERWRITE)));
     if (!dx) return RELORA_OK;
@@ -184,8 +173,10 @@ relora_status relora_linear_backward(relora_linear *linear, relora_stream *strea
                                      const relora_tensor *x, const relora_tensor *dy,
                                      relora_tensor *dx, uint64_t call, uint32_t flags)
 {
-    GIVEN(stream);
+    const relora_tensor *first = x ? x : dy ? dy : dx; /* where a sentence may go */
+    struct call c = {.fn = "relora_linear_backward", .ctx = first ? first->ctx : NULL};
     struct pass p;
-    TRY(pass_backward_open(&p, "relora_linear_backward", linear, stream, x, "dy", dy, dx, call, flags));
+    TRY(linear_open(&c, linear, stream));
+    TRY(pass_backward_open(&c, &p, linear, x, "dy", dy, dx, call, flags));
     return pass_backward_run(&p, dy, dx, flags);
 }

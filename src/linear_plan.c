@@ -3,12 +3,12 @@
 
 relora_status relora_linear_set_order(relora_linear *linear, relora_order forward, relora_order backward)
 {
-    const char *fn = "relora_linear_set_order";
     if (!linear) return RELORA_E_ARGUMENT;
+    struct call c = {.fn = "relora_linear_set_order", .ctx = linear->ctx};
     if (forward < RELORA_ORDER_AUTO || forward > RELORA_ORDER_FOLD)
-        FAIL(linear->ctx, RELORA_E_ARGUMENT, "%s: forward is %d, not AUTO, SPLIT or FOLD", fn, forward);
+        FAIL(&c, RELORA_E_ARGUMENT, "forward is %d, not AUTO, SPLIT or FOLD", forward);
     if (backward < RELORA_ORDER_AUTO || backward > RELORA_ORDER_THROUGH)
-        FAIL(linear->ctx, RELORA_E_ARGUMENT, "%s: backward is %d, not a RELORA_ORDER", fn, backward);
+        FAIL(&c, RELORA_E_ARGUMENT, "backward is %d, not a RELORA_ORDER", backward);
     linear->forward_order = forward;
     linear->backward_order = backward;
     return RELORA_OK;
@@ -35,14 +35,13 @@ static int64_t bytes_of(const struct scratch *s)
 relora_status relora_linear_plan(const relora_linear *linear, int64_t rows, uint32_t flags,
                                  relora_plan_report *report)
 {
-    const char *fn = "relora_linear_plan";
     relora_plan_report r = {.struct_size = sizeof r};
     if (!linear) return RELORA_E_ARGUMENT;
-    if (rows < 0) FAIL(linear->ctx, RELORA_E_ARGUMENT, "%s: rows is %lld, less than 0", fn, (long long)rows);
+    struct call c = {.fn = "relora_linear_plan", .ctx = linear->ctx};
+    if (rows < 0) FAIL(&c, RELORA_E_ARGUMENT, "rows is %lld, less than 0", (long long)rows);
     if (flags & ~(uint32_t)RELORA_TRAIN)
-        FAIL(linear->ctx, RELORA_E_ARGUMENT, "%s: flags is 0x%x, and only 0x%x is known", fn, flags,
-             RELORA_TRAIN);
-    if (!report) FAIL(linear->ctx, RELORA_E_ARGUMENT, "%s: report is NULL", fn);
+        FAIL(&c, RELORA_E_ARGUMENT, "flags is 0x%x, and only 0x%x is known", flags, RELORA_TRAIN);
+    if (!report) FAIL(&c, RELORA_E_ARGUMENT, "report is NULL");
     struct pass p = {.linear = linear, .rows = rows, .drops = pass_drops(linear, flags)};
     struct scratch forward = {0}, backward = {0};
     plan_report(linear, rows, p.drops, &r);
@@ -52,7 +51,7 @@ relora_status relora_linear_plan(const relora_linear *linear, int64_t rows, uint
     pass_layout_backward(&p, 1, &backward);
     r.forward_bytes = bytes_of(&forward);
     r.backward_bytes = bytes_of(&backward);
-    return context_write_report(linear->ctx, fn, "report", report, &r, sizeof r);
+    return call_write_report(&c, "report", report, &r, sizeof r);
 }
 
 relora_status relora_plan_report_init(relora_plan_report *report, size_t size)

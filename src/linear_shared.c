@@ -23,20 +23,18 @@ static relora_context *context_of(relora_linear *const *linears, int32_t count, 
 }
 
 /* The lists, and that no layer comes twice: it would overwrite its own gradients. */
-static relora_status check_lists(const char *fn, relora_linear *const *linears, int32_t count,
-                                 const relora_stream *stream, const relora_tensor *tensor,
+static relora_status check_lists(const struct call *c, relora_linear *const *linears, int32_t count,
                                  const char *name, const void *tensors)
 {
-    relora_context *ctx = context_of(linears, count, stream, tensor);
-    if (!stream) FAIL(ctx, RELORA_E_ARGUMENT, "%s: stream is NULL", fn);
-    if (count < 1) FAIL(ctx, RELORA_E_ARGUMENT, "%s: count is %d, less than 1", fn, count);
-    if (!linears) FAIL(ctx, RELORA_E_ARGUMENT, "%s: linears is NULL", fn);
-    if (!tensors) FAIL(ctx, RELORA_E_ARGUMENT, "%s: %s is NULL", fn, name);
+    if (!c->stream) FAIL(c, RELORA_E_ARGUMENT, "stream is NULL");
+    if (count < 1) FAIL(c, RELORA_E_ARGUMENT, "count is %d, less than 1", count);
+    if (!linears) FAIL(c, RELORA_E_ARGUMENT, "linears is NULL");
+    if (!tensors) FAIL(c, RELORA_E_ARGUMENT, "%s is NULL", name);
     for (int32_t i = 0; i < count; i++) {
-        if (!linears[i]) FAIL(ctx, RELORA_E_ARGUMENT, "%s: linears[%d] is NULL", fn, i);
+        if (!linears[i]) FAIL(c, RELORA_E_ARGUMENT, "linears[%d] is NULL", i);
         for (int32_t j = 0; j < i; j++)
             if (linears[i] == linears[j])
-                FAIL(ctx, RELORA_E_ARGUMENT, "%s: linears[%d] and linears[%d] are one layer", fn, j, i);
+                FAIL(c, RELORA_E_ARGUMENT, "linears[%d] and linears[%d] are one layer", j, i);
     }
     return RELORA_OK;
 }
@@ -45,20 +43,22 @@ relora_status relora_linear_forward_shared(relora_linear *const *linears, int32_
                                            relora_stream *stream, const relora_tensor *x,
                                            relora_tensor *const *y, uint64_t call, uint32_t flags)
 {
-    GIVEN(stream);
-    const char *fn = "relora_linear_forward_shared";
+    const relora_tensor *first = x ? x : y && count > 0 ? y[0] : NULL; /* where a sentence may go */
+    struct call c = {.fn = "relora_linear_forward_shared",
+                     .ctx = context_of(linears, count, stream, first),
+                     .stream = stream};
     char text[NAME_TEXT];
     struct pass p;
-    TRY(check_lists(fn, linears, count, stream, x ? x : y && count > 0 ? y[0] : NULL, "y", y));
+    TRY(check_lists(&c, linears, count, "y", y));
     for (int32_t i = 0; i < count; i++) {
-        TRY(pass_forward_open(&p, fn, linears[i], stream, x, name_text(text, "y", i), y[i], call, flags));
+        TRY(linear_open(&c, linears[i], stream));
+        TRY(pass_forward_open(&c, &p, linears[i], x, name_text(text, "y", i), y[i], call, flags));
         for (int32_t j = 0; j < i; j++)
             if (views_overlap(tensor_view(y[i]), tensor_view(y[j])))
-                FAIL(stream->ctx, RELORA_E_ARGUMENT, "%s: the memory of y[%d] overlaps that of y[%d]", fn,
-                     j, i);
+                FAIL(&c, RELORA_E_ARGUMENT, "the memory of y[%d] overlaps that of y[%d]", j, i);
     }
     for (int32_t i = 0; i < count; i++) {
-        TRY(pass_forward_open(&p, fn, linears[i], stream, x, "y", y[i], call, flags));
+        TRY(pass_forward_open(&c, &p, linears[i], x, "y", y[i], call, flags));
         TRY(pass_forward_run(&p, y[i]));
     }
     return RELORA_OK;
@@ -69,17 +69,19 @@ relora_status relora_linear_backward_shared(relora_linear *const *linears, int32
                                             relora_tensor *const *dy, relora_tensor *dx,
                                             uint64_t call, uint32_t flags)
 {
-    GIVEN(stream);
-    const char *fn = "relora_linear_backward_shared";
+    const relora_tensor *first = x ? x : dy && count > 0 && dy[0] ? dy[0] : dx; /* where a sentence may go */
+    struct call c = {.fn = "relora_linear_backward_shared",
+                     .ctx = context_of(linears, count, stream, first),
+                     .stream = stream};
     char text[NAME_TEXT];
     struct pass p;
-    const relora_tensor *first = x ? x : dy && count > 0 && dy[0] ? dy[0] : dx;
-    TRY(check_lists(fn, linears, count, stream, first, "dy", dy));
-    for (int32_t i = 0; i < count; i++)
-        TRY(pass_backward_open(&p, fn, linears[i], stream, x, name_text(text, "dy", i), dy[i], dx, call,
-                               flags));
+    TRY(check_lists(&c, linears, count, "dy", dy));
     for (int32_t i = 0; i < count; i++) {
-        TRY(pass_backward_open(&p, fn, linears[i], stream, x, "dy", dy[i], dx, call, flags));
+        TRY(linear_open(&c, linears[i], stream));
+        TRY(pass_backward_open(&c, &p, linears[i], x, name_text(text, "dy", i), dy[i], dx, call, flags));
+    }
+    for (int32_t i = 0; i < count; i++) {
+        TRY(pass_backward_open(&c, &p, linears[i], x, "dy", dy[i], dx, call, flags));
         TRY(pass_backward_run(&p, dy[i], dx, flags));
         flags |= RELORA_ACCUMULATE_DX;
     }

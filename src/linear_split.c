@@ -10,7 +10,7 @@ static relora_status drop_input(const struct pass *p, struct pass_memory *m)
         return RELORA_OK;
     }
     struct dropout d = {m->dropped, p->x, p->linear->options.dropout, p->mask, 0};
-    return stream_result(p->stream, p->backend->dropout(p->stream->queue, &d), p->fn);
+    return call_queue(p->call, p->call->backend->dropout(p->call->queue, &d));
 }
 
 relora_status split_forward(const struct pass *p, struct pass_memory *m, struct view y, int accumulate,
@@ -41,8 +41,8 @@ relora_status split_backward(const struct pass *p, struct pass_memory *m, struct
     TRY(pass_product(p, (struct gemm){.a = g, .b = m->b, .c = m->h}));
     if (s.trainable) {
         float *grad = linear->grad[RELORA_PARAM_SCALE]->data;
-        TRY_QUEUE(p->stream, p->fn, p->backend->scale_grad(p->stream->queue, grad, s.trainable, m->h,
-                                                           m->u, accumulate));
+        TRY(call_queue(p->call, p->call->backend->scale_grad(p->call->queue, grad, s.trainable, m->h, m->u,
+                                                             accumulate)));
         TRY(pass_convert(p, m->h, m->h, late));
         TRY(pass_convert(p, m->u, m->u, late));
     }
@@ -68,5 +68,5 @@ relora_status split_input(const struct pass *p, struct pass_memory *m, struct vi
                                       .accumulate = accumulate && !p->drops}));
     if (!p->drops) return RELORA_OK;
     struct dropout d = {dx, m->branch, p->linear->options.dropout, p->mask, accumulate};
-    return stream_result(p->stream, p->backend->dropout(p->stream->queue, &d), p->fn);
+    return call_queue(p->call, p->call->backend->dropout(p->call->queue, &d));
 }

@@ -45,6 +45,12 @@ static struct view take_rows(const struct pass *p, struct scratch *s, int64_t ro
     return v;
 }
 
+/* Rows of B A, or of its transpose, in F32. */
+static struct view take_slice(const struct pass *p, struct scratch *s)
+{
+    return take_rows(p, s, linear_slice_rows(p->linear, 0), linear_weight_cols(&p->linear->options), RELORA_F32);
+}
+
 struct pass_memory pass_layout_forward(const struct pass *p, struct scratch *s)
 {
     const relora_linear_options *o = &p->linear->options;
@@ -56,8 +62,8 @@ struct pass_memory pass_layout_forward(const struct pass *p, struct scratch *s)
         if (p->drops) m.dropped = take_rows(p, s, p->rows, o->in_features, o->dtype);
         m.u = take_rows(p, s, p->rows, o->rank, o->dtype);
     } else {
-        m.folded = take_rows(p, s, o->out_features, o->in_features, o->dtype);
-        if (o->dtype != RELORA_F32) m.slice = take_rows(p, s, linear_slice_rows(p->linear, 0), o->in_features, RELORA_F32);
+        m.folded = take_rows(p, s, linear_weight_rows(o), linear_weight_cols(o), o->dtype);
+        if (o->dtype != RELORA_F32) m.slice = take_slice(p, s);
     }
     return m;
 }
@@ -70,8 +76,8 @@ struct pass_memory pass_layout_backward(const struct pass *p, int wants_dx, stru
     if (!pass_has_branch(p->linear)) return m;
     if (o->dtype != RELORA_F32) m.a = take_rows(p, s, o->rank, o->in_features, o->dtype);
     m.b = take_rows(p, s, o->out_features, o->rank, o->dtype);
-    if (folds) m.folded = take_rows(p, s, o->out_features, o->in_features, o->dtype);
-    if (folds && o->dtype != RELORA_F32) m.slice = take_rows(p, s, linear_slice_rows(p->linear, 0), o->in_features, RELORA_F32);
+    if (folds) m.folded = take_rows(p, s, linear_weight_rows(o), linear_weight_cols(o), o->dtype);
+    if (folds && o->dtype != RELORA_F32) m.slice = take_slice(p, s);
     if (p->order == RELORA_ORDER_THROUGH) {
         m.through = take_rows(p, s, o->out_features, o->in_features, RELORA_F32);
         m.wide_a = take_rows(p, s, o->rank, o->in_features, RELORA_F32);
@@ -91,12 +97,12 @@ struct pass_memory pass_layout_backward(const struct pass *p, int wants_dx, stru
 relora_status pass_product(const struct pass *p, struct gemm g)
 {
     g.tf32 = (p->linear->options.flags & RELORA_LINEAR_TF32) != 0;
-    return stream_result(p->stream, p->backend->gemm(p->stream->queue, &g), p->fn);
+    return call_queue(p->call, p->call->backend->gemm(p->call->queue, &g));
 }
 
 relora_status pass_convert(const struct pass *p, struct view y, struct view x, struct scale s)
 {
-    return stream_result(p->stream, p->backend->convert(p->stream->queue, y, x, s), p->fn);
+    return call_queue(p->call, p->call->backend->convert(p->call->queue, y, x, s));
 }
 
 /* A copy if the layer is not F32. */

@@ -7,13 +7,12 @@
 
 struct pass {
     const relora_linear *linear;
-    relora_stream *stream;
-    const char *fn;
-    const struct backend *backend;
+    const struct call *call;
     struct view x;
     int64_t rows;
     struct draw mask, rounding; /* of the dropout; of a fold */
     int drops;                  /* dropout acts on this pass */
+    int adds;                   /* forward: to y */
     relora_order order;
 };
 

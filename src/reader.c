@@ -12,34 +12,33 @@
 /* ---- opening ---- */
 
 /* Checksums are ours if their text has the right length; then its digits have to be digits. */
-static relora_status find_checksums(relora_reader *reader, const char *fn, const char *what)
+static relora_status find_checksums(const struct call *c, relora_reader *reader, const char *what)
 {
     const char *text = relora_reader_metadata(reader, writer_checksum_key);
     if (!text) return RELORA_OK;
     size_t digits = (size_t)reader->header.count * CHECKSUM_DIGITS;
     if (strlen(text) != digits || strspn(text, "0123456789abcdef") != digits)
-        FAIL(reader->ctx, RELORA_E_FORMAT, "%s: %s: __metadata__ \"%s\" is not %zu hexadecimal digits", fn,
-             what, writer_checksum_key, digits);
-    if (!CHECKSUMS)
-        context_log(reader->ctx, RELORA_LOG_WARN, "%s: %s: its checksums are not checked by this build", fn, what);
+        FAIL(c, RELORA_E_FORMAT, "%s: __metadata__ \"%s\" is not %zu hexadecimal digits", what,
+             writer_checksum_key, digits);
+    if (!CHECKSUMS) call_log(c, RELORA_LOG_WARN, "%s: its checksums are not checked by this build", what);
     reader->checksums = text;
     return RELORA_OK;
 }
 
-static relora_status open_bytes(relora_reader **out, relora_context *ctx, const char *fn,
-                                const char *what, const unsigned char *bytes, uint64_t size, int mapped)
+static relora_status open_bytes(const struct call *c, relora_reader **out, const char *what,
+                                const unsigned char *bytes, uint64_t size, int mapped)
 {
-    relora_reader *reader = context_new(ctx, sizeof *reader);
+    relora_reader *reader = context_new(c->ctx, sizeof *reader);
     if (!reader) {
         if (mapped) file_unmap(bytes, size);
-        return context_fail_memory(ctx, fn, sizeof *reader);
+        return call_fail_memory(c, sizeof *reader);
     }
-    reader->ctx = ctx;
+    reader->ctx = c->ctx;
     reader->bytes = bytes;
     reader->size = size;
     reader->mapped = mapped;
-    relora_status status = st_header_parse(&reader->header, ctx, fn, what, bytes, size);
-    if (status >= 0) status = find_checksums(reader, fn, what);
+    relora_status status = st_header_parse(c, &reader->header, what, bytes, size);
+    if (status >= 0) status = find_checksums(c, reader, what);
     if (status < 0) {
         relora_reader_release(reader);
         return status;
@@ -48,43 +47,44 @@ static relora_status open_bytes(relora_reader **out, relora_context *ctx, const 
     return RELORA_OK;
 }
 
-static relora_status open_path(relora_reader **out, relora_context *ctx, const char *fn, const char *path,
-                               int *absent)
+static relora_status open_path(const struct call *c, relora_reader **out, const char *path, int *absent)
 {
     const unsigned char *bytes = NULL;
     uint64_t size = 0;
-    if (!out) FAIL(ctx, RELORA_E_ARGUMENT, "%s: out is NULL", fn);
+    if (!out) FAIL(c, RELORA_E_ARGUMENT, "out is NULL");
     *out = NULL;
-    if (!ctx) return RELORA_E_ARGUMENT;
-    if (!path) FAIL(ctx, RELORA_E_ARGUMENT, "%s: path is NULL", fn);
+    if (!c->ctx) return RELORA_E_ARGUMENT;
+    if (!path) FAIL(c, RELORA_E_ARGUMENT, "path is NULL");
     int host = errno;
-    relora_status status = file_map(ctx, fn, path, &bytes, &size, absent);
-    if (status >= 0 && !(absent && *absent)) status = open_bytes(out, ctx, fn, path, bytes, size, 1);
+    relora_status status = file_map(c, path, &bytes, &size, absent);
+    if (status >= 0 && !(absent && *absent)) status = open_bytes(c, out, path, bytes, size, 1);
     errno = host;
     return status;
 }
 
 relora_status relora_reader_open(relora_reader **out, relora_context *ctx, const char *path)
 {
-    return open_path(out, ctx, "relora_reader_open", path, NULL);
+    struct call c = {.fn = "relora_reader_open", .ctx = ctx};
+    return open_path(&c, out, path, NULL);
 }
 
 relora_status relora_reader_open_if_there(relora_reader **out, relora_context *ctx, const char *path)
 {
     int absent;
-    return open_path(out, ctx, "relora_reader_open_if_there", path, &absent);
+    struct call c = {.fn = "relora_reader_open_if_there", .ctx = ctx};
+    return open_path(&c, out, path, &absent);
 }
 
 relora_status relora_reader_open_memory(relora_reader **out, relora_context *ctx, const void *data,
                                         size_t size)
 {
-    const char *fn = "relora_reader_open_memory";
-    if (!out) FAIL(ctx, RELORA_E_ARGUMENT, "%s: out is NULL", fn);
+    struct call c = {.fn = "relora_reader_open_memory", .ctx = ctx};
+    if (!out) FAIL(&c, RELORA_E_ARGUMENT, "out is NULL");
     *out = NULL;
     if (!ctx) return RELORA_E_ARGUMENT;
-    if (!data) FAIL(ctx, RELORA_E_ARGUMENT, "%s: data is NULL", fn);
+    if (!data) FAIL(&c, RELORA_E_ARGUMENT, "data is NULL");
     int host = errno; /* jansson sets it */
-    relora_status status = open_bytes(out, ctx, fn, "the memory given", data, size, 0);
+    relora_status status = open_bytes(&c, out, "the memory given", data, size, 0);
     errno = host;
     return status;
 }
@@ -110,13 +110,11 @@ const char *relora_reader_name(const relora_reader *reader, int32_t index)
                                                                 : NULL;
 }
 
-relora_status reader_find(const relora_reader *reader, const char *fn, const char *name, int32_t *index)
+relora_status reader_find(const struct call *c, const relora_reader *reader, const char *name, int32_t *index)
 {
-    if (!name) FAIL(reader->ctx, RELORA_E_ARGUMENT, "%s: name is NULL", fn);
+    if (!name) FAIL(c, RELORA_E_ARGUMENT, "name is NULL");
     *index = st_header_find(&reader->header, name);
-    if (*index < 0)
-        FAIL(reader->ctx, RELORA_E_NOT_FOUND, "%s: name is \"%s\", and the file has no such tensor", fn,
-             name);
+    if (*index < 0) FAIL(c, RELORA_E_NOT_FOUND, "name is \"%s\", and the file has no such tensor", name);
     return RELORA_OK;
 }
 
@@ -129,13 +127,13 @@ const char *relora_reader_dtype(const relora_reader *reader, const char *name)
 relora_status relora_reader_shape(const relora_reader *reader, const char *name, int32_t *ndim,
                                   int64_t *shape, int32_t capacity)
 {
-    const char *fn = "relora_reader_shape";
     int32_t index = -1;
     if (!reader) return RELORA_E_ARGUMENT;
-    TRY(reader_find(reader, fn, name, &index));
-    if (!ndim) FAIL(reader->ctx, RELORA_E_ARGUMENT, "%s: ndim is NULL", fn);
-    if (capacity < 0) FAIL(reader->ctx, RELORA_E_ARGUMENT, "%s: capacity is %d, less than 0", fn, capacity);
-    if (capacity && !shape) FAIL(reader->ctx, RELORA_E_ARGUMENT, "%s: shape is NULL", fn);
+    struct call c = {.fn = "relora_reader_shape", .ctx = reader->ctx};
+    TRY(reader_find(&c, reader, name, &index));
+    if (!ndim) FAIL(&c, RELORA_E_ARGUMENT, "ndim is NULL");
+    if (capacity < 0) FAIL(&c, RELORA_E_ARGUMENT, "capacity is %d, less than 0", capacity);
+    if (capacity && !shape) FAIL(&c, RELORA_E_ARGUMENT, "shape is NULL");
     const struct st_tensor *t = &reader->header.tensors[index];
     *ndim = t->ndim;
     for (int32_t i = 0; i < t->ndim && i < capacity; i++) shape[i] = t->shape[i];
@@ -150,12 +148,12 @@ const unsigned char *reader_bytes_of(const relora_reader *reader, const struct s
 relora_status relora_reader_bytes(const relora_reader *reader, const char *name, const void **data,
                                   size_t *bytes)
 {
-    const char *fn = "relora_reader_bytes";
     int32_t index = -1;
     if (!reader) return RELORA_E_ARGUMENT;
-    TRY(reader_find(reader, fn, name, &index));
-    if (!data) FAIL(reader->ctx, RELORA_E_ARGUMENT, "%s: data is NULL", fn);
-    if (!bytes) FAIL(reader->ctx, RELORA_E_ARGUMENT, "%s: bytes is NULL", fn);
+    struct call c = {.fn = "relora_reader_bytes", .ctx = reader->ctx};
+    TRY(reader_find(&c, reader, name, &index));
+    if (!data) FAIL(&c, RELORA_E_ARGUMENT, "data is NULL");
+    if (!bytes) FAIL(&c, RELORA_E_ARGUMENT, "bytes is NULL");
     const struct st_tensor *t = &reader->header.tensors[index];
     *data = reader_bytes_of(reader, t);
     *bytes = (size_t)(t->end - t->begin);
@@ -183,7 +181,7 @@ const char *relora_reader_metadata(const relora_reader *reader, const char *key)
 
 /* ---- checksums ---- */
 
-relora_status reader_check_sum(const relora_reader *reader, const char *fn, int32_t index)
+relora_status reader_check_sum(const struct call *c, const relora_reader *reader, int32_t index)
 {
     char digits[CHECKSUM_DIGITS];
     const struct st_tensor *t = &reader->header.tensors[index];
@@ -191,18 +189,18 @@ relora_status reader_check_sum(const relora_reader *reader, const char *fn, int3
     const char *stored = reader->checksums + (size_t)index * CHECKSUM_DIGITS;
     checksum_of(reader_bytes_of(reader, t), (size_t)(t->end - t->begin), digits);
     if (memcmp(digits, stored, CHECKSUM_DIGITS))
-        FAIL(reader->ctx, RELORA_E_FORMAT,
-             "%s: tensor \"%s\" is damaged: its bytes have checksum %.16s, but %.16s was written", fn,
-             t->name, digits, stored);
+        FAIL(c, RELORA_E_FORMAT,
+             "tensor \"%s\" is damaged: its bytes have checksum %.16s, but %.16s was written", t->name,
+             digits, stored);
     return RELORA_OK;
 }
 
 relora_status relora_reader_verify(const relora_reader *reader)
 {
-    const char *fn = "relora_reader_verify";
     if (!reader) return RELORA_E_ARGUMENT;
-    if (!reader->checksums) FAIL(reader->ctx, RELORA_E_NOT_FOUND, "%s: the file has no checksums", fn);
-    if (!CHECKSUMS) FAIL(reader->ctx, RELORA_E_UNSUPPORTED, "%s: this library was built without xxHash", fn);
-    for (int32_t i = 0; i < reader->header.count; i++) TRY(reader_check_sum(reader, fn, i));
+    struct call c = {.fn = "relora_reader_verify", .ctx = reader->ctx};
+    if (!reader->checksums) FAIL(&c, RELORA_E_NOT_FOUND, "the file has no checksums");
+    if (!CHECKSUMS) FAIL(&c, RELORA_E_UNSUPPORTED, "this library was built without xxHash");
+    for (int32_t i = 0; i < reader->header.count; i++) TRY(reader_check_sum(&c, reader, i));
     return RELORA_OK;
 }

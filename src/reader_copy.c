@@ -55,10 +55,9 @@ static void fill_piece(union piece *to, relora_dtype to_dtype, const struct st_d
     }
 }
 
-static relora_status copy_converted(relora_stream *stream, const char *fn, const struct st_tensor *t,
+static relora_status copy_converted(const struct call *c, const struct st_tensor *t,
                                     const unsigned char *from, relora_tensor *target)
 {
-    const struct backend *backend = stream->device->backend;
     const struct shape *s = &target->shape;
     size_t from_item = (size_t)t->dtype->bits / 8, to_item = dtype_size(s->dtype);
     int dense = shape_is_dense(s);
@@ -70,32 +69,32 @@ static relora_status copy_converted(relora_stream *stream, const char *fn, const
             fill_piece(&piece, s->dtype, t->dtype, from + (size_t)(i * cols + j) * from_item, n);
             struct copy copy = {(unsigned char *)target->data + (size_t)(i * s->ld + j) * to_item, &piece, 1,
                                 (size_t)n * to_item, 0, 0, COPY_TO_DEVICE};
-            TRY_QUEUE(stream, fn, backend->copy(stream->queue, &copy));
+            TRY(call_queue(c, c->backend->copy(c->queue, &copy)));
         }
     return RELORA_OK;
 }
 
 /* ---- checking ---- */
 
-static relora_status check_same_shape(const relora_reader *reader, const char *fn,
-                                      const struct st_tensor *t, const relora_tensor *target)
+static relora_status check_same_shape(const struct call *c, const struct st_tensor *t,
+                                      const relora_tensor *target)
 {
     char text[SHAPE_TEXT], stored[SHAPE_TEXT];
     struct shape s = {.ndim = t->ndim < RELORA_MAX_DIMS ? t->ndim : RELORA_MAX_DIMS};
     for (int32_t i = 0; i < s.ndim; i++) s.dim[i] = t->shape[i];
     if (t->ndim > RELORA_MAX_DIMS || !shape_equal(&s, &target->shape))
-        FAIL(reader->ctx, RELORA_E_SHAPE, "%s: target is %s, but \"%s\" is %s in the file", fn,
+        FAIL(c, RELORA_E_SHAPE, "target is %s, but \"%s\" is %s in the file",
              shape_text(&target->shape, text), t->name, shape_text(&s, stored));
     return RELORA_OK;
 }
 
-static relora_status check_type(const relora_reader *reader, const char *fn, const struct st_tensor *t,
-                                const relora_tensor *target, uint32_t flags)
+static relora_status check_type(const struct call *c, const struct st_tensor *t, const relora_tensor *target,
+                                uint32_t flags)
 {
     int convertible = t->dtype->number != ST_OTHER;
     if (t->dtype->dtype == target->shape.dtype || (convertible && flags & RELORA_READ_CONVERT)) return RELORA_OK;
-    FAIL(reader->ctx, RELORA_E_DTYPE, "%s: target is %s, but \"%s\" is %s in the file%s", fn,
-         dtype_name(target->shape.dtype), t->name, t->dtype->name,
+    FAIL(c, RELORA_E_DTYPE, "target is %s, but \"%s\" is %s in the file%s", dtype_name(target->shape.dtype),
+         t->name, t->dtype->name,
          convertible ? ", and RELORA_READ_CONVERT was not given" : ", which is not converted");
 }
 
@@ -128,8 +127,8 @@ static const char *what_is_it(const struct st_dtype *type, const unsigned char *
     return isnan(x) ? "a NaN" : isinf(x) ? "an infinity" : "a number beyond the range of target";
 }
 
-static relora_status check_finite(const relora_reader *reader, const char *fn, const struct st_tensor *t,
-                                  const relora_tensor *target)
+static relora_status check_finite(const struct call *c, const relora_reader *reader,
+                                  const struct st_tensor *t, const relora_tensor *target)
 {
     char text[SHAPE_TEXT];
     const struct shape *s = &target->shape;
@@ -141,53 +140,46 @@ static relora_status check_finite(const relora_reader *reader, const char *fn, c
         fill_piece(&piece, s->dtype, t->dtype, from + (size_t)j * item, n);
         for (int64_t i = 0; i < n; i++)
             if (!piece_is_finite(&piece, s->dtype, i))
-                FAIL(reader->ctx, RELORA_E_NOT_FINITE, "%s: \"%s\" has %s at %s", fn, t->name,
+                FAIL(c, RELORA_E_NOT_FINITE, "\"%s\" has %s at %s", t->name,
                      what_is_it(t->dtype, from + (size_t)(j + i) * item), place_text(s, j + i, text));
     }
     return RELORA_OK;
 }
 
-relora_status reader_check(const relora_reader *reader, const char *fn, const char *name,
+relora_status reader_check(const struct call *c, const relora_reader *reader, const char *name,
                            const relora_tensor *target, uint32_t flags)
 {
     int32_t index = -1;
-    TRY(reader_find(reader, fn, name, &index));
+    TRY(reader_find(c, reader, name, &index));
     const struct st_tensor *t = &reader->header.tensors[index];
-    TRY(check_same_shape(reader, fn, t, target));
-    TRY(check_type(reader, fn, t, target, flags));
-    TRY(reader_check_sum(reader, fn, index));
-    return flags & RELORA_READ_FINITE ? check_finite(reader, fn, t, target) : RELORA_OK;
+    TRY(check_same_shape(c, t, target));
+    TRY(check_type(c, t, target, flags));
+    TRY(reader_check_sum(c, reader, index));
+    return flags & RELORA_READ_FINITE ? check_finite(c, reader, t, target) : RELORA_OK;
 }
 
 /* ---- copying ---- */
 
-relora_status reader_copy(const relora_reader *reader, relora_stream *stream, const char *fn,
-                          int32_t index, relora_tensor *target)
+relora_status reader_copy(const struct call *c, const relora_reader *reader, int32_t index,
+                          relora_tensor *target)
 {
     const struct st_tensor *t = &reader->header.tensors[index];
     const struct shape *s = &target->shape;
     const unsigned char *from = reader_bytes_of(reader, t);
-    if (t->dtype->dtype != s->dtype) return copy_converted(stream, fn, t, from, target);
+    if (t->dtype->dtype != s->dtype) return copy_converted(c, t, from, target);
     size_t item = dtype_size(s->dtype), row = (size_t)s->cols * item, pitch = (size_t)s->ld * item;
     struct copy copy = {target->data, from, s->rows, row, pitch, row, COPY_TO_DEVICE};
-    TRY_QUEUE(stream, fn, stream->device->backend->copy(stream->queue, &copy));
-    return RELORA_OK;
+    return call_queue(c, c->backend->copy(c->queue, &copy));
 }
 
 relora_status relora_reader_read(relora_reader *reader, relora_stream *stream, const char *name,
                                  relora_tensor *target, uint32_t flags)
 {
-    GIVEN(stream);
-    const char *fn = "relora_reader_read";
-    if (!reader)
-        FAIL(stream ? stream->ctx : target ? target->ctx : NULL, RELORA_E_ARGUMENT, "%s: reader is NULL", fn);
-    if (!stream) FAIL(reader->ctx, RELORA_E_ARGUMENT, "%s: stream is NULL", fn);
-    if (stream->ctx != reader->ctx)
-        FAIL(reader->ctx, RELORA_E_CONTEXT, "%s: stream belongs to another context than reader", fn);
-    TRY(tensor_check(target, stream, fn, "target"));
+    struct call c = {.fn = "relora_reader_read", .ctx = target ? target->ctx : NULL};
+    TRY(call_open(&c, stream, "reader", reader ? reader->ctx : NULL, NULL));
+    TRY(tensor_check(&c, target, "target"));
     if (flags & ~(uint32_t)READ_FLAGS)
-        FAIL(reader->ctx, RELORA_E_ARGUMENT, "%s: flags is 0x%x, and only 0x%x is known", fn, flags, READ_FLAGS);
-    TRY(stream_check(stream, fn));
-    TRY(reader_check(reader, fn, name, target, flags));
-    return reader_copy(reader, stream, fn, st_header_find(&reader->header, name), target);
+        FAIL(&c, RELORA_E_ARGUMENT, "flags is 0x%x, and only 0x%x is known", flags, READ_FLAGS);
+    TRY(reader_check(&c, reader, name, target, flags));
+    return reader_copy(&c, reader, st_header_find(&reader->header, name), target);
 }

@@ -49,14 +49,14 @@ uint64_t st_tensor_bytes(const struct st_dtype *dtype, int32_t ndim, const int64
 
 struct parse {
     struct st_header *header;
-    const relora_context *ctx;
-    const char *fn, *what;
+    const struct call *call;
+    const char *what;
 };
 
 static char *copy_string(const struct parse *p, const char *text, size_t *bytes)
 {
     *bytes = strlen(text) + 1;
-    return memory_string(&p->ctx->memory, text);
+    return memory_string(&p->call->ctx->memory, text);
 }
 
 static relora_status parse_pairs(const struct parse *p, json_t *object)
@@ -64,18 +64,17 @@ static relora_status parse_pairs(const struct parse *p, json_t *object)
     const char *key;
     json_t *value;
     struct st_header *h = p->header;
-    if (!json_is_object(object))
-        FAIL(p->ctx, RELORA_E_FORMAT, "%s: %s: __metadata__ is no object", p->fn, p->what);
+    if (!json_is_object(object)) FAIL(p->call, RELORA_E_FORMAT, "%s: __metadata__ is no object", p->what);
     h->pairs_bytes = json_object_size(object) * sizeof *h->pairs;
-    h->pairs = memory_alloc_zero(&p->ctx->memory, h->pairs_bytes);
-    if (!h->pairs) return context_fail_memory(p->ctx, p->fn, h->pairs_bytes);
+    h->pairs = memory_alloc_zero(&p->call->ctx->memory, h->pairs_bytes);
+    if (!h->pairs) return call_fail_memory(p->call, h->pairs_bytes);
     json_object_foreach(object, key, value) {
         if (!json_is_string(value))
-            FAIL(p->ctx, RELORA_E_FORMAT, "%s: %s: __metadata__ \"%s\" is no string", p->fn, p->what, key);
+            FAIL(p->call, RELORA_E_FORMAT, "%s: __metadata__ \"%s\" is no string", p->what, key);
         struct st_pair *pair = &h->pairs[h->pair_count++];
         pair->key = copy_string(p, key, &pair->key_bytes);
         pair->value = copy_string(p, json_string_value(value), &pair->value_bytes);
-        if (!pair->key || !pair->value) return context_fail_memory(p->ctx, p->fn, pair->value_bytes);
+        if (!pair->key || !pair->value) return call_fail_memory(p->call, pair->value_bytes);
     }
     return RELORA_OK;
 }
@@ -89,16 +88,16 @@ static int is_natural(const json_t *value)
 static relora_status parse_shape(const struct parse *p, struct st_tensor *t, const json_t *array)
 {
     if (!json_is_array(array) || json_array_size(array) > INT32_MAX / 16)
-        FAIL(p->ctx, RELORA_E_FORMAT, "%s: %s: tensor \"%s\" has no shape", p->fn, p->what, t->name);
+        FAIL(p->call, RELORA_E_FORMAT, "%s: tensor \"%s\" has no shape", p->what, t->name);
     size_t n = json_array_size(array);
-    t->shape = memory_alloc(&p->ctx->memory, n * sizeof *t->shape);
-    if (!t->shape) return context_fail_memory(p->ctx, p->fn, n * sizeof *t->shape);
+    t->shape = memory_alloc(&p->call->ctx->memory, n * sizeof *t->shape);
+    if (!t->shape) return call_fail_memory(p->call, n * sizeof *t->shape);
     t->ndim = (int32_t)n;
     for (size_t i = 0; i < n; i++) {
         const json_t *size = json_array_get(array, i);
         if (!is_natural(size))
-            FAIL(p->ctx, RELORA_E_FORMAT, "%s: %s: tensor \"%s\": shape[%zu] is no integer of 0 or more",
-                 p->fn, p->what, t->name, i);
+            FAIL(p->call, RELORA_E_FORMAT, "%s: tensor \"%s\": shape[%zu] is no integer of 0 or more",
+                 p->what, t->name, i);
         t->shape[i] = json_integer_value(size);
     }
     return RELORA_OK;
@@ -109,18 +108,17 @@ static relora_status parse_range(const struct parse *p, struct st_tensor *t, con
     const json_t *begin = json_array_get(offsets, 0), *end = json_array_get(offsets, 1);
     int fits;
     if (json_array_size(offsets) != 2 || !is_natural(begin) || !is_natural(end))
-        FAIL(p->ctx, RELORA_E_FORMAT, "%s: %s: tensor \"%s\" has no data_offsets", p->fn, p->what, t->name);
+        FAIL(p->call, RELORA_E_FORMAT, "%s: tensor \"%s\" has no data_offsets", p->what, t->name);
     t->begin = (uint64_t)json_integer_value(begin);
     t->end = (uint64_t)json_integer_value(end);
     uint64_t bytes = st_tensor_bytes(t->dtype, t->ndim, t->shape, &fits);
     if (!fits)
-        FAIL(p->ctx, RELORA_E_FORMAT, "%s: %s: tensor \"%s\": its shape is too large, or no whole bytes",
-             p->fn, p->what, t->name);
+        FAIL(p->call, RELORA_E_FORMAT, "%s: tensor \"%s\": its shape is too large, or no whole bytes",
+             p->what, t->name);
     if (t->end < t->begin || t->end - t->begin != bytes)
-        FAIL(p->ctx, RELORA_E_FORMAT,
-             "%s: %s: tensor \"%s\": data_offsets %llu to %llu, but its shape needs %llu bytes", p->fn,
-             p->what, t->name, (unsigned long long)t->begin, (unsigned long long)t->end,
-             (unsigned long long)bytes);
+        FAIL(p->call, RELORA_E_FORMAT,
+             "%s: tensor \"%s\": data_offsets %llu to %llu, but its shape needs %llu bytes", p->what, t->name,
+             (unsigned long long)t->begin, (unsigned long long)t->end, (unsigned long long)bytes);
     return RELORA_OK;
 }
 
@@ -128,15 +126,15 @@ static relora_status parse_tensor(const struct parse *p, const char *name, const
 {
     struct st_tensor *t = &p->header->tensors[p->header->count++];
     t->name = copy_string(p, name, &t->name_bytes);
-    if (!t->name) return context_fail_memory(p->ctx, p->fn, t->name_bytes);
+    if (!t->name) return call_fail_memory(p->call, t->name_bytes);
     const json_t *dtype = json_object_get(object, "dtype");
     if (json_object_size(object) != 3)
-        FAIL(p->ctx, RELORA_E_FORMAT, "%s: %s: tensor \"%s\" must have dtype, shape and data_offsets alone",
-             p->fn, p->what, name);
+        FAIL(p->call, RELORA_E_FORMAT, "%s: tensor \"%s\" must have dtype, shape and data_offsets alone",
+             p->what, name);
     if (json_is_string(dtype))
         t->dtype = st_dtype_find(json_string_value(dtype), json_string_length(dtype));
     if (!t->dtype)
-        FAIL(p->ctx, RELORA_E_FORMAT, "%s: %s: tensor \"%s\" has the unknown dtype \"%s\"", p->fn, p->what, name,
+        FAIL(p->call, RELORA_E_FORMAT, "%s: tensor \"%s\" has the unknown dtype \"%s\"", p->what, name,
              json_is_string(dtype) ? json_string_value(dtype) : "");
     TRY(parse_shape(p, t, json_object_get(object, "shape")));
     return parse_range(p, t, json_object_get(object, "data_offsets"));
@@ -148,10 +146,10 @@ static relora_status parse_object(const struct parse *p, json_t *root)
     json_t *value;
     struct st_header *h = p->header;
     size_t n = json_object_size(root);
-    if (n > INT32_MAX / 2) FAIL(p->ctx, RELORA_E_FORMAT, "%s: %s: too many tensors", p->fn, p->what);
+    if (n > INT32_MAX / 2) FAIL(p->call, RELORA_E_FORMAT, "%s: too many tensors", p->what);
     h->tensors_bytes = n * sizeof *h->tensors;
-    h->tensors = memory_alloc_zero(&p->ctx->memory, h->tensors_bytes);
-    if (!h->tensors) return context_fail_memory(p->ctx, p->fn, h->tensors_bytes);
+    h->tensors = memory_alloc_zero(&p->call->ctx->memory, h->tensors_bytes);
+    if (!h->tensors) return call_fail_memory(p->call, h->tensors_bytes);
     json_object_foreach(root, key, value)
         TRY(strcmp(key, "__metadata__") ? parse_tensor(p, key, value) : parse_pairs(p, value));
     return RELORA_OK;
@@ -175,14 +173,14 @@ static relora_status check_ranges(const struct parse *p, uint64_t data_size)
     for (int32_t i = 0; i < h->count; i++) {
         const struct st_tensor *t = &h->tensors[i];
         if (t->begin != next)
-            FAIL(p->ctx, RELORA_E_FORMAT, "%s: %s: tensor \"%s\" begins at %llu, but %llu is next (%s)",
-                 p->fn, p->what, t->name, (unsigned long long)t->begin, (unsigned long long)next,
+            FAIL(p->call, RELORA_E_FORMAT, "%s: tensor \"%s\" begins at %llu, but %llu is next (%s)", p->what,
+                 t->name, (unsigned long long)t->begin, (unsigned long long)next,
                  t->begin < next ? "an overlap" : "a gap");
         next = t->end;
     }
     if (next != data_size)
-        FAIL(p->ctx, RELORA_E_FORMAT, "%s: %s: the tensors end at %llu, but %llu bytes follow the header%s",
-             p->fn, p->what, (unsigned long long)next, (unsigned long long)data_size,
+        FAIL(p->call, RELORA_E_FORMAT, "%s: the tensors end at %llu, but %llu bytes follow the header%s",
+             p->what, (unsigned long long)next, (unsigned long long)data_size,
              next > data_size ? ": the file is cut short" : "");
     return RELORA_OK;
 }
@@ -221,8 +219,8 @@ static relora_status check_length(const struct parse *p, const unsigned char *by
     }
     if (!wrong) return RELORA_OK;
     const char *guess = st_guess(bytes, size, text);
-    if (!guess) FAIL(p->ctx, RELORA_E_FORMAT, "%s: %s: %s", p->fn, p->what, wrong);
-    FAIL(p->ctx, RELORA_E_FORMAT, "%s: %s is no safetensors file; it looks like %s (%s)", p->fn, p->what, guess, wrong);
+    if (!guess) FAIL(p->call, RELORA_E_FORMAT, "%s: %s", p->what, wrong);
+    FAIL(p->call, RELORA_E_FORMAT, "%s is no safetensors file; it looks like %s (%s)", p->what, guess, wrong);
 }
 
 static relora_status parse(const struct parse *p, const unsigned char *bytes, uint64_t size)
@@ -230,7 +228,7 @@ static relora_status parse(const struct parse *p, const unsigned char *bytes, ui
     uint64_t length = 0;
     json_t *root = NULL;
     TRY(check_length(p, bytes, size, &length));
-    TRY(st_text_load(&root, p->ctx, p->fn, p->what, bytes + ST_LENGTH_BYTES, (size_t)length));
+    TRY(st_text_load(p->call, &root, p->what, bytes + ST_LENGTH_BYTES, (size_t)length));
     relora_status status = parse_object(p, root);
     json_decref(root);
     if (status < 0) return status;
@@ -239,13 +237,13 @@ static relora_status parse(const struct parse *p, const unsigned char *bytes, ui
     return index_names(p);
 }
 
-relora_status st_header_parse(struct st_header *header, const relora_context *ctx, const char *function,
-                              const char *what, const unsigned char *bytes, uint64_t size)
+relora_status st_header_parse(const struct call *c, struct st_header *header, const char *what,
+                              const unsigned char *bytes, uint64_t size)
 {
-    struct parse p = {header, ctx, function, what};
+    struct parse p = {header, c, what};
     *header = (struct st_header){0};
     relora_status status = parse(&p, bytes, size);
-    if (status < 0) st_header_free(header, ctx);
+    if (status < 0) st_header_free(header, c->ctx);
     return status;
 }
 
@@ -282,13 +280,13 @@ static int compare_names(const void *a, const void *b)
 static relora_status index_names(const struct parse *p)
 {
     struct st_header *h = p->header;
-    const struct memory *memory = &p->ctx->memory;
+    const struct memory *memory = &p->call->ctx->memory;
     size_t n = (size_t)h->count;
     struct named *named = memory_alloc(memory, n * sizeof *named);
     h->by_name = memory_alloc(memory, n * sizeof *h->by_name);
     if (!named || !h->by_name) {
         memory_free(memory, named, n * sizeof *named);
-        return context_fail_memory(p->ctx, p->fn, n * sizeof *named);
+        return call_fail_memory(p->call, n * sizeof *named);
     }
     for (int32_t i = 0; i < h->count; i++) named[i] = (struct named){h->tensors[i].name, i};
     qsort(named, n, sizeof *named, compare_names);

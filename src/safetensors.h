@@ -2,7 +2,7 @@
 #ifndef RELORA_SRC_SAFETENSORS_H
 #define RELORA_SRC_SAFETENSORS_H
 
-#include "context.h"
+#include "call.h"
 
 enum { ST_LENGTH_BYTES = 8, ST_ALIGN = 8, ST_HEADER_MAX = 100000000 };
 
@@ -45,14 +45,14 @@ struct st_header {
 
 /* Check `size` bytes of a file and take its header apart; RELORA_E_FORMAT with the place in the text.
  * `what` names the file in sentences. */
-relora_status st_header_parse(struct st_header *header, const relora_context *ctx, const char *function,
-                              const char *what, const unsigned char *bytes, uint64_t size);
+relora_status st_header_parse(const struct call *c, struct st_header *header, const char *what,
+                              const unsigned char *bytes, uint64_t size);
 void st_header_free(struct st_header *header, const relora_context *ctx);
 
 /* The JSON of a header, which begins with {; RELORA_E_FORMAT or RELORA_E_NO_MEMORY. */
 struct json_t;
-relora_status st_text_load(struct json_t **root, const relora_context *ctx, const char *function,
-                           const char *what, const unsigned char *text, size_t length);
+relora_status st_text_load(const struct call *c, struct json_t **root, const char *what,
+                           const unsigned char *text, size_t length);
 
 /* What bytes that are no such file look like, "an HTML page": part of a sentence, which may be put in `text`. NULL if
  * they look like nothing known. */

@@ -85,14 +85,14 @@ static int lacks_memory(const json_error_t *error, const unsigned char *text, si
     return (size_t)error->position <= length && text[error->position - 1] == '"';
 }
 
-relora_status st_text_load(json_t **root, const relora_context *ctx, const char *fn, const char *what,
-                           const unsigned char *text, size_t length)
+relora_status st_text_load(const struct call *c, json_t **root, const char *what, const unsigned char *text,
+                           size_t length)
 {
     json_error_t error;
     struct numeric numeric = numeric_begin(); /* jansson has strtod() read a number, and counts on it to read all of it */
     *root = load(text, length, &error);
     numeric_end(numeric);
     if (*root) return RELORA_OK;
-    if (lacks_memory(&error, text, length)) return context_fail_memory(ctx, fn, 0);
-    FAIL(ctx, RELORA_E_FORMAT, "%s: %s: header, byte %d: %s", fn, what, error.position, error.text);
+    if (lacks_memory(&error, text, length)) return call_fail_memory(c, 0);
+    FAIL(c, RELORA_E_FORMAT, "%s: header, byte %d: %s", what, error.position, error.text);
 }

@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "call.h"
 #include "description.h"
 #include "float_mode.h"
 
@@ -47,51 +48,48 @@ relora_status relora_schedule_options_init(relora_schedule_options *options, siz
     return options_write(&schedule_table, options, size);
 }
 
-static relora_status check_at_most(const relora_context *ctx, const char *fn, const char *field,
-                                   int64_t value, const char *of, int64_t most)
+static relora_status check_at_most(const struct call *c, const char *field, int64_t value, const char *of,
+                                   int64_t most)
 {
     if (value > most)
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.%s is %lld, more than %s, %lld", fn, field,
-             (long long)value, of, (long long)most);
+        FAIL(c, RELORA_E_ARGUMENT, "options.%s is %lld, more than %s, %lld", field, (long long)value, of,
+             (long long)most);
     return RELORA_OK;
 }
 
 /* Without a period there is one cycle, and nothing that a restart could do. */
-static relora_status check_one_cycle(const relora_context *ctx, const char *fn,
-                                     const relora_schedule_options *o)
+static relora_status check_one_cycle(const struct call *c, const relora_schedule_options *o)
 {
     const char *field = o->restart_warmup_steps ? "restart_warmup_steps" : "adjust_step";
     int64_t value = o->restart_warmup_steps ? o->restart_warmup_steps : o->adjust_step;
     if (value)
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.%s is %lld, but restart_every is 0: there is no restart", fn,
-             field, (long long)value);
+        FAIL(c, RELORA_E_ARGUMENT, "options.%s is %lld, but restart_every is 0: there is no restart", field,
+             (long long)value);
     return RELORA_OK;
 }
 
 /* A restart period has to cut the run into equal cycles, and its parts have to fit into one. */
-static relora_status check_period(const relora_context *ctx, const char *fn,
-                                  const relora_schedule_options *o)
+static relora_status check_period(const struct call *c, const relora_schedule_options *o)
 {
     int64_t period = o->restart_every;
     if (period == 1 && o->kind == RELORA_SCHEDULE_COSINE_RESTARTS)
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.restart_every is 1, but a cycle has 2 steps or more", fn);
-    TRY(check_at_most(ctx, fn, "restart_every", period, "total_steps", o->total_steps));
+        FAIL(c, RELORA_E_ARGUMENT, "options.restart_every is 1, but a cycle has 2 steps or more");
+    TRY(check_at_most(c, "restart_every", period, "total_steps", o->total_steps));
     if (o->total_steps % period)
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: options.restart_every is %lld, which does not divide total_steps %lld",
-             fn, (long long)period, (long long)o->total_steps);
-    TRY(check_at_most(ctx, fn, "warmup_steps", o->warmup_steps, "restart_every", period));
-    TRY(check_at_most(ctx, fn, "restart_warmup_steps", o->restart_warmup_steps, "restart_every", period));
-    return check_at_most(ctx, fn, "adjust_step", o->adjust_step, "restart_every - warmup_steps",
+        FAIL(c, RELORA_E_ARGUMENT, "options.restart_every is %lld, which does not divide total_steps %lld",
+             (long long)period, (long long)o->total_steps);
+    TRY(check_at_most(c, "warmup_steps", o->warmup_steps, "restart_every", period));
+    TRY(check_at_most(c, "restart_warmup_steps", o->restart_warmup_steps, "restart_every", period));
+    return check_at_most(c, "adjust_step", o->adjust_step, "restart_every - warmup_steps",
                          period - o->warmup_steps);
 }
 
 /* What no row can say alone. */
-static relora_status check_options(const relora_context *ctx, const char *fn,
-                                   const relora_schedule_options *o)
+static relora_status check_options(const struct call *c, const relora_schedule_options *o)
 {
     if (o->kind == RELORA_SCHEDULE_CONSTANT) return RELORA_OK;
-    TRY(check_at_most(ctx, fn, "warmup_steps", o->warmup_steps, "total_steps", o->total_steps));
-    return o->restart_every ? check_period(ctx, fn, o) : check_one_cycle(ctx, fn, o);
+    TRY(check_at_most(c, "warmup_steps", o->warmup_steps, "total_steps", o->total_steps));
+    return o->restart_every ? check_period(c, o) : check_one_cycle(c, o);
 }
 
 /* ---- life ---- */
@@ -99,16 +97,16 @@ static relora_status check_options(const relora_context *ctx, const char *fn,
 relora_status relora_schedule_create(relora_schedule **out, relora_context *ctx,
                                      const relora_schedule_options *options)
 {
-    const char *fn = "relora_schedule_create";
+    struct call c = {.fn = "relora_schedule_create", .ctx = ctx};
     relora_schedule_options o;
-    if (!out) FAIL(ctx, RELORA_E_ARGUMENT, "%s: out is NULL", fn);
+    if (!out) FAIL(&c, RELORA_E_ARGUMENT, "out is NULL");
     *out = NULL;
     if (!ctx) return RELORA_E_ARGUMENT;
-    if (!options) FAIL(ctx, RELORA_E_ARGUMENT, "%s: options is NULL", fn);
-    TRY(context_read_options(ctx, fn, "options", &schedule_table, &o, options));
-    TRY(check_options(ctx, fn, &o));
+    if (!options) FAIL(&c, RELORA_E_ARGUMENT, "options is NULL");
+    TRY(call_read_options(&c, "options", &schedule_table, &o, options));
+    TRY(check_options(&c, &o));
     relora_schedule *schedule = context_new(ctx, sizeof *schedule);
-    if (!schedule) return context_fail_memory(ctx, fn, sizeof *schedule);
+    if (!schedule) return call_fail_memory(&c, sizeof *schedule);
     schedule->ctx = ctx;
     schedule->options = o;
     *out = schedule;
@@ -125,7 +123,7 @@ const relora_schedule_options *schedule_options(const relora_schedule *schedule)
     return &schedule->options;
 }
 
-const relora_context *schedule_context(const relora_schedule *schedule)
+relora_context *schedule_context(const relora_schedule *schedule)
 {
     return schedule ? schedule->ctx : NULL;
 }
@@ -202,20 +200,21 @@ static double rate(const volatile relora_schedule_options *options, volatile int
     return lr;
 }
 
-static relora_status check_step(const relora_schedule *schedule, const char *fn, int64_t step,
+static relora_status check_step(const struct call *c, const relora_schedule *schedule, int64_t step,
                                 const void *out, const char *out_name)
 {
     if (!schedule) return RELORA_E_ARGUMENT;
-    if (!out) FAIL(schedule->ctx, RELORA_E_ARGUMENT, "%s: %s is NULL", fn, out_name);
+    if (!out) FAIL(c, RELORA_E_ARGUMENT, "%s is NULL", out_name);
     if (step < schedule->options.first_step || step - schedule->options.first_step > INT64_C(1) << 60)
-        FAIL(schedule->ctx, RELORA_E_ARGUMENT, "%s: step is %lld, but the schedule begins at %lld", fn,
-             (long long)step, (long long)schedule->options.first_step);
+        FAIL(c, RELORA_E_ARGUMENT, "step is %lld, but the schedule begins at %lld", (long long)step,
+             (long long)schedule->options.first_step);
     return RELORA_OK;
 }
 
 relora_status relora_schedule_lr(const relora_schedule *schedule, int64_t step, double *lr)
 {
-    TRY(check_step(schedule, "relora_schedule_lr", step, lr, "lr"));
+    struct call c = {.fn = "relora_schedule_lr", .ctx = schedule_context(schedule)};
+    TRY(check_step(&c, schedule, step, lr, "lr"));
     const relora_schedule_options *o = &schedule->options;
     *lr = rate(o, step - o->first_step);
     return RELORA_OK;
@@ -223,7 +222,8 @@ relora_status relora_schedule_lr(const relora_schedule *schedule, int64_t step, 
 
 relora_status relora_schedule_next_restart(const relora_schedule *schedule, int64_t step, int64_t *next)
 {
-    TRY(check_step(schedule, "relora_schedule_next_restart", step, next, "next"));
+    struct call c = {.fn = "relora_schedule_next_restart", .ctx = schedule_context(schedule)};
+    TRY(check_step(&c, schedule, step, next, "next"));
     const relora_schedule_options *o = &schedule->options;
     int64_t period = o->restart_every;
     *next = -1;

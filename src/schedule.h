@@ -8,7 +8,7 @@
 #include "text.h"
 
 /* NULL for NULL. */
-const relora_context *schedule_context(const relora_schedule *schedule);
+relora_context *schedule_context(const relora_schedule *schedule);
 
 extern const struct options schedule_table;
 const relora_schedule_options *schedule_options(const relora_schedule *schedule);

@@ -12,21 +12,19 @@ const char *dtype_name(relora_dtype dtype)
 }
 
 /* Sizes, and with them the row-major strides. */
-static relora_status set_sizes(struct shape *s, const relora_context *ctx, const char *fn,
-                               const int64_t *dims)
+static relora_status set_sizes(const struct call *c, struct shape *s, const int64_t *dims)
 {
     int64_t count = 1;
     int empty = 0;
     for (int32_t i = s->ndim - 1; i >= 0; i--) {
-        if (dims[i] < 0)
-            FAIL(ctx, RELORA_E_ARGUMENT, "%s: shape[%d] is %lld, less than 0", fn, i, (long long)dims[i]);
+        if (dims[i] < 0) FAIL(c, RELORA_E_ARGUMENT, "shape[%d] is %lld, less than 0", i, (long long)dims[i]);
         s->dim[i] = dims[i];
         s->stride[i] = count;
         empty |= dims[i] == 0;
         /* an empty axis counts as 1 here, so that the other sizes are checked all the same */
         if (__builtin_mul_overflow(count, dims[i] ? dims[i] : 1, &count) || count > INT64_MAX / 4)
-            FAIL(ctx, RELORA_E_OVERFLOW, "%s: shape[%d] is %lld, and all sizes together exceed 2^61", fn,
-                 i, (long long)dims[i]);
+            FAIL(c, RELORA_E_OVERFLOW, "shape[%d] is %lld, and all sizes together exceed 2^61", i,
+                 (long long)dims[i]);
     }
     s->count = empty ? 0 : count;
     s->cols = s->ndim ? s->dim[s->ndim - 1] : 1;
@@ -38,8 +36,7 @@ static relora_status set_sizes(struct shape *s, const relora_context *ctx, const
 
 /* The caller's strides must say: contiguous columns, and rows at one distance. Axes of size 1 may
  * have any stride. */
-static relora_status set_strides(struct shape *s, const relora_context *ctx, const char *fn,
-                                 const int64_t *strides)
+static relora_status set_strides(const struct call *c, struct shape *s, const int64_t *strides)
 {
     int64_t expected = 0; /* of the next axis outwards; 0: the row axis has not been met */
     for (int32_t i = s->ndim - 1; i >= 0; i--) {
@@ -47,38 +44,37 @@ static relora_status set_strides(struct shape *s, const relora_context *ctx, con
         if (s->dim[i] <= 1 || s->count == 0) continue;
         if (i == s->ndim - 1) {
             if (strides[i] != 1)
-                FAIL(ctx, RELORA_E_LAYOUT, "%s: strides[%d] is %lld, and the last axis needs 1", fn, i,
+                FAIL(c, RELORA_E_LAYOUT, "strides[%d] is %lld, and the last axis needs 1", i,
                      (long long)strides[i]);
             continue;
         }
         if (!expected) {
             if (strides[i] < s->cols)
-                FAIL(ctx, RELORA_E_LAYOUT, "%s: strides[%d] is %lld, less than a row of %lld", fn, i,
+                FAIL(c, RELORA_E_LAYOUT, "strides[%d] is %lld, less than a row of %lld", i,
                      (long long)strides[i], (long long)s->cols);
             s->ld = expected = strides[i];
         } else if (strides[i] != expected) {
-            FAIL(ctx, RELORA_E_LAYOUT, "%s: strides[%d] is %lld, and rows at one distance need %lld", fn,
-                 i, (long long)strides[i], (long long)expected);
+            FAIL(c, RELORA_E_LAYOUT, "strides[%d] is %lld, and rows at one distance need %lld", i,
+                 (long long)strides[i], (long long)expected);
         }
         if (__builtin_mul_overflow(expected, s->dim[i], &expected) || expected > INT64_MAX / 4)
-            FAIL(ctx, RELORA_E_OVERFLOW, "%s: strides[%d] is %lld, and the array exceeds 2^61 elements",
-                 fn, i, (long long)strides[i]);
+            FAIL(c, RELORA_E_OVERFLOW, "strides[%d] is %lld, and the array exceeds 2^61 elements", i,
+                 (long long)strides[i]);
     }
     return RELORA_OK;
 }
 
-relora_status shape_make(struct shape *shape, const relora_context *ctx, const char *function,
-                         relora_dtype dtype, int32_t ndim, const int64_t *dims,
-                         const int64_t *strides)
+relora_status shape_make(const struct call *c, struct shape *shape, relora_dtype dtype, int32_t ndim,
+                         const int64_t *dims, const int64_t *strides)
 {
     if (!dtype_size(dtype))
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: dtype is %d, neither RELORA_F32 nor RELORA_BF16", function, dtype);
+        FAIL(c, RELORA_E_ARGUMENT, "dtype is %d, neither RELORA_F32 nor RELORA_BF16", dtype);
     if (ndim < 0 || ndim > RELORA_MAX_DIMS)
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: ndim is %d, outside 0 to %d", function, ndim, RELORA_MAX_DIMS);
-    if (ndim && !dims) FAIL(ctx, RELORA_E_ARGUMENT, "%s: shape is NULL", function);
+        FAIL(c, RELORA_E_ARGUMENT, "ndim is %d, outside 0 to %d", ndim, RELORA_MAX_DIMS);
+    if (ndim && !dims) FAIL(c, RELORA_E_ARGUMENT, "shape is NULL");
     struct shape s = {.dtype = dtype, .ndim = ndim};
-    TRY(set_sizes(&s, ctx, function, dims));
-    if (strides) TRY(set_strides(&s, ctx, function, strides));
+    TRY(set_sizes(c, &s, dims));
+    if (strides) TRY(set_strides(c, &s, strides));
     *shape = s;
     return RELORA_OK;
 }

@@ -3,7 +3,7 @@
 #define RELORA_SRC_SHAPE_H
 
 #include "backend.h"
-#include "context.h"
+#include "call.h"
 #include "relora/tensor.h"
 
 static inline size_t dtype_size(relora_dtype dtype)
@@ -22,9 +22,8 @@ struct shape {
 };
 
 /* Check and fill in. `strides` NULL means row-major. */
-relora_status shape_make(struct shape *shape, const relora_context *ctx, const char *function,
-                         relora_dtype dtype, int32_t ndim, const int64_t *dims,
-                         const int64_t *strides);
+relora_status shape_make(const struct call *c, struct shape *shape, relora_dtype dtype, int32_t ndim,
+                         const int64_t *dims, const int64_t *strides);
 
 static inline size_t shape_bytes(const struct shape *shape) /* of the elements, without gaps */
 {
@@ -46,6 +45,13 @@ static inline struct view view_rows(struct view v, int64_t first, int64_t rows)
 {
     v.data = (unsigned char *)v.data + (size_t)(first * v.ld) * dtype_size(v.dtype);
     v.rows = rows;
+    return v;
+}
+
+static inline struct view view_cols(struct view v, int64_t first, int64_t cols)
+{
+    v.data = (unsigned char *)v.data + (size_t)first * dtype_size(v.dtype);
+    v.cols = cols;
     return v;
 }
 

@@ -10,12 +10,12 @@
 
 relora_status relora_state_create(relora_state **out, relora_context *ctx)
 {
-    const char *fn = "relora_state_create";
-    if (!out) FAIL(ctx, RELORA_E_ARGUMENT, "%s: out is NULL", fn);
+    struct call c = {.fn = "relora_state_create", .ctx = ctx};
+    if (!out) FAIL(&c, RELORA_E_ARGUMENT, "out is NULL");
     *out = NULL;
     if (!ctx) return RELORA_E_ARGUMENT;
     relora_state *state = context_new(ctx, sizeof *state);
-    if (!state) return context_fail_memory(ctx, fn, sizeof *state);
+    if (!state) return call_fail_memory(&c, sizeof *state);
     state->ctx = ctx;
     state->parts = (struct registry){.ctx = ctx, .size = sizeof(struct state_part)};
     *out = state;
@@ -44,11 +44,11 @@ static int is_ours(const char *key)
     return !strncmp(key, "relora.", strlen("relora."));
 }
 
-static relora_status add(relora_state *state, const char *fn, const char *name, struct member m, int32_t kind,
-                         struct state_part **part)
+static relora_status add(const struct call *c, relora_state *state, const char *name, struct member m,
+                         int32_t kind, struct state_part **part)
 {
     void *item;
-    TRY(registry_add(&state->parts, fn, name, &m, &item));
+    TRY(registry_add(c, &state->parts, name, &m, &item));
     *part = item;
     (*part)->kind = kind;
     return RELORA_OK;
@@ -65,16 +65,15 @@ static struct state_part *find_pair(const relora_state *state, const char *key)
 }
 
 /* Both are copied. A pair of the host replaces one of its key. */
-static relora_status add_pair(relora_state *state, const char *fn, const char *key, const char *value,
+static relora_status add_pair(const struct call *c, relora_state *state, const char *key, const char *value,
                               compare_fn compare)
 {
     const struct memory *memory = &state->ctx->memory;
     struct state_part *part = find_pair(state, key);
-    if (part && is_ours(key))
-        FAIL(state->ctx, RELORA_E_EXISTS, "%s: prefix: the state has \"%s\" already", fn, key);
+    if (part && is_ours(key)) FAIL(c, RELORA_E_EXISTS, "prefix: the state has \"%s\" already", key);
     char *text = memory_string(memory, value);
-    if (!text) return context_fail_memory(state->ctx, fn, strlen(value) + 1);
-    relora_status status = part ? RELORA_OK : add(state, fn, key, (struct member){0}, PART_TEXT, &part);
+    if (!text) return call_fail_memory(c, strlen(value) + 1);
+    relora_status status = part ? RELORA_OK : add(c, state, key, (struct member){0}, PART_TEXT, &part);
     if (status < 0) {
         memory_free(memory, text, strlen(text) + 1);
         return status;
@@ -85,48 +84,49 @@ static relora_status add_pair(relora_state *state, const char *fn, const char *k
     return RELORA_OK;
 }
 
-/* NULL arguments, and whether the object is of this context. */
-static relora_status check(const relora_state *state, const char *fn, const char *name_of, const char *name,
-                           const char *object_of, const void *object, const relora_context *ctx)
+/* Begin a call that adds an object of `ctx`: nothing is NULL, and the object is of the state's context. */
+static relora_status open_add(struct call *c, const relora_state *state, const char *name_of,
+                              const char *name, const char *object_of, const void *object,
+                              relora_context *ctx)
 {
-    if (!state) FAIL(ctx, RELORA_E_ARGUMENT, "%s: state is NULL", fn);
-    if (!name) FAIL(state->ctx, RELORA_E_ARGUMENT, "%s: %s is NULL", fn, name_of);
-    if (!object) FAIL(state->ctx, RELORA_E_ARGUMENT, "%s: %s is NULL", fn, object_of);
-    if (ctx != state->ctx)
-        FAIL(state->ctx, RELORA_E_CONTEXT, "%s: %s belongs to another context than state", fn, object_of);
+    c->ctx = state ? state->ctx : ctx;
+    if (!state) FAIL(c, RELORA_E_ARGUMENT, "state is NULL");
+    if (!name) FAIL(c, RELORA_E_ARGUMENT, "%s is NULL", name_of);
+    if (!object) FAIL(c, RELORA_E_ARGUMENT, "%s is NULL", object_of);
+    if (ctx != c->ctx) FAIL(c, RELORA_E_CONTEXT, "%s belongs to another context than state", object_of);
     return RELORA_OK;
 }
 
 relora_status relora_state_add_tensor(relora_state *state, const char *name, relora_tensor *tensor)
 {
-    const char *fn = "relora_state_add_tensor";
+    struct call c = {.fn = "relora_state_add_tensor"};
     struct state_part *part;
-    TRY(check(state, fn, "name", name, "tensor", tensor, tensor ? tensor->ctx : NULL));
-    if (!name[0]) FAIL(state->ctx, RELORA_E_ARGUMENT, "%s: name is empty", fn);
-    return add(state, fn, name, (struct member){.value = tensor}, PART_TENSOR, &part);
+    TRY(open_add(&c, state, "name", name, "tensor", tensor, tensor ? tensor->ctx : NULL));
+    if (!name[0]) FAIL(&c, RELORA_E_ARGUMENT, "name is empty");
+    return add(&c, state, name, (struct member){.value = tensor}, PART_TENSOR, &part);
 }
 
 relora_status relora_state_add_linear(relora_state *state, const char *prefix, relora_linear *linear)
 {
-    const char *fn = "relora_state_add_linear";
+    struct call c = {.fn = "relora_state_add_linear"};
     struct state_part *part;
-    TRY(check(state, fn, "prefix", prefix, "linear", linear, linear ? linear->ctx : NULL));
-    TRY(add(state, fn, prefix, (struct member){.linear = linear}, PART_LINEAR, &part));
+    TRY(open_add(&c, state, "prefix", prefix, "linear", linear, linear ? linear->ctx : NULL));
+    TRY(add(&c, state, prefix, (struct member){.linear = linear}, PART_LINEAR, &part));
     linear_set_name(linear, prefix);
     return RELORA_OK;
 }
 
 relora_status relora_state_add_group(relora_state *state, const relora_group *group)
 {
-    const char *fn = "relora_state_add_group";
+    struct call c = {.fn = "relora_state_add_group", .ctx = state ? state->ctx : group ? group->ctx : NULL};
     struct state_part *part;
-    if (!state) FAIL(group ? group->ctx : NULL, RELORA_E_ARGUMENT, "%s: state is NULL", fn);
-    TRY(group_check_given(group, state->ctx, fn));
+    if (!state) FAIL(&c, RELORA_E_ARGUMENT, "state is NULL");
+    TRY(group_check_given(&c, group));
     int32_t before = state->parts.count;
     for (int32_t i = 0; i < group->members.count; i++) {
         const struct member *m = group_at(group, i);
         struct member own = {.linear = m->linear, .value = m->value};
-        relora_status status = add(state, fn, m->name, own, m->value ? PART_TENSOR : PART_LINEAR, &part);
+        relora_status status = add(&c, state, m->name, own, m->value ? PART_TENSOR : PART_LINEAR, &part);
         if (status >= 0) continue;
         registry_shrink(&state->parts, before);
         return status;
@@ -136,25 +136,25 @@ relora_status relora_state_add_group(relora_state *state, const relora_group *gr
 
 relora_status relora_state_add_adam(relora_state *state, const char *prefix, relora_adam *adam)
 {
-    const char *fn = "relora_state_add_adam";
+    struct call c = {.fn = "relora_state_add_adam"};
     struct state_part *part;
-    TRY(check(state, fn, "prefix", prefix, "adam", adam, adam ? adam->ctx : NULL));
-    TRY(add(state, fn, prefix, (struct member){0}, PART_ADAM, &part));
+    TRY(open_add(&c, state, "prefix", prefix, "adam", adam, adam ? adam->ctx : NULL));
+    TRY(add(&c, state, prefix, (struct member){0}, PART_ADAM, &part));
     adam_retain(adam);
     part->adam = adam;
     return RELORA_OK;
 }
 
 /* Descriptions of what has no tensors are pairs like those of the host, under a key of ours. */
-static relora_status add_description(relora_state *state, const char *fn, compare_fn compare,
+static relora_status add_description(const struct call *c, relora_state *state, compare_fn compare,
                                      const char *kind, const char *prefix, struct text *description)
 {
     struct text key = {.memory = &state->ctx->memory};
     text_put(&key, "relora.");
     text_put(&key, "%s%s%s", kind, prefix[0] ? "." : "", prefix);
     relora_status status = key.failed || description->failed
-                               ? context_fail_memory(state->ctx, fn, key.capacity)
-                               : add_pair(state, fn, key.data, description->data, compare);
+                               ? call_fail_memory(c, key.capacity)
+                               : add_pair(c, state, key.data, description->data, compare);
     text_free(&key);
     text_free(description);
     return status;
@@ -163,29 +163,28 @@ static relora_status add_description(relora_state *state, const char *fn, compar
 relora_status relora_state_add_schedule(relora_state *state, const char *prefix,
                                         const relora_schedule *schedule)
 {
-    const char *fn = "relora_state_add_schedule";
-    TRY(check(state, fn, "prefix", prefix, "schedule", schedule, schedule_context(schedule)));
+    struct call c = {.fn = "relora_state_add_schedule"};
+    TRY(open_add(&c, state, "prefix", prefix, "schedule", schedule, schedule_context(schedule)));
     struct text text = {.memory = &state->ctx->memory};
     schedule_describe(schedule, &text);
-    return add_description(state, fn, schedule_compare, "schedule", prefix, &text);
+    return add_description(&c, state, schedule_compare, "schedule", prefix, &text);
 }
 
 relora_status relora_state_add_cycle(relora_state *state, const char *prefix, const relora_cycle *cycle)
 {
-    const char *fn = "relora_state_add_cycle";
-    TRY(check(state, fn, "prefix", prefix, "cycle", cycle, cycle_context(cycle)));
+    struct call c = {.fn = "relora_state_add_cycle"};
+    TRY(open_add(&c, state, "prefix", prefix, "cycle", cycle, cycle_context(cycle)));
     struct text text = {.memory = &state->ctx->memory};
     cycle_describe(cycle, &text);
-    return add_description(state, fn, cycle_compare, "cycle", prefix, &text);
+    return add_description(&c, state, cycle_compare, "cycle", prefix, &text);
 }
 
 relora_status relora_state_set(relora_state *state, const char *key, const char *value)
 {
-    const char *fn = "relora_state_set";
     if (!state) return RELORA_E_ARGUMENT;
-    if (!key) FAIL(state->ctx, RELORA_E_ARGUMENT, "%s: key is NULL", fn);
-    if (!value) FAIL(state->ctx, RELORA_E_ARGUMENT, "%s: value is NULL", fn);
-    if (is_ours(key))
-        FAIL(state->ctx, RELORA_E_ARGUMENT, "%s: key is \"%s\", but \"relora.\" is the library's", fn, key);
-    return add_pair(state, fn, key, value, NULL);
+    struct call c = {.fn = "relora_state_set", .ctx = state->ctx};
+    if (!key) FAIL(&c, RELORA_E_ARGUMENT, "key is NULL");
+    if (!value) FAIL(&c, RELORA_E_ARGUMENT, "value is NULL");
+    if (is_ours(key)) FAIL(&c, RELORA_E_ARGUMENT, "key is \"%s\", but \"relora.\" is the library's", key);
+    return add_pair(&c, state, key, value, NULL);
 }

@@ -11,24 +11,19 @@
 
 struct export {
     const relora_state *state;
-    relora_stream *stream;
-    const char *fn;
+    const struct call *call;
     relora_writer *writer;
     int32_t layers; /* exported */
 };
 
-static relora_status open_export(struct export *e, const char *fn, const relora_state *state,
+static relora_status open_export(struct call *c, struct export *e, const relora_state *state,
                                  relora_stream *stream, const char *path_of, const char *path)
 {
-    *e = (struct export){.state = state, .stream = stream, .fn = fn};
-    if (!state) FAIL(stream ? stream->ctx : NULL, RELORA_E_ARGUMENT, "%s: state is NULL", fn);
-    if (!stream) FAIL(state->ctx, RELORA_E_ARGUMENT, "%s: stream is NULL", fn);
-    if (stream->ctx != state->ctx)
-        FAIL(state->ctx, RELORA_E_CONTEXT, "%s: stream belongs to another context than state", fn);
-    if (!path || !path[0]) FAIL(state->ctx, RELORA_E_ARGUMENT, "%s: %s is NULL or empty", fn, path_of);
-    TRY(stream_check(stream, fn));
-    TRY(writer_create(&e->writer, state->ctx, fn));
-    relora_status status = writer_set_metadata(e->writer, fn, "format", "pt"); /* transformers asks for it */
+    *e = (struct export){.state = state, .call = c};
+    TRY(call_open(c, stream, "state", state ? state->ctx : NULL, NULL));
+    if (!path || !path[0]) FAIL(c, RELORA_E_ARGUMENT, "%s is NULL or empty", path_of);
+    TRY(writer_create(c, &e->writer));
+    relora_status status = writer_set_metadata(c, e->writer, "format", "pt"); /* transformers asks for it */
     if (status < 0) relora_writer_release(e->writer);
     return status;
 }
@@ -41,10 +36,11 @@ static relora_status add_named(const struct export *e, const char *before, const
     relora_status status;
     text_put(&text, "%s", before);
     text_join(&text, prefix, name);
-    if (text.failed) status = context_fail_memory(e->state->ctx, e->fn, text.capacity);
+    if (text.failed)
+        status = call_fail_memory(e->call, text.capacity);
     else
-        status = merged ? writer_add_merged(e->writer, e->fn, text.data, merged)
-                        : writer_add(e->writer, e->fn, text.data, tensor);
+        status = merged ? writer_add_merged(e->call, e->writer, text.data, merged)
+                        : writer_add(e->call, e->writer, text.data, tensor);
     text_free(&text);
     return status;
 }
@@ -53,8 +49,8 @@ static relora_status save(const struct export *e, relora_status status, const ch
                           const char *what)
 {
     if (status >= 0 && !e->layers)
-        status = context_fail(e->state->ctx, RELORA_E_NOT_FOUND, "%s: no layer of the state %s", e->fn, what);
-    if (status >= 0) status = writer_save(e->writer, e->stream, e->fn, path, 0);
+        status = call_fail(e->call, RELORA_E_NOT_FOUND, "no layer of the state %s", what);
+    if (status >= 0) status = writer_save(e->call, e->writer, path, 0);
     relora_writer_release(e->writer);
     return status;
 }
@@ -65,14 +61,13 @@ static relora_status add_merged(struct export *e, const struct state_part *part)
 {
     if (part->kind == PART_TENSOR) {
         e->layers++;
-        return writer_add(e->writer, e->fn, part->is.name, part->is.value);
+        return writer_add(e->call, e->writer, part->is.name, part->is.value);
     }
     if (part->kind != PART_LINEAR) return RELORA_OK;
     relora_linear *linear = part->is.linear;
     relora_tensor *bias = linear->param[RELORA_PARAM_BIAS];
     if (linear->options.mode != RELORA_MODE_LOWRANK && !linear->param[RELORA_PARAM_WEIGHT])
-        FAIL(e->state->ctx, RELORA_E_STATE, "%s: \"%s\" has no weight; call relora_linear_set_weight", e->fn,
-             part->is.name);
+        FAIL(e->call, RELORA_E_STATE, "\"%s\" has no weight; call relora_linear_set_weight", part->is.name);
     e->layers++;
     TRY(add_named(e, "", part->is.name, "weight", NULL, linear));
     return bias ? add_named(e, "", part->is.name, "bias", bias, NULL) : RELORA_OK;
@@ -80,10 +75,10 @@ static relora_status add_merged(struct export *e, const struct state_part *part)
 
 relora_status relora_state_export_merged(relora_state *state, relora_stream *stream, const char *path)
 {
-    GIVEN(stream);
+    struct call c = {.fn = "relora_state_export_merged"};
     struct export e;
     relora_status status = RELORA_OK;
-    TRY(open_export(&e, "relora_state_export_merged", state, stream, "path", path));
+    TRY(open_export(&c, &e, state, stream, "path", path));
     for (int32_t i = 0; i < state->parts.count && status >= 0; i++) status = add_merged(&e, state_at(state, i));
     return save(&e, status, path, "has a weight");
 }
@@ -92,10 +87,10 @@ relora_status relora_state_export_merged(relora_state *state, relora_stream *str
 
 relora_status relora_state_export_delta(relora_state *state, relora_stream *stream, const char *path)
 {
-    GIVEN(stream);
+    struct call c = {.fn = "relora_state_export_delta"};
     struct export e;
     relora_status status = RELORA_OK;
-    TRY(open_export(&e, "relora_state_export_delta", state, stream, "path", path));
+    TRY(open_export(&c, &e, state, stream, "path", path));
     for (int32_t i = 0; i < state->parts.count && status >= 0; i++) {
         const struct state_part *part = state_at(state, i);
         if (part->kind != PART_LINEAR || !part->is.linear->param[RELORA_PARAM_DELTA]) continue;
@@ -129,11 +124,10 @@ static relora_status alpha_of(const struct export *e, const relora_linear *linea
     char label[LABEL_TEXT];
     *alpha = linear->options.alpha;
     if (!scale) return RELORA_OK;
-    TRY(tensor_check(scale, e->stream, e->fn, "a layer's scale"));
-    TRY(tensor_read(scale, e->stream, e->fn, &value));
+    TRY(tensor_check(e->call, scale, "a layer's scale"));
+    TRY(tensor_read(e->call, scale, &value));
     if (!isfinite(value))
-        FAIL(e->state->ctx, RELORA_E_NOT_FINITE, "%s: the scale of %s is not finite", e->fn,
-             linear_label(linear, label));
+        FAIL(e->call, RELORA_E_NOT_FINITE, "the scale of %s is not finite", linear_label(linear, label));
     *alpha = tanh((double)value) * (double)linear->options.rank;
     return RELORA_OK;
 }
@@ -141,9 +135,9 @@ static relora_status alpha_of(const struct export *e, const relora_linear *linea
 /* What is the same for all adapters: the least that PEFT reads. */
 static json_t *config_base(const char *base_model, json_error_t *error)
 {
-    return json_pack_ex(error, 0, "{s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:b, s:n}", "peft_type", "LORA",
+    return json_pack_ex(error, 0, "{s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:n}", "peft_type", "LORA",
                         "task_type", "CAUSAL_LM", "base_model_name_or_path", base_model, "bias", "none",
-                        "fan_in_fan_out", 0, "inference_mode", 1, "init_lora_weights", 1, "use_rslora", 0,
+                        "inference_mode", 1, "init_lora_weights", 1, "use_rslora", 0,
                         "modules_to_save");
 }
 
@@ -170,16 +164,20 @@ static relora_status config_layers(const struct export *e, json_t *config)
         if (!first) {
             first = part->is.linear;
             first_alpha = alpha;
+            failed |= json_object_set_new(config, "fan_in_fan_out", json_boolean(linear_in_out(o))) != 0;
             failed |= json_object_set_new(config, "r", json_integer(o->rank)) != 0;
             failed |= json_object_set_new(config, "lora_alpha", number(alpha)) != 0;
             failed |= json_object_set_new(config, "lora_dropout", number(o->dropout)) != 0;
         }
+        if (linear_in_out(o) != linear_in_out(&first->options))
+            FAIL(e->call, RELORA_E_UNSUPPORTED,
+                 "some layers have RELORA_LINEAR_IN_OUT and some not, but PEFT has one fan_in_fan_out for all");
         if (o->rank != first->options.rank)
             failed |= json_object_set_new(ranks, part->is.name, json_integer(o->rank)) != 0;
         if (alpha < first_alpha || alpha > first_alpha)
             failed |= json_object_set_new(alphas, part->is.name, number(alpha)) != 0;
     }
-    return failed ? context_fail_memory(e->state->ctx, e->fn, 0) : RELORA_OK;
+    return failed ? call_fail_memory(e->call, 0) : RELORA_OK;
 }
 
 static size_t config_text(const json_t *config, char *text, size_t bytes)
@@ -196,12 +194,12 @@ static relora_status write_config(const struct export *e, const json_t *config, 
     const struct memory *memory = &e->state->ctx->memory;
     size_t bytes = config_text(config, NULL, 0);
     char *text = bytes ? memory_alloc(memory, bytes) : NULL;
-    if (!text) return context_fail_memory(e->state->ctx, e->fn, bytes);
+    if (!text) return call_fail_memory(e->call, bytes);
     if (config_text(config, text, bytes) != bytes) {
         memory_free(memory, text, bytes);
-        return context_fail_memory(e->state->ctx, e->fn, bytes);
+        return call_fail_memory(e->call, bytes);
     }
-    relora_status status = file_open_new(&file, e->state->ctx, e->fn, path);
+    relora_status status = file_open_new(e->call, &file, path);
     if (status >= 0) status = file_write(&file, text, bytes);
     if (status >= 0) status = file_write(&file, "\n", 1);
     if (status >= 0) status = file_commit(&file);
@@ -212,28 +210,27 @@ static relora_status write_config(const struct export *e, const json_t *config, 
 
 static relora_status make_config(const struct export *e, const char *base_model, json_t **config)
 {
-    if (!base_model) FAIL(e->state->ctx, RELORA_E_ARGUMENT, "%s: base_model is NULL", e->fn);
+    if (!base_model) FAIL(e->call, RELORA_E_ARGUMENT, "base_model is NULL");
     json_error_t error = {0};
     *config = config_base(base_model, &error);
-    if (!*config && json_error_code(&error) != json_error_invalid_utf8)
-        return context_fail_memory(e->state->ctx, e->fn, 0);
-    if (!*config) FAIL(e->state->ctx, RELORA_E_ARGUMENT, "%s: base_model is not UTF-8", e->fn);
+    if (!*config && json_error_code(&error) != json_error_invalid_utf8) return call_fail_memory(e->call, 0);
+    if (!*config) FAIL(e->call, RELORA_E_ARGUMENT, "base_model is not UTF-8");
     return config_layers(e, *config);
 }
 
 relora_status relora_state_export_adapter(relora_state *state, relora_stream *stream,
                                           const char *folder, const char *base_model)
 {
-    GIVEN(stream);
+    struct call c = {.fn = "relora_state_export_adapter"};
     struct export e;
     relora_status status = RELORA_OK;
-    TRY(open_export(&e, "relora_state_export_adapter", state, stream, "folder", folder));
+    TRY(open_export(&c, &e, state, stream, "folder", folder));
     struct text tensors = {.memory = &state->ctx->memory}, settings = {.memory = &state->ctx->memory};
     json_t *config = NULL;
     int host = errno;
     text_put(&tensors, "%s/adapter_model.safetensors", folder);
     text_put(&settings, "%s/adapter_config.json", folder);
-    if (tensors.failed || settings.failed) status = context_fail_memory(state->ctx, e.fn, tensors.capacity);
+    if (tensors.failed || settings.failed) status = call_fail_memory(&c, tensors.capacity);
     for (int32_t i = 0; i < state->parts.count && status >= 0; i++) status = add_adapter(&e, state_at(state, i));
     if (status >= 0) status = make_config(&e, base_model, &config); /* before any file is touched */
     status = save(&e, status, tensors.failed ? "" : tensors.data, "is in mode LORA");

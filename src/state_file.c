@@ -10,8 +10,7 @@ enum walk_mode { WALK_SAVE = 1, WALK_CHECK, WALK_LOAD };
 
 struct walk {
     const relora_state *state;
-    relora_stream *stream;
-    const char *fn;
+    const struct call *call;
     enum walk_mode mode;
     relora_writer *writer;       /* saving */
     const relora_reader *reader; /* checking and loading */
@@ -31,8 +30,7 @@ static relora_status take(struct walk *w, const char *name)
 {
     int32_t index = st_header_find(&w->reader->header, name);
     if (w->taken[index])
-        FAIL(w->state->ctx, RELORA_E_EXISTS, "%s: two objects of the state have a tensor \"%s\"", w->fn,
-             name);
+        FAIL(w->call, RELORA_E_EXISTS, "two objects of the state have a tensor \"%s\"", name);
     w->taken[index] = 1;
     w->found[w->tensors++] = index;
     return RELORA_OK;
@@ -41,11 +39,10 @@ static relora_status take(struct walk *w, const char *name)
 /* Loading, which must not fail half way, needs no name and no memory: it knows what the check found. */
 static relora_status visit_tensor(struct walk *w, const char *name, relora_tensor *tensor)
 {
-    if (w->mode == WALK_LOAD)
-        return reader_copy(w->reader, w->stream, w->fn, w->found[w->tensors++], tensor);
-    TRY(tensor_check(tensor, w->stream, w->fn, name));
-    if (w->mode == WALK_SAVE) return writer_add(w->writer, w->fn, name, tensor);
-    TRY(reader_check(w->reader, w->fn, name, tensor, 0));
+    if (w->mode == WALK_LOAD) return reader_copy(w->call, w->reader, w->found[w->tensors++], tensor);
+    TRY(tensor_check(w->call, tensor, name));
+    if (w->mode == WALK_SAVE) return writer_add(w->call, w->writer, name, tensor);
+    TRY(reader_check(w->call, w->reader, name, tensor, 0));
     return take(w, name);
 }
 
@@ -56,7 +53,7 @@ static relora_status visit_joined(struct walk *w, const char *prefix, const char
     if (w->mode == WALK_LOAD) return visit_tensor(w, NULL, tensor);
     text_join(&text, prefix, name);
     text_put(&text, "%s", suffix);
-    relora_status status = text.failed ? context_fail_memory(w->state->ctx, w->fn, text.capacity)
+    relora_status status = text.failed ? call_fail_memory(w->call, text.capacity)
                                        : visit_tensor(w, text.data, tensor);
     text_free(&text);
     return status;
@@ -68,15 +65,14 @@ static relora_status compare_pair(const struct walk *w, const struct state_part 
 {
     const char *stored = relora_reader_metadata(w->reader, key);
     struct text why = {.memory = &w->state->ctx->memory};
-    if (!stored)
-        FAIL(w->state->ctx, RELORA_E_NOT_FOUND, "%s: the file has no \"%s\"", w->fn, key);
+    if (!stored) FAIL(w->call, RELORA_E_NOT_FOUND, "the file has no \"%s\"", key);
     relora_status status = part->kind == PART_ADAM     ? adam_compare(part->adam, stored, &why)
                            : part->kind == PART_LINEAR ? linear_compare(ours, stored, &why)
                                                        : part->compare(ours, stored, &why);
     if (status == RELORA_E_NO_MEMORY)
-        context_fail_memory(w->state->ctx, w->fn, why.capacity);
+        call_fail_memory(w->call, why.capacity);
     else if (status < 0)
-        context_fail(w->state->ctx, status, "%s: %s: %s", w->fn, key, why.data);
+        call_fail(w->call, status, "%s: %s", key, why.data);
     text_free(&why);
     return status;
 }
@@ -86,8 +82,8 @@ static relora_status visit_key(struct walk *w, const struct state_part *part, co
 {
     if (w->mode == WALK_CHECK) return compare_pair(w, part, key, description);
     if (writer_has_metadata(w->writer, key))
-        FAIL(w->state->ctx, RELORA_E_EXISTS, "%s: the state has two of \"%s\"", w->fn, key);
-    return writer_set_metadata(w->writer, w->fn, key, description);
+        FAIL(w->call, RELORA_E_EXISTS, "the state has two of \"%s\"", key);
+    return writer_set_metadata(w->call, w->writer, key, description);
 }
 
 static relora_status visit_description(struct walk *w, const struct state_part *part, const char *kind,
@@ -97,7 +93,7 @@ static relora_status visit_description(struct walk *w, const struct state_part *
     text_put(&key, "relora.");
     text_put(&key, "%s%s%s", kind, part->is.name[0] ? "." : "", part->is.name);
     relora_status status = key.failed || description->failed
-                               ? context_fail_memory(w->state->ctx, w->fn, key.capacity)
+                               ? call_fail_memory(w->call, key.capacity)
                                : visit_key(w, part, key.data, description->data);
     text_free(&key);
     text_free(description);
@@ -124,10 +120,10 @@ static relora_status save_steps(struct walk *w, const char *name, relora_adam *a
     const struct memory *memory = &w->state->ctx->memory;
     int64_t shape = adam->registry.count;
     int64_t *steps = memory_alloc(memory, (size_t)adam->registry.count * sizeof *steps);
-    if (!steps) return context_fail_memory(w->state->ctx, w->fn, (size_t)adam->registry.count * sizeof *steps);
+    if (!steps) return call_fail_memory(w->call, (size_t)adam->registry.count * sizeof *steps);
     w->steps[w->step_arrays++] = steps;
-    for (int32_t i = 0; i < adam->registry.count; i++) TRY(adam_read_steps(adam, w->stream, w->fn, i, &steps[i]));
-    return writer_add_bytes(w->writer, w->fn, name, "I64", 1, &shape, steps,
+    for (int32_t i = 0; i < adam->registry.count; i++) TRY(adam_read_steps(w->call, adam, i, &steps[i]));
+    return writer_add_bytes(w->call, w->writer, name, "I64", 1, &shape, steps,
                             (size_t)adam->registry.count * sizeof *steps);
 }
 
@@ -142,18 +138,17 @@ static int64_t stored_steps(const struct walk *w, int32_t tensor, int32_t index)
 
 static relora_status check_steps(struct walk *w, const char *name, const relora_adam *adam)
 {
-    const relora_context *ctx = w->state->ctx;
     int32_t tensor = st_header_find(&w->reader->header, name);
-    if (tensor < 0) FAIL(ctx, RELORA_E_NOT_FOUND, "%s: the file has no tensor \"%s\"", w->fn, name);
+    if (tensor < 0) FAIL(w->call, RELORA_E_NOT_FOUND, "the file has no tensor \"%s\"", name);
     const struct st_tensor *t = &w->reader->header.tensors[tensor];
     if (strcmp(t->dtype->name, "I64"))
-        FAIL(ctx, RELORA_E_DTYPE, "%s: \"%s\" is %s in the file, not I64", w->fn, name, t->dtype->name);
+        FAIL(w->call, RELORA_E_DTYPE, "\"%s\" is %s in the file, not I64", name, t->dtype->name);
     if (t->ndim != 1 || t->shape[0] != adam->registry.count)
-        FAIL(ctx, RELORA_E_SHAPE, "%s: \"%s\" must have the shape [%d]", w->fn, name, adam->registry.count);
-    TRY(reader_check_sum(w->reader, w->fn, tensor));
+        FAIL(w->call, RELORA_E_SHAPE, "\"%s\" must have the shape [%d]", name, adam->registry.count);
+    TRY(reader_check_sum(w->call, w->reader, tensor));
     for (int32_t i = 0; i < adam->registry.count; i++)
         if (stored_steps(w, tensor, i) < 0 || stored_steps(w, tensor, i) > ADAM_STEPS_MAX)
-            FAIL(ctx, RELORA_E_FORMAT, "%s: \"%s\"[%d] is %lld, outside 0 to 2^53", w->fn, name, i,
+            FAIL(w->call, RELORA_E_FORMAT, "\"%s\"[%d] is %lld, outside 0 to 2^53", name, i,
                  (long long)stored_steps(w, tensor, i));
     return take(w, name);
 }
@@ -162,7 +157,7 @@ static relora_status load_steps(struct walk *w, relora_adam *adam)
 {
     int32_t tensor = w->found[w->tensors++];
     for (int32_t i = 0; i < adam->registry.count; i++)
-        TRY_QUEUE(w->stream, w->fn, adam_write_steps(adam, w->stream->queue, i, stored_steps(w, tensor, i)));
+        TRY(call_queue(w->call, adam_write_steps(adam, w->call->queue, i, stored_steps(w, tensor, i))));
     return RELORA_OK;
 }
 
@@ -171,9 +166,12 @@ static relora_status visit_steps(struct walk *w, const struct state_part *part)
     struct text name = {.memory = &w->state->ctx->memory};
     if (w->mode == WALK_LOAD) return load_steps(w, part->adam);
     text_join(&name, part->is.name, "steps");
-    relora_status status = name.failed ? context_fail_memory(w->state->ctx, w->fn, name.capacity)
-                           : w->mode == WALK_SAVE ? save_steps(w, name.data, part->adam)
-                                                  : check_steps(w, name.data, part->adam);
+    relora_status status;
+    if (name.failed)
+        status = call_fail_memory(w->call, name.capacity);
+    else
+        status = w->mode == WALK_SAVE ? save_steps(w, name.data, part->adam)
+                                      : check_steps(w, name.data, part->adam);
     text_free(&name);
     return status;
 }
@@ -196,7 +194,7 @@ static relora_status visit_adam(struct walk *w, const struct state_part *part)
 /* What the host set is its own to read and compare; our descriptions have to agree. */
 static relora_status visit_text(struct walk *w, const struct state_part *part)
 {
-    if (w->mode == WALK_SAVE) return writer_set_metadata(w->writer, w->fn, part->is.name, part->text);
+    if (w->mode == WALK_SAVE) return writer_set_metadata(w->call, w->writer, part->is.name, part->text);
     if (w->mode == WALK_LOAD || !part->compare) return RELORA_OK;
     return compare_pair(w, part, part->is.name, part->text);
 }
@@ -213,14 +211,13 @@ static relora_status visit_part(struct walk *w, const struct state_part *part)
 
 static relora_status visit_format(struct walk *w)
 {
-    if (w->mode == WALK_SAVE) return writer_set_metadata(w->writer, w->fn, format_key, format_value);
+    if (w->mode == WALK_SAVE) return writer_set_metadata(w->call, w->writer, format_key, format_value);
     const char *stored = relora_reader_metadata(w->reader, format_key);
     if (!stored)
-        FAIL(w->state->ctx, RELORA_E_NOT_FOUND, "%s: the file has no \"%s\", so it is no checkpoint of a state", w->fn,
+        FAIL(w->call, RELORA_E_NOT_FOUND, "the file has no \"%s\", so it is no checkpoint of a state",
              format_key);
     if (strcmp(stored, format_value))
-        FAIL(w->state->ctx, RELORA_E_STATE, "%s: %s: %s here, but %s in the file", w->fn, format_key,
-             format_value, stored);
+        FAIL(w->call, RELORA_E_STATE, "%s: %s here, but %s in the file", format_key, format_value, stored);
     return RELORA_OK;
 }
 
@@ -235,37 +232,30 @@ static relora_status walk(struct walk *w, enum walk_mode mode)
 
 /* ---- saving and loading ---- */
 
-static relora_status check_handles(const relora_state *state, const relora_stream *stream,
-                                   const char *fn)
+static relora_status open_state(struct call *c, const relora_state *state, relora_stream *stream)
 {
-    if (!state) FAIL(stream ? stream->ctx : NULL, RELORA_E_ARGUMENT, "%s: state is NULL", fn);
-    if (!stream) FAIL(state->ctx, RELORA_E_ARGUMENT, "%s: stream is NULL", fn);
-    if (stream->ctx != state->ctx)
-        FAIL(state->ctx, RELORA_E_CONTEXT, "%s: stream belongs to another context than state", fn);
-    return stream_check(stream, fn);
+    return call_open(c, stream, "state", state ? state->ctx : NULL, NULL);
 }
 
 static relora_status save(struct walk *w, const char *path, uint32_t flags)
 {
-    TRY(writer_create(&w->writer, w->state->ctx, w->fn));
+    TRY(writer_create(w->call, &w->writer));
     TRY(walk(w, WALK_SAVE));
-    TRY(writer_set_metadata(w->writer, w->fn, "relora.version", relora_version_string()));
-    return writer_save(w->writer, w->stream, w->fn, path, flags);
+    TRY(writer_set_metadata(w->call, w->writer, "relora.version", relora_version_string()));
+    return writer_save(w->call, w->writer, path, flags);
 }
 
 relora_status relora_state_save(relora_state *state, relora_stream *stream, const char *path,
                                 uint32_t flags)
 {
-    GIVEN(stream);
-    const char *fn = "relora_state_save";
-    TRY(check_handles(state, stream, fn));
-    if (!state->parts.count)
-        FAIL(state->ctx, RELORA_E_STATE, "%s: nothing was added to the state", fn);
+    struct call c = {.fn = "relora_state_save"};
+    TRY(open_state(&c, state, stream));
+    if (!state->parts.count) FAIL(&c, RELORA_E_STATE, "nothing was added to the state");
     const struct memory *memory = &state->ctx->memory;
-    struct walk w = {.state = state, .stream = stream, .fn = fn};
+    struct walk w = {.state = state, .call = &c};
     size_t bytes = (size_t)state->parts.count * sizeof *w.steps; /* no more optimizers than parts */
     w.steps = memory_alloc(memory, bytes);
-    if (!w.steps) return context_fail_memory(state->ctx, fn, bytes);
+    if (!w.steps) return call_fail_memory(&c, bytes);
     relora_status status = save(&w, path, flags);
     relora_writer_release(w.writer);
     int32_t array = 0;
@@ -278,28 +268,23 @@ relora_status relora_state_save(relora_state *state, relora_stream *stream, cons
 
 static relora_status load(struct walk *w)
 {
-    const relora_context *ctx = w->state->ctx;
-    if (!w->found || !w->taken) return context_fail_memory(ctx, w->fn, (size_t)w->reader->header.count);
+    if (!w->found || !w->taken) return call_fail_memory(w->call, (size_t)w->reader->header.count);
     TRY(walk(w, WALK_CHECK));
     if (w->tensors != w->reader->header.count)
-        FAIL(ctx, RELORA_E_NOT_FOUND, "%s: the file has %d tensors, but the objects of the state take %d",
-             w->fn, w->reader->header.count, w->tensors);
+        FAIL(w->call, RELORA_E_NOT_FOUND, "the file has %d tensors, but the objects of the state take %d",
+             w->reader->header.count, w->tensors);
     TRY(walk(w, WALK_LOAD));
     /* the reader may go now */
-    TRY_QUEUE(w->stream, w->fn, w->stream->device->backend->queue_sync(w->stream->queue));
-    return RELORA_OK;
+    return call_queue(w->call, w->call->backend->queue_sync(w->call->queue));
 }
 
 relora_status relora_state_load(relora_state *state, relora_stream *stream, relora_reader *reader)
 {
-    GIVEN(stream);
-    const char *fn = "relora_state_load";
-    if (!state && !stream && reader) FAIL(reader->ctx, RELORA_E_ARGUMENT, "%s: state is NULL", fn);
-    TRY(check_handles(state, stream, fn));
-    if (!reader) FAIL(state->ctx, RELORA_E_ARGUMENT, "%s: reader is NULL", fn);
-    if (reader->ctx != state->ctx)
-        FAIL(state->ctx, RELORA_E_CONTEXT, "%s: reader belongs to another context than state", fn);
-    struct walk w = {.state = state, .stream = stream, .fn = fn, .reader = reader};
+    struct call c = {.fn = "relora_state_load", .ctx = reader ? reader->ctx : NULL};
+    TRY(open_state(&c, state, stream));
+    if (!reader) FAIL(&c, RELORA_E_ARGUMENT, "reader is NULL");
+    if (reader->ctx != state->ctx) FAIL(&c, RELORA_E_CONTEXT, "reader belongs to another context than state");
+    struct walk w = {.state = state, .call = &c, .reader = reader};
     const struct memory *memory = &state->ctx->memory;
     size_t n = (size_t)reader->header.count;
     w.found = memory_alloc(memory, n * sizeof *w.found);

@@ -7,74 +7,42 @@
 #include "device.h"
 #include "shape.h"
 
-relora_stream *stream_entered(relora_stream *stream)
+static relora_status stream_new(const struct call *c, relora_stream **out, relora_device *device,
+                                int32_t wrap, void *native)
 {
-    if (stream && !stream->error.depth++) atomic_store(&stream->error.inside, (uintptr_t)pthread_self());
-    return stream;
-}
-
-void stream_left(relora_stream **stream)
-{
-    if (*stream && !--(*stream)->error.depth) atomic_store(&(*stream)->error.inside, 0);
-}
-
-static void join_errors(relora_stream *stream)
-{
-    struct error_slot *slot = stream->ctx->error;
-    pthread_mutex_lock(&slot->lock);
-    stream->error.next = slot->streams;
-    slot->streams = &stream->error;
-    pthread_mutex_unlock(&slot->lock);
-}
-
-static void leave_errors(const relora_stream *stream)
-{
-    struct error_slot *slot = stream->ctx->error;
-    pthread_mutex_lock(&slot->lock);
-    struct stream_error **at = &slot->streams;
-    while (*at != &stream->error) at = &(*at)->next;
-    *at = stream->error.next;
-    pthread_mutex_unlock(&slot->lock);
-}
-
-static relora_status stream_new(relora_stream **out, relora_device *device, const char *fn, int32_t wrap,
-                                void *native)
-{
-    if (!out) FAIL(device ? device->ctx : NULL, RELORA_E_ARGUMENT, "%s: out is NULL", fn);
+    if (!out) FAIL(c, RELORA_E_ARGUMENT, "out is NULL");
     *out = NULL;
     if (!device) return RELORA_E_ARGUMENT;
-    relora_context *ctx = device->ctx;
     if (wrap && device->backend->kind == RELORA_DEVICE_CPU)
-        FAIL(ctx, RELORA_E_UNSUPPORTED, "%s: device is %s, which has no streams of the host", fn, device->name);
-    relora_stream *stream = context_new(ctx, sizeof *stream);
-    if (!stream) return context_fail_memory(ctx, fn, sizeof *stream);
-    stream->ctx = ctx;
+        FAIL(c, RELORA_E_UNSUPPORTED, "device is %s, which has no streams of the host", device->name);
+    relora_stream *stream = context_new(c->ctx, sizeof *stream);
+    if (!stream) return call_fail_memory(c, sizeof *stream);
+    stream->ctx = c->ctx;
     stream->device = device;
-    struct queue_options options = {.memory = &ctx->memory,
-                                    .threads = ctx->threads,
+    struct queue_options options = {.memory = &c->ctx->memory,
+                                    .threads = c->ctx->threads,
                                     .parent = device->queue,
                                     .wrap = wrap,
                                     .native = native};
     relora_status status = device->backend->queue_open(device->index, &options, &stream->queue);
     if (status < 0) {
-        context_fail(ctx, status, "%s: cannot open a queue on %s: %s", fn, device->name,
-                     relora_status_text(status));
-        context_delete(ctx, stream, sizeof *stream);
-        return status;
+        context_delete(c->ctx, stream, sizeof *stream);
+        FAIL(c, status, "cannot open a queue on %s: %s", device->name, relora_status_text(status));
     }
-    join_errors(stream);
     *out = stream;
     return RELORA_OK;
 }
 
 relora_status relora_stream_create(relora_stream **out, relora_device *device)
 {
-    return stream_new(out, device, "relora_stream_create", 0, NULL);
+    struct call c = {.fn = "relora_stream_create", .ctx = device ? device->ctx : NULL};
+    return stream_new(&c, out, device, 0, NULL);
 }
 
 relora_status relora_stream_wrap(relora_stream **out, relora_device *device, void *native)
 {
-    return stream_new(out, device, "relora_stream_wrap", 1, native);
+    struct call c = {.fn = "relora_stream_wrap", .ctx = device ? device->ctx : NULL};
+    return stream_new(&c, out, device, 1, native);
 }
 
 void *relora_stream_native(const relora_stream *stream)
@@ -88,60 +56,32 @@ void relora_stream_release(relora_stream *stream)
     const struct backend *backend = stream->device->backend;
     if (stream->workspace) backend->release(stream->queue, stream->workspace, stream->workspace_bytes);
     backend->queue_close(stream->queue);
-    leave_errors(stream);
     context_delete(stream->ctx, stream, sizeof *stream);
 }
 
-relora_status stream_check(const relora_stream *stream, const char *function)
+static relora_status wait(const struct call *c, const relora_stream *other)
 {
-    if (stream->failed < 0)
-        FAIL(stream->ctx, stream->failed, "%s: the stream is finished: its device failed before",
-             function);
-    return RELORA_OK;
-}
-
-relora_status stream_note(relora_stream *stream, relora_status status)
-{
-    if (status != RELORA_E_BACKEND) return status;
-    stream->failed = status;
-    atomic_fetch_add(&stream->device->failures, 1);
-    return status;
-}
-
-relora_status stream_result(relora_stream *stream, relora_status status, const char *function)
-{
-    if (status >= 0) return RELORA_OK;
-    return context_fail_backend(stream->ctx, stream_note(stream, status), function, stream->device->backend,
-                                stream->queue);
+    if (!other) FAIL(c, RELORA_E_ARGUMENT, "other is NULL");
+    if (other->ctx != c->ctx) FAIL(c, RELORA_E_CONTEXT, "other belongs to another context");
+    if (other->device != c->stream->device)
+        FAIL(c, RELORA_E_DEVICE, "other is on %s, stream on %s", other->device->name,
+             c->stream->device->name);
+    if (other->failed < 0) FAIL(c, other->failed, "other is finished: its device failed before");
+    return call_queue(c, c->backend->queue_wait(c->queue, other->queue));
 }
 
 relora_status relora_stream_wait(relora_stream *stream, relora_stream *other)
 {
-    GIVEN(stream);
-    GIVEN(other);
-    const char *fn = "relora_stream_wait";
-    relora_context *ctx = stream ? stream->ctx : other ? other->ctx : NULL;
-    if (!stream) FAIL(ctx, RELORA_E_ARGUMENT, "%s: stream is NULL", fn);
-    if (!other) FAIL(ctx, RELORA_E_ARGUMENT, "%s: other is NULL", fn);
-    if (other->ctx != ctx) FAIL(ctx, RELORA_E_CONTEXT, "%s: other belongs to another context", fn);
-    if (other->device != stream->device)
-        FAIL(ctx, RELORA_E_DEVICE, "%s: other is on %s, stream on %s", fn, other->device->name,
-             stream->device->name);
-    TRY(stream_check(stream, fn));
-    if (other->failed < 0)
-        FAIL(ctx, other->failed, "%s: other is finished: its device failed before", fn);
-    TRY_QUEUE(stream, fn, stream->device->backend->queue_wait(stream->queue, other->queue));
-    return RELORA_OK;
+    struct call c = {.fn = "relora_stream_wait", .ctx = other ? other->ctx : NULL, .other = other};
+    TRY(call_open(&c, stream, "stream", stream ? stream->ctx : NULL, NULL));
+    return wait(&c, other);
 }
 
 relora_status relora_stream_synchronize(relora_stream *stream)
 {
-    GIVEN(stream);
-    const char *fn = "relora_stream_synchronize";
-    if (!stream) return RELORA_E_ARGUMENT;
-    TRY(stream_check(stream, fn));
-    TRY_QUEUE(stream, fn, stream->device->backend->queue_sync(stream->queue));
-    return RELORA_OK;
+    struct call c = {.fn = "relora_stream_synchronize"};
+    TRY(call_open(&c, stream, "stream", stream ? stream->ctx : NULL, NULL));
+    return call_queue(&c, c.backend->queue_sync(c.queue));
 }
 
 /* ---- temporaries ---- */
@@ -161,17 +101,15 @@ struct view scratch_take(struct scratch *scratch, int64_t rows, int64_t cols, re
     return (struct view){scratch_bytes(scratch, bytes), rows, cols, cols, dtype};
 }
 
-relora_status scratch_open(struct scratch *scratch, relora_stream *stream, const char *function)
+relora_status scratch_open(const struct call *c, struct scratch *scratch)
 {
-    const struct backend *backend = stream->device->backend;
+    relora_stream *stream = c->stream;
     size_t need = scratch->used;
     if (need > stream->workspace_bytes) {
         void *grown = NULL;
-        TRY(stream_note(stream, device_alloc(stream->device, stream->queue, function, need, &grown)));
-        if (stream->workspace)
-            backend->release(stream->queue, stream->workspace, stream->workspace_bytes);
-        context_log(stream->ctx, RELORA_LOG_DEBUG, "%s: workspace grows from %zu to %zu bytes",
-                    function, stream->workspace_bytes, need);
+        TRY(device_alloc(c, stream->device, c->queue, need, &grown));
+        if (stream->workspace) c->backend->release(c->queue, stream->workspace, stream->workspace_bytes);
+        call_log(c, RELORA_LOG_DEBUG, "workspace grows from %zu to %zu bytes", stream->workspace_bytes, need);
         stream->workspace = grown;
         stream->workspace_bytes = need;
     }
@@ -183,5 +121,5 @@ relora_status relora_stream_error(const relora_stream *stream, char *buffer, siz
                                   size_t *length)
 {
     if (!stream) return RELORA_E_ARGUMENT;
-    return context_copy_text(stream->ctx, stream->error.text, buffer, capacity, length);
+    return context_copy_text(stream->ctx, stream->error, buffer, capacity, length);
 }

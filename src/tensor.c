@@ -6,12 +6,12 @@
 
 #include "device.h"
 
-static relora_status tensor_allocate(relora_tensor **out, relora_device *device, const char *fn,
+static relora_status tensor_allocate(const struct call *c, relora_tensor **out, relora_device *device,
                                      const struct shape *shape)
 {
     relora_context *ctx = device->ctx;
     relora_tensor *t = context_new(ctx, sizeof *t);
-    if (!t) return context_fail_memory(ctx, fn, sizeof *t);
+    if (!t) return call_fail_memory(c, sizeof *t);
     atomic_init(&t->refs, 1);
     t->ctx = ctx;
     t->device = device;
@@ -20,16 +20,16 @@ static relora_status tensor_allocate(relora_tensor **out, relora_device *device,
     return RELORA_OK;
 }
 
-relora_status tensor_new(relora_tensor **out, relora_device *device, const char *function,
-                         relora_dtype dtype, int32_t ndim, const int64_t *shape)
+relora_status tensor_new(const struct call *c, relora_tensor **out, relora_device *device, relora_dtype dtype,
+                         int32_t ndim, const int64_t *shape)
 {
     struct shape s;
     relora_tensor *t = NULL;
     *out = NULL;
-    TRY(shape_make(&s, device->ctx, function, dtype, ndim, shape, NULL));
-    TRY(tensor_allocate(&t, device, function, &s));
+    TRY(shape_make(c, &s, dtype, ndim, shape, NULL));
+    TRY(tensor_allocate(c, &t, device, &s));
     t->memory = MEMORY_OWN;
-    relora_status status = device_alloc(device, device->queue, function, shape_bytes(&s), &t->data);
+    relora_status status = device_alloc(c, device, device->queue, shape_bytes(&s), &t->data);
     if (status < 0) {
         context_delete(device->ctx, t, sizeof *t);
         return status;
@@ -41,34 +41,32 @@ relora_status tensor_new(relora_tensor **out, relora_device *device, const char 
 relora_status relora_tensor_create(relora_tensor **out, relora_device *device, relora_dtype dtype,
                                    int32_t ndim, const int64_t *shape)
 {
-    const char *fn = "relora_tensor_create";
-    if (!out) FAIL(device ? device->ctx : NULL, RELORA_E_ARGUMENT, "%s: out is NULL", fn);
+    struct call c = {.fn = "relora_tensor_create", .ctx = device ? device->ctx : NULL};
+    if (!out) FAIL(&c, RELORA_E_ARGUMENT, "out is NULL");
     *out = NULL;
     if (!device) return RELORA_E_ARGUMENT;
-    return tensor_new(out, device, fn, dtype, ndim, shape);
+    return tensor_new(&c, out, device, dtype, ndim, shape);
 }
 
-static relora_status check_data(const relora_context *ctx, const char *fn, const struct shape *shape,
-                                const void *data)
+static relora_status check_data(const struct call *c, const struct shape *shape, const void *data)
 {
     if (!data && shape->count)
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: data is NULL, and the tensor has %lld elements", fn,
-             (long long)shape->count);
+        FAIL(c, RELORA_E_ARGUMENT, "data is NULL, and the tensor has %lld elements", (long long)shape->count);
     if ((uintptr_t)data % dtype_size(shape->dtype))
-        FAIL(ctx, RELORA_E_LAYOUT, "%s: data is at %p, not a multiple of %zu bytes", fn, data,
+        FAIL(c, RELORA_E_LAYOUT, "data is at %p, not a multiple of %zu bytes", data,
              dtype_size(shape->dtype));
     return RELORA_OK;
 }
 
-relora_status tensor_over(relora_tensor **out, relora_device *device, const char *fn, relora_dtype dtype,
-                          int32_t ndim, const int64_t *shape, const int64_t *strides, void *data,
-                          struct owner owner)
+relora_status tensor_over(const struct call *c, relora_tensor **out, relora_device *device,
+                          relora_dtype dtype, int32_t ndim, const int64_t *shape, const int64_t *strides,
+                          void *data, struct owner owner)
 {
     struct shape s;
     relora_tensor *t = NULL;
-    TRY(shape_make(&s, device->ctx, fn, dtype, ndim, shape, strides));
-    TRY(check_data(device->ctx, fn, &s, data));
-    TRY(tensor_allocate(&t, device, fn, &s));
+    TRY(shape_make(c, &s, dtype, ndim, shape, strides));
+    TRY(check_data(c, &s, data));
+    TRY(tensor_allocate(c, &t, device, &s));
     t->memory = owner.memory;
     t->data = data;
     t->deleter = owner.deleter;
@@ -81,37 +79,39 @@ relora_status relora_tensor_borrow(relora_tensor **out, relora_device *device, r
                                    int32_t ndim, const int64_t *shape, const int64_t *strides,
                                    void *data, relora_deleter_fn deleter, void *user)
 {
-    const char *fn = "relora_tensor_borrow";
-    if (!out) FAIL(device ? device->ctx : NULL, RELORA_E_ARGUMENT, "%s: out is NULL", fn);
+    struct call c = {.fn = "relora_tensor_borrow", .ctx = device ? device->ctx : NULL};
+    if (!out) FAIL(&c, RELORA_E_ARGUMENT, "out is NULL");
     *out = NULL;
     if (!device) return RELORA_E_ARGUMENT;
-    return tensor_over(out, device, fn, dtype, ndim, shape, strides, data,
+    return tensor_over(&c, out, device, dtype, ndim, shape, strides, data,
                        (struct owner){MEMORY_BORROWED, deleter, user});
 }
 
 relora_status relora_tensor_borrow_matrix(relora_tensor **out, relora_device *device, relora_dtype dtype,
                                           int64_t rows, int64_t cols, void *data)
 {
-    const char *fn = "relora_tensor_borrow_matrix";
+    struct call c = {.fn = "relora_tensor_borrow_matrix", .ctx = device ? device->ctx : NULL};
     const int64_t shape[2] = {rows, cols};
-    if (!out) FAIL(device ? device->ctx : NULL, RELORA_E_ARGUMENT, "%s: out is NULL", fn);
+    if (!out) FAIL(&c, RELORA_E_ARGUMENT, "out is NULL");
     *out = NULL;
     if (!device) return RELORA_E_ARGUMENT;
-    return tensor_over(out, device, fn, dtype, 2, shape, NULL, data, (struct owner){.memory = MEMORY_BORROWED});
+    return tensor_over(&c, out, device, dtype, 2, shape, NULL, data,
+                       (struct owner){.memory = MEMORY_BORROWED});
 }
 
-static relora_status check_set_data(const relora_tensor *tensor, const char *fn, const void *data)
+static relora_status check_set_data(const struct call *c, const relora_tensor *tensor, const void *data)
 {
     if (!tensor) return RELORA_E_ARGUMENT;
     if (tensor->memory != MEMORY_BORROWED)
-        FAIL(tensor->ctx, RELORA_E_STATE, "%s: tensor was not made by relora_tensor_borrow", fn);
-    return check_data(tensor->ctx, fn, &tensor->shape, data);
+        FAIL(c, RELORA_E_STATE, "tensor was not made by relora_tensor_borrow");
+    return check_data(c, &tensor->shape, data);
 }
 
 relora_status relora_tensor_set_data_owned(relora_tensor *tensor, void *data, relora_deleter_fn deleter,
                                            void *user)
 {
-    TRY(check_set_data(tensor, "relora_tensor_set_data_owned", data));
+    struct call c = {.fn = "relora_tensor_set_data_owned", .ctx = tensor ? tensor->ctx : NULL};
+    TRY(check_set_data(&c, tensor, data));
     void *old = tensor->data, *old_user = tensor->user;
     const relora_deleter_fn old_deleter = tensor->deleter;
     tensor->data = data;
@@ -123,7 +123,8 @@ relora_status relora_tensor_set_data_owned(relora_tensor *tensor, void *data, re
 
 relora_status relora_tensor_set_data(relora_tensor *tensor, void *data)
 {
-    TRY(check_set_data(tensor, "relora_tensor_set_data", data));
+    struct call c = {.fn = "relora_tensor_set_data", .ctx = tensor ? tensor->ctx : NULL};
+    TRY(check_set_data(&c, tensor, data));
     void *old = tensor->data;
     tensor->data = data;
     if (tensor->deleter && old != data) tensor->deleter(tensor->user, old);
@@ -154,11 +155,10 @@ void relora_tensor_release(relora_tensor *tensor)
     context_delete(tensor->ctx, tensor, sizeof *tensor);
 }
 
-relora_status tensor_preset(relora_tensor *tensor, const char *function, double value)
+relora_status tensor_preset(const struct call *c, relora_tensor *tensor, double value)
 {
     const relora_device *device = tensor->device;
-    return device_finish(device, device->backend->fill(device->queue, tensor_view(tensor), value),
-                         function);
+    return device_finish(c, device, device->backend->fill(device->queue, tensor_view(tensor), value));
 }
 
 void tensor_move_into(relora_tensor *tensor, relora_tensor *whole, size_t offset)
@@ -210,103 +210,82 @@ relora_device *relora_tensor_device(const relora_tensor *tensor)
 
 /* ---- transfers ---- */
 
-relora_status tensor_check(const relora_tensor *tensor, const relora_stream *stream,
-                           const char *function, const char *name)
+relora_status tensor_check(const struct call *c, const relora_tensor *tensor, const char *name)
 {
-    if (!tensor) FAIL(stream->ctx, RELORA_E_ARGUMENT, "%s: %s is NULL", function, name);
-    if (tensor->ctx != stream->ctx)
-        FAIL(stream->ctx, RELORA_E_CONTEXT, "%s: %s belongs to another context than stream", function,
-             name);
-    if (tensor->device != stream->device)
-        FAIL(stream->ctx, RELORA_E_DEVICE, "%s: %s is on %s, stream on %s", function, name,
-             tensor->device->name, stream->device->name);
+    if (!tensor) FAIL(c, RELORA_E_ARGUMENT, "%s is NULL", name);
+    if (tensor->ctx != c->ctx) FAIL(c, RELORA_E_CONTEXT, "%s belongs to another context than stream", name);
+    if (tensor->device != c->stream->device)
+        FAIL(c, RELORA_E_DEVICE, "%s is on %s, stream on %s", name, tensor->device->name,
+             c->stream->device->name);
     return RELORA_OK;
 }
 
-/* The tensor a call is about, and the stream it runs on. */
-static relora_status check_handles(const relora_tensor *tensor, const relora_stream *stream,
-                                   const char *fn, const char *name)
+/* Begin a call about a tensor. */
+static relora_status tensor_open(struct call *c, const relora_tensor *tensor, relora_stream *stream,
+                                 const char *name)
 {
-    if (!tensor) FAIL(stream ? stream->ctx : NULL, RELORA_E_ARGUMENT, "%s: %s is NULL", fn, name);
-    if (!stream) FAIL(tensor->ctx, RELORA_E_ARGUMENT, "%s: stream is NULL", fn);
-    if (stream->ctx != tensor->ctx)
-        FAIL(tensor->ctx, RELORA_E_CONTEXT, "%s: stream belongs to another context than %s", fn, name);
-    TRY(tensor_check(tensor, stream, fn, name));
-    return stream_check(stream, fn);
+    TRY(call_open(c, stream, name, tensor ? tensor->ctx : NULL, NULL));
+    return tensor_check(c, tensor, name);
 }
 
-static relora_status check_transfer(const relora_tensor *tensor, const relora_stream *stream,
-                                    const char *fn, const char *name, const void *host, size_t bytes)
+static relora_status open_transfer(struct call *c, const relora_tensor *tensor, relora_stream *stream,
+                                   const char *name, const void *host, size_t bytes)
 {
-    TRY(check_handles(tensor, stream, fn, "tensor"));
+    TRY(tensor_open(c, tensor, stream, "tensor"));
     if (bytes != shape_bytes(&tensor->shape))
-        FAIL(tensor->ctx, RELORA_E_SHAPE, "%s: bytes is %zu, but the tensor has %zu", fn, bytes,
-             shape_bytes(&tensor->shape));
-    if (!host && bytes) FAIL(tensor->ctx, RELORA_E_ARGUMENT, "%s: %s is NULL", fn, name);
+        FAIL(c, RELORA_E_SHAPE, "bytes is %zu, but the tensor has %zu", bytes, shape_bytes(&tensor->shape));
+    if (!host && bytes) FAIL(c, RELORA_E_ARGUMENT, "%s is NULL", name);
     return RELORA_OK;
 }
 
 relora_status relora_tensor_write(relora_tensor *tensor, relora_stream *stream, const void *source,
                                   size_t bytes)
 {
-    GIVEN(stream);
-    const char *fn = "relora_tensor_write";
-    TRY(check_transfer(tensor, stream, fn, "source", source, bytes));
+    struct call c = {.fn = "relora_tensor_write"};
+    TRY(open_transfer(&c, tensor, stream, "source", source, bytes));
     const struct shape *s = &tensor->shape;
     size_t row = (size_t)s->cols * dtype_size(s->dtype), pitch = (size_t)s->ld * dtype_size(s->dtype);
     struct copy copy = {tensor->data, source, s->rows, row, pitch, row, COPY_TO_DEVICE};
-    TRY_QUEUE(stream, fn, stream->device->backend->copy(stream->queue, &copy));
-    return RELORA_OK;
+    return call_queue(&c, c.backend->copy(c.queue, &copy));
 }
 
-relora_status tensor_read(const relora_tensor *tensor, relora_stream *stream, const char *fn,
-                          void *target)
+relora_status tensor_read(const struct call *c, const relora_tensor *tensor, void *target)
 {
     const struct shape *s = &tensor->shape;
     size_t row = (size_t)s->cols * dtype_size(s->dtype), pitch = (size_t)s->ld * dtype_size(s->dtype);
     struct copy copy = {target, tensor->data, s->rows, row, row, pitch, COPY_TO_HOST};
-    TRY_QUEUE(stream, fn, stream->device->backend->copy(stream->queue, &copy));
-    TRY_QUEUE(stream, fn, stream->device->backend->queue_sync(stream->queue));
-    return RELORA_OK;
+    TRY(call_queue(c, c->backend->copy(c->queue, &copy)));
+    return call_queue(c, c->backend->queue_sync(c->queue));
 }
 
 relora_status relora_tensor_read(const relora_tensor *tensor, relora_stream *stream, void *target,
                                  size_t bytes)
 {
-    GIVEN(stream);
-    const char *fn = "relora_tensor_read";
-    TRY(check_transfer(tensor, stream, fn, "target", target, bytes));
-    return tensor_read(tensor, stream, fn, target);
+    struct call c = {.fn = "relora_tensor_read"};
+    TRY(open_transfer(&c, tensor, stream, "target", target, bytes));
+    return tensor_read(&c, tensor, target);
 }
 
 relora_status relora_tensor_copy(relora_tensor *target, const relora_tensor *source,
                                  relora_stream *stream)
 {
-    GIVEN(stream);
-    const char *fn = "relora_tensor_copy";
+    struct call c = {.fn = "relora_tensor_copy", .ctx = source ? source->ctx : NULL};
     char a[SHAPE_TEXT], b[SHAPE_TEXT];
-    if (!target && !stream && source) FAIL(source->ctx, RELORA_E_ARGUMENT, "%s: target is NULL", fn);
-    TRY(check_handles(target, stream, fn, "target"));
-    TRY(tensor_check(source, stream, fn, "source"));
-    const relora_context *ctx = target->ctx;
+    TRY(tensor_open(&c, target, stream, "target"));
+    TRY(tensor_check(&c, source, "source"));
     if (!shape_equal(&target->shape, &source->shape))
-        FAIL(ctx, RELORA_E_SHAPE, "%s: target is %s, but source is %s", fn,
-             shape_text(&target->shape, a), shape_text(&source->shape, b));
+        FAIL(&c, RELORA_E_SHAPE, "target is %s, but source is %s", shape_text(&target->shape, a),
+             shape_text(&source->shape, b));
     if (target == source) return RELORA_OK;
     if (views_overlap(tensor_view(target), tensor_view(source)))
-        FAIL(ctx, RELORA_E_ARGUMENT, "%s: the memory of target overlaps that of source", fn);
+        FAIL(&c, RELORA_E_ARGUMENT, "the memory of target overlaps that of source");
     struct scale one = {.value = 1};
-    TRY_QUEUE(stream, fn, stream->device->backend->convert(stream->queue, tensor_view(target),
-                                                           tensor_view(source), one));
-    return RELORA_OK;
+    return call_queue(&c, c.backend->convert(c.queue, tensor_view(target), tensor_view(source), one));
 }
 
 relora_status relora_tensor_fill(relora_tensor *tensor, relora_stream *stream, double value)
 {
-    GIVEN(stream);
-    const char *fn = "relora_tensor_fill";
-    TRY(check_handles(tensor, stream, fn, "tensor"));
-    TRY_QUEUE(stream, fn,
-              stream->device->backend->fill(stream->queue, tensor_view(tensor), value));
-    return RELORA_OK;
+    struct call c = {.fn = "relora_tensor_fill"};
+    TRY(tensor_open(&c, tensor, stream, "tensor"));
+    return call_queue(&c, c.backend->fill(c.queue, tensor_view(tensor), value));
 }

@@ -29,9 +29,9 @@ static inline struct view tensor_view(const relora_tensor *t)
     return (struct view){t->data, t->shape.rows, t->shape.cols, t->shape.ld, t->shape.dtype};
 }
 
-/* A tensor that the library makes for itself; `function` is the caller's, for the sentence. */
-relora_status tensor_new(relora_tensor **out, relora_device *device, const char *function,
-                         relora_dtype dtype, int32_t ndim, const int64_t *shape);
+/* A tensor that the library makes for itself. */
+relora_status tensor_new(const struct call *c, relora_tensor **out, relora_device *device, relora_dtype dtype,
+                         int32_t ndim, const int64_t *shape);
 
 struct owner { /* of memory that a tensor does not own: how it is told that the tensor is gone */
     enum memory_kind memory;
@@ -40,22 +40,20 @@ struct owner { /* of memory that a tensor does not own: how it is told that the 
 };
 
 /* A tensor over `data`. */
-relora_status tensor_over(relora_tensor **out, relora_device *device, const char *function,
+relora_status tensor_over(const struct call *c, relora_tensor **out, relora_device *device,
                           relora_dtype dtype, int32_t ndim, const int64_t *shape, const int64_t *strides,
                           void *data, struct owner owner);
 
 /* Fill with `value` at once on the device's own queue, for tensors nobody else knows yet. */
-relora_status tensor_preset(relora_tensor *tensor, const char *function, double value);
+relora_status tensor_preset(const struct call *c, relora_tensor *tensor, double value);
 
 /* Let an own tensor live at byte `offset` of `whole`, which it retains; its memory is released. */
 void tensor_move_into(relora_tensor *tensor, relora_tensor *whole, size_t offset);
 
 /* All elements to the host, which has room for them. */
-relora_status tensor_read(const relora_tensor *tensor, relora_stream *stream, const char *function,
-                          void *target);
+relora_status tensor_read(const struct call *c, const relora_tensor *tensor, void *target);
 
 /* Check one tensor argument: not NULL, of the context and device of `stream`. */
-relora_status tensor_check(const relora_tensor *tensor, const relora_stream *stream,
-                           const char *function, const char *name);
+relora_status tensor_check(const struct call *c, const relora_tensor *tensor, const char *name);
 
 #endif

@@ -2,6 +2,7 @@
 #include "text.h"
 
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "numeric.h"
@@ -51,4 +52,12 @@ size_t text_fit(const char *string, size_t limit)
     if (length <= limit) return length;
     while (limit && ((unsigned char)string[limit] & 0xC0) == 0x80) limit--;
     return limit;
+}
+
+const char *layer_label(const char *name, uint64_t layer, char text[LABEL_TEXT])
+{
+    if (name[0]) snprintf(text, LABEL_TEXT, "layer \"%s\"", name);
+    else
+        snprintf(text, LABEL_TEXT, "layer %llu", (unsigned long long)layer);
+    return text;
 }

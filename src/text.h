@@ -20,4 +20,11 @@ size_t text_fit(const char *string, size_t limit);
 /* "prefix.name", or "name" after an empty prefix. */
 void text_join(struct text *text, const char *prefix, const char *name);
 
+/* A layer in a sentence: `layer "head"`, or `layer 3` before it has a name. Returns `text`. */
+enum {
+    LINEAR_NAME = 95, /* bytes of a name that a sentence shows */
+    LABEL_TEXT = LINEAR_NAME + 16
+};
+const char *layer_label(const char *name, uint64_t layer, char text[LABEL_TEXT]);
+
 #endif

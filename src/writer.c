@@ -8,22 +8,22 @@
 
 const char writer_checksum_key[] = "relora.xxh3";
 
-relora_status writer_create(relora_writer **out, relora_context *ctx, const char *fn)
+relora_status writer_create(const struct call *c, relora_writer **out)
 {
-    relora_writer *writer = context_new(ctx, sizeof *writer);
-    if (!writer) return context_fail_memory(ctx, fn, sizeof *writer);
-    writer->ctx = ctx;
+    relora_writer *writer = context_new(c->ctx, sizeof *writer);
+    if (!writer) return call_fail_memory(c, sizeof *writer);
+    writer->ctx = c->ctx;
     *out = writer;
     return RELORA_OK;
 }
 
 relora_status relora_writer_create(relora_writer **out, relora_context *ctx)
 {
-    const char *fn = "relora_writer_create";
-    if (!out) FAIL(ctx, RELORA_E_ARGUMENT, "%s: out is NULL", fn);
+    struct call c = {.fn = "relora_writer_create", .ctx = ctx};
+    if (!out) FAIL(&c, RELORA_E_ARGUMENT, "out is NULL");
     *out = NULL;
     if (!ctx) return RELORA_E_ARGUMENT;
-    return writer_create(out, ctx, fn);
+    return writer_create(&c, out);
 }
 
 static void entry_free(const struct memory *memory, struct writer_entry *e)
@@ -54,39 +54,36 @@ void relora_writer_release(relora_writer *writer)
 
 /* jansson is asked whether a string is UTF-8, since it will have to write it. Only json_pack_ex says whether
  * it was that or memory. */
-static relora_status check_text(const relora_writer *writer, const char *fn, const char *what,
-                                const char *text)
+static relora_status check_text(const struct call *c, const char *what, const char *text)
 {
-    if (!text) FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: %s is NULL", fn, what);
+    if (!text) FAIL(c, RELORA_E_ARGUMENT, "%s is NULL", what);
     json_error_t error = {0};
     json_t *string = json_pack_ex(&error, 0, "s", text);
-    if (!string && json_error_code(&error) != json_error_invalid_utf8)
-        return context_fail_memory(writer->ctx, fn, 0);
-    if (!string) FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: %s is not UTF-8", fn, what);
+    if (!string && json_error_code(&error) != json_error_invalid_utf8) return call_fail_memory(c, 0);
+    if (!string) FAIL(c, RELORA_E_ARGUMENT, "%s is not UTF-8", what);
     json_decref(string);
     return RELORA_OK;
 }
 
-static relora_status check_name(const relora_writer *writer, const char *fn, const char *name)
+static relora_status check_name(const struct call *c, const relora_writer *writer, const char *name)
 {
-    TRY(check_text(writer, fn, "name", name));
-    if (!name[0]) FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: name is empty", fn);
+    TRY(check_text(c, "name", name));
+    if (!name[0]) FAIL(c, RELORA_E_ARGUMENT, "name is empty");
     if (!strcmp(name, "__metadata__"))
-        FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: name is __metadata__, which the format keeps for itself",
-             fn);
+        FAIL(c, RELORA_E_ARGUMENT, "name is __metadata__, which the format keeps for itself");
     for (int32_t i = 0; i < writer->count; i++)
         if (!strcmp(writer->entries[i].name, name))
-            FAIL(writer->ctx, RELORA_E_EXISTS, "%s: name \"%s\" is in the file already", fn, name);
+            FAIL(c, RELORA_E_EXISTS, "name \"%s\" is in the file already", name);
     return RELORA_OK;
 }
 
 /* Add `e`, which still lacks its name and shape; both are copied. */
-static relora_status add(relora_writer *writer, const char *fn, const char *name, const int64_t *shape,
+static relora_status add(const struct call *c, relora_writer *writer, const char *name, const int64_t *shape,
                          struct writer_entry e)
 {
     const struct memory *memory = &writer->ctx->memory;
     void *entries = writer->entries;
-    TRY(list_grow(writer->ctx, fn, &entries, writer->count, &writer->capacity, sizeof *writer->entries));
+    TRY(list_grow(c, &entries, writer->count, &writer->capacity, sizeof *writer->entries));
     writer->entries = entries;
     size_t bytes = (size_t)e.ndim * sizeof *e.shape;
     e.name = memory_string(memory, name);
@@ -94,7 +91,7 @@ static relora_status add(relora_writer *writer, const char *fn, const char *name
     if (!e.name || !e.shape) {
         e.tensor = NULL;
         entry_free(memory, &e);
-        return context_fail_memory(writer->ctx, fn, bytes);
+        return call_fail_memory(c, bytes);
     }
     if (bytes) memcpy(e.shape, shape, bytes);
     relora_tensor_retain(e.tensor);
@@ -102,52 +99,48 @@ static relora_status add(relora_writer *writer, const char *fn, const char *name
     return RELORA_OK;
 }
 
-relora_status writer_add(relora_writer *writer, const char *fn, const char *name, relora_tensor *tensor)
+relora_status writer_add(const struct call *c, relora_writer *writer, const char *name, relora_tensor *tensor)
 {
-    TRY(check_name(writer, fn, name));
-    if (!tensor) FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: tensor is NULL", fn);
+    TRY(check_name(c, writer, name));
+    if (!tensor) FAIL(c, RELORA_E_ARGUMENT, "tensor is NULL");
     if (tensor->ctx != writer->ctx)
-        FAIL(writer->ctx, RELORA_E_CONTEXT, "%s: tensor belongs to another context than writer", fn);
-    return add(writer, fn, name, tensor->shape.dim, (struct writer_entry){
-        .dtype = st_dtype_of(tensor->shape.dtype),
-        .ndim = tensor->shape.ndim,
-        .bytes = shape_bytes(&tensor->shape),
-        .tensor = tensor});
+        FAIL(c, RELORA_E_CONTEXT, "tensor belongs to another context than writer");
+    return add(c, writer, name, tensor->shape.dim,
+               (struct writer_entry){.dtype = st_dtype_of(tensor->shape.dtype),
+                                     .ndim = tensor->shape.ndim,
+                                     .bytes = shape_bytes(&tensor->shape),
+                                     .tensor = tensor});
 }
 
 relora_status relora_writer_add(relora_writer *writer, const char *name, relora_tensor *tensor)
 {
-    const char *fn = "relora_writer_add";
-    if (!writer) FAIL(tensor ? tensor->ctx : NULL, RELORA_E_ARGUMENT, "%s: writer is NULL", fn);
-    return writer_add(writer, fn, name, tensor);
+    struct call c = {.fn = "relora_writer_add", .ctx = writer ? writer->ctx : tensor ? tensor->ctx : NULL};
+    if (!writer) FAIL(&c, RELORA_E_ARGUMENT, "writer is NULL");
+    return writer_add(&c, writer, name, tensor);
 }
 
-relora_status writer_add_bytes(relora_writer *writer, const char *fn, const char *name,
+relora_status writer_add_bytes(const struct call *c, relora_writer *writer, const char *name,
                                const char *dtype, int32_t ndim, const int64_t *shape, const void *data,
                                size_t bytes)
 {
     int fits = 0;
-    TRY(check_name(writer, fn, name));
-    if (!dtype) FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: dtype is NULL", fn);
+    TRY(check_name(c, writer, name));
+    if (!dtype) FAIL(c, RELORA_E_ARGUMENT, "dtype is NULL");
     const struct st_dtype *type = st_dtype_find(dtype, strlen(dtype));
-    if (!type) FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: dtype is \"%s\", not one of the format", fn, dtype);
-    if (ndim < 0) FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: ndim is %d, less than 0", fn, ndim);
-    if (ndim && !shape) FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: shape is NULL", fn);
+    if (!type) FAIL(c, RELORA_E_ARGUMENT, "dtype is \"%s\", not one of the format", dtype);
+    if (ndim < 0) FAIL(c, RELORA_E_ARGUMENT, "ndim is %d, less than 0", ndim);
+    if (ndim && !shape) FAIL(c, RELORA_E_ARGUMENT, "shape is NULL");
     for (int32_t i = 0; i < ndim; i++)
         if (shape[i] < 0)
-            FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: shape[%d] is %lld, less than 0", fn, i,
-                 (long long)shape[i]);
+            FAIL(c, RELORA_E_ARGUMENT, "shape[%d] is %lld, less than 0", i, (long long)shape[i]);
     uint64_t needed = st_tensor_bytes(type, ndim, shape, &fits);
-    if (!fits) FAIL(writer->ctx, RELORA_E_OVERFLOW, "%s: shape is too large, or no whole bytes", fn);
+    if (!fits) FAIL(c, RELORA_E_OVERFLOW, "shape is too large, or no whole bytes");
     if (needed != bytes)
-        FAIL(writer->ctx, RELORA_E_SHAPE, "%s: bytes is %zu, but dtype and shape say %llu", fn, bytes,
+        FAIL(c, RELORA_E_SHAPE, "bytes is %zu, but dtype and shape say %llu", bytes,
              (unsigned long long)needed);
-    if (!data && bytes) FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: data is NULL", fn);
-    return add(writer, fn, name, shape, (struct writer_entry){
-        .dtype = type,
-        .ndim = ndim,
-        .bytes = bytes,
-        .data = data});
+    if (!data && bytes) FAIL(c, RELORA_E_ARGUMENT, "data is NULL");
+    return add(c, writer, name, shape,
+               (struct writer_entry){.dtype = type, .ndim = ndim, .bytes = bytes, .data = data});
 }
 
 relora_status relora_writer_add_bytes(relora_writer *writer, const char *name, const char *dtype,
@@ -155,21 +148,22 @@ relora_status relora_writer_add_bytes(relora_writer *writer, const char *name, c
                                       size_t bytes)
 {
     if (!writer) return RELORA_E_ARGUMENT;
-    return writer_add_bytes(writer, "relora_writer_add_bytes", name, dtype, ndim, shape, data, bytes);
+    struct call c = {.fn = "relora_writer_add_bytes", .ctx = writer->ctx};
+    return writer_add_bytes(&c, writer, name, dtype, ndim, shape, data, bytes);
 }
 
-relora_status writer_add_merged(relora_writer *writer, const char *fn, const char *name,
+relora_status writer_add_merged(const struct call *c, relora_writer *writer, const char *name,
                                 relora_linear *linear)
 {
     const relora_linear_options *o = &linear->options;
-    int64_t shape[2] = {o->out_features, o->in_features};
-    TRY(check_name(writer, fn, name));
+    int64_t shape[2] = {linear_weight_rows(o), linear_weight_cols(o)};
+    TRY(check_name(c, writer, name));
     size_t bytes = size_mul(size_mul((size_t)shape[0], (size_t)shape[1]), dtype_size(o->dtype));
-    return add(writer, fn, name, shape, (struct writer_entry){
-        .dtype = st_dtype_of(o->dtype),
-        .ndim = 2,
-        .bytes = bytes,
-        .merged = linear});
+    return add(c, writer, name, shape,
+               (struct writer_entry){.dtype = st_dtype_of(o->dtype),
+                                     .ndim = 2,
+                                     .bytes = bytes,
+                                     .merged = linear});
 }
 
 /* Where the pair of that key is, or the place after the last. */
@@ -185,23 +179,23 @@ int writer_has_metadata(const relora_writer *writer, const char *key)
     return find_pair(writer, key) < writer->pair_count;
 }
 
-relora_status writer_set_metadata(relora_writer *writer, const char *fn, const char *key,
+relora_status writer_set_metadata(const struct call *c, relora_writer *writer, const char *key,
                                   const char *value)
 {
-    TRY(check_text(writer, fn, "key", key));
-    TRY(check_text(writer, fn, "value", value));
+    TRY(check_text(c, "key", key));
+    TRY(check_text(c, "value", value));
     if (!strcmp(key, writer_checksum_key))
-        FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: key is \"%s\", which relora_writer_save sets", fn, key);
+        FAIL(c, RELORA_E_ARGUMENT, "key is \"%s\", which relora_writer_save sets", key);
     const struct memory *memory = &writer->ctx->memory;
     int32_t place = find_pair(writer, key);
     void *pairs = writer->pairs;
-    TRY(list_grow(writer->ctx, fn, &pairs, place, &writer->pair_capacity, sizeof *writer->pairs));
+    TRY(list_grow(c, &pairs, place, &writer->pair_capacity, sizeof *writer->pairs));
     writer->pairs = pairs;
     struct st_pair pair = {memory_string(memory, key), memory_string(memory, value), strlen(key) + 1,
                            strlen(value) + 1};
     if (!pair.key || !pair.value) {
         pair_free(memory, &pair);
-        return context_fail_memory(writer->ctx, fn, pair.value_bytes);
+        return call_fail_memory(c, pair.value_bytes);
     }
     if (place < writer->pair_count) pair_free(memory, &writer->pairs[place]);
     else
@@ -213,7 +207,8 @@ relora_status writer_set_metadata(relora_writer *writer, const char *fn, const c
 relora_status relora_writer_set_metadata(relora_writer *writer, const char *key, const char *value)
 {
     if (!writer) return RELORA_E_ARGUMENT;
-    return writer_set_metadata(writer, "relora_writer_set_metadata", key, value);
+    struct call c = {.fn = "relora_writer_set_metadata", .ctx = writer->ctx};
+    return writer_set_metadata(&c, writer, key, value);
 }
 
 /* ---- the header ---- */
@@ -263,7 +258,7 @@ static json_t *root_object(const relora_writer *writer, const int32_t *order, co
     return NULL;
 }
 
-relora_status writer_header(const relora_writer *writer, const char *function, const int32_t *order,
+relora_status writer_header(const struct call *c, const relora_writer *writer, const int32_t *order,
                             const char *checksums, char **text, size_t *bytes)
 {
     *text = NULL;
@@ -272,18 +267,17 @@ relora_status writer_header(const relora_writer *writer, const char *function, c
     *bytes = (length + ST_ALIGN - 1) / ST_ALIGN * ST_ALIGN;
     relora_status status = RELORA_OK;
     if (!length) {
-        status = context_fail_memory(writer->ctx, function, 0);
+        status = call_fail_memory(c, 0);
     } else if (*bytes > ST_HEADER_MAX) {
-        status = context_fail(writer->ctx, RELORA_E_OVERFLOW,
-                              "%s: the header of %zu bytes exceeds the %d of the format", function,
-                              *bytes, ST_HEADER_MAX);
+        status = call_fail(c, RELORA_E_OVERFLOW, "the header of %zu bytes exceeds the %d of the format",
+                           *bytes, ST_HEADER_MAX);
     } else if (!(*text = memory_alloc(&writer->ctx->memory, *bytes))) {
-        status = context_fail_memory(writer->ctx, function, *bytes);
+        status = call_fail_memory(c, *bytes);
     } else {
         memset(*text, ' ', *bytes);
         if (json_dumpb(root, *text, length, JSON_COMPACT) != length) { /* it needs memory each time */
             memory_free(&writer->ctx->memory, *text, *bytes);
-            status = context_fail_memory(writer->ctx, function, length);
+            status = call_fail_memory(c, length);
         }
     }
     json_decref(root);

@@ -26,26 +26,26 @@ struct relora_writer {
     int32_t pair_count, pair_capacity;
 };
 
-/* The public functions of these names, for a call of `function`; the handles are checked. */
-relora_status writer_create(relora_writer **out, relora_context *ctx, const char *function);
-relora_status writer_add(relora_writer *writer, const char *function, const char *name,
+/* The public functions of these names, in an open call; the handles are checked. */
+relora_status writer_create(const struct call *c, relora_writer **out);
+relora_status writer_add(const struct call *c, relora_writer *writer, const char *name,
                          relora_tensor *tensor);
-relora_status writer_add_bytes(relora_writer *writer, const char *function, const char *name,
+relora_status writer_add_bytes(const struct call *c, relora_writer *writer, const char *name,
                                const char *dtype, int32_t ndim, const int64_t *shape, const void *data,
                                size_t bytes);
-relora_status writer_set_metadata(relora_writer *writer, const char *function, const char *key,
+relora_status writer_set_metadata(const struct call *c, relora_writer *writer, const char *key,
                                   const char *value);
-relora_status writer_save(const relora_writer *writer, relora_stream *stream, const char *function,
-                          const char *path, uint32_t flags);
+relora_status writer_save(const struct call *c, const relora_writer *writer, const char *path,
+                          uint32_t flags);
 int writer_has_metadata(const relora_writer *writer, const char *key);
 
 /* W + s B A of a layer under `name`. The layer is not kept alive. */
-relora_status writer_add_merged(relora_writer *writer, const char *function, const char *name,
+relora_status writer_add_merged(const struct call *c, relora_writer *writer, const char *name,
                                 relora_linear *linear);
 
 /* The text of the header with its padding, allocated by the context: `*bytes` of it. The order of the
  * tensors is that of `order`; `checksums`, if not NULL, is hexadecimal text of 16 digits for each. */
-relora_status writer_header(const relora_writer *writer, const char *function, const int32_t *order,
+relora_status writer_header(const struct call *c, const relora_writer *writer, const int32_t *order,
                             const char *checksums, char **text, size_t *bytes);
 
 /* Key of the metadata that holds the checksums: one after the other, in the order of the bytes. */

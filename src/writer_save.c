@@ -12,8 +12,7 @@ enum { BUFFER_BYTES = 1 << 20 };
 
 struct save {
     const relora_writer *writer;
-    relora_stream *stream;
-    const char *fn;
+    const struct call *call;
     struct new_file file;
     int32_t *order;       /* of the entries in the file */
     unsigned char *buffer;
@@ -50,7 +49,7 @@ static relora_status make_order(struct save *s)
     int32_t *spare = memory_alloc(memory, bytes);
     if (!s->order || !spare) {
         memory_free(memory, spare, bytes);
-        return context_fail_memory(s->writer->ctx, s->fn, bytes);
+        return call_fail_memory(s->call, bytes);
     }
     for (int32_t i = 0; i < s->writer->count; i++) s->order[i] = i;
     sort_entries(s->writer->entries, s->order, spare, s->writer->count);
@@ -69,7 +68,6 @@ static relora_status put(struct save *s, const void *data, size_t bytes)
 /* Row after row, in pieces that fit the buffer; without gaps it is all one row. */
 static relora_status put_view(struct save *s, struct view v)
 {
-    const struct backend *backend = s->stream->device->backend;
     size_t item = dtype_size(v.dtype), rows = (size_t)v.rows;
     size_t row = (size_t)v.cols * item, pitch = (size_t)v.ld * item;
     if (v.ld == v.cols) row *= rows, rows = 1;
@@ -78,8 +76,8 @@ static relora_status put_view(struct save *s, struct view v)
             size_t n = row - done < BUFFER_BYTES ? row - done : BUFFER_BYTES;
             struct copy copy = {s->buffer, (const unsigned char *)v.data + i * pitch + done, 1, n, 0, 0,
                                 COPY_TO_HOST};
-            TRY_QUEUE(s->stream, s->fn, backend->copy(s->stream->queue, &copy));
-            TRY_QUEUE(s->stream, s->fn, backend->queue_sync(s->stream->queue));
+            TRY(call_queue(s->call, s->call->backend->copy(s->call->queue, &copy)));
+            TRY(call_queue(s->call, s->call->backend->queue_sync(s->call->queue)));
             TRY(put(s, s->buffer, n));
             done += n;
         }
@@ -90,14 +88,14 @@ static relora_status put_view(struct save *s, struct view v)
 static relora_status put_merged(struct save *s, relora_linear *linear)
 {
     const relora_linear_options *o = &linear->options;
-    int64_t shape[2] = {linear_slice_rows(linear, 0), o->in_features};
+    int64_t shape[2] = {linear_slice_rows(linear, 0), linear_weight_cols(o)};
     relora_tensor *slice = NULL;
-    TRY(stream_note(s->stream, tensor_new(&slice, linear->device, s->fn, o->dtype, 2, shape)));
+    TRY(tensor_new(s->call, &slice, linear->device, o->dtype, 2, shape));
     relora_status status = RELORA_OK;
-    for (int64_t first = 0; first < o->out_features && status >= 0;) {
+    for (int64_t first = 0; first < linear_weight_rows(o) && status >= 0;) {
         struct view part = tensor_view(slice);
         part.rows = linear_slice_rows(linear, first);
-        status = linear_merged_rows(linear, s->stream, s->fn, first, part);
+        status = linear_merged_rows(s->call, linear, first, part);
         if (status >= 0) status = put_view(s, part);
         first += part.rows;
     }
@@ -111,9 +109,9 @@ static relora_status check_devices(const struct save *s)
     for (int32_t i = 0; i < s->writer->count; i++) {
         const struct writer_entry *e = &s->writer->entries[i];
         const relora_device *device = e->tensor ? e->tensor->device : e->merged ? e->merged->device : NULL;
-        if (device && device != s->stream->device)
-            FAIL(s->writer->ctx, RELORA_E_DEVICE, "%s: \"%s\" is on %s, stream on %s", s->fn, e->name, device->name,
-                 s->stream->device->name);
+        if (device && device != s->call->stream->device)
+            FAIL(s->call, RELORA_E_DEVICE, "\"%s\" is on %s, stream on %s", e->name, device->name,
+                 s->call->stream->device->name);
     }
     return RELORA_OK;
 }
@@ -141,7 +139,7 @@ static relora_status put_header(struct save *s, int again)
 {
     char *text;
     size_t bytes;
-    TRY(writer_header(s->writer, s->fn, s->order, s->checksums, &text, &bytes));
+    TRY(writer_header(s->call, s->writer, s->order, s->checksums, &text, &bytes));
     unsigned char length[ST_LENGTH_BYTES];
     for (int i = 0; i < ST_LENGTH_BYTES; i++) length[i] = (unsigned char)(bytes >> (8 * i));
     relora_status status;
@@ -160,7 +158,7 @@ static relora_status open_checksums(struct save *s)
     size_t bytes = size_add(size_mul((size_t)s->writer->count, CHECKSUM_DIGITS), 1);
     s->checksums = memory_alloc(&s->writer->ctx->memory, bytes);
     s->sum = memory_alloc(&s->writer->ctx->memory, sizeof *s->sum);
-    if (!s->checksums || !s->sum) return context_fail_memory(s->writer->ctx, s->fn, bytes);
+    if (!s->checksums || !s->sum) return call_fail_memory(s->call, bytes);
     memset(s->checksums, '0', bytes - 1);
     s->checksums[bytes - 1] = '\0';
     return RELORA_OK;
@@ -173,8 +171,8 @@ static relora_status save(struct save *s, const char *path, uint32_t flags)
     TRY(make_order(s));
     if (flags & RELORA_SAVE_CHECKSUM) TRY(open_checksums(s));
     s->buffer = memory_alloc(&ctx->memory, BUFFER_BYTES);
-    if (!s->buffer) return context_fail_memory(ctx, s->fn, BUFFER_BYTES);
-    TRY(file_open_new(&s->file, ctx, s->fn, path));
+    if (!s->buffer) return call_fail_memory(s->call, BUFFER_BYTES);
+    TRY(file_open_new(s->call, &s->file, path));
     TRY(put_header(s, 0));
     TRY(put_values(s));
     if (s->checksums) TRY(put_header(s, 1));
@@ -185,24 +183,22 @@ static void close_save(struct save *s)
 {
     const struct memory *memory = &s->writer->ctx->memory;
     size_t n = (size_t)s->writer->count;
-    if (s->file.ctx) file_close_new(&s->file);
+    if (s->file.call) file_close_new(&s->file);
     memory_free(memory, s->order, n * sizeof *s->order);
     memory_free(memory, s->buffer, BUFFER_BYTES);
     memory_free(memory, s->checksums, n * CHECKSUM_DIGITS + 1);
     memory_free(memory, s->sum, sizeof *s->sum);
 }
 
-relora_status writer_save(const relora_writer *writer, relora_stream *stream, const char *fn,
-                          const char *path, uint32_t flags)
+relora_status writer_save(const struct call *c, const relora_writer *writer, const char *path, uint32_t flags)
 {
-    if (!path) FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: path is NULL", fn);
-    if (!path[0]) FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: path is empty", fn);
+    if (!path) FAIL(c, RELORA_E_ARGUMENT, "path is NULL");
+    if (!path[0]) FAIL(c, RELORA_E_ARGUMENT, "path is empty");
     if (flags & ~(uint32_t)RELORA_SAVE_CHECKSUM)
-        FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: flags is 0x%x, and only 0x%x is known", fn, flags,
-             RELORA_SAVE_CHECKSUM);
+        FAIL(c, RELORA_E_ARGUMENT, "flags is 0x%x, and only 0x%x is known", flags, RELORA_SAVE_CHECKSUM);
     if (flags & RELORA_SAVE_CHECKSUM && !CHECKSUMS)
-        FAIL(writer->ctx, RELORA_E_UNSUPPORTED, "%s: this library was built without xxHash: no checksums", fn);
-    struct save s = {.writer = writer, .stream = stream, .fn = fn};
+        FAIL(c, RELORA_E_UNSUPPORTED, "this library was built without xxHash: no checksums");
+    struct save s = {.writer = writer, .call = c};
     int host = errno;
     relora_status status = save(&s, path, flags);
     close_save(&s);
@@ -213,12 +209,7 @@ relora_status writer_save(const relora_writer *writer, relora_stream *stream, co
 relora_status relora_writer_save(relora_writer *writer, relora_stream *stream, const char *path,
                                  uint32_t flags)
 {
-    GIVEN(stream);
-    const char *fn = "relora_writer_save";
-    if (!writer) FAIL(stream ? stream->ctx : NULL, RELORA_E_ARGUMENT, "%s: writer is NULL", fn);
-    if (!stream) FAIL(writer->ctx, RELORA_E_ARGUMENT, "%s: stream is NULL", fn);
-    if (stream->ctx != writer->ctx)
-        FAIL(writer->ctx, RELORA_E_CONTEXT, "%s: stream belongs to another context than writer", fn);
-    TRY(stream_check(stream, fn));
-    return writer_save(writer, stream, fn, path, flags);
+    struct call c = {.fn = "relora_writer_save"};
+    TRY(call_open(&c, stream, "writer", writer ? writer->ctx : NULL, NULL));
+    return writer_save(&c, writer, path, flags);
 }

@@ -17,7 +17,7 @@ compile() { eval "$1 $2"; }
 
 by_pkg_config() {
     mkdir -p "$work"
-    for name in minimal mlp own_adam; do
+    for name in minimal mlp own_adam own_everything; do
         told=$(sed -n "s|^    cc \(examples/$name.c .*\)|\1|p" examples/README.md)
         [ "$told" ] || fault "examples/README.md does not tell how to build $name"
         flags=$(query --cflags --libs)

@@ -24,14 +24,14 @@ static void usage(FILE *to)
 {
     fprintf(
         to,
-        "bench [--threads N] [--seconds S] [--quick] [--json FILE] [--pretrain PROGRAM] [NAME...]\n"
-        "  --threads N         CPU threads; default: all cores that are online\n"
-        "  --seconds S         how long to repeat each measurement; default 1\n"
-        "  --quick             the two smallest layers only, a quarter of the time each\n"
-        "  --json FILE         also write the numbers there\n"
-        "  --pretrain PROGRAM  the program of examples/pretrain, to measure it too\n"
-        "  NAME                linear, adam, reset, pretrain, steady, plan, merge, checkpoint: all of them\n"
-        "                      unless some are named; plan-long: more shapes, several minutes\n");
+        "Usage: bench [--threads N] [--seconds S] [--quick] [--json FILE] [--pretrain PROGRAM] [NAME...]\n"
+        "  --threads N         CPU threads (all cores that are online)\n"
+        "  --seconds S         time for each measurement (1)\n"
+        "  --quick             only the two smallest layers, a quarter of the time each\n"
+        "  --json FILE         also write the results to FILE\n"
+        "  --pretrain PROGRAM  also measure PROGRAM, which is examples/pretrain\n"
+        "  NAME                what to measure: linear, adam, reset, pretrain, steady, plan, merge, checkpoint\n"
+        "                      (all of these), or plan-long: more shapes, several minutes\n");
 }
 
 static void cpu_name(char *name, size_t size)

@@ -47,6 +47,29 @@ func (a *Adam) Add(name string, param, grad *Tensor) (int, error) {
 	return int(index), err
 }
 
+// AddMoments is Add with moments of the program's, used as they are.
+func (a *Adam) AddMoments(name string, param, grad, first, second *Tensor) (int, error) {
+	text, free := cString(name)
+	defer free()
+	index := C.int32_t(-1)
+	status := C.relora_adam_add_moments(a.p(), text, param.p(), grad.p(), first.p(), second.p(), &index)
+	err := contextError(status, a.ctx)
+	for _, t := range []*Tensor{param, grad, first, second} {
+		runtime.KeepAlive(t)
+	}
+	runtime.KeepAlive(a)
+	return int(index), err
+}
+
+// SetMoments lets a parameter that is registered already use moments of the program's.
+func (a *Adam) SetMoments(index int, first, second *Tensor) error {
+	err := contextError(C.relora_adam_set_moments(a.p(), C.int32_t(index), first.p(), second.p()), a.ctx)
+	runtime.KeepAlive(a)
+	runtime.KeepAlive(first)
+	runtime.KeepAlive(second)
+	return err
+}
+
 // AddLinear registers what a layer trains in its present mode.
 func (a *Adam) AddLinear(prefix string, l *Linear) error {
 	text, free := cString(prefix)

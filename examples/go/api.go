@@ -64,6 +64,7 @@ const (
 	LinearReference        uint32       = 4
 	LinearKeepDelta        uint32       = 8
 	LinearTF32             uint32       = 16
+	LinearInOut            uint32       = 32
 	ParamWeight            Param        = 1
 	ParamBias              Param        = 2
 	ParamA                 Param        = 3
@@ -73,6 +74,7 @@ const (
 	Train                  uint32       = 1
 	Overwrite              uint32       = 2
 	AccumulateDx           uint32       = 4
+	AccumulateY            uint32       = 8
 	OrderAuto              Order        = 1
 	OrderSplit             Order        = 2
 	OrderFold              Order        = 3
@@ -83,6 +85,8 @@ const (
 	ResetStepCount         uint32       = 1
 	ResetIndependent       uint32       = 2
 	ResetQuantile          uint32       = 4
+	MergeLook              uint32       = 1
+	MergeInOut             uint32       = 2
 	ScheduleConstant       ScheduleKind = 1
 	ScheduleLinear         ScheduleKind = 2
 	ScheduleCosine         ScheduleKind = 3
@@ -423,6 +427,46 @@ func newResetReportC() C.relora_reset_report {
 	var c C.relora_reset_report
 	c.struct_size = C.uint32_t(unsafe.Sizeof(c))
 	return c
+}
+
+// MergeOptions is relora_merge_options of the headers, where each field is explained.
+type MergeOptions struct {
+	Flags    uint32
+	Scale    float64
+	Seed     uint64
+	Layer    uint64
+	Cycle    uint64
+	Rounding Rounding
+}
+
+func (o *MergeOptions) fromC(c *C.relora_merge_options) {
+	o.Flags = uint32(c.flags)
+	o.Scale = float64(c.scale)
+	o.Seed = uint64(c.seed)
+	o.Layer = uint64(c.layer)
+	o.Cycle = uint64(c.cycle)
+	o.Rounding = Rounding(c.rounding)
+}
+
+func (o *MergeOptions) toC() C.relora_merge_options {
+	var c C.relora_merge_options
+	C.relora_merge_options_init(&c, C.size_t(unsafe.Sizeof(c)))
+	c.flags = C.uint32_t(o.Flags)
+	c.scale = C.double(o.Scale)
+	c.seed = C.uint64_t(o.Seed)
+	c.layer = C.uint64_t(o.Layer)
+	c.cycle = C.uint64_t(o.Cycle)
+	c.rounding = C.relora_rounding(o.Rounding)
+	return c
+}
+
+// DefaultMergeOptions is what the library takes where nothing is said.
+func DefaultMergeOptions() MergeOptions {
+	var c C.relora_merge_options
+	var o MergeOptions
+	C.relora_merge_options_init(&c, C.size_t(unsafe.Sizeof(c)))
+	o.fromC(&c)
+	return o
 }
 
 // ScheduleOptions is relora_schedule_options of the headers, where each field is explained.

@@ -3,7 +3,10 @@ package relora
 // #include "bridge.h"
 import "C"
 
-import "runtime"
+import (
+	"runtime"
+	"unsafe"
+)
 
 // Linear is y = x W^T + b + s * drop(x) A^T B^T.
 type Linear struct {
@@ -46,6 +49,38 @@ func (l *Linear) SetWeight(weight, bias *Tensor) error {
 	runtime.KeepAlive(l)
 	runtime.KeepAlive(weight)
 	runtime.KeepAlive(bias)
+	return err
+}
+
+// ForwardAt is a pass on memory of the layer's device, in its type; each row is ld elements behind the last.
+func (l *Linear) ForwardAt(s *Stream, rows int64, x unsafe.Pointer, ldx int64, y unsafe.Pointer, ldy int64, call uint64, flags uint32) error {
+	err := streamError(C.relora_linear_forward_at(l.p(), s.p(), C.int64_t(rows), x, C.int64_t(ldx), y, C.int64_t(ldy),
+		C.uint64_t(call), C.uint32_t(flags)), s)
+	runtime.KeepAlive(l)
+	return err
+}
+
+// BackwardAt is the backward pass of it; dx may be nil.
+func (l *Linear) BackwardAt(s *Stream, rows int64, x unsafe.Pointer, ldx int64, dy unsafe.Pointer, lddy int64, dx unsafe.Pointer, lddx int64, call uint64, flags uint32) error {
+	err := streamError(C.relora_linear_backward_at(l.p(), s.p(), C.int64_t(rows), x, C.int64_t(ldx), dy, C.int64_t(lddy),
+		dx, C.int64_t(lddx), C.uint64_t(call), C.uint32_t(flags)), s)
+	runtime.KeepAlive(l)
+	return err
+}
+
+// SetParam lets a parameter be memory of the program's.
+func (l *Linear) SetParam(param Param, t *Tensor) error {
+	err := contextError(C.relora_linear_set_param(l.p(), C.relora_param(param), t.p()), l.ctx)
+	runtime.KeepAlive(l)
+	runtime.KeepAlive(t)
+	return err
+}
+
+// SetGrad lets a gradient be memory of the program's.
+func (l *Linear) SetGrad(param Param, t *Tensor) error {
+	err := contextError(C.relora_linear_set_grad(l.p(), C.relora_param(param), t.p()), l.ctx)
+	runtime.KeepAlive(l)
+	runtime.KeepAlive(t)
 	return err
 }
 

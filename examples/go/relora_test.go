@@ -300,6 +300,21 @@ func TestGroup(t *testing.T) {
 	l.Close()
 }
 
+func TestRestart(t *testing.T) {
+	_, d, s := open(t, nil)
+	w, a, b := floats(t, d, s, 1, 2, 3), floats(t, d, s, 1, 1, 3), floats(t, d, s, 1, 2, 1)
+	r, err := Merge(s, w, a, b, DefaultMergeOptions())
+	if err != nil || r.Layers != 1 || math.Abs(r.DeltaNorm-math.Sqrt(6)) > 1e-6 {
+		t.Error(r, err)
+	}
+	ok(t, DrawFactors(s, a, b, 1, 2, 3))
+	m, v := floats(t, d, s, 1, 100), floats(t, d, s, 1, 100)
+	reset, err := ResetMoments(s, m, v, 0, DefaultResetOptions())
+	if err != nil || reset.Params != 1 || reset.ZeroedFirst != 99 {
+		t.Error(reset, err)
+	}
+}
+
 func TestOptimizer(t *testing.T) {
 	_, d, s := open(t, nil)
 	a, err := NewAdam(d, DefaultAdamOptions())

@@ -30,10 +30,10 @@ static int make_all(const char *folder)
     struct stat there;
     if (mkdir(path, 0777) == 0)
         return 0;
-    int error = errno;
-    if (stat(path, &there) == 0 && S_ISDIR(there.st_mode))
+    int error = errno, found = stat(path, &there) == 0;
+    if (found && S_ISDIR(there.st_mode))
         return 0;
-    errno = error == EEXIST ? ENOTDIR : error;
+    errno = error != EEXIST ? error : found ? ENOTDIR : ENOENT; /* ENOENT: a link to nothing */
     return -1;
 }
 
@@ -75,14 +75,21 @@ static int is_there(int file, const char *path)
            held.st_ino == named.st_ino;
 }
 
+/* One that a killed run of another user left may be ours to lock, though not to write. */
+static int open_lock(const char *path)
+{
+    int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    return file < 0 && (errno == EACCES || errno == EPERM) ? open(path, O_RDONLY | O_CLOEXEC) : file;
+}
+
 /* A descriptor that holds the lock; -1 after a sentence. */
 static int lock_file(const char *path, const char *option, const char *folder)
 {
     char owner[320];
     for (;;) {
-        int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+        int file = open_lock(path);
         if (file < 0)
-            return fail("--%s: cannot write to %s: %s", option, folder, strerror(errno));
+            return fail("--%s: cannot open %s: %s", option, path, strerror(errno));
         int result = try_lock(file);
         if (result > 0 && !is_there(file, path)) {
             close(file);

@@ -7,6 +7,8 @@ static const char unpack[] = "unpack it first";
 static const char array[] = "write its tokens plainly, in Python: "
                             "numpy.load(NAME).astype('uint16').tofile('NAME.bin')";
 static const char utf8[] = "turn it into UTF-8 first, with iconv";
+static const char swap[] = "write it on a machine of this one's";
+static const char shards[] = "tokens are in shards, such as fineweb_train_000001.bin";
 static const char extract[] = "take the text or the tokens out of it";
 
 /* Longer ones before their beginnings: UTF-32 before UTF-16. */
@@ -26,10 +28,15 @@ static const struct signature {
     {"a tar archive", unpack, "ustar", 5, 257, 0},
     {"a file compressed by `compress`", unpack, "\x1f\x9d", 2, 0, 1},
     {"a NumPy array", array, "\x93NUMPY", 6, 0, 0},
+    {"weights of an old PyTorch", extract, "\x80\x02\x8a\x0al\xfc\x9c" "F\xf9 j\xa8P\x19.", 14, 0, 0},
     {"a Python pickle", extract, "\x80\x02", 2, 0, 1},
     {"a Python pickle", extract, "\x80\x03", 2, 0, 1},
     {"a Python pickle", extract, "\x80\x04\x95", 3, 0, 1},
     {"a Python pickle", extract, "\x80\x05\x95", 3, 0, 1},
+    {"an llm.c shard of the other byte order", swap, "\x01\x34\xd8\x88\0\0\0\1", 8, 0, 0},
+    {"an llm.c shard of the other byte order", swap, "\x01\x34\xd9\xa1\0\0\0\7", 8, 0, 0},
+    {"an llm.c file of questions", shards, "\x8a\xd8\x34\x01", 4, 0, 0},
+    {"an llm.c file of weights", shards, "\xc6\xd7\x34\x01", 4, 0, 0},
     {"UTF-32 text", utf8, "\xff\xfe\0\0", 4, 0, 1},
     {"UTF-32 text", utf8, "\0\0\xfe\xff", 4, 0, 1},
     {"UTF-16 text", utf8, "\xff\xfe", 2, 0, 1},
@@ -78,6 +85,25 @@ static struct kind look_at_tokens(const unsigned char *bytes, size_t size)
     return (struct kind){"text, as it seems, but is read as tokens for its name", "for bytes give it another name", 0};
 }
 
+/* How many bytes the character at `bytes` takes in UTF-8; 0 if that is none. One that the end cuts off is good. */
+static size_t utf8_length(const unsigned char *bytes, size_t size)
+{
+    unsigned first = bytes[0];
+    size_t length = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
+    for (size_t i = 1; i < length && i < size; i++)
+        if ((bytes[i] & 0xc0) != 0x80)
+            return 0;
+    return length;
+}
+
+static int is_utf8(const unsigned char *bytes, size_t size)
+{
+    size_t at = 0;
+    for (size_t length = 1; at < size && length; at += length)
+        length = utf8_length(bytes + at, size - at);
+    return at >= size;
+}
+
 /* Text all right, but likely not the text that is meant. */
 static struct kind look_at_text(const unsigned char *bytes, size_t size)
 {
@@ -87,6 +113,9 @@ static struct kind look_at_text(const unsigned char *bytes, size_t size)
     if (zeros * 8 > size)
         return (struct kind){"no text by its many zero bytes, and is read as single bytes",
                              "for tokens give it a name that ends in .bin, for UTF-16 turn it into UTF-8", 0};
+    if (!is_utf8(bytes, size))
+        return (struct kind){"not in UTF-8, and is read as single bytes",
+                             "turn text of another encoding into UTF-8 with iconv; if it is no text, take that out", 0};
     if (size >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0)
         start = 3;
     while (start < size && strchr(" \t\r\n", bytes[start]) && bytes[start])
@@ -95,7 +124,9 @@ static struct kind look_at_text(const unsigned char *bytes, size_t size)
     size -= start;
     if (begins_with(bytes, size, "<!doctype html") || begins_with(bytes, size, "<html"))
         return (struct kind){"an HTML page, and is read with all its tags", "is it the page of an error?", 0};
-    if (begins_with(bytes, size, "{\""))
+    if (begins_with(bytes, size, "<?xml"))
+        return (struct kind){"XML, and is read with all its tags", extract, 0};
+    if (begins_with(bytes, size, "{\"") || begins_with(bytes, size, "[{\""))
         return (struct kind){"JSON, and is read with all its quotes and keys", extract, 0};
     return (struct kind){0};
 }

@@ -195,7 +195,7 @@ static int run(struct options *o)
         print_header(&t);
         status = trainer_run(&t) ? STATUS_FAILED : finish(&t);
     } else if (stop_asked()) {
-        fail("stopped by %s before the first update", stop_name());
+        fail("stopped by %s before it began", stop_name());
         status = STATUS_STOPPED;
     }
     metrics_close(&t.metrics);

@@ -15,20 +15,23 @@
 static void print_help(void)
 {
     puts("Usage: pretrain [OPTION]...\n\n"
-         "Trains a small Llama on a text by ReLoRA with librelora, on the CPU or a GPU. A value follows its\n"
-         "option as a word of its own or after a =. Of an option that comes twice the last one counts. (Defaults in\n"
-         "brackets.)\n");
+         "Trains a small Llama on text, by ReLoRA with librelora, on the CPU or a GPU. Give the value of an option\n"
+         "as the next word or after a =. If an option is given twice, the last value counts. Defaults are in\n"
+         "parentheses; \"by size\" refers to the table below.\n");
     for (int i = 0; i < option_count; i++) {
         char left[40];
         snprintf(left, sizeof left, "--%s %s", option_rows[i].name, option_rows[i].argument);
         printf("  %-22s %s\n", left, option_rows[i].help);
     }
-    printf("  %-22s this text\n  %-22s the release\n", "-h, --help", "--version");
-    puts("\nINT (Ctrl-C), TERM, HUP, USR1, USR2, XCPU, PWR and an output that nobody reads any more stop a run at\n"
-         "the next micro-batch. It writes the checkpoint of --save and the folder of --export. A second INT or\n"
-         "TERM ends it at once.\n\n"
-         "Exit status: 0 the run is complete; 1 it failed or has died; 2 an option is wrong; 3 it was stopped\n"
-         "before its end, and --resume goes on.\n\n"
+    printf("  %-22s print this text\n  %-22s print the release\n", "-h, --help", "--version");
+    puts("\nA run stops at the next micro-batch on INT (Ctrl-C), TERM, HUP, USR1, USR2, XCPU or PWR, and when nobody\n"
+         "reads its output any more. It then writes the checkpoint of --save and the folder of --export. A second\n"
+         "INT or TERM ends it at once.\n\n"
+         "Exit status:\n"
+         "  0  the run is complete\n"
+         "  1  it failed or has died\n"
+         "  2  an option is wrong\n"
+         "  3  it was stopped before its end; --resume continues it\n\n"
          "size  hidden   ffn heads layers  seq  batch accum.  steps     lr  beta2 dropout init-std");
     for (int i = 0; i < size_count; i++) {
         const struct size *s = &sizes[i];
@@ -202,7 +205,6 @@ int options_given(const struct options *o, const char *name)
 
 void options_free(struct options *options)
 {
-    json_decref(options->config);
     names_free(&options->data);
     names_free(&options->val_data);
     json_decref(options->config);

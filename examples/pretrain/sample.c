@@ -87,7 +87,7 @@ static int continue_text(struct trainer *t, struct activations *acts, int32_t *t
     int64_t length = begin(t, tokens, o->seq);
     if (length < 0)
         return -1;
-    for (int64_t i = 0; i < o->sample && !stop_asked(); i++, length++) {
+    for (int64_t i = 0; i < o->sample && !stop_look(); i++, length++) {
         if (!t->progress.terminal)
             progress_part(&t->progress, "token of the sample", i, o->sample);
         int64_t first = length > o->seq ? length - o->seq : 0;

@@ -1,11 +1,14 @@
 #include "stop.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 /* `timeout` and terminals that close send the same signal twice at once; a person takes longer. */
 enum { SAME_MS = 250 };
@@ -67,6 +70,20 @@ void stop_install(void)
 int stop_asked(void)
 {
     return atomic_load(&asked);
+}
+
+/* A pipe tells by itself when its last reader has gone. A terminal that has gone is told by HUP, to who wants to know. */
+int stop_look(void)
+{
+    struct pollfd output[2] = {{.fd = STDOUT_FILENO}, {.fd = STDERR_FILENO}};
+    struct stat status;
+    int nothing = 0;
+    if (poll(output, 2, 0) > 0)
+        for (int i = 0; i < 2; i++)
+            if ((output[i].revents & POLLERR) && fstat(output[i].fd, &status) == 0 &&
+                (S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode)))
+                atomic_compare_exchange_strong(&asked, &nothing, SIGPIPE);
+    return stop_asked();
 }
 
 const char *stop_name(void)

@@ -15,6 +15,8 @@ enum { /* exit status of the program */
 void stop_install(void);
 /* Non-zero once an end was asked for. Any thread may call it, at any time. */
 int stop_asked(void);
+/* The same, after a look whether the pipes that the output goes to still have a reader. */
+int stop_look(void);
 /* What asked: "SIGTERM"; "" if nothing did. */
 const char *stop_name(void);
 

@@ -72,12 +72,22 @@ static relora_device *find_device(const struct trainer *t)
     return device;
 }
 
+/* What the library warns of is no failure of a call, and would be seen nowhere else. */
+static void pass_on(void *user, int32_t level, const char *message)
+{
+    (void)user;
+    if (level == RELORA_LOG_WARN)
+        note("%s", message);
+}
+
 int trainer_start(struct trainer *t, const struct options *options, struct folders *folders)
 {
     *t = (struct trainer){.options = options, .folders = folders, .val_loss = -1.0, .saved = -1};
     relora_context_options context;
     relora_context_options_init(&context, sizeof context);
     context.threads = (int32_t)options->threads;
+    context.log_level = RELORA_LOG_WARN;
+    context.log = pass_on;
     return check(NULL, relora_context_create(&t->ctx, &context), "cannot start the library");
 }
 
@@ -110,7 +120,7 @@ void trainer_close(struct trainer *t)
 /* An end was asked for: what is under way is dropped. */
 static int is_stopped(struct trainer *t)
 {
-    if (stop_asked())
+    if (stop_look())
         t->stopped = 1;
     return t->stopped;
 }

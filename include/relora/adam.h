@@ -70,10 +70,28 @@ RELORA_API void relora_adam_release(relora_adam *adam);
 /** Register one parameter. `name` is copied and must be new. Both tensors are retained. They must have the
  *  same shape and be row-major without gaps; each may be F32 or BF16. The moments are F32 and start at 0.
  *  The same memory cannot be registered twice (RELORA_E_EXISTS).
+ *  There is no F32 copy of a BF16 parameter: what is less than its last bit survives by stochastic
+ *  rounding alone.
  *  @param index receives 0, 1, 2, ... in order of registration; may be NULL
  *  @since 0.1 @threads one @stream none */
 RELORA_API relora_status relora_adam_add(relora_adam *adam, const char *name, relora_tensor *param,
                                          relora_tensor *grad, int32_t *index);
+
+/** relora_adam_add() with moments in tensors of the host. They are retained and used in place with their
+ *  present values. Steps, resets and loads write into them. The step count starts at 0;
+ *  relora_adam_set_steps() sets it.
+ *  @param first   m: F32, the shape of `param`, without gaps
+ *  @param second  v: likewise. Neither may overlap the other, or memory that is registered here
+ *  @since 0.5 @threads one @stream none */
+RELORA_API relora_status relora_adam_add_moments(relora_adam *adam, const char *name, relora_tensor *param,
+                                                 relora_tensor *grad, relora_tensor *first,
+                                                 relora_tensor *second, int32_t *index);
+
+/** Use moments in tensors of the host for a parameter that is already registered, such as the A of a layer.
+ *  The old moments are released and their values are lost. The step count stays. Otherwise this function
+ *  works like relora_adam_add_moments(). @since 0.5 @threads one @stream none */
+RELORA_API relora_status relora_adam_set_moments(relora_adam *adam, int32_t index, relora_tensor *first,
+                                                 relora_tensor *second);
 
 /** Register exactly the parameters that `linear` trains in its present mode: "<prefix>.weight" in FULL,
  *  otherwise ".lora_A.weight", ".lora_B.weight" and a trainable ".scaling"; then its ".bias". If one
@@ -97,10 +115,11 @@ RELORA_API relora_status relora_adam_set_factors(relora_adam *adam, int32_t inde
 /** Move the gradients of all parameters, with their contents, into one F32 buffer, so that a host that
  *  sums gradients over machines can send them in one piece. They are in order of registration, each at a
  *  multiple of 16 elements, with zeros between. The gradient tensors stay valid, but their data moves:
- *  call relora_tensor_data() again. RELORA_E_STATE if the memory of a gradient is borrowed (arrange it
- *  yourself) or is already such a buffer, or if `adam` was flattened before. RELORA_E_DTYPE if a gradient
- *  is not F32. A parameter added later is not in the buffer. The buffer lives as long as any gradient in
- *  it. A gradient leaves it when another optimizer flattens that gradient.
+ *  call relora_tensor_data() again. RELORA_E_STATE if the memory of a gradient is borrowed or
+ *  is already such a buffer, or if `adam` was flattened before. RELORA_E_DTYPE if a gradient is not F32.
+ *  (A host with a buffer of its own borrows slices of it for relora_adam_add() and
+ *  relora_linear_set_grad() instead.) A parameter added later is not in the buffer. The buffer lives as long
+ *  as any gradient in it. A gradient leaves it when another optimizer flattens that gradient.
  *  @since 0.1 @threads one @stream queues */
 RELORA_API relora_status relora_adam_flatten_grads(relora_adam *adam, relora_stream *stream);
 

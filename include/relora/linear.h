@@ -1,8 +1,8 @@
 /** @file relora/linear.h
  *  y = x W^T + b + s * drop(x) A^T B^T. The mode determines which parts exist and which are trained.
  *
- *  W is [out, in], A is [rank, in], B is [out, rank], b is [out], all row-major as in PyTorch, and
- *  s = alpha / rank, or tanh(scale) if the scale is trainable. With g = dL/dy, d = drop(x),
+ *  W is [out, in] ([in, out] with RELORA_LINEAR_IN_OUT), A is [rank, in], B is [out, rank], b is [out],
+ *  all row-major as in PyTorch, and s = alpha / rank, or tanh(scale) if the scale is trainable. With g = dL/dy, d = drop(x),
  *  u = d A^T, h = g B:
  *
  *      dA = s h^T d    dB = s g^T u    db = sum of the rows of g
@@ -43,10 +43,14 @@ enum { /* relora_linear_options.flags */
     RELORA_LINEAR_KEEP_DELTA = 8,      /**< keep the sum of all merges, F32 [out, in]: the difference
                                             between W and what it was when it was set or frozen.
                                             Refused in LOWRANK */
-    RELORA_LINEAR_TF32 = 16            /**< forward and backward may round F32 operands to TF32 (10 bits
+    RELORA_LINEAR_TF32 = 16,           /**< forward and backward may round F32 operands to TF32 (10 bits
                                             after the point) on devices that are faster with it; a
                                             merge never does. No effect on the CPU. Not part of a
                                             state's description. Since 0.4 */
+    RELORA_LINEAR_IN_OUT = 32         /**< W, its gradient and the delta are [in, out], as in GPT-2's Conv1D, in Keras
+                                           and in column-major arrays of [out, in]. A and B stay as they are. With
+                                           other layouts the sums may be made in another order, and stochastic
+                                           rounding takes other draws. Since 0.5 */
 };
 
 typedef struct relora_linear_options {
@@ -81,7 +85,9 @@ enum {
 enum { /* flags of relora_linear_forward and relora_linear_backward */
     RELORA_TRAIN = 1,         /**< apply dropout */
     RELORA_OVERWRITE = 2,     /**< backward: store parameter gradients instead of adding to them */
-    RELORA_ACCUMULATE_DX = 4  /**< backward: add to dx instead of storing it */
+    RELORA_ACCUMULATE_DX = 4, /**< backward: add to dx instead of storing it */
+    RELORA_ACCUMULATE_Y = 8   /**< forward: add to y instead of storing it, as a LOWRANK layer beside a product
+                                   of the host's own does. Since 0.5 */
 };
 
 typedef struct relora_merge_report {
@@ -109,10 +115,10 @@ RELORA_API relora_status relora_linear_create(relora_linear **out, relora_device
  *  allowed. @since 0.1 @threads any @stream none */
 RELORA_API void relora_linear_release(relora_linear *linear);
 
-/** Retain `weight` [out, in] and `bias` [out] and use them in place. Training and merging write into
- *  them, so the host's own saving and inference code sees every change. `weight` must be NULL in
- *  LOWRANK and only there. If `bias` is NULL, the layer keeps its own; a bias is refused without
- *  RELORA_LINEAR_BIAS. Without W, forward returns RELORA_E_STATE. Optimizers that already hold the
+/** Retain `weight` [out, in] ([in, out] with RELORA_LINEAR_IN_OUT) and `bias` [out] and use them in
+ *  place. Training and merging write into them, so the host's own saving and inference code sees every
+ *  change. `weight` must be NULL in LOWRANK and only there. If `bias` is NULL, the layer keeps its own; a bias is refused without
+ *  RELORA_LINEAR_BIAS, and if its memory overlaps that of W. Without W, forward returns RELORA_E_STATE. Optimizers that already hold the
  *  layer refuse to step from now on: create a new one.
  *  @since 0.1 @threads one @stream none */
 RELORA_API relora_status relora_linear_set_weight(relora_linear *linear, relora_tensor *weight,
@@ -136,12 +142,29 @@ RELORA_API relora_tensor *relora_linear_param(relora_linear *linear, relora_para
  *  @since 0.1 @threads any @stream none */
 RELORA_API relora_tensor *relora_linear_grad(relora_linear *linear, relora_param param);
 
-/** Compute the output y of the layer for x.
+/** Retain `tensor` and use it in place as A, B, the scale or the bias. The layer takes its values, and
+ *  training, merging and resetting write into it. This is for hosts that keep everything that is trained in
+ *  their own arrays. Optimizers that hold the layer refuse further steps; create a new one.
+ *  @param param  RELORA_PARAM_A, _B, _SCALE or _BIAS; RELORA_E_STATE if the layer has no such parameter now.
+ *                A layer creates its A and B when it leaves the warm start, so set them afterwards
+ *  @param tensor F32, the shape of the parameter, without gaps between rows; must not overlap the layer's
+ *                other parameters or gradients
+ *  @since 0.5 @threads one @stream none */
+RELORA_API relora_status relora_linear_set_param(relora_linear *linear, relora_param param, relora_tensor *tensor);
+
+/** Retain `tensor` and use it in place as the gradient of a parameter that is trained now, for example a
+ *  slice of one buffer for all gradients. Its values count, since backward adds to them. Any trained
+ *  parameter is accepted, including W in FULL. Otherwise this function works like relora_linear_set_param().
+ *  @since 0.5 @threads one @stream none */
+RELORA_API relora_status relora_linear_set_grad(relora_linear *linear, relora_param param, relora_tensor *tensor);
+
+/** Compute the output y of the layer for x, or add it to y with RELORA_ACCUMULATE_Y.
  *  @param x     [rows, in]; any number of rows, 0 included
  *  @param y     [rows, out]; must not overlap x
  *  @param call  identifies this use of the layer: dropout is a function of (seed, layer, call). Give
  *               each micro-batch and each use in a graph its own number, such as step * uses + use
- *  @param flags RELORA_TRAIN or 0
+ *               In BF16 a folded pass is rounded as a function of it as well, without dropout too
+ *  @param flags RELORA_TRAIN, RELORA_ACCUMULATE_Y, both or 0
  *  @since 0.1 @threads one @stream queues */
 RELORA_API relora_status relora_linear_forward(relora_linear *linear, relora_stream *stream,
                                                const relora_tensor *x, relora_tensor *y,
@@ -156,6 +179,23 @@ RELORA_API relora_status relora_linear_forward(relora_linear *linear, relora_str
 RELORA_API relora_status relora_linear_backward(relora_linear *linear, relora_stream *stream,
                                                 const relora_tensor *x, const relora_tensor *dy,
                                                 relora_tensor *dx, uint64_t call, uint32_t flags);
+
+/** Do the work of relora_linear_forward() on plain pointers, which lead to memory of the layer's device. The
+ *  number of rows may differ from call to call.
+ *  @param rows  0 or more; with 0 the pointers may be NULL
+ *  @param x     rows of in elements of the layer's dtype; rows begin `ldx` elements apart (in or more)
+ *  @param y     rows of out elements, likewise; must not overlap x
+ *  @since 0.5 @threads one @stream queues */
+RELORA_API relora_status relora_linear_forward_at(relora_linear *linear, relora_stream *stream, int64_t rows,
+                                                  const void *x, int64_t ldx, void *y, int64_t ldy,
+                                                  uint64_t call, uint32_t flags);
+
+/** Do the work of relora_linear_backward() on plain pointers.
+ *  @param dx  NULL if it is not needed; `lddx` is then ignored
+ *  @since 0.5 @threads one @stream queues */
+RELORA_API relora_status relora_linear_backward_at(relora_linear *linear, relora_stream *stream, int64_t rows,
+                                                   const void *x, int64_t ldx, const void *dy, int64_t lddy,
+                                                   void *dx, int64_t lddx, uint64_t call, uint32_t flags);
 
 /** relora_linear_forward() of several layers that read the same x, such as query, key and value, or gate
  *  and up. The results are those of separate calls. When given together, the layers may share products

@@ -15,6 +15,7 @@
 #include "relora/linear.h"
 #include "relora/group.h"
 #include "relora/reset.h"
+#include "relora/restart.h"
 #include "relora/adam.h"
 #include "relora/schedule.h"
 #include "relora/cycle.h"

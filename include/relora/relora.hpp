@@ -169,6 +169,7 @@ inline relora_status init(relora_linear_options *o) { return relora_linear_optio
 inline relora_status init(relora_adam_options *o) { return relora_adam_options_init(o, sizeof *o); }
 inline relora_status init(relora_reset_options *o) { return relora_reset_options_init(o, sizeof *o); }
 inline relora_status init(relora_schedule_options *o) { return relora_schedule_options_init(o, sizeof *o); }
+inline relora_status init(relora_merge_options *o) { return relora_merge_options_init(o, sizeof *o); }
 inline relora_status init(relora_cycle_options *o) { return relora_cycle_options_init(o, sizeof *o); }
 
 inline std::string_view view(const char *text) { return text ? text : std::string_view(); }
@@ -404,6 +405,27 @@ private:
     }
 };
 
+/** Restarts of a program with factors and moments of its own (relora/restart.h). */
+inline relora_merge_report merge(const stream &s, const tensor &weight, const tensor &a, const tensor &b,
+                                 const relora_merge_options &options)
+{
+    auto r = report<relora_merge_report>();
+    detail::check(relora_merge(s.get(), weight.get(), a.get(), b.get(), &options, &r), s.get());
+    return r;
+}
+inline void draw_factors(const stream &s, const tensor &a, const tensor &b, std::uint64_t seed, std::uint64_t layer,
+                         std::uint64_t cycle)
+{
+    detail::check(relora_factors_draw(s.get(), a.get(), b.get(), seed, layer, cycle), s.get());
+}
+inline relora_reset_report reset_moments(const stream &s, const tensor &first, const tensor &second,
+                                         std::uint64_t index, const relora_reset_options &options)
+{
+    auto r = report<relora_reset_report>();
+    detail::check(relora_moments_reset(s.get(), first.get(), second.get(), index, &options, &r), s.get());
+    return r;
+}
+
 class linear : public detail::object<relora_linear> {
 public:
     linear(const device &d, const relora_linear_options &options)
@@ -470,6 +492,21 @@ public:
         ok(relora_linear_set_order(get(), forward, backward));
     }
     void zero_grad(const stream &s) const { detail::check(relora_linear_zero_grad(get(), s.get()), s.get()); }
+    /** Passes on memory of the layer's device, in its type; each row `ld` elements behind the last. */
+    void forward_at(const stream &s, std::int64_t rows, const void *x, std::int64_t ldx, void *y, std::int64_t ldy,
+                    std::uint64_t call, std::uint32_t flags) const
+    {
+        detail::check(relora_linear_forward_at(get(), s.get(), rows, x, ldx, y, ldy, call, flags), s.get());
+    }
+    void backward_at(const stream &s, std::int64_t rows, const void *x, std::int64_t ldx, const void *dy,
+                     std::int64_t lddy, void *dx, std::int64_t lddx, std::uint64_t call, std::uint32_t flags) const
+    {
+        detail::check(relora_linear_backward_at(get(), s.get(), rows, x, ldx, dy, lddy, dx, lddx, call, flags),
+                      s.get());
+    }
+    /** Memory of the program's as a parameter, or as a gradient. */
+    void set_param(relora_param param, const tensor &t) const { ok(relora_linear_set_param(get(), param, t.get())); }
+    void set_grad(relora_param param, const tensor &t) const { ok(relora_linear_set_grad(get(), param, t.get())); }
     relora_merge_report merge(const stream &s, std::uint64_t cycle) const
     {
         auto r = report<relora_merge_report>();
@@ -549,6 +586,18 @@ public:
         std::int32_t index = -1;
         ok(relora_adam_add(get(), name.c_str(), param.get(), grad.get(), &index));
         return index;
+    }
+    /** With moments of the program's. */
+    std::int32_t add(const std::string &name, const tensor &param, const tensor &grad, const tensor &first,
+                     const tensor &second) const
+    {
+        std::int32_t index = -1;
+        ok(relora_adam_add_moments(get(), name.c_str(), param.get(), grad.get(), first.get(), second.get(), &index));
+        return index;
+    }
+    void set_moments(std::int32_t index, const tensor &first, const tensor &second) const
+    {
+        ok(relora_adam_set_moments(get(), index, first.get(), second.get()));
     }
     void add(const std::string &prefix, const linear &layer) const
     {

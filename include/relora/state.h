@@ -78,6 +78,7 @@ RELORA_API relora_status relora_state_load(relora_state *state, relora_stream *s
 
 /** Write plain weights: W + s B A of each layer (rounded to nearest into the layer's dtype), its
  *  bias, and the tensors of the host. The layers are not changed. Little memory is needed.
+ *  A layer with RELORA_LINEAR_IN_OUT is written as [in, out], which is how GPT-2's Conv1D has it.
  *  @since 0.2 @threads one @stream synchronises */
 RELORA_API relora_status relora_state_export_merged(relora_state *state, relora_stream *stream,
                                                     const char *path);
@@ -86,7 +87,8 @@ RELORA_API relora_status relora_state_export_merged(relora_state *state, relora_
  *  adapter_model.safetensors and adapter_config.json. They fit the present W, not the one before a
  *  merge. Each of the two files is replaced whole; a failure between them leaves the new tensors beside
  *  the old configuration. @param base_model  name or path of the base model, for the configuration; may be ""
- *  @return RELORA_E_NOT_FOUND if no layer is in mode LORA
+ *  @return RELORA_E_NOT_FOUND if no layer is in mode LORA; RELORA_E_UNSUPPORTED if some of them have
+ *          RELORA_LINEAR_IN_OUT and some not, because PEFT has one fan_in_fan_out for all
  *  @since 0.2 @threads one @stream synchronises */
 RELORA_API relora_status relora_state_export_adapter(relora_state *state, relora_stream *stream,
                                                      const char *folder, const char *base_model);

@@ -36,8 +36,8 @@ RELORA_API relora_status relora_stream_synchronize(relora_stream *stream);
 
 /** Copy the text of the last failure of a call that was given `stream`, as relora_context_error() does.
  *  A stream is used by one thread at a time, so this is the text of the caller's own call, whatever
- *  fails on other streams of the context. Failures of calls made by the hook of a cycle count too. If
- *  a call is also given an object of another context, its text goes to that context instead.
+ *  fails on other streams of the context. If a call is also given an object of another context, its text
+ *  goes to that context instead.
  *  @return RELORA_OK, or RELORA_E_ARGUMENT if `stream` is NULL
  *  @since 0.5 @threads any @stream none */
 RELORA_API relora_status relora_stream_error(const relora_stream *stream, char *buffer,

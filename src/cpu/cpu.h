@@ -76,8 +76,6 @@ struct gemm_cut { /* of a product into pieces, the last of a row or column the s
 struct gemm_cut cpu_gemm_cut(const struct gemm *g, int32_t threads);
 struct gemm cpu_gemm_piece(const struct gemm *g, const struct gemm_cut *cut, int64_t i);
 
-relora_status cpu_gemm(struct queue *q, const struct gemm *g);
-
 enum own_tile { OWN_PLAIN, OWN_AVX2, OWN_AVX512, OWN_TILES }; /* of the library's own product; PLAIN is NEON on ARM */
 enum own_tile cpu_gemm_own_best(void); /* on this processor */
 relora_status cpu_gemm_own(struct queue *q, const struct gemm *g, enum own_tile tile);

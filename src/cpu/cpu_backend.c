@@ -119,7 +119,11 @@ static relora_status convert(struct queue *q, struct view y, struct view x, stru
 static relora_status gemm(struct queue *q, const struct gemm *g)
 {
     fenv_t host = float_mode_enter();
-    return leave(&host, cpu_gemm(q, g));
+#if RELORA_ONEDNN
+    return leave(&host, cpu_gemm_onednn(q, g));
+#else
+    return leave(&host, cpu_gemm_own(q, g, cpu_gemm_own_best()));
+#endif
 }
 
 static relora_status merge(struct queue *q, const struct merge *m)

@@ -80,12 +80,3 @@ struct gemm cpu_gemm_piece(const struct gemm *g, const struct gemm_cut *cut, int
     if (g->bias) piece.bias = g->bias + col;
     return piece;
 }
-
-relora_status cpu_gemm(struct queue *q, const struct gemm *g)
-{
-#if RELORA_ONEDNN
-    return cpu_gemm_onednn(q, g);
-#else
-    return cpu_gemm_own(q, g, cpu_gemm_own_best());
-#endif
-}

@@ -1,15 +1,15 @@
 /* The library's own product, for what the matrix library cannot do on this processor, and where there is none.
  * After Goto and van de Geijn (TOMS 2008): a block of b is packed and stays in the second cache, a block of a in
- * the first, and a tile of c in registers (cpu_gemm_tile.h). Packing widens BF16, so both types are as fast.
+ * the first, and a tile of c in registers (cpu_tile.h). Packing widens BF16, so both types are as fast.
  * Sums are F32, over blocks of fixed depth and then over the blocks, in one order for each element. */
 #include "cpu.h"
 #include "cpu_clones.h"
 
 enum {
     DEPTH = 512,      /* of a block; where one ends is seen in the bits */
-    WIDE = 512,       /* columns of a block of b, at most */
+    WIDE = 768,       /* columns of a block of b, at most */
     TALL = 120,       /* rows of a block of a, about */
-    ROUNDED = 512,    /* rows whose sums wait in F32 until they are rounded to BF16 */
+    ROUNDED = 768,    /* rows whose sums wait in F32 until they are rounded to BF16 */
     WIDEST_ROW = 32,  /* columns and rows of any tile, at most */
     WIDEST_COL = 16
 };
@@ -100,7 +100,7 @@ INLINE void panel_pack(float *to, const struct panel *p, int64_t count)
 #define TILE_MR 4
 #define TILE_NV 2
 #endif
-#include "cpu_gemm_tile.h"
+#include "cpu_tile.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #define TILE(name) avx2_##name
@@ -108,14 +108,14 @@ INLINE void panel_pack(float *to, const struct panel *p, int64_t count)
 #define TILE_BYTES 32
 #define TILE_MR 6
 #define TILE_NV 2
-#include "cpu_gemm_tile.h"
+#include "cpu_tile.h"
 
 #define TILE(name) avx512_##name
 #define TILE_TARGET __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")))
 #define TILE_BYTES 64
 #define TILE_MR 14
 #define TILE_NV 2
-#include "cpu_gemm_tile.h"
+#include "cpu_tile.h"
 
 static int has(enum own_tile which)
 {
@@ -163,8 +163,8 @@ static int64_t round_up(int64_t n, int64_t unit)
 
 static struct blocks layout(unsigned char *base, size_t *bytes)
 {
-    const size_t a = (size_t)(TALL + WIDEST_COL) * DEPTH * sizeof(float);
-    const size_t b = (size_t)(WIDE + WIDEST_ROW) * DEPTH * sizeof(float);
+    const size_t a = sizeof(float) * (TALL + WIDEST_COL) * DEPTH;
+    const size_t b = sizeof(float) * (WIDE + WIDEST_ROW) * DEPTH;
     *bytes = a + b + (size_t)ROUNDED * WIDE * sizeof(float);
     return (struct blocks){(void *)base, (void *)(base + a), (void *)(base + a + b)};
 }

@@ -5,7 +5,7 @@
 
 enum { TILE_ROWS = 16, TILE_COLS = 32, TILE_DEPTH = 128 };
 
-static double element(struct view v, int64_t i, int64_t j)
+static double value_at(struct view v, int64_t i, int64_t j)
 {
     return v.dtype == RELORA_F32 ? (double)row_f32(v, i)[j] : (double)bf16_to_float(row_bf16(v, i)[j]);
 }
@@ -17,7 +17,7 @@ static void unpack(double *to, struct view v, int transposed, int64_t i0, int64_
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < cols; j++)
             to[i * pitch + j] =
-                transposed ? element(v, j0 + j, i0 + i) : element(v, i0 + i, j0 + j);
+                transposed ? value_at(v, j0 + j, i0 + i) : value_at(v, i0 + i, j0 + j);
 }
 
 static void multiply(double sum[TILE_ROWS][TILE_COLS], double (*a)[TILE_DEPTH],
@@ -35,7 +35,7 @@ static void store(const struct gemm *g, double sum[TILE_ROWS][TILE_COLS], int64_
         for (int64_t j = 0; j < cols; j++) {
             double value = sum[i][j];
             if (g->bias) value += (double)g->bias[j0 + j];
-            if (g->accumulate) value += element(g->c, i0 + i, j0 + j);
+            if (g->accumulate) value += value_at(g->c, i0 + i, j0 + j);
             if (g->c.dtype == RELORA_F32)
                 row_f32(g->c, i0 + i)[j0 + j] = (float)value;
             else

@@ -26,12 +26,13 @@ grow() { # STRUCT HEADER SOURCE
     ! cmp -s "$work/changed" "$source" || fault "$1_rows is not in $3: this test is out of date"
     mv "$work/changed" "$source"
 }
-grow context context.h context.c
+grow context context.h context_create.c
 grow linear linear.h linear.c
 grow adam adam.h adam.c
 grow reset reset.h adam_reset.c
 grow schedule schedule.h schedule.c
 grow cycle cycle.h cycle.c
+grow merge restart.h restart.c
 
 # Kernels know nothing of options (src/cpu): they are linked as they were built.
 cd "$work"

@@ -39,5 +39,8 @@ Suite *adam_more_arguments(void);
 Suite *schedule_arguments(void);
 Suite *cycle_arguments(void);
 Suite *group_arguments(void);
+Suite *restart_arguments(void);
+Suite *host_memory_arguments(void);
+Suite *linear_at_arguments(void);
 
 #endif

@@ -69,7 +69,8 @@ START_TEST(test_forward)
     FAILS(RELORA_E_CONTEXT, relora_linear_forward(b.l, b.s.st, b.x, b.y, 0, 0), "stream");
     FAILS(RELORA_E_CONTEXT, relora_linear_forward(b.l, env.st, far, b.y, 0, 0), "x");
     FAILS(RELORA_E_CONTEXT, relora_linear_forward(b.l, env.st, b.x, yfar, 0, 0), "y");
-    FAILS(RELORA_E_ARGUMENT, relora_linear_forward(b.l, env.st, b.x, b.y, 0, 8), "flags", "8");
+    FAILS(RELORA_E_ARGUMENT, relora_linear_forward(b.l, env.st, b.x, b.y, 0, 16), "flags", "0x10");
+    FAILS(RELORA_E_ARGUMENT, relora_linear_forward(b.l, env.st, b.x, b.y, 0, RELORA_ACCUMULATE_DX), "flags", "0x4");
     FAILS(RELORA_E_ARGUMENT, relora_linear_forward(b.l, env.st, b.x, b.y, 0, RELORA_OVERWRITE), "flags");
     FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_linear_forward(NULL, NULL, NULL, NULL, 0, 0));
     untouched(&b);
@@ -142,6 +143,11 @@ START_TEST(test_set_weight)
     FAILS(RELORA_E_DTYPE, relora_linear_set_weight(b.l, wb, NULL), "weight");
     FAILS(RELORA_E_DTYPE, relora_linear_set_weight(b.l, w, bb), "bias");
     FAILS(RELORA_E_CONTEXT, relora_linear_set_weight(b.l, far, NULL), "weight");
+    float *memory = new_floats(OUT * IN + OUT);
+    relora_tensor *inside = new_borrowed(OUT, memory + OUT * IN - 1), *around;
+    OK(relora_tensor_borrow_matrix(&around, env.dev, RELORA_F32, OUT, IN, memory));
+    defer((void (*)(void *))relora_tensor_release, around);
+    FAILS(RELORA_E_ARGUMENT, relora_linear_set_weight(b.l, around, inside), "bias", "weight", "memory");
     ck_assert_ptr_eq(relora_linear_param(b.l, RELORA_PARAM_WEIGHT), b.watched[0]);
     ck_assert_ptr_eq(relora_linear_param(b.l, RELORA_PARAM_BIAS), b.watched[1]);
     untouched(&b);

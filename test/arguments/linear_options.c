@@ -17,7 +17,7 @@ static relora_linear_options good(void)
 
 START_TEST(test_kinds)
 {
-    BAD(flags, 32, RELORA_E_ARGUMENT, "20");
+    BAD(flags, 64, RELORA_E_ARGUMENT, "40");
     BAD(flags, RELORA_LINEAR_KEEP_DELTA | 64, RELORA_E_ARGUMENT, "48");
     BAD(flags, 1u << 31, RELORA_E_ARGUMENT, "");
     BAD(mode, 0, RELORA_E_ARGUMENT, "0");

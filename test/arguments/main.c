@@ -13,5 +13,8 @@ int main(void)
     srunner_add_suite(runner, schedule_arguments());
     srunner_add_suite(runner, cycle_arguments());
     srunner_add_suite(runner, group_arguments());
+    srunner_add_suite(runner, restart_arguments());
+    srunner_add_suite(runner, host_memory_arguments());
+    srunner_add_suite(runner, linear_at_arguments());
     return env_run(runner);
 }

@@ -91,6 +91,18 @@ START_TEST(test_alike)
 }
 END_TEST
 
+/* PEFT has one word for all layers of a model. */
+START_TEST(test_in_out)
+{
+    relora_state *s = new_state();
+    OK(relora_state_add_linear(s, "a", layer_of(5, 3, 2, 16, RELORA_LINEAR_IN_OUT)));
+    OK(relora_state_export_adapter(s, env.st, at(""), "gpt2"));
+    ck_assert(json_is_true(json_object_get(config(), "fan_in_fan_out")));
+    OK(relora_state_add_linear(s, "b", layer_of(6, 3, 2, 16, 0)));
+    FAILS(RELORA_E_UNSUPPORTED, relora_state_export_adapter(s, env.st, at(""), "gpt2"), "IN_OUT", "fan_in_fan_out");
+}
+END_TEST
+
 /* Ranks and alphas that differ from the first layer's, and only those, are in the patterns. */
 START_TEST(test_patterns)
 {
@@ -201,6 +213,7 @@ Suite *exports_adapter(void)
     Suite *s = suite_create("adapters");
     TCase *tc = env_case(s, "adapters", 20);
     tcase_add_test(tc, test_alike);
+    tcase_add_test(tc, test_in_out);
     tcase_add_test(tc, test_patterns);
     tcase_add_test(tc, test_trainable_scale);
     tcase_add_test(tc, test_scale_not_finite);

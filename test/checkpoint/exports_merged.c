@@ -103,14 +103,15 @@ START_TEST(test_value)
 }
 END_TEST
 
-/* In LORA exactly what a merge to nearest makes of W. */
+/* In LORA exactly what a merge to nearest makes of W, [in, out] included. */
 START_TEST(test_as_a_merge)
 {
-    const struct kind *k = &kinds[_i];
+    const struct kind *k = &kinds[_i % 4];
+    int turned = _i / 4;
     struct rnd rnd = rnd_seed(12);
     relora_linear_options o = layer_options(k->mode, IN, OUT, RANK);
     o.dtype = k->dtype;
-    o.flags = k->flags;
+    o.flags = k->flags | (turned ? RELORA_LINEAR_IN_OUT : 0);
     o.rounding = RELORA_ROUND_NEAREST;
     relora_linear *l = new_filled_linear(&o, &rnd);
     relora_tensor *w = relora_linear_param(l, RELORA_PARAM_WEIGHT);
@@ -121,7 +122,7 @@ START_TEST(test_as_a_merge)
     OK(relora_linear_merge(l, env.st, 0, NULL));
     ck_assert_int_ne(memcmp(before, snapshot(w), bytes_of(w)), 0);
     has_tensor(open_path(at("plain")), "l.weight", k->dtype == RELORA_BF16 ? "BF16" : "F32", 2,
-               (int64_t[]){OUT, IN}, snapshot(w), bytes_of(w));
+               (int64_t[]){turned ? IN : OUT, turned ? OUT : IN}, snapshot(w), bytes_of(w));
 }
 END_TEST
 
@@ -161,7 +162,7 @@ Suite *exports_merged(void)
     Suite *s = suite_create("plain weights");
     TCase *tc = env_case(s, "merged", 20);
     tcase_add_loop_test(tc, test_value, 0, KINDS);
-    tcase_add_loop_test(tc, test_as_a_merge, 0, 4);
+    tcase_add_loop_test(tc, test_as_a_merge, 0, 8);
     tcase_add_test(tc, test_strided_weight);
     return s;
 }

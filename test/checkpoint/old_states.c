@@ -1,10 +1,10 @@
-/* State files that releases 0.2.0, 0.3.0 and 0.4.0 wrote (test/abi/old_run.h), and what a later release may have
+/* State files that each release from 0.2.0 on wrote (test/abi/old_run.h), and what a later release may have
  * written into them. */
 #include <stdio.h>
 #include "checkpoint/checkpoint.h"
 #include "abi/old_run.h" /* it uses OK() */
 
-static const char *const releases[] = {"0.2.0", "0.3.0", "0.4.0"};
+static const char *const releases[] = {"0.2.0", "0.3.0", "0.4.0", "0.5.0"};
 enum { RELEASES = sizeof releases / sizeof *releases };
 
 static relora_reader *recorded(const char *release)

@@ -61,8 +61,10 @@ static void new_stream(void)
 static int64_t growth(struct run *run, int back, int64_t bytes)
 {
     struct scratch scratch = {NULL, (size_t)bytes};
+    struct call c = {.fn = "test"};
     new_stream();
-    OK(scratch_open(&scratch, env.st, "test"));
+    OK(call_open(&c, env.st, "stream", env.ctx, NULL));
+    OK(scratch_open(&c, &scratch));
     int64_t before = env.mem.bytes;
     pass(run, back);
     return env.mem.bytes - before;

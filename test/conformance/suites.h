@@ -36,5 +36,9 @@ Suite *cycle_work(void);
 Suite *layer_names(void);
 Suite *group_members(void);
 Suite *group_work(void);
+Suite *restart_suite(void);
+Suite *host_memory(void);
+Suite *linear_at(void);
+Suite *in_out_suite(void);
 
 #endif

@@ -23,6 +23,11 @@ void input_end_operation(void)
     input.odd_struct = 0;
 }
 
+void input_mark_odd_struct(void)
+{
+    input.odd_struct = 1;
+}
+
 int input_has_odd_struct(void)
 {
     return input.odd_struct;

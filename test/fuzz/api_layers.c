@@ -22,7 +22,7 @@ relora_linear_options choose_layer(void)
     o.in_features = sizes % 8 + 1;
     o.out_features = sizes == 255 ? 300 : sizes / 8 % 8 + 1; /* more than one slice of a merge */
     o.rank = sizes / 64 + (o.mode != RELORA_MODE_FULL);
-    o.flags = flags % 16;
+    o.flags = flags % 16 | (mode & 64 ? RELORA_LINEAR_IN_OUT : 0);
     if (o.mode == RELORA_MODE_LOWRANK) o.flags &= ~(uint32_t)RELORA_LINEAR_KEEP_DELTA;
     o.rounding = flags & 16 ? RELORA_ROUND_NEAREST : RELORA_ROUND_STOCHASTIC;
     o.layer = flags / 32;
@@ -75,7 +75,7 @@ void set_weight(void)
     uint8_t how = choose();
     if (linear && how < 200) { /* one that fits */
         features(linear, &in, &out);
-        weight = matrix(any_part(linear), how % 8 ? RELORA_F32 : RELORA_BF16, out, in, how);
+        weight = matrix(any_part(linear), how % 8 ? RELORA_F32 : RELORA_BF16, how & 16 ? in : out, how & 16 ? out : in, how);
     } else {
         weight = pick_any_tensor();
         bias = pick_any_tensor();
@@ -144,7 +144,7 @@ void forward(void)
     relora_stream *stream = pick(STREAM);
     choose_matrices(linear, m, 2);
     uint64_t call = choose_call(linear);
-    uint32_t flags = choose_flags(RELORA_TRAIN);
+    uint32_t flags = choose_flags(RELORA_TRAIN | RELORA_ACCUMULATE_Y);
     int32_t shared = choose_shared(call, flags);
     relora_linear *const both[] = {linear, linear};
     relora_tensor *const y[] = {m[1], m[1]};
@@ -167,6 +167,36 @@ void backward(void)
     if (shared) CALL(relora_linear_backward_shared, both, shared, stream, m[0], dy, m[2], call, flags);
     else
         CALL(relora_linear_backward, linear, stream, m[0], m[1], m[2], call, flags);
+}
+
+/* Pointers into matrices that are large enough for the rows and the type, and now and then a wrong argument. */
+void pass_at(void)
+{
+    relora_linear *linear = pick(LINEAR);
+    relora_stream *stream = pick(STREAM);
+    uint8_t how = choose(), seed = choose();
+    int64_t in = 1, out = 1, rows = how % 7;
+    relora_tensor *m[3] = {NULL};
+    if (linear) {
+        features(linear, &in, &out);
+        const relora_tensor *w = relora_linear_param(linear, RELORA_PARAM_WEIGHT);
+        int64_t wide = in > out ? in : out; /* W of a layer in FULL does not tell which is which */
+        in = out = wide;
+        for (int i = 0; i < 3; i++) {
+            m[i] = matrix(any_part(linear), w ? relora_tensor_dtype(w) : RELORA_F32, rows, wide, seed / 2);
+            if (!m[i]) return;
+        }
+    }
+    uint64_t call = choose_call(linear);
+    void *x = how == 200 ? NULL : relora_tensor_data(m[0]), *y = relora_tensor_data(m[1]), *dx = relora_tensor_data(m[2]);
+    int64_t ldx = in - (how == 201), ldy = out - (how == 202), asked = how == 203 ? -1 : rows;
+    uint32_t flags = choose_flags(RELORA_TRAIN | RELORA_ACCUMULATE_Y);
+    if (seed % 2) {
+        CALL(relora_linear_forward_at, linear, stream, asked, x, ldx, y, ldy, call, flags);
+        return;
+    }
+    flags = choose_flags(RELORA_TRAIN | RELORA_OVERWRITE | RELORA_ACCUMULATE_DX);
+    CALL(relora_linear_backward_at, linear, stream, asked, x, ldx, y, ldy, seed & 2 ? dx : NULL, in, call, flags);
 }
 
 static int is_finite(const relora_tensor *t)
@@ -229,13 +259,16 @@ static void compare(const relora_tensor *before, const relora_tensor *after, dou
 }
 
 /* All values here are below 1, so that the sum of the sizes of all terms is known. */
-static void merge_and_compare(relora_linear *linear, relora_stream *stream, relora_dtype dtype, uint8_t seed)
+static void merge_and_compare(relora_linear *linear, relora_stream *stream, const relora_linear_options *o,
+                              uint8_t seed)
 {
+    const relora_dtype dtype = o->dtype;
+    const int turned = (o->flags & RELORA_LINEAR_IN_OUT) != 0;
     int64_t in, out;
     features(linear, &in, &out);
     relora_tensor *a = relora_linear_param(linear, RELORA_PARAM_A);
     relora_tensor *b = relora_linear_param(linear, RELORA_PARAM_B);
-    relora_tensor *x = matrix(a, dtype, 3, in, seed), *w = matrix(a, dtype, out, in, seed / 2);
+    relora_tensor *x = matrix(a, dtype, 3, in, seed), *w = matrix(a, dtype, turned ? in : out, turned ? out : in, seed / 2);
     relora_tensor *before = matrix(a, dtype, 3, out, 0), *after = matrix(a, dtype, 3, out, 0);
     if (!x || !w || !before || !after || CALL(relora_linear_set_weight, linear, w, NULL) < 0) return;
     fill_tensor(b, seed % 240);
@@ -260,7 +293,7 @@ void keep_y(void)
     o.flags &= ~(uint32_t)RELORA_LINEAR_REFERENCE; /* whose A and B are both 0 */
     if (CALL(relora_stream_create, &stream, device) == RELORA_OK &&
         CALL(relora_linear_create, &linear, device, &o) == RELORA_OK)
-        merge_and_compare(linear, stream, o.dtype, seed);
+        merge_and_compare(linear, stream, &o, seed);
     release_object(LINEAR, linear);
     release_object(STREAM, stream);
 }

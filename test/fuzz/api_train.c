@@ -223,6 +223,7 @@ void ask_schedule(void)
     result(&next, sizeof next);
     relora_cycle_options o;
     REQUIRE(relora_cycle_options_init(&o, c == 254 ? 4 : sizeof o) == RELORA_OK);
+    if (c == 254) input_mark_odd_struct();
     if (CALL(relora_cycle_options_follow, c == 255 ? NULL : &o, schedule) == RELORA_OK) REQUIRE(o.merge_every > 0);
 }
 

@@ -113,6 +113,7 @@ static int must_keep(relora_status status)
 {
     static const char *const partial[] = {"relora_linear_forward",        "relora_linear_backward",
                                           "relora_linear_forward_shared", "relora_linear_backward_shared",
+                                          "relora_linear_forward_at",      "relora_linear_backward_at",
                                           "relora_adam_reset",            "relora_cycle_advance"};
     if (status >= 0) return 0;
     for (size_t i = 0; i < sizeof partial / sizeof *partial; i++)
@@ -275,12 +276,12 @@ relora_tensor *temporary(const relora_tensor *like, relora_dtype dtype, int32_t 
 
 void end_operation(void)
 {
+    input_end_operation(); /* first: no odd struct is given to what follows */
     while (w.temporary_count) {
         relora_tensor *t = w.temporaries[--w.temporary_count];
         w.touched = 1;
         release_object(TENSOR, t);
     }
-    input_end_operation();
     w.handles = 0;
 }
 

@@ -68,6 +68,7 @@ void context_listen(relora_context_options *options, int quiet);
 void input_open(const uint8_t *data, size_t size);
 void input_end_operation(void);
 int input_has_odd_struct(void); /* that must be refused */
+void input_mark_odd_struct(void);
 uint8_t choose(void);
 int chosen_all(void);
 /** `usual` mostly; otherwise small, large, negative or extreme. */
@@ -135,7 +136,8 @@ relora_dtype choose_dtype(void);
 int32_t choose_strides(int64_t shape[4], int64_t strides[4]);
 int lies_in_block(const relora_tensor *tensor);
 
-/* ---- api_objects.c, api_exchange.c, api_layers.c, api_groups.c, api_train.c, api_files.c: operations ---- */
+/* ---- api_objects.c, api_exchange.c, api_layers.c, api_groups.c, api_restart.c,
+ *      api_train.c, api_files.c: operations ---- */
 
 /** Options of a layer, of small sizes. */
 relora_linear_options choose_layer(void);
@@ -150,5 +152,6 @@ operation make_adam, add_param, add_linear, set_factors, flatten, zero_adam, ste
 operation make_writer, add_tensor, add_bytes, set_metadata, save_writer, open_file, open_memory, ask_reader,
     read_reader, make_state, add_to_state, save_state, load_state, export_state;
 operation make_group, wrap_weight, add_to_group, ask_group, group_mode, group_work, give_group, read_group;
+operation merge_tensors, draw_factors, prune_moments, lend_part, lend_moments, pass_at;
 
 #endif

@@ -70,6 +70,20 @@ START_TEST(test_forward_backward)
 }
 END_TEST
 
+/* The same without a layer. */
+START_TEST(test_merge_tensors)
+{
+    struct layer l = open_layer(_i);
+    relora_tensor *w = load(l.file, "weight"), *a = load(l.file, "lora_A"), *b = load(l.file, "lora_B");
+    relora_merge_options o;
+    OK(relora_merge_options_init(&o, sizeof o));
+    o.scale = l.trainable ? tanh(*golden_values(l.file, "scaling", NULL))
+                          : golden_number(l.file, "alpha") / golden_number(l.file, "rank");
+    OK(relora_merge(env.st, w, a, b, &o, NULL));
+    same(&l, "merged_weight", w);
+}
+END_TEST
+
 START_TEST(test_merge)
 {
     struct layer l = open_layer(_i);
@@ -98,6 +112,7 @@ Suite *golden_layer(void)
     TCase *tc = env_case(s, "layer", 20);
     tcase_add_loop_test(tc, test_forward_backward, 0, 6);
     tcase_add_loop_test(tc, test_merge, 0, 6);
+    tcase_add_loop_test(tc, test_merge_tensors, 0, 6);
     tcase_add_loop_test(tc, test_bound, 0, 6);
     return s;
 }

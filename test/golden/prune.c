@@ -29,6 +29,14 @@ START_TEST(test_exact)
     OK(relora_adam_reset(adam, env.st, &index, 1, &o, NULL));
     for (relora_moment m = RELORA_MOMENT_FIRST; m <= RELORA_MOMENT_SECOND; m++)
         UNCHANGED(relora_adam_moment(adam, index, m), bytes);
+
+    relora_tensor *moments[2];
+    for (int i = 0; i < 2; i++) { /* without an optimizer */
+        moments[i] = new_vector(RELORA_F32, n);
+        put(moments[i], in);
+    }
+    OK(relora_moments_reset(env.st, moments[0], moments[1], 0, &o, NULL));
+    for (int i = 0; i < 2; i++) UNCHANGED(moments[i], bytes);
 }
 END_TEST
 

@@ -13,6 +13,7 @@ int main(void)
     srunner_add_suite(runner, oom_files());
     srunner_add_suite(runner, oom_steady());
     srunner_add_suite(runner, oom_groups());
+    srunner_add_suite(runner, oom_restart());
     srunner_run_all(runner, CK_ENV);
     printf("%lld scenarios: %lld requests refused alone, %lld with all that followed\n",
            (long long)oom_totals->scenarios, (long long)oom_totals->refused[0],

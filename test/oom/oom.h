@@ -46,5 +46,6 @@ Suite *oom_training(void);
 Suite *oom_files(void);
 Suite *oom_steady(void);
 Suite *oom_groups(void);
+Suite *oom_restart(void);
 
 #endif

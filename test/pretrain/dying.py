@@ -6,7 +6,7 @@ import shutil
 
 from harness import FAILED, Case, words
 
-RUN = ['--seq', '64', '--out', 'o']
+RUN = ['--out', 'o']
 
 
 class Dying(Case):
@@ -42,8 +42,8 @@ class Dying(Case):
         self.assertRegex(err, 'weight|--init')
 
     def test_well(self):
-        for options in ('--lr 1e-7 --steps 150', '--lr 3e-3 --warmup 140 --steps 150', '--init-std 0.9 --steps 150',
-                        '--method relora --steps 150 --restarts 9', '--init-std 0.001 --steps 60', '--steps 1',
+        for options in ('--lr 1e-7 --steps 100', '--lr 3e-3 --warmup 90 --steps 100', '--init-std 0.9 --steps 100',
+                        '--method relora --steps 100 --restarts 6', '--init-std 0.001 --steps 60', '--steps 1',
                         '--lr 0.3 --steps 60'):
             with self.subTest(options):
                 self.good(*RUN, *options.split())

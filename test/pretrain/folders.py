@@ -16,6 +16,38 @@ NO_LOCK = r'''
 int flock(int file, int how) { (void)file; (void)how; errno = atoi(getenv("FLOCK_ERROR")); return -1; }
 '''
 
+NOT_OURS = r'''
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <string.h>
+int open(const char *path, int flags, ...)
+{
+    int (*real)(const char *, int, ...) = (int (*)(const char *, int, ...))dlsym(RTLD_NEXT, "open");
+    va_list more;
+    va_start(more, flags);
+    int mode = flags & O_CREAT ? va_arg(more, int) : 0;
+    va_end(more);
+    if (strstr(path, "pretrain.lock") && (flags & O_ACCMODE) != O_RDONLY) { errno = EACCES; return -1; }
+    return real(path, flags, mode);
+}
+'''
+NO_FLUSH = r'''
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <sys/stat.h>
+int fsync(int file)
+{
+    struct stat status;
+    int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
+    if (fstat(file, &status) == 0 && S_ISDIR(status.st_mode)) { errno = EIO; return -1; }
+    return real(file);
+}
+'''
+
 
 class AtOnce(Case):
     def test_second_is_refused(self):
@@ -66,6 +98,29 @@ class AtOnce(Case):
             self.assertEqual(len(self.rows('o' + error)), 3)
             self.assertEqual(len(self.checkpoints('o%s/s' % error)), 3)
 
+
+    def test_in_place_but_not_flushed(self):
+        """That is said, and is no failure."""
+        self.write('flush.c', NO_FLUSH.encode())
+        subprocess.run(['cc', '-shared', '-fPIC', 'flush.c', '-o', 'flush.so', '-ldl'], cwd=self.folder, check=True)
+        _, err = self.good(*SHORT, '--save-every', '1', '--out', 'o', '--save', 's',
+                           env={'LD_PRELOAD': self.path('flush.so'), 'ASAN_OPTIONS': 'verify_asan_link_order=0'})
+        notes = [line for line in err.splitlines() if line.startswith('note: ') and 'fsync' in line]
+        self.assertEqual(len(notes), 1, err)
+        self.assertIn('in place', notes[0])
+        self.assertEqual(len(self.checkpoints()), 3)
+
+    def test_lock_file_of_another_user(self):
+        """A killed run left it: it cannot be written, but locked."""
+        self.write('not_ours.c', NOT_OURS.encode())
+        subprocess.run(['cc', '-shared', '-fPIC', 'not_ours.c', '-o', 'not_ours.so', '-ldl'], cwd=self.folder, check=True)
+        env = {'LD_PRELOAD': self.path('not_ours.so'), 'ASAN_OPTIONS': 'verify_asan_link_order=0'}
+        self.write('o/pretrain.lock', b'process 1 of nowhere\n')
+        first = self.start(*LONG, '--out', 'o', env=env)
+        self.wait_rows(1, first)
+        self.refused(*SHORT, '--out', 'o', says=['another run'])
+        self.stop(first)
+        self.good(*SHORT, '--out', 'o')
 
     def test_disk_that_is_full(self):
         """Said when it happens, with the reason of that moment; and the run has failed in the end."""
@@ -138,6 +193,10 @@ class InEachOther(Case):
             for file in ('train.csv', 'summary.txt', 'step-00000003.safetensors', 'config.json'):
                 self.assertIn(file, left)
             self.assertNotIn('pretrain.lock', left)
+
+    def test_link_to_nothing(self):
+        os.symlink('nowhere', self.path('link'))
+        self.refused(*SHORT, '--out', 'link', says=['link', 'No such file'])
 
     def test_what_is_no_folder(self):
         self.write('file', b'x')

@@ -6,6 +6,7 @@ import gzip
 import lzma
 import os
 import pickle
+import random
 import resource
 import subprocess
 import tarfile
@@ -56,6 +57,10 @@ class Refused(Case):
             'UTF-32 ': b'\0\0\xfe\xff' + text.decode().encode('utf-32-be'),
             'LFS': b'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 123\n' + b' ' * 3000,
         }
+        for name, first in (('byte order', b'\x01\x34\xd8\x88\0\0\0\x01'), ('questions', (20240522).to_bytes(4, 'little')),
+                            ('weights', (20240326).to_bytes(4, 'little')),
+                            ('old PyTorch', b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02')):
+            files[name] = first + tokens16(TOKENS)
         with zipfile.ZipFile(self.path('z'), 'w') as z:
             z.writestr('t.txt', text)
         with tarfile.open(self.path('tar'), 'w') as t:
@@ -73,6 +78,14 @@ class Refused(Case):
         for name, data, word in (('page', b'<!DOCTYPE html>\n<html><body>404' + words(20000), 'HTML'),
                                  ('lines.jsonl', b'{"text": "' + words(20000) + b'"}\n', 'JSON'),
                                  ('tokens', tokens16(TOKENS), '.bin'), ('text.bin', words(20000), 'another name'),
+                                 ('lines.json', b'[{"text": "' + words(20000) + b'"}]\n', 'JSON'),
+                                 ('page.xml', b'<?xml version="1.0"?>\n<a>' + words(20000), 'XML'),
+                                 ('western', 'à la carte, été '.encode('latin-1') * 2000, 'UTF-8'),
+                                 ('japanese', '日本語テキスト'.encode('shift-jis') * 2000, 'UTF-8'),
+                                 ('chinese', '日本語テキスト'.encode('utf-16-le') * 2000, 'UTF-8'),
+                                 ('lzma', lzma.compress(words(20000), format=lzma.FORMAT_ALONE) * 9, 'UTF-8'),
+                                 ('avro', b'Obj\x01' + random.Random(1).randbytes(20000), 'UTF-8'),
+                                 ('bytes', bytes(range(256)) * 80, 'UTF-8'),
                                  ('wide', words(20000).decode().encode('utf-16-le'), 'UTF-16')):
             self.write(name, data)
             _, err = self.good(*SHORT, '--data', name)
@@ -80,7 +93,7 @@ class Refused(Case):
 
     def test_nothing_to_say_about_text(self):
         for i, data in enumerate((words(20000), b'\xef\xbb\xbf' + words(20000), words(20000).replace(b'\n', b'\r\n'),
-                                  'ä€😀 '.encode() * 2000, bytes(range(256)) * 80, b'{ a }' * 3000, b'PK is no zip ' * 999)):
+                                  'ä€😀 '.encode() * 2000, bytes(range(128)) * 160, b'{ a }' * 3000, b'PK is no zip ' * 999)):
             self.write('text', data)
             _, err = self.good(*SHORT, '--data', 'text', '--out', 'o%d' % i)
             self.assertNotIn('note', err)

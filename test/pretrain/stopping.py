@@ -195,13 +195,16 @@ class Stopping(Case):
         for ignored in (False, True):  # systemd starts services with SIGPIPE ignored
             with self.subTest(ignored=ignored):
                 save = 's%d' % ignored
-                child = self.start(*MANY, '--out', 'o', '--save', save, stderr=subprocess.PIPE,
-                                   restore_signals=not ignored)
-                self.wait_rows(3, child)
-                child.stderr.close()
-                child.stdout.close()
-                self.assertEqual(child.wait(PATIENCE), STOPPED)
+                child = self.start_endless(save, restore_signals=not ignored)
+                child.stdout.close() if ignored else child.stderr.close()
+                self.assertEqual(child.wait(30), STOPPED)
                 self.assertEqual(len(self.checkpoints(save)), 1)
+
+    def test_pipe_of_a_sample(self):
+        child = self.start('--steps', '2', '--sample', '1000000', '--out', 'o')
+        self.wait_rows(2, child)
+        child.stdout.close()
+        self.assertNotEqual(child.wait(30), DONE)  # what it printed was lost
 
     def test_terminal_goes_away(self):
         import pty

@@ -126,7 +126,9 @@ relora_linear *new_filled_linear(const relora_linear_options *options, struct rn
 {
     relora_linear *l = new_linear(options);
     if (options->mode != RELORA_MODE_LOWRANK) {
-        relora_tensor *w = new_matrix(options->dtype, options->out_features, options->in_features);
+        int turned = (options->flags & RELORA_LINEAR_IN_OUT) != 0;
+        relora_tensor *w = new_matrix(options->dtype, turned ? options->in_features : options->out_features,
+                                      turned ? options->out_features : options->in_features);
         put_normal(w, r, 0.5);
         OK(relora_linear_set_weight(l, w, NULL));
     }

@@ -154,6 +154,20 @@ static relora_status step(struct things *k, uint64_t i, double scale, uint64_t *
     return RELORA_OK;
 }
 
+/* The same once more, as a host without objects does it. */
+static relora_status restart_tensors(struct things *k, const relora_reset_options *reset)
+{
+    relora_tensor *a = relora_linear_param(k->l, RELORA_PARAM_A), *b = relora_linear_param(k->l, RELORA_PARAM_B);
+    relora_merge_options o;
+    TRY(relora_merge_options_init(&o, sizeof o));
+    o.cycle = 2;
+    TRY(fill_tensor(b, 1, 40));
+    TRY(relora_merge(k->st, k->w, a, b, &o, NULL));
+    TRY(relora_factors_draw(k->st, a, b, 1, 2, 3));
+    return relora_moments_reset(k->st, relora_adam_moment(k->adam, 3, RELORA_MOMENT_FIRST),
+                                relora_adam_moment(k->adam, 3, RELORA_MOMENT_SECOND), 3, reset, NULL);
+}
+
 static relora_status train_all(relora_context *ctx, relora_dtype dtype, double scale, uint64_t *sum)
 {
     struct things k = {0};
@@ -167,6 +181,7 @@ static relora_status train_all(relora_context *ctx, relora_dtype dtype, double s
     if (status >= 0) status = relora_linear_merge(k.l, k.st, 1, NULL);
     if (status >= 0) status = relora_linear_reset(k.l, k.st, 1);
     if (status >= 0) status = relora_adam_reset(k.adam, k.st, everything, 4, &half, NULL);
+    if (status >= 0) status = restart_tensors(&k, &half);
     for (int32_t i = 0; status >= 0 && i < relora_adam_count(k.adam); i++) {
         add_tensor(sum, relora_adam_moment(k.adam, i, RELORA_MOMENT_FIRST));
         add_tensor(sum, relora_adam_moment(k.adam, i, RELORA_MOMENT_SECOND));

@@ -4,6 +4,7 @@
 #include "adam_reset.h"
 #include "cycle.h"
 #include "options.h"
+#include "restart.h"
 #include "schedule.h"
 
 struct old { uint32_t struct_size, flags; double a; };
@@ -150,10 +151,11 @@ START_TEST(test_public_defaults)
 }
 END_TEST
 
-/* ---- the tables of the six structs ---- */
+/* ---- the tables of the structs ---- */
 
 static const struct options *const tables[] = {&context_table, &linear_table, &adam_table,
-                                               &reset_table,   &schedule_table, &cycle_table};
+                                               &reset_table,   &schedule_table, &cycle_table,
+                                               &merge_table};
 enum { TABLES = sizeof tables / sizeof *tables, LARGEST = 256 };
 
 static size_t size_of(const struct option *row)

@@ -22,8 +22,9 @@ static const struct row rows[] = {
 START_TEST(test_matrix)
 {
     const struct row *r = &rows[_i];
+    struct call here = {.fn = "test", .ctx = env.ctx};
     struct shape s;
-    OK(shape_make(&s, env.ctx, "test", RELORA_F32, r->ndim, r->dims, r->strides[0] < 0 ? NULL : r->strides));
+    OK(shape_make(&here, &s, RELORA_F32, r->ndim, r->dims, r->strides[0] < 0 ? NULL : r->strides));
     ck_assert_int_eq(s.count, r->count);
     ck_assert_int_eq(s.cols, r->cols);
     ck_assert_int_eq(s.rows, r->rows);
@@ -35,17 +36,18 @@ END_TEST
 
 START_TEST(test_equal_and_text)
 {
+    struct call here = {.fn = "test", .ctx = env.ctx};
     struct shape a, b, c;
     char text[SHAPE_TEXT];
-    OK(shape_make(&a, env.ctx, "test", RELORA_F32, 2, (int64_t[]){3, 4}, NULL));
-    OK(shape_make(&b, env.ctx, "test", RELORA_BF16, 2, (int64_t[]){3, 4}, (int64_t[]){9, 1}));
-    OK(shape_make(&c, env.ctx, "test", RELORA_F32, 3, (int64_t[]){1, 3, 4}, NULL));
+    OK(shape_make(&here, &a, RELORA_F32, 2, (int64_t[]){3, 4}, NULL));
+    OK(shape_make(&here, &b, RELORA_BF16, 2, (int64_t[]){3, 4}, (int64_t[]){9, 1}));
+    OK(shape_make(&here, &c, RELORA_F32, 3, (int64_t[]){1, 3, 4}, NULL));
     ck_assert(shape_equal(&a, &b));
     ck_assert(!shape_equal(&a, &c));
     ck_assert_str_eq(shape_text(&c, text), "[1, 3, 4]");
     int64_t wide[RELORA_MAX_DIMS];
     for (int i = 0; i < RELORA_MAX_DIMS; i++) wide[i] = i ? 0 : INT64_C(1) << 40; /* no element */
-    OK(shape_make(&a, env.ctx, "test", RELORA_F32, RELORA_MAX_DIMS, wide, NULL));
+    OK(shape_make(&here, &a, RELORA_F32, RELORA_MAX_DIMS, wide, NULL));
     ck_assert_uint_lt(strlen(shape_text(&a, text)), SHAPE_TEXT);
 }
 END_TEST

@@ -86,5 +86,6 @@ int main(int argc, char **argv)
     }
     void *still = dlopen(argv[1], RTLD_NOW | RTLD_NOLOAD);
     if (!still) return fprintf(stderr, "unload: the library was unmapped\n"), 1;
-    return dlclose(still);
+    dlclose(still);
+    return 0;
 }

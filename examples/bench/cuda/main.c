@@ -19,13 +19,13 @@ enum { BENCHMARKS = sizeof benchmarks / sizeof *benchmarks, NEEDED = 2 /* produc
 static void usage(FILE *to)
 {
     fprintf(to,
-            "bench-cuda [--budget S] [--seconds S] [--smoke] [--json FILE] [--pretrain PROGRAM] [NAME...]\n"
-            "  --budget S          end after so many seconds, and say what was left out; default 110\n"
-            "  --seconds S         how long to repeat a measurement; default 1\n"
-            "  --smoke             tiny sizes, to see that it runs\n"
-            "  --json FILE         also write the numbers there\n"
-            "  --pretrain PROGRAM  the program of examples/pretrain, to measure it too\n"
-            "  NAME                layer, adam, reset, merge, pretrain: all of them unless some are named\n");
+            "Usage: bench-cuda [--budget S] [--seconds S] [--smoke] [--json FILE] [--pretrain PROGRAM] [NAME...]\n"
+            "  --budget S          stop after S seconds and report what was left out (110)\n"
+            "  --seconds S         time for each measurement (1)\n"
+            "  --smoke             tiny sizes, only to check that everything runs\n"
+            "  --json FILE         also write the results to FILE\n"
+            "  --pretrain PROGRAM  also measure PROGRAM, which is examples/pretrain\n"
+            "  NAME                what to measure: layer, adam, reset, merge, pretrain (all of these)\n");
 }
 
 static const char *value(int argc, char **argv, int *i)

@@ -178,6 +178,7 @@ for (kind, init) in ((:relora_context_options, :relora_context_options_init),
                      (:relora_linear_options, :relora_linear_options_init),
                      (:relora_adam_options, :relora_adam_options_init),
                      (:relora_reset_options, :relora_reset_options_init),
+                     (:relora_merge_options, :relora_merge_options_init),
                      (:relora_schedule_options, :relora_schedule_options_init),
                      (:relora_cycle_options, :relora_cycle_options_init))
     @eval function defaults(::Type{$kind}; fields...)
@@ -351,6 +352,8 @@ Linear(d::Device; fields...) = make(Linear, relora_linear, d.context.context, re
                                     Ref(defaults(relora_linear_options; fields...)))
 
 set_weight!(l::Linear, weight, bias=nothing) = check(relora_linear_set_weight(l, null(weight), null(bias)), l)
+set_param!(l::Linear, which, t::Tensor) = check(relora_linear_set_param(l, which, t), l)
+set_grad!(l::Linear, which, t::Tensor) = check(relora_linear_set_grad(l, which, t), l)
 set_mode!(l::Linear, s::Stream, mode) = check(relora_linear_set_mode(l, s, mode), s)
 mode(l::Linear) = relora_linear_get_mode(l)
 param(l::Linear, which) = retained(relora_linear_param(l, which), l.context)
@@ -359,6 +362,12 @@ grad(l::Linear, which) = retained(relora_linear_grad(l, which), l.context)
 forward!(l::Linear, s::Stream, x, y, call; flags=0) = check(relora_linear_forward(l, s, x, y, call, flags), s)
 backward!(l::Linear, s::Stream, x, dy, dx, call; flags=0) =
     check(relora_linear_backward(l, s, x, dy, null(dx), call, flags), s)
+
+"Passes on pointers into memory of the layer's device; each row is ld elements behind the last."
+forward_at!(l::Linear, s::Stream, rows, x, ldx, y, ldy, call; flags=0) =
+    check(relora_linear_forward_at(l, s, rows, x, ldx, y, ldy, call, flags), s)
+backward_at!(l::Linear, s::Stream, rows, x, ldx, dy, lddy, dx, lddx, call; flags=0) =
+    check(relora_linear_backward_at(l, s, rows, x, ldx, dy, lddy, dx, lddx, call, flags), s)
 
 function shared(run, layers, tensors)
     length(layers) == length(tensors) || throw(ArgumentError("as many tensors as layers are needed"))
@@ -388,6 +397,26 @@ function merge!(l::Linear, s::Stream, cycle)
 end
 
 reset!(l::Linear, s::Stream, cycle) = check(relora_linear_reset(l, s, cycle), s)
+
+# ---- restarts without objects ----
+
+"W += s B A, for a program with factors of its own. Fields are those of `relora_merge_options`."
+function merge!(weight::Tensor, a::Tensor, b::Tensor, s::Stream; fields...)
+    r, o = report(relora_merge_report), Ref(defaults(relora_merge_options; fields...))
+    check(relora_merge(s, weight, a, b, o, Ref(r)), s)
+    return r
+end
+
+"A drawn afresh for a cycle, B := 0."
+draw_factors!(a::Tensor, b::Tensor, s::Stream, seed, layer, cycle) =
+    check(relora_factors_draw(s, a, b, seed, layer, cycle), s)
+
+"The partial reset of two moments. Fields are those of `relora_reset_options`."
+function reset_moments!(first::Tensor, second::Tensor, s::Stream, index; fields...)
+    r, o = report(relora_reset_report), Ref(defaults(relora_reset_options; fields...))
+    check(relora_moments_reset(s, first, second, index, o, Ref(r)), s)
+    return r
+end
 
 # ---- a model ----
 
@@ -447,6 +476,14 @@ function add!(a::Adam, name, param::Tensor, grad::Tensor)
     return index[]
 end
 
+"Register one parameter with moments of the program's; its index."
+function add!(a::Adam, name, param::Tensor, grad::Tensor, first::Tensor, second::Tensor)
+    index = Ref{Int32}(-1)
+    check(relora_adam_add_moments(a, name, param, grad, first, second, index), a)
+    return index[]
+end
+
+set_moments!(a::Adam, index, first::Tensor, second::Tensor) = check(relora_adam_set_moments(a, index, first, second), a)
 add!(a::Adam, prefix, l::Linear) = check(relora_adam_add_linear(a, prefix, l), a)
 add!(a::Adam, g::Group) = check(relora_adam_add_group(a, g), a)
 set_factors!(a::Adam, index, lr_factor, decay) = check(relora_adam_set_factors(a, index, lr_factor, decay), a)

@@ -50,6 +50,7 @@ const RELORA_LINEAR_TRAINABLE_SCALE = UInt32(2)
 const RELORA_LINEAR_REFERENCE = UInt32(4)
 const RELORA_LINEAR_KEEP_DELTA = UInt32(8)
 const RELORA_LINEAR_TF32 = UInt32(16)
+const RELORA_LINEAR_IN_OUT = UInt32(32)
 const RELORA_PARAM_WEIGHT = relora_param(1)
 const RELORA_PARAM_BIAS = relora_param(2)
 const RELORA_PARAM_A = relora_param(3)
@@ -59,6 +60,7 @@ const RELORA_PARAM_DELTA = relora_param(6)
 const RELORA_TRAIN = UInt32(1)
 const RELORA_OVERWRITE = UInt32(2)
 const RELORA_ACCUMULATE_DX = UInt32(4)
+const RELORA_ACCUMULATE_Y = UInt32(8)
 const RELORA_ORDER_AUTO = relora_order(1)
 const RELORA_ORDER_SPLIT = relora_order(2)
 const RELORA_ORDER_FOLD = relora_order(3)
@@ -69,6 +71,8 @@ const RELORA_RESET_MAGNITUDE = relora_reset_mode(3)
 const RELORA_RESET_STEP_COUNT = UInt32(1)
 const RELORA_RESET_INDEPENDENT = UInt32(2)
 const RELORA_RESET_QUANTILE = UInt32(4)
+const RELORA_MERGE_LOOK = UInt32(1)
+const RELORA_MERGE_IN_OUT = UInt32(2)
 const RELORA_SCHEDULE_CONSTANT = relora_schedule_kind(1)
 const RELORA_SCHEDULE_LINEAR = relora_schedule_kind(2)
 const RELORA_SCHEDULE_COSINE = relora_schedule_kind(3)
@@ -218,6 +222,18 @@ mutable struct relora_reset_report
     relora_reset_report() = new()
 end
 
+mutable struct relora_merge_options
+    struct_size::UInt32
+    flags::UInt32
+    scale::Float64
+    seed::UInt64
+    layer::UInt64
+    cycle::UInt64
+    rounding::relora_rounding
+    reserved::Int32
+    relora_merge_options() = new()
+end
+
 mutable struct relora_schedule_options
     struct_size::UInt32
     kind::relora_schedule_kind
@@ -246,6 +262,12 @@ relora_adam_release(adam) =
 
 relora_adam_add(adam, name, param, grad, index) =
     ccall((:relora_adam_add, librelora), relora_status, (Ptr{relora_adam}, Cstring, Ptr{relora_tensor}, Ptr{relora_tensor}, Ptr{Int32}), adam, name, param, grad, index)
+
+relora_adam_add_moments(adam, name, param, grad, first, second, index) =
+    ccall((:relora_adam_add_moments, librelora), relora_status, (Ptr{relora_adam}, Cstring, Ptr{relora_tensor}, Ptr{relora_tensor}, Ptr{relora_tensor}, Ptr{relora_tensor}, Ptr{Int32}), adam, name, param, grad, first, second, index)
+
+relora_adam_set_moments(adam, index, first, second) =
+    ccall((:relora_adam_set_moments, librelora), relora_status, (Ptr{relora_adam}, Int32, Ptr{relora_tensor}, Ptr{relora_tensor}), adam, index, first, second)
 
 relora_adam_add_linear(adam, prefix, linear) =
     ccall((:relora_adam_add_linear, librelora), relora_status, (Ptr{relora_adam}, Cstring, Ptr{relora_linear}), adam, prefix, linear)
@@ -490,11 +512,23 @@ relora_linear_param(linear, param) =
 relora_linear_grad(linear, param) =
     ccall((:relora_linear_grad, librelora), Ptr{relora_tensor}, (Ptr{relora_linear}, relora_param), linear, param)
 
+relora_linear_set_param(linear, param, tensor) =
+    ccall((:relora_linear_set_param, librelora), relora_status, (Ptr{relora_linear}, relora_param, Ptr{relora_tensor}), linear, param, tensor)
+
+relora_linear_set_grad(linear, param, tensor) =
+    ccall((:relora_linear_set_grad, librelora), relora_status, (Ptr{relora_linear}, relora_param, Ptr{relora_tensor}), linear, param, tensor)
+
 relora_linear_forward(linear, stream, x, y, call, flags) =
     ccall((:relora_linear_forward, librelora), relora_status, (Ptr{relora_linear}, Ptr{relora_stream}, Ptr{relora_tensor}, Ptr{relora_tensor}, UInt64, UInt32), linear, stream, x, y, call, flags)
 
 relora_linear_backward(linear, stream, x, dy, dx, call, flags) =
     ccall((:relora_linear_backward, librelora), relora_status, (Ptr{relora_linear}, Ptr{relora_stream}, Ptr{relora_tensor}, Ptr{relora_tensor}, Ptr{relora_tensor}, UInt64, UInt32), linear, stream, x, dy, dx, call, flags)
+
+relora_linear_forward_at(linear, stream, rows, x, ldx, y, ldy, call, flags) =
+    ccall((:relora_linear_forward_at, librelora), relora_status, (Ptr{relora_linear}, Ptr{relora_stream}, Int64, Ptr{Cvoid}, Int64, Ptr{Cvoid}, Int64, UInt64, UInt32), linear, stream, rows, x, ldx, y, ldy, call, flags)
+
+relora_linear_backward_at(linear, stream, rows, x, ldx, dy, lddy, dx, lddx, call, flags) =
+    ccall((:relora_linear_backward_at, librelora), relora_status, (Ptr{relora_linear}, Ptr{relora_stream}, Int64, Ptr{Cvoid}, Int64, Ptr{Cvoid}, Int64, Ptr{Cvoid}, Int64, UInt64, UInt32), linear, stream, rows, x, ldx, dy, lddy, dx, lddx, call, flags)
 
 relora_linear_forward_shared(linears, count, stream, x, y, call, flags) =
     ccall((:relora_linear_forward_shared, librelora), relora_status, (Ptr{Ptr{relora_linear}}, Int32, Ptr{relora_stream}, Ptr{relora_tensor}, Ptr{Ptr{relora_tensor}}, UInt64, UInt32), linears, count, stream, x, y, call, flags)
@@ -525,6 +559,18 @@ relora_reset_report_init(report, size) =
 
 relora_reset_options_init(options, size) =
     ccall((:relora_reset_options_init, librelora), relora_status, (Ptr{relora_reset_options}, Csize_t), options, size)
+
+relora_merge_options_init(options, size) =
+    ccall((:relora_merge_options_init, librelora), relora_status, (Ptr{relora_merge_options}, Csize_t), options, size)
+
+relora_merge(stream, weight, a, b, options, report) =
+    ccall((:relora_merge, librelora), relora_status, (Ptr{relora_stream}, Ptr{relora_tensor}, Ptr{relora_tensor}, Ptr{relora_tensor}, Ptr{relora_merge_options}, Ptr{relora_merge_report}), stream, weight, a, b, options, report)
+
+relora_factors_draw(stream, a, b, seed, layer, cycle) =
+    ccall((:relora_factors_draw, librelora), relora_status, (Ptr{relora_stream}, Ptr{relora_tensor}, Ptr{relora_tensor}, UInt64, UInt64, UInt64), stream, a, b, seed, layer, cycle)
+
+relora_moments_reset(stream, first, second, index, options, report) =
+    ccall((:relora_moments_reset, librelora), relora_status, (Ptr{relora_stream}, Ptr{relora_tensor}, Ptr{relora_tensor}, UInt64, Ptr{relora_reset_options}, Ptr{relora_reset_report}), stream, first, second, index, options, report)
 
 relora_schedule_options_init(options, size) =
     ccall((:relora_schedule_options_init, librelora), relora_status, (Ptr{relora_schedule_options}, Csize_t), options, size)
@@ -688,5 +734,6 @@ const LAYOUT = [
     (relora_plan_report, 48, [:struct_size => 0, :forward => 4, :backward => 8, :reserved => 12, :forward_flops => 16, :backward_flops => 24, :forward_bytes => 32, :backward_bytes => 40]),
     (relora_reset_options, 40, [:struct_size => 0, :flags => 4, :mode => 8, :reserved => 12, :ratio => 16, :seed => 24, :cycle => 32]),
     (relora_reset_report, 40, [:struct_size => 0, :params => 4, :elements => 8, :zeroed_first => 16, :zeroed_second => 24, :unpaired => 32]),
+    (relora_merge_options, 48, [:struct_size => 0, :flags => 4, :scale => 8, :seed => 16, :layer => 24, :cycle => 32, :rounding => 40, :reserved => 44]),
     (relora_schedule_options, 72, [:struct_size => 0, :kind => 4, :lr => 8, :min_lr_ratio => 16, :first_step => 24, :total_steps => 32, :warmup_steps => 40, :restart_warmup_steps => 48, :restart_every => 56, :adjust_step => 64]),
 ]

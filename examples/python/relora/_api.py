@@ -6,14 +6,15 @@ __all__ = ['ADAM_DECOUPLED', 'ADAM_SKIP_NOT_FINITE', 'MOMENT_FIRST', 'MOMENT_SEC
            'READ_CONVERT', 'READ_FINITE', 'READ_ALLOW_MISSING', 'READ_ALLOW_LEFT_OVER', 'LOG_OFF', 'LOG_ERROR',
            'LOG_WARN', 'LOG_INFO', 'LOG_DEBUG', 'CYCLE_MERGE', 'CYCLE_RESET', 'CYCLE_FINISH', 'MODE_FULL',
            'MODE_LORA', 'MODE_LOWRANK', 'LINEAR_BIAS', 'LINEAR_TRAINABLE_SCALE', 'LINEAR_REFERENCE',
-           'LINEAR_KEEP_DELTA', 'LINEAR_TF32', 'PARAM_WEIGHT', 'PARAM_BIAS', 'PARAM_A', 'PARAM_B', 'PARAM_SCALE',
-           'PARAM_DELTA', 'TRAIN', 'OVERWRITE', 'ACCUMULATE_DX', 'ORDER_AUTO', 'ORDER_SPLIT', 'ORDER_FOLD',
-           'ORDER_THROUGH', 'RESET_ZERO', 'RESET_RANDOM', 'RESET_MAGNITUDE', 'RESET_STEP_COUNT',
-           'RESET_INDEPENDENT', 'RESET_QUANTILE', 'SCHEDULE_CONSTANT', 'SCHEDULE_LINEAR', 'SCHEDULE_COSINE',
-           'SCHEDULE_COSINE_RESTARTS', 'OK', 'E_INTERNAL', 'E_ARGUMENT', 'E_STRUCT_SIZE', 'E_SHAPE', 'E_DTYPE',
-           'E_DEVICE', 'E_LAYOUT', 'E_CONTEXT', 'E_OVERFLOW', 'E_STATE', 'E_NOT_FOUND', 'E_EXISTS', 'E_READ_ONLY',
-           'E_UNSUPPORTED', 'E_NO_MEMORY', 'E_BACKEND', 'E_IO', 'E_FORMAT', 'E_VERSION', 'E_NOT_FINITE', 'MAX_DIMS',
-           'F32', 'BF16', 'DEVICE_CPU', 'DEVICE_CUDA', 'ROUND_NEAREST', 'ROUND_STOCHASTIC']
+           'LINEAR_KEEP_DELTA', 'LINEAR_TF32', 'LINEAR_IN_OUT', 'PARAM_WEIGHT', 'PARAM_BIAS', 'PARAM_A', 'PARAM_B',
+           'PARAM_SCALE', 'PARAM_DELTA', 'TRAIN', 'OVERWRITE', 'ACCUMULATE_DX', 'ACCUMULATE_Y', 'ORDER_AUTO',
+           'ORDER_SPLIT', 'ORDER_FOLD', 'ORDER_THROUGH', 'RESET_ZERO', 'RESET_RANDOM', 'RESET_MAGNITUDE',
+           'RESET_STEP_COUNT', 'RESET_INDEPENDENT', 'RESET_QUANTILE', 'MERGE_LOOK', 'MERGE_IN_OUT',
+           'SCHEDULE_CONSTANT', 'SCHEDULE_LINEAR', 'SCHEDULE_COSINE', 'SCHEDULE_COSINE_RESTARTS', 'OK',
+           'E_INTERNAL', 'E_ARGUMENT', 'E_STRUCT_SIZE', 'E_SHAPE', 'E_DTYPE', 'E_DEVICE', 'E_LAYOUT', 'E_CONTEXT',
+           'E_OVERFLOW', 'E_STATE', 'E_NOT_FOUND', 'E_EXISTS', 'E_READ_ONLY', 'E_UNSUPPORTED', 'E_NO_MEMORY',
+           'E_BACKEND', 'E_IO', 'E_FORMAT', 'E_VERSION', 'E_NOT_FINITE', 'MAX_DIMS', 'F32', 'BF16', 'DEVICE_CPU',
+           'DEVICE_CUDA', 'ROUND_NEAREST', 'ROUND_STOCHASTIC']
 
 ABI = 0
 ADAM_DECOUPLED = 1
@@ -41,6 +42,7 @@ LINEAR_TRAINABLE_SCALE = 2
 LINEAR_REFERENCE = 4
 LINEAR_KEEP_DELTA = 8
 LINEAR_TF32 = 16
+LINEAR_IN_OUT = 32
 PARAM_WEIGHT = 1
 PARAM_BIAS = 2
 PARAM_A = 3
@@ -50,6 +52,7 @@ PARAM_DELTA = 6
 TRAIN = 1
 OVERWRITE = 2
 ACCUMULATE_DX = 4
+ACCUMULATE_Y = 8
 ORDER_AUTO = 1
 ORDER_SPLIT = 2
 ORDER_FOLD = 3
@@ -60,6 +63,8 @@ RESET_MAGNITUDE = 3
 RESET_STEP_COUNT = 1
 RESET_INDEPENDENT = 2
 RESET_QUANTILE = 4
+MERGE_LOOK = 1
+MERGE_IN_OUT = 2
 SCHEDULE_CONSTANT = 1
 SCHEDULE_LINEAR = 2
 SCHEDULE_COSINE = 3
@@ -227,6 +232,19 @@ class relora_reset_report(Structure):
     ]
 
 
+class relora_merge_options(Structure):
+    _fields_ = [
+        ('struct_size', c_uint32),
+        ('flags', c_uint32),
+        ('scale', c_double),
+        ('seed', c_uint64),
+        ('layer', c_uint64),
+        ('cycle', c_uint64),
+        ('rounding', c_int32),
+        ('reserved', c_int32),
+    ]
+
+
 class relora_schedule_options(Structure):
     _fields_ = [
         ('struct_size', c_uint32),
@@ -249,6 +267,8 @@ FUNCTIONS = {
     'relora_adam_create': (c_int32, [c_void_p, c_void_p, c_void_p]),
     'relora_adam_release': (None, [c_void_p]),
     'relora_adam_add': (c_int32, [c_void_p, c_char_p, c_void_p, c_void_p, c_void_p]),
+    'relora_adam_add_moments': (c_int32, [c_void_p, c_char_p, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p]),
+    'relora_adam_set_moments': (c_int32, [c_void_p, c_int32, c_void_p, c_void_p]),
     'relora_adam_add_linear': (c_int32, [c_void_p, c_char_p, c_void_p]),
     'relora_adam_add_group': (c_int32, [c_void_p, c_void_p]),
     'relora_adam_set_factors': (c_int32, [c_void_p, c_int32, c_double, c_double]),
@@ -330,8 +350,12 @@ FUNCTIONS = {
     'relora_linear_get_mode': (c_int32, [c_void_p]),
     'relora_linear_param': (c_void_p, [c_void_p, c_int32]),
     'relora_linear_grad': (c_void_p, [c_void_p, c_int32]),
+    'relora_linear_set_param': (c_int32, [c_void_p, c_int32, c_void_p]),
+    'relora_linear_set_grad': (c_int32, [c_void_p, c_int32, c_void_p]),
     'relora_linear_forward': (c_int32, [c_void_p, c_void_p, c_void_p, c_void_p, c_uint64, c_uint32]),
     'relora_linear_backward': (c_int32, [c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_uint64, c_uint32]),
+    'relora_linear_forward_at': (c_int32, [c_void_p, c_void_p, c_int64, c_void_p, c_int64, c_void_p, c_int64, c_uint64, c_uint32]),
+    'relora_linear_backward_at': (c_int32, [c_void_p, c_void_p, c_int64, c_void_p, c_int64, c_void_p, c_int64, c_void_p, c_int64, c_uint64, c_uint32]),
     'relora_linear_forward_shared': (c_int32, [c_void_p, c_int32, c_void_p, c_void_p, c_void_p, c_uint64, c_uint32]),
     'relora_linear_backward_shared': (c_int32, [c_void_p, c_int32, c_void_p, c_void_p, c_void_p, c_void_p, c_uint64, c_uint32]),
     'relora_linear_zero_grad': (c_int32, [c_void_p, c_void_p]),
@@ -342,6 +366,10 @@ FUNCTIONS = {
     'relora_linear_set_order': (c_int32, [c_void_p, c_int32, c_int32]),
     'relora_reset_report_init': (c_int32, [c_void_p, c_size_t]),
     'relora_reset_options_init': (c_int32, [c_void_p, c_size_t]),
+    'relora_merge_options_init': (c_int32, [c_void_p, c_size_t]),
+    'relora_merge': (c_int32, [c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p]),
+    'relora_factors_draw': (c_int32, [c_void_p, c_void_p, c_void_p, c_uint64, c_uint64, c_uint64]),
+    'relora_moments_reset': (c_int32, [c_void_p, c_void_p, c_void_p, c_uint64, c_void_p, c_void_p]),
     'relora_schedule_options_init': (c_int32, [c_void_p, c_size_t]),
     'relora_schedule_create': (c_int32, [c_void_p, c_void_p, c_void_p]),
     'relora_schedule_release': (None, [c_void_p]),
@@ -406,5 +434,6 @@ LAYOUT = {
     relora_plan_report: (48, {'struct_size': 0, 'forward': 4, 'backward': 8, 'reserved': 12, 'forward_flops': 16, 'backward_flops': 24, 'forward_bytes': 32, 'backward_bytes': 40}),
     relora_reset_options: (40, {'struct_size': 0, 'flags': 4, 'mode': 8, 'reserved': 12, 'ratio': 16, 'seed': 24, 'cycle': 32}),
     relora_reset_report: (40, {'struct_size': 0, 'params': 4, 'elements': 8, 'zeroed_first': 16, 'zeroed_second': 24, 'unpaired': 32}),
+    relora_merge_options: (48, {'struct_size': 0, 'flags': 4, 'scale': 8, 'seed': 16, 'layer': 24, 'cycle': 32, 'rounding': 40, 'reserved': 44}),
     relora_schedule_options: (72, {'struct_size': 0, 'kind': 4, 'lr': 8, 'min_lr_ratio': 16, 'first_step': 24, 'total_steps': 32, 'warmup_steps': 40, 'restart_warmup_steps': 48, 'restart_every': 56, 'adjust_step': 64}),
 }

@@ -111,6 +111,23 @@ class Linear(Object):
         """The layer trains and merges in these tensors."""
         self._ok(lib.relora_linear_set_weight(self._handle, handle(weight), handle(bias)))
 
+    def forward_at(self, stream, rows, x, ldx, y, ldy, call, flags=0):
+        """A pass on addresses of the layer's device; each row is ld elements behind the last."""
+        check_stream(lib.relora_linear_forward_at(self._handle, handle(stream), rows, x, ldx, y, ldy, call, flags), stream)
+
+    def backward_at(self, stream, rows, x, ldx, dy, lddy, dx, lddx, call, flags=0):
+        """The backward pass of it; dx may be None."""
+        check_stream(lib.relora_linear_backward_at(self._handle, handle(stream), rows, x, ldx, dy, lddy, dx, lddx, call,
+                                                   flags), stream)
+
+    def set_param(self, param, tensor):
+        """A parameter in memory of the program's."""
+        self._ok(lib.relora_linear_set_param(self._handle, param, handle(tensor)))
+
+    def set_grad(self, param, tensor):
+        """A gradient in memory of the program's."""
+        self._ok(lib.relora_linear_set_grad(self._handle, param, handle(tensor)))
+
     def set_mode(self, stream, mode):
         check_stream(lib.relora_linear_set_mode(self._handle, handle(stream), mode), stream)
 
@@ -251,6 +268,17 @@ class Adam(Object):
         index = ctypes.c_int32()
         self._ok(lib.relora_adam_add(self._handle, name.encode(), handle(param), handle(grad), ctypes.byref(index)))
         return index.value
+
+    def add_moments(self, name, param, grad, first, second):
+        """Register one parameter with moments of the program's; its index."""
+        index = ctypes.c_int32()
+        self._ok(lib.relora_adam_add_moments(self._handle, name.encode(), handle(param), handle(grad), handle(first),
+                                             handle(second), ctypes.byref(index)))
+        return index.value
+
+    def set_moments(self, index, first, second):
+        """Moments of the program's for a parameter that is registered already."""
+        self._ok(lib.relora_adam_set_moments(self._handle, index, handle(first), handle(second)))
 
     def add_linear(self, prefix, linear):
         """Register what a layer trains in its present mode."""

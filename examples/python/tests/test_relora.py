@@ -252,6 +252,30 @@ class Optimizer(Kit):
         with self.assertRaises(relora.Error):
             adam.find('q')
 
+    def test_restart(self):
+        def ones(*shape):
+            tensor = relora.Tensor(self.cpu, shape)
+            tensor.fill(self.stream, 1)
+            return tensor
+        w, a, b = ones(2, 3), ones(1, 3), ones(2, 1)
+        self.assertEqual(relora.merge(self.stream, w, a, b, scale=2).layers, 1)
+        relora.draw_factors(self.stream, a, b, seed=1, layer=2, cycle=3)
+        self.assertEqual(relora.reset_moments(self.stream, ones(100), ones(100), 0).zeroed_first, 99)
+        with self.assertRaisesRegex(relora.Error, 'relora_merge: weight is'):
+            relora.merge(self.stream, ones(2, 2), a, b)
+
+    def test_memory_of_the_program(self):
+        layer, adam = self.layer(), relora.Adam(self.cpu)
+        a = layer.param(relora.PARAM_A)
+        mine = [relora.Tensor(self.cpu, a.shape) for _ in range(4)]
+        for tensor in mine:
+            tensor.fill(self.stream, 0)
+        layer.set_param(relora.PARAM_A, mine[0])
+        layer.set_grad(relora.PARAM_A, mine[1])
+        index = adam.add_moments('a', layer.param(relora.PARAM_A), layer.grad(relora.PARAM_A), mine[2], mine[3])
+        with self.assertRaisesRegex(relora.Error, 'shares memory'):
+            adam.set_moments(index, mine[0], mine[3])
+
     def test_group(self):
         group, w = relora.Group(self.cpu), array.array('f', [1] * 6)
         layer = group.wrap('a', relora.Tensor.borrow(self.cpu, w, (2, 3)), rank=1, dropout=0)

@@ -136,11 +136,13 @@ START_TEST(test_no_warm_start)
     char *arguments[COUNT], start[2] = {(char)('0' + _i), 0};
     struct options options;
     struct data data = {.vocab = 40};
+    static struct folders folders;
     struct trainer trainer;
     memcpy(arguments, common, sizeof common);
     arguments[COUNT - 1] = start;
     ck_assert_int_eq(options_read(&options, COUNT, arguments), 0);
-    ck_assert_int_eq(trainer_open(&trainer, &options, &data, NULL), 0);
+    ck_assert_int_eq(trainer_start(&trainer, &options, &folders), 0);
+    ck_assert_int_eq(trainer_open(&trainer, &data), 0);
     relora_linear *linear = model_projection(trainer.model, 0);
     ck_assert_int_eq(relora_linear_get_mode(linear), _i ? RELORA_MODE_FULL : RELORA_MODE_LORA);
     ck_assert_int_eq(relora_linear_grad(linear, RELORA_PARAM_WEIGHT) != NULL, _i);

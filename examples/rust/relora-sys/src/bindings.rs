@@ -105,6 +105,7 @@ pub const RELORA_LINEAR_TRAINABLE_SCALE: u32 = 2;
 pub const RELORA_LINEAR_REFERENCE: u32 = 4;
 pub const RELORA_LINEAR_KEEP_DELTA: u32 = 8;
 pub const RELORA_LINEAR_TF32: u32 = 16;
+pub const RELORA_LINEAR_IN_OUT: u32 = 32;
 pub const RELORA_PARAM_WEIGHT: relora_param = 1;
 pub const RELORA_PARAM_BIAS: relora_param = 2;
 pub const RELORA_PARAM_A: relora_param = 3;
@@ -114,6 +115,7 @@ pub const RELORA_PARAM_DELTA: relora_param = 6;
 pub const RELORA_TRAIN: u32 = 1;
 pub const RELORA_OVERWRITE: u32 = 2;
 pub const RELORA_ACCUMULATE_DX: u32 = 4;
+pub const RELORA_ACCUMULATE_Y: u32 = 8;
 pub const RELORA_ORDER_AUTO: relora_order = 1;
 pub const RELORA_ORDER_SPLIT: relora_order = 2;
 pub const RELORA_ORDER_FOLD: relora_order = 3;
@@ -124,6 +126,8 @@ pub const RELORA_RESET_MAGNITUDE: relora_reset_mode = 3;
 pub const RELORA_RESET_STEP_COUNT: u32 = 1;
 pub const RELORA_RESET_INDEPENDENT: u32 = 2;
 pub const RELORA_RESET_QUANTILE: u32 = 4;
+pub const RELORA_MERGE_LOOK: u32 = 1;
+pub const RELORA_MERGE_IN_OUT: u32 = 2;
 pub const RELORA_SCHEDULE_CONSTANT: relora_schedule_kind = 1;
 pub const RELORA_SCHEDULE_LINEAR: relora_schedule_kind = 2;
 pub const RELORA_SCHEDULE_COSINE: relora_schedule_kind = 3;
@@ -395,6 +399,30 @@ impl Default for relora_reset_report {
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
+pub struct relora_merge_options {
+    pub struct_size: u32,
+    pub flags: u32,
+    pub scale: f64,
+    pub seed: u64,
+    pub layer: u64,
+    pub cycle: u64,
+    pub rounding: relora_rounding,
+    pub reserved: i32,
+}
+
+impl Default for relora_merge_options {
+    fn default() -> Self {
+        let mut s = std::mem::MaybeUninit::<Self>::zeroed();
+        // SAFETY: the library writes exactly these bytes, and zeros are a value of every field.
+        unsafe {
+            relora_merge_options_init(s.as_mut_ptr(), std::mem::size_of::<Self>());
+            s.assume_init()
+        }
+    }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
 pub struct relora_schedule_options {
     pub struct_size: u32,
     pub kind: relora_schedule_kind,
@@ -425,6 +453,8 @@ extern "C" {
     pub fn relora_adam_create(out: *mut *mut relora_adam, device: *mut relora_device, options: *const relora_adam_options) -> relora_status;
     pub fn relora_adam_release(adam: *mut relora_adam);
     pub fn relora_adam_add(adam: *mut relora_adam, name: *const c_char, param: *mut relora_tensor, grad: *mut relora_tensor, index: *mut i32) -> relora_status;
+    pub fn relora_adam_add_moments(adam: *mut relora_adam, name: *const c_char, param: *mut relora_tensor, grad: *mut relora_tensor, first: *mut relora_tensor, second: *mut relora_tensor, index: *mut i32) -> relora_status;
+    pub fn relora_adam_set_moments(adam: *mut relora_adam, index: i32, first: *mut relora_tensor, second: *mut relora_tensor) -> relora_status;
     pub fn relora_adam_add_linear(adam: *mut relora_adam, prefix: *const c_char, linear: *mut relora_linear) -> relora_status;
     pub fn relora_adam_add_group(adam: *mut relora_adam, group: *const relora_group) -> relora_status;
     pub fn relora_adam_set_factors(adam: *mut relora_adam, index: i32, lr_factor: f64, weight_decay: f64) -> relora_status;
@@ -506,8 +536,12 @@ extern "C" {
     pub fn relora_linear_get_mode(linear: *const relora_linear) -> relora_linear_mode;
     pub fn relora_linear_param(linear: *mut relora_linear, param: relora_param) -> *mut relora_tensor;
     pub fn relora_linear_grad(linear: *mut relora_linear, param: relora_param) -> *mut relora_tensor;
+    pub fn relora_linear_set_param(linear: *mut relora_linear, param: relora_param, tensor: *mut relora_tensor) -> relora_status;
+    pub fn relora_linear_set_grad(linear: *mut relora_linear, param: relora_param, tensor: *mut relora_tensor) -> relora_status;
     pub fn relora_linear_forward(linear: *mut relora_linear, stream: *mut relora_stream, x: *const relora_tensor, y: *mut relora_tensor, call: u64, flags: u32) -> relora_status;
     pub fn relora_linear_backward(linear: *mut relora_linear, stream: *mut relora_stream, x: *const relora_tensor, dy: *const relora_tensor, dx: *mut relora_tensor, call: u64, flags: u32) -> relora_status;
+    pub fn relora_linear_forward_at(linear: *mut relora_linear, stream: *mut relora_stream, rows: i64, x: *const c_void, ldx: i64, y: *mut c_void, ldy: i64, call: u64, flags: u32) -> relora_status;
+    pub fn relora_linear_backward_at(linear: *mut relora_linear, stream: *mut relora_stream, rows: i64, x: *const c_void, ldx: i64, dy: *const c_void, lddy: i64, dx: *mut c_void, lddx: i64, call: u64, flags: u32) -> relora_status;
     pub fn relora_linear_forward_shared(linears: *const *mut relora_linear, count: i32, stream: *mut relora_stream, x: *const relora_tensor, y: *const *mut relora_tensor, call: u64, flags: u32) -> relora_status;
     pub fn relora_linear_backward_shared(linears: *const *mut relora_linear, count: i32, stream: *mut relora_stream, x: *const relora_tensor, dy: *const *mut relora_tensor, dx: *mut relora_tensor, call: u64, flags: u32) -> relora_status;
     pub fn relora_linear_zero_grad(linear: *mut relora_linear, stream: *mut relora_stream) -> relora_status;
@@ -518,6 +552,10 @@ extern "C" {
     pub fn relora_linear_set_order(linear: *mut relora_linear, forward: relora_order, backward: relora_order) -> relora_status;
     pub fn relora_reset_report_init(report: *mut relora_reset_report, size: usize) -> relora_status;
     pub fn relora_reset_options_init(options: *mut relora_reset_options, size: usize) -> relora_status;
+    pub fn relora_merge_options_init(options: *mut relora_merge_options, size: usize) -> relora_status;
+    pub fn relora_merge(stream: *mut relora_stream, weight: *mut relora_tensor, a: *const relora_tensor, b: *const relora_tensor, options: *const relora_merge_options, report: *mut relora_merge_report) -> relora_status;
+    pub fn relora_factors_draw(stream: *mut relora_stream, a: *mut relora_tensor, b: *mut relora_tensor, seed: u64, layer: u64, cycle: u64) -> relora_status;
+    pub fn relora_moments_reset(stream: *mut relora_stream, first: *mut relora_tensor, second: *mut relora_tensor, index: u64, options: *const relora_reset_options, report: *mut relora_reset_report) -> relora_status;
     pub fn relora_schedule_options_init(options: *mut relora_schedule_options, size: usize) -> relora_status;
     pub fn relora_schedule_create(out: *mut *mut relora_schedule, ctx: *mut relora_context, options: *const relora_schedule_options) -> relora_status;
     pub fn relora_schedule_release(schedule: *mut relora_schedule);
@@ -710,6 +748,19 @@ mod layout {
         field!(relora_reset_report, zeroed_first, 16);
         field!(relora_reset_report, zeroed_second, 24);
         field!(relora_reset_report, unpaired, 32);
+    }
+
+    #[test]
+    fn merge_options() {
+        assert_eq!(size_of::<super::relora_merge_options>(), 48);
+        field!(relora_merge_options, struct_size, 0);
+        field!(relora_merge_options, flags, 4);
+        field!(relora_merge_options, scale, 8);
+        field!(relora_merge_options, seed, 16);
+        field!(relora_merge_options, layer, 24);
+        field!(relora_merge_options, cycle, 32);
+        field!(relora_merge_options, rounding, 40);
+        field!(relora_merge_options, reserved, 44);
     }
 
     #[test]

@@ -31,6 +31,30 @@ impl Adam {
         Ok(index)
     }
 
+    /// `add` with moments of the program's, used as they are.
+    pub fn add_moments(
+        &mut self,
+        name: &str,
+        param: &Tensor,
+        grad: &Tensor,
+        first: &Tensor,
+        second: &Tensor,
+    ) -> Result<i32> {
+        let (name, mut index) = (c_string(name)?, -1);
+        let (a, p, g, m, v) = (self.get(), param.get(), grad.get(), first.get(), second.get());
+        // SAFETY: the name is copied and the tensors are retained.
+        let status = unsafe { sys::relora_adam_add_moments(a, name.as_ptr(), p, g, m, v, &mut index) };
+        self.0.context.check(status)?;
+        Ok(index)
+    }
+
+    /// Moments of the program's for a parameter that is registered already.
+    pub fn set_moments(&mut self, index: i32, first: &Tensor, second: &Tensor) -> Result<()> {
+        // SAFETY: the tensors are retained.
+        let status = unsafe { sys::relora_adam_set_moments(self.get(), index, first.get(), second.get()) };
+        self.0.context.check(status)
+    }
+
     /// Register what a layer trains in its present mode.
     pub fn add_linear(&mut self, prefix: &str, linear: &Linear) -> Result<()> {
         let prefix = c_string(prefix)?;

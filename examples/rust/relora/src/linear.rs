@@ -3,6 +3,7 @@ use crate::{
     Tensor,
 };
 use std::mem::size_of;
+use std::os::raw::c_void;
 use std::ptr::null_mut;
 use std::rc::Rc;
 
@@ -43,6 +44,18 @@ impl Linear {
         self.0
             .context
             .check(unsafe { sys::relora_linear_set_weight(self.get(), or_null(weight), or_null(bias)) })
+    }
+
+    /// A parameter in memory of the program's.
+    pub fn set_param(&self, param: Param, tensor: &Tensor) -> Result<()> {
+        // SAFETY: the tensor lives, and the layer retains it.
+        self.0.context.check(unsafe { sys::relora_linear_set_param(self.get(), param, tensor.get()) })
+    }
+
+    /// A gradient in memory of the program's.
+    pub fn set_grad(&self, param: Param, tensor: &Tensor) -> Result<()> {
+        // SAFETY: the tensor lives, and the layer retains it.
+        self.0.context.check(unsafe { sys::relora_linear_set_grad(self.get(), param, tensor.get()) })
     }
 
     pub fn set_mode(&self, stream: &Stream, mode: Mode) -> Result<()> {
@@ -88,6 +101,48 @@ impl Linear {
         let status =
             unsafe { sys::relora_linear_backward(linear, stream.get(), x.get(), dy.get(), dx, call, flags) };
         stream.check(status)
+    }
+
+    /// A pass on memory of the layer's device, in its type; each row `ld` elements behind the last.
+    ///
+    /// # Safety
+    /// The pointers are as the C interface asks for: rows of elements that live, y apart from x.
+    #[allow(clippy::too_many_arguments)]
+    pub unsafe fn forward_at(
+        &self,
+        stream: &Stream,
+        rows: i64,
+        x: *const c_void,
+        ldx: i64,
+        y: *mut c_void,
+        ldy: i64,
+        call: u64,
+        flags: u32,
+    ) -> Result<()> {
+        let (l, s) = (self.get(), stream.get());
+        stream.check(sys::relora_linear_forward_at(l, s, rows, x, ldx, y, ldy, call, flags))
+    }
+
+    /// The backward pass of it; dx may be null.
+    ///
+    /// # Safety
+    /// As for `forward_at`, with dx apart from both x and dy.
+    #[allow(clippy::too_many_arguments)]
+    pub unsafe fn backward_at(
+        &self,
+        stream: &Stream,
+        rows: i64,
+        x: *const c_void,
+        ldx: i64,
+        dy: *const c_void,
+        lddy: i64,
+        dx: *mut c_void,
+        lddx: i64,
+        call: u64,
+        flags: u32,
+    ) -> Result<()> {
+        let (l, s) = (self.get(), stream.get());
+        stream.check(sys::relora_linear_backward_at(l, s, rows, x, ldx, dy, lddy, dx, lddx, call, flags))
     }
 
     /// Layers that read the same x, with one y for each.

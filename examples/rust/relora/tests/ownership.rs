@@ -110,6 +110,42 @@ fn panics_stay_out_of_c() {
 }
 
 #[test]
+fn restarts_without_objects() {
+    let context = Context::new().unwrap();
+    let stream = Stream::new(&context.cpu()).unwrap();
+    let tensor = |shape: &[i64]| {
+        let t = Tensor::zeros(&stream, relora::F32, shape).unwrap();
+        t.fill(&stream, 1.0).unwrap();
+        t
+    };
+    let (w, a, b) = (tensor(&[2, 3]), tensor(&[1, 3]), tensor(&[2, 1]));
+    let report = relora::merge(&stream, &w, &a, &b, &relora::MergeOptions::default()).unwrap();
+    assert_eq!((report.layers, w.cells().unwrap()[5].get()), (1, 2.0));
+    relora::draw_factors(&stream, &a, &b, 1, 2, 3).unwrap();
+    assert_eq!(b.cells().unwrap()[0].get(), 0.0);
+    let (m, v) = (tensor(&[100]), tensor(&[100]));
+    let reset = relora::reset_moments(&stream, &m, &v, 0, &relora::ResetOptions::default()).unwrap();
+    assert_eq!((reset.params, reset.zeroed_first), (1, 99));
+}
+
+#[test]
+fn memory_of_the_program() {
+    let context = Context::new().unwrap();
+    let stream = Stream::new(&context.cpu()).unwrap();
+    let zeros = |shape: &[i64]| Tensor::zeros(&stream, relora::F32, shape).unwrap();
+    let linear = layer(&context);
+    let mine = zeros(&[1, 3]);
+    linear.set_param(relora::sys::RELORA_PARAM_A, &mine).unwrap();
+    assert_eq!(linear.set_grad(relora::sys::RELORA_PARAM_A, &mine).unwrap_err().name(), "RELORA_E_EXISTS");
+    let mut adam = Adam::new(&context.cpu(), &relora::AdamOptions::default()).unwrap();
+    let t: Vec<Tensor> = (0..6).map(|_| zeros(&[4])).collect();
+    let index = adam.add_moments("p", &t[0], &t[1], &t[2], &t[3]).unwrap();
+    adam.set_moments(index, &t[4], &t[5]).unwrap();
+    drop((t, linear, context));
+    adam.step(&stream, 0.1, 1.0).unwrap();
+}
+
+#[test]
 fn groups() {
     let (context, stream) = kit();
     let options = LinearOptions { rank: 1, dropout: 0.0, ..LinearOptions::default() };

@@ -1,0 +1,37 @@
+package relora
+
+// #include "bridge.h"
+import "C"
+
+import "runtime"
+
+// Merge is W += s B A, for a program with factors of its own.
+func Merge(s *Stream, weight, a, b *Tensor, options MergeOptions) (MergeReport, error) {
+	o, c := options.toC(), newMergeReportC()
+	var r MergeReport
+	err := streamError(C.relora_merge(s.p(), weight.p(), a.p(), b.p(), &o, &c), s)
+	r.fromC(&c)
+	runtime.KeepAlive(weight)
+	runtime.KeepAlive(a)
+	runtime.KeepAlive(b)
+	return r, err
+}
+
+// DrawFactors draws A afresh for a cycle and sets B to 0.
+func DrawFactors(s *Stream, a, b *Tensor, seed, layer, cycle uint64) error {
+	err := streamError(C.relora_factors_draw(s.p(), a.p(), b.p(), C.uint64_t(seed), C.uint64_t(layer), C.uint64_t(cycle)), s)
+	runtime.KeepAlive(a)
+	runtime.KeepAlive(b)
+	return err
+}
+
+// ResetMoments partially resets two moments, for a program with an optimizer of its own.
+func ResetMoments(s *Stream, first, second *Tensor, index uint64, options ResetOptions) (ResetReport, error) {
+	o, c := options.toC(), newResetReportC()
+	var r ResetReport
+	err := streamError(C.relora_moments_reset(s.p(), first.p(), second.p(), C.uint64_t(index), &o, &c), s)
+	r.fromC(&c)
+	runtime.KeepAlive(first)
+	runtime.KeepAlive(second)
+	return r, err
+}

@@ -1,0 +1,25 @@
+"""Restarts of a program with factors, moments and an optimizer of its own."""
+import ctypes
+
+from ._library import check_stream, handle, lib, options, report
+
+
+def merge(stream, weight, a, b, **fields):
+    """W += s B A. Options: scale, flags, seed, layer, cycle, rounding."""
+    r = report('merge')
+    check_stream(lib.relora_merge(handle(stream), handle(weight), handle(a), handle(b),
+                                  ctypes.byref(options('merge', fields)), ctypes.byref(r)), stream)
+    return r
+
+
+def draw_factors(stream, a, b, seed, layer, cycle):
+    """A drawn afresh for a cycle, B := 0."""
+    check_stream(lib.relora_factors_draw(handle(stream), handle(a), handle(b), seed, layer, cycle), stream)
+
+
+def reset_moments(stream, first, second, index, **fields):
+    """The partial reset of two moments. Options: mode, ratio, flags, seed, cycle."""
+    r = report('reset')
+    check_stream(lib.relora_moments_reset(handle(stream), handle(first), handle(second), index,
+                                          ctypes.byref(options('reset', fields)), ctypes.byref(r)), stream)
+    return r

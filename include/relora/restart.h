@@ -1,0 +1,76 @@
+/** @file relora/restart.h
+ *  The parts of a restart as functions on tensors, for a program with its own layers, factors, optimizer and
+ *  moments. The library keeps nothing between these calls. Layers (relora/linear.h), optimizers
+ *  (relora/adam.h) and cycles (relora/cycle.h) restart by the same code. The same tensors, seeds and numbers
+ *  give the same bits.
+ *
+ *  To restart a model, call relora_merge() for each weight. If all weights or none are to change, first call
+ *  it for all of them with RELORA_MERGE_LOOK. Then call relora_factors_draw() for each pair of factors, and
+ *  relora_moments_reset() for the moments of each A and B. To find out when a restart is due, count the
+ *  updates yourself, or ask relora_cycle_due() of a cycle without layers and optimizer. */
+#ifndef RELORA_RESTART_H
+#define RELORA_RESTART_H
+
+#include "relora/export.h"
+#include "relora/linear.h"
+#include "relora/reset.h"
+#include "relora/status.h"
+#include "relora/types.h"
+
+RELORA_BEGIN
+
+enum { /* relora_merge_options.flags */
+    RELORA_MERGE_LOOK = 1,  /**< only check whether everything is finite, and would be in the sum */
+    RELORA_MERGE_IN_OUT = 2 /**< W is [in, out], as in GPT-2's Conv1D or in Keras: W += s A^T B^T */
+};
+
+typedef struct relora_merge_options {
+    uint32_t struct_size;
+    uint32_t flags;           /**< default 0 */
+    double scale;             /**< s, such as alpha / rank; finite as F32; default 1 */
+    uint64_t seed;            /**< default 0 */
+    uint64_t layer;           /**< distinguishes weights that share a seed; error texts name it */
+    uint64_t cycle;           /**< stochastic rounding is a function of (seed, layer, cycle, place in W), so
+                                   use each value once */
+    relora_rounding rounding; /**< of a BF16 W; default STOCHASTIC */
+    int32_t reserved;         /**< 0 */
+} relora_merge_options;
+
+/** Fill `options` with the defaults, writing exactly `size` bytes.
+ *  @since 0.5 @threads any @stream none */
+RELORA_API relora_status relora_merge_options_init(relora_merge_options *options, size_t size);
+
+/** Compute W += s B A as relora_linear_merge() does. If W or a factor holds a NaN or an infinity, or if W + s
+ *  B A would leave the range of W's type, nothing changes and the status is RELORA_E_NOT_FINITE. The factors
+ *  stay as they are.
+ *  @param weight  [out, in], F32 or BF16; must not overlap `a` or `b`
+ *  @param a       [rank, in] F32
+ *  @param b       [out, rank] F32
+ *  @param options NULL for the defaults
+ *  @param report  may be NULL; with RELORA_MERGE_LOOK it is 0
+ *  @since 0.5 @threads one @stream synchronises */
+RELORA_API relora_status relora_merge(relora_stream *stream, relora_tensor *weight, const relora_tensor *a,
+                                      const relora_tensor *b, const relora_merge_options *options,
+                                      relora_merge_report *report);
+
+/** Draw A uniformly in +-1/sqrt(in) from (seed, layer, cycle), and set B to 0, as relora_linear_reset() does.
+ *  Use cycle 0 when training begins.
+ *  @param a  [rank, in] F32
+ *  @param b  [out, rank] F32; must not overlap `a`
+ *  @since 0.5 @threads one @stream queues */
+RELORA_API relora_status relora_factors_draw(relora_stream *stream, relora_tensor *a, relora_tensor *b,
+                                             uint64_t seed, uint64_t layer, uint64_t cycle);
+
+/** Partially reset the two moments of one parameter in place, as relora_adam_reset() does.
+ *  @param first   F32, without gaps between its rows
+ *  @param second  the same shape; must not overlap `first`
+ *  @param index   number of the parameter; RANDOM is a function of (seed, index, cycle)
+ *  @param options NULL for the defaults. The host keeps the step count, so RELORA_RESET_STEP_COUNT is refused
+ *  @param report  may be NULL; asking for it synchronises `stream`
+ *  @since 0.5 @threads one @stream queues */
+RELORA_API relora_status relora_moments_reset(relora_stream *stream, relora_tensor *first, relora_tensor *second,
+                                              uint64_t index, const relora_reset_options *options,
+                                              relora_reset_report *report);
+
+RELORA_END
+#endif

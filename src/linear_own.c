@@ -1,0 +1,58 @@
+/* Parameters and gradients of a layer in memory of the host's. */
+#include "linear.h"
+
+static relora_status check_apart(const struct call *c, const relora_linear *linear,
+                                 const relora_tensor *tensor, const relora_tensor *replaced)
+{
+    for (relora_param p = RELORA_PARAM_WEIGHT; p < PARAM_COUNT; p++) {
+        const relora_tensor *others[] = {linear->param[p], linear->grad[p]};
+        for (int i = 0; i < 2; i++)
+            if (others[i] && others[i] != replaced && views_overlap(tensor_view(tensor), tensor_view(others[i])))
+                FAIL(c, RELORA_E_EXISTS, "the memory of tensor overlaps that of %s%s of the layer",
+                     i ? "the gradient of " : "", linear_param_name(p));
+    }
+    return RELORA_OK;
+}
+
+static relora_status set(const struct call *c, relora_linear *linear, relora_param param,
+                         relora_tensor **slot, relora_tensor *tensor)
+{
+    char label[LABEL_TEXT];
+    if (!*slot)
+        FAIL(c, RELORA_E_STATE, "%s has no such %s in mode %s", linear_label(linear, label),
+             linear_param_name(param), linear_mode_name(linear->options.mode));
+    TRY(linear_check_param(c, linear, "tensor", tensor, param, RELORA_F32));
+    if (!shape_is_dense(&tensor->shape))
+        FAIL(c, RELORA_E_LAYOUT, "tensor has rows %lld apart, but %lld long", (long long)tensor->shape.ld,
+             (long long)tensor->shape.cols);
+    TRY(check_apart(c, linear, tensor, *slot));
+    linear_replace(slot, tensor);
+    linear->generation++;
+    return RELORA_OK;
+}
+
+static relora_status check_arguments(const struct call *c, const relora_linear *linear, relora_param param,
+                                     relora_param first, const relora_tensor *tensor)
+{
+    if (!linear) FAIL(c, RELORA_E_ARGUMENT, "linear is NULL");
+    if (!tensor) FAIL(c, RELORA_E_ARGUMENT, "tensor is NULL");
+    if (param < first || param > RELORA_PARAM_SCALE)
+        FAIL(c, RELORA_E_ARGUMENT, "param is %d, outside %d to %d", param, first, RELORA_PARAM_SCALE);
+    return RELORA_OK;
+}
+
+relora_status relora_linear_set_param(relora_linear *linear, relora_param param, relora_tensor *tensor)
+{
+    struct call c = {.fn = "relora_linear_set_param",
+                     .ctx = linear ? linear->ctx : tensor ? tensor->ctx : NULL};
+    TRY(check_arguments(&c, linear, param, RELORA_PARAM_BIAS, tensor));
+    return set(&c, linear, param, &linear->param[param], tensor);
+}
+
+relora_status relora_linear_set_grad(relora_linear *linear, relora_param param, relora_tensor *tensor)
+{
+    struct call c = {.fn = "relora_linear_set_grad",
+                     .ctx = linear ? linear->ctx : tensor ? tensor->ctx : NULL};
+    TRY(check_arguments(&c, linear, param, RELORA_PARAM_WEIGHT, tensor));
+    return set(&c, linear, param, &linear->grad[param], tensor);
+}

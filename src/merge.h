@@ -1,0 +1,39 @@
+/* W += s B A and factors drawn afresh, for whoever owns the tensors: a layer, or a host that has no layer. */
+#ifndef RELORA_SRC_MERGE_H
+#define RELORA_SRC_MERGE_H
+
+#include "tensor.h"
+
+enum { MERGE_BATCH = 64 };
+
+struct update { /* what one merge works on; a view without data is not there */
+    const char *name; /* in sentences; "" for none */
+    struct view weight, delta; /* [out, in], or the other way round */
+    struct view a, b;
+    int32_t in_out; /* W and delta are [in, out] */
+    struct scale scale;
+    relora_rounding rounding;
+    uint64_t seed, layer;
+};
+
+/* Is all of this finite, and will W + s B A be? Takes the memory that the products need, so that after it nothing
+ * but the device can fail. At most MERGE_BATCH at once; waits for the stream. */
+relora_status merge_look(const struct call *c, const struct update *updates, int32_t count);
+
+/* Between merge_start() and merge_end(), any number of updates that were looked at. merge_end() gives the norms
+ * of their change and of W, over all of them, and waits for the stream. */
+relora_status merge_start(const struct call *c, const struct update *first);
+relora_status merge_add(const struct call *c, const struct update *update, uint64_t cycle);
+relora_status merge_end(const struct call *c, const struct update *first, double norms[2]);
+
+/* `out` += s B A, rounded to nearest: rows `first` and on of W. */
+relora_status merge_onto(const struct call *c, const struct update *update, int64_t first, struct view out);
+
+/* Matrices of the size of W are made in slices: the rows of the one that begins at row `first` of `rows`. */
+int64_t merge_slice_rows(const relora_device *device, int64_t rows, int64_t first);
+
+/* A and B of a cycle, on any queue of the device. Dead means A = 0 too: nothing can train then. */
+relora_status merge_draw_factors(const struct backend *backend, struct queue *queue, struct view a, struct view b,
+                                 struct draw draw, int dead);
+
+#endif

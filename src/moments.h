@@ -1,0 +1,17 @@
+/* The partial reset of two moments, whoever owns them. */
+#ifndef RELORA_SRC_MOMENTS_H
+#define RELORA_SRC_MOMENTS_H
+
+#include "relora/reset.h"
+#include "tensor.h"
+
+/* Counts on the device, in the workspace of the stream, to which resets add until moments_counted() puts them
+ * into a report and waits for the stream. */
+relora_status moments_count(const struct call *c, int64_t **counts);
+relora_status moments_counted(const struct call *c, const int64_t *counts, relora_reset_report *report);
+
+/* Reset the moments of parameter `index`, which lie without gaps; `counts` may be NULL. */
+relora_status moments_reset(const struct call *c, const relora_tensor *first, const relora_tensor *second,
+                            uint64_t index, const relora_reset_options *options, int64_t *counts);
+
+#endif

@@ -1,0 +1,109 @@
+/** @file relora/cycle.h
+ *  The ReLoRA restart: when to merge and when to reset, and doing both. A host that calls
+ *  relora_linear_merge(), relora_linear_reset() and relora_adam_reset() itself does not need it. */
+#ifndef RELORA_CYCLE_H
+#define RELORA_CYCLE_H
+
+#include "relora/adam.h"
+#include "relora/export.h"
+#include "relora/linear.h"
+#include "relora/schedule.h"
+#include "relora/status.h"
+#include "relora/types.h"
+
+RELORA_BEGIN
+
+enum { /* events */
+    RELORA_CYCLE_MERGE = 1, /**< merge every layer, then draw its factors afresh */
+    RELORA_CYCLE_RESET = 2, /**< partially reset the moments of every A and B */
+    RELORA_CYCLE_FINISH = 4 /**< the merge is that of relora_cycle_finish() */
+};
+
+/** Called before and after the work of relora_cycle_advance() and relora_cycle_finish(), if there is any,
+ *  on the calling thread. It may read the tensors of the cycle's layers and of its optimizer, but must
+ *  make no other call with them or with the cycle. */
+typedef void (*relora_cycle_hook_fn)(void *user, int64_t step, uint32_t events);
+
+typedef struct relora_cycle_options {
+    uint32_t struct_size;
+    uint32_t flags;              /**< 0 */
+    int64_t first_step;          /**< step at which the low-rank training started; default 0 */
+    int64_t merge_every;         /**< updates between merges; at least 2 */
+    int64_t reset_every;         /**< updates between resets of the moments; at least 2. 0, the
+                                      default, means merge_every */
+    relora_cycle_hook_fn before; /**< may be NULL */
+    relora_cycle_hook_fn after;  /**< may be NULL; not called if the work failed */
+    void *hook_user;             /**< the hooks and this pointer are used only inside the two calls,
+                                      so they must stay valid until the last of them returns */
+} relora_cycle_options;
+
+/** Fill `options` with the defaults, writing exactly `size` bytes.
+ *  @since 0.1 @threads any @stream none */
+RELORA_API relora_status relora_cycle_options_init(relora_cycle_options *options, size_t size);
+
+/** Take the calendar of a schedule: first_step from its first_step, merge_every from its restart_every,
+ *  and 0 for reset_every. Each restart then follows an update with learning rate 0. The other fields
+ *  do not change.
+ *  @param options filled by relora_cycle_options_init()
+ *  @return RELORA_E_STATE if the schedule has no restarts; RELORA_E_UNSUPPORTED if adjust_step shifts its
+ *          restarts
+ *  @since 0.5 @threads any @stream none */
+RELORA_API relora_status relora_cycle_options_follow(relora_cycle_options *options,
+                                                     const relora_schedule *schedule);
+
+/** Create a cycle.
+ *  @param adam  kept alive by the cycle. NULL: layers are merged, and no moments are reset
+ *  @param reset how to reset `adam`. It is copied, and its `cycle` is set at each restart. NULL means
+ *               the defaults; must be NULL if `adam` is NULL
+ *  @since 0.1 @threads any @stream none */
+RELORA_API relora_status relora_cycle_create(relora_cycle **out, relora_context *ctx,
+                                             const relora_cycle_options *options,
+                                             relora_adam *adam, const relora_reset_options *reset);
+
+/** Keep `linear` alive and restart it with the others. RELORA_E_STATE unless its mode is LORA and it has
+ *  its weight. RELORA_E_NOT_FOUND if the optimizer does not hold its A and B. RELORA_E_EXISTS if the
+ *  cycle already has this layer or another one over the same W: both would be merged into one W.
+ *  @since 0.1 @threads one @stream none */
+RELORA_API relora_status relora_cycle_add(relora_cycle *cycle, relora_linear *linear);
+/** relora_cycle_add() for every layer of the group in mode LORA; all of them or, on a failure, none. Other
+ *  layers, such as a head in mode FULL, are left out. RELORA_E_STATE if no layer is in mode LORA.
+ *  @since 0.5 @threads one @stream none */
+RELORA_API relora_status relora_cycle_add_group(relora_cycle *cycle, const relora_group *group);
+/** NULL is allowed. @since 0.1 @threads any @stream none */
+RELORA_API void relora_cycle_release(relora_cycle *cycle);
+
+/** The events that follow update number `step`. The result depends on `step` alone: an event with
+ *  period P is due if (step - first_step) % P == 1, after the first period. The first one is therefore at
+ *  first_step + P + 1. (With a jagged schedule of that period and a restart warmup, the update just
+ *  done had learning rate 0.)
+ *  @since 0.1 @threads any @stream none */
+RELORA_API relora_status relora_cycle_due(const relora_cycle *cycle, int64_t step,
+                                          uint32_t *events);
+
+/** Do what is due after an update. Call it once after each update with the number of updates done, not
+ *  counting skipped ones. The first number may be any. If a later one is not the last plus 1, it is
+ *  accepted with a line at RELORA_LOG_WARN: a restart is lost if its number is left out, and is done
+ *  twice if its number is repeated. All layers are checked first. Nothing is merged or reset if the
+ *  factors or the weight of one are not finite or W + s B A exceeds its type (RELORA_E_NOT_FINITE), or
+ *  if a mode has changed.
+ *  @param events receives what was done; may be NULL
+ *  @param merge  totals over all layers, 0 if nothing was due; may be NULL
+ *  @param reset  totals over their A and B, 0 if nothing was due; may be NULL
+ *  @return RELORA_E_STATE if no layer was added
+ *  @since 0.1 @threads one @stream synchronises */
+RELORA_API relora_status relora_cycle_advance(relora_cycle *cycle, relora_stream *stream,
+                                              int64_t step, uint32_t *events,
+                                              relora_merge_report *merge,
+                                              relora_reset_report *reset);
+
+/** Merge every layer once more at the end of training and draw its factors afresh, so that W alone gives
+ *  the trained output. The moments are not changed. If the run may continue, save its checkpoint before
+ *  this call. Export afterwards. To continue training from here, create a new cycle; this one may draw
+ *  the same numbers again.
+ *  @param merge may be NULL
+ *  @since 0.1 @threads one @stream synchronises */
+RELORA_API relora_status relora_cycle_finish(relora_cycle *cycle, relora_stream *stream,
+                                             int64_t step, relora_merge_report *merge);
+
+RELORA_END
+#endif

@@ -1,0 +1,108 @@
+/** @file relora/group.h
+ *  A list of the layers and other parameters of a model, each with its own name. One call on the group ends
+ *  a warm start, merges, resets, or sets gradients to 0 for all of them. Optimizers, cycles, states and
+ *  readers accept a whole group, and use the same names: relora_adam_add_group(), relora_cycle_add_group(),
+ *  relora_state_add_group(), relora_reader_read_group().
+ *
+ *  A group takes no part in the forward and backward passes. Call the layers themselves. To pass layers that
+ *  read the same input, such as query, key and value, to relora_linear_forward_shared(), let
+ *  relora_group_wrap() store them in neighbouring elements of an array. */
+#ifndef RELORA_GROUP_H
+#define RELORA_GROUP_H
+
+#include "relora/export.h"
+#include "relora/linear.h"
+#include "relora/status.h"
+#include "relora/types.h"
+
+RELORA_BEGIN
+
+/** Create an empty group. All its members must be on `device`.
+ *  @since 0.5 @threads any @stream none */
+RELORA_API relora_status relora_group_create(relora_group **out, relora_device *device);
+
+/** Release the group and its members. A layer lives on as long as an optimizer, a cycle or a state holds it.
+ *  NULL is allowed. @since 0.5 @threads any @stream none */
+RELORA_API void relora_group_release(relora_group *group);
+
+/** Create a layer over a weight of the host and add it. This combines relora_linear_create() and
+ *  relora_linear_set_weight(). One options struct serves many layers, because the group fills in the fields
+ *  that differ: `layer` is the number of layers already in the group, and in_features, out_features and
+ *  dtype come from `weight`. Features that you set must agree with it. RELORA_LINEAR_BIAS is set if `bias`
+ *  is given. `options` itself does not change.
+ *  @param name    copied; must not be empty, nor be taken in the group (RELORA_E_EXISTS)
+ *  @param weight  [out, in] ([in, out] with RELORA_LINEAR_IN_OUT), retained and used in place; must be NULL
+ *                 in mode LOWRANK, and in no other
+ *  @param bias    [out] F32, retained and used in place. NULL means no bias or, with RELORA_LINEAR_BIAS, a
+ *                 bias that the layer allocates
+ *  @param linear  receives the layer, which is borrowed and lives as long as the group. May be NULL
+ *  @return RELORA_E_EXISTS also if the weight shares memory with a member
+ *  @since 0.5 @threads one @stream none */
+RELORA_API relora_status relora_group_wrap(relora_group *group, const char *name, relora_tensor *weight,
+                                           relora_tensor *bias, const relora_linear_options *options,
+                                           relora_linear **linear);
+
+/** Add a layer made by relora_linear_create() and retain it. If another layer of the group has the same seed
+ *  and layer number, both draw the same A and the same dropout masks. The log then says so once, at
+ *  RELORA_LOG_WARN.
+ *  @return RELORA_E_EXISTS if the name is taken, the layer is already in the group, or its weight shares
+ *          memory with a member
+ *  @since 0.5 @threads one @stream none */
+RELORA_API relora_status relora_group_add_linear(relora_group *group, const char *name,
+                                                 relora_linear *linear);
+
+/** Add a parameter that belongs to no layer, such as an embedding or a norm, and retain its tensors.
+ *  @param grad  has the shape of `param`. NULL means that the parameter is saved and read, but not trained
+ *  @return RELORA_E_EXISTS if the name is taken or the memory belongs to a member
+ *  @since 0.5 @threads one @stream none */
+RELORA_API relora_status relora_group_add_param(relora_group *group, const char *name,
+                                                relora_tensor *param, relora_tensor *grad);
+
+/** Number of layers and parameters together; -1 if `group` is NULL.
+ *  @since 0.5 @threads any @stream none */
+RELORA_API int32_t relora_group_count(const relora_group *group);
+/** Find the index of the member called `name`. Indices are 0, 1, 2, ... in the order in which members were
+ *  added. RELORA_E_NOT_FOUND if there is no such member. @since 0.5 @threads any @stream none */
+RELORA_API relora_status relora_group_find(const relora_group *group, const char *name, int32_t *index);
+/** The name of a member, borrowed: lives as long as `group`. NULL if there is no such member.
+ *  @since 0.5 @threads any @stream none */
+RELORA_API const char *relora_group_name(const relora_group *group, int32_t index);
+/** The layer, borrowed: lives as long as `group`. NULL if that member is not a layer.
+ *  @since 0.5 @threads any @stream none */
+RELORA_API relora_linear *relora_group_linear(const relora_group *group, int32_t index);
+/** The parameter, borrowed: lives as long as `group`. NULL if that member is a layer. The parameters of
+ *  layers come from relora_linear_param(). @since 0.5 @threads any @stream none */
+RELORA_API relora_tensor *relora_group_value(const relora_group *group, int32_t index);
+/** The gradient of the parameter, borrowed: lives as long as `group`. NULL if it has no gradient.
+ *  @since 0.5 @threads any @stream none */
+RELORA_API relora_tensor *relora_group_grad(const relora_group *group, int32_t index);
+
+/** End a warm start: call relora_linear_set_mode() for every layer in mode FULL whose rank is not 0. Other
+ *  layers stay as they are. Either all these layers change or none does: the memory is allocated and filled
+ *  for every layer before the first one changes. The new factors therefore exist beside the gradients of
+ *  W for a while. Optimizers that hold one of these layers refuse further steps; create a new one.
+ *  @param mode  must be RELORA_MODE_LORA; others are RELORA_E_UNSUPPORTED
+ *  @return RELORA_E_STATE if no layer is in mode FULL with a rank
+ *  @since 0.5 @threads one @stream queues */
+RELORA_API relora_status relora_group_set_mode(relora_group *group, relora_stream *stream,
+                                               relora_linear_mode mode);
+
+/** Call relora_linear_merge() for every layer in mode LORA. All layers are checked first. If a merge would
+ *  put a NaN or an infinity into one of them (RELORA_E_NOT_FINITE, with the name of the layer), no layer is
+ *  merged. Call relora_group_reset() next. (A relora_cycle does both, and also resets the moments.)
+ *  @param cycle   use each value once, beginning with 1
+ *  @param report  receives totals over the layers; may be NULL
+ *  @return RELORA_E_STATE if no layer is in mode LORA, or one of them has no weight
+ *  @since 0.5 @threads one @stream synchronises */
+RELORA_API relora_status relora_group_merge(relora_group *group, relora_stream *stream, uint64_t cycle,
+                                            relora_merge_report *report);
+
+/** Call relora_linear_reset() for every layer in mode LORA or LOWRANK. RELORA_E_STATE if there is none.
+ *  @since 0.5 @threads one @stream queues */
+RELORA_API relora_status relora_group_reset(relora_group *group, relora_stream *stream, uint64_t cycle);
+
+/** Set the gradients of all members to 0. @since 0.5 @threads one @stream queues */
+RELORA_API relora_status relora_group_zero_grad(relora_group *group, relora_stream *stream);
+
+RELORA_END
+#endif

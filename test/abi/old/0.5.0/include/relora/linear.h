@@ -1,0 +1,242 @@
+/** @file relora/linear.h
+ *  y = x W^T + b + s * drop(x) A^T B^T. The mode determines which parts exist and which are trained.
+ *
+ *  W is [out, in] ([in, out] with RELORA_LINEAR_IN_OUT), A is [rank, in], B is [out, rank], b is [out],
+ *  all row-major as in PyTorch, and s = alpha / rank, or tanh(scale) if the scale is trainable. With g = dL/dy, d = drop(x),
+ *  u = d A^T, h = g B:
+ *
+ *      dA = s h^T d    dB = s g^T u    db = sum of the rows of g
+ *      dx = g W + drop'(s h A)         dscale = (1 - s^2) * sum of h * u, element by element
+ *
+ *  (Lialin et al., ICLR 2024, and docs/method.md.) W, x, y, dx and dy have the dtype of the layer.
+ *  A, B, b, scale and every gradient are F32. Each product sums in F32 or wider. In BF16 the operands
+ *  d, u, h, A, s A and s B are rounded to nearest before a product, h A before its dropout, and each of
+ *  the two parts of y and dx when it is stored. If W + s B A is made first (relora_order), it is rounded
+ *  stochastically, and y and dx are rounded once. In every order s multiplies a factor, not the product:
+ *  an element of A or B that exceeds F32 when multiplied by s becomes an infinity, even where scaling
+ *  the product would not.
+ *
+ *  A layer keeps nothing between forward and backward. Several micro-batches may therefore be in
+ *  progress, and one layer may be used several times in a graph (each use with its own `call`). */
+#ifndef RELORA_LINEAR_H
+#define RELORA_LINEAR_H
+
+#include "relora/export.h"
+#include "relora/plan.h"
+#include "relora/status.h"
+#include "relora/types.h"
+
+RELORA_BEGIN
+
+typedef int32_t relora_linear_mode;
+enum { /* a bias is trained in every mode */
+    RELORA_MODE_FULL = 1,   /**< W trained, no A or B: warm start, lm_head, baselines */
+    RELORA_MODE_LORA = 2,   /**< W frozen; A and B trained, and scale if it is trainable */
+    RELORA_MODE_LOWRANK = 3 /**< no W; otherwise as LORA */
+};
+
+enum { /* relora_linear_options.flags */
+    RELORA_LINEAR_BIAS = 1,
+    RELORA_LINEAR_TRAINABLE_SCALE = 2, /**< s = tanh(scale), not alpha / rank; scale starts at 1 */
+    RELORA_LINEAR_REFERENCE = 4,       /**< only for comparison with the authors' code: A starts at 0,
+                                            and a reset sets scale to 0. Both stop the training */
+    RELORA_LINEAR_KEEP_DELTA = 8,      /**< keep the sum of all merges, F32 [out, in]: the difference
+                                            between W and what it was when it was set or frozen.
+                                            Refused in LOWRANK */
+    RELORA_LINEAR_TF32 = 16,           /**< forward and backward may round F32 operands to TF32 (10 bits
+                                            after the point) on devices that are faster with it; a
+                                            merge never does. No effect on the CPU. Not part of a
+                                            state's description. Since 0.4 */
+    RELORA_LINEAR_IN_OUT = 32         /**< W, its gradient and the delta are [in, out], as in GPT-2's Conv1D, in Keras
+                                           and in column-major arrays of [out, in]. A and B stay as they are. With
+                                           other layouts the sums may be made in another order, and stochastic
+                                           rounding takes other draws. Since 0.5 */
+};
+
+typedef struct relora_linear_options {
+    uint32_t struct_size;
+    uint32_t flags;
+    relora_linear_mode mode;  /**< default RELORA_MODE_LORA */
+    relora_dtype dtype;       /**< of W, x, y, dx, dy; default RELORA_F32. The rest is F32 */
+    int64_t in_features;      /**< 1 or more */
+    int64_t out_features;     /**< 1 or more */
+    int64_t rank;             /**< 1 or more; a rank above min(in, out) works but is wasteful. In
+                                   FULL: 0, or the rank for a later change to LORA */
+    double alpha;             /**< s = alpha / rank, finite as F32; default 32 */
+    double dropout;           /**< in [0, 1); default 0.1 */
+    uint64_t seed;            /**< default 0 */
+    uint64_t layer;           /**< distinguishes layers that share a seed: two with the same seed and
+                                   layer draw the same A and the same dropout masks */
+    relora_rounding rounding; /**< how a BF16 W is rounded when merging or training writes it;
+                                   default STOCHASTIC */
+    int32_t reserved;         /**< 0 */
+} relora_linear_options;
+
+typedef int32_t relora_param;
+enum {
+    RELORA_PARAM_WEIGHT = 1,
+    RELORA_PARAM_BIAS = 2,
+    RELORA_PARAM_A = 3,
+    RELORA_PARAM_B = 4,
+    RELORA_PARAM_SCALE = 5,
+    RELORA_PARAM_DELTA = 6 /**< the sum of RELORA_LINEAR_KEEP_DELTA; never trained */
+};
+
+enum { /* flags of relora_linear_forward and relora_linear_backward */
+    RELORA_TRAIN = 1,         /**< apply dropout */
+    RELORA_OVERWRITE = 2,     /**< backward: store parameter gradients instead of adding to them */
+    RELORA_ACCUMULATE_DX = 4, /**< backward: add to dx instead of storing it */
+    RELORA_ACCUMULATE_Y = 8   /**< forward: add to y instead of storing it, as a LOWRANK layer beside a product
+                                   of the host's own does. Since 0.5 */
+};
+
+typedef struct relora_merge_report {
+    uint32_t struct_size; /**< set by the caller; no more than this is written */
+    int32_t layers;       /**< how many were merged */
+    double delta_norm;    /**< L2 norm of the change of W, as stored after rounding */
+    double weight_norm;   /**< L2 norm of W afterwards */
+} relora_merge_report;
+
+/** Prepare a report: 0 everywhere, and struct_size for the `size` bytes that the caller has. Setting
+ *  struct_size by hand does the same. @since 0.5 @threads any @stream none */
+RELORA_API relora_status relora_merge_report_init(relora_merge_report *report, size_t size);
+
+/** Fill `options` with the defaults, writing exactly `size` bytes.
+ *  @since 0.1 @threads any @stream none */
+RELORA_API relora_status relora_linear_options_init(relora_linear_options *options, size_t size);
+
+/** Create a layer. A, B and scale start as relora_linear_reset() makes them for cycle 0; gradients and
+ *  the bias start at 0. W is missing until relora_linear_set_weight().
+ *  @since 0.1 @threads any @stream none */
+RELORA_API relora_status relora_linear_create(relora_linear **out, relora_device *device,
+                                              const relora_linear_options *options);
+
+/** Drop the caller's reference. An optimizer or a cycle that holds the layer keeps it alive. NULL is
+ *  allowed. @since 0.1 @threads any @stream none */
+RELORA_API void relora_linear_release(relora_linear *linear);
+
+/** Retain `weight` [out, in] ([in, out] with RELORA_LINEAR_IN_OUT) and `bias` [out] and use them in
+ *  place. Training and merging write into them, so the host's own saving and inference code sees every
+ *  change. `weight` must be NULL in LOWRANK and only there. If `bias` is NULL, the layer keeps its own; a bias is refused without
+ *  RELORA_LINEAR_BIAS, and if its memory overlaps that of W. Without W, forward returns RELORA_E_STATE. Optimizers that already hold the
+ *  layer refuse to step from now on: create a new one.
+ *  @since 0.1 @threads one @stream none */
+RELORA_API relora_status relora_linear_set_weight(relora_linear *linear, relora_tensor *weight,
+                                                  relora_tensor *bias);
+
+/** Change from FULL to LORA in place, at the end of a warm start. W is frozen, its gradient is freed, A
+ *  is drawn for cycle 0 and B is set to 0, so y does not change. Optimizers that already hold the layer
+ *  refuse to step from now on: create a new one. RELORA_E_STATE if rank is 0 or the layer already has
+ *  that mode; RELORA_E_UNSUPPORTED for other changes. RELORA_E_NO_MEMORY leaves the layer unchanged.
+ *  @since 0.1 @threads one @stream queues */
+RELORA_API relora_status relora_linear_set_mode(relora_linear *linear, relora_stream *stream,
+                                                relora_linear_mode mode);
+/** The present mode; 0 if `linear` is NULL. @since 0.1 @threads any @stream none */
+RELORA_API relora_linear_mode relora_linear_get_mode(const relora_linear *linear);
+
+/** A parameter, borrowed. NULL if the layer does not have it in its present mode.
+ *  @since 0.1 @threads any @stream none */
+RELORA_API relora_tensor *relora_linear_param(relora_linear *linear, relora_param param);
+/** The gradient of a parameter, borrowed: F32, with the shape of the parameter. NULL if the parameter
+ *  is not trained in the present mode.
+ *  @since 0.1 @threads any @stream none */
+RELORA_API relora_tensor *relora_linear_grad(relora_linear *linear, relora_param param);
+
+/** Retain `tensor` and use it in place as A, B, the scale or the bias. The layer takes its values, and
+ *  training, merging and resetting write into it. This is for hosts that keep everything that is trained in
+ *  their own arrays. Optimizers that hold the layer refuse further steps; create a new one.
+ *  @param param  RELORA_PARAM_A, _B, _SCALE or _BIAS; RELORA_E_STATE if the layer has no such parameter now.
+ *                A layer creates its A and B when it leaves the warm start, so set them afterwards
+ *  @param tensor F32, the shape of the parameter, without gaps between rows; must not overlap the layer's
+ *                other parameters or gradients
+ *  @since 0.5 @threads one @stream none */
+RELORA_API relora_status relora_linear_set_param(relora_linear *linear, relora_param param, relora_tensor *tensor);
+
+/** Retain `tensor` and use it in place as the gradient of a parameter that is trained now, for example a
+ *  slice of one buffer for all gradients. Its values count, since backward adds to them. Any trained
+ *  parameter is accepted, including W in FULL. Otherwise this function works like relora_linear_set_param().
+ *  @since 0.5 @threads one @stream none */
+RELORA_API relora_status relora_linear_set_grad(relora_linear *linear, relora_param param, relora_tensor *tensor);
+
+/** Compute the output y of the layer for x, or add it to y with RELORA_ACCUMULATE_Y.
+ *  @param x     [rows, in]; any number of rows, 0 included
+ *  @param y     [rows, out]; must not overlap x
+ *  @param call  identifies this use of the layer: dropout is a function of (seed, layer, call). Give
+ *               each micro-batch and each use in a graph its own number, such as step * uses + use
+ *               In BF16 a folded pass is rounded as a function of it as well, without dropout too
+ *  @param flags RELORA_TRAIN, RELORA_ACCUMULATE_Y, both or 0
+ *  @since 0.1 @threads one @stream queues */
+RELORA_API relora_status relora_linear_forward(relora_linear *linear, relora_stream *stream,
+                                               const relora_tensor *x, relora_tensor *y,
+                                               uint64_t call, uint32_t flags);
+
+/** Add to the gradients of all parameters that are trained in the present mode, and write dx unless it is
+ *  NULL. `x`, `call` and RELORA_TRAIN must be those of the matching forward.
+ *  @param dy    [rows, out]
+ *  @param dx    [rows, in], or NULL; must not overlap dy or x
+ *  @param flags any of RELORA_TRAIN, RELORA_OVERWRITE, RELORA_ACCUMULATE_DX
+ *  @since 0.1 @threads one @stream queues */
+RELORA_API relora_status relora_linear_backward(relora_linear *linear, relora_stream *stream,
+                                                const relora_tensor *x, const relora_tensor *dy,
+                                                relora_tensor *dx, uint64_t call, uint32_t flags);
+
+/** Do the work of relora_linear_forward() on plain pointers, which lead to memory of the layer's device. The
+ *  number of rows may differ from call to call.
+ *  @param rows  0 or more; with 0 the pointers may be NULL
+ *  @param x     rows of in elements of the layer's dtype; rows begin `ldx` elements apart (in or more)
+ *  @param y     rows of out elements, likewise; must not overlap x
+ *  @since 0.5 @threads one @stream queues */
+RELORA_API relora_status relora_linear_forward_at(relora_linear *linear, relora_stream *stream, int64_t rows,
+                                                  const void *x, int64_t ldx, void *y, int64_t ldy,
+                                                  uint64_t call, uint32_t flags);
+
+/** Do the work of relora_linear_backward() on plain pointers.
+ *  @param dx  NULL if it is not needed; `lddx` is then ignored
+ *  @since 0.5 @threads one @stream queues */
+RELORA_API relora_status relora_linear_backward_at(relora_linear *linear, relora_stream *stream, int64_t rows,
+                                                   const void *x, int64_t ldx, const void *dy, int64_t lddy,
+                                                   void *dx, int64_t lddx, uint64_t call, uint32_t flags);
+
+/** relora_linear_forward() of several layers that read the same x, such as query, key and value, or gate
+ *  and up. The results are those of separate calls. When given together, the layers may share products
+ *  if the device benefits. All arguments are checked before any work, so a wrong one changes nothing.
+ *  @param linears `count` different layers
+ *  @param y       `count` tensors, one for each layer; none may overlap another or x
+ *  @since 0.3 @threads one @stream queues */
+RELORA_API relora_status relora_linear_forward_shared(relora_linear *const *linears, int32_t count,
+                                                      relora_stream *stream, const relora_tensor *x,
+                                                      relora_tensor *const *y, uint64_t call,
+                                                      uint32_t flags);
+
+/** relora_linear_backward() of the same layers. dx receives the sum over all layers.
+ *  @param dy    `count` tensors, one for each layer
+ *  @param dx    [rows, in], or NULL
+ *  @param flags as for relora_linear_backward(); RELORA_ACCUMULATE_DX adds the sum to dx
+ *  @since 0.3 @threads one @stream queues */
+RELORA_API relora_status relora_linear_backward_shared(relora_linear *const *linears, int32_t count,
+                                                       relora_stream *stream, const relora_tensor *x,
+                                                       relora_tensor *const *dy,
+                                                       relora_tensor *dx, uint64_t call, uint32_t flags);
+
+/** Set every gradient of the layer to 0. @since 0.1 @threads one @stream queues */
+RELORA_API relora_status relora_linear_zero_grad(relora_linear *linear, relora_stream *stream);
+
+/** Merge: W += s B A, with the product in F32 whatever the dtype of W. The factors are not changed, so
+ *  the output counts them twice until relora_linear_reset(). If A, B or s contains a NaN or an infinity,
+ *  the status is RELORA_E_NOT_FINITE and W is not changed. Since 0.5 the same happens if W contains one,
+ *  or if W + s B A would exceed the range of W's type. RELORA_E_STATE unless the mode is LORA.
+ *  @param cycle  stochastic rounding is a function of (seed, layer, cycle). Use each value once and begin
+ *                with 1, because creating the layer used 0
+ *  @param report may be NULL
+ *  @since 0.1 @threads one @stream synchronises */
+RELORA_API relora_status relora_linear_merge(relora_linear *linear, relora_stream *stream,
+                                             uint64_t cycle, relora_merge_report *report);
+
+/** Draw A uniformly in +-1/sqrt(in) as a function of (seed, layer, cycle), set B to 0 and a trainable
+ *  scale to 1 (to 0 with RELORA_LINEAR_REFERENCE). Gradients are not changed. RELORA_E_STATE in FULL.
+ *  @since 0.1 @threads one @stream queues */
+RELORA_API relora_status relora_linear_reset(relora_linear *linear, relora_stream *stream,
+                                             uint64_t cycle);
+
+RELORA_END
+#endif

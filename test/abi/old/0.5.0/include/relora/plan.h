@@ -1,0 +1,58 @@
+/** @file relora/plan.h
+ *  The order in which a layer multiplies, its cost, and how to choose it. Most hosts can leave the
+ *  default. */
+#ifndef RELORA_PLAN_H
+#define RELORA_PLAN_H
+
+#include "relora/export.h"
+#include "relora/status.h"
+#include "relora/types.h"
+
+RELORA_BEGIN
+
+typedef int32_t relora_order;
+enum { /* orders of multiplication; all give the same result, up to rounding */
+    RELORA_ORDER_AUTO = 1,   /**< the cheapest for the shape; the default */
+    RELORA_ORDER_SPLIT = 2,  /**< y = x W^T + (x A^T)(s B)^T and dx = g W + (s g B) A: the authors' */
+    RELORA_ORDER_FOLD = 3,   /**< y = x V^T and dx = g V, with V = W + s B A made for the call */
+    RELORA_ORDER_THROUGH = 4 /**< backward only: as FOLD, and dA = s B^T G, dB = s G A^T, with
+                                  G = g^T x as if W were trained */
+};
+
+typedef struct relora_plan_report {
+    uint32_t struct_size;   /**< set by the caller; no more than this is written */
+    relora_order forward;   /**< SPLIT or FOLD */
+    relora_order backward;  /**< SPLIT, FOLD or THROUGH */
+    int32_t reserved;       /**< 0 */
+    double forward_flops;   /**< operations of the products; a multiply-add counts as two */
+    double backward_flops;  /**< with dx */
+    int64_t forward_bytes;  /**< temporary memory, in the workspace of the stream */
+    int64_t backward_bytes; /**< with dx */
+} relora_plan_report;
+
+/** Prepare a report: 0 everywhere, and struct_size for the `size` bytes that the caller has. Setting
+ *  struct_size by hand does the same. @since 0.5 @threads any @stream none */
+RELORA_API relora_status relora_plan_report_init(relora_plan_report *report, size_t size);
+
+/** Report the order of products that forward and backward use for `rows` rows, and its cost. AUTO folds
+ *  where that takes less time by a closed form of rows, in, out and rank (docs/performance.md). It
+ *  never folds under dropout. It never folds a BF16 layer that rounds to nearest either, because small
+ *  updates would be lost. FULL and LOWRANK have only one order, reported as SPLIT. The rounding of a
+ *  folded BF16 pass depends on `call`, even without RELORA_TRAIN, so evaluate with the same `call`.
+ *  @param flags  RELORA_TRAIN or 0
+ *  @since 0.3 @threads any @stream none */
+RELORA_API relora_status relora_linear_plan(const relora_linear *linear, int64_t rows, uint32_t flags,
+                                            relora_plan_report *report);
+
+/** Use these orders from now on instead of the cheapest. A call falls back to SPLIT where the chosen
+ *  order is not exact (a fold under dropout, THROUGH with a trainable scale) or would lose small
+ *  updates (a fold of a BF16 layer that rounds to nearest). A BF16 fold is rounded stochastically, as
+ *  a function of (seed, layer, call), so a forward and its backward use the same V.
+ *  @param forward  AUTO, SPLIT or FOLD
+ *  @param backward AUTO, SPLIT, FOLD or THROUGH
+ *  @since 0.3 @threads one @stream none */
+RELORA_API relora_status relora_linear_set_order(relora_linear *linear, relora_order forward,
+                                                 relora_order backward);
+
+RELORA_END
+#endif

@@ -1,0 +1,103 @@
+/** @file relora/state.h
+ *  Everything a training run consists of, saved in one call and restored in another, so that a resumed
+ *  run continues bit for bit. Also exports for other programs: plain weights, adapters and deltas.
+ *
+ *  A state lists objects by name. Its file is a safetensors file with the names of the authors' code:
+ *  "<prefix>.weight", ".bias", ".lora_A.weight", ".lora_B.weight" and ".scaling" for a layer, and
+ *  ".delta" for a layer that keeps one; "<prefix>.<parameter>.exp_avg", ".exp_avg_sq" and
+ *  "<prefix>.steps" for an optimizer. Metadata "relora.<kind>.<prefix>" describes each object. An empty
+ *  prefix has no dot. Random numbers have no state of their own. They are functions of seeds, which
+ *  the descriptions contain, and of steps, which the host stores with relora_state_set(). */
+#ifndef RELORA_STATE_H
+#define RELORA_STATE_H
+
+#include "relora/adam.h"
+#include "relora/checkpoint.h"
+#include "relora/cycle.h"
+#include "relora/export.h"
+#include "relora/linear.h"
+#include "relora/schedule.h"
+#include "relora/status.h"
+#include "relora/types.h"
+
+RELORA_BEGIN
+
+/** Create an empty state. @since 0.2 @threads any @stream none */
+RELORA_API relora_status relora_state_create(relora_state **out, relora_context *ctx);
+/** NULL is allowed. @since 0.2 @threads any @stream none */
+RELORA_API void relora_state_release(relora_state *state);
+
+/** Add one tensor of the host, such as an embedding or a norm. It is retained, and its values are read
+ *  when the state is saved. Saving and loading refuse two objects with a tensor of the same name
+ *  (RELORA_E_EXISTS).
+ *  @since 0.2 @threads one @stream none */
+RELORA_API relora_status relora_state_add_tensor(relora_state *state, const char *name,
+                                                 relora_tensor *tensor);
+/** Add every parameter the layer has when the state is saved or loaded, and a description of it.
+ *  The layer is kept alive. Two layers of one prefix are refused at save and load
+ *  (RELORA_E_EXISTS), and so are two optimizers. @since 0.2 @threads one @stream none */
+RELORA_API relora_status relora_state_add_linear(relora_state *state, const char *prefix,
+                                                 relora_linear *linear);
+/** relora_state_add_linear() and relora_state_add_tensor() for every member of the group, under its name; all
+ *  of them or, on a failure, none. What is added to the group later is not in the state.
+ *  @since 0.5 @threads one @stream none */
+RELORA_API relora_status relora_state_add_group(relora_state *state, const relora_group *group);
+/** Add both moments and the step count of every parameter. The optimizer is kept alive.
+ *  @since 0.2 @threads one @stream none */
+RELORA_API relora_status relora_state_add_adam(relora_state *state, const char *prefix,
+                                               relora_adam *adam);
+/** Add a description of the schedule, which is not kept alive. A second one under the same prefix
+ *  is RELORA_E_EXISTS.
+ *  @since 0.2 @threads one @stream none */
+RELORA_API relora_status relora_state_add_schedule(relora_state *state, const char *prefix,
+                                                   const relora_schedule *schedule);
+/** Add a description of the cycle, which is not kept alive. A second one under the same prefix is
+ *  RELORA_E_EXISTS.
+ *  @since 0.2 @threads one @stream none */
+RELORA_API relora_status relora_state_add_cycle(relora_state *state, const char *prefix,
+                                                const relora_cycle *cycle);
+/** Set one pair of metadata of the host's own: step, data position, settings. Both are copied, the
+ *  key must not begin with "relora."; a later value replaces an earlier one. Read it back with
+ *  relora_reader_metadata(). Names and texts that are not UTF-8 are refused when the state is saved.
+ *  @since 0.2 @threads one @stream none */
+RELORA_API relora_status relora_state_set(relora_state *state, const char *key, const char *value);
+
+/** Save all of it, as relora_writer_save() does: at any step, but before relora_cycle_finish() if the run may
+ *  go on. RELORA_E_STATE if nothing was added. @since 0.2 @threads one @stream synchronises */
+RELORA_API relora_status relora_state_save(relora_state *state, relora_stream *stream,
+                                           const char *path, uint32_t flags);
+
+/** Restore all of it from an open file. Everything is checked first, and nothing is changed unless
+ *  all fits: every field of every description equal (RELORA_E_STATE, naming the field and both values),
+ *  every tensor there, of the same shape and dtype and undamaged, and none left over
+ *  (RELORA_E_NOT_FOUND). The file may be of another release: a field it lacks has its default, and one
+ *  that this release does not know is refused unless it is 0.
+ *  @since 0.2 @threads one @stream synchronises */
+RELORA_API relora_status relora_state_load(relora_state *state, relora_stream *stream,
+                                           relora_reader *reader);
+
+/** Write plain weights: W + s B A of each layer (rounded to nearest into the layer's dtype), its
+ *  bias, and the tensors of the host. The layers are not changed. Little memory is needed.
+ *  A layer with RELORA_LINEAR_IN_OUT is written as [in, out], which is how GPT-2's Conv1D has it.
+ *  @since 0.2 @threads one @stream synchronises */
+RELORA_API relora_status relora_state_export_merged(relora_state *state, relora_stream *stream,
+                                                    const char *path);
+
+/** Write the present A and B of every layer in mode LORA into an existing folder, as PEFT reads it:
+ *  adapter_model.safetensors and adapter_config.json. They fit the present W, not the one before a
+ *  merge. Each of the two files is replaced whole; a failure between them leaves the new tensors beside
+ *  the old configuration. @param base_model  name or path of the base model, for the configuration; may be ""
+ *  @return RELORA_E_NOT_FOUND if no layer is in mode LORA; RELORA_E_UNSUPPORTED if some of them have
+ *          RELORA_LINEAR_IN_OUT and some not, because PEFT has one fan_in_fan_out for all
+ *  @since 0.2 @threads one @stream synchronises */
+RELORA_API relora_status relora_state_export_adapter(relora_state *state, relora_stream *stream,
+                                                     const char *folder, const char *base_model);
+
+/** Write the sum of all merges since each layer was made, "<prefix>.weight" in F32, for the layers
+ *  made with RELORA_LINEAR_KEEP_DELTA. RELORA_E_NOT_FOUND if there is none.
+ *  @since 0.2 @threads one @stream synchronises */
+RELORA_API relora_status relora_state_export_delta(relora_state *state, relora_stream *stream,
+                                                   const char *path);
+
+RELORA_END
+#endif

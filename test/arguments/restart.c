@@ -1,0 +1,191 @@
+/* restart.h with wrong arguments. */
+#include "arguments/arguments.h"
+
+enum { IN = 5, OUT = 3, RANK = 2, N = 7 };
+
+static struct {
+    relora_tensor *w, *a, *b, *m, *v;
+    void *bytes[5];
+} host;
+
+static relora_merge_options merge_options(void)
+{
+    relora_merge_options o;
+    OK(relora_merge_options_init(&o, sizeof o));
+    return o;
+}
+
+static void make_host(void)
+{
+    struct rnd r = rnd_seed(1);
+    host.w = new_matrix(RELORA_F32, OUT, IN);
+    host.a = new_matrix(RELORA_F32, RANK, IN);
+    host.b = new_matrix(RELORA_F32, OUT, RANK);
+    host.m = new_vector(RELORA_F32, N);
+    host.v = new_vector(RELORA_F32, N);
+    relora_tensor *all[] = {host.w, host.a, host.b, host.m, host.v};
+    for (int i = 0; i < 5; i++) {
+        put_normal(all[i], &r, 1);
+        host.bytes[i] = snapshot(all[i]);
+    }
+}
+
+static void host_unchanged(void)
+{
+    relora_tensor *all[] = {host.w, host.a, host.b, host.m, host.v};
+    for (int i = 0; i < 5; i++) UNCHANGED(all[i], host.bytes[i]);
+}
+
+START_TEST(test_defaults)
+{
+    relora_merge_options o = merge_options();
+    ck_assert_uint_eq(o.struct_size, sizeof o);
+    ck_assert_uint_eq(o.flags, 0);
+    ck_assert_double_eq(o.scale, 1);
+    ck_assert_uint_eq(o.seed | o.layer | o.cycle, 0);
+    ck_assert_int_eq(o.rounding, RELORA_ROUND_STOCHASTIC);
+    ck_assert_int_eq(o.reserved, 0);
+}
+END_TEST
+
+START_TEST(test_merge)
+{
+    struct stranger s = new_stranger();
+    make_host();
+    relora_tensor *w = host.w, *a = host.a, *b = host.b;
+    relora_tensor *far[] = {stranger_matrix(&s, RELORA_F32, OUT, IN), stranger_matrix(&s, RELORA_F32, RANK, IN),
+                            stranger_matrix(&s, RELORA_F32, OUT, RANK)};
+    relora_merge_report bad = {.struct_size = 3};
+    FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_merge(NULL, NULL, NULL, NULL, NULL, NULL));
+    FAILS(RELORA_E_ARGUMENT, relora_merge(NULL, w, a, b, NULL, NULL), "stream");
+    FAILS(RELORA_E_ARGUMENT, relora_merge(NULL, NULL, NULL, b, NULL, NULL), "stream");
+    FAILS(RELORA_E_ARGUMENT, relora_merge(env.st, NULL, a, b, NULL, NULL), "weight");
+    FAILS(RELORA_E_ARGUMENT, relora_merge(env.st, w, NULL, b, NULL, NULL), "a is NULL");
+    FAILS(RELORA_E_ARGUMENT, relora_merge(env.st, w, a, NULL, NULL, NULL), "b is NULL");
+    FAILS(RELORA_E_CONTEXT, relora_merge(env.st, far[0], a, b, NULL, NULL), "weight");
+    FAILS(RELORA_E_CONTEXT, relora_merge(env.st, w, far[1], b, NULL, NULL), "a belongs");
+    FAILS(RELORA_E_CONTEXT, relora_merge(env.st, w, a, far[2], NULL, NULL), "b belongs");
+    FAILS(RELORA_E_DTYPE, relora_merge(env.st, w, new_matrix(RELORA_BF16, RANK, IN), b, NULL, NULL), "a", "BF16");
+    FAILS(RELORA_E_DTYPE, relora_merge(env.st, w, a, new_matrix(RELORA_BF16, OUT, RANK), NULL, NULL), "b", "BF16");
+    FAILS(RELORA_E_SHAPE, relora_merge(env.st, w, new_vector(RELORA_F32, IN), b, NULL, NULL), "a", "[5]");
+    FAILS(RELORA_E_SHAPE, relora_merge(env.st, w, a, new_matrix(RELORA_F32, OUT, 0), NULL, NULL), "b", "[3, 0]");
+    FAILS(RELORA_E_SHAPE, relora_merge(env.st, w, a, new_matrix(RELORA_F32, OUT, 1), NULL, NULL), "[2, 5]", "[3, 1]");
+    FAILS(RELORA_E_SHAPE, relora_merge(env.st, new_matrix(RELORA_F32, IN, OUT), a, b, NULL, NULL), "weight",
+          "[5, 3]", "[out, in]");
+    FAILS(RELORA_E_SHAPE, relora_merge(env.st, new_vector(RELORA_F32, OUT * IN), a, b, NULL, NULL), "weight", "[15]");
+    FAILS(RELORA_E_STRUCT_SIZE, relora_merge(env.st, w, a, b, NULL, &bad), "report", "struct_size");
+    host_unchanged();
+}
+END_TEST
+
+START_TEST(test_merge_options)
+{
+    make_host();
+    relora_merge_options good = merge_options(), o = good;
+#define REFUSED(status, ...) FAILS(status, relora_merge(env.st, host.w, host.a, host.b, &o, NULL), __VA_ARGS__)
+    o.flags = 4;
+    REFUSED(RELORA_E_ARGUMENT, "options.flags", "0x4");
+    o = good, o.scale = (double)NAN;
+    REFUSED(RELORA_E_ARGUMENT, "options.scale");
+    o.scale = 1e39;
+    REFUSED(RELORA_E_ARGUMENT, "options.scale", "1e+39");
+    o = good, o.rounding = 3;
+    REFUSED(RELORA_E_ARGUMENT, "options.rounding", "3");
+    o = good, o.reserved = 1;
+    REFUSED(RELORA_E_ARGUMENT, "options.reserved", "1");
+    o = good, o.flags = RELORA_MERGE_IN_OUT;
+    REFUSED(RELORA_E_SHAPE, "weight", "[3, 5]", "[in, out]");
+#undef REFUSED
+    host_unchanged();
+}
+END_TEST
+
+START_TEST(test_merge_struct_size)
+{
+    struct padded p;
+    relora_merge_options o = merge_options();
+    make_host();
+    FAILS(RELORA_E_STRUCT_SIZE,
+          relora_merge(env.st, host.w, host.a, host.b, bad_struct_size(&p, &o, sizeof o, _i), NULL), "struct_size");
+    host_unchanged();
+}
+END_TEST
+
+/* One array, whose pieces may touch and must not overlap. */
+START_TEST(test_overlap)
+{
+    float *memory = new_floats(64);
+    relora_tensor *w, *a, *b, *m;
+    OK(relora_tensor_borrow_matrix(&w, env.dev, RELORA_F32, 4, 4, memory));
+    OK(relora_tensor_borrow_matrix(&a, env.dev, RELORA_F32, 2, 4, memory + 15));
+    OK(relora_tensor_borrow_matrix(&b, env.dev, RELORA_F32, 4, 2, memory + 23));
+    OK(relora_tensor_borrow_matrix(&m, env.dev, RELORA_F32, 2, 4, memory + 22));
+    relora_tensor *all[] = {w, a, b, m};
+    for (int i = 0; i < 4; i++) defer((void (*)(void *))relora_tensor_release, all[i]);
+    FAILS(RELORA_E_ARGUMENT, relora_merge(env.st, w, a, b, NULL, NULL), "memory", "weight", "a");
+    OK(relora_tensor_set_data(a, memory + 16));
+    OK(relora_tensor_set_data(b, memory + 14));
+    FAILS(RELORA_E_ARGUMENT, relora_merge(env.st, w, a, b, NULL, NULL), "memory", "weight", "b");
+    FAILS(RELORA_E_ARGUMENT, relora_factors_draw(env.st, a, b, 0, 0, 0), "memory", "a", "b");
+    FAILS(RELORA_E_ARGUMENT, relora_moments_reset(env.st, a, m, 0, NULL, NULL), "memory", "first", "second");
+    OK(relora_tensor_set_data(b, memory + 24));
+    OK(relora_merge(env.st, w, a, b, NULL, NULL));
+}
+END_TEST
+
+START_TEST(test_draw)
+{
+    struct stranger s = new_stranger();
+    make_host();
+    relora_tensor *a = host.a, *b = host.b;
+    FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_factors_draw(NULL, NULL, NULL, 0, 0, 0));
+    FAILS(RELORA_E_ARGUMENT, relora_factors_draw(NULL, NULL, b, 0, 0, 0), "stream");
+    FAILS(RELORA_E_ARGUMENT, relora_factors_draw(env.st, NULL, b, 0, 0, 0), "a is NULL");
+    FAILS(RELORA_E_ARGUMENT, relora_factors_draw(env.st, a, NULL, 0, 0, 0), "b is NULL");
+    FAILS(RELORA_E_CONTEXT, relora_factors_draw(env.st, stranger_matrix(&s, RELORA_F32, RANK, IN), b, 0, 0, 0), "a");
+    FAILS(RELORA_E_DTYPE, relora_factors_draw(env.st, new_matrix(RELORA_BF16, RANK, IN), b, 0, 0, 0), "a", "BF16");
+    FAILS(RELORA_E_SHAPE, relora_factors_draw(env.st, b, a, 0, 0, 0), "[3, 2]", "[2, 5]");
+    host_unchanged();
+}
+END_TEST
+
+START_TEST(test_moments)
+{
+    struct stranger s = new_stranger();
+    const int64_t shape[] = {2, 3}, strides[] = {4, 1};
+    make_host();
+    relora_tensor *m = host.m, *v = host.v, *gap, *whole = new_matrix(RELORA_F32, 2, 3);
+    relora_reset_options o = reset_options(RELORA_RESET_MAGNITUDE, 0.5, RELORA_RESET_STEP_COUNT);
+    relora_reset_report bad = {.struct_size = 3};
+    OK(relora_tensor_borrow(&gap, env.dev, RELORA_F32, 2, shape, strides, new_floats(8), NULL, NULL));
+    defer((void (*)(void *))relora_tensor_release, gap);
+    FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_moments_reset(NULL, NULL, NULL, 0, NULL, NULL));
+    FAILS(RELORA_E_ARGUMENT, relora_moments_reset(NULL, m, v, 0, NULL, NULL), "stream");
+    FAILS(RELORA_E_ARGUMENT, relora_moments_reset(env.st, NULL, v, 0, NULL, NULL), "first");
+    FAILS(RELORA_E_ARGUMENT, relora_moments_reset(env.st, m, NULL, 0, NULL, NULL), "second");
+    FAILS(RELORA_E_CONTEXT, relora_moments_reset(env.st, m, stranger_matrix(&s, RELORA_F32, 1, N), 0, NULL, NULL),
+          "second");
+    FAILS(RELORA_E_DTYPE, relora_moments_reset(env.st, new_vector(RELORA_BF16, N), v, 0, NULL, NULL), "first", "BF16");
+    FAILS(RELORA_E_LAYOUT, relora_moments_reset(env.st, whole, gap, 0, NULL, NULL), "second", "4", "3");
+    FAILS(RELORA_E_SHAPE, relora_moments_reset(env.st, m, whole, 0, NULL, NULL), "[7]", "[2, 3]");
+    FAILS(RELORA_E_ARGUMENT, relora_moments_reset(env.st, m, v, 0, &o, NULL), "STEP_COUNT");
+    o.flags = 0, o.ratio = 2;
+    FAILS(RELORA_E_ARGUMENT, relora_moments_reset(env.st, m, v, 0, &o, NULL), "options.ratio", "2");
+    FAILS(RELORA_E_STRUCT_SIZE, relora_moments_reset(env.st, m, v, 0, NULL, &bad), "report", "struct_size");
+    host_unchanged();
+}
+END_TEST
+
+Suite *restart_arguments(void)
+{
+    Suite *s = suite_create("arguments of restarts without objects");
+    TCase *tc = env_case(s, "restart", 20);
+    tcase_add_test(tc, test_defaults);
+    tcase_add_test(tc, test_merge);
+    tcase_add_test(tc, test_merge_options);
+    tcase_add_loop_test(tc, test_merge_struct_size, 0, 5);
+    tcase_add_test(tc, test_overlap);
+    tcase_add_test(tc, test_draw);
+    tcase_add_test(tc, test_moments);
+    return s;
+}

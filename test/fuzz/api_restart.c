@@ -1,0 +1,108 @@
+/* Calls on tensors that restart a host's own model. */
+#include <string.h>
+#include "fuzz/api_world.h"
+
+/* Two factors that belong together, mostly; sometimes any tensors. */
+static void choose_factors(relora_tensor *like, relora_tensor **a, relora_tensor **b)
+{
+    uint8_t c = choose(), seed = choose();
+    if (c >= 200 || !like || relora_tensor_ndim(like) != 2) {
+        *a = pick_any_tensor();
+        *b = pick_any_tensor();
+        return;
+    }
+    int turn = c % 2; /* [in, out] */
+    const int64_t rank = c / 2 % 3 + 1, out = relora_tensor_dim(like, turn), in = relora_tensor_dim(like, !turn);
+    *a = temporary(like, RELORA_F32, 2, (int64_t[]){rank, in}, seed);
+    *b = temporary(like, RELORA_F32, 2, (int64_t[]){out, rank}, seed / 2);
+}
+
+void merge_tensors(void)
+{
+    relora_merge_options o;
+    relora_tensor *a, *b;
+    REQUIRE(relora_merge_options_init(&o, sizeof o) == RELORA_OK);
+    relora_stream *stream = pick(STREAM);
+    relora_tensor *weight = pick_any_tensor();
+    choose_factors(weight, &a, &b);
+    uint8_t c = choose();
+    o.flags = c < 240 ? c % 4 : c;
+    o.rounding = c / 4 % 2 + 1;
+    o.scale = choose_real(1);
+    o.cycle = (uint64_t)choose_number(1);
+    const void *options = choose_options(&o, sizeof o, sizeof o);
+    relora_merge_report *report = choose_report(sizeof *report);
+    if (CALL(relora_merge, stream, weight, a, b, options, report) == RELORA_OK && report)
+        result(report, report->struct_size);
+}
+
+void draw_factors(void)
+{
+    relora_tensor *a, *b;
+    relora_stream *stream = pick(STREAM);
+    relora_tensor *like = pick_any_tensor();
+    choose_factors(like, &a, &b);
+    uint64_t seed = (uint64_t)choose_number(1), layer = choose(), cycle = choose();
+    if (!stream && !a && !b) return; /* `like` is a handle that the call is not given */
+    CALL(relora_factors_draw, stream, a, b, seed, layer, cycle);
+}
+
+void prune_moments(void)
+{
+    relora_reset_options o;
+    REQUIRE(relora_reset_options_init(&o, sizeof o) == RELORA_OK);
+    relora_stream *stream = pick(STREAM);
+    relora_tensor *first = pick_any_tensor(), *second = pick_any_tensor();
+    uint8_t c = choose();
+    o.mode = c % 3 + 1;
+    o.flags = c / 3 % 8;
+    o.ratio = choose_real(0.5);
+    const void *options = choose_options(&o, sizeof o, sizeof o);
+    relora_reset_report *report = choose_report(sizeof *report);
+    if (CALL(relora_moments_reset, stream, first, second, c, options, report) == RELORA_OK && report)
+        result(report, report->struct_size);
+}
+
+/* ---- objects over the host's memory ---- */
+
+/* A tensor of the shape of another, mostly. */
+static relora_tensor *choose_like(const relora_tensor *like)
+{
+    uint8_t c = choose();
+    int64_t shape[2];
+    if (c >= 200 || !like || relora_tensor_ndim(like) > 2) return pick_any_tensor();
+    for (int32_t i = 0; i < relora_tensor_ndim(like); i++) shape[i] = relora_tensor_dim(like, i);
+    return temporary(like, RELORA_F32, relora_tensor_ndim(like), shape, c);
+}
+
+void lend_part(void)
+{
+    relora_linear *linear = pick(LINEAR);
+    uint8_t c = choose();
+    relora_param param = c / 2 % 8;
+    relora_tensor *t = choose_like(relora_linear_param(linear, param));
+    if (c % 2) {
+        if (CALL(relora_linear_set_param, linear, param, t) == RELORA_OK)
+            REQUIRE(relora_linear_param(linear, param) == t);
+    } else if (CALL(relora_linear_set_grad, linear, param, t) == RELORA_OK) {
+        REQUIRE(relora_linear_grad(linear, param) == t);
+    }
+}
+
+void lend_moments(void)
+{
+    relora_adam *adam = pick(ADAM);
+    uint8_t c = choose();
+    int32_t index = c / 2 % 5 - 1, before = relora_adam_count(adam);
+    if (c % 2) {
+        relora_tensor *like = relora_adam_moment(adam, index, RELORA_MOMENT_FIRST);
+        relora_tensor *first = choose_like(like), *second = choose_like(like);
+        CALL(relora_adam_set_moments, adam, index, first, second);
+        return;
+    }
+    const char *name = choose_name();
+    relora_tensor *param = pick_any_tensor(), *grad = choose_like(param);
+    relora_tensor *first = choose_like(param), *second = choose_like(param);
+    relora_status status = CALL(relora_adam_add_moments, adam, name, param, grad, first, second, NULL);
+    if (adam) REQUIRE(relora_adam_count(adam) == before + (status == RELORA_OK));
+}
