@@ -31,7 +31,7 @@ static void cuda(cudaError_t error, const char *call)
 
 static relora_tensor *lend(void **memory, int64_t rows) /* device memory of ours, as a tensor of theirs */
 {
-    const int64_t shape[2] = { rows, N };
+    const int64_t shape[2] = {rows, N};
     relora_tensor *tensor;
     CUDA(cudaMalloc(memory, (size_t)rows * N * sizeof(float)));
     CHECK(relora_tensor_borrow(&tensor, gpu, RELORA_F32, 2, shape, NULL, *memory, NULL, NULL));
@@ -95,17 +95,18 @@ int main(void)
         if (step == 0) first = loss;
         if (step % 25 == 0) printf("step %4d  loss %.5f\n", (int)step, loss);
         CUDA(cudaMemcpyAsync(memory[3], dy, sizeof dy, cudaMemcpyHostToDevice, ours));
-        CHECK(relora_linear_backward(layer, stream, input, grad, NULL, step, RELORA_TRAIN | RELORA_OVERWRITE));
+        CHECK(
+            relora_linear_backward(layer, stream, input, grad, NULL, step, RELORA_TRAIN | RELORA_OVERWRITE));
         CHECK(relora_adam_step(adam, stream, 0.02, 1.0, NULL)); /* queued, as all of this: nothing waits */
     }
-    relora_merge_report merged = { .struct_size = sizeof merged };
+    relora_merge_report merged = {.struct_size = sizeof merged};
     CHECK(relora_linear_merge(layer, stream, 1, &merged));
     CUDA(cudaMemcpyAsync(w, memory[0], sizeof w, cudaMemcpyDeviceToHost, ours));
     CUDA(cudaStreamSynchronize(ours));
-    printf("end        loss %.5f, at first %.5f; W, in our memory, moved by %.3f: W[0][0] is %.3f\n", loss, first,
-           merged.delta_norm, (double)w[0]);
+    printf("end        loss %.5f, at first %.5f; W, in our memory, moved by %.3f: W[0][0] is %.3f\n", loss,
+           first, merged.delta_norm, (double)w[0]);
 
-    relora_tensor *tensors[] = { weight, input, output, grad };
+    relora_tensor *tensors[] = {weight, input, output, grad};
     relora_adam_release(adam);
     relora_linear_release(layer);
     for (int i = 0; i < 4; i++) relora_tensor_release(tensors[i]); /* what we lent comes back as it is ... */

@@ -87,17 +87,17 @@ int main(void)
         CHECK(relora_adam_step(adam, stream, lr, 1.0, NULL));
 
         uint32_t events; /* now step + 1 updates are done: is a restart due? */
-        relora_merge_report merged = { .struct_size = sizeof merged };
-        relora_reset_report reset = { .struct_size = sizeof reset };
+        relora_merge_report merged = {.struct_size = sizeof merged};
+        relora_reset_report reset = {.struct_size = sizeof reset};
         CHECK(relora_cycle_advance(cycle, stream, step + 1, &events, &merged, &reset));
         if (events)
-            printf("restart    W moved by %.3f; %d of %d first moments are zero\n",
-                   merged.delta_norm, (int)reset.zeroed_first, (int)reset.elements);
+            printf("restart    W moved by %.3f; %d of %d first moments are zero\n", merged.delta_norm,
+                   (int)reset.zeroed_first, (int)reset.elements);
     }
     CHECK(relora_cycle_finish(cycle, stream, STEPS, NULL)); /* from now on W alone is the layer */
     printf("end        loss %.5f, at first %.5f\n", loss, first);
 
-    relora_tensor *tensors[] = { weight, input, output, grad };
+    relora_tensor *tensors[] = {weight, input, output, grad};
     for (int i = 0; i < 4; i++) relora_tensor_release(tensors[i]);
     relora_cycle_release(cycle); /* all of this in any order */
     relora_schedule_release(schedule);

@@ -11,7 +11,10 @@ static float w1[WIDE * 2], w2[WIDE], x[ROWS * 2], h[ROWS * WIDE], dh[ROWS * WIDE
 static char why[512], text[24];
 static relora_context *ctx;
 
-static void ok(relora_status s) { s < 0 ? relora_context_error(ctx, why, 512, 0), exit(puts(why)) : (void)0; }
+static void ok(relora_status s)
+{
+    s < 0 ? relora_context_error(ctx, why, 512, 0), exit(puts(why)) : (void)0;
+}
 
 static float train(const char *path, int64_t stop) /* from the file, if it is there, to stop > warm */
 {
@@ -75,6 +78,7 @@ int main(void)
     float whole = train(path, steps);
     remove(path), train(path, half); /* here the power fails */
     float resumed = train(path, steps);
-    printf("loss %g, resumed %g\n", (double)whole, (double)resumed), remove(path), relora_context_release(ctx);
+    printf("loss %g, resumed %g\n", (double)whole, (double)resumed), remove(path),
+        relora_context_release(ctx);
     return whole < 1e-4f && !(resumed < whole || resumed > whole) ? 0 : 1;
 }

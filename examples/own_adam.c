@@ -100,9 +100,9 @@ int main(void)
         CHECK(relora_adam_step(adam, stream, lr, 1.0, NULL));
 
         if (step == restart) { /* this update had learning rate 0; a new climb begins */
-            const int32_t w_and_v[2] = { 0, 2 };
+            const int32_t w_and_v[2] = {0, 2};
             relora_reset_options most; /* the 90 % that are smallest in magnitude */
-            relora_reset_report report = { .struct_size = sizeof report };
+            relora_reset_report report = {.struct_size = sizeof report};
             CHECK(relora_reset_options_init(&most, sizeof most));
             most.ratio = 0.9;
             CHECK(relora_adam_reset(adam, stream, w_and_v, 2, &most, &report));

@@ -8,7 +8,10 @@
 enum { N = 16, RANK = 2, SIZE = N * RANK, EVERY = 300, STEPS = 12 * EVERY };
 static float w[N * N], factors[2 * SIZE], grad[2 * SIZE], m[2 * SIZE], v[2 * SIZE]; /* A, then B */
 
-static void ok(relora_status status) { if (status < 0) exit(puts(relora_status_text(status))); }
+static void ok(relora_status status)
+{
+    if (status < 0) exit(puts(relora_status_text(status)));
+}
 
 static double train(const float *a, const float *b) /* the program's own loss and gradients */
 {
@@ -36,14 +39,16 @@ int main(void)
     ok(relora_context_create(&ctx, NULL));
     relora_device *cpu = relora_device_get(ctx, RELORA_DEVICE_CPU, 0);
     ok(relora_stream_create(&stream, cpu));
-    for (int i = 0; i < 7; i++) ok(relora_tensor_borrow_matrix(t + i, cpu, RELORA_F32, rows[i], cols[i], data[i]));
+    for (int i = 0; i < 7; i++)
+        ok(relora_tensor_borrow_matrix(t + i, cpu, RELORA_F32, rows[i], cols[i], data[i]));
     ok(relora_merge_options_init(&options, sizeof options));
     for (int step = 0; step < STEPS; step++) {
         options.cycle = (uint64_t)(step / EVERY);
         if (step % EVERY == 0) { /* a restart; in the first one B is 0, and W stays */
             ok(relora_merge(stream, t[0], t[1], t[2], &options, NULL));
             ok(relora_factors_draw(stream, t[1], t[2], options.seed, options.layer, options.cycle));
-            for (uint64_t i = 3; i < 7; i += 2) ok(relora_moments_reset(stream, t[i], t[i + 1], i, NULL, NULL));
+            for (uint64_t i = 3; i < 7; i += 2)
+                ok(relora_moments_reset(stream, t[i], t[i + 1], i, NULL, NULL));
         }
         loss = train(factors, factors + SIZE);
         for (int i = 0; i < 2 * SIZE; i++) { /* the program's own Adam, with a warmup after each restart */

@@ -20,12 +20,12 @@ static const struct option adam_rows[] = {
     {FIELD(relora_adam_options, seed), OPTION_U64},
     {FIELD(relora_adam_options, rounding), OPTION_ENUM, .value = RELORA_ROUND_STOCHASTIC,
      .names = rounding_names, .as_number = 1},
-    {FIELD(relora_adam_options, weight_decay), OPTION_F64, .high = (double)FLT_MAX, .quiet = QUIET}, /* is each entry's */
+    /* is each entry's */
+    {FIELD(relora_adam_options, weight_decay), OPTION_F64, .high = (double)FLT_MAX, .quiet = QUIET},
     {FIELD(relora_adam_options, reserved), OPTION_I32, .quiet = QUIET},
 };
 const struct options adam_table = {
-    ROWS(adam_rows),
-    .size = sizeof(relora_adam_options),
+    ROWS(adam_rows), .size = sizeof(relora_adam_options),
     .first_size = END_OF(relora_adam_options, reserved), /* 0.1 */
 };
 
@@ -46,8 +46,7 @@ static int is_decay(double x) /* it multiplies in F32 */
 
 /* ---- life ---- */
 
-relora_status relora_adam_create(relora_adam **out, relora_device *device,
-                                 const relora_adam_options *options)
+relora_status relora_adam_create(relora_adam **out, relora_device *device, const relora_adam_options *options)
 {
     struct call c = {.fn = "relora_adam_create", .ctx = device ? device->ctx : NULL};
     relora_adam_options o;
@@ -228,8 +227,8 @@ void adam_drop_last(relora_adam *adam)
     drop_entries(adam, adam->registry.count - 1);
 }
 
-relora_status relora_adam_add(relora_adam *adam, const char *name, relora_tensor *param,
-                              relora_tensor *grad, int32_t *index)
+relora_status relora_adam_add(relora_adam *adam, const char *name, relora_tensor *param, relora_tensor *grad,
+                              int32_t *index)
 {
     const relora_tensor *first = param ? param : grad; /* where a sentence may go */
     struct call c = {.fn = "relora_adam_add", .ctx = adam ? adam->ctx : first ? first->ctx : NULL};
@@ -305,8 +304,7 @@ relora_status relora_adam_add_group(relora_adam *adam, const relora_group *group
     return RELORA_OK;
 }
 
-relora_status relora_adam_set_factors(relora_adam *adam, int32_t index, double lr_factor,
-                                      double weight_decay)
+relora_status relora_adam_set_factors(relora_adam *adam, int32_t index, double lr_factor, double weight_decay)
 {
     if (!adam) return RELORA_E_ARGUMENT;
     struct call c = {.fn = "relora_adam_set_factors", .ctx = adam->ctx};
@@ -385,8 +383,7 @@ relora_status adam_read_steps(const struct call *c, const relora_adam *adam, int
     return call_queue(c, c->backend->queue_sync(c->queue));
 }
 
-relora_status relora_adam_steps(relora_adam *adam, relora_stream *stream, int32_t index,
-                                int64_t *steps)
+relora_status relora_adam_steps(relora_adam *adam, relora_stream *stream, int32_t index, int64_t *steps)
 {
     struct call c = {.fn = "relora_adam_steps"};
     TRY(adam_open_index(&c, adam, stream, index));
@@ -394,8 +391,7 @@ relora_status relora_adam_steps(relora_adam *adam, relora_stream *stream, int32_
     return adam_read_steps(&c, adam, index, steps);
 }
 
-relora_status relora_adam_set_steps(relora_adam *adam, relora_stream *stream, int32_t index,
-                                    int64_t steps)
+relora_status relora_adam_set_steps(relora_adam *adam, relora_stream *stream, int32_t index, int64_t steps)
 {
     struct call c = {.fn = "relora_adam_set_steps"};
     TRY(adam_open_index(&c, adam, stream, index));

@@ -7,7 +7,7 @@
 
 #define ADAM_STEPS_MAX (INT64_C(1) << 53) /* exact in double */
 
-struct adam_entry { /* one registered parameter */
+struct adam_entry {   /* one registered parameter */
     struct member is; /* its name, tensors, and the layer it belongs to, if any */
     relora_tensor *first, *second;
     int64_t *steps; /* on the device, so that a step can skip itself */
@@ -22,15 +22,15 @@ struct relora_adam {
     relora_device *device;
     relora_adam_options options;
     struct registry registry; /* of struct adam_entry */
-    relora_tensor *flat; /* NULL until the gradients are flat */
+    relora_tensor *flat;      /* NULL until the gradients are flat */
 
     /* the sweep over all parameters; made anew at the first step after one is added */
     int32_t planned; /* parameters it covers */
     int64_t chunk_count;
-    struct adam_param *params;    /* as they were last copied to the device */
-    int32_t stale;                /* ... unless that failed */
-    int32_t failures;             /* of the device, when they were copied */
-    void *plan;                   /* on the device, with all that follows in it */
+    struct adam_param *params; /* as they were last copied to the device */
+    int32_t stale;             /* ... unless that failed */
+    int32_t failures;          /* of the device, when they were copied */
+    void *plan;                /* on the device, with all that follows in it */
     size_t plan_bytes;
     struct adam_param *device_params;
     struct adam_chunk *device_chunks;

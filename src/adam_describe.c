@@ -34,7 +34,8 @@ void adam_describe(const relora_adam *adam, struct text *text)
 }
 
 /* The name is compared as a whole: it may contain a newline. */
-static relora_status compare_name(const relora_adam *adam, int32_t index, const char **theirs, struct text *why)
+static relora_status compare_name(const relora_adam *adam, int32_t index, const char **theirs,
+                                  struct text *why)
 {
     struct text ours = {.memory = why->memory};
     relora_status status = RELORA_OK;
@@ -53,15 +54,14 @@ static relora_status compare_name(const relora_adam *adam, int32_t index, const 
 }
 
 /* One part: the options for index -1, or the factors of a parameter. */
-static relora_status compare_part(const relora_adam *adam, int32_t index, const char **theirs, struct text *why)
+static relora_status compare_part(const relora_adam *adam, int32_t index, const char **theirs,
+                                  struct text *why)
 {
     static const struct options *const of_all[] = {&adam_table, &registry, NULL};
     static const struct options *const of_one[] = {&factors, NULL};
     struct text ours = {.memory = why->memory};
-    if (index < 0)
-        put_options(&ours, adam);
-    else
-        description_put(&ours, &factors, adam_at(adam, index));
+    if (index < 0) put_options(&ours, adam);
+    else description_put(&ours, &factors, adam_at(adam, index));
     relora_status status =
         ours.failed ? RELORA_E_NO_MEMORY
                     : description_compare(index < 0 ? of_all : of_one, ours.data, theirs, parameter, why);

@@ -25,14 +25,14 @@ RNG_INLINE struct adam_control adam_control_make(const struct adam *a, double su
 
 /* Everything that is the same for all elements of one parameter, rounded to F32 once. */
 struct adam_constants {
-    float grad_factor;     /* grad_scale * clip_factor */
+    float grad_factor; /* grad_scale * clip_factor */
     float beta1, one_less_beta1, beta2, one_less_beta2;
     float keep;            /* 1 - lr * decay, decoupled; else 1 */
     float decay;           /* L2; else 0 */
     float step;            /* lr / (1 - beta1^t) */
     float root_correction; /* sqrt(1 - beta2^t) */
     float eps;
-    int hold;              /* the parameter stays where it is, whatever the gradient */
+    int hold; /* the parameter stays where it is, whatever the gradient */
 };
 
 /* x^t for t >= 0 by squares: each system has a pow() of its own. */

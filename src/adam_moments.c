@@ -46,8 +46,9 @@ static relora_context *context_of(const relora_adam *adam, const relora_tensor *
     return NULL;
 }
 
-relora_status relora_adam_add_moments(relora_adam *adam, const char *name, relora_tensor *param, relora_tensor *grad,
-                                      relora_tensor *first, relora_tensor *second, int32_t *index)
+relora_status relora_adam_add_moments(relora_adam *adam, const char *name, relora_tensor *param,
+                                      relora_tensor *grad, relora_tensor *first, relora_tensor *second,
+                                      int32_t *index)
 {
     const relora_tensor *tensors[] = {param, grad, first, second};
     struct call c = {.fn = "relora_adam_add_moments", .ctx = context_of(adam, tensors, 4)};
@@ -62,7 +63,8 @@ relora_status relora_adam_add_moments(relora_adam *adam, const char *name, relor
     return RELORA_OK;
 }
 
-relora_status relora_adam_set_moments(relora_adam *adam, int32_t index, relora_tensor *first, relora_tensor *second)
+relora_status relora_adam_set_moments(relora_adam *adam, int32_t index, relora_tensor *first,
+                                      relora_tensor *second)
 {
     const relora_tensor *tensors[] = {first, second};
     struct call c = {.fn = "relora_adam_set_moments", .ctx = context_of(adam, tensors, 2)};

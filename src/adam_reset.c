@@ -21,10 +21,9 @@ static const struct option reset_rows[] = {
     {FIELD(relora_reset_options, reserved), OPTION_I32, .quiet = QUIET},
 };
 const struct options reset_table = {
-    ROWS(reset_rows),
-    .size = sizeof(relora_reset_options),
+    ROWS(reset_rows), .size = sizeof(relora_reset_options),
     .first_size = END_OF(relora_reset_options, cycle), /* 0.1 */
-    .heading = "reset ", /* in the description of a cycle */
+    .heading = "reset ",                               /* in the description of a cycle */
 };
 
 relora_status relora_reset_options_init(relora_reset_options *options, size_t size)

@@ -57,7 +57,7 @@ struct merge { /* y = round(y + s * x); norms += {|change of y|^2, |y|^2} as sto
     struct scale scale;
     relora_rounding rounding;
     struct draw draw;
-    uint64_t first; /* index of y's first element among the elements of the draw */
+    uint64_t first;    /* index of y's first element among the elements of the draw */
     double *norms;     /* may be NULL; then so is partials */
     double *partials;  /* on the device, two for each row of y */
     struct view delta; /* F32, += the change of y as stored; may have no data */
@@ -98,15 +98,15 @@ struct adam_control { /* what one step decides, on the device */
     int32_t skip;
 };
 
-struct adam { /* one update of all parameters */
+struct adam {                        /* one update of all parameters */
     const struct adam_param *params; /* on the device, as is chunks */
     const struct adam_chunk *chunks;
     int64_t param_count, chunk_count;
     const float *lr_device; /* if not NULL, the learning rate is there when the step runs, not in lr */
     double lr, grad_scale, beta1, beta2, eps, max_norm;
-    uint32_t flags;           /* of relora_adam_options */
-    int32_t need_norm;        /* 0: neither clipping, nor skipping, nor a report */
-    double *partials;         /* on the device, one for each chunk */
+    uint32_t flags;    /* of relora_adam_options */
+    int32_t need_norm; /* 0: neither clipping, nor skipping, nor a report */
+    double *partials;  /* on the device, one for each chunk */
     struct adam_control *control;
 };
 
@@ -132,7 +132,7 @@ struct backend {
                               uint64_t *total_bytes);
     relora_status (*queue_open)(int32_t device, const struct queue_options *options, struct queue **out);
     void (*queue_close)(struct queue *q); /* does not wait: what is queued still runs, and counts as queued */
-    void *(*queue_native)(const struct queue *q); /* a cudaStream_t; NULL on the CPU */
+    void *(*queue_native)(const struct queue *q);      /* a cudaStream_t; NULL on the CPU */
     const char *(*queue_error)(const struct queue *q); /* text of its last failure */
     /* Never for want of memory: what copies to the host were asked for must have come, or never will. */
     relora_status (*queue_sync)(struct queue *q);
@@ -162,7 +162,8 @@ struct backend {
     relora_status (*prune)(struct queue *q, const struct prune *p);
 
     int64_t slice_rows; /* of W + s B A, that are made at a time at least; 0: all of them */
-    int64_t row_bytes;  /* rows of temporaries begin at multiples of this, where products like that; at least 1 */
+    /* rows of temporaries begin at multiples of this, where products like that; at least 1 */
+    int64_t row_bytes;
 };
 
 extern const struct backend backend_cpu;

@@ -117,8 +117,7 @@ relora_status context_copy_text(const relora_context *ctx, const char *text, cha
     return RELORA_OK;
 }
 
-relora_status relora_context_error(const relora_context *ctx, char *buffer, size_t capacity,
-                                   size_t *length)
+relora_status relora_context_error(const relora_context *ctx, char *buffer, size_t capacity, size_t *length)
 {
     if (!ctx) return RELORA_E_ARGUMENT;
     return context_copy_text(ctx, ctx->error->text, buffer, capacity, length);

@@ -11,7 +11,14 @@
 enum { ERROR_CAPACITY = 512 };
 
 /* What may fail and is only worth a warning: a precaution. */
-enum precaution { PRECAUTION_LOCK, PRECAUTION_LOOK, PRECAUTION_MODE, PRECAUTION_FLUSH, PRECAUTION_FOLDER, PRECAUTIONS };
+enum precaution {
+    PRECAUTION_LOCK,
+    PRECAUTION_LOOK,
+    PRECAUTION_MODE,
+    PRECAUTION_FLUSH,
+    PRECAUTION_FOLDER,
+    PRECAUTIONS
+};
 
 struct error_slot {
     pthread_mutex_t lock; /* of every text of the context and its streams */
@@ -57,10 +64,10 @@ relora_status context_copy_text(const relora_context *ctx, const char *text, cha
 /* Is this another reason than the last time? Then a warning is worth its line. */
 int context_is_news(const relora_context *ctx, enum precaution precaution, int error);
 
-#define TRY(expression)                               \
-    do {                                              \
-        relora_status status_of_try = (expression);   \
-        if (status_of_try < 0) return status_of_try;  \
+#define TRY(expression)                              \
+    do {                                             \
+        relora_status status_of_try = (expression);  \
+        if (status_of_try < 0) return status_of_try; \
     } while (0)
 
 #endif

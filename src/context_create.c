@@ -17,8 +17,7 @@ static const struct option context_rows[] = {
     {FIELD(relora_context_options, destroy_user), OPTION_POINTER, .since = 5},
 };
 const struct options context_table = {
-    ROWS(context_rows),
-    .size = sizeof(relora_context_options),
+    ROWS(context_rows), .size = sizeof(relora_context_options),
     .first_size = END_OF(relora_context_options, log_user), /* 0.1 */
 };
 

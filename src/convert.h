@@ -63,7 +63,8 @@ RNG_INLINE bf16 bf16_of_double(double value)
 RNG_INLINE float f16_to_float(uint16_t x)
 {
     uint32_t sign = (uint32_t)(x & 0x8000u) << 16, exponent = x >> 10 & 0x1Fu, fraction = x & 0x3FFu;
-    if (exponent == 0x1Fu) return float_of_bits(sign | 0x7F800000u | fraction << 13 | (fraction ? 0x400000u : 0u));
+    if (exponent == 0x1Fu)
+        return float_of_bits(sign | 0x7F800000u | fraction << 13 | (fraction ? 0x400000u : 0u));
     if (exponent) return float_of_bits(sign | (exponent + 112) << 23 | fraction << 13);
     float small = (float)fraction * (1.0f / 16777216); /* a denormal there, and none here */
     return float_of_bits(sign | bits_of_float(small));

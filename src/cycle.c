@@ -30,8 +30,7 @@ static const struct option cycle_rows[] = {
     {FIELD(relora_cycle_options, hook_user), OPTION_POINTER},
 };
 const struct options cycle_table = {
-    ROWS(cycle_rows),
-    .size = sizeof(relora_cycle_options),
+    ROWS(cycle_rows), .size = sizeof(relora_cycle_options),
     .first_size = END_OF(relora_cycle_options, hook_user), /* 0.1 */
 };
 
@@ -96,8 +95,7 @@ void relora_cycle_release(relora_cycle *cycle)
 {
     if (!cycle) return;
     registry_free(&cycle->layers);
-    memory_free(&cycle->ctx->memory, cycle->indices,
-                (size_t)cycle->index_capacity * sizeof *cycle->indices);
+    memory_free(&cycle->ctx->memory, cycle->indices, (size_t)cycle->index_capacity * sizeof *cycle->indices);
     relora_adam_release(cycle->adam);
     context_delete(cycle->ctx, cycle, sizeof *cycle);
 }
@@ -301,9 +299,8 @@ static relora_status open_reports(const struct call *c, relora_merge_report *mer
     return call_write_report(c, "reset", reset, &r, sizeof r);
 }
 
-relora_status relora_cycle_advance(relora_cycle *cycle, relora_stream *stream, int64_t step,
-                                   uint32_t *events, relora_merge_report *merge,
-                                   relora_reset_report *reset)
+relora_status relora_cycle_advance(relora_cycle *cycle, relora_stream *stream, int64_t step, uint32_t *events,
+                                   relora_merge_report *merge, relora_reset_report *reset)
 {
     struct call c = {.fn = "relora_cycle_advance"};
     relora_merge_report m = {.struct_size = sizeof m};

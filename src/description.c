@@ -22,8 +22,7 @@ static void print_value(const struct option *row, struct option_value value, cha
     default:
         if (row->type == OPTION_ENUM && !row->as_number)
             snprintf(out, VALUE, "%s", row->names[value.integer]);
-        else
-            snprintf(out, VALUE, "%lld", (long long)value.integer);
+        else snprintf(out, VALUE, "%lld", (long long)value.integer);
     }
 }
 
@@ -109,12 +108,10 @@ static void speak_flags(const struct option *row, int64_t flags, char out[VALUE]
 static void speak(const struct option *row, const char *value, int length, char out[VALUE])
 {
     int64_t n = row->names ? parse(value, length) : -1;
-    if (n > 0 && row->type == OPTION_FLAGS)
-        speak_flags(row, n, out);
+    if (n > 0 && row->type == OPTION_FLAGS) speak_flags(row, n, out);
     else if (n >= 0 && row->type == OPTION_ENUM && n < option_name_count(row) && row->names[n])
         snprintf(out, VALUE, "%s", row->names[n]);
-    else
-        snprintf(out, VALUE, "%.*s", length, value);
+    else snprintf(out, VALUE, "%.*s", length, value);
 }
 
 /* ---- comparing ---- */
@@ -138,8 +135,8 @@ static relora_status compare_field(const struct options *table, const struct opt
     if (!there) line = absent;
     speak(row, line.value, line.value_length, other);
     if (!strcmp(mine, other)) return RELORA_OK;
-    text_put(why, "%s%s=%s here, but %s%s=%s in the file%s", heading, row->name, mine, heading, row->name, other,
-             there ? "" : ", which leaves it at its default");
+    text_put(why, "%s%s=%s here, but %s%s=%s in the file%s", heading, row->name, mine, heading, row->name,
+             other, there ? "" : ", which leaves it at its default");
     return told(why);
 }
 
@@ -168,11 +165,10 @@ static relora_status check_lines(const struct options *const *tables, const char
         enum known known = look_up(tables, &line, start);
         int unused = line.value_length == 1 && line.value[0] == '0';
         if (known == KNOWN || (known == UNKNOWN && unused)) continue;
-        if (known == TWICE)
-            text_put(why, "%.*s is in the file twice", line.name_length, line.name);
+        if (known == TWICE) text_put(why, "%.*s is in the file twice", line.name_length, line.name);
         else
-            text_put(why, "the file has %.*s=%.*s, which this release does not know", line.name_length, line.name,
-                     line.value_length, line.value);
+            text_put(why, "the file has %.*s=%.*s, which this release does not know", line.name_length,
+                     line.name, line.value_length, line.value);
         return told(why);
     }
     return RELORA_OK;

@@ -19,8 +19,7 @@ static int32_t count_cuda(const relora_context *ctx)
     pthread_mutex_unlock(&module->lock);
     /* with the lock let go: the host's function may ask in its turn */
     if (news && count) context_log(ctx, RELORA_LOG_INFO, "librelora_cuda.so.0: CUDA devices: %d", count);
-    else if (news)
-        context_log(ctx, RELORA_LOG_INFO, "no CUDA: %s", reason);
+    else if (news) context_log(ctx, RELORA_LOG_INFO, "no CUDA: %s", reason);
     return count;
 }
 
@@ -98,13 +97,11 @@ const char *relora_device_name(const relora_device *device)
     return device ? device->name : "";
 }
 
-relora_status relora_device_memory(const relora_device *device, uint64_t *free_bytes,
-                                   uint64_t *total_bytes)
+relora_status relora_device_memory(const relora_device *device, uint64_t *free_bytes, uint64_t *total_bytes)
 {
     if (!device) return RELORA_E_ARGUMENT;
     struct call c = {.fn = "relora_device_memory", .ctx = device->ctx};
-    relora_status status =
-        device->backend->describe(device->index, NULL, 0, free_bytes, total_bytes);
+    relora_status status = device->backend->describe(device->index, NULL, 0, free_bytes, total_bytes);
     if (status < 0) FAIL(&c, status, "the device does not tell its memory");
     return RELORA_OK;
 }
@@ -114,8 +111,7 @@ relora_status relora_device_memory(const relora_device *device, uint64_t *free_b
 relora_status device_alloc(const struct call *c, const relora_device *device, struct queue *queue,
                            size_t bytes, void **out)
 {
-    relora_status status =
-        bytes == SIZE_MAX ? RELORA_E_NO_MEMORY : device->backend->alloc(queue, bytes, out);
+    relora_status status = bytes == SIZE_MAX ? RELORA_E_NO_MEMORY : device->backend->alloc(queue, bytes, out);
     if (status == RELORA_E_NO_MEMORY) return call_fail_memory(c, bytes);
     return call_backend(c, status, device->backend, queue);
 }

@@ -93,7 +93,8 @@ static void describe(struct shared *shared, relora_tensor *tensor)
         .manager_ctx = shared,
         .deleter = delete_shared,
         .tensor = {.data = tensor->data,
-                   .device_type = tensor->device->backend->kind == RELORA_DEVICE_CPU ? DLPACK_CPU : DLPACK_CUDA,
+                   .device_type =
+                       tensor->device->backend->kind == RELORA_DEVICE_CPU ? DLPACK_CPU : DLPACK_CUDA,
                    .device_id = tensor->device->index,
                    .ndim = s->ndim,
                    .code = s->dtype == RELORA_F32 ? DLPACK_FLOAT : DLPACK_BFLOAT,

@@ -166,7 +166,8 @@ static void keep_mode(const struct new_file *file, mode_t mode)
     do result = fchmod(file->fd, mode);
     while (result < 0 && errno == EINTR);
     if (result < 0)
-        warn(file, PRECAUTION_MODE, "fchmod", file->temporary, errno, "the new file has not the mode of the old one");
+        warn(file, PRECAUTION_MODE, "fchmod", file->temporary, errno,
+             "the new file has not the mode of the old one");
 }
 
 relora_status file_open_new(const struct call *c, struct new_file *file, const char *path)
@@ -178,7 +179,8 @@ relora_status file_open_new(const struct call *c, struct new_file *file, const c
     TRY(open_temporary(file));
     TRY(empty(file));
     if (mode) keep_mode(file, mode);
-    file->folder_fd = open_again(file->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* a writable one need not be readable */
+    /* a writable one need not be readable */
+    file->folder_fd = open_again(file->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (file->folder_fd < 0) file->folder_error = errno;
     return RELORA_OK;
 }
@@ -258,8 +260,7 @@ static void flush_folder(const struct new_file *file)
 {
     const char *so = "the new file is in place, but the old one may be back if the power fails";
     if (file->folder_fd < 0) warn(file, PRECAUTION_FOLDER, "open", file->folder, file->folder_error, so);
-    else if (flush(file->folder_fd) < 0)
-        warn(file, PRECAUTION_FOLDER, "fsync", file->folder, errno, so);
+    else if (flush(file->folder_fd) < 0) warn(file, PRECAUTION_FOLDER, "fsync", file->folder, errno, so);
 }
 
 relora_status file_commit(struct new_file *file)

@@ -34,28 +34,28 @@ static int members_overlap(const struct member *a, const struct member *b)
     return views_overlap(av, bv) || views_overlap(av, bg) || views_overlap(ag, bv) || views_overlap(ag, bg);
 }
 
-static relora_status fail_overlap(const struct call *c, const char *name, const struct member *new,
+static relora_status fail_overlap(const struct call *c, const char *name, const struct member *added,
                                   const struct member *old)
 {
     char ours[LABEL_TEXT], theirs[LABEL_TEXT];
-    if (new->value)
-        FAIL(c, RELORA_E_EXISTS, "param or grad of %s shares memory with %s", member_text(name, new, ours),
+    if (added->value)
+        FAIL(c, RELORA_E_EXISTS, "param or grad of %s shares memory with %s", member_text(name, added, ours),
              member_text(old->name, old, theirs));
-    FAIL(c, RELORA_E_EXISTS, "linear (%s) shares its weight with %s", member_text(name, new, ours),
+    FAIL(c, RELORA_E_EXISTS, "linear (%s) shares its weight with %s", member_text(name, added, ours),
          member_text(old->name, old, theirs));
 }
 
 relora_status registry_check(const struct call *c, const struct registry *r, const char *name,
-                             const struct member *new)
+                             const struct member *added)
 {
     char text[LABEL_TEXT];
     for (int32_t i = 0; i < r->count; i++) {
         const struct member *old = registry_at(r, i);
         if (name && !strcmp(old->name, name))
             FAIL(c, RELORA_E_EXISTS, "name \"%s\" is registered already", name);
-        if (!new->value && !old->value && new->linear == old->linear)
+        if (!added->value && !old->value && added->linear == old->linear)
             FAIL(c, RELORA_E_EXISTS, "linear (%s) is registered already", linear_label(old->linear, text));
-        if (members_overlap(old, new)) return fail_overlap(c, name, new, old);
+        if (members_overlap(old, added)) return fail_overlap(c, name, added, old);
     }
     return RELORA_OK;
 }
@@ -71,9 +71,9 @@ static void member_free(const struct memory *memory, struct member *m)
 }
 
 relora_status registry_add(const struct call *c, struct registry *r, const char *name,
-                           const struct member *new, void **item)
+                           const struct member *added, void **item)
 {
-    struct member own = *new;
+    struct member own = *added;
     TRY(list_grow(c, &r->items, r->count, &r->capacity, r->size));
     own.name = name ? memory_string(&r->ctx->memory, name) : NULL;
     if (name && !own.name) return call_fail_memory(c, strlen(name) + 1);
@@ -197,7 +197,9 @@ static relora_status add_linear(const struct call *c, relora_group *group, const
 relora_status relora_group_add_linear(relora_group *group, const char *name, relora_linear *linear)
 {
     struct call c = {.fn = "relora_group_add_linear",
-                     .ctx = group ? group->ctx : linear ? linear->ctx : NULL};
+                     .ctx = group    ? group->ctx
+                            : linear ? linear->ctx
+                                     : NULL};
     if (!group) FAIL(&c, RELORA_E_ARGUMENT, "group is NULL");
     TRY(check_name(&c, name));
     if (!linear) FAIL(&c, RELORA_E_ARGUMENT, "linear is NULL");

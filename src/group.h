@@ -5,7 +5,7 @@
 #include "linear.h"
 #include "relora/group.h"
 
-struct member { /* a layer, or one parameter */
+struct member {                  /* a layer, or one parameter */
     char *name;                  /* NULL in a cycle */
     relora_linear *linear;       /* the layer, or that of the parameter, or NULL */
     relora_tensor *value, *grad; /* the parameter; NULL for a whole layer */
@@ -28,12 +28,12 @@ static inline void *registry_at(const struct registry *r, int32_t index)
 /* RELORA_E_EXISTS if a member has that name, is that layer, or shares memory with it. `name` may be NULL;
  * that of `new` is not looked at. */
 relora_status registry_check(const struct call *c, const struct registry *r, const char *name,
-                             const struct member *new);
+                             const struct member *added);
 
 /* Append an item, zeroed but for its member: the name is copied, the handles are retained. `*item` is valid
  * until the next one comes. */
 relora_status registry_add(const struct call *c, struct registry *r, const char *name,
-                           const struct member *new, void **item);
+                           const struct member *added, void **item);
 
 /* Once for a registry: log that `linear`, which was just added, and another layer of it share their seed and
  * layer, and so draw the same A and the same masks. That is allowed, and hardly ever meant. */

@@ -6,7 +6,8 @@
 #include "reader.h"
 
 enum {
-    GROUP_FLAGS = RELORA_READ_CONVERT | RELORA_READ_FINITE | RELORA_READ_ALLOW_MISSING | RELORA_READ_ALLOW_LEFT_OVER,
+    GROUP_FLAGS =
+        RELORA_READ_CONVERT | RELORA_READ_FINITE | RELORA_READ_ALLOW_MISSING | RELORA_READ_ALLOW_LEFT_OVER,
     READ_FLAGS = RELORA_READ_CONVERT | RELORA_READ_FINITE,
     MEMBER_TENSORS = 4, /* that one member reads at most */
     NAMES_SHOWN = 3
@@ -59,8 +60,8 @@ static relora_status look_at_part(struct reading *r, const struct member *m, rel
     const relora_tensor *target = m->linear->param[param];
     struct text name = {.memory = &r->reader->ctx->memory};
     text_join(&name, m->name, linear_param_name(param));
-    relora_status status = name.failed ? call_fail_memory(r->call, name.capacity)
-                                       : look_at_tensor(r, name.data, target);
+    relora_status status =
+        name.failed ? call_fail_memory(r->call, name.capacity) : look_at_tensor(r, name.data, target);
     text_free(&name);
     return status;
 }

@@ -12,7 +12,8 @@
 /* ---- options ---- */
 
 static const char *const mode_names[] = {NULL, "FULL", "LORA", "LOWRANK", NULL};
-static const char *const flag_names[] = {"BIAS", "TRAINABLE_SCALE", "REFERENCE", "KEEP_DELTA", "TF32", "IN_OUT", NULL};
+static const char *const flag_names[] = {"BIAS", "TRAINABLE_SCALE", "REFERENCE", "KEEP_DELTA",
+                                         "TF32", "IN_OUT",          NULL};
 
 static const struct option linear_rows[] = {
     {FIELD(relora_linear_options, mode), OPTION_ENUM, .value = RELORA_MODE_LORA, .names = mode_names},
@@ -30,8 +31,7 @@ static const struct option linear_rows[] = {
     {FIELD(relora_linear_options, reserved), OPTION_I32, .quiet = QUIET},
 };
 const struct options linear_table = {
-    ROWS(linear_rows),
-    .size = sizeof(relora_linear_options),
+    ROWS(linear_rows), .size = sizeof(relora_linear_options),
     .first_size = END_OF(relora_linear_options, reserved), /* 0.1 */
 };
 
@@ -57,9 +57,8 @@ static relora_status check_options(const struct call *c, const relora_linear_opt
 
 const char *linear_param_name(relora_param param)
 {
-    static const char *const names[PARAM_COUNT] = {NULL,            "weight",        "bias",
-                                                   "lora_A.weight", "lora_B.weight", "scaling",
-                                                   "delta"};
+    static const char *const names[PARAM_COUNT] = {
+        NULL, "weight", "bias", "lora_A.weight", "lora_B.weight", "scaling", "delta"};
     return names[param];
 }
 
@@ -83,9 +82,7 @@ static int32_t param_shape(const relora_linear_options *o, relora_param param, i
 {
     switch (param) {
     case RELORA_PARAM_WEIGHT:
-    case RELORA_PARAM_DELTA:
-        shape[0] = linear_weight_rows(o), shape[1] = linear_weight_cols(o);
-        return 2;
+    case RELORA_PARAM_DELTA: shape[0] = linear_weight_rows(o), shape[1] = linear_weight_cols(o); return 2;
     case RELORA_PARAM_A: shape[0] = o->rank, shape[1] = o->in_features; return 2;
     case RELORA_PARAM_B: shape[0] = o->out_features, shape[1] = o->rank; return 2;
     case RELORA_PARAM_BIAS: shape[0] = o->out_features; return 1;
@@ -98,8 +95,7 @@ static int is_trained(const relora_linear_options *o, relora_param param)
     switch (param) {
     case RELORA_PARAM_WEIGHT: return o->mode == RELORA_MODE_FULL;
     case RELORA_PARAM_BIAS: return (o->flags & RELORA_LINEAR_BIAS) != 0;
-    case RELORA_PARAM_SCALE:
-        return o->mode != RELORA_MODE_FULL && (o->flags & RELORA_LINEAR_TRAINABLE_SCALE);
+    case RELORA_PARAM_SCALE: return o->mode != RELORA_MODE_FULL && (o->flags & RELORA_LINEAR_TRAINABLE_SCALE);
     case RELORA_PARAM_DELTA: return 0;
     default: return o->mode != RELORA_MODE_FULL;
     }
@@ -232,8 +228,7 @@ void linear_retain(relora_linear *linear)
 
 void relora_linear_release(relora_linear *linear)
 {
-    if (linear && atomic_fetch_sub_explicit(&linear->refs, 1, memory_order_acq_rel) == 1)
-        destroy(linear);
+    if (linear && atomic_fetch_sub_explicit(&linear->refs, 1, memory_order_acq_rel) == 1) destroy(linear);
 }
 
 /* ---- weight and mode ---- */
@@ -288,12 +283,13 @@ relora_status linear_set_weight(const struct call *c, relora_linear *linear, rel
     return RELORA_OK;
 }
 
-relora_status relora_linear_set_weight(relora_linear *linear, relora_tensor *weight,
-                                       relora_tensor *bias)
+relora_status relora_linear_set_weight(relora_linear *linear, relora_tensor *weight, relora_tensor *bias)
 {
     const relora_tensor *first = weight ? weight : bias; /* where a sentence may go */
     struct call c = {.fn = "relora_linear_set_weight",
-                     .ctx = linear ? linear->ctx : first ? first->ctx : NULL};
+                     .ctx = linear  ? linear->ctx
+                            : first ? first->ctx
+                                    : NULL};
     if (!linear) FAIL(&c, RELORA_E_ARGUMENT, "linear is NULL");
     return linear_set_weight(&c, linear, weight, bias);
 }
@@ -334,8 +330,7 @@ static relora_status check_mode(const struct call *c, const relora_linear *linea
     return RELORA_OK;
 }
 
-relora_status relora_linear_set_mode(relora_linear *linear, relora_stream *stream,
-                                     relora_linear_mode mode)
+relora_status relora_linear_set_mode(relora_linear *linear, relora_stream *stream, relora_linear_mode mode)
 {
     struct call c = {.fn = "relora_linear_set_mode"};
     TRY(linear_open(&c, linear, stream));

@@ -33,8 +33,9 @@ static relora_status open_rows(struct call *c, const relora_linear *linear, relo
     return RELORA_OK;
 }
 
-relora_status relora_linear_forward_at(relora_linear *linear, relora_stream *stream, int64_t rows, const void *x,
-                                       int64_t ldx, void *y, int64_t ldy, uint64_t call, uint32_t flags)
+relora_status relora_linear_forward_at(relora_linear *linear, relora_stream *stream, int64_t rows,
+                                       const void *x, int64_t ldx, void *y, int64_t ldy, uint64_t call,
+                                       uint32_t flags)
 {
     struct call c = {.fn = "relora_linear_forward_at"};
     relora_tensor tx, ty;
@@ -46,9 +47,9 @@ relora_status relora_linear_forward_at(relora_linear *linear, relora_stream *str
     return pass_forward_run(&p, &ty);
 }
 
-relora_status relora_linear_backward_at(relora_linear *linear, relora_stream *stream, int64_t rows, const void *x,
-                                        int64_t ldx, const void *dy, int64_t lddy, void *dx, int64_t lddx,
-                                        uint64_t call, uint32_t flags)
+relora_status relora_linear_backward_at(relora_linear *linear, relora_stream *stream, int64_t rows,
+                                        const void *x, int64_t ldx, const void *dy, int64_t lddy, void *dx,
+                                        int64_t lddx, uint64_t call, uint32_t flags)
 {
     struct call c = {.fn = "relora_linear_backward_at"};
     relora_tensor tx, tdy, tdx;

@@ -112,8 +112,7 @@ relora_status linear_merged_rows(const struct call *c, relora_linear *linear, in
     if (w)
         TRY(call_queue(c,
                        c->backend->convert(c->queue, out, view_rows(tensor_view(w), first, out.rows), one)));
-    else
-        TRY(call_queue(c, c->backend->fill(c->queue, out, 0)));
+    else TRY(call_queue(c, c->backend->fill(c->queue, out, 0)));
     if (linear->options.mode == RELORA_MODE_FULL) return RELORA_OK;
     struct update update = update_of(linear);
     return merge_onto(c, &update, first, out);

@@ -7,7 +7,8 @@ static relora_status check_apart(const struct call *c, const relora_linear *line
     for (relora_param p = RELORA_PARAM_WEIGHT; p < PARAM_COUNT; p++) {
         const relora_tensor *others[] = {linear->param[p], linear->grad[p]};
         for (int i = 0; i < 2; i++)
-            if (others[i] && others[i] != replaced && views_overlap(tensor_view(tensor), tensor_view(others[i])))
+            if (others[i] && others[i] != replaced &&
+                views_overlap(tensor_view(tensor), tensor_view(others[i])))
                 FAIL(c, RELORA_E_EXISTS, "the memory of tensor overlaps that of %s%s of the layer",
                      i ? "the gradient of " : "", linear_param_name(p));
     }
@@ -44,7 +45,9 @@ static relora_status check_arguments(const struct call *c, const relora_linear *
 relora_status relora_linear_set_param(relora_linear *linear, relora_param param, relora_tensor *tensor)
 {
     struct call c = {.fn = "relora_linear_set_param",
-                     .ctx = linear ? linear->ctx : tensor ? tensor->ctx : NULL};
+                     .ctx = linear   ? linear->ctx
+                            : tensor ? tensor->ctx
+                                     : NULL};
     TRY(check_arguments(&c, linear, param, RELORA_PARAM_BIAS, tensor));
     return set(&c, linear, param, &linear->param[param], tensor);
 }
@@ -52,7 +55,9 @@ relora_status relora_linear_set_param(relora_linear *linear, relora_param param,
 relora_status relora_linear_set_grad(relora_linear *linear, relora_param param, relora_tensor *tensor)
 {
     struct call c = {.fn = "relora_linear_set_grad",
-                     .ctx = linear ? linear->ctx : tensor ? tensor->ctx : NULL};
+                     .ctx = linear   ? linear->ctx
+                            : tensor ? tensor->ctx
+                                     : NULL};
     TRY(check_arguments(&c, linear, param, RELORA_PARAM_WEIGHT, tensor));
     return set(&c, linear, param, &linear->grad[param], tensor);
 }

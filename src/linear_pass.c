@@ -92,9 +92,8 @@ relora_status pass_forward_run(struct pass *p, relora_tensor *y)
     return forward_products(p, &m, tensor_view(y));
 }
 
-relora_status relora_linear_forward(relora_linear *linear, relora_stream *stream,
-                                    const relora_tensor *x, relora_tensor *y, uint64_t call,
-                                    uint32_t flags)
+relora_status relora_linear_forward(relora_linear *linear, relora_stream *stream, const relora_tensor *x,
+                                    relora_tensor *y, uint64_t call, uint32_t flags)
 {
     const relora_tensor *first = x ? x : y; /* where a sentence may go */
     struct call c = {.fn = "relora_linear_forward", .ctx = first ? first->ctx : NULL};
@@ -117,10 +116,8 @@ static relora_status backward_params(const struct pass *p, struct pass_memory *m
                                           .b = in_out ? g : p->x,
                                           .c = pass_grad(p, RELORA_PARAM_WEIGHT),
                                           .accumulate = accumulate}));
-    else if (p->order == RELORA_ORDER_THROUGH)
-        TRY(through_backward(p, m, g, accumulate));
-    else
-        TRY(split_backward(p, m, g, accumulate));
+    else if (p->order == RELORA_ORDER_THROUGH) TRY(through_backward(p, m, g, accumulate));
+    else TRY(split_backward(p, m, g, accumulate));
     const relora_tensor *db = p->linear->grad[RELORA_PARAM_BIAS];
     if (!db) return RELORA_OK;
     return call_queue(p->call, p->call->backend->sum_rows(p->call->queue, db->data, g, accumulate));
@@ -130,7 +127,8 @@ static relora_status backward_params(const struct pass *p, struct pass_memory *m
 static relora_status backward_input(const struct pass *p, struct pass_memory *m, struct view g,
                                     struct view dx, int accumulate)
 {
-    struct gemm product = {.a = g, .tb = linear_in_out(&p->linear->options), .c = dx, .accumulate = accumulate};
+    struct gemm product = {
+        .a = g, .tb = linear_in_out(&p->linear->options), .c = dx, .accumulate = accumulate};
     if (p->linear->options.mode == RELORA_MODE_LOWRANK) return split_input(p, m, dx, accumulate);
     if (pass_has_branch(p->linear) && p->order != RELORA_ORDER_SPLIT) {
         TRY(fold_weight(p, m));
@@ -155,8 +153,7 @@ relora_status pass_backward_open(const struct call *c, struct pass *p, relora_li
     return check_apart(p, "dx", dx, "x", x);
 }
 
-relora_status pass_backward_run(struct pass *p, const relora_tensor *dy, relora_tensor *dx,
-                                  uint32_t flags)
+relora_status pass_backward_run(struct pass *p, const relora_tensor *dy, relora_tensor *dx, uint32_t flags)
 {
     struct scratch scratch = {0};
     struct plan_case c = pass_plan_case(p->linear, p->rows, p->drops, dx != NULL);
@@ -169,9 +166,9 @@ relora_status pass_backward_run(struct pass *p, const relora_tensor *dy, relora_
     return backward_input(p, &m, tensor_view(dy), tensor_view(dx), (flags & RELORA_ACCUMULATE_DX) != 0);
 }
 
-relora_status relora_linear_backward(relora_linear *linear, relora_stream *stream,
-                                     const relora_tensor *x, const relora_tensor *dy,
-                                     relora_tensor *dx, uint64_t call, uint32_t flags)
+relora_status relora_linear_backward(relora_linear *linear, relora_stream *stream, const relora_tensor *x,
+                                     const relora_tensor *dy, relora_tensor *dx, uint64_t call,
+                                     uint32_t flags)
 {
     const relora_tensor *first = x ? x : dy ? dy : dx; /* where a sentence may go */
     struct call c = {.fn = "relora_linear_backward", .ctx = first ? first->ctx : NULL};

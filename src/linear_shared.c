@@ -66,8 +66,8 @@ relora_status relora_linear_forward_shared(relora_linear *const *linears, int32_
 
 relora_status relora_linear_backward_shared(relora_linear *const *linears, int32_t count,
                                             relora_stream *stream, const relora_tensor *x,
-                                            relora_tensor *const *dy, relora_tensor *dx,
-                                            uint64_t call, uint32_t flags)
+                                            relora_tensor *const *dy, relora_tensor *dx, uint64_t call,
+                                            uint32_t flags)
 {
     const relora_tensor *first = x ? x : dy && count > 0 && dy[0] ? dy[0] : dx; /* where a sentence may go */
     struct call c = {.fn = "relora_linear_backward_shared",

@@ -20,12 +20,8 @@ relora_status split_forward(const struct pass *p, struct pass_memory *m, struct 
     TRY(pass_cast_a(p, m));
     TRY(pass_convert(p, m->b, pass_param(p, RELORA_PARAM_B), linear_scale(p->linear)));
     TRY(pass_product(p, (struct gemm){.a = m->dropped, .b = m->a, .tb = 1, .c = m->u}));
-    return pass_product(p, (struct gemm){.a = m->u,
-                                         .b = m->b,
-                                         .tb = 1,
-                                         .c = y,
-                                         .accumulate = accumulate,
-                                         .bias = bias});
+    return pass_product(
+        p, (struct gemm){.a = m->u, .b = m->b, .tb = 1, .c = y, .accumulate = accumulate, .bias = bias});
 }
 
 relora_status split_backward(const struct pass *p, struct pass_memory *m, struct view g, int accumulate)
@@ -51,21 +47,17 @@ relora_status split_backward(const struct pass *p, struct pass_memory *m, struct
                                       .b = m->dropped,
                                       .c = pass_grad(p, RELORA_PARAM_A),
                                       .accumulate = accumulate}));
-    return pass_product(p, (struct gemm){.a = g,
-                                         .ta = 1,
-                                         .b = m->u,
-                                         .c = pass_grad(p, RELORA_PARAM_B),
-                                         .accumulate = accumulate});
+    return pass_product(
+        p, (struct gemm){
+               .a = g, .ta = 1, .b = m->u, .c = pass_grad(p, RELORA_PARAM_B), .accumulate = accumulate});
 }
 
 relora_status split_input(const struct pass *p, struct pass_memory *m, struct view dx, int accumulate)
 {
     struct view target = p->drops ? m->branch : dx;
     TRY(pass_cast_a(p, m));
-    TRY(pass_product(p, (struct gemm){.a = m->h,
-                                      .b = m->a,
-                                      .c = target,
-                                      .accumulate = accumulate && !p->drops}));
+    TRY(pass_product(
+        p, (struct gemm){.a = m->h, .b = m->a, .c = target, .accumulate = accumulate && !p->drops}));
     if (!p->drops) return RELORA_OK;
     struct dropout d = {dx, m->branch, p->linear->options.dropout, p->mask, accumulate};
     return call_queue(p->call, p->call->backend->dropout(p->call->queue, &d));

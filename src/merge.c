@@ -9,9 +9,9 @@
 
 enum part { PART_W, PART_DELTA, PART_A, PART_B, PART_SCALE, PARTS };
 
-struct merge_memory { /* what all updates share comes first, so that it stays where it is */
-    double *norms;               /* of struct merge */
-    uint32_t (*largest)[PARTS];  /* element of each part of each update looked at, by its bits */
+struct merge_memory {           /* what all updates share comes first, so that it stays where it is */
+    double *norms;              /* of struct merge */
+    uint32_t (*largest)[PARTS]; /* element of each part of each update looked at, by its bits */
     double *partials;
     struct view product; /* a slice of B A, or of its transpose */
     struct view sum;     /* and of what it is to be added to, in F32; if it is asked for */
@@ -36,8 +36,8 @@ int64_t merge_slice_rows(const relora_device *device, int64_t rows, int64_t firs
     return slice < left ? slice : left;
 }
 
-static struct merge_memory lay_out(const struct update *u, const relora_stream *stream, struct scratch *scratch,
-                                   int with_sum)
+static struct merge_memory lay_out(const struct update *u, const relora_stream *stream,
+                                   struct scratch *scratch, int with_sum)
 {
     int64_t rows = merge_slice_rows(stream->device, rows_of(u), 0);
     struct merge_memory memory;
@@ -151,7 +151,8 @@ static relora_status check_sums(const struct call *c, const struct update *u)
         }
     }
     TRY(copy_largest(c, memory.largest, largest, 1, 1));
-    if (largest[0][PART_W] > largest_finite(u->weight.dtype) || largest[0][PART_DELTA] > largest_finite(RELORA_F32))
+    if (largest[0][PART_W] > largest_finite(u->weight.dtype) ||
+        largest[0][PART_DELTA] > largest_finite(RELORA_F32))
         FAIL(c, RELORA_E_NOT_FINITE, "W + s B A of %s is beyond the range of %s; nothing was merged",
              layer_label(u->name, u->layer, label), dtype_name(u->weight.dtype));
     return RELORA_OK;
@@ -266,8 +267,8 @@ relora_status merge_onto(const struct call *c, const struct update *u, int64_t f
 }
 
 /* A layer is dead when A and B are both 0; the authors' code starts that way. */
-relora_status merge_draw_factors(const struct backend *backend, struct queue *queue, struct view a, struct view b,
-                                 struct draw draw, int dead)
+relora_status merge_draw_factors(const struct backend *backend, struct queue *queue, struct view a,
+                                 struct view b, struct draw draw, int dead)
 {
     double bound = dead ? 0 : float_mode_quotient(1, float_mode_root((double)a.cols));
     TRY(backend->uniform(queue, a, bound, draw));

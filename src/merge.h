@@ -6,8 +6,8 @@
 
 enum { MERGE_BATCH = 64 };
 
-struct update { /* what one merge works on; a view without data is not there */
-    const char *name; /* in sentences; "" for none */
+struct update {                /* what one merge works on; a view without data is not there */
+    const char *name;          /* in sentences; "" for none */
     struct view weight, delta; /* [out, in], or the other way round */
     struct view a, b;
     int32_t in_out; /* W and delta are [in, out] */
@@ -33,7 +33,7 @@ relora_status merge_onto(const struct call *c, const struct update *update, int6
 int64_t merge_slice_rows(const relora_device *device, int64_t rows, int64_t first);
 
 /* A and B of a cycle, on any queue of the device. Dead means A = 0 too: nothing can train then. */
-relora_status merge_draw_factors(const struct backend *backend, struct queue *queue, struct view a, struct view b,
-                                 struct draw draw, int dead);
+relora_status merge_draw_factors(const struct backend *backend, struct queue *queue, struct view a,
+                                 struct view b, struct draw draw, int dead);
 
 #endif

@@ -44,12 +44,9 @@ static void put_default(const struct option *row, void *options)
     struct option_value value = option_default(row);
     uint32_t narrow = (uint32_t)value.integer;
     if (row->type == OPTION_POINTER) return; /* NULL already */
-    if (row->type == OPTION_F64)
-        memcpy(field, &value.number, sizeof value.number);
-    else if (is_narrow(row))
-        memcpy(field, &narrow, sizeof narrow);
-    else
-        memcpy(field, &value.integer, sizeof value.integer);
+    if (row->type == OPTION_F64) memcpy(field, &value.number, sizeof value.number);
+    else if (is_narrow(row)) memcpy(field, &narrow, sizeof narrow);
+    else memcpy(field, &value.integer, sizeof value.integer);
 }
 
 int option_name_count(const struct option *row)
@@ -126,12 +123,9 @@ static relora_status check_integer(const struct option *row, int64_t value, cons
 {
     if ((double)value >= row->low && (double)value <= row->high) return RELORA_OK;
     int n = snprintf(why, OPTIONS_WHY, "%s.%s is %lld, ", name, row->name, (long long)value);
-    if (row->low == row->high)
-        numeric_text(why + n, OPTIONS_WHY - (size_t)n, "not %.0f", row->low);
-    else if (isinf(row->high))
-        numeric_text(why + n, OPTIONS_WHY - (size_t)n, "less than %.0f", row->low);
-    else
-        numeric_text(why + n, OPTIONS_WHY - (size_t)n, "outside %.0f to %.0f", row->low, row->high);
+    if (row->low == row->high) numeric_text(why + n, OPTIONS_WHY - (size_t)n, "not %.0f", row->low);
+    else if (isinf(row->high)) numeric_text(why + n, OPTIONS_WHY - (size_t)n, "less than %.0f", row->low);
+    else numeric_text(why + n, OPTIONS_WHY - (size_t)n, "outside %.0f to %.0f", row->low, row->high);
     return RELORA_E_ARGUMENT;
 }
 
@@ -142,14 +136,13 @@ static relora_status check_number(const struct option *row, double value, const 
     int high = row->below_high ? value < row->high : value <= row->high;
     if (isfinite(value) && low && high) return RELORA_OK;
     int n = numeric_text(why, OPTIONS_WHY, "%s.%s is %g, ", name, row->name, value);
-    if (isinf(row->low))
-        snprintf(why + n, OPTIONS_WHY - (size_t)n, "not a finite number");
+    if (isinf(row->low)) snprintf(why + n, OPTIONS_WHY - (size_t)n, "not a finite number");
     else if (isinf(row->high))
-        numeric_text(why + n, OPTIONS_WHY - (size_t)n, "not a finite number %s %g", row->above_low ? "above" : "from",
-                 row->low);
+        numeric_text(why + n, OPTIONS_WHY - (size_t)n, "not a finite number %s %g",
+                     row->above_low ? "above" : "from", row->low);
     else
-        numeric_text(why + n, OPTIONS_WHY - (size_t)n, "outside %c%g, %g%c", row->above_low ? '(' : '[', row->low,
-                 row->high, row->below_high ? ')' : ']');
+        numeric_text(why + n, OPTIONS_WHY - (size_t)n, "outside %c%g, %g%c", row->above_low ? '(' : '[',
+                     row->low, row->high, row->below_high ? ')' : ']');
     return RELORA_E_ARGUMENT;
 }
 
@@ -175,8 +168,7 @@ static relora_status check_flags(const struct option *row, int64_t value, const 
     if (!(flags & ~known)) return RELORA_OK;
     if (known)
         snprintf(why, OPTIONS_WHY, "%s.%s is 0x%x, and only 0x%x is known", name, row->name, flags, known);
-    else
-        snprintf(why, OPTIONS_WHY, "%s.%s is 0x%x, and none is known", name, row->name, flags);
+    else snprintf(why, OPTIONS_WHY, "%s.%s is 0x%x, and none is known", name, row->name, flags);
     return RELORA_E_ARGUMENT;
 }
 
@@ -193,7 +185,8 @@ static relora_status check_unused(const struct option *row, const void *options,
     struct option_value value = option_get(row, options);
     if (row->ignored || is_default(row, options)) return RELORA_OK;
     if (row->type == OPTION_F64)
-        numeric_text(why, OPTIONS_WHY, "%s.%s is %g, but is not used by %s", name, row->name, value.number, kind);
+        numeric_text(why, OPTIONS_WHY, "%s.%s is %g, but is not used by %s", name, row->name, value.number,
+                     kind);
     else
         snprintf(why, OPTIONS_WHY, "%s.%s is %lld, but is not used by %s", name, row->name,
                  (long long)value.integer, kind);

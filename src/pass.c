@@ -36,7 +36,8 @@ struct plan_case pass_plan_case(const relora_linear *linear, int64_t rows, int d
 /* ---- temporaries ---- */
 
 /* A matrix whose rows begin where the device likes them to. */
-static struct view take_rows(const struct pass *p, struct scratch *s, int64_t rows, int64_t cols, relora_dtype dtype)
+static struct view take_rows(const struct pass *p, struct scratch *s, int64_t rows, int64_t cols,
+                             relora_dtype dtype)
 {
     int64_t item = (int64_t)dtype_size(dtype), bytes = p->linear->device->backend->row_bytes;
     int64_t unit = bytes > item ? bytes / item : 1, ld = (cols + unit - 1) / unit * unit;
@@ -48,7 +49,8 @@ static struct view take_rows(const struct pass *p, struct scratch *s, int64_t ro
 /* Rows of B A, or of its transpose, in F32. */
 static struct view take_slice(const struct pass *p, struct scratch *s)
 {
-    return take_rows(p, s, linear_slice_rows(p->linear, 0), linear_weight_cols(&p->linear->options), RELORA_F32);
+    return take_rows(p, s, linear_slice_rows(p->linear, 0), linear_weight_cols(&p->linear->options),
+                     RELORA_F32);
 }
 
 struct pass_memory pass_layout_forward(const struct pass *p, struct scratch *s)

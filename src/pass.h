@@ -18,14 +18,14 @@ struct pass {
 
 /* Temporaries of a pass; what a pass does not need has no data. */
 struct pass_memory {
-    struct view dropped;  /* d = drop(x) */
-    struct view a, b;     /* the factors in the layer's dtype, b with the scale */
+    struct view dropped; /* d = drop(x) */
+    struct view a, b;    /* the factors in the layer's dtype, b with the scale */
     struct view scaled_a;
-    struct view u, h;     /* d A^T and g B */
-    struct view branch;   /* h A, before its dropout */
-    struct view folded;   /* W + s B A */
-    struct view slice;    /* of B A, F32, if W is not */
-    struct view through;  /* g^T x, F32 */
+    struct view u, h;           /* d A^T and g B */
+    struct view branch;         /* h A, before its dropout */
+    struct view folded;         /* W + s B A */
+    struct view slice;          /* of B A, F32, if W is not */
+    struct view through;        /* g^T x, F32 */
     struct view wide_a, wide_b; /* s A and s B in F32, if the layer is not */
 };
 

@@ -63,7 +63,8 @@ static struct cost forward_cost(const struct plan_case *c, relora_order order)
 {
     const struct costs *k = costs_of(c);
     double T = (double)c->rows, n = (double)c->in, m = (double)c->out, r = (double)c->rank;
-    if (order == RELORA_ORDER_FOLD) return (struct cost){T * n * m + n * m * r, T * n * m + n * m * (r + k->fold)};
+    if (order == RELORA_ORDER_FOLD)
+        return (struct cost){T * n * m + n * m * r, T * n * m + n * m * (r + k->fold)};
     return (struct cost){T * n * m + T * r * (n + m),
                          T * n * m + T * n * most(r, k->read) + T * m * (most(r, k->update) + k->split)};
 }

@@ -106,8 +106,7 @@ int32_t relora_reader_count(const relora_reader *reader)
 
 const char *relora_reader_name(const relora_reader *reader, int32_t index)
 {
-    return reader && index >= 0 && index < reader->header.count ? reader->header.tensors[index].name
-                                                                : NULL;
+    return reader && index >= 0 && index < reader->header.count ? reader->header.tensors[index].name : NULL;
 }
 
 relora_status reader_find(const struct call *c, const relora_reader *reader, const char *name, int32_t *index)
@@ -167,8 +166,7 @@ int32_t relora_reader_metadata_count(const relora_reader *reader)
 
 const char *relora_reader_metadata_key(const relora_reader *reader, int32_t index)
 {
-    return reader && index >= 0 && index < reader->header.pair_count ? reader->header.pairs[index].key
-                                                                     : NULL;
+    return reader && index >= 0 && index < reader->header.pair_count ? reader->header.pairs[index].key : NULL;
 }
 
 const char *relora_reader_metadata(const relora_reader *reader, const char *key)

@@ -50,8 +50,7 @@ static void fill_piece(union piece *to, relora_dtype to_dtype, const struct st_d
     for (int64_t i = 0; i < n; i++) {
         uint64_t bits = load_bits(from + (size_t)i * item, type->bits);
         if (to_dtype == RELORA_F32) to->wide[i] = to_wide(type->number, bits);
-        else
-            to->narrow[i] = to_narrow(type->number, bits);
+        else to->narrow[i] = to_narrow(type->number, bits);
     }
 }
 
@@ -67,8 +66,13 @@ static relora_status copy_converted(const struct call *c, const struct st_tensor
         for (int64_t j = 0; j < cols; j += PIECE_ELEMENTS) {
             int64_t n = cols - j < PIECE_ELEMENTS ? cols - j : PIECE_ELEMENTS;
             fill_piece(&piece, s->dtype, t->dtype, from + (size_t)(i * cols + j) * from_item, n);
-            struct copy copy = {(unsigned char *)target->data + (size_t)(i * s->ld + j) * to_item, &piece, 1,
-                                (size_t)n * to_item, 0, 0, COPY_TO_DEVICE};
+            struct copy copy = {(unsigned char *)target->data + (size_t)(i * s->ld + j) * to_item,
+                                &piece,
+                                1,
+                                (size_t)n * to_item,
+                                0,
+                                0,
+                                COPY_TO_DEVICE};
             TRY(call_queue(c, c->backend->copy(c->queue, &copy)));
         }
     return RELORA_OK;
@@ -92,7 +96,8 @@ static relora_status check_type(const struct call *c, const struct st_tensor *t,
                                 uint32_t flags)
 {
     int convertible = t->dtype->number != ST_OTHER;
-    if (t->dtype->dtype == target->shape.dtype || (convertible && flags & RELORA_READ_CONVERT)) return RELORA_OK;
+    if (t->dtype->dtype == target->shape.dtype || (convertible && flags & RELORA_READ_CONVERT))
+        return RELORA_OK;
     FAIL(c, RELORA_E_DTYPE, "target is %s, but \"%s\" is %s in the file%s", dtype_name(target->shape.dtype),
          t->name, t->dtype->name,
          convertible ? ", and RELORA_READ_CONVERT was not given" : ", which is not converted");
@@ -121,7 +126,9 @@ static const char *what_is_it(const struct st_dtype *type, const unsigned char *
     uint64_t bits = load_bits(from, type->bits);
     if (type->number == ST_F64) {
         uint64_t size = bits & 0x7FFFFFFFFFFFFFFFu, infinity = 0x7FF0000000000000u;
-        return size > infinity ? "a NaN" : size == infinity ? "an infinity" : "a number beyond the range of target";
+        return size > infinity    ? "a NaN"
+               : size == infinity ? "an infinity"
+                                  : "a number beyond the range of target";
     }
     float x = to_wide(type->number, bits);
     return isnan(x) ? "a NaN" : isinf(x) ? "an infinity" : "a number beyond the range of target";

@@ -14,12 +14,12 @@ static const struct option merge_rows[] = {
     {FIELD(relora_merge_options, seed), OPTION_U64},
     {FIELD(relora_merge_options, layer), OPTION_U64},
     {FIELD(relora_merge_options, cycle), OPTION_U64},
-    {FIELD(relora_merge_options, rounding), OPTION_ENUM, .value = RELORA_ROUND_STOCHASTIC, .names = rounding_names},
+    {FIELD(relora_merge_options, rounding), OPTION_ENUM, .value = RELORA_ROUND_STOCHASTIC,
+     .names = rounding_names},
     {FIELD(relora_merge_options, reserved), OPTION_I32},
 };
 const struct options merge_table = {
-    ROWS(merge_rows),
-    .size = sizeof(relora_merge_options),
+    ROWS(merge_rows), .size = sizeof(relora_merge_options),
     .first_size = END_OF(relora_merge_options, reserved), /* 0.5 */
 };
 
@@ -123,7 +123,8 @@ static relora_status merge_update(const struct call *c, const struct update *u, 
 }
 
 relora_status relora_merge(relora_stream *stream, relora_tensor *weight, const relora_tensor *a,
-                           const relora_tensor *b, const relora_merge_options *options, relora_merge_report *report)
+                           const relora_tensor *b, const relora_merge_options *options,
+                           relora_merge_report *report)
 {
     struct call c = {.fn = "relora_merge"};
     relora_merge_report r = {.struct_size = sizeof r};
@@ -177,7 +178,8 @@ static relora_status check_moments(const struct call *c, const struct argument m
 }
 
 relora_status relora_moments_reset(relora_stream *stream, relora_tensor *first, relora_tensor *second,
-                                   uint64_t index, const relora_reset_options *options, relora_reset_report *report)
+                                   uint64_t index, const relora_reset_options *options,
+                                   relora_reset_report *report)
 {
     struct call c = {.fn = "relora_moments_reset"};
     relora_reset_report r = {.struct_size = sizeof r, .params = 1};

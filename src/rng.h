@@ -17,7 +17,8 @@ struct draw {
     uint64_t call;
 };
 
-enum draw_purpose { /* pinned: a checkpoint continues with the same numbers */
+/* pinned: a checkpoint continues with the same numbers */
+enum draw_purpose {
     DRAW_FACTOR_A = 1,
     DRAW_DROPOUT = 2,
     DRAW_MERGE = 3,

@@ -9,14 +9,17 @@
 
 /* In the order in which writers sort: the largest first. */
 static const struct st_dtype dtypes[] = {
-    {"C64", 64, 0, ST_OTHER},         {"F64", 64, 0, ST_F64},           {"I64", 64, 0, ST_OTHER},
-    {"U64", 64, 0, ST_OTHER},         {"F32", 32, RELORA_F32, ST_F32},  {"I32", 32, 0, ST_OTHER},
-    {"U32", 32, 0, ST_OTHER},         {"BF16", 16, RELORA_BF16, ST_BF16}, {"F16", 16, 0, ST_F16},
-    {"I16", 16, 0, ST_OTHER},         {"U16", 16, 0, ST_OTHER},         {"F8_E4M3", 8, 0, ST_OTHER},
-    {"F8_E5M2", 8, 0, ST_OTHER},      {"F8_E8M0", 8, 0, ST_OTHER},      {"F8_E4M3FNUZ", 8, 0, ST_OTHER},
-    {"F8_E5M2FNUZ", 8, 0, ST_OTHER},  {"I8", 8, 0, ST_OTHER},           {"U8", 8, 0, ST_OTHER},
-    {"BOOL", 8, 0, ST_OTHER},         {"F6_E2M3", 6, 0, ST_OTHER},      {"F6_E3M2", 6, 0, ST_OTHER},
-    {"F4", 4, 0, ST_OTHER},
+    {"C64", 64, 0, ST_OTHER},        {"F64", 64, 0, ST_F64},
+    {"I64", 64, 0, ST_OTHER},        {"U64", 64, 0, ST_OTHER},
+    {"F32", 32, RELORA_F32, ST_F32}, {"I32", 32, 0, ST_OTHER},
+    {"U32", 32, 0, ST_OTHER},        {"BF16", 16, RELORA_BF16, ST_BF16},
+    {"F16", 16, 0, ST_F16},          {"I16", 16, 0, ST_OTHER},
+    {"U16", 16, 0, ST_OTHER},        {"F8_E4M3", 8, 0, ST_OTHER},
+    {"F8_E5M2", 8, 0, ST_OTHER},     {"F8_E8M0", 8, 0, ST_OTHER},
+    {"F8_E4M3FNUZ", 8, 0, ST_OTHER}, {"F8_E5M2FNUZ", 8, 0, ST_OTHER},
+    {"I8", 8, 0, ST_OTHER},          {"U8", 8, 0, ST_OTHER},
+    {"BOOL", 8, 0, ST_OTHER},        {"F6_E2M3", 6, 0, ST_OTHER},
+    {"F6_E3M2", 6, 0, ST_OTHER},     {"F4", 4, 0, ST_OTHER},
 };
 
 const struct st_dtype *st_dtype_find(const char *name, size_t length)
@@ -68,7 +71,7 @@ static relora_status parse_pairs(const struct parse *p, json_t *object)
     h->pairs_bytes = json_object_size(object) * sizeof *h->pairs;
     h->pairs = memory_alloc_zero(&p->call->ctx->memory, h->pairs_bytes);
     if (!h->pairs) return call_fail_memory(p->call, h->pairs_bytes);
-    json_object_foreach(object, key, value) {
+    json_object_foreach (object, key, value) {
         if (!json_is_string(value))
             FAIL(p->call, RELORA_E_FORMAT, "%s: __metadata__ \"%s\" is no string", p->what, key);
         struct st_pair *pair = &h->pairs[h->pair_count++];
@@ -131,8 +134,7 @@ static relora_status parse_tensor(const struct parse *p, const char *name, const
     if (json_object_size(object) != 3)
         FAIL(p->call, RELORA_E_FORMAT, "%s: tensor \"%s\" must have dtype, shape and data_offsets alone",
              p->what, name);
-    if (json_is_string(dtype))
-        t->dtype = st_dtype_find(json_string_value(dtype), json_string_length(dtype));
+    if (json_is_string(dtype)) t->dtype = st_dtype_find(json_string_value(dtype), json_string_length(dtype));
     if (!t->dtype)
         FAIL(p->call, RELORA_E_FORMAT, "%s: tensor \"%s\" has the unknown dtype \"%s\"", p->what, name,
              json_is_string(dtype) ? json_string_value(dtype) : "");
@@ -150,7 +152,7 @@ static relora_status parse_object(const struct parse *p, json_t *root)
     h->tensors_bytes = n * sizeof *h->tensors;
     h->tensors = memory_alloc_zero(&p->call->ctx->memory, h->tensors_bytes);
     if (!h->tensors) return call_fail_memory(p->call, h->tensors_bytes);
-    json_object_foreach(root, key, value)
+    json_object_foreach (root, key, value)
         TRY(strcmp(key, "__metadata__") ? parse_tensor(p, key, value) : parse_pairs(p, value));
     return RELORA_OK;
 }
@@ -188,20 +190,20 @@ static relora_status check_ranges(const struct parse *p, uint64_t data_size)
 static relora_status index_names(const struct parse *p);
 
 /* What is wrong with where the header should be; NULL if nothing is. */
-static const char *wrong_length(const unsigned char *bytes, uint64_t size, uint64_t length, char text[ST_GUESS_TEXT])
+static const char *wrong_length(const unsigned char *bytes, uint64_t size, uint64_t length,
+                                char text[ST_GUESS_TEXT])
 {
     const unsigned char *begin = bytes + ST_LENGTH_BYTES;
     int past = length > size - ST_LENGTH_BYTES;
     if (length > ST_HEADER_MAX)
-        snprintf(text, ST_GUESS_TEXT, "its header of %llu bytes exceeds the %d allowed", (unsigned long long)length,
-                 ST_HEADER_MAX);
+        snprintf(text, ST_GUESS_TEXT, "its header of %llu bytes exceeds the %d allowed",
+                 (unsigned long long)length, ST_HEADER_MAX);
     else if (past)
-        snprintf(text, ST_GUESS_TEXT, "its header of %llu bytes goes past the end of %llu%s", (unsigned long long)length,
-                 (unsigned long long)size, size > ST_LENGTH_BYTES && *begin == '{' ? ": it is cut short" : "");
-    else if (!length || *begin != '{')
-        snprintf(text, ST_GUESS_TEXT, "its header does not begin with {");
-    else
-        return NULL;
+        snprintf(text, ST_GUESS_TEXT, "its header of %llu bytes goes past the end of %llu%s",
+                 (unsigned long long)length, (unsigned long long)size,
+                 size > ST_LENGTH_BYTES && *begin == '{' ? ": it is cut short" : "");
+    else if (!length || *begin != '{') snprintf(text, ST_GUESS_TEXT, "its header does not begin with {");
+    else return NULL;
     return text;
 }
 
@@ -212,7 +214,8 @@ static relora_status check_length(const struct parse *p, const unsigned char *by
     const char *wrong = reason;
     *length = 0;
     if (size < ST_LENGTH_BYTES)
-        snprintf(reason, sizeof reason, "%llu bytes are fewer than the 8 of a header length", (unsigned long long)size);
+        snprintf(reason, sizeof reason, "%llu bytes are fewer than the 8 of a header length",
+                 (unsigned long long)size);
     else {
         for (int i = 0; i < ST_LENGTH_BYTES; i++) *length |= (uint64_t)bytes[i] << (8 * i);
         wrong = wrong_length(bytes, size, *length, reason);
@@ -303,8 +306,7 @@ int32_t st_header_find(const struct st_header *header, const char *name)
         int order = strcmp(name, header->tensors[header->by_name[middle]].name);
         if (!order) return header->by_name[middle];
         if (order < 0) high = middle;
-        else
-            low = middle + 1;
+        else low = middle + 1;
     }
     return -1;
 }

@@ -39,8 +39,8 @@ struct st_header {
     struct st_pair *pairs;
     int32_t count, pair_count;
     size_t tensors_bytes, pairs_bytes; /* as allocated */
-    int32_t *by_name; /* tensor indices, sorted by name */
-    uint64_t data;    /* offset of the tensors' bytes in the file */
+    int32_t *by_name;                  /* tensor indices, sorted by name */
+    uint64_t data;                     /* offset of the tensors' bytes in the file */
 };
 
 /* Check `size` bytes of a file and take its header apart; RELORA_E_FORMAT with the place in the text.

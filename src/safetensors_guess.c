@@ -11,12 +11,15 @@ struct magic {
 };
 
 static const struct magic magics[] = {
-    {"version https://git-lfs", 23, "a Git LFS pointer, which stands for the file until \"git lfs pull\" has fetched it"},
+    {"version https://git-lfs", 23,
+     "a Git LFS pointer, which stands for the file until \"git lfs pull\" has fetched it"},
     {"GGUF", 4, "a GGUF file of llama.cpp"},
     {"\x93NUMPY", 6, "an .npy array of numpy"},
     {"\x1f\x8b", 2, "a file compressed by gzip"},
     {"BZh", 3, "a file compressed by bzip2"},
-    {"\xfd" "7zXZ", 5, "a file compressed by xz"},
+    {"\xfd"
+     "7zXZ",
+     5, "a file compressed by xz"},
     {"\x28\xb5\x2f\xfd", 4, "a file compressed by zstd"},
     {"\x89HDF\r\n\x1a\n", 8, "an HDF5 file"},
     {"\xff\xfe", 2, "text in UTF-16"},
@@ -57,8 +60,9 @@ static const char *guess_text(const unsigned char *bytes, uint64_t size, char te
                    ? "an HTML page, as a server sends it in place of a file"
                    : "XML, as a server sends it in place of a file";
     if (*bytes == '{' || *bytes == '[')
-        return contains(bytes, size, "weight_map") ? "the JSON index of a model in several files, and not one of them"
-                                                   : "JSON without what a safetensors file has before it";
+        return contains(bytes, size, "weight_map")
+                   ? "the JSON index of a model in several files, and not one of them"
+                   : "JSON without what a safetensors file has before it";
     size_t shown = 0;
     while (shown < 40 && shown < size && bytes[shown] >= ' ') shown++;
     while (shown && shown < size && (bytes[shown] & 0xC0) == 0x80) shown--; /* not within a character */
@@ -68,7 +72,8 @@ static const char *guess_text(const unsigned char *bytes, uint64_t size, char te
 
 static const char *guess_archive(const unsigned char *bytes, uint64_t size)
 {
-    if (contains(bytes, size, "data.pkl") || contains(bytes, size, "/version")) return "a PyTorch file (.bin, .pt)";
+    if (contains(bytes, size, "data.pkl") || contains(bytes, size, "/version"))
+        return "a PyTorch file (.bin, .pt)";
     return contains(bytes, size, ".npy") ? "an .npz archive of numpy" : "a zip archive";
 }
 
@@ -86,7 +91,8 @@ const char *st_guess(const unsigned char *bytes, uint64_t size, char text[ST_GUE
     for (size_t i = 0; i < sizeof magics / sizeof *magics; i++)
         if (begins(bytes, size, magics[i].bytes, magics[i].length)) return magics[i].means;
     if (begins(bytes, size, "PK\3\4", 4)) return guess_archive(bytes, size);
-    if (size > 1 && bytes[0] == 0x80 && bytes[1] >= 2 && bytes[1] <= 5) return "a Python pickle, such as an old PyTorch file (.bin, .pt)";
+    if (size > 1 && bytes[0] == 0x80 && bytes[1] >= 2 && bytes[1] <= 5)
+        return "a Python pickle, such as an old PyTorch file (.bin, .pt)";
     if (size > 262 && !memcmp(bytes + 257, "ustar", 5)) return "a tar archive";
     return is_text(bytes, size) ? guess_text(bytes, size, text) : NULL;
 }

@@ -58,7 +58,8 @@ static json_t *load(const unsigned char *text, size_t length, json_error_t *erro
 {
     *error = (json_error_t){0};
     if (is_empty(text, length)) return json_loadb((const char *)text, length, JSON_REJECT_DUPLICATES, error);
-    struct feed f = {text, length, longest_token(text, length) | 1, 0}; /* odd: it does not grow for the last quote */
+    /* odd: it does not grow for the last quote */
+    struct feed f = {text, length, longest_token(text, length) | 1, 0};
     json_t *room = json_sprintf("%*s", 4 * (int)f.name, "");
     if (!room) return NULL;
     json_decref(room);
@@ -89,7 +90,8 @@ relora_status st_text_load(const struct call *c, json_t **root, const char *what
                            size_t length)
 {
     json_error_t error;
-    struct numeric numeric = numeric_begin(); /* jansson has strtod() read a number, and counts on it to read all of it */
+    /* jansson has strtod() read a number, and counts on it to read all of it */
+    struct numeric numeric = numeric_begin();
     *root = load(text, length, &error);
     numeric_end(numeric);
     if (*root) return RELORA_OK;

@@ -27,19 +27,19 @@ static const struct option schedule_rows[] = {
     {FIELD(relora_schedule_options, kind), OPTION_ENUM, .value = RELORA_SCHEDULE_COSINE_RESTARTS,
      .names = kind_names, .as_number = 1},
     {FIELD(relora_schedule_options, first_step), OPTION_I64, .high = STEPS_MAX},
-    {FIELD(relora_schedule_options, total_steps), OPTION_I64, .low = 1, .high = STEPS_MAX, .kinds = HAVE_AN_END,
-     .ignored = 1},
+    {FIELD(relora_schedule_options, total_steps), OPTION_I64, .low = 1, .high = STEPS_MAX,
+     .kinds = HAVE_AN_END, .ignored = 1},
     {FIELD(relora_schedule_options, warmup_steps), OPTION_I64, .high = STEPS_MAX},
     {FIELD(relora_schedule_options, restart_warmup_steps), OPTION_I64, .high = STEPS_MAX, .kinds = RESTARTS},
-    {FIELD(relora_schedule_options, restart_every), OPTION_I64, .high = STEPS_MAX, .kinds = COSINE | RESTARTS},
+    {FIELD(relora_schedule_options, restart_every), OPTION_I64, .high = STEPS_MAX,
+     .kinds = COSINE | RESTARTS},
     {FIELD(relora_schedule_options, adjust_step), OPTION_I64, .high = STEPS_MAX, .kinds = RESTARTS},
     {FIELD(relora_schedule_options, lr), OPTION_F64, .above_low = 1, .high = NO_LIMIT},
     {FIELD(relora_schedule_options, min_lr_ratio), OPTION_F64, .value = 0.1, .high = 1,
      .kinds = COSINE | RESTARTS, .ignored = 1},
 };
 const struct options schedule_table = {
-    ROWS(schedule_rows),
-    .size = sizeof(relora_schedule_options),
+    ROWS(schedule_rows), .size = sizeof(relora_schedule_options),
     .first_size = END_OF(relora_schedule_options, adjust_step), /* 0.1 */
 };
 

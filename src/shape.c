@@ -92,8 +92,8 @@ const char *shape_text(const struct shape *shape, char text[SHAPE_TEXT])
     size_t used = 0;
     text[used++] = '[';
     for (int32_t i = 0; i < shape->ndim; i++) {
-        int n = snprintf(text + used, SHAPE_TEXT - used - 2, "%s%lld", i ? ", " : "",
-                         (long long)shape->dim[i]);
+        int n =
+            snprintf(text + used, SHAPE_TEXT - used - 2, "%s%lld", i ? ", " : "", (long long)shape->dim[i]);
         used += (size_t)n;
     }
     text[used++] = ']';

@@ -17,7 +17,7 @@ struct shape {
     relora_dtype dtype;
     int32_t ndim;
     int64_t dim[RELORA_MAX_DIMS], stride[RELORA_MAX_DIMS];
-    int64_t count;         /* elements */
+    int64_t count;          /* elements */
     int64_t rows, cols, ld; /* as a matrix */
 };
 

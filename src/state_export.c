@@ -9,17 +9,17 @@
 #include "numeric.h"
 #include "state.h"
 
-struct export {
+struct exporting {
     const relora_state *state;
     const struct call *call;
     relora_writer *writer;
     int32_t layers; /* exported */
 };
 
-static relora_status open_export(struct call *c, struct export *e, const relora_state *state,
+static relora_status open_export(struct call *c, struct exporting *e, const relora_state *state,
                                  relora_stream *stream, const char *path_of, const char *path)
 {
-    *e = (struct export){.state = state, .call = c};
+    *e = (struct exporting){.state = state, .call = c};
     TRY(call_open(c, stream, "state", state ? state->ctx : NULL, NULL));
     if (!path || !path[0]) FAIL(c, RELORA_E_ARGUMENT, "%s is NULL or empty", path_of);
     TRY(writer_create(c, &e->writer));
@@ -29,15 +29,14 @@ static relora_status open_export(struct call *c, struct export *e, const relora_
 }
 
 /* Add one tensor, or with `merged` the merged weight of a layer, under prefix + "." + name. */
-static relora_status add_named(const struct export *e, const char *before, const char *prefix,
+static relora_status add_named(const struct exporting *e, const char *before, const char *prefix,
                                const char *name, relora_tensor *tensor, relora_linear *merged)
 {
     struct text text = {.memory = &e->state->ctx->memory};
     relora_status status;
     text_put(&text, "%s", before);
     text_join(&text, prefix, name);
-    if (text.failed)
-        status = call_fail_memory(e->call, text.capacity);
+    if (text.failed) status = call_fail_memory(e->call, text.capacity);
     else
         status = merged ? writer_add_merged(e->call, e->writer, text.data, merged)
                         : writer_add(e->call, e->writer, text.data, tensor);
@@ -45,8 +44,7 @@ static relora_status add_named(const struct export *e, const char *before, const
     return status;
 }
 
-static relora_status save(const struct export *e, relora_status status, const char *path,
-                          const char *what)
+static relora_status save(const struct exporting *e, relora_status status, const char *path, const char *what)
 {
     if (status >= 0 && !e->layers)
         status = call_fail(e->call, RELORA_E_NOT_FOUND, "no layer of the state %s", what);
@@ -57,7 +55,7 @@ static relora_status save(const struct export *e, relora_status status, const ch
 
 /* ---- plain weights ---- */
 
-static relora_status add_merged(struct export *e, const struct state_part *part)
+static relora_status add_merged(struct exporting *e, const struct state_part *part)
 {
     if (part->kind == PART_TENSOR) {
         e->layers++;
@@ -76,10 +74,11 @@ static relora_status add_merged(struct export *e, const struct state_part *part)
 relora_status relora_state_export_merged(relora_state *state, relora_stream *stream, const char *path)
 {
     struct call c = {.fn = "relora_state_export_merged"};
-    struct export e;
+    struct exporting e;
     relora_status status = RELORA_OK;
     TRY(open_export(&c, &e, state, stream, "path", path));
-    for (int32_t i = 0; i < state->parts.count && status >= 0; i++) status = add_merged(&e, state_at(state, i));
+    for (int32_t i = 0; i < state->parts.count && status >= 0; i++)
+        status = add_merged(&e, state_at(state, i));
     return save(&e, status, path, "has a weight");
 }
 
@@ -88,7 +87,7 @@ relora_status relora_state_export_merged(relora_state *state, relora_stream *str
 relora_status relora_state_export_delta(relora_state *state, relora_stream *stream, const char *path)
 {
     struct call c = {.fn = "relora_state_export_delta"};
-    struct export e;
+    struct exporting e;
     relora_status status = RELORA_OK;
     TRY(open_export(&c, &e, state, stream, "path", path));
     for (int32_t i = 0; i < state->parts.count && status >= 0; i++) {
@@ -107,7 +106,7 @@ static int is_adapter(const struct state_part *part)
     return part->kind == PART_LINEAR && part->is.linear->options.mode == RELORA_MODE_LORA;
 }
 
-static relora_status add_adapter(struct export *e, const struct state_part *part)
+static relora_status add_adapter(struct exporting *e, const struct state_part *part)
 {
     static const char before[] = "base_model.model.";
     if (!is_adapter(part)) return RELORA_OK;
@@ -117,7 +116,7 @@ static relora_status add_adapter(struct export *e, const struct state_part *part
 }
 
 /* alpha of a layer: PEFT scales by alpha / r, so a trainable scale s is alpha = s * r. */
-static relora_status alpha_of(const struct export *e, const relora_linear *linear, double *alpha)
+static relora_status alpha_of(const struct exporting *e, const relora_linear *linear, double *alpha)
 {
     const relora_tensor *scale = linear->param[RELORA_PARAM_SCALE];
     float value;
@@ -137,8 +136,7 @@ static json_t *config_base(const char *base_model, json_error_t *error)
 {
     return json_pack_ex(error, 0, "{s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:n}", "peft_type", "LORA",
                         "task_type", "CAUSAL_LM", "base_model_name_or_path", base_model, "bias", "none",
-                        "inference_mode", 1, "init_lora_weights", 1, "use_rslora", 0,
-                        "modules_to_save");
+                        "inference_mode", 1, "init_lora_weights", 1, "use_rslora", 0, "modules_to_save");
 }
 
 static json_t *number(double x) /* whole numbers as PEFT writes them */
@@ -147,7 +145,7 @@ static json_t *number(double x) /* whole numbers as PEFT writes them */
 }
 
 /* Rank and alpha of the first layer, and a pattern for each that differs. */
-static relora_status config_layers(const struct export *e, json_t *config)
+static relora_status config_layers(const struct exporting *e, json_t *config)
 {
     json_t *modules = json_array(), *ranks = json_object(), *alphas = json_object();
     const relora_linear *first = NULL;
@@ -170,8 +168,9 @@ static relora_status config_layers(const struct export *e, json_t *config)
             failed |= json_object_set_new(config, "lora_dropout", number(o->dropout)) != 0;
         }
         if (linear_in_out(o) != linear_in_out(&first->options))
-            FAIL(e->call, RELORA_E_UNSUPPORTED,
-                 "some layers have RELORA_LINEAR_IN_OUT and some not, but PEFT has one fan_in_fan_out for all");
+            FAIL(
+                e->call, RELORA_E_UNSUPPORTED,
+                "some layers have RELORA_LINEAR_IN_OUT and some not, but PEFT has one fan_in_fan_out for all");
         if (o->rank != first->options.rank)
             failed |= json_object_set_new(ranks, part->is.name, json_integer(o->rank)) != 0;
         if (alpha < first_alpha || alpha > first_alpha)
@@ -183,12 +182,13 @@ static relora_status config_layers(const struct export *e, json_t *config)
 static size_t config_text(const json_t *config, char *text, size_t bytes)
 {
     struct numeric numeric = numeric_begin();
-    size_t length = json_dumpb(config, text, bytes, JSON_INDENT(2) | JSON_SORT_KEYS | JSON_REAL_PRECISION(12));
+    size_t length =
+        json_dumpb(config, text, bytes, JSON_INDENT(2) | JSON_SORT_KEYS | JSON_REAL_PRECISION(12));
     numeric_end(numeric);
     return length;
 }
 
-static relora_status write_config(const struct export *e, const json_t *config, const char *path)
+static relora_status write_config(const struct exporting *e, const json_t *config, const char *path)
 {
     struct new_file file;
     const struct memory *memory = &e->state->ctx->memory;
@@ -208,7 +208,7 @@ static relora_status write_config(const struct export *e, const json_t *config, 
     return status;
 }
 
-static relora_status make_config(const struct export *e, const char *base_model, json_t **config)
+static relora_status make_config(const struct exporting *e, const char *base_model, json_t **config)
 {
     if (!base_model) FAIL(e->call, RELORA_E_ARGUMENT, "base_model is NULL");
     json_error_t error = {0};
@@ -218,11 +218,11 @@ static relora_status make_config(const struct export *e, const char *base_model,
     return config_layers(e, *config);
 }
 
-relora_status relora_state_export_adapter(relora_state *state, relora_stream *stream,
-                                          const char *folder, const char *base_model)
+relora_status relora_state_export_adapter(relora_state *state, relora_stream *stream, const char *folder,
+                                          const char *base_model)
 {
     struct call c = {.fn = "relora_state_export_adapter"};
-    struct export e;
+    struct exporting e;
     relora_status status = RELORA_OK;
     TRY(open_export(&c, &e, state, stream, "folder", folder));
     struct text tensors = {.memory = &state->ctx->memory}, settings = {.memory = &state->ctx->memory};
@@ -231,7 +231,8 @@ relora_status relora_state_export_adapter(relora_state *state, relora_stream *st
     text_put(&tensors, "%s/adapter_model.safetensors", folder);
     text_put(&settings, "%s/adapter_config.json", folder);
     if (tensors.failed || settings.failed) status = call_fail_memory(&c, tensors.capacity);
-    for (int32_t i = 0; i < state->parts.count && status >= 0; i++) status = add_adapter(&e, state_at(state, i));
+    for (int32_t i = 0; i < state->parts.count && status >= 0; i++)
+        status = add_adapter(&e, state_at(state, i));
     if (status >= 0) status = make_config(&e, base_model, &config); /* before any file is touched */
     status = save(&e, status, tensors.failed ? "" : tensors.data, "is in mode LORA");
     if (status >= 0) status = write_config(&e, config, settings.data);

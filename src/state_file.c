@@ -46,15 +46,15 @@ static relora_status visit_tensor(struct walk *w, const char *name, relora_tenso
     return take(w, name);
 }
 
-static relora_status visit_joined(struct walk *w, const char *prefix, const char *name,
-                                  const char *suffix, relora_tensor *tensor)
+static relora_status visit_joined(struct walk *w, const char *prefix, const char *name, const char *suffix,
+                                  relora_tensor *tensor)
 {
     struct text text = {.memory = &w->state->ctx->memory};
     if (w->mode == WALK_LOAD) return visit_tensor(w, NULL, tensor);
     text_join(&text, prefix, name);
     text_put(&text, "%s", suffix);
-    relora_status status = text.failed ? call_fail_memory(w->call, text.capacity)
-                                       : visit_tensor(w, text.data, tensor);
+    relora_status status =
+        text.failed ? call_fail_memory(w->call, text.capacity) : visit_tensor(w, text.data, tensor);
     text_free(&text);
     return status;
 }
@@ -69,10 +69,8 @@ static relora_status compare_pair(const struct walk *w, const struct state_part 
     relora_status status = part->kind == PART_ADAM     ? adam_compare(part->adam, stored, &why)
                            : part->kind == PART_LINEAR ? linear_compare(ours, stored, &why)
                                                        : part->compare(ours, stored, &why);
-    if (status == RELORA_E_NO_MEMORY)
-        call_fail_memory(w->call, why.capacity);
-    else if (status < 0)
-        call_fail(w->call, status, "%s: %s", key, why.data);
+    if (status == RELORA_E_NO_MEMORY) call_fail_memory(w->call, why.capacity);
+    else if (status < 0) call_fail(w->call, status, "%s: %s", key, why.data);
     text_free(&why);
     return status;
 }
@@ -167,8 +165,7 @@ static relora_status visit_steps(struct walk *w, const struct state_part *part)
     if (w->mode == WALK_LOAD) return load_steps(w, part->adam);
     text_join(&name, part->is.name, "steps");
     relora_status status;
-    if (name.failed)
-        status = call_fail_memory(w->call, name.capacity);
+    if (name.failed) status = call_fail_memory(w->call, name.capacity);
     else
         status = w->mode == WALK_SAVE ? save_steps(w, name.data, part->adam)
                                       : check_steps(w, name.data, part->adam);
@@ -245,8 +242,7 @@ static relora_status save(struct walk *w, const char *path, uint32_t flags)
     return writer_save(w->call, w->writer, path, flags);
 }
 
-relora_status relora_state_save(relora_state *state, relora_stream *stream, const char *path,
-                                uint32_t flags)
+relora_status relora_state_save(relora_state *state, relora_stream *stream, const char *path, uint32_t flags)
 {
     struct call c = {.fn = "relora_state_save"};
     TRY(open_state(&c, state, stream));
@@ -261,7 +257,8 @@ relora_status relora_state_save(relora_state *state, relora_stream *stream, cons
     int32_t array = 0;
     for (int32_t i = 0; i < state->parts.count && array < w.step_arrays; i++)
         if (state_at(state, i)->kind == PART_ADAM)
-            memory_free(memory, w.steps[array++], (size_t)state_at(state, i)->adam->registry.count * sizeof(int64_t));
+            memory_free(memory, w.steps[array++],
+                        (size_t)state_at(state, i)->adam->registry.count * sizeof(int64_t));
     memory_free(memory, w.steps, bytes);
     return status;
 }

@@ -117,8 +117,7 @@ relora_status scratch_open(const struct call *c, struct scratch *scratch)
     return RELORA_OK;
 }
 
-relora_status relora_stream_error(const relora_stream *stream, char *buffer, size_t capacity,
-                                  size_t *length)
+relora_status relora_stream_error(const relora_stream *stream, char *buffer, size_t capacity, size_t *length)
 {
     if (!stream) return RELORA_E_ARGUMENT;
     return context_copy_text(stream->ctx, stream->error, buffer, capacity, length);

@@ -76,8 +76,8 @@ relora_status tensor_over(const struct call *c, relora_tensor **out, relora_devi
 }
 
 relora_status relora_tensor_borrow(relora_tensor **out, relora_device *device, relora_dtype dtype,
-                                   int32_t ndim, const int64_t *shape, const int64_t *strides,
-                                   void *data, relora_deleter_fn deleter, void *user)
+                                   int32_t ndim, const int64_t *shape, const int64_t *strides, void *data,
+                                   relora_deleter_fn deleter, void *user)
 {
     struct call c = {.fn = "relora_tensor_borrow", .ctx = device ? device->ctx : NULL};
     if (!out) FAIL(&c, RELORA_E_ARGUMENT, "out is NULL");
@@ -137,10 +137,8 @@ static void release_memory(relora_tensor *t)
 {
     if (t->memory == MEMORY_OWN || t->memory == MEMORY_WHOLE)
         t->device->backend->release(t->device->queue, t->data, shape_bytes(&t->shape));
-    else if (t->memory == MEMORY_PART)
-        relora_tensor_release(t->whole);
-    else if (t->deleter)
-        t->deleter(t->user, t->data);
+    else if (t->memory == MEMORY_PART) relora_tensor_release(t->whole);
+    else if (t->deleter) t->deleter(t->user, t->data);
 }
 
 void relora_tensor_retain(relora_tensor *tensor)
@@ -266,8 +264,7 @@ relora_status relora_tensor_read(const relora_tensor *tensor, relora_stream *str
     return tensor_read(&c, tensor, target);
 }
 
-relora_status relora_tensor_copy(relora_tensor *target, const relora_tensor *source,
-                                 relora_stream *stream)
+relora_status relora_tensor_copy(relora_tensor *target, const relora_tensor *source, relora_stream *stream)
 {
     struct call c = {.fn = "relora_tensor_copy", .ctx = source ? source->ctx : NULL};
     char a[SHAPE_TEXT], b[SHAPE_TEXT];

@@ -57,7 +57,6 @@ size_t text_fit(const char *string, size_t limit)
 const char *layer_label(const char *name, uint64_t layer, char text[LABEL_TEXT])
 {
     if (name[0]) snprintf(text, LABEL_TEXT, "layer \"%s\"", name);
-    else
-        snprintf(text, LABEL_TEXT, "layer %llu", (unsigned long long)layer);
+    else snprintf(text, LABEL_TEXT, "layer %llu", (unsigned long long)layer);
     return text;
 }

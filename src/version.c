@@ -30,16 +30,14 @@ const char *relora_build_info(void)
 {
     return
 #if RELORA_ONEDNN
-        "gemm=onednn-" TEXT(DNNL_VERSION_MAJOR) "." TEXT(DNNL_VERSION_MINOR) "." TEXT(
-            DNNL_VERSION_PATCH)
+        "gemm=onednn-" TEXT(DNNL_VERSION_MAJOR) "." TEXT(DNNL_VERSION_MINOR) "." TEXT(DNNL_VERSION_PATCH)
 #else
         "gemm=portable"
 #endif
 #ifdef _OPENMP
-        ",threads=openmp"
+            ",threads=openmp"
 #else
         ",threads=own"
 #endif
-        ",checksums=" CHECKSUM_KIND
-        ;
+            ",checksums=" CHECKSUM_KIND;
 }

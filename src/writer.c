@@ -144,8 +144,7 @@ relora_status writer_add_bytes(const struct call *c, relora_writer *writer, cons
 }
 
 relora_status relora_writer_add_bytes(relora_writer *writer, const char *name, const char *dtype,
-                                      int32_t ndim, const int64_t *shape, const void *data,
-                                      size_t bytes)
+                                      int32_t ndim, const int64_t *shape, const void *data, size_t bytes)
 {
     if (!writer) return RELORA_E_ARGUMENT;
     struct call c = {.fn = "relora_writer_add_bytes", .ctx = writer->ctx};
@@ -159,11 +158,9 @@ relora_status writer_add_merged(const struct call *c, relora_writer *writer, con
     int64_t shape[2] = {linear_weight_rows(o), linear_weight_cols(o)};
     TRY(check_name(c, writer, name));
     size_t bytes = size_mul(size_mul((size_t)shape[0], (size_t)shape[1]), dtype_size(o->dtype));
-    return add(c, writer, name, shape,
-               (struct writer_entry){.dtype = st_dtype_of(o->dtype),
-                                     .ndim = 2,
-                                     .bytes = bytes,
-                                     .merged = linear});
+    return add(
+        c, writer, name, shape,
+        (struct writer_entry){.dtype = st_dtype_of(o->dtype), .ndim = 2, .bytes = bytes, .merged = linear});
 }
 
 /* Where the pair of that key is, or the place after the last. */
@@ -198,8 +195,7 @@ relora_status writer_set_metadata(const struct call *c, relora_writer *writer, c
         return call_fail_memory(c, pair.value_bytes);
     }
     if (place < writer->pair_count) pair_free(memory, &writer->pairs[place]);
-    else
-        writer->pair_count++;
+    else writer->pair_count++;
     writer->pairs[place] = pair;
     return RELORA_OK;
 }
@@ -232,8 +228,7 @@ static json_t *metadata_object(const relora_writer *writer, const char *checksum
     json_t *object = json_object();
     int failed = !object;
     for (int32_t i = 0; i < writer->pair_count && !failed; i++)
-        failed = json_object_set_new(object, writer->pairs[i].key,
-                                     json_string(writer->pairs[i].value)) != 0;
+        failed = json_object_set_new(object, writer->pairs[i].key, json_string(writer->pairs[i].value)) != 0;
     if (checksums && !failed)
         failed = json_object_set_new(object, writer_checksum_key, json_string(checksums)) != 0;
     if (!failed) return object;

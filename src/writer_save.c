@@ -14,9 +14,9 @@ struct save {
     const relora_writer *writer;
     const struct call *call;
     struct new_file file;
-    int32_t *order;       /* of the entries in the file */
+    int32_t *order; /* of the entries in the file */
     unsigned char *buffer;
-    char *checksums;      /* CHECKSUM_DIGITS for each tensor and a NUL, or NULL */
+    char *checksums; /* CHECKSUM_DIGITS for each tensor and a NUL, or NULL */
     checksum *sum;
 };
 
@@ -74,7 +74,7 @@ static relora_status put_view(struct save *s, struct view v)
     for (size_t i = 0; i < rows; i++)
         for (size_t done = 0; done < row;) {
             size_t n = row - done < BUFFER_BYTES ? row - done : BUFFER_BYTES;
-            struct copy copy = {s->buffer, (const unsigned char *)v.data + i * pitch + done, 1, n, 0, 0,
+            struct copy copy = {s->buffer,   (const unsigned char *)v.data + i * pitch + done, 1, n, 0, 0,
                                 COPY_TO_HOST};
             TRY(call_queue(s->call, s->call->backend->copy(s->call->queue, &copy)));
             TRY(call_queue(s->call, s->call->backend->queue_sync(s->call->queue)));

@@ -181,9 +181,9 @@ coverage: | $(FIRST)
 	@MAKE="$(MAKE) CONFIG=cov" sh test/run.sh $(SUITES:%=check-%) check-fuzz
 	@sh test/coverage.sh build/cov
 
-LINT := lint-includes lint-calls lint-size lint-cppcheck lint-tidy
+LINT := lint-includes lint-calls lint-size lint-format lint-cppcheck lint-tidy
 .PHONY: lint lint-compilers $(LINT) check-valgrind coverage
-## lint: warnings of gcc and clang, clang-tidy, cppcheck, include rule, banned calls, what is over its budget
+## lint: warnings of gcc and clang, clang-tidy, cppcheck, clang-format, include rule, banned calls, what is over its budget
 lint: $(OBJS)
 	@MAKE="$(MAKE)" sh test/run.sh lint-compilers $(LINT)
 lint-compilers:

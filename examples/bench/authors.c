@@ -68,7 +68,8 @@ static void forward(const struct authors *p, relora_linear *layer, const relora_
 static void backward(const struct authors *p, relora_linear *layer, const relora_tensor *x,
                      const relora_tensor *dy, relora_tensor *dx)
 {
-    CHECK(p->bench, relora_linear_backward(layer, p->bench->stream, x, dy, dx, 0, RELORA_TRAIN | RELORA_OVERWRITE));
+    CHECK(p->bench,
+          relora_linear_backward(layer, p->bench->stream, x, dy, dx, 0, RELORA_TRAIN | RELORA_OVERWRITE));
 }
 
 void authors_forward_backward(struct authors *p, const relora_tensor *x, relora_tensor *y,
@@ -87,10 +88,10 @@ void authors_forward_backward(struct authors *p, const relora_tensor *x, relora_
     add(p, dx, p->e);
 }
 
-struct authors *authors_create(const struct bench *bench, relora_dtype dtype, struct shape shape, int64_t rank,
-                               int64_t tokens)
+struct authors *authors_create(const struct bench *bench, relora_dtype dtype, struct shape shape,
+                               int64_t rank, int64_t tokens)
 {
-    const struct shape transposed = { shape.in, shape.out }, a = { rank, shape.in }, b = { shape.out, rank };
+    const struct shape transposed = {shape.in, shape.out}, a = {rank, shape.in}, b = {shape.out, rank};
     struct authors *p = malloc(sizeof *p);
     if (!p) exit(1);
     *p = (struct authors){

@@ -6,8 +6,8 @@
 
 struct authors;
 
-struct authors *authors_create(const struct bench *bench, relora_dtype dtype, struct shape shape, int64_t rank,
-                               int64_t tokens);
+struct authors *authors_create(const struct bench *bench, relora_dtype dtype, struct shape shape,
+                               int64_t rank, int64_t tokens);
 void authors_destroy(struct authors *authors);
 void authors_forward_backward(struct authors *authors, const relora_tensor *x, relora_tensor *y,
                               const relora_tensor *dy, relora_tensor *dx);

@@ -5,18 +5,18 @@
 #include <sys/times.h>
 #include <unistd.h>
 
-const struct shape shapes[SHAPES] = { { 512, 512 }, { 1376, 512 }, { 2048, 2048 }, { 5461, 2048 } };
+const struct shape shapes[SHAPES] = {{512, 512}, {1376, 512}, {2048, 2048}, {5461, 2048}};
 
 static const struct {
     const char *name;
     void (*run)(const struct bench *bench);
     int only_if_named;
 } benchmarks[] = {
-    { "linear", bench_linear, 0 },   { "adam", bench_adam, 0 },
-    { "reset", bench_reset, 0 },     { "pretrain", bench_pretrain, 0 },
-    { "steady", bench_steady, 0 },   { "plan", bench_plan, 0 },
-    { "merge", bench_merge, 0 },     { "checkpoint", bench_checkpoint, 0 },
-    { "plan-long", bench_plan_long, 1 },
+    {"linear", bench_linear, 0},       {"adam", bench_adam, 0},
+    {"reset", bench_reset, 0},         {"pretrain", bench_pretrain, 0},
+    {"steady", bench_steady, 0},       {"plan", bench_plan, 0},
+    {"merge", bench_merge, 0},         {"checkpoint", bench_checkpoint, 0},
+    {"plan-long", bench_plan_long, 1},
 };
 enum { BENCHMARKS = sizeof benchmarks / sizeof *benchmarks };
 
@@ -55,8 +55,8 @@ static double busy_seconds(int own)
     struct tms t;
     const double tick = (double)sysconf(_SC_CLK_TCK);
     FILE *file = fopen("/proc/stat", "r");
-    if (!file || fscanf(file, "cpu %llu %llu %llu %*u %*u %llu %llu %llu", &user, &nice, &system, &irq, &softirq,
-                        &steal) != 6)
+    if (!file || fscanf(file, "cpu %llu %llu %llu %*u %*u %llu %llu %llu", &user, &nice, &system, &irq,
+                        &softirq, &steal) != 6)
         user = 0;
     if (file) fclose(file);
     if (!own) return (double)(user + nice + system + irq + softirq + steal) / tick;
@@ -68,8 +68,8 @@ static double busy_seconds(int own)
 static void report_others(const struct bench *bench, double start, double others)
 {
     others = (busy_seconds(0) - busy_seconds(1) - others) / ((now() - start) * bench->threads);
-    printf("\n%.0f s; other programs used %.0f%% of the processors meanwhile%s\n", now() - start, 100 * others,
-           others > 0.03 ? ": expect times that are too long" : "");
+    printf("\n%.0f s; other programs used %.0f%% of the processors meanwhile%s\n", now() - start,
+           100 * others, others > 0.03 ? ": expect times that are too long" : "");
 }
 
 static void open_library(struct bench *bench)
@@ -120,7 +120,7 @@ static int read_options(struct bench *bench, const char **json, int argc, char *
 
 int main(int argc, char **argv)
 {
-    struct bench bench = { .threads = (int)sysconf(_SC_NPROCESSORS_ONLN), .seconds = 1 };
+    struct bench bench = {.threads = (int)sysconf(_SC_NPROCESSORS_ONLN), .seconds = 1};
     const char *json = NULL;
     char cpu[200], head[500];
     int first = read_options(&bench, &json, argc, argv);

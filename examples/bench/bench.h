@@ -34,7 +34,7 @@ struct work {
     void (*run)(void *arg);
     void *arg;
     void (*prepare)(void *arg); /* before each run, not timed; or NULL */
-    int repeats; /* of run in a round, if the time is a device's; 0: enough to be timed well */
+    int repeats;                /* of run in a round, if the time is a device's; 0: enough to be timed well */
     int rounds;
     double best, median; /* seconds */
     double times[MAX_ROUNDS];
@@ -67,8 +67,7 @@ int write_rows(const char *path, const char *head);
 #define CHECK(bench, call) check(bench, call, #call)
 void check(const struct bench *bench, relora_status status, const char *call);
 
-relora_tensor *new_matrix(const struct bench *bench, relora_dtype dtype, int64_t rows,
-                          int64_t cols);
+relora_tensor *new_matrix(const struct bench *bench, relora_dtype dtype, int64_t rows, int64_t cols);
 void fill_random(const struct bench *bench, relora_tensor *tensor, double scale); /* bell-shaped */
 relora_linear *new_layer(const struct bench *bench, relora_linear_mode mode, relora_dtype dtype,
                          struct shape shape, int64_t rank, double dropout);
@@ -90,7 +89,8 @@ struct product {
     relora_linear *layer;
     relora_tensor *x, *y;
 };
-struct product product_open(const struct bench *bench, relora_dtype dtype, struct shape shape, int64_t tokens);
+struct product product_open(const struct bench *bench, relora_dtype dtype, struct shape shape,
+                            int64_t tokens);
 void product_run(void *product);
 void product_close(struct product *product);
 

@@ -35,15 +35,15 @@ static void print(const char *what, const struct work *work)
 
 void bench_adam(const struct bench *bench)
 {
-    struct run one = { .bench = bench, .adam = new_adam(bench, ELEMENTS, 1, 1) };
-    struct run many = { .bench = bench, .adam = new_adam(bench, ELEMENTS, MANY, 1) };
+    struct run one = {.bench = bench, .adam = new_adam(bench, ELEMENTS, 1, 1)};
+    struct run many = {.bench = bench, .adam = new_adam(bench, ELEMENTS, MANY, 1)};
     size_t half = (size_t)ELEMENTS * BYTES / 2;
     one.source = malloc(half);
     one.target = malloc(half);
     if (!one.source || !one.target) exit(1);
     memset(one.source, 1, half);
 
-    struct work works[] = { timed(step, &one), timed(step, &many), timed(copy, &one) };
+    struct work works[] = {timed(step, &one), timed(step, &many), timed(copy, &one)};
     alternate(works, 3, bench->seconds);
     printf("\nAdam, one step of %d elements with clipping; the bytes are %d per element\n", ELEMENTS, BYTES);
     print("1 tensor", &works[0]);

@@ -48,7 +48,8 @@ static void write_plain(void *arg)
     int fd = open(temporary, O_RDWR | O_CREAT | O_TRUNC, 0666);
     if (fd < 0) fault(temporary);
     for (int i = 0; i < TENSORS; i++)
-        if (write(fd, relora_tensor_data(run->tensors[i]), tensor_bytes) != (ssize_t)tensor_bytes) fault("write");
+        if (write(fd, relora_tensor_data(run->tensors[i]), tensor_bytes) != (ssize_t)tensor_bytes)
+            fault("write");
     if (fsync(fd) || close(fd) || rename(temporary, plain)) fault(plain);
 }
 
@@ -58,7 +59,8 @@ static void read_plain(void *arg)
     int fd = open(plain, O_RDONLY);
     if (fd < 0) fault(plain);
     for (int i = 0; i < TENSORS; i++)
-        if (read(fd, relora_tensor_data(run->tensors[i]), tensor_bytes) != (ssize_t)tensor_bytes) fault("read");
+        if (read(fd, relora_tensor_data(run->tensors[i]), tensor_bytes) != (ssize_t)tensor_bytes)
+            fault("read");
     close(fd);
 }
 
@@ -74,7 +76,7 @@ static void row(const char *what, const struct work *own, const struct work *cop
 
 void bench_checkpoint(const struct bench *bench)
 {
-    struct run run = { .bench = bench };
+    struct run run = {.bench = bench};
     CHECK(bench, relora_writer_create(&run.writer, bench->context));
     for (int i = 0; i < TENSORS; i++) {
         char name[16];
@@ -85,8 +87,8 @@ void bench_checkpoint(const struct bench *bench)
     }
     printf("\nCheckpoint of %.0f MB in this folder\n", (double)(TENSORS * tensor_bytes) * 1e-6);
     for (int sums = 0; sums < 2; sums++) {
-        struct work writing[] = { timed(write_plain, &run), timed(save, &run) };
-        struct work reading[] = { timed(read_plain, &run), timed(load, &run) };
+        struct work writing[] = {timed(write_plain, &run), timed(save, &run)};
+        struct work reading[] = {timed(read_plain, &run), timed(load, &run)};
         run.flags = sums ? RELORA_SAVE_CHECKSUM : 0;
         alternate(writing, 2, bench->seconds);
         alternate(reading, 2, bench->seconds);

@@ -27,10 +27,22 @@ static void set_order(const struct run *run, relora_order order)
     CHECK(run->bench, relora_linear_set_order(run->lora, order, order));
 }
 
-static void prepare_lora(void *arg) { set_order(arg, RELORA_ORDER_AUTO); }
-static void prepare_split(void *arg) { set_order(arg, RELORA_ORDER_SPLIT); }
-static void run_lora(void *arg) { pass(arg, ((struct run *)arg)->lora); }
-static void run_full(void *arg) { pass(arg, ((struct run *)arg)->full); }
+static void prepare_lora(void *arg)
+{
+    set_order(arg, RELORA_ORDER_AUTO);
+}
+static void prepare_split(void *arg)
+{
+    set_order(arg, RELORA_ORDER_SPLIT);
+}
+static void run_lora(void *arg)
+{
+    pass(arg, ((struct run *)arg)->lora);
+}
+static void run_full(void *arg)
+{
+    pass(arg, ((struct run *)arg)->full);
+}
 
 static void run_authors(void *arg)
 {
@@ -58,7 +70,8 @@ static double operations_of(int work, struct shape shape)
 
 /* ---- measuring ---- */
 
-static void measure_shape(const struct bench *bench, relora_dtype dtype, struct shape shape, struct work *works)
+static void measure_shape(const struct bench *bench, relora_dtype dtype, struct shape shape,
+                          struct work *works)
 {
     struct run run = {
         .bench = bench,
@@ -93,7 +106,8 @@ static void measure_shape(const struct bench *bench, relora_dtype dtype, struct 
 
 /* ---- reporting ---- */
 
-static void report(const struct bench *bench, relora_dtype dtype, struct shape shape, const struct work *works)
+static void report(const struct bench *bench, relora_dtype dtype, struct shape shape,
+                   const struct work *works)
 {
     const int f32 = dtype == RELORA_F32, large = shape.in >= 2048;
     const double rate = operations_of(LORA, shape) / works[LORA].best, share = rate / peak(bench, dtype);
@@ -111,8 +125,8 @@ static void report(const struct bench *bench, relora_dtype dtype, struct shape s
     add_row(to_full, "", large ? 0.75 : 1.0, LOWER, operations_of(LORA, shape) / operations_of(FULL, shape),
             "layer %s, time over FULL", name);
     add_row(to_authors, "x", f32 ? 1.15 : 1.3, HIGHER,
-            operations_of(AUTHORS, shape) / operations_of(LORA, shape), "layer %s, faster than the authors' order",
-            name);
+            operations_of(AUTHORS, shape) / operations_of(LORA, shape),
+            "layer %s, faster than the authors' order", name);
     add_row(to_split, "x", NO_TARGET, HIGHER, NO_BOUND, "layer %s, faster than SPLIT", name);
 }
 
@@ -120,16 +134,19 @@ void bench_linear(const struct bench *bench)
 {
     static struct result results[SHAPES];
     const int count = bench->quick ? 2 : SHAPES;
-    printf("\nForward and backward of a layer, rank %d, %d tokens. GFLOP/s and share count the operations of the\n"
-           "cheapest exact order. Ratios are medians over alternating rounds: time over FULL, and how much faster\n"
-           "than the authors' order and than this library's SPLIT\n", RANK, TOKENS);
+    printf(
+        "\nForward and backward of a layer, rank %d, %d tokens. GFLOP/s and share count the operations of the\n"
+        "cheapest exact order. Ratios are medians over alternating rounds: time over FULL, and how much faster\n"
+        "than the authors' order and than this library's SPLIT\n",
+        RANK, TOKENS);
     printf("  %-15s %8s %8s %6s %7s %7s %8s %8s %8s %6s %6s %6s\n", "out x in", "best ms", "median", "rounds",
            "GFLOP/s", "of peak", "FULL ms", "authors", "SPLIT", "/FULL", "auth./", "SPLIT/");
     for (relora_dtype dtype = RELORA_F32; dtype <= RELORA_BF16; dtype++) {
         for (int i = 0; i < count; i++) measure_shape(bench, dtype, shapes[i], results[i].works);
         for (int i = 0; i < count; i++) report(bench, dtype, shapes[i], results[i].works);
         printf("  %s products reach %.1f GFLOP/s\n", dtype_name(dtype), peak(bench, dtype) / 1e9);
-        add_row(peak(bench, dtype) / 1e9, "GFLOP/s", NO_TARGET, HIGHER, NO_BOUND, "peak %s", dtype_name(dtype));
+        add_row(peak(bench, dtype) / 1e9, "GFLOP/s", NO_TARGET, HIGHER, NO_BOUND, "peak %s",
+                dtype_name(dtype));
         fflush(stdout);
     }
 }

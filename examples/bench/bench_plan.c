@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 enum { ORDERS = 3, MAX_CELLS = 2000 };
-static const char *const order_names[] = { "auto", "auto", "split", "fold", "through" };
+static const char *const order_names[] = {"auto", "auto", "split", "fold", "through"};
 
 struct cell {
     relora_dtype dtype;
@@ -45,7 +45,7 @@ static void force(void *arg)
 /* Operations of a pass in the order that is forced. */
 static double operations(struct pass *p, int is_backward)
 {
-    relora_plan_report plan = { .struct_size = sizeof plan };
+    relora_plan_report plan = {.struct_size = sizeof plan};
     force(p);
     CHECK(p->bench, relora_linear_plan(p->layer, relora_tensor_dim(p->x, 0), RELORA_TRAIN, &plan));
     return is_backward ? plan.backward_flops : plan.forward_flops;
@@ -89,7 +89,7 @@ static int measure_cells(const struct bench *bench, struct cell *cells, struct c
         .dx = new_matrix(bench, cell.dtype, cell.tokens, cell.shape.in),
         .dy = new_matrix(bench, cell.dtype, cell.tokens, cell.shape.out),
     };
-    relora_plan_report plan = { .struct_size = sizeof plan };
+    relora_plan_report plan = {.struct_size = sizeof plan};
     fill_random(bench, pass.x, 1);
     fill_random(bench, pass.dy, 0.01);
     CHECK(bench, relora_linear_plan(pass.layer, cell.tokens, RELORA_TRAIN, &plan));
@@ -128,14 +128,16 @@ static void report(struct cell *cells, int count)
                c->backward ? "backward" : "forward", order_names[c->chosen], c->slowdown,
                order_names[c->fastest], c->ms);
     }
-    add_row(cells[0].slowdown, "x", 1.05, LOWER, NO_BOUND, "order chosen / fastest order, worst of %d", count);
-    add_row(cells[count / 20].slowdown, "x", 1.05, LOWER, NO_BOUND, "order chosen / fastest, 95th percentile");
+    add_row(cells[0].slowdown, "x", 1.05, LOWER, NO_BOUND, "order chosen / fastest order, worst of %d",
+            count);
+    add_row(cells[count / 20].slowdown, "x", 1.05, LOWER, NO_BOUND,
+            "order chosen / fastest, 95th percentile");
     add_row(over, "cases", NO_TARGET, LOWER, NO_BOUND, "order chosen / fastest above 1.05");
 }
 
 static void grid(const struct bench *bench, const struct shape *layers, int layer_count, double seconds)
 {
-    static const int64_t ranks[] = { 8, 32, 128, 512 }, tokens[] = { 64, 256, 1024, 4096 };
+    static const int64_t ranks[] = {8, 32, 128, 512}, tokens[] = {64, 256, 1024, 4096};
     static struct cell cells[MAX_CELLS];
     int count = 0;
     printf("\nThe order of products that is chosen, against every order\n");
@@ -143,23 +145,24 @@ static void grid(const struct bench *bench, const struct shape *layers, int laye
         for (int layer = 0; layer < layer_count; layer++)
             for (int r = 0; r < 4; r++)
                 for (int t = 0; t < (bench->quick ? 3 : 4); t++)
-                    count += measure_cells(bench, &cells[count],
-                                           (struct cell){ .dtype = dtype, .shape = layers[layer],
-                                                          .rank = ranks[r], .tokens = tokens[t] },
-                                           seconds);
+                    count += measure_cells(
+                        bench, &cells[count],
+                        (struct cell){
+                            .dtype = dtype, .shape = layers[layer], .rank = ranks[r], .tokens = tokens[t]},
+                        seconds);
     report(cells, count);
 }
 
 void bench_plan(const struct bench *bench)
 {
-    static const struct shape layers[] = { { 384, 384 }, { 512, 1376 }, { 1024, 1024 }, { 2048, 768 } };
+    static const struct shape layers[] = {{384, 384}, {512, 1376}, {1024, 1024}, {2048, 768}};
     grid(bench, layers, bench->quick ? 2 : 4, 0.01);
 }
 
 void bench_plan_long(const struct bench *bench)
 {
-    static const struct shape layers[] = { { 384, 384 },   { 1024, 384 },  { 384, 1024 },  { 512, 512 },
-                                           { 1376, 512 },  { 512, 1376 },  { 768, 768 },   { 2048, 768 },
-                                           { 768, 2048 },  { 1024, 1024 }, { 2048, 2048 } };
+    static const struct shape layers[] = {{384, 384},  {1024, 384},  {384, 1024}, {512, 512},
+                                          {1376, 512}, {512, 1376},  {768, 768},  {2048, 768},
+                                          {768, 2048}, {1024, 1024}, {2048, 2048}};
     grid(bench, layers, 11, 0.1);
 }

@@ -12,15 +12,15 @@ static const struct model {
     int hidden, ffn, layers, rank, batch, steps;
     double target;
 } models[] = {
-    { "demo", 128, 352, 4, 32, 8, 20, NO_TARGET },
-    { "35m", 384, 1024, 6, 96, 16, 6, 0.6 },
-    { "60m", 512, 1376, 8, 128, 16, 4, 0.6 },
+    {"demo", 128, 352, 4, 32, 8, 20, NO_TARGET},
+    {"35m", 384, 1024, 6, 96, 16, 6, 0.6},
+    {"60m", 512, 1376, 8, 128, 16, 4, 0.6},
 };
 
 static const struct variant {
     const char *method, *label;
     double dropout;
-} variants[] = { { "full", "full", 0 }, { "lora", "lora", 0 }, { "lora", "lora, dropout 0.1", 0.1 } };
+} variants[] = {{"full", "full", 0}, {"lora", "lora", 0}, {"lora", "lora, dropout 0.1", 0.1}};
 
 struct flops { /* per token */
     double needed, model;
@@ -28,10 +28,10 @@ struct flops { /* per token */
 
 static struct flops flops_per_token(const struct model *m, const struct variant *v)
 {
-    const struct llama llama = { m->hidden, m->ffn, m->layers, VOCABULARY, SEQUENCE };
+    const struct llama llama = {m->hidden, m->ffn, m->layers, VOCABULARY, SEQUENCE};
     const double rank = strcmp(v->method, "full") ? m->rank : 0;
-    return (struct flops){ llama_operations(&llama, m->batch * SEQUENCE, rank, v->dropout > 0),
-                           llama_model_flops(&llama, rank) };
+    return (struct flops){llama_operations(&llama, m->batch * SEQUENCE, rank, v->dropout > 0),
+                          llama_model_flops(&llama, rank)};
 }
 
 /* The speed does not depend on what is learned, so letters at random will do. */
@@ -81,15 +81,17 @@ static void run(const struct bench *bench, const char *folder, const struct mode
     const double rate = tokens_per_second(bench, folder, m, v, dtype);
     measure_peak(bench, dtype);
     const struct flops flops = flops_per_token(m, v);
-    const double share = rate * flops.needed / peak(bench, dtype), model = rate * flops.model / peak(bench, dtype);
-    printf("  %-5s %-5s %-18s %8.0f  %9.1f  %6.1f%%  %9.1f  %6.1f%%\n", m->name, dtype_name(dtype), v->label, rate,
-           flops.needed / 1e6, 100 * share, flops.model / 1e6, 100 * model);
+    const double share = rate * flops.needed / peak(bench, dtype),
+                 model = rate * flops.model / peak(bench, dtype);
+    printf("  %-5s %-5s %-18s %8.0f  %9.1f  %6.1f%%  %9.1f  %6.1f%%\n", m->name, dtype_name(dtype), v->label,
+           rate, flops.needed / 1e6, 100 * share, flops.model / 1e6, 100 * model);
     fflush(stdout);
-    add_row(rate, "tokens/s", NO_TARGET, HIGHER, NO_BOUND, "pretrain %s %s %s", m->name, dtype_name(dtype), v->label);
+    add_row(rate, "tokens/s", NO_TARGET, HIGHER, NO_BOUND, "pretrain %s %s %s", m->name, dtype_name(dtype),
+            v->label);
     add_row(model, "", m->target, HIGHER, NO_BOUND, "pretrain %s %s %s, model flops of the peak", m->name,
             dtype_name(dtype), v->label);
-    add_row(share, "", m->target, HIGHER, NO_BOUND, "pretrain %s %s %s, share of the peak", m->name, dtype_name(dtype),
-            v->label);
+    add_row(share, "", m->target, HIGHER, NO_BOUND, "pretrain %s %s %s, share of the peak", m->name,
+            dtype_name(dtype), v->label);
 }
 
 void bench_pretrain(const struct bench *bench)
@@ -100,9 +102,11 @@ void bench_pretrain(const struct bench *bench)
         perror(folder);
         return;
     }
-    printf("\nTraining: examples/pretrain, sequences of %d, one micro-batch in a step, the median step.\n"
-           "MFLOP per token: what the cheapest exact orders need; by 6 for each parameter that is multiplied\n"
-           "  %-30s tokens/s     needed of peak  6 a param of peak\n", SEQUENCE, "");
+    printf(
+        "\nTraining: examples/pretrain, sequences of %d, one micro-batch in a step, the median step.\n"
+        "MFLOP per token: what the cheapest exact orders need; by 6 for each parameter that is multiplied\n"
+        "  %-30s tokens/s     needed of peak  6 a param of peak\n",
+        SEQUENCE, "");
     for (int i = 0; i < (bench->quick ? 1 : 3); i++)
         for (int v = 0; v < (i ? 3 : 2); v++)
             for (relora_dtype dtype = i ? RELORA_BF16 : RELORA_F32; dtype <= RELORA_BF16; dtype++)

@@ -9,10 +9,8 @@ static void copy_pass(void *arg)
 {
     struct reset *run = arg;
     size_t bytes = ELEMENTS * sizeof(float);
-    threaded_copy(run->bench, relora_tensor_data(run->first), relora_tensor_data(run->first_start),
-                  bytes);
-    threaded_copy(run->bench, relora_tensor_data(run->second),
-                  relora_tensor_data(run->second_start), bytes);
+    threaded_copy(run->bench, relora_tensor_data(run->first), relora_tensor_data(run->first_start), bytes);
+    threaded_copy(run->bench, relora_tensor_data(run->second), relora_tensor_data(run->second_start), bytes);
 }
 
 static int compare(const void *a, const void *b)
@@ -53,7 +51,8 @@ void bench_reset(const struct bench *bench)
     struct reset independent = joint;
     independent.flags = RELORA_RESET_INDEPENDENT;
     double sort = seconds_to_sort(&joint);
-    struct work works[] = { timed(copy_pass, &joint), timed(reset_run, &joint), timed(reset_run, &independent) };
+    struct work works[] = {timed(copy_pass, &joint), timed(reset_run, &joint),
+                           timed(reset_run, &independent)};
     works[1].prepare = works[2].prepare = reset_prepare;
     alternate(works, 3, bench->seconds);
     printf("\nReset of the smallest 99%% by magnitude, both moments of %d elements\n", ELEMENTS);

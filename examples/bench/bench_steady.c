@@ -55,15 +55,17 @@ static struct bench open_counted(const struct bench *outer, struct counter *coun
 
 static struct model make_model(const struct bench *bench, relora_dtype dtype)
 {
-    struct model m = { .x = new_matrix(bench, dtype, 1024, 512), .y = new_matrix(bench, dtype, 1024, 512),
-                       .dx = new_matrix(bench, dtype, 1024, 512), .dy = new_matrix(bench, dtype, 1024, 512) };
+    struct model m = {.x = new_matrix(bench, dtype, 1024, 512),
+                      .y = new_matrix(bench, dtype, 1024, 512),
+                      .dx = new_matrix(bench, dtype, 1024, 512),
+                      .dy = new_matrix(bench, dtype, 1024, 512)};
     relora_adam_options options;
     relora_adam_options_init(&options, sizeof options);
     options.max_norm = 1;
     CHECK(bench, relora_adam_create(&m.adam, bench->device, &options));
     for (int i = 0; i < LAYERS; i++) {
         char name[16];
-        m.layers[i] = new_layer(bench, RELORA_MODE_LORA, dtype, (struct shape){ 512, 512 }, 64, i ? 0.1 : 0);
+        m.layers[i] = new_layer(bench, RELORA_MODE_LORA, dtype, (struct shape){512, 512}, 64, i ? 0.1 : 0);
         snprintf(name, sizeof name, "layer%d", i);
         CHECK(bench, relora_adam_add_linear(m.adam, name, m.layers[i]));
     }
@@ -99,7 +101,7 @@ void bench_steady(const struct bench *outer)
     int64_t allocations = 0;
     int threads = 0;
     for (relora_dtype dtype = RELORA_F32; dtype <= RELORA_BF16; dtype++) {
-        struct counter counter = { 0 };
+        struct counter counter = {0};
         struct bench bench = open_counted(outer, &counter);
         struct model model = make_model(&bench, dtype);
         step(&bench, &model, 0);
@@ -110,8 +112,8 @@ void bench_steady(const struct bench *outer)
         threads += threads_running();
         release(&bench, &model);
     }
-    printf("\nAfter the first step, in %d more: %d allocations by the library, %d threads started\n", 2 * STEPS,
-           (int)allocations, threads);
+    printf("\nAfter the first step, in %d more: %d allocations by the library, %d threads started\n",
+           2 * STEPS, (int)allocations, threads);
     add_row((double)allocations / (2 * STEPS), "", 0, LOWER, NO_BOUND, "steady state, allocations per step");
     add_row(threads, "", 0, LOWER, NO_BOUND, "steady state, threads started");
 }

@@ -27,8 +27,8 @@ double layer_operations(double T, struct shape shape, double r, int dropout)
  *     attention, causal         6 s d: two products over half of the s x s scores, and twice that backward */
 double llama_operations(const struct llama *model, double tokens, double rank, int dropout)
 {
-    const struct shape square = { model->hidden, model->hidden };
-    const struct shape wide = { model->ffn, model->hidden }, tall = { model->hidden, model->ffn };
+    const struct shape square = {model->hidden, model->hidden};
+    const struct shape wide = {model->ffn, model->hidden}, tall = {model->hidden, model->ffn};
     double projections = 4 * layer_operations(tokens, square, rank, dropout) +
                          2 * layer_operations(tokens, wide, rank, dropout) +
                          layer_operations(tokens, tall, rank, dropout);

@@ -16,7 +16,7 @@ void add_row(double value, const char *unit, double target, int higher, double b
     va_list args;
     if (row_count == MAX_ROWS) return;
     struct row *row = &rows[row_count++];
-    *row = (struct row){ .unit = unit, .value = value, .target = target, .bound = bound, .higher = higher };
+    *row = (struct row){.unit = unit, .value = value, .target = target, .bound = bound, .higher = higher};
     va_start(args, name);
     vsnprintf(row->name, sizeof row->name, name, args);
     va_end(args);
@@ -31,7 +31,8 @@ void print_rows(void)
 {
     int hits = 0, targets = 0, bounds = 0;
     for (int i = 0; i < row_count; i++) bounds += !isnan(rows[i].bound);
-    printf("\n%-58s %8s      target        %s\n", "What is asked for", "value", bounds ? "by operations" : "");
+    printf("\n%-58s %8s      target        %s\n", "What is asked for", "value",
+           bounds ? "by operations" : "");
     for (int i = 0; i < row_count; i++) {
         const struct row *row = &rows[i];
         char bound[20] = "";
@@ -44,7 +45,8 @@ void print_rows(void)
     }
     if (targets) printf("%d of %d met\n", hits, targets);
     if (bounds)
-        printf("By operations: what would be, if all products were equally fast and nothing else took time\n");
+        printf(
+            "By operations: what would be, if all products were equally fast and nothing else took time\n");
 }
 
 static void write_number(FILE *file, const char *name, double value)

@@ -27,7 +27,7 @@ double median(double *values, int count)
 
 struct work timed(void (*run)(void *arg), void *arg)
 {
-    return (struct work){ .run = run, .arg = arg };
+    return (struct work){.run = run, .arg = arg};
 }
 
 static double seconds_of(const struct work *work)
@@ -74,7 +74,7 @@ void check(const struct bench *bench, relora_status status, const char *call)
 
 relora_tensor *new_matrix(const struct bench *bench, relora_dtype dtype, int64_t rows, int64_t cols)
 {
-    int64_t shape[2] = { rows, cols };
+    int64_t shape[2] = {rows, cols};
     relora_tensor *tensor;
     CHECK(bench, relora_tensor_create(&tensor, bench->device, dtype, 2, shape));
     return tensor;
@@ -87,8 +87,8 @@ static float bell(uint64_t *state)
     *state ^= *state >> 7;
     *state ^= *state << 17;
     uint64_t s = *state;
-    return (float)((int)(s & 0xffff) + (int)(s >> 16 & 0xffff) + (int)(s >> 32 & 0xffff) +
-                   (int)(s >> 48) - 2 * 0xffff) /
+    return (float)((int)(s & 0xffff) + (int)(s >> 16 & 0xffff) + (int)(s >> 32 & 0xffff) + (int)(s >> 48) -
+                   2 * 0xffff) /
            0xffff;
 }
 
@@ -134,8 +134,7 @@ relora_linear *new_layer(const struct bench *bench, relora_linear_mode mode, rel
     fill_random(bench, weight, 0.02);
     CHECK(bench, relora_linear_set_weight(layer, weight, NULL));
     relora_tensor_release(weight);
-    if (mode == RELORA_MODE_LORA)
-        fill_random(bench, relora_linear_param(layer, RELORA_PARAM_B), 0.001);
+    if (mode == RELORA_MODE_LORA) fill_random(bench, relora_linear_param(layer, RELORA_PARAM_B), 0.001);
     return layer;
 }
 
@@ -175,8 +174,8 @@ static void measure_product(const struct bench *bench, relora_dtype dtype, struc
 
 void measure_peak(const struct bench *bench, relora_dtype dtype)
 {
-    measure_product(bench, dtype, (struct shape){ 2048, 2048 });
-    measure_product(bench, dtype, (struct shape){ 1376, 512 });
+    measure_product(bench, dtype, (struct shape){2048, 2048});
+    measure_product(bench, dtype, (struct shape){1376, 512});
 }
 
 double peak(const struct bench *bench, relora_dtype dtype)

@@ -5,8 +5,9 @@
 
 struct product product_open(const struct bench *bench, relora_dtype dtype, struct shape shape, int64_t tokens)
 {
-    struct product p = { bench, new_layer(bench, RELORA_MODE_FULL, dtype, shape, 0, 0),
-                         new_matrix(bench, dtype, tokens, shape.in), new_matrix(bench, dtype, tokens, shape.out) };
+    struct product p = {bench, new_layer(bench, RELORA_MODE_FULL, dtype, shape, 0, 0),
+                        new_matrix(bench, dtype, tokens, shape.in),
+                        new_matrix(bench, dtype, tokens, shape.out)};
     fill_random(bench, p.x, 1);
     return p;
 }
@@ -27,9 +28,11 @@ void product_close(struct product *p)
 /* ---- Adam ---- */
 
 /* The optimizer keeps what it was given. */
-static void add_param(const struct bench *bench, relora_adam *adam, const char *name, int64_t rows, int64_t cols)
+static void add_param(const struct bench *bench, relora_adam *adam, const char *name, int64_t rows,
+                      int64_t cols)
 {
-    relora_tensor *param = new_matrix(bench, RELORA_F32, rows, cols), *grad = new_matrix(bench, RELORA_F32, rows, cols);
+    relora_tensor *param = new_matrix(bench, RELORA_F32, rows, cols),
+                  *grad = new_matrix(bench, RELORA_F32, rows, cols);
     fill_random(bench, param, 0.02);
     fill_random(bench, grad, 0.01);
     CHECK(bench, relora_adam_add(adam, name, param, grad, NULL));
@@ -56,7 +59,7 @@ relora_adam *new_adam(const struct bench *bench, int64_t elements, int tensors, 
 
 struct reset reset_open(const struct bench *bench, int64_t rows, int64_t cols)
 {
-    struct reset r = { .bench = bench };
+    struct reset r = {.bench = bench};
     CHECK(bench, relora_adam_create(&r.adam, bench->device, NULL));
     add_param(bench, r.adam, "p", rows, cols);
     r.first = relora_adam_moment(r.adam, 0, RELORA_MOMENT_FIRST);

@@ -11,7 +11,7 @@ static void destroy(void *user)
     goDestroy((uintptr_t)user);
 }
 
-static void delete(void *user, void *data)
+static void delete (void *user, void *data)
 {
     (void)data;
     goDelete((uintptr_t)user);

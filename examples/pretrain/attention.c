@@ -55,10 +55,8 @@ static void rotate_row(const struct attention *a, void *array, int64_t heads, in
 {
     int64_t n = heads * a->head_dim;
     row = place(row, array, a->dtype, r * n);
-    if (a->dtype != RELORA_F32)
-        load(row, array, a->dtype, r * n, n);
-    for (int64_t h = 0; h < heads; h++)
-        turn(a, row + h * a->head_dim, r % a->seq, 1.0f);
+    if (a->dtype != RELORA_F32) load(row, array, a->dtype, r * n, n);
+    for (int64_t h = 0; h < heads; h++) turn(a, row + h * a->head_dim, r % a->seq, 1.0f);
     settle(array, a->dtype, r * n, row, n);
 }
 
@@ -73,7 +71,7 @@ void cpu_rotate(const struct attention *a, void *q, void *k)
         }
 }
 
-struct head { /* one of an outside array */
+struct head {      /* one of an outside array */
     int64_t which; /* over all sequences */
     int64_t heads; /* that the array has */
 };
@@ -88,15 +86,13 @@ INLINE int64_t outside(const struct attention *a, struct head h, int64_t t)
 INLINE void copy_scaled(float *to, const float *from, float factor, int64_t n)
 {
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++)
-        to[i] = factor * from[i];
+    for (int64_t i = 0; i < n; i++) to[i] = factor * from[i];
 }
 
 static void take_head(const struct attention *a, float *to, const void *from, struct head h, float factor)
 {
     struct size s = size_of(a);
-    if (s.width > a->head_dim || s.rows > a->seq)
-        memset(to, 0, (size_t)s.floats * sizeof *to);
+    if (s.width > a->head_dim || s.rows > a->seq) memset(to, 0, (size_t)s.floats * sizeof *to);
     for (int64_t t = 0; t < a->seq; t++) {
         float *row = to + t * s.width;
         copy_scaled(row, look(row, from, a->dtype, outside(a, h, t), a->head_dim), factor, a->head_dim);
@@ -109,8 +105,7 @@ static void give_head(const struct attention *a, void *to, float *from, struct h
     int64_t width = size_of(a).width;
     for (int64_t t = 0; t < a->seq; t++) {
         float *row = from + t * width;
-        if (rotated)
-            turn(a, row, t, -1.0f);
+        if (rotated) turn(a, row, t, -1.0f);
         float *last = place(row, to, a->dtype, outside(a, h, t));
         copy_scaled(last, row, factor, a->head_dim);
         settle(to, a->dtype, outside(a, h, t), last, a->head_dim);
@@ -121,20 +116,18 @@ INLINE void transpose(float *to, const float *from, int64_t rows, int64_t cols)
 {
     for (int64_t i = 0; i < rows; i += BLOCK)
         for (int64_t j = 0; j < cols; j++)
-            for (int64_t k = i; k < i + BLOCK; k++)
-                to[j * rows + k] = from[k * cols + j];
+            for (int64_t k = i; k < i + BLOCK; k++) to[j * rows + k] = from[k * cols + j];
 }
 
 /* c [4, 16] (+)= a b, where a[r][p] is a[r * row + p * col]: four rows of c stay in registers. */
-INLINE void tile(float *c, int64_t ldc, const float *a, int64_t row, int64_t col, const float *b,
-                 int64_t ldb, int64_t depth, int add)
+INLINE void tile(float *c, int64_t ldc, const float *a, int64_t row, int64_t col, const float *b, int64_t ldb,
+                 int64_t depth, int add)
 {
     vec16 *to[4];
     vec16 sum[4] = {{0}};
     for (int r = 0; r < 4; r++) {
         to[r] = (vec16 *)(c + r * ldc);
-        if (add)
-            sum[r] = *to[r];
+        if (add) sum[r] = *to[r];
     }
     for (int64_t p = 0; p < depth; p++) {
         vec16 line = *(const vec16 *)(b + p * ldb);
@@ -143,13 +136,12 @@ INLINE void tile(float *c, int64_t ldc, const float *a, int64_t row, int64_t col
         sum[2] += a[2 * row + p * col] * line;
         sum[3] += a[3 * row + p * col] * line;
     }
-    for (int r = 0; r < 4; r++)
-        *to[r] = sum[r];
+    for (int r = 0; r < 4; r++) *to[r] = sum[r];
 }
 
 /* c [m, n] (+)= a b; m is a multiple of 4, n of 16. */
-INLINE void multiply(float *c, int64_t ldc, const float *a, int64_t row, int64_t col,
-                     const float *b, int64_t ldb, int64_t m, int64_t n, int64_t depth, int add)
+INLINE void multiply(float *c, int64_t ldc, const float *a, int64_t row, int64_t col, const float *b,
+                     int64_t ldb, int64_t m, int64_t n, int64_t depth, int add)
 {
     for (int64_t i = 0; i < m; i += 4)
         for (int64_t j = 0; j < n; j += 16)
@@ -160,16 +152,14 @@ INLINE void multiply(float *c, int64_t ldc, const float *a, int64_t row, int64_t
 INLINE float row_max(const float *score, int64_t allowed, int64_t count)
 {
     float lane[BLOCK], top = score[0];
-    for (int i = 0; i < BLOCK; i++)
-        lane[i] = top;
+    for (int i = 0; i < BLOCK; i++) lane[i] = top;
     for (int64_t j = 0; j < count; j += BLOCK)
 #pragma omp simd
         for (int i = 0; i < BLOCK; i++) {
             float value = j + i < allowed ? score[j + i] : top;
             lane[i] = value > lane[i] ? value : lane[i];
         }
-    for (int i = 0; i < BLOCK; i++)
-        top = lane[i] > top ? lane[i] : top;
+    for (int i = 0; i < BLOCK; i++) top = lane[i] > top ? lane[i] : top;
     return top;
 }
 
@@ -207,12 +197,12 @@ static void forward_head(const struct attention *a, const struct attention_pass 
         for (int64_t i = 0; i < BLOCK; i++) {
             float max, sum = softmax_row(score + i * s.rows, first + i + 1, seen, &max);
             inverse[i] = 1.0f / sum;
-            if (first + i < a->seq)
-                log_sum[first + i] = max + logf(sum);
+            if (first + i < a->seq) log_sum[first + i] = max + logf(sum);
         }
         multiply(result, s.width, score, s.rows, 1, v, s.width, BLOCK, s.width, seen, 0);
         for (int64_t i = 0; i < BLOCK && first + i < a->seq; i++) {
-            float *row = result + i * s.width, *out = place(row, p->out, a->dtype, outside(a, mine, first + i));
+            float *row = result + i * s.width,
+                  *out = place(row, p->out, a->dtype, outside(a, mine, first + i));
             copy_scaled(out, row, inverse[i], a->head_dim);
             settle(p->out, a->dtype, outside(a, mine, first + i), out, a->head_dim);
         }
@@ -220,8 +210,7 @@ static void forward_head(const struct attention *a, const struct attention_pass 
 }
 
 /* From scores and dP: score := P, slope := P (dP - sum of P dP), the gradient by the scores. */
-INLINE void softmax_row_backward(float *score, float *slope, float log_sum, int64_t allowed,
-                                 int64_t count)
+INLINE void softmax_row_backward(float *score, float *slope, float log_sum, int64_t allowed, int64_t count)
 {
     float sum = 0.0f;
 #pragma omp simd reduction(+ : sum)
@@ -231,15 +220,14 @@ INLINE void softmax_row_backward(float *score, float *slope, float log_sum, int6
         sum += p * slope[j];
     }
 #pragma omp simd
-    for (int64_t j = 0; j < count; j++)
-        slope[j] = score[j] * (slope[j] - sum);
+    for (int64_t j = 0; j < count; j++) slope[j] = score[j] * (slope[j] - sum);
 }
 
 /* The scratch memory of a backward: of a head of q, and of the head of k and v that several of those share. */
 struct room {
-    float *dq, *d_out, *q;            /* of a head of q */
-    float *dk, *dv, *k, *k_t, *v_t;   /* shared */
-    float *score, *slope;             /* of a block of queries */
+    float *dq, *d_out, *q;          /* of a head of q */
+    float *dk, *dv, *k, *k_t, *v_t; /* shared */
+    float *score, *slope;           /* of a block of queries */
 };
 
 static struct room rooms(struct size s, float *scratch)
@@ -275,7 +263,8 @@ static void backward_head(const struct attention *a, const struct attention_pass
         for (int64_t i = 0; i < BLOCK; i++) /* a row of the padding has no gradient: its d_out is 0 */
             softmax_row_backward(r->score + i * s.rows, r->slope + i * s.rows,
                                  first + i < a->seq ? log_sum[first + i] : 0.0f, first + i + 1, seen);
-        multiply(r->dq + first * s.width, s.width, r->slope, s.rows, 1, r->k, s.width, BLOCK, s.width, seen, 0);
+        multiply(r->dq + first * s.width, s.width, r->slope, s.rows, 1, r->k, s.width, BLOCK, s.width, seen,
+                 0);
         multiply(r->dk, s.width, r->slope, 1, s.rows, query, s.width, seen, s.width, BLOCK, 1);
         multiply(r->dv, s.width, r->score, 1, s.rows, slice, s.width, seen, s.width, BLOCK, 1);
     }
@@ -297,8 +286,7 @@ static void backward_group(const struct attention *a, const struct attention_pas
     transpose(r.v_t, r.q, s.rows, s.width);
     take_head(a, r.k, p->k, shared, 1.0f);
     transpose(r.k_t, r.k, s.rows, s.width);
-    for (int64_t i = which * group; i < (which + 1) * group; i++)
-        backward_head(a, p, g, i, &r);
+    for (int64_t i = which * group; i < (which + 1) * group; i++) backward_head(a, p, g, i, &r);
     give_head(a, g->dk, r.dk, shared, 1, 1.0f);
     give_head(a, g->dv, r.dv, shared, 0, 1.0f);
 }

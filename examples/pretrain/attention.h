@@ -16,9 +16,9 @@ struct attention {
     const struct engine *engine;
     int64_t batch, seq, heads, kv_heads, head_dim; /* head_dim is even */
     relora_dtype dtype;
-    float factor;                /* of the scores: 1 / sqrt(head_dim) */
-    const float *cosine, *sine;  /* [seq, head_dim / 2], on the device */
-    float *scratch;              /* of scratch_floats */
+    float factor;               /* of the scores: 1 / sqrt(head_dim) */
+    const float *cosine, *sine; /* [seq, head_dim / 2], on the device */
+    float *scratch;             /* of scratch_floats */
 };
 
 struct attention_pass {

@@ -19,8 +19,7 @@ enum { NOT_FOUND = 127 }; /* exit status, as in the shell */
 /* Runs in the child. */
 static void run_bible(int out)
 {
-    if (dup2(out, STDOUT_FILENO) >= 0)
-        execlp("bible", "bible", "-f", "gen1:1-rev22:21", (char *)NULL);
+    if (dup2(out, STDOUT_FILENO) >= 0) execlp("bible", "bible", "-f", "gen1:1-rev22:21", (char *)NULL);
     _exit(errno == ENOENT ? NOT_FOUND : 126);
 }
 
@@ -45,18 +44,14 @@ static int wait_for(pid_t child)
 static int print_bible(const char *path)
 {
     int out = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (out < 0)
-        return fail("cannot write %s: %s", path, strerror(errno));
+    if (out < 0) return fail("cannot write %s: %s", path, strerror(errno));
     pid_t child = fork();
-    if (child == 0)
-        run_bible(out);
+    if (child == 0) run_bible(out);
     int error = errno;
     close(out);
-    if (child < 0)
-        return fail("cannot start a process: %s", strerror(error));
+    if (child < 0) return fail("cannot start a process: %s", strerror(error));
     int status = wait_for(child);
-    if (status >= 0 && WIFEXITED(status))
-        return WEXITSTATUS(status);
+    if (status >= 0 && WIFEXITED(status)) return WEXITSTATUS(status);
     return stop_asked() ? -1 : fail("`bible` was ended by a signal");
 }
 
@@ -64,19 +59,16 @@ int data_make_bible(const char *path)
 {
     char partial[PATH_MAX];
     struct stat there;
-    if (stat(path, &there) == 0 && there.st_size > 0)
-        return 0;
+    if (stat(path, &there) == 0 && there.st_size > 0) return 0;
     if (snprintf(partial, sizeof partial, "%s.partial", path) >= (int)sizeof partial)
         return fail("the name %s is too long", path);
     int status = print_bible(partial);
     if (status == 0 && stat(partial, &there) == 0 && there.st_size > 0) {
-        if (rename(partial, path) == 0)
-            return 0;
+        if (rename(partial, path) == 0) return 0;
         return fail("cannot rename %s to %s: %s", partial, path, strerror(errno));
     }
     unlink(partial);
-    if (status < 0)
-        return -1;
+    if (status < 0) return -1;
     if (status == NOT_FOUND)
         return fail("the default text comes from the program `bible`, which is not installed: "
                     "apt install bible-kjv, or give a text with --data FILE");

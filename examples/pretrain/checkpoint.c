@@ -35,12 +35,9 @@ static relora_status set_number(relora_state *state, const char *key, int64_t va
 static relora_status add_objects(const struct trainer *t, relora_state *state)
 {
     relora_status status = relora_state_add_group(state, model_group(t->model));
-    if (status >= 0)
-        status = relora_state_add_adam(state, "optimizer", t->adam);
-    if (status >= 0)
-        status = relora_state_add_schedule(state, "run", t->schedule);
-    if (status >= 0 && t->cycle)
-        status = relora_state_add_cycle(state, "run", t->cycle);
+    if (status >= 0) status = relora_state_add_adam(state, "optimizer", t->adam);
+    if (status >= 0) status = relora_state_add_schedule(state, "run", t->schedule);
+    if (status >= 0 && t->cycle) status = relora_state_add_cycle(state, "run", t->cycle);
     return status;
 }
 
@@ -54,24 +51,24 @@ static relora_status add_position(const struct trainer *t, relora_state *state)
     const struct {
         const char *key;
         int64_t value;
-    } numbers[] = {{"step", t->step},         {"attempts", t->attempts},
-                   {"skipped", t->skipped},   {"restarts", t->restarts},
-                   {"low_rank", is_low_rank(t)}, {"data_tokens", t->data->tokens},
-                   {"data_sum", t->data->sum}, {"data_whole_sum", t->data->whole_sum},
+    } numbers[] = {{"step", t->step},
+                   {"attempts", t->attempts},
+                   {"skipped", t->skipped},
+                   {"restarts", t->restarts},
+                   {"low_rank", is_low_rank(t)},
+                   {"data_tokens", t->data->tokens},
+                   {"data_sum", t->data->sum},
+                   {"data_whole_sum", t->data->whole_sum},
                    {"threads", t->options->threads},
                    {"device", t->options->device}};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         relora_status status = set_number(state, numbers[i].key, numbers[i].value);
-        if (status < 0)
-            return status;
+        if (status < 0) return status;
     }
     relora_status status = relora_state_set(state, "options", options);
-    if (status >= 0)
-        status = relora_state_set(state, "model", model);
-    if (status >= 0)
-        status = relora_state_set(state, "health", health);
-    if (status >= 0)
-        status = relora_state_set(state, "row", t->metrics.train ? t->metrics.row : t->row);
+    if (status >= 0) status = relora_state_set(state, "model", model);
+    if (status >= 0) status = relora_state_set(state, "health", health);
+    if (status >= 0) status = relora_state_set(state, "row", t->metrics.train ? t->metrics.row : t->row);
     return status < 0 ? status : relora_state_set(state, "seconds", seconds);
 }
 
@@ -83,8 +80,7 @@ static const char name_format[] = "step-%08" PRId64 ".safetensors";
 static int64_t step_of(const char *name)
 {
     char again[64];
-    if (strncmp(name, "step-", 5) != 0)
-        return -1;
+    if (strncmp(name, "step-", 5) != 0) return -1;
     long long step = strtoll(name + 5, NULL, 10);
     snprintf(again, sizeof again, name_format, (int64_t)step);
     return strcmp(again, name) == 0 ? step : -1;
@@ -101,8 +97,7 @@ static int list_steps(const char *folder, int64_t **steps)
 {
     *steps = NULL;
     DIR *dir = opendir(folder);
-    if (!dir && errno == ENOENT)
-        return 0;
+    if (!dir && errno == ENOENT) return 0;
     if (!dir) {
         fail("cannot read the folder %s: %s", folder, strerror(errno));
         return -1;
@@ -110,8 +105,7 @@ static int list_steps(const char *folder, int64_t **steps)
     int count = 0, room = 0;
     for (struct dirent *entry; (entry = readdir(dir));) {
         int64_t step = step_of(entry->d_name);
-        if (step < 0)
-            continue;
+        if (step < 0) continue;
         if (count == room) {
             int64_t *more = realloc(*steps, (size_t)(room = 2 * room + 8) * sizeof *more);
             if (!more) {
@@ -124,8 +118,7 @@ static int list_steps(const char *folder, int64_t **steps)
         (*steps)[count++] = step;
     }
     closedir(dir);
-    if (count)
-        qsort(*steps, (size_t)count, sizeof **steps, newest_first);
+    if (count) qsort(*steps, (size_t)count, sizeof **steps, newest_first);
     return count;
 }
 
@@ -133,7 +126,9 @@ static int path_of(char path[PATH_MAX], const char *folder, int64_t step)
 {
     char name[64];
     snprintf(name, sizeof name, name_format, step);
-    return snprintf(path, PATH_MAX, "%s/%s", folder, name) >= PATH_MAX ? fail("the name %s is too long", folder) : 0;
+    return snprintf(path, PATH_MAX, "%s/%s", folder, name) >= PATH_MAX
+               ? fail("the name %s is too long", folder)
+               : 0;
 }
 
 /* Remove what is older than the `keep` newest up to `last`, which is our own. Later ones are not ours: a
@@ -156,14 +151,13 @@ static int check_folder(const struct trainer *t, const struct options *o, int64_
     int count = list_steps(o->save, &steps);
     int64_t newest = count > 0 ? steps[0] : -1;
     free(steps);
-    if (count < 0)
-        return -1;
-    if (newest < 0 || (t->from && newest <= step))
-        return 0;
-    if (t->from && strcmp(o->resume, "auto") == 0)
-        return 0; /* the newer ones were found damaged */
-    return fail("--save %s: the folder has a checkpoint after step %" PRId64 ", of another run; go on from it "
-                "with --resume auto, or take another folder", o->save, newest);
+    if (count < 0) return -1;
+    if (newest < 0 || (t->from && newest <= step)) return 0;
+    if (t->from && strcmp(o->resume, "auto") == 0) return 0; /* the newer ones were found damaged */
+    return fail("--save %s: the folder has a checkpoint after step %" PRId64
+                ", of another run; go on from it "
+                "with --resume auto, or take another folder",
+                o->save, newest);
 }
 
 int checkpoint_save(const struct trainer *t)
@@ -175,13 +169,10 @@ int checkpoint_save(const struct trainer *t)
         check(t->ctx, relora_state_create(&state, t->ctx), "checkpoint"))
         return -1;
     relora_status status = add_objects(t, state);
-    if (status >= 0)
-        status = add_position(t, state);
-    if (status >= 0)
-        status = relora_state_save(state, t->stream, path, RELORA_SAVE_CHECKSUM);
+    if (status >= 0) status = add_position(t, state);
+    if (status >= 0) status = relora_state_save(state, t->stream, path, RELORA_SAVE_CHECKSUM);
     relora_state_release(state);
-    if (check(t->ctx, status, "cannot save a checkpoint; earlier ones are as they were"))
-        return -1;
+    if (check(t->ctx, status, "cannot save a checkpoint; earlier ones are as they were")) return -1;
     drop_old(t->options->save, t->options->keep, t->step);
     return 0;
 }
@@ -199,8 +190,7 @@ static int64_t get_number(const relora_reader *reader, const char *key)
 static int enter_phase_of(struct trainer *t, const relora_reader *reader)
 {
     t->step = 0;
-    if (get_number(reader, "low_rank") != 1)
-        return phase_full(t);
+    if (get_number(reader, "low_rank") != 1) return phase_full(t);
     t->step = t->options->warm_start;
     return phase_low_rank(t);
 }
@@ -220,8 +210,8 @@ static int compare_data(const struct trainer *t)
 {
     int64_t tokens = get_number(t->from, "data_tokens"), whole = get_number(t->from, "data_whole_sum");
     if (tokens != t->data->tokens)
-        return fail("--resume: the data has %" PRId64 " tokens, but the checkpoint's had %" PRId64, t->data->tokens,
-                    tokens);
+        return fail("--resume: the data has %" PRId64 " tokens, but the checkpoint's had %" PRId64,
+                    t->data->tokens, tokens);
     if (get_number(t->from, "data_sum") != t->data->sum || (whole >= 0 && whole != t->data->whole_sum))
         return fail("--resume: %s is not the data that the checkpoint was trained on", t->data->name);
     return 0;
@@ -250,7 +240,9 @@ static void restore_position(struct trainer *t)
     t->health.all = t->skipped;
     health_read(&t->health, relora_reader_metadata(t->from, "health"));
     snprintf(t->row, sizeof t->row, "%s", row ? row : "");
-    t->place = (struct metrics_place){.rows = t->attempts, .step = t->step, .row = t->row,
+    t->place = (struct metrics_place){.rows = t->attempts,
+                                      .step = t->step,
+                                      .row = t->row,
                                       .most = t->options->end > t->planned ? t->step : t->planned};
     t->resumed = 1;
 }
@@ -258,20 +250,15 @@ static void restore_position(struct trainer *t)
 static int restore(struct trainer *t)
 {
     relora_state *state;
-    if (compare_data(t))
-        return -1;
+    if (compare_data(t)) return -1;
     note_differences(t);
-    if (enter_phase_of(t, t->from) || check(t->ctx, relora_state_create(&state, t->ctx), "resume"))
-        return -1;
+    if (enter_phase_of(t, t->from) || check(t->ctx, relora_state_create(&state, t->ctx), "resume")) return -1;
     relora_status status = add_objects(t, state);
-    if (status >= 0)
-        status = relora_state_load(state, t->stream, t->from);
+    if (status >= 0) status = relora_state_load(state, t->stream, t->from);
     relora_state_release(state);
-    if (check(t->ctx, status, "cannot resume"))
-        return -1;
+    if (check(t->ctx, status, "cannot resume")) return -1;
     restore_position(t);
-    if (t->options->end > t->end && phase_prolong(t, t->options->end))
-        return -1;
+    if (t->options->end > t->end && phase_prolong(t, t->options->end)) return -1;
     printf("resumed from %s, after step %" PRId64 "\n", t->from_path, t->step);
     if (t->end > t->planned)
         printf("prolonged from %" PRId64 " to %" PRId64 " updates\n", t->planned, t->end);
@@ -284,8 +271,7 @@ static int restore(struct trainer *t)
 static relora_reader *open_whole(const struct trainer *t, const char *path)
 {
     relora_reader *reader;
-    if (check(t->ctx, relora_reader_open(&reader, t->ctx, path), "--resume"))
-        return NULL;
+    if (check(t->ctx, relora_reader_open(&reader, t->ctx, path), "--resume")) return NULL;
     relora_status status = relora_reader_verify(reader);
     if (status != RELORA_E_NOT_FOUND && check(t->ctx, status, path)) {
         relora_reader_release(reader);
@@ -302,11 +288,9 @@ static relora_reader *open_newest(const struct trainer *t, const char *folder, c
     relora_reader *reader = NULL;
     *found = list_steps(folder, &steps);
     for (int i = 0; i < *found && !reader; i++) {
-        if (path_of(path, folder, steps[i]))
-            break;
+        if (path_of(path, folder, steps[i])) break;
         reader = open_whole(t, path);
-        if (!reader)
-            fprintf(stderr, "pretrain: %s is skipped\n", path);
+        if (!reader) fprintf(stderr, "pretrain: %s is skipped\n", path);
     }
     free(steps);
     return reader;
@@ -318,49 +302,41 @@ static int find_file(struct trainer *t, const struct options *o)
     const char *from = o->resume;
     int automatic = strcmp(from, "auto") == 0, folder, found = 1;
     struct stat info;
-    if (automatic)
-        from = o->save;
+    if (automatic) from = o->save;
     if (snprintf(t->from_path, sizeof t->from_path, "%s", from) >= (int)sizeof t->from_path)
         return fail("the name %s is too long", from);
     folder = automatic || (stat(from, &info) == 0 && S_ISDIR(info.st_mode));
-    if (folder)
-        t->from = open_newest(t, from, t->from_path, &found);
-    else
-        t->from = open_whole(t, from);
+    if (folder) t->from = open_newest(t, from, t->from_path, &found);
+    else t->from = open_whole(t, from);
     if (!t->from && automatic && found == 0) {
         printf("no checkpoint in %s: a new run begins\n", from);
         return 0;
     }
-    if (t->from)
-        return 0;
-    return found == 0 ? fail("--resume %s: the folder has no checkpoint", from) :
-           folder ? fail("--resume %s: no good checkpoint was found", from) : -1;
+    if (t->from) return 0;
+    return found == 0 ? fail("--resume %s: the folder has no checkpoint", from)
+           : folder   ? fail("--resume %s: no good checkpoint was found", from)
+                      : -1;
 }
 
 int checkpoint_find(struct trainer *t, struct options *o)
 {
-    if (o->resume && find_file(t, o))
-        return STATUS_FAILED;
-    if (o->resume && !t->from && options_resolve(o))
-        return STATUS_USAGE;
+    if (o->resume && find_file(t, o)) return STATUS_FAILED;
+    if (o->resume && !t->from && options_resolve(o)) return STATUS_USAGE;
     if (t->from) {
         const char *text = relora_reader_metadata(t->from, "options");
         if (!text || !relora_reader_metadata(t->from, "seconds") || get_number(t->from, "step") < 0) {
             fail("--resume: the file is no checkpoint of this program");
             return STATUS_FAILED;
         }
-        if (options_adopt(o, text, &t->planned) || compare_model(t, o))
-            return STATUS_FAILED;
+        if (options_adopt(o, text, &t->planned) || compare_model(t, o)) return STATUS_FAILED;
     }
-    if (o->save && check_folder(t, o, t->from ? get_number(t->from, "step") : -1))
-        return STATUS_FAILED;
+    if (o->save && check_folder(t, o, t->from ? get_number(t->from, "step") : -1)) return STATUS_FAILED;
     return STATUS_DONE;
 }
 
 int checkpoint_prepare(struct trainer *t)
 {
     t->place = (struct metrics_place){0, 0, 0, ""};
-    if (t->from)
-        return restore(t);
+    if (t->from) return restore(t);
     return t->options->init ? llama_init(t) : 0;
 }

@@ -15,10 +15,8 @@ enum { VOCAB_MULTIPLE = 64, VOCAB_MOST = 1 << 24, SPARE_FILES = 64 };
 
 static void name_data(struct data *data, const struct names *given)
 {
-    if (given->count == 1)
-        snprintf(data->name, sizeof data->name, "%s", given->name[0]);
-    else
-        snprintf(data->name, sizeof data->name, "%.200s and %d more", given->name[0], given->count - 1);
+    if (given->count == 1) snprintf(data->name, sizeof data->name, "%s", given->name[0]);
+    else snprintf(data->name, sizeof data->name, "%.200s and %d more", given->name[0], given->count - 1);
 }
 
 /* Shards by the thousand are more files than a process may usually have open. */
@@ -38,8 +36,7 @@ static int open_sources(struct data *data, const struct names *training, const s
     allow_files(wanted);
     data->training = training->count;
     data->sources = calloc((size_t)wanted, sizeof *data->sources);
-    if (!data->sources)
-        return fail("no memory for %d files", wanted);
+    if (!data->sources) return fail("no memory for %d files", wanted);
     for (int i = 0; i < wanted; i++) {
         int own = i < training->count;
         data->count++;
@@ -59,21 +56,19 @@ static int scan(struct data *data, int64_t vocab)
     const struct source *most = &data->sources[0];
     for (int i = 0; i < data->count; i++) {
         struct source *s = &data->sources[i];
-        if (source_scan(s, vocab))
-            return -1;
+        if (source_scan(s, vocab)) return -1;
         s->first = data->tokens;
         data->tokens += s->tokens;
         data->token_bytes = s->token_bytes > data->token_bytes ? s->token_bytes : data->token_bytes;
         most = s->largest > most->largest ? s : most;
-        if (i < data->training)
-            data->train_tokens = data->tokens;
+        if (i < data->training) data->train_tokens = data->tokens;
     }
     data->vocab = vocab ? vocab : 256;
-    if (vocab || data->token_bytes == 1)
-        return 0;
+    if (vocab || data->token_bytes == 1) return 0;
     if (most->largest >= VOCAB_MOST)
         return fail("%s: its largest token is %" PRId64 "; is this a file of tokens? (--vocab sets the "
-                    "size of the vocabulary)", most->path, most->largest);
+                    "size of the vocabulary)",
+                    most->path, most->largest);
     data->vocab = (most->largest + VOCAB_MULTIPLE) / VOCAB_MULTIPLE * VOCAB_MULTIPLE;
     return 0;
 }
@@ -102,13 +97,10 @@ static int take_sums(struct data *data)
     size_t size = (size_t)s->size, piece = size / PIECES < PIECE ? size / PIECES : PIECE;
     data->whole_sum = data->sum = sum_of_all(data);
     for (size_t p = 0; data->count == 1 && p < PIECES; p++) {
-        if (source_bytes(s, (int64_t)((size - piece) / (PIECES - 1) * p), piece, bytes))
-            return -1;
-        for (size_t i = 0; i < piece; i++)
-            sum = (sum ^ bytes[i]) * 1099511628211u;
+        if (source_bytes(s, (int64_t)((size - piece) / (PIECES - 1) * p), piece, bytes)) return -1;
+        for (size_t i = 0; i < piece; i++) sum = (sum ^ bytes[i]) * 1099511628211u;
     }
-    if (data->count == 1)
-        data->sum = to_number(sum);
+    if (data->count == 1) data->sum = to_number(sum);
     return 0;
 }
 
@@ -118,14 +110,18 @@ static int divide(struct data *data, int64_t seq)
     if (data->training == data->count) {
         int64_t validation = data->tokens / 10;
         data->train_tokens = data->tokens - validation;
-        return validation >= seq + 1 ? 0 :
-               fail("%s has %" PRId64 " tokens; its last tenth, %" PRId64 ", is for validation and must hold "
-                    "one window of %" PRId64 " + 1 (--seq)", data->name, data->tokens, validation, seq);
+        return validation >= seq + 1 ? 0
+                                     : fail("%s has %" PRId64 " tokens; its last tenth, %" PRId64
+                                            ", is for validation and must hold "
+                                            "one window of %" PRId64 " + 1 (--seq)",
+                                            data->name, data->tokens, validation, seq);
     }
     int64_t validation = data->tokens - data->train_tokens;
     if (data->train_tokens < seq + 1 || validation < seq + 1)
-        return fail("%s has %" PRId64 " tokens to train on and %" PRId64 " for validation; both must hold one "
-                    "window of %" PRId64 " + 1 (--seq)", data->name, data->train_tokens, validation, seq);
+        return fail("%s has %" PRId64 " tokens to train on and %" PRId64
+                    " for validation; both must hold one "
+                    "window of %" PRId64 " + 1 (--seq)",
+                    data->name, data->train_tokens, validation, seq);
     return 0;
 }
 
@@ -142,8 +138,7 @@ static int find_files(const struct names *given, const struct names *validation,
     if (!result && validation->count) {
         names_free(held_out);
         result = shards_find(validation, held_out, &more);
-        for (int i = 0; i < more.count && !result; i++)
-            result = names_add(held_out, more.name[i]);
+        for (int i = 0; i < more.count && !result; i++) result = names_add(held_out, more.name[i]);
         names_free(&more);
     }
     return result;
@@ -156,25 +151,19 @@ int data_open(struct data *data, const struct names *given, const struct names *
     *data = (struct data){.count = 0};
     name_data(data, given);
     int result = find_files(given, validation, &files, &held_out);
-    if (!result)
-        result = open_sources(data, &files, &held_out);
-    if (!result)
-        result = scan(data, vocab);
-    if (!result)
-        result = divide(data, seq);
-    if (!result)
-        result = take_sums(data);
+    if (!result) result = open_sources(data, &files, &held_out);
+    if (!result) result = scan(data, vocab);
+    if (!result) result = divide(data, seq);
+    if (!result) result = take_sums(data);
     names_free(&files);
     names_free(&held_out);
-    if (result)
-        data_close(data);
+    if (result) data_close(data);
     return result;
 }
 
 void data_close(struct data *data)
 {
-    for (int i = 0; i < data->count; i++)
-        source_close(&data->sources[i]);
+    for (int i = 0; i < data->count; i++) source_close(&data->sources[i]);
     free(data->sources);
     data->sources = NULL;
     data->count = 0;
@@ -185,8 +174,7 @@ void data_describe(const struct data *data, char *text, size_t size)
     char files[40] = "";
     int held_out = data->count - data->training;
     int64_t validation = data->tokens - data->train_tokens;
-    if (data->training > 1)
-        snprintf(files, sizeof files, ", %d files", data->training);
+    if (data->training > 1) snprintf(files, sizeof files, ", %d files", data->training);
     if (held_out == 0)
         snprintf(text, size, "%" PRId64 " tokens (%s%s), the last %" PRId64 " for validation", data->tokens,
                  data->sources[0].format, files, validation);
@@ -199,8 +187,7 @@ void data_describe(const struct data *data, char *text, size_t size)
 int data_check(struct data *data)
 {
     int result = 0;
-    for (int i = 0; i < data->count && !result; i++)
-        result = source_check(&data->sources[i]);
+    for (int i = 0; i < data->count && !result; i++) result = source_check(&data->sources[i]);
     return result;
 }
 
@@ -212,10 +199,8 @@ static struct source *source_at(const struct data *data, int64_t index)
     int low = 0, high = data->count - 1;
     while (low < high) {
         int middle = (low + high + 1) / 2;
-        if (data->sources[middle].first <= index)
-            low = middle;
-        else
-            high = middle - 1;
+        if (data->sources[middle].first <= index) low = middle;
+        else high = middle - 1;
     }
     return &data->sources[low];
 }
@@ -226,22 +211,20 @@ static int read_tokens(const struct data *data, int64_t start, int64_t count, in
         struct source *s = source_at(data, start + at);
         int64_t index = start + at - s->first;
         part = s->tokens - index < count - at ? s->tokens - index : count - at;
-        if (source_read(s, index, part, tokens + at))
-            return -1;
+        if (source_read(s, index, part, tokens + at)) return -1;
         for (int64_t i = at; i < at + part; i++)
             if (tokens[i] < 0 || tokens[i] >= data->vocab)
                 return fail("%s has changed under the run: token %" PRId64 " is %" PRId32
-                            ", and the vocabulary has %" PRId64, s->path, index + i - at, tokens[i], data->vocab);
+                            ", and the vocabulary has %" PRId64,
+                            s->path, index + i - at, tokens[i], data->vocab);
     }
     return 0;
 }
 
-int data_window(const struct data *data, int64_t start, int64_t seq, int32_t *tokens,
-                int32_t *targets)
+int data_window(const struct data *data, int64_t start, int64_t seq, int32_t *tokens, int32_t *targets)
 {
     int32_t last;
-    if (read_tokens(data, start, seq, tokens) || read_tokens(data, start + seq, 1, &last))
-        return -1;
+    if (read_tokens(data, start, seq, tokens) || read_tokens(data, start + seq, 1, &last)) return -1;
     memcpy(targets, tokens + 1, (size_t)(seq - 1) * sizeof *targets);
     targets[seq - 1] = last;
     return 0;
@@ -261,8 +244,8 @@ int64_t data_validation_windows(const struct data *data, int64_t seq)
     return (data->tokens - data->train_tokens - 1) / seq;
 }
 
-int data_validation_row(const struct data *data, int64_t index, int64_t count, int64_t seq,
-                        int32_t *tokens, int32_t *targets)
+int data_validation_row(const struct data *data, int64_t index, int64_t count, int64_t seq, int32_t *tokens,
+                        int32_t *targets)
 {
     int64_t room = data->tokens - data->train_tokens - seq - 1;
     int64_t start = count > 1 ? room * index / (count - 1) : 0;

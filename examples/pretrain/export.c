@@ -16,10 +16,8 @@ static FILE *create(const char *folder, const char *name)
 {
     char path[PATH_MAX];
     FILE *file = NULL;
-    if (snprintf(path, sizeof path, "%s/%s", folder, name) < (int)sizeof path)
-        file = fopen(path, "w");
-    if (!file)
-        fail("cannot write %s/%s: %s", folder, name, strerror(errno));
+    if (snprintf(path, sizeof path, "%s/%s", folder, name) < (int)sizeof path) file = fopen(path, "w");
+    if (!file) fail("cannot write %s/%s: %s", folder, name, strerror(errno));
     return file;
 }
 
@@ -79,8 +77,7 @@ static int print_config(const struct trainer *t, FILE *file)
     if (!json_object_get(config, "architectures"))
         failed |= json_object_set_new(config, "architectures", json_pack("[s]", "LlamaForCausalLM")) != 0;
     char *text = failed ? NULL : text_of(config);
-    if (text)
-        fprintf(file, "%s\n", text);
+    if (text) fprintf(file, "%s\n", text);
     free(text);
     json_decref(config);
     return text ? 0 : fail("--export: no memory for config.json");
@@ -89,13 +86,10 @@ static int print_config(const struct trainer *t, FILE *file)
 static int write_config(const struct trainer *t, const char *folder)
 {
     FILE *file = create(folder, "config.json");
-    if (!file)
-        return -1;
+    if (!file) return -1;
     int failed = 0;
-    if (t->options->config)
-        failed = print_config(t, file) != 0;
-    else
-        print_model(t, file);
+    if (t->options->config) failed = print_config(t, file) != 0;
+    else print_model(t, file);
     return finish(file, folder, "config.json") || failed ? -1 : 0;
 }
 
@@ -104,16 +98,14 @@ static void print_token(const struct trainer *t, FILE *file, const char *key)
 {
     const json_t *value = llama_get(t->options->config, key);
     char *text = value ? json_dumps(value, JSON_ENCODE_ANY) : NULL;
-    if (text)
-        fprintf(file, "  \"%s\": %s,\n", key, text);
+    if (text) fprintf(file, "  \"%s\": %s,\n", key, text);
     free(text);
 }
 
 static int write_generation(const struct trainer *t, const char *folder)
 {
     FILE *file = create(folder, "generation_config.json");
-    if (!file)
-        return -1;
+    if (!file) return -1;
     fprintf(file, "{\n");
     print_token(t, file, "bos_token_id");
     print_token(t, file, "eos_token_id");
@@ -131,11 +123,9 @@ int llama_export(const struct trainer *t, const char *folder)
         return fail("cannot make the folder %s: %s", folder, strerror(errno));
     if (snprintf(path, sizeof path, "%s/model.safetensors", folder) >= (int)sizeof path)
         return fail("the name %s is too long", folder);
-    if (check(t->ctx, relora_state_create(&state, t->ctx), "--export"))
-        return -1;
+    if (check(t->ctx, relora_state_create(&state, t->ctx), "--export")) return -1;
     relora_status status = relora_state_add_group(state, model_group(t->model));
-    if (status >= 0)
-        status = relora_state_export_merged(state, t->stream, path);
+    if (status >= 0) status = relora_state_export_merged(state, t->stream, path);
     relora_state_release(state);
     if (check(t->ctx, status, "--export") || write_config(t, folder) || write_generation(t, folder))
         return -1;

@@ -78,8 +78,7 @@ struct feed *feed_open(const struct data *data, const struct feed_shape *shape, 
     pthread_mutex_init(&feed->lock, NULL);
     pthread_cond_init(&feed->changed, NULL);
     feed->started = pthread_create(&feed->thread, NULL, work, feed) == 0;
-    if (feed->started)
-        return feed;
+    if (feed->started) return feed;
     feed_close(feed);
     fail("cannot start the thread that makes batches");
     return NULL;
@@ -87,8 +86,7 @@ struct feed *feed_open(const struct data *data, const struct feed_shape *shape, 
 
 void feed_close(struct feed *feed)
 {
-    if (!feed)
-        return;
+    if (!feed) return;
     if (feed->started) {
         pthread_mutex_lock(&feed->lock);
         feed->ending = 1;
@@ -108,8 +106,7 @@ void feed_close(struct feed *feed)
 int feed_next(struct feed *feed, const int32_t **tokens, const int32_t **targets)
 {
     pthread_mutex_lock(&feed->lock);
-    while (feed->made == feed->taken && !feed->broken)
-        pthread_cond_wait(&feed->changed, &feed->lock);
+    while (feed->made == feed->taken && !feed->broken) pthread_cond_wait(&feed->changed, &feed->lock);
     if (feed->made == feed->taken) {
         pthread_mutex_unlock(&feed->lock);
         return -1;

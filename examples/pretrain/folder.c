@@ -28,11 +28,9 @@ static int make_all(const char *folder)
             *at = '/';
         }
     struct stat there;
-    if (mkdir(path, 0777) == 0)
-        return 0;
+    if (mkdir(path, 0777) == 0) return 0;
     int error = errno, found = stat(path, &there) == 0;
-    if (found && S_ISDIR(there.st_mode))
-        return 0;
+    if (found && S_ISDIR(there.st_mode)) return 0;
     errno = error != EEXIST ? error : found ? ENOTDIR : ENOENT; /* ENOENT: a link to nothing */
     return -1;
 }
@@ -62,8 +60,7 @@ static int try_lock(int file)
     int result;
     while ((result = flock(file, LOCK_EX | LOCK_NB)) != 0 && errno == EINTR)
         ;
-    if (result == 0)
-        return 1;
+    if (result == 0) return 1;
     return errno == EWOULDBLOCK || errno == EAGAIN ? 0 : -1;
 }
 
@@ -88,8 +85,7 @@ static int lock_file(const char *path, const char *option, const char *folder)
     char owner[320];
     for (;;) {
         int file = open_lock(path);
-        if (file < 0)
-            return fail("--%s: cannot open %s: %s", option, path, strerror(errno));
+        if (file < 0) return fail("--%s: cannot open %s: %s", option, path, strerror(errno));
         int result = try_lock(file);
         if (result > 0 && !is_there(file, path)) {
             close(file);
@@ -98,8 +94,10 @@ static int lock_file(const char *path, const char *option, const char *folder)
         if (result == 0) {
             read_owner(file, owner, sizeof owner);
             close(file);
-            return fail("--%s %s: another run writes to this folder%s%s; wait for its end, or give each run a "
-                        "folder of its own", option, folder, owner[0] ? ", " : "", owner);
+            return fail(
+                "--%s %s: another run writes to this folder%s%s; wait for its end, or give each run a "
+                "folder of its own",
+                option, folder, owner[0] ? ", " : "", owner);
         }
         if (result < 0)
             note("--%s %s: the folder cannot be locked (%s); see that no other run writes to it", option,
@@ -120,16 +118,12 @@ int folders_open(struct folders *f, const char *option, const char *folder)
         return fail("--%s: the name %s is too long", option, folder);
     int slot = f->count;
     for (int i = f->count - 1; i >= 0; i--) {
-        if (is_there(f->files[i], path))
-            return 0; /* the same folder, by whatever name */
-        if (strcmp(f->locks[i], path) == 0)
-            slot = i; /* it was removed under the run, and is made again */
+        if (is_there(f->files[i], path)) return 0;    /* the same folder, by whatever name */
+        if (strcmp(f->locks[i], path) == 0) slot = i; /* it was removed under the run, and is made again */
     }
     int file = lock_file(path, option, folder);
-    if (file < 0)
-        return -1;
-    if (slot < f->count)
-        close(f->files[slot]);
+    if (file < 0) return -1;
+    if (slot < f->count) close(f->files[slot]);
     else if (slot == FOLDERS || !(f->locks[f->count++] = strdup(path))) {
         close(file);
         f->count = slot;
@@ -142,8 +136,7 @@ int folders_open(struct folders *f, const char *option, const char *folder)
 void folders_close(struct folders *f)
 {
     for (int i = 0; i < f->count; i++) {
-        if (is_there(f->files[i], f->locks[i]))
-            unlink(f->locks[i]);
+        if (is_there(f->files[i], f->locks[i])) unlink(f->locks[i]);
         close(f->files[i]);
         free(f->locks[i]);
     }
@@ -160,8 +153,7 @@ int folder_set_aside(const char *folder, const char *const *files, int count, ch
         snprintf(from, sizeof from, "%s/%s", folder, files[i]);
         found |= access(from, F_OK) == 0;
     }
-    if (!found)
-        return 0;
+    if (!found) return 0;
     for (int n = 1; made != 0; n++) {
         if (snprintf(moved, (size_t)size, "%s/earlier-%d", folder, n) >= size)
             return fail("the name %s is too long", folder);

@@ -4,7 +4,7 @@
 
 enum { FOLDERS = 3 };
 
-struct folders { /* zero at first */
+struct folders {          /* zero at first */
     char *locks[FOLDERS]; /* names of the lock files */
     int files[FOLDERS];   /* descriptors that hold them */
     int count;

@@ -7,16 +7,16 @@
 #include <stdint.h>
 
 struct health {
-    double chance;      /* loss of a guess among all tokens */
-    double first;       /* loss of the first update */
-    double mean, best;  /* the smoothed loss, and the least that it was; */
-    double worst;       /* the most that it was since it is bad */
-    int64_t seen;       /* updates */
+    double chance;               /* loss of a guess among all tokens */
+    double first;                /* loss of the first update */
+    double mean, best;           /* the smoothed loss, and the least that it was; */
+    double worst;                /* the most that it was since it is bad */
+    int64_t seen;                /* updates */
     int64_t bad, still, skipped; /* in a row: no better than a guess; without a gradient; not finite */
-    int64_t lost;       /* of the skipped ones, those of which the loss itself was not finite */
-    int64_t all;        /* steps skipped in the whole run */
-    int64_t patience;   /* how many bad ones are too many */
-    int64_t updates;    /* of the whole run */
+    int64_t lost;                /* of the skipped ones, those of which the loss itself was not finite */
+    int64_t all;                 /* steps skipped in the whole run */
+    int64_t patience;            /* how many bad ones are too many */
+    int64_t updates;             /* of the whole run */
 };
 
 void health_begin(struct health *health, int64_t vocab, int64_t updates);

@@ -19,7 +19,10 @@ static const struct signature {
 } signatures[] = {
     {"a gzip file", unpack, "\x1f\x8b\x08", 3, 0, 1},
     {"a zstd file", unpack, "\x28\xb5\x2f\xfd", 4, 0, 0},
-    {"an xz file", unpack, "\xfd" "7zXZ", 5, 0, 0},
+    {"an xz file", unpack,
+     "\xfd"
+     "7zXZ",
+     5, 0, 0},
     {"a bzip2 file", unpack, "1AY&SY", 6, 4, 0},
     {"an lz4 file", unpack, "\x04\x22\x4d\x18", 4, 0, 0},
     {"a 7z archive", unpack, "7z\xbc\xaf\x27\x1c", 6, 0, 0},
@@ -28,7 +31,10 @@ static const struct signature {
     {"a tar archive", unpack, "ustar", 5, 257, 0},
     {"a file compressed by `compress`", unpack, "\x1f\x9d", 2, 0, 1},
     {"a NumPy array", array, "\x93NUMPY", 6, 0, 0},
-    {"weights of an old PyTorch", extract, "\x80\x02\x8a\x0al\xfc\x9c" "F\xf9 j\xa8P\x19.", 14, 0, 0},
+    {"weights of an old PyTorch", extract,
+     "\x80\x02\x8a\x0al\xfc\x9c"
+     "F\xf9 j\xa8P\x19.",
+     14, 0, 0},
     {"a Python pickle", extract, "\x80\x02", 2, 0, 1},
     {"a Python pickle", extract, "\x80\x03", 2, 0, 1},
     {"a Python pickle", extract, "\x80\x04\x95", 3, 0, 1},
@@ -52,7 +58,10 @@ static const struct signature {
     {"a document of an old Office", extract, "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", 8, 0, 0},
     {"a PNG picture", extract, "\x89PNG\r\n", 6, 0, 0},
     {"a JPEG picture", extract, "\xff\xd8\xff", 3, 0, 1},
-    {"a program", extract, "\x7f" "ELF", 4, 0, 0},
+    {"a program", extract,
+     "\x7f"
+     "ELF",
+     4, 0, 0},
     {"a Git LFS pointer, which stands for the file", "fetch that with `git lfs pull`",
      "version https://git-lfs.github.com/", 35, 0, 0},
 };
@@ -68,11 +77,9 @@ static int is_safetensors(const unsigned char *bytes, size_t size)
 static int begins_with(const unsigned char *bytes, size_t size, const char *word)
 {
     size_t length = strlen(word);
-    if (size < length)
-        return 0;
+    if (size < length) return 0;
     for (size_t i = 0; i < length; i++)
-        if ((bytes[i] | 0x20) != (word[i] | 0x20))
-            return 0;
+        if ((bytes[i] | 0x20) != (word[i] | 0x20)) return 0;
     return 1;
 }
 
@@ -82,25 +89,29 @@ static struct kind look_at_tokens(const unsigned char *bytes, size_t size)
     for (size_t i = 0; i < size; i++)
         if ((bytes[i] < ' ' && !strchr("\t\r\n", bytes[i])) || bytes[i] > '~' || !bytes[i])
             return (struct kind){0};
-    return (struct kind){"text, as it seems, but is read as tokens for its name", "for bytes give it another name", 0};
+    return (struct kind){"text, as it seems, but is read as tokens for its name",
+                         "for bytes give it another name", 0};
 }
 
 /* How many bytes the character at `bytes` takes in UTF-8; 0 if that is none. One that the end cuts off is good. */
 static size_t utf8_length(const unsigned char *bytes, size_t size)
 {
     unsigned first = bytes[0];
-    size_t length = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
+    size_t length = first < 0x80   ? 1
+                    : first < 0xc2 ? 0
+                    : first < 0xe0 ? 2
+                    : first < 0xf0 ? 3
+                    : first < 0xf5 ? 4
+                                   : 0;
     for (size_t i = 1; i < length && i < size; i++)
-        if ((bytes[i] & 0xc0) != 0x80)
-            return 0;
+        if ((bytes[i] & 0xc0) != 0x80) return 0;
     return length;
 }
 
 static int is_utf8(const unsigned char *bytes, size_t size)
 {
     size_t at = 0;
-    for (size_t length = 1; at < size && length; at += length)
-        length = utf8_length(bytes + at, size - at);
+    for (size_t length = 1; at < size && length; at += length) length = utf8_length(bytes + at, size - at);
     return at >= size;
 }
 
@@ -108,18 +119,16 @@ static int is_utf8(const unsigned char *bytes, size_t size)
 static struct kind look_at_text(const unsigned char *bytes, size_t size)
 {
     size_t start = 0, zeros = 0;
-    for (size_t i = 0; i < size; i++)
-        zeros += bytes[i] == 0;
+    for (size_t i = 0; i < size; i++) zeros += bytes[i] == 0;
     if (zeros * 8 > size)
         return (struct kind){"no text by its many zero bytes, and is read as single bytes",
                              "for tokens give it a name that ends in .bin, for UTF-16 turn it into UTF-8", 0};
     if (!is_utf8(bytes, size))
-        return (struct kind){"not in UTF-8, and is read as single bytes",
-                             "turn text of another encoding into UTF-8 with iconv; if it is no text, take that out", 0};
-    if (size >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0)
-        start = 3;
-    while (start < size && strchr(" \t\r\n", bytes[start]) && bytes[start])
-        start++;
+        return (struct kind){
+            "not in UTF-8, and is read as single bytes",
+            "turn text of another encoding into UTF-8 with iconv; if it is no text, take that out", 0};
+    if (size >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0) start = 3;
+    while (start < size && strchr(" \t\r\n", bytes[start]) && bytes[start]) start++;
     bytes += start;
     size -= start;
     if (begins_with(bytes, size, "<!doctype html") || begins_with(bytes, size, "<html"))

@@ -10,10 +10,10 @@
 #include <sys/stat.h>
 #include "report.h"
 
-static const char *const taken[] = {
-    "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
-    "num_key_value_heads", "head_dim", "rms_norm_eps", "rope_theta", "rope_scaling", "rope_parameters",
-    "tie_word_embeddings"};
+static const char *const taken[] = {"vocab_size",        "hidden_size",         "intermediate_size",
+                                    "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
+                                    "head_dim",          "rms_norm_eps",        "rope_theta",
+                                    "rope_scaling",      "rope_parameters",     "tie_word_embeddings"};
 
 static const struct {
     const char *key, *accepted; /* values, as JSON writes them */
@@ -41,6 +41,7 @@ static const struct {
 };
 
 /* How the text is made and named, how transformers goes about it: no part of what the model computes. */
+/* clang-format off */
 static const char *const ignored[] = {
     "max_position_embeddings", "initializer_range", "use_cache", "transformers_version", "pretraining_tp",
     "max_sequence_length", "is_llama_config", "transformers.js_config", "unsloth_version", "unsloth_fixed",
@@ -54,12 +55,12 @@ static const char *const ignored[] = {
     "bad_words_ids", "num_return_sequences", "output_scores", "return_dict_in_generate",
     "forced_bos_token_id", "forced_eos_token_id", "remove_invalid_values", "exponential_decay_length_penalty",
     "suppress_tokens", "begin_suppress_tokens"};
+/* clang-format on */
 
 static int is_listed(const char *key, const char *const *list, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        if (strcmp(key, list[i]) == 0)
-            return 1;
+        if (strcmp(key, list[i]) == 0) return 1;
     return 0;
 }
 
@@ -70,8 +71,7 @@ static int is_accepted(const char *value, const char *accepted)
     while (accepted) {
         const char *next = strstr(accepted, " or ");
         size_t here = next ? (size_t)(next - accepted) : strlen(accepted);
-        if (here == length && strncmp(accepted, value, length) == 0)
-            return 1;
+        if (here == length && strncmp(accepted, value, length) == 0) return 1;
         accepted = next ? next + 4 : NULL;
     }
     return 0;
@@ -91,7 +91,8 @@ static int check_key(const char *path, const char *key, const json_t *value)
         is_listed(key, ignored, sizeof ignored / sizeof *ignored))
         return 0;
     return fail("%s: \"%s\" is %s, and the key is not known here; take it out if it does not change what the "
-                "model computes", path, key, text);
+                "model computes",
+                path, key, text);
 }
 
 /* Says everything that is wrong, not only the first; but of another kind of model no more than that. */
@@ -100,13 +101,10 @@ static int check_keys(const char *path, json_t *config)
     const char *key;
     json_t *value = llama_get(config, "model_type");
     int result = 0;
-    if (!value)
-        return fail("%s lacks \"model_type\", which must be \"llama\"", path);
-    if (check_key(path, "model_type", value))
-        return -1;
-    json_object_foreach(config, key, value)
-        if (!json_is_null(value) && check_key(path, key, value))
-            result = -1;
+    if (!value) return fail("%s lacks \"model_type\", which must be \"llama\"", path);
+    if (check_key(path, "model_type", value)) return -1;
+    json_object_foreach (config, key, value)
+        if (!json_is_null(value) && check_key(path, key, value)) result = -1;
     return result;
 }
 
@@ -120,19 +118,22 @@ static int read_shape(struct model_config *m, const json_t *config, const char *
         llama_whole(config, path, "num_attention_heads", 1, 1 << 14, &m->heads))
         return -1;
     m->kv_heads = m->heads;
-    if (llama_whole(config, path, "num_key_value_heads", 1, m->heads, &m->kv_heads))
-        return -1;
+    if (llama_whole(config, path, "num_key_value_heads", 1, m->heads, &m->kv_heads)) return -1;
     if (m->heads % m->kv_heads)
-        return fail("%s: \"num_key_value_heads\" is %" PRId64 ", which does not divide \"num_attention_heads\", "
-                    "%" PRId64, path, m->kv_heads, m->heads);
+        return fail("%s: \"num_key_value_heads\" is %" PRId64
+                    ", which does not divide \"num_attention_heads\", "
+                    "%" PRId64,
+                    path, m->kv_heads, m->heads);
     m->head_dim = m->hidden / m->heads;
     if (!llama_get(config, "head_dim") && m->hidden % m->heads)
         return fail("%s: \"hidden_size\" is %" PRId64 ", no multiple of \"num_attention_heads\", %" PRId64
-                    ", and there is no \"head_dim\"", path, m->hidden, m->heads);
-    if (llama_whole(config, path, "head_dim", 1, 1 << 14, &m->head_dim))
-        return -1;
-    return m->head_dim % 2 == 0 ? 0 : fail("%s: the heads have %" PRId64 " columns (\"head_dim\"), and rotary "
-                                           "positions turn pairs of them", path, m->head_dim);
+                    ", and there is no \"head_dim\"",
+                    path, m->hidden, m->heads);
+    if (llama_whole(config, path, "head_dim", 1, 1 << 14, &m->head_dim)) return -1;
+    return m->head_dim % 2 == 0 ? 0
+                                : fail("%s: the heads have %" PRId64 " columns (\"head_dim\"), and rotary "
+                                       "positions turn pairs of them",
+                                       path, m->head_dim);
 }
 
 static int read_model(struct model_config *m, json_t *config, const char *path)
@@ -142,7 +143,8 @@ static int read_model(struct model_config *m, json_t *config, const char *path)
     if (check_keys(path, config) || read_shape(m, config, path) || llama_read_rope(&m->rope, config, path))
         return -1;
     if (tied && !json_is_boolean(tied))
-        return fail("%s: \"tie_word_embeddings\" is %s, neither true nor false", path, llama_value(tied, text));
+        return fail("%s: \"tie_word_embeddings\" is %s, neither true nor false", path,
+                    llama_value(tied, text));
     m->tied = json_is_true(tied);
     m->norm_eps = 1e-6;
     return llama_above_0(config, path, "rms_norm_eps", &m->norm_eps);
@@ -152,14 +154,14 @@ static int read_model(struct model_config *m, json_t *config, const char *path)
 static int find_config(char file[PATH_MAX], const char *path, int *folder)
 {
     struct stat info;
-    if (stat(path, &info) != 0)
-        return fail("--init %s: there is no such file or folder", path);
+    if (stat(path, &info) != 0) return fail("--init %s: there is no such file or folder", path);
     *folder = S_ISDIR(info.st_mode);
     const char *slash = *folder ? NULL : strrchr(path, '/');
     int length = *folder ? (int)strlen(path) : slash ? (int)(slash - path) : 0;
     const char *between = length || slash ? "/" : "";
     return snprintf(file, PATH_MAX, "%.*s%sconfig.json", length, path, between) >= PATH_MAX
-               ? fail("the name %s is too long", path) : 0;
+               ? fail("the name %s is too long", path)
+               : 0;
 }
 
 /* Folders without it are often no model at all. */
@@ -167,8 +169,7 @@ static int no_config(const char *folder)
 {
     char weights[PATH_MAX];
     int length = snprintf(weights, sizeof weights, "%s/model.safetensors", folder);
-    if (length < PATH_MAX && llama_is_stand_in(weights))
-        return -1;
+    if (length < PATH_MAX && llama_is_stand_in(weights)) return -1;
     return fail("--init %s: the folder has no config.json, which says what its weights mean", folder);
 }
 
@@ -178,13 +179,10 @@ int llama_read_config(struct model_config *model, json_t **config, const char *p
     struct stat info;
     int folder = 0;
     *config = NULL;
-    if (find_config(file, path, &folder))
-        return -1;
-    if (stat(file, &info) != 0)
-        return folder ? no_config(path) : 0;
+    if (find_config(file, path, &folder)) return -1;
+    if (stat(file, &info) != 0) return folder ? no_config(path) : 0;
     *config = llama_load(file);
-    if (*config && read_model(model, *config, file) == 0)
-        return 0;
+    if (*config && read_model(model, *config, file) == 0) return 0;
     json_decref(*config);
     *config = NULL;
     return -1;
@@ -231,11 +229,9 @@ void llama_describe(const struct model_config *m, char text[LLAMA_TEXT])
     add_text(&l, "tie_word_embeddings", m->tied ? "true" : "false");
     add_real(&l, "rope_theta", m->rope.theta);
     add_text(&l, "rope_scaling", kinds[m->rope.kind]);
-    if (m->rope.kind == ROPE_DEFAULT)
-        return;
+    if (m->rope.kind == ROPE_DEFAULT) return;
     add_real(&l, "factor", m->rope.factor);
-    if (m->rope.kind != ROPE_LLAMA3)
-        return;
+    if (m->rope.kind != ROPE_LLAMA3) return;
     add_real(&l, "low_freq_factor", m->rope.low);
     add_real(&l, "high_freq_factor", m->rope.high);
     add_whole(&l, "original_max_position_embeddings", m->rope.original);
@@ -251,7 +247,8 @@ int llama_compare(const struct model_config *model, const char *text)
         int here = (int)strcspn(a, "\n"), there = (int)strcspn(b, "\n");
         if (here != there || strncmp(a, b, (size_t)here) != 0)
             result = fail("the model has %.*s, but the checkpoint's has %.*s; --init and --size must be as "
-                          "they were", here, a, there, b);
+                          "they were",
+                          here, a, there, b);
         a += here + (a[here] != '\0');
         b += there + (b[there] != '\0');
     }

@@ -13,30 +13,24 @@ int llama_is_stand_in(const char *path)
 {
     char begin[64] = "";
     FILE *file = fopen(path, "rb");
-    if (!file)
-        return 0;
+    if (!file) return 0;
     size_t count = fread(begin, 1, sizeof begin - 1, file);
     fclose(file);
     begin[count] = '\0';
     if (strncmp(begin, "version https://git-lfs", 23) == 0)
         fail("%s is a Git LFS pointer, which stands for the file until `git lfs pull` has fetched it", path);
-    else if (begin[0] == '<')
-        fail("%s is an HTML page, as a server sends it in place of a file", path);
-    else
-        return 0;
+    else if (begin[0] == '<') fail("%s is an HTML page, as a server sends it in place of a file", path);
+    else return 0;
     return 1;
 }
 
 json_t *llama_load(const char *path)
 {
     json_error_t error;
-    if (llama_is_stand_in(path))
-        return NULL;
+    if (llama_is_stand_in(path)) return NULL;
     json_t *json = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
-    if (!json && error.line < 1)
-        fail("cannot read %s: %s", path, strerror(errno));
-    else if (!json)
-        fail("%s is no JSON: line %d: %s", path, error.line, error.text);
+    if (!json && error.line < 1) fail("cannot read %s: %s", path, strerror(errno));
+    else if (!json) fail("%s is no JSON: line %d: %s", path, error.line, error.text);
     else if (!json_is_object(json)) {
         fail("%s is no JSON object", path);
         json_decref(json);
@@ -55,8 +49,7 @@ const char *llama_value(const json_t *value, char text[LLAMA_VALUE])
 {
     char *all = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(15));
     snprintf(text, LLAMA_VALUE, "%s", all ? all : "?");
-    if (all && strlen(all) >= LLAMA_VALUE)
-        memcpy(text + LLAMA_VALUE - 4, "...", 4);
+    if (all && strlen(all) >= LLAMA_VALUE) memcpy(text + LLAMA_VALUE - 4, "...", 4);
     free(all);
     return text;
 }
@@ -73,10 +66,8 @@ int llama_whole(const json_t *object, const char *path, const char *name, int64_
 {
     char text[LLAMA_VALUE];
     const json_t *value = llama_get(object, key_of(name));
-    if (!value && *out >= low)
-        return 0;
-    if (!value)
-        return fail("%s lacks \"%s\"", path, name);
+    if (!value && *out >= low) return 0;
+    if (!value) return fail("%s lacks \"%s\"", path, name);
     if (!json_is_integer(value) || json_integer_value(value) < low || json_integer_value(value) > high)
         return fail("%s: \"%s\" is %s; accepted is a whole number from %" PRId64 " to %" PRId64, path, name,
                     llama_value(value, text), low, high);
@@ -88,10 +79,8 @@ int llama_above_0(const json_t *object, const char *path, const char *name, doub
 {
     char text[LLAMA_VALUE];
     const json_t *value = llama_get(object, key_of(name));
-    if (!value && *out > 0.0)
-        return 0;
-    if (!value)
-        return fail("%s lacks \"%s\"", path, name);
+    if (!value && *out > 0.0) return 0;
+    if (!value) return fail("%s lacks \"%s\"", path, name);
     if (!json_is_number(value) || json_number_value(value) < 1e-30 || json_number_value(value) > 1e30)
         return fail("%s: \"%s\" is %s; accepted is a number above 0", path, name, llama_value(value, text));
     *out = json_number_value(value);

@@ -46,14 +46,11 @@ static int exists(const char *folder, const char *name)
 static int open_piece(struct weights *w, const char *path)
 {
     struct piece *more = realloc(w->pieces, (size_t)(w->count + 1) * sizeof *more);
-    if (!more)
-        return fail("--init: no memory for the names of its files");
+    if (!more) return fail("--init: no memory for the names of its files");
     w->pieces = more;
     struct piece *piece = &more[w->count];
-    if (snprintf(piece->path, PATH_MAX, "%s", path) >= PATH_MAX)
-        return fail("the name %s is too long", path);
-    if (check(w->t->ctx, relora_reader_open(&piece->reader, w->t->ctx, path), "--init"))
-        return -1;
+    if (snprintf(piece->path, PATH_MAX, "%s", path) >= PATH_MAX) return fail("the name %s is too long", path);
+    if (check(w->t->ctx, relora_reader_open(&piece->reader, w->t->ctx, path), "--init")) return -1;
     w->count++;
     return 0;
 }
@@ -61,8 +58,7 @@ static int open_piece(struct weights *w, const char *path)
 static struct piece *find_piece(const struct weights *w, const char *path)
 {
     for (int i = 0; i < w->count; i++)
-        if (strcmp(w->pieces[i].path, path) == 0)
-            return &w->pieces[i];
+        if (strcmp(w->pieces[i].path, path) == 0) return &w->pieces[i];
     return NULL;
 }
 
@@ -79,16 +75,15 @@ static int open_indexed(struct weights *w, const char *index, const char *name, 
     if (!text || !*text || strchr(text, '/'))
         return fail("%s: the file of \"%s\" is %s, not the name of one beside it", index, name,
                     llama_value(file, value));
-    if (join(path, w->from, text))
-        return -1;
+    if (join(path, w->from, text)) return -1;
     if (!find_piece(w, path)) {
         if (!exists(w->from, text))
             return fail("%s names %s for \"%s\", but that file is not in the folder", index, text, name);
-        if (open_piece(w, path))
-            return -1;
+        if (open_piece(w, path)) return -1;
     }
     return has(find_piece(w, path), name)
-               ? 0 : fail("%s says that %s has \"%s\", but it has not", index, text, name);
+               ? 0
+               : fail("%s says that %s has \"%s\", but it has not", index, text, name);
 }
 
 static int open_index(struct weights *w)
@@ -96,13 +91,11 @@ static int open_index(struct weights *w)
     char path[PATH_MAX];
     const char *name;
     json_t *index, *map, *file;
-    if (join(path, w->from, "model.safetensors.index.json") || !(index = llama_load(path)))
-        return -1;
+    if (join(path, w->from, "model.safetensors.index.json") || !(index = llama_load(path))) return -1;
     map = llama_get(index, "weight_map");
     int result = json_object_size(map) > 0 ? 0 : fail("%s has no \"weight_map\" that names a tensor", path);
-    json_object_foreach(map, name, file)
-        if (result == 0)
-            result = open_indexed(w, path, name, file);
+    json_object_foreach (map, name, file)
+        if (result == 0) result = open_indexed(w, path, name, file);
     json_decref(index);
     return result;
 }
@@ -110,12 +103,11 @@ static int open_index(struct weights *w)
 /* The folder's weights as something that is not read here? */
 static const char *other_form(const char *folder)
 {
-    static const char *const names[] = {"pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5",
-                                        "consolidated.00.pth", "flax_model.msgpack",
-                                        "adapter_model.safetensors"};
+    static const char *const names[] = {"pytorch_model.bin",  "pytorch_model.bin.index.json",
+                                        "tf_model.h5",        "consolidated.00.pth",
+                                        "flax_model.msgpack", "adapter_model.safetensors"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (exists(folder, names[i]))
-            return names[i];
+        if (exists(folder, names[i])) return names[i];
     return NULL;
 }
 
@@ -124,8 +116,7 @@ static int open_folder(struct weights *w)
     char path[PATH_MAX];
     if (exists(w->from, "model.safetensors"))
         return join(path, w->from, "model.safetensors") ? -1 : open_piece(w, path);
-    if (exists(w->from, "model.safetensors.index.json"))
-        return open_index(w);
+    if (exists(w->from, "model.safetensors.index.json")) return open_index(w);
     const char *other = other_form(w->from);
     return fail("--init %s: the folder has neither model.safetensors nor model.safetensors.index.json%s%s%s",
                 w->from, other ? "; its " : "", other ? other : "",
@@ -134,8 +125,7 @@ static int open_folder(struct weights *w)
 
 static int open_file(struct weights *w)
 {
-    if (open_piece(w, w->from))
-        return -1;
+    if (open_piece(w, w->from)) return -1;
     const relora_reader *reader = w->count ? w->pieces[0].reader : NULL;
     w->checkpoint = relora_reader_metadata(reader, "options") != NULL;
     for (int32_t i = 0; i < relora_reader_count(reader); i++)
@@ -143,15 +133,15 @@ static int open_file(struct weights *w)
             return fail("--init %s: its weights lack their low-rank part; --export it first, or --resume it",
                         w->from);
     if (!w->checkpoint && !w->t->options->config)
-        return fail("--init %s: there is no config.json beside it, which says what its weights mean", w->from);
+        return fail("--init %s: there is no config.json beside it, which says what its weights mean",
+                    w->from);
     const char *model = relora_reader_metadata(reader, "model");
     return w->checkpoint && model ? llama_compare(model_get_config(w->t->model), model) : 0;
 }
 
 static void close_all(struct weights *w)
 {
-    for (int i = 0; i < w->count; i++)
-        relora_reader_release(w->pieces[i].reader);
+    for (int i = 0; i < w->count; i++) relora_reader_release(w->pieces[i].reader);
     free(w->pieces);
 }
 
@@ -160,8 +150,7 @@ static void close_all(struct weights *w)
 static struct piece *find(const struct weights *w, const char *name)
 {
     for (int i = 0; i < w->count; i++)
-        if (has(&w->pieces[i], name))
-            return &w->pieces[i];
+        if (has(&w->pieces[i], name)) return &w->pieces[i];
     return NULL;
 }
 
@@ -182,13 +171,10 @@ static int check_missing(const struct weights *w)
     char first[sizeof param.name] = "";
     int missing = 0;
     for (int i = 0; model_weight_get(w->t->model, i, &param); i++) {
-        if (find(w, stored_name(w, param.name)))
-            continue;
-        if (!missing++)
-            memcpy(first, param.name, sizeof first);
+        if (find(w, stored_name(w, param.name))) continue;
+        if (!missing++) memcpy(first, param.name, sizeof first);
     }
-    if (!missing)
-        return 0;
+    if (!missing) return 0;
     fail("--init %s: there is no %s", w->from, first);
     return missing == 1 ? -1 : fail("and %d other tensors of the model are missing too", missing - 1);
 }
@@ -197,8 +183,7 @@ static int is_weight(const struct weights *w, const char *name)
 {
     struct model_param param;
     for (int i = 0; model_weight_get(w->t->model, i, &param); i++)
-        if (strcmp(stored_name(w, param.name), name) == 0)
-            return 1;
+        if (strcmp(stored_name(w, param.name), name) == 0) return 1;
     return 0;
 }
 
@@ -214,12 +199,14 @@ static int check_copy(const struct weights *w)
 {
     const void *one = NULL, *other = NULL;
     size_t bytes = 0, other_bytes = 0;
-    if (check(w->t->ctx, relora_reader_bytes(find(w, embedding)->reader, embedding, &one, &bytes), "--init") ||
+    if (check(w->t->ctx, relora_reader_bytes(find(w, embedding)->reader, embedding, &one, &bytes),
+              "--init") ||
         check(w->t->ctx, relora_reader_bytes(find(w, head)->reader, head, &other, &other_bytes), "--init"))
         return -1;
     return bytes == other_bytes && memcmp(one, other, bytes) == 0
-               ? 0 : fail("--init %s: \"tie_word_embeddings\" is true, but %s is not the same as %s", w->from,
-                          head, embedding);
+               ? 0
+               : fail("--init %s: \"tie_word_embeddings\" is true, but %s is not the same as %s", w->from,
+                      head, embedding);
 }
 
 static int check_left_over(const struct weights *w)
@@ -231,18 +218,14 @@ static int check_left_over(const struct weights *w)
             const char *name = relora_reader_name(w->pieces[i].reader, k);
             if (find(w, name) != &w->pieces[i])
                 return fail("--init %s: %s is in two of its files", w->from, name);
-            if (is_weight(w, name) || is_harmless(w, name))
-                continue;
+            if (is_weight(w, name) || is_harmless(w, name)) continue;
             if (is_tied(w) && strcmp(name, head) == 0) {
-                if (check_copy(w))
-                    return -1;
+                if (check_copy(w)) return -1;
                 continue;
             }
-            if (!left++)
-                first = name;
+            if (!left++) first = name;
         }
-    if (!left)
-        return 0;
+    if (!left) return 0;
     fail("--init %s: the model has no place for %s", w->from, first);
     return left == 1 ? -1 : fail("nor for %d other tensors of the files", left - 1);
 }
@@ -255,8 +238,10 @@ static int read_all(const struct weights *w)
     for (int i = 0; model_weight_get(w->t->model, i, &param); i++) {
         const char *name = stored_name(w, param.name);
         const struct piece *piece = find(w, name);
-        if (check(w->t->ctx, relora_reader_read(piece->reader, w->t->stream, name, param.value,
-                                                RELORA_READ_CONVERT | RELORA_READ_FINITE), piece->path))
+        if (check(w->t->ctx,
+                  relora_reader_read(piece->reader, w->t->stream, name, param.value,
+                                     RELORA_READ_CONVERT | RELORA_READ_FINITE),
+                  piece->path))
             return -1;
     }
     return 0;
@@ -269,10 +254,8 @@ static void print_model(const struct weights *w)
     llama_describe(model_get_config(w->t->model), text);
     printf("config.json: ");
     for (const char *at = text; *at; at++) {
-        if (*at != '=' && *at != '\n')
-            putchar(*at);
-        else if (at[1])
-            fputs(*at == '=' ? " " : ", ", stdout);
+        if (*at != '=' && *at != '\n') putchar(*at);
+        else if (at[1]) fputs(*at == '=' ? " " : ", ", stdout);
     }
     putchar('\n');
 }
@@ -285,11 +268,9 @@ int llama_init(struct trainer *t)
         return fail("--init: with --method lowrank there is no full-rank weight to start from");
     int folder = stat(w.from, &info) == 0 && S_ISDIR(info.st_mode);
     int result = folder ? open_folder(&w) : open_file(&w);
-    if (result == 0 && (check_missing(&w) || check_left_over(&w) || read_all(&w)))
-        result = -1;
+    if (result == 0 && (check_missing(&w) || check_left_over(&w) || read_all(&w))) result = -1;
     if (result == 0) {
-        if (t->options->config)
-            print_model(&w);
+        if (t->options->config) print_model(&w);
         printf("first weights from %s%s\n", w.count == 1 ? w.pieces[0].path : w.from,
                w.count == 1 ? "" : ", in several files");
     }

@@ -14,16 +14,12 @@ static int64_t smaller(int64_t a, int64_t b)
 INLINE float chunk_max(const float *chunk, int64_t n)
 {
     float lane[LANES], top = chunk[0];
-    for (int i = 0; i < LANES; i++)
-        lane[i] = top;
+    for (int i = 0; i < LANES; i++) lane[i] = top;
     for (int64_t at = 0; at + LANES <= n; at += LANES)
 #pragma omp simd
-        for (int i = 0; i < LANES; i++)
-            lane[i] = chunk[at + i] > lane[i] ? chunk[at + i] : lane[i];
-    for (int64_t i = n / LANES * LANES; i < n; i++)
-        top = chunk[i] > top ? chunk[i] : top;
-    for (int i = 0; i < LANES; i++)
-        top = lane[i] > top ? lane[i] : top;
+        for (int i = 0; i < LANES; i++) lane[i] = chunk[at + i] > lane[i] ? chunk[at + i] : lane[i];
+    for (int64_t i = n / LANES * LANES; i < n; i++) top = chunk[i] > top ? chunk[i] : top;
+    for (int i = 0; i < LANES; i++) top = lane[i] > top ? lane[i] : top;
     return top;
 }
 
@@ -38,8 +34,7 @@ INLINE float row_sum(struct shape s, const void *logits, int64_t row, float *max
         float before = top, local = chunk_max(chunk, n), sum = 0.0f;
         top = local > top ? local : top;
 #pragma omp simd reduction(+ : sum)
-        for (int64_t i = 0; i < n; i++)
-            sum += fast_exp(chunk[i] - top);
+        for (int64_t i = 0; i < n; i++) sum += fast_exp(chunk[i] - top);
         total = (at ? total * fast_exp(before - top) : 0.0f) + sum;
     }
     *max = top;
@@ -57,10 +52,8 @@ static float loss_row(struct shape s, void *logits, int64_t r, int32_t target, f
         const float *chunk = look(room, logits, s.dtype, row + at, n);
         float *gradient = place(room, logits, s.dtype, row + at);
 #pragma omp simd
-        for (int64_t i = 0; i < n; i++)
-            gradient[i] = scale * fast_exp(chunk[i] - max);
-        if (target >= at && target < at + n)
-            gradient[target - at] -= factor;
+        for (int64_t i = 0; i < n; i++) gradient[i] = scale * fast_exp(chunk[i] - max);
+        if (target >= at && target < at + n) gradient[target - at] -= factor;
         settle(logits, s.dtype, row + at, gradient, n);
     }
     return logf(sum) + max - wanted;
@@ -69,6 +62,5 @@ static float loss_row(struct shape s, void *logits, int64_t r, int32_t target, f
 void cpu_cross_entropy(struct shape s, void *logits, const int32_t *targets, float *loss, float factor)
 {
 #pragma omp parallel for num_threads(s.engine->threads) schedule(static)
-    for (int64_t r = 0; r < s.rows; r++)
-        loss[r] = loss_row(s, logits, r, targets[r], factor);
+    for (int64_t r = 0; r < s.rows; r++) loss[r] = loss_row(s, logits, r, targets[r], factor);
 }

@@ -24,19 +24,16 @@
 static void open_standard_streams(void)
 {
     int file;
-    do
-        file = open("/dev/null", O_RDWR);
+    do file = open("/dev/null", O_RDWR);
     while (file >= 0 && file <= STDERR_FILENO);
-    if (file > STDERR_FILENO)
-        close(file);
+    if (file > STDERR_FILENO) close(file);
 }
 
 /* What was printed has arrived, or is missed. */
 static int flush_output(int status)
 {
     errno = 0;
-    if (fflush(stdout) == 0 && !ferror(stdout))
-        return status;
+    if (fflush(stdout) == 0 && !ferror(stdout)) return status;
     fail("cannot write to the standard output: %s", errno ? strerror(errno) : "an earlier write failed");
     return status == STATUS_DONE ? STATUS_FAILED : status;
 }
@@ -45,8 +42,10 @@ static void look_at_threads(const struct options *o)
 {
     int64_t allowed = processors_allowed();
     if (o->threads > allowed)
-        note("--threads is %" PRId64 ", but this process may use %" PRId64 " processor%s: threads that take turns "
-             "are slower than fewer", o->threads, allowed, allowed == 1 ? "" : "s");
+        note("--threads is %" PRId64 ", but this process may use %" PRId64
+             " processor%s: threads that take turns "
+             "are slower than fewer",
+             o->threads, allowed, allowed == 1 ? "" : "s");
 }
 
 /* ---- what is printed ---- */
@@ -57,16 +56,15 @@ static void print_header(const struct trainer *t)
     const struct model_config *m = model_get_config(t->model);
     char data[512];
     printf("model %s: %" PRId64 " layers of %" PRId64 " (ffn %" PRId64 ", %" PRId64 " heads), "
-           "vocabulary %" PRId64 ", %.2f M parameters, %s\n", o->config ? o->init : sizes[o->size].name,
-           m->layers, m->hidden, m->ffn, m->heads, m->vocab, (double)model_count_all(t->model) * 1e-6,
-           options_choice("dtype", o->dtype));
+           "vocabulary %" PRId64 ", %.2f M parameters, %s\n",
+           o->config ? o->init : sizes[o->size].name, m->layers, m->hidden, m->ffn, m->heads, m->vocab,
+           (double)model_count_all(t->model) * 1e-6, options_choice("dtype", o->dtype));
     data_describe(t->data, data, sizeof data);
     printf("data %s: %s\n", t->data->name, data);
     printf("method %s: %" PRId64 " updates of %" PRId64 " tokens (%" PRId64 " x %" PRId64 " x %" PRId64 ")",
-           options_choice("method", o->method), t->end, o->accumulate * o->batch * o->seq,
-           o->accumulate, o->batch, o->seq);
-    if (o->method != METHOD_FULL)
-        printf(", rank %" PRId64, o->rank);
+           options_choice("method", o->method), t->end, o->accumulate * o->batch * o->seq, o->accumulate,
+           o->batch, o->seq);
+    if (o->method != METHOD_FULL) printf(", rank %" PRId64, o->rank);
     if (o->method == METHOD_LORA || o->method == METHOD_RELORA)
         printf(", warm start %" PRId64, o->warm_start);
     if (o->method == METHOD_RELORA)
@@ -90,15 +88,12 @@ static void print_device_memory(const struct trainer *t)
 
 static void print_validation(const struct trainer *t)
 {
-    if (t->val_loss < 0.0)
-        printf("no validation loss yet, ");
-    else
-        printf("validation loss %.4f, perplexity %.2f, ", t->val_loss, exp(t->val_loss));
-    if (t->val_loss >= 0.0 && t->val_step != t->step)
-        printf("after %" PRId64 " of ", t->val_step);
-    else
-        printf("after ");
-    printf("%" PRId64 " updates (%" PRId64 " skipped), %" PRId64 " restarts\n", t->step, t->skipped, t->restarts);
+    if (t->val_loss < 0.0) printf("no validation loss yet, ");
+    else printf("validation loss %.4f, perplexity %.2f, ", t->val_loss, exp(t->val_loss));
+    if (t->val_loss >= 0.0 && t->val_step != t->step) printf("after %" PRId64 " of ", t->val_step);
+    else printf("after ");
+    printf("%" PRId64 " updates (%" PRId64 " skipped), %" PRId64 " restarts\n", t->step, t->skipped,
+           t->restarts);
 }
 
 static int print_summary(const struct trainer *t)
@@ -110,26 +105,24 @@ static int print_summary(const struct trainer *t)
     getrusage(RUSAGE_SELF, &usage);
     print_validation(t);
     printf("trainable parameters %" PRId64 " of %" PRId64 ", peak memory %.0f MB, %.0f tokens/s\n",
-           model_count_trainable(t->model), model_count_all(t->model),
-           (double)usage.ru_maxrss / 1024.0, rate);
+           model_count_trainable(t->model), model_count_all(t->model), (double)usage.ru_maxrss / 1024.0,
+           rate);
     print_device_memory(t);
     char line[200];
-    snprintf(line, sizeof line, "val_loss=%.4f val_ppl=%.2f tokens_per_s=%.0f restarts=%" PRId64
-             " updates=%" PRId64 "/%" PRId64, loss, exp(loss), rate, t->restarts, t->step, t->end);
+    snprintf(line, sizeof line,
+             "val_loss=%.4f val_ppl=%.2f tokens_per_s=%.0f restarts=%" PRId64 " updates=%" PRId64 "/%" PRId64,
+             loss, exp(loss), rate, t->restarts, t->step, t->end);
     return metrics_summary(t->options->out, line);
 }
 
 static void print_stopped(const struct trainer *t)
 {
     const struct options *o = t->options;
-    fprintf(stderr, "pretrain: stopped by %s after %" PRId64 " of %" PRId64 " updates; ", stop_name(), t->step,
-            t->end);
-    if (!o->save)
-        fprintf(stderr, "there is no checkpoint, since --save was not given\n");
-    else if (t->save_failed)
-        fprintf(stderr, "the checkpoint could not be written\n");
-    else
-        fprintf(stderr, "--resume auto goes on from the checkpoint in %s\n", o->save);
+    fprintf(stderr, "pretrain: stopped by %s after %" PRId64 " of %" PRId64 " updates; ", stop_name(),
+            t->step, t->end);
+    if (!o->save) fprintf(stderr, "there is no checkpoint, since --save was not given\n");
+    else if (t->save_failed) fprintf(stderr, "the checkpoint could not be written\n");
+    else fprintf(stderr, "--resume auto goes on from the checkpoint in %s\n", o->save);
 }
 
 /* ---- the run ---- */
@@ -140,34 +133,33 @@ static int finish(struct trainer *t)
 {
     const struct options *o = t->options;
     int failed = metrics_close(&t->metrics) != 0;
-    if (t->stopped)
-        print_stopped(t);
-    if (o->export)
-        failed |= llama_export(t, o->export) != 0;
-    if (o->sample && !t->stopped)
-        failed |= sample_print(t) != 0;
+    if (t->stopped) print_stopped(t);
+    if (o->export) failed |= llama_export(t, o->export) != 0;
+    if (o->sample && !t->stopped) failed |= sample_print(t) != 0;
     failed |= print_summary(t) != 0;
-    if (t->save_failed)
-        failed |= fail("the last checkpoint of this run could not be written") != 0;
+    if (t->save_failed) failed |= fail("the last checkpoint of this run could not be written") != 0;
     return failed || t->died ? STATUS_FAILED : t->stopped ? STATUS_STOPPED : STATUS_DONE;
 }
 
 static int open_folders(const struct options *o, struct folders *folders)
 {
     return folders_open(folders, "out", o->out) || (o->save && folders_open(folders, "save", o->save)) ||
-           (o->export && folders_open(folders, "export", o->export)) ? -1 : 0;
+                   (o->export && folders_open(folders, "export", o->export))
+               ? -1
+               : 0;
 }
 
 static int open_data(const struct options *o, struct data *data)
 {
     struct names bible = {0};
     char path[PATH_MAX];
-    if (o->data.count)
-        return data_open(data, &o->data, &o->val_data, o->vocab, o->seq);
+    if (o->data.count) return data_open(data, &o->data, &o->val_data, o->vocab, o->seq);
     if (snprintf(path, sizeof path, "%s/kjv.txt", o->out) >= (int)sizeof path)
         return fail("the name %s is too long", o->out);
     int result = data_make_bible(path) || names_add(&bible, path) ||
-                 data_open(data, &bible, &o->val_data, o->vocab, o->seq) ? -1 : 0;
+                         data_open(data, &bible, &o->val_data, o->vocab, o->seq)
+                     ? -1
+                     : 0;
     names_free(&bible);
     return result;
 }
@@ -175,11 +167,9 @@ static int open_data(const struct options *o, struct data *data)
 /* Everything up to the first update. Whatever can be wrong is found here. */
 static int prepare(struct trainer *t, struct options *o, struct data *data, struct folders *folders)
 {
-    if (open_folders(o, folders) || trainer_start(t, o, folders))
-        return STATUS_FAILED;
+    if (open_folders(o, folders) || trainer_start(t, o, folders)) return STATUS_FAILED;
     int status = checkpoint_find(t, o);
-    if (status != STATUS_DONE)
-        return status;
+    if (status != STATUS_DONE) return status;
     if (open_data(o, data) || stop_asked() || trainer_open(t, data) || stop_asked() || checkpoint_prepare(t))
         return STATUS_FAILED;
     return STATUS_DONE;
@@ -213,8 +203,7 @@ int main(int argc, char **argv)
     int read = options_read(&options, argc, argv);
     int status = read < 0 ? STATUS_USAGE : STATUS_DONE;
     if (read == 0) {
-        if (options.threads > 1)
-            processors_wait_asleep(argv);
+        if (options.threads > 1) processors_wait_asleep(argv);
         look_at_threads(&options);
         status = run(&options);
     }

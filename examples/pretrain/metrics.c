@@ -20,12 +20,9 @@ static FILE *open_file(const char *folder, const char *name, const char *mode)
 {
     char path[PATH_MAX];
     FILE *file = NULL;
-    if (snprintf(path, sizeof path, "%s/%s", folder, name) >= (int)sizeof path)
-        errno = ENAMETOOLONG;
-    else
-        file = fopen(path, mode);
-    if (file)
-        setvbuf(file, NULL, _IOLBF, BUFSIZ);
+    if (snprintf(path, sizeof path, "%s/%s", folder, name) >= (int)sizeof path) errno = ENAMETOOLONG;
+    else file = fopen(path, mode);
+    if (file) setvbuf(file, NULL, _IOLBF, BUFSIZ);
     return file;
 }
 
@@ -43,12 +40,12 @@ static FILE *create(const char *folder, const char *name, const char *head)
 /* ---- what is there already ---- */
 
 struct kept {
-    int present, ours;  /* is there such a file, and are its columns ours? */
-    int64_t rows;       /* that are kept */
-    long end;           /* of them in the file */
-    int more;           /* are there rows after them? */
-    int64_t last;       /* step of the last row of all */
-    char row[1024];     /* the last row that is kept */
+    int present, ours; /* is there such a file, and are its columns ours? */
+    int64_t rows;      /* that are kept */
+    long end;          /* of them in the file */
+    int more;          /* are there rows after them? */
+    int64_t last;      /* step of the last row of all */
+    char row[1024];    /* the last row that is kept */
 };
 
 /* Look through a file whose first `rows` rows of steps up to `step` are to be kept. */
@@ -57,8 +54,7 @@ static void look(const char *folder, int which, int64_t rows, int64_t step, stru
     char line[1024];
     FILE *file = open_file(folder, files[which], "re");
     *kept = (struct kept){.present = file != NULL};
-    if (!file)
-        return;
+    if (!file) return;
     kept->ours = fgets(line, sizeof line, file) && strcmp(line, heads[which]) == 0;
     kept->end = ftell(file);
     while (fgets(line, sizeof line, file)) {
@@ -84,8 +80,9 @@ static int holds_more(const struct kept *kept)
 static int is_same_run(const struct kept *train, const struct metrics_place *place)
 {
     size_t length = strlen(place->row);
-    return place->rows > 0 && train->ours && (length == 0 || (train->rows == place->rows &&
-           strncmp(train->row, place->row, length) == 0 && train->row[length] == ','));
+    return place->rows > 0 && train->ours &&
+           (length == 0 || (train->rows == place->rows && strncmp(train->row, place->row, length) == 0 &&
+                            train->row[length] == ','));
 }
 
 /* ---- opening ---- */
@@ -93,14 +90,11 @@ static int is_same_run(const struct kept *train, const struct metrics_place *pla
 /* Cut a file where its kept rows end, and go on there. */
 static FILE *go_on(const char *folder, int which, const struct kept *kept)
 {
-    if (!kept->present || !kept->ours)
-        return create(folder, files[which], heads[which]);
+    if (!kept->present || !kept->ours) return create(folder, files[which], heads[which]);
     FILE *file = open_file(folder, files[which], "r+e");
-    if (file && fseek(file, kept->end, SEEK_SET) == 0 && ftruncate(fileno(file), kept->end) == 0)
-        return file;
+    if (file && fseek(file, kept->end, SEEK_SET) == 0 && ftruncate(fileno(file), kept->end) == 0) return file;
     fail("cannot go on with %s/%s: %s", folder, files[which], strerror(errno));
-    if (file)
-        fclose(file);
+    if (file) fclose(file);
     return NULL;
 }
 
@@ -110,11 +104,9 @@ static FILE *take_over(const char *folder, const char *moved, int which, const s
     char line[1024];
     FILE *file = create(folder, files[which], heads[which]);
     FILE *old = file && kept->ours ? open_file(moved, files[which], "re") : NULL;
-    if (!old)
-        return file;
+    if (!old) return file;
     if (fgets(line, sizeof line, old))
-        for (int64_t i = 0; i < kept->rows && fgets(line, sizeof line, old); i++)
-            fputs(line, file);
+        for (int64_t i = 0; i < kept->rows && fgets(line, sizeof line, old); i++) fputs(line, file);
     fclose(old);
     return file;
 }
@@ -122,8 +114,7 @@ static FILE *take_over(const char *folder, const char *moved, int which, const s
 static int set_aside(const char *folder, char *moved, int size)
 {
     int result = folder_set_aside(folder, files, FILES, moved, size);
-    if (result > 0)
-        note("what an earlier run left in %s is in %s now", folder, moved);
+    if (result > 0) note("what an earlier run left in %s is in %s now", folder, moved);
     return result;
 }
 
@@ -138,21 +129,18 @@ int metrics_open(struct metrics *m, const char *folder, const struct metrics_pla
     look(folder, SUMMARY, 0, 0, &summary);
     int same = is_same_run(&train, place) && (!eval.present || eval.ours);
     if (!same && (holds_more(&train) || holds_more(&eval) || summary.present)) {
-        if (set_aside(folder, moved, sizeof moved) < 0)
-            return -1;
+        if (set_aside(folder, moved, sizeof moved) < 0) return -1;
         train.present = eval.present = 0;
     }
     if (same && train.more && train.last > place->most) { /* of a longer run that begins with ours */
-        if (set_aside(folder, moved, sizeof moved) < 0)
-            return -1;
+        if (set_aside(folder, moved, sizeof moved) < 0) return -1;
         m->train = take_over(folder, moved, TRAIN, &train);
         m->eval = take_over(folder, moved, EVAL, &eval);
     } else {
         m->train = go_on(folder, TRAIN, &train);
         m->eval = m->train ? go_on(folder, EVAL, &eval) : NULL;
     }
-    if (m->train && m->eval)
-        return 0;
+    if (m->train && m->eval) return 0;
     metrics_close(m);
     return -1;
 }
@@ -178,15 +166,12 @@ static FILE *write_again(FILE *old, const char *folder, const char *name)
 {
     char bytes[BUFSIZ];
     struct stat status;
-    if (fstat(fileno(old), &status) != 0 || status.st_nlink > 0)
-        return old;
+    if (fstat(fileno(old), &status) != 0 || status.st_nlink > 0) return old;
     FILE *file = open_file(folder, name, "w+e");
-    if (!file)
-        return old;
+    if (!file) return old;
     off_t at = 0;
     for (ssize_t part; (part = pread(fileno(old), bytes, sizeof bytes, at)) > 0; at += part)
-        if (fwrite(bytes, 1, (size_t)part, file) != (size_t)part)
-            break; /* closing it says so */
+        if (fwrite(bytes, 1, (size_t)part, file) != (size_t)part) break; /* closing it says so */
     fclose(old);
     return file;
 }
@@ -201,8 +186,7 @@ void metrics_keep(struct metrics *m)
 static void look_for_error(struct metrics *m, FILE *file, const char *name)
 {
     int error = errno;
-    if (!ferror(file) || m->error)
-        return;
+    if (!ferror(file) || m->error) return;
     m->error = error;
     note("cannot write to %s/%s: %s; training goes on", m->folder, name, strerror(error));
 }
@@ -215,8 +199,8 @@ static double plain(double value)
 
 void metrics_step(struct metrics *metrics, const struct metrics_row *row)
 {
-    snprintf(metrics->row, sizeof metrics->row, "%" PRId64 ",%.5f,%.6g,%.5g,%.5g", row->step, plain(row->loss),
-             row->lr, plain(row->grad_norm), plain(row->clip));
+    snprintf(metrics->row, sizeof metrics->row, "%" PRId64 ",%.5f,%.6g,%.5g,%.5g", row->step,
+             plain(row->loss), row->lr, plain(row->grad_norm), plain(row->clip));
     fprintf(metrics->train, "%s,%.0f,%d,%s\n", metrics->row, row->tokens_per_s, row->skipped, row->event);
     look_for_error(metrics, metrics->train, files[TRAIN]);
 }
@@ -230,8 +214,7 @@ void metrics_eval(struct metrics *metrics, int64_t step, double loss)
 int metrics_summary(const char *folder, const char *line)
 {
     FILE *file = create(folder, files[SUMMARY], line);
-    if (!file)
-        return -1;
+    if (!file) return -1;
     fputc('\n', file);
     return finish(file) ? fail("cannot write %s/%s", folder, files[SUMMARY]) : 0;
 }

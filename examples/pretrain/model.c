@@ -11,8 +11,8 @@ static const char *const projection_names[PROJECTIONS] = {
     "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
     "mlp.gate_proj",    "mlp.up_proj",      "mlp.down_proj"};
 
-relora_status matrix_create(struct matrix *out, relora_device *device, relora_dtype dtype,
-                            int64_t rows, int64_t cols)
+relora_status matrix_create(struct matrix *out, relora_device *device, relora_dtype dtype, int64_t rows,
+                            int64_t cols)
 {
     const int64_t shape[2] = {rows, cols};
     TRY(relora_tensor_create(&out->tensor, device, dtype, rows ? 2 : 1, rows ? shape : shape + 1));
@@ -21,8 +21,8 @@ relora_status matrix_create(struct matrix *out, relora_device *device, relora_dt
 }
 
 /* Normal numbers by Box and Muller, four for each draw; `which` tells matrices apart. */
-static void draw_normal(const struct model_config *config, void *data, relora_dtype dtype,
-                        int64_t count, uint64_t which)
+static void draw_normal(const struct model_config *config, void *data, relora_dtype dtype, int64_t count,
+                        uint64_t which)
 {
 #pragma omp parallel for num_threads(config->threads) schedule(static)
     for (int64_t i = 0; i < count; i += 4) {
@@ -46,8 +46,7 @@ static relora_status fill_normal(const struct model_config *config, relora_strea
     relora_dtype dtype = relora_tensor_dtype(tensor);
     size_t bytes = (size_t)count * (dtype == RELORA_F32 ? 4 : 2);
     void *data = malloc(bytes);
-    if (!data)
-        return RELORA_E_NO_MEMORY;
+    if (!data) return RELORA_E_NO_MEMORY;
     draw_normal(config, data, dtype, count, which);
     relora_status status = relora_tensor_write(tensor, stream, data, bytes);
     free(data);
@@ -100,22 +99,16 @@ static void linear_shape(const struct model *model, int index, int64_t *out, int
     const struct model_config *c = &model->config;
     int which = index % PROJECTIONS, head = index == model->linear_count - 1;
     *out = *in = c->hidden;
-    if (head)
-        *out = c->vocab;
-    else if (which == Q)
-        *out = c->heads * c->head_dim;
-    else if (which == K || which == V)
-        *out = c->kv_heads * c->head_dim;
-    else if (which == O)
-        *in = c->heads * c->head_dim;
-    else
-        *(which == DOWN ? in : out) = c->ffn;
+    if (head) *out = c->vocab;
+    else if (which == Q) *out = c->heads * c->head_dim;
+    else if (which == K || which == V) *out = c->kv_heads * c->head_dim;
+    else if (which == O) *in = c->heads * c->head_dim;
+    else *(which == DOWN ? in : out) = c->ffn;
 }
 
 static void linear_name(const struct model *model, int index, char *name, size_t size)
 {
-    if (index == model->linear_count - 1)
-        snprintf(name, size, "lm_head");
+    if (index == model->linear_count - 1) snprintf(name, size, "lm_head");
     else
         snprintf(name, size, "model.layers.%d.%s", index / PROJECTIONS,
                  projection_names[index % PROJECTIONS]);
@@ -136,16 +129,13 @@ static relora_status linear_create(struct model *model, relora_stream *stream, i
     options.seed = c->seed;
     options.layer = (uint64_t)index;
     TRY(relora_linear_create(&model->linears[index], model->engine.device, &options));
-    if (c->order && !head)
-        TRY(relora_linear_set_order(model->linears[index], c->order, c->order));
-    if (options.mode == RELORA_MODE_LOWRANK)
-        return RELORA_OK;
+    if (c->order && !head) TRY(relora_linear_set_order(model->linears[index], c->order, c->order));
+    if (options.mode == RELORA_MODE_LOWRANK) return RELORA_OK;
 
     struct matrix weight;
     TRY(matrix_create(&weight, model->engine.device, c->dtype, options.out_features, options.in_features));
     relora_status status = fill_normal(c, stream, weight.tensor, (uint64_t)index + 1);
-    if (status == RELORA_OK)
-        status = relora_linear_set_weight(model->linears[index], weight.tensor, NULL);
+    if (status == RELORA_OK) status = relora_linear_set_weight(model->linears[index], weight.tensor, NULL);
     relora_tensor_release(weight.tensor); /* the layer keeps it alive now */
     return status;
 }
@@ -157,8 +147,7 @@ static relora_status fill_group(struct model *model)
     TRY(relora_group_create(&model->group, model->engine.device));
     for (int i = 0; i < model->array_count; i++) {
         struct array *array = &model->arrays[i];
-        if (i < 2)
-            snprintf(name, sizeof name, "model.%s.weight", i ? "norm" : "embed_tokens");
+        if (i < 2) snprintf(name, sizeof name, "model.%s.weight", i ? "norm" : "embed_tokens");
         else
             snprintf(name, sizeof name, "model.layers.%d.%s.weight", (i - 2) / 2,
                      i % 2 ? "post_attention_layernorm" : "input_layernorm");
@@ -189,8 +178,7 @@ static relora_status open_engine(struct model *model, relora_context *ctx, relor
     engine->threads = model->config.threads;
     engine->device = relora_device_get(ctx, cuda ? RELORA_DEVICE_CUDA : RELORA_DEVICE_CPU, 0);
     engine->ops = model_ops(cuda ? RELORA_DEVICE_CUDA : RELORA_DEVICE_CPU);
-    if (!engine->ops || !engine->device)
-        return RELORA_E_UNSUPPORTED;
+    if (!engine->ops || !engine->device) return RELORA_E_UNSUPPORTED;
     TRY(engine->ops->open(engine, stream));
     TRY(matrix_create(&model->loss, engine->device, RELORA_F32, 0, 2));
     return relora_tensor_fill(model->loss.tensor, stream, 0.0);
@@ -201,22 +189,18 @@ relora_status model_create(struct model **out, relora_context *ctx, relora_strea
 {
     *out = NULL;
     struct model *model = calloc(1, sizeof *model);
-    if (!model)
-        return RELORA_E_NO_MEMORY;
+    if (!model) return RELORA_E_NO_MEMORY;
     model->config = without_zeros(config);
     model->array_count = 2 + 2 * (int)config->layers;
     model->linear_count = PROJECTIONS * (int)config->layers + 1;
     model->arrays = calloc((size_t)model->array_count, sizeof *model->arrays);
     model->linears = calloc((size_t)model->linear_count, sizeof(relora_linear *));
     relora_status status = RELORA_E_NO_MEMORY;
-    if (model->arrays && model->linears)
-        status = open_engine(model, ctx, stream);
+    if (model->arrays && model->linears) status = open_engine(model, ctx, stream);
     for (int i = 0; status == RELORA_OK && i < model->linear_count; i++)
         status = linear_create(model, stream, i);
-    if (status == RELORA_OK)
-        status = create_arrays(model, stream);
-    if (status == RELORA_OK)
-        status = fill_group(model);
+    if (status == RELORA_OK) status = create_arrays(model, stream);
+    if (status == RELORA_OK) status = fill_group(model);
     if (status != RELORA_OK) {
         model_destroy(model);
         return status;
@@ -227,18 +211,15 @@ relora_status model_create(struct model **out, relora_context *ctx, relora_strea
 
 void model_destroy(struct model *model)
 {
-    if (!model)
-        return;
+    if (!model) return;
     relora_group_release(model->group);
-    for (int i = 0; model->linears && i < model->linear_count; i++)
-        relora_linear_release(model->linears[i]);
+    for (int i = 0; model->linears && i < model->linear_count; i++) relora_linear_release(model->linears[i]);
     for (int i = 0; model->arrays && i < model->array_count; i++) {
         relora_tensor_release(model->arrays[i].value.tensor);
         relora_tensor_release(model->arrays[i].grad.tensor);
     }
     relora_tensor_release(model->loss.tensor);
-    if (model->engine.ops)
-        model->engine.ops->close(&model->engine);
+    if (model->engine.ops) model->engine.ops->close(&model->engine);
     free(model->linears);
     free(model->arrays);
     free(model);
@@ -273,8 +254,7 @@ int model_param_count(const struct model *model)
 {
     int count = 0;
     relora_param which[2];
-    for (int i = 0; i < relora_group_count(model->group); i++)
-        count += trained(model, i, which);
+    for (int i = 0; i < relora_group_count(model->group); i++) count += trained(model, i, which);
     return count;
 }
 
@@ -310,8 +290,7 @@ int model_param_get(const struct model *model, int index, struct model_param *ou
 
 int model_weight_get(const struct model *model, int index, struct model_param *out)
 {
-    if (index < 0 || index >= relora_group_count(model->group))
-        return 0;
+    if (index < 0 || index >= relora_group_count(model->group)) return 0;
     describe(model, index, RELORA_PARAM_WEIGHT, out);
     out->grad = NULL;
     return 1;
@@ -321,8 +300,7 @@ int64_t model_count_trainable(const struct model *model)
 {
     struct model_param param;
     int64_t count = 0;
-    for (int i = 0; model_param_get(model, i, &param); i++)
-        count += param.rows * param.cols;
+    for (int i = 0; model_param_get(model, i, &param); i++) count += param.rows * param.cols;
     return count;
 }
 
@@ -353,8 +331,7 @@ void model_memory(const struct model *model, struct model_memory *out)
         linear_shape(model, i, &rows, &cols);
         out->parameters += rows * cols;
     }
-    if (model->head)
-        out->weights += relora_tensor_count(model->head) * element;
+    if (model->head) out->weights += relora_tensor_count(model->head) * element;
 }
 
 relora_linear *model_projection(const struct model *model, int index)
@@ -364,7 +341,6 @@ relora_linear *model_projection(const struct model *model, int index)
 
 relora_status model_set_lora(struct model *model, relora_stream *stream)
 {
-    if (relora_linear_get_mode(model->linears[0]) == RELORA_MODE_LORA)
-        return RELORA_OK;
+    if (relora_linear_get_mode(model->linears[0]) == RELORA_MODE_LORA) return RELORA_OK;
     return relora_group_set_mode(model->group, stream, RELORA_MODE_LORA);
 }

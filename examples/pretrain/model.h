@@ -15,9 +15,10 @@
 struct rope {
     enum { ROPE_DEFAULT, ROPE_LINEAR, ROPE_LLAMA3 } kind;
     double theta;
-    double factor;            /* LINEAR: all turn so many times slower; LLAMA3: the slow ones do, ... */
-    double low, high;         /* ... those that turn at most `low` times in `original` positions; those that */
-    int64_t original;         /* turn `high` times or more do not; in between it goes over smoothly */
+    double factor; /* LINEAR: all turn so many times slower; LLAMA3: the slow ones do, ... */
+    /* ... those that turn at most `low` times in `original` positions; those that */
+    double low, high;
+    int64_t original; /* turn `high` times or more do not; in between it goes over smoothly */
 };
 
 struct model_config {
@@ -36,7 +37,7 @@ struct model_config {
     double init_std;         /* of every weight matrix and the embedding; the authors have 0.02 */
     uint64_t seed;
     relora_device_kind device; /* of which the first is taken; 0 for the CPU */
-    int threads;             /* of our own loops; the library has its own setting */
+    int threads;               /* of our own loops; the library has its own setting */
 };
 
 struct ops;
@@ -91,9 +92,10 @@ relora_status model_set_lora(struct model *model, relora_stream *stream);
 relora_status activations_create(struct activations **out, struct model *model, relora_stream *stream,
                                  int64_t batch, int64_t seq);
 int64_t activations_bytes(const struct activations *acts); /* without the library's workspace */
-void activations_destroy(struct activations *acts); /* NULL is allowed */
+void activations_destroy(struct activations *acts);        /* NULL is allowed */
 
-enum { /* flags of model_forward */
+/* flags of model_forward */
+enum {
     MODEL_DROPOUT = 1, /* apply LoRA dropout */
     MODEL_GRADIENT = 2 /* a model_backward() follows. The head's gradient is made here already,
                           chunk by chunk over the logits, so that they never exist all at once */

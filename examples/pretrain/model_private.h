@@ -5,11 +5,10 @@
 #include "model.h"
 #include "ops.h"
 
-#define TRY(expr)                                                                                  \
-    do {                                                                                           \
-        relora_status try_status = (expr);                                                         \
-        if (try_status != RELORA_OK)                                                               \
-            return try_status;                                                                     \
+#define TRY(expr)                                       \
+    do {                                                \
+        relora_status try_status = (expr);              \
+        if (try_status != RELORA_OK) return try_status; \
     } while (0)
 
 struct matrix { /* memory on the device */
@@ -17,10 +16,10 @@ struct matrix { /* memory on the device */
     void *data;
 };
 /* Contents undefined; rows 0 makes a vector of `cols`. */
-relora_status matrix_create(struct matrix *out, relora_device *device, relora_dtype dtype,
-                            int64_t rows, int64_t cols);
+relora_status matrix_create(struct matrix *out, relora_device *device, relora_dtype dtype, int64_t rows,
+                            int64_t cols);
 
-struct array { /* an ordinary parameter: the embedding or a norm */
+struct array {          /* an ordinary parameter: the embedding or a norm */
     int64_t rows, cols; /* rows 0 for a vector */
     struct matrix value, grad;
 };
@@ -35,7 +34,7 @@ struct model {
     relora_group *group;     /* both, by the names that Hugging Face's Llama has */
     relora_tensor *head;     /* its weight, if that is the embedding in another dtype; else NULL */
     int array_count, linear_count;
-    struct matrix loss;      /* a double: sum of the losses not yet taken */
+    struct matrix loss; /* a double: sum of the losses not yet taken */
 };
 
 static inline float *array_value(const struct array *array)
@@ -48,7 +47,7 @@ static inline float *array_grad(const struct array *array)
     return array->grad.data;
 }
 
-struct block { /* activations of one block */
+struct block {                             /* activations of one block */
     struct matrix x, middle;               /* residual stream at the two norms, F32 */
     struct matrix inverse[2];              /* 1 / rms at both */
     struct matrix normed[2];               /* what enters q, k, v; and gate, up */
@@ -67,20 +66,20 @@ struct activations {
     relora_tensor **owned; /* all memory below and of the blocks */
     relora_tensor **views; /* of columns of it */
     int64_t block_count, owned_count, view_count;
-    int recompute; /* the blocks have but one memory, except for x */
-    struct matrix x, inverse, normed;  /* after the last block */
-    struct matrix dx;                  /* gradient by the residual stream, F32 */
-    struct matrix dy;                  /* the same in the dtype of the model; nothing if that is F32 */
+    int recompute;                    /* the blocks have but one memory, except for x */
+    struct matrix x, inverse, normed; /* after the last block */
+    struct matrix dx;                 /* gradient by the residual stream, F32 */
+    struct matrix dy;                 /* the same in the dtype of the model; nothing if that is F32 */
     struct matrix dnormed, dmixed, dq, dk, dv; /* backward */
     struct matrix dgate, dup;
-    struct matrix losses;              /* one for each row */
-    struct matrix rotary, scratch;     /* cosines, then sines; of the engine */
-    struct matrix tokens, targets;     /* 4-byte integers of the forward under way */
-    struct matrix logits;              /* of head_rows rows */
-    relora_tensor *head_x, *head_dx;   /* windows of head_rows rows on normed and dnormed */
-    relora_tensor *last_x, *last_y;    /* windows of one row on normed and logits */
+    struct matrix losses;            /* one for each row */
+    struct matrix rotary, scratch;   /* cosines, then sines; of the engine */
+    struct matrix tokens, targets;   /* 4-byte integers of the forward under way */
+    struct matrix logits;            /* of head_rows rows */
+    relora_tensor *head_x, *head_dx; /* windows of head_rows rows on normed and dnormed */
+    relora_tensor *last_x, *last_y;  /* windows of one row on normed and logits */
     int64_t head_rows;
-    uint64_t call;                     /* of the forward under way */
+    uint64_t call; /* of the forward under way */
     uint32_t layer_flags;
 };
 

@@ -63,8 +63,7 @@ static void cpu_embedding_backward(struct shape s, float *dtable, const float *d
     for (int64_t first = 0; first < s.width; first += COLUMNS) {
         int64_t last = smaller(first + COLUMNS, s.width);
         for (int64_t r = 0; r < s.rows; r++)
-            for (int64_t i = first; i < last; i++)
-                dtable[tokens[r] * s.width + i] += dx[r * s.width + i];
+            for (int64_t i = first; i < last; i++) dtable[tokens[r] * s.width + i] += dx[r * s.width + i];
     }
 }
 
@@ -89,8 +88,7 @@ INLINE float squares_of(const float *x, int64_t n)
 {
     float squares = 0.0f;
 #pragma omp simd reduction(+ : squares)
-    for (int64_t i = 0; i < n; i++)
-        squares += x[i] * x[i];
+    for (int64_t i = 0; i < n; i++) squares += x[i] * x[i];
     return squares;
 }
 
@@ -99,16 +97,15 @@ static void norm_row(struct shape s, const struct norm *n, int64_t r)
     int64_t row = r * s.width;
     float room[CHUNK];
     const float *x = n->branch ? n->sum + row : n->x + row;
-    float squares = n->branch ? residual_row(s, row, n->sum + row, n->x + row, n->branch)
-                              : squares_of(x, s.width);
+    float squares =
+        n->branch ? residual_row(s, row, n->sum + row, n->x + row, n->branch) : squares_of(x, s.width);
     float scale = 1.0f / sqrtf(squares / (float)s.width + n->eps);
     n->inverse[r] = scale;
     for (int64_t at = 0; at < s.width; at += CHUNK) {
         int64_t count = smaller(CHUNK, s.width - at);
         float *y = place(room, n->y, s.dtype, row + at);
 #pragma omp simd
-        for (int64_t i = 0; i < count; i++)
-            y[i] = x[at + i] * scale * n->w[at + i];
+        for (int64_t i = 0; i < count; i++) y[i] = x[at + i] * scale * n->w[at + i];
         settle(n->y, s.dtype, row + at, y, count);
     }
 }
@@ -116,8 +113,7 @@ static void norm_row(struct shape s, const struct norm *n, int64_t r)
 static void cpu_norm_forward(struct shape s, const struct norm *n)
 {
 #pragma omp parallel for num_threads(s.engine->threads) schedule(static)
-    for (int64_t r = 0; r < s.rows; r++)
-        norm_row(s, n, r);
+    for (int64_t r = 0; r < s.rows; r++) norm_row(s, n, r);
 }
 
 INLINE float dot_row(struct shape s, const struct norm_gradient *n, int64_t row)
@@ -127,8 +123,7 @@ INLINE float dot_row(struct shape s, const struct norm_gradient *n, int64_t row)
         int64_t count = smaller(CHUNK, s.width - at);
         const float *chunk = look(room, n->dy, s.dtype, row + at, count);
 #pragma omp simd reduction(+ : sum)
-        for (int64_t i = 0; i < count; i++)
-            sum += chunk[i] * n->w[at + i] * n->x[row + at + i];
+        for (int64_t i = 0; i < count; i++) sum += chunk[i] * n->w[at + i] * n->x[row + at + i];
     }
     return sum;
 }
@@ -149,8 +144,7 @@ static void norm_row_backward(struct shape s, const struct norm_gradient *n, int
             column[i] += chunk[i] * x[i] * inverse;
             dx[i] = (keep > 0.0f ? dx[i] : 0.0f) + inverse * (chunk[i] * w[i] - x[i] * mean);
         }
-        if (n->dx_rounded)
-            store(n->dx_rounded, s.dtype, row + at, dx, count);
+        if (n->dx_rounded) store(n->dx_rounded, s.dtype, row + at, dx, count);
     }
 }
 
@@ -183,8 +177,7 @@ static void swiglu_row(struct shape s, int64_t r, void *y, const void *gate, con
         const float *g = look(room[0], gate, s.dtype, at, n), *u = look(room[1], up, s.dtype, at, n);
         float *product = place(room[2], y, s.dtype, at);
 #pragma omp simd
-        for (int64_t i = 0; i < n; i++)
-            product[i] = g[i] * (sigmoid(g[i]) * u[i]);
+        for (int64_t i = 0; i < n; i++) product[i] = g[i] * (sigmoid(g[i]) * u[i]);
         settle(y, s.dtype, at, product, n);
     }
 }
@@ -192,12 +185,11 @@ static void swiglu_row(struct shape s, int64_t r, void *y, const void *gate, con
 static void cpu_swiglu_forward(struct shape s, void *y, const void *gate, const void *up)
 {
 #pragma omp parallel for num_threads(s.engine->threads) schedule(static)
-    for (int64_t r = 0; r < s.rows; r++)
-        swiglu_row(s, r, y, gate, up);
+    for (int64_t r = 0; r < s.rows; r++) swiglu_row(s, r, y, gate, up);
 }
 
-static void swiglu_row_backward(struct shape s, int64_t r, void *dgate, void *dup,
-                                const void *dy, const void *gate, const void *up)
+static void swiglu_row_backward(struct shape s, int64_t r, void *dgate, void *dup, const void *dy,
+                                const void *gate, const void *up)
 {
     float room[5][CHUNK];
     for (int64_t begin = 0; begin < s.width; begin += CHUNK) {
@@ -220,26 +212,32 @@ static void cpu_swiglu_backward(struct shape s, void *dgate, void *dup, const vo
                                 const void *up)
 {
 #pragma omp parallel for num_threads(s.engine->threads) schedule(static)
-    for (int64_t r = 0; r < s.rows; r++)
-        swiglu_row_backward(s, r, dgate, dup, dy, gate, up);
+    for (int64_t r = 0; r < s.rows; r++) swiglu_row_backward(s, r, dgate, dup, dy, gate, up);
 }
 
 static void cpu_add_mean(const struct engine *engine, double *total, const float *losses, int64_t count)
 {
     double sum = 0.0;
     (void)engine;
-    for (int64_t i = 0; i < count; i++)
-        sum += (double)losses[i];
+    for (int64_t i = 0; i < count; i++) sum += (double)losses[i];
     *total += sum / (double)count;
 }
 
-const struct ops ops_cpu = {
-    .open = cpu_open, .close = cpu_close, .status = cpu_status,
-    .scratch_floats = cpu_scratch_floats, .logits_at_once = 1 << 22,
-    .tokens_floats = cpu_tokens_floats, .upload = cpu_upload,
-    .embedding_forward = cpu_embedding_forward, .embedding_backward = cpu_embedding_backward,
-    .norm_forward = cpu_norm_forward, .norm_backward = cpu_norm_backward,
-    .swiglu_forward = cpu_swiglu_forward, .swiglu_backward = cpu_swiglu_backward,
-    .cross_entropy = cpu_cross_entropy, .add_mean = cpu_add_mean,
-    .rotate = cpu_rotate, .attention_forward = cpu_attention_forward,
-    .attention_backward = cpu_attention_backward};
+const struct ops ops_cpu = {.open = cpu_open,
+                            .close = cpu_close,
+                            .status = cpu_status,
+                            .scratch_floats = cpu_scratch_floats,
+                            .logits_at_once = 1 << 22,
+                            .tokens_floats = cpu_tokens_floats,
+                            .upload = cpu_upload,
+                            .embedding_forward = cpu_embedding_forward,
+                            .embedding_backward = cpu_embedding_backward,
+                            .norm_forward = cpu_norm_forward,
+                            .norm_backward = cpu_norm_backward,
+                            .swiglu_forward = cpu_swiglu_forward,
+                            .swiglu_backward = cpu_swiglu_backward,
+                            .cross_entropy = cpu_cross_entropy,
+                            .add_mean = cpu_add_mean,
+                            .rotate = cpu_rotate,
+                            .attention_forward = cpu_attention_forward,
+                            .attention_backward = cpu_attention_backward};

@@ -29,7 +29,7 @@ struct shape { /* of a pass through rows of `width` elements */
     const struct engine *engine;
 };
 
-struct norm { /* y = w * x / rms(x); `inverse` [rows] keeps 1 / rms for the backward */
+struct norm {  /* y = w * x / rms(x); `inverse` [rows] keeps 1 / rms for the backward */
     float eps; /* added to the mean square */
     void *y;
     float *inverse;

@@ -14,31 +14,33 @@
 
 static void print_help(void)
 {
-    puts("Usage: pretrain [OPTION]...\n\n"
-         "Trains a small Llama on text, by ReLoRA with librelora, on the CPU or a GPU. Give the value of an option\n"
-         "as the next word or after a =. If an option is given twice, the last value counts. Defaults are in\n"
-         "parentheses; \"by size\" refers to the table below.\n");
+    puts(
+        "Usage: pretrain [OPTION]...\n\n"
+        "Trains a small Llama on text, by ReLoRA with librelora, on the CPU or a GPU. Give the value of an option\n"
+        "as the next word or after a =. If an option is given twice, the last value counts. Defaults are in\n"
+        "parentheses; \"by size\" refers to the table below.\n");
     for (int i = 0; i < option_count; i++) {
         char left[40];
         snprintf(left, sizeof left, "--%s %s", option_rows[i].name, option_rows[i].argument);
         printf("  %-22s %s\n", left, option_rows[i].help);
     }
     printf("  %-22s print this text\n  %-22s print the release\n", "-h, --help", "--version");
-    puts("\nA run stops at the next micro-batch on INT (Ctrl-C), TERM, HUP, USR1, USR2, XCPU or PWR, and when nobody\n"
-         "reads its output any more. It then writes the checkpoint of --save and the folder of --export. A second\n"
-         "INT or TERM ends it at once.\n\n"
-         "Exit status:\n"
-         "  0  the run is complete\n"
-         "  1  it failed or has died\n"
-         "  2  an option is wrong\n"
-         "  3  it was stopped before its end; --resume continues it\n\n"
-         "size  hidden   ffn heads layers  seq  batch accum.  steps     lr  beta2 dropout init-std");
+    puts(
+        "\nA run stops at the next micro-batch on INT (Ctrl-C), TERM, HUP, USR1, USR2, XCPU or PWR, and when nobody\n"
+        "reads its output any more. It then writes the checkpoint of --save and the folder of --export. A second\n"
+        "INT or TERM ends it at once.\n\n"
+        "Exit status:\n"
+        "  0  the run is complete\n"
+        "  1  it failed or has died\n"
+        "  2  an option is wrong\n"
+        "  3  it was stopped before its end; --resume continues it\n\n"
+        "size  hidden   ffn heads layers  seq  batch accum.  steps     lr  beta2 dropout init-std");
     for (int i = 0; i < size_count; i++) {
         const struct size *s = &sizes[i];
-        printf("%-5s %6" PRId64 " %5" PRId64 " %5" PRId64 " %6" PRId64 " %4" PRId64 " %6" PRId64
-               " %6" PRId64 " %6" PRId64 " %6g %6g %7g %8g\n",
-               s->name, s->hidden, s->ffn, s->heads, s->layers, s->seq, s->batch, s->accumulate,
-               s->steps, s->lr, s->beta2, s->dropout, s->init_std);
+        printf("%-5s %6" PRId64 " %5" PRId64 " %5" PRId64 " %6" PRId64 " %4" PRId64 " %6" PRId64 " %6" PRId64
+               " %6" PRId64 " %6g %6g %7g %8g\n",
+               s->name, s->hidden, s->ffn, s->heads, s->layers, s->seq, s->batch, s->accumulate, s->steps,
+               s->lr, s->beta2, s->dropout, s->init_std);
     }
 }
 
@@ -50,10 +52,8 @@ static int distance(const char *a, const char *b)
     enum { MOST = 32 };
     int row[3][MOST + 1];
     int m = (int)strlen(a), n = (int)strlen(b);
-    if (m > MOST || n > MOST)
-        return MOST;
-    for (int j = 0; j <= n; j++)
-        row[0][j] = j;
+    if (m > MOST || n > MOST) return MOST;
+    for (int j = 0; j <= n; j++) row[0][j] = j;
     for (int i = 1; i <= m; i++) {
         int *now = row[i % 3], *last = row[(i + 2) % 3], *before = row[(i + 1) % 3];
         now[0] = i;
@@ -78,8 +78,7 @@ static const char *nearest(const char *name)
         const char *known = option_rows[i].name;
         size_t length = strlen(known);
         int far = distance(name, known);
-        if (strncmp(name, known, length) == 0 && name[length] == '-')
-            far = 1; /* batch-size */
+        if (strncmp(name, known, length) == 0 && name[length] == '-') far = 1; /* batch-size */
         if (far <= least) {
             best = known;
             least = far - 1;
@@ -110,8 +109,7 @@ static int find_option(const char *word)
     int found = -1, others = 0;
     for (int i = 0; i < option_count; i++)
         if (length > 0 && strncmp(option_rows[i].name, name, length) == 0) {
-            if (option_rows[i].name[length] == '\0')
-                return i;
+            if (option_rows[i].name[length] == '\0') return i;
             others += found >= 0;
             found = i;
         }
@@ -137,26 +135,22 @@ static int is_option(const char *word)
 static int read_option(struct options *o, char **argv, int *at)
 {
     char *word = argv[(*at)++], *equals = strchr(word, '=');
-    if (strncmp(word, "--", 2) != 0 && word[0] == '-' && word[1])
-        return unknown(word);
-    if (strncmp(word, "--", 2) != 0)
-        return fail("%s is no option; a text is given as --data %s", word, word);
+    if (strncmp(word, "--", 2) != 0 && word[0] == '-' && word[1]) return unknown(word);
+    if (strncmp(word, "--", 2) != 0) return fail("%s is no option; a text is given as --data %s", word, word);
     int i = find_option(word);
-    if (i < 0)
-        return -1;
+    if (i < 0) return -1;
     const struct option_row *row = &option_rows[i];
     if (!equals && (!argv[*at] || is_option(argv[*at])))
         return fail("--%s needs a value; see --help", row->name);
     if (row->kind == LIST && list_at(o, row)->count) {
-        note("--%s was given before: what comes now takes the place of %s", row->name, list_at(o, row)->name[0]);
+        note("--%s was given before: what comes now takes the place of %s", row->name,
+             list_at(o, row)->name[0]);
         names_free(list_at(o, row));
     }
     o->given |= UINT64_C(1) << i;
-    if (option_set(o, row, equals ? equals + 1 : argv[(*at)++]))
-        return -1;
+    if (option_set(o, row, equals ? equals + 1 : argv[(*at)++])) return -1;
     while (row->kind == LIST && !equals && argv[*at] && argv[*at][0] != '-')
-        if (option_set(o, row, argv[(*at)++]))
-            return -1;
+        if (option_set(o, row, argv[(*at)++])) return -1;
     return 0;
 }
 
@@ -164,8 +158,7 @@ static void set_initial(struct options *o)
 {
     *o = (struct options){0};
     for (int i = 0; i < option_count; i++) {
-        if (option_rows[i].kind == REAL)
-            *real_at(o, &option_rows[i]) = option_rows[i].initial;
+        if (option_rows[i].kind == REAL) *real_at(o, &option_rows[i]) = option_rows[i].initial;
         else if (option_rows[i].kind == WHOLE || option_rows[i].kind == CHOICE)
             *whole_at(o, &option_rows[i]) = (int64_t)option_rows[i].initial;
     }
@@ -185,21 +178,18 @@ int options_read(struct options *options, int argc, char **argv)
             printf("pretrain of librelora %s (%s)\n", relora_version_string(), relora_build_info());
             return 1;
         }
-        if (read_option(options, argv, &at))
-            return -1;
+        if (read_option(options, argv, &at)) return -1;
     }
     if (options->resume && strcmp(options->resume, "auto") == 0 && !options->save)
         return fail("--resume auto looks in the folder of --save, which is not given");
-    if (options->threads < 0)
-        options->threads = processors_default() < 1024 ? processors_default() : 1024;
+    if (options->threads < 0) options->threads = processors_default() < 1024 ? processors_default() : 1024;
     return options->resume ? 0 : options_resolve(options);
 }
 
 int options_given(const struct options *o, const char *name)
 {
     for (int i = 0; i < option_count; i++)
-        if (strcmp(option_rows[i].name, name) == 0)
-            return (int)(o->given >> i & 1);
+        if (strcmp(option_rows[i].name, name) == 0) return (int)(o->given >> i & 1);
     return 0;
 }
 

@@ -29,7 +29,7 @@ extern const int size_count;
 struct json_t;
 
 struct options {
-    int64_t size; /* index into sizes */
+    int64_t size;              /* index into sizes */
     struct model_config model; /* its shape: that of the size, or of --init; vocab 0 if that is the data's */
     struct json_t *config;     /* what config.json of --init holds; NULL if there is none */
     int foreign_vocab;         /* model.vocab is that of a tokenizer: nobody said that bytes will do */

@@ -8,8 +8,13 @@
 
 struct model_config options_shape(const struct size *s)
 {
-    return (struct model_config){.hidden = s->hidden, .ffn = s->ffn, .heads = s->heads, .layers = s->layers,
-                                 .kv_heads = s->heads, .head_dim = s->hidden / s->heads, .norm_eps = 1e-6,
+    return (struct model_config){.hidden = s->hidden,
+                                 .ffn = s->ffn,
+                                 .heads = s->heads,
+                                 .layers = s->layers,
+                                 .kv_heads = s->heads,
+                                 .head_dim = s->hidden / s->heads,
+                                 .norm_eps = 1e-6,
                                  .rope = {.theta = 10000.0}};
 }
 
@@ -44,31 +49,31 @@ static int check_size(const struct options *o)
     const struct {
         const char *key;
         int64_t size, init;
-    } pairs[] = {{"hidden_size", s.hidden, m->hidden}, {"intermediate_size", s.ffn, m->ffn},
-                 {"num_hidden_layers", s.layers, m->layers}, {"num_attention_heads", s.heads, m->heads},
-                 {"num_key_value_heads", s.kv_heads, m->kv_heads}, {"head_dim", s.head_dim, m->head_dim}};
+    } pairs[] = {{"hidden_size", s.hidden, m->hidden},
+                 {"intermediate_size", s.ffn, m->ffn},
+                 {"num_hidden_layers", s.layers, m->layers},
+                 {"num_attention_heads", s.heads, m->heads},
+                 {"num_key_value_heads", s.kv_heads, m->kv_heads},
+                 {"head_dim", s.head_dim, m->head_dim}};
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
         if (pairs[i].size != pairs[i].init)
             return fail("--size %s has \"%s\" %" PRId64 ", but --init %s has %" PRId64 "; without --size the "
-                        "shape is that of --init", sizes[o->size].name, pairs[i].key, pairs[i].size, o->init,
-                        pairs[i].init);
+                        "shape is that of --init",
+                        sizes[o->size].name, pairs[i].key, pairs[i].size, o->init, pairs[i].init);
     return 0;
 }
 
 int options_model(struct options *o)
 {
     int given = options_given(o, "size");
-    if (o->init && llama_read_config(&o->model, &o->config, o->init))
-        return -1;
+    if (o->init && llama_read_config(&o->model, &o->config, o->init)) return -1;
     if (!o->config) {
         o->size = o->size >= 0 ? o->size : 0;
         o->model = options_shape(&sizes[o->size]);
         return 0;
     }
-    if (!given)
-        o->size = nearest_size(&o->model);
-    else if (check_size(o))
-        return -1;
+    if (!given) o->size = nearest_size(&o->model);
+    else if (check_size(o)) return -1;
     if (o->vocab && o->vocab != o->model.vocab)
         return fail("--vocab is %" PRId64 ", but \"vocab_size\" of --init %s is %" PRId64, o->vocab, o->init,
                     o->model.vocab);

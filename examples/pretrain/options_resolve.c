@@ -11,14 +11,12 @@ static int64_t at_most(int64_t value, int64_t limit)
 
 static void or_whole(int64_t *value, int64_t otherwise)
 {
-    if (*value < 0)
-        *value = otherwise;
+    if (*value < 0) *value = otherwise;
 }
 
 static void or_real(double *value, double otherwise)
 {
-    if (*value < 0.0)
-        *value = otherwise;
+    if (*value < 0.0) *value = otherwise;
 }
 
 static int has_warm_start(const struct options *o)
@@ -43,9 +41,10 @@ static int divide(struct options *o)
     int64_t cycles = o->restarts + 1, low_rank = o->steps - o->warm_start;
     int64_t shortest = o->method == METHOD_RELORA ? 2 : 1;
     if (low_rank < cycles * shortest)
-        return fail("--steps %" PRId64 " without a warm start of %" PRId64 " leaves %" PRId64 " for low rank; "
-                    "%" PRId64 " restarts need at least %" PRId64, o->steps, o->warm_start,
-                    low_rank > 0 ? low_rank : 0, o->restarts, cycles * shortest);
+        return fail("--steps %" PRId64 " without a warm start of %" PRId64 " leaves %" PRId64
+                    " for low rank; "
+                    "%" PRId64 " restarts need at least %" PRId64,
+                    o->steps, o->warm_start, low_rank > 0 ? low_rank : 0, o->restarts, cycles * shortest);
     o->adjusted = low_rank % cycles;
     o->warm_start += o->adjusted;
     return 0;
@@ -72,25 +71,21 @@ static int64_t smallest_side(const struct model_config *m)
 
 int options_resolve(struct options *o)
 {
-    if (options_model(o) != 0)
-        return -1;
+    if (options_model(o) != 0) return -1;
     take_size(o, &sizes[o->size]);
-    if (o->end < o->steps)
-        o->end = o->steps;
+    if (o->end < o->steps) o->end = o->steps;
     or_real(&o->lora_lr, 2 * o->lr);
     or_whole(&o->warmup, at_most(500, o->steps / 20));
     or_whole(&o->warm_start, o->steps / 4);
     or_whole(&o->save_every, o->end < 20 ? 1 : o->end / 20);
     or_whole(&o->eval_every, o->end < 20 ? 1 : o->end / 20);
     if (o->method != METHOD_FULL && o->rank > smallest_side(&o->model))
-        return fail("--rank %" PRId64 " is more than the smallest side of a projection of the model, %" PRId64,
+        return fail("--rank %" PRId64
+                    " is more than the smallest side of a projection of the model, %" PRId64,
                     o->rank, smallest_side(&o->model));
-    if (o->method != METHOD_RELORA)
-        o->restarts = 0;
-    if (!has_warm_start(o))
-        o->warm_start = 0;
-    else if (divide(o) != 0)
-        return -1;
+    if (o->method != METHOD_RELORA) o->restarts = 0;
+    if (!has_warm_start(o)) o->warm_start = 0;
+    else if (divide(o) != 0) return -1;
     or_whole(&o->restart_warmup, at_most(100, options_cycle(o) / 10));
     if (o->warmup > o->steps)
         return fail("--warmup %" PRId64 " is longer than --steps %" PRId64, o->warmup, o->steps);

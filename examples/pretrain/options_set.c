@@ -51,31 +51,22 @@ static int set_real(struct options *o, const struct option_row *row, const char 
         *real_at(o, row) = value;
         return 0;
     }
-    if (row->low == ABOVE_0)
-        snprintf(low, sizeof low, "above 0");
-    else
-        snprintf(low, sizeof low, "of at least %g", row->low);
-    if (row->high == BELOW_1)
-        snprintf(high, sizeof high, " and below 1");
-    else if (row->high < ANY)
-        snprintf(high, sizeof high, " and at most %g", row->high);
+    if (row->low == ABOVE_0) snprintf(low, sizeof low, "above 0");
+    else snprintf(low, sizeof low, "of at least %g", row->low);
+    if (row->high == BELOW_1) snprintf(high, sizeof high, " and below 1");
+    else if (row->high < ANY) snprintf(high, sizeof high, " and at most %g", row->high);
     return fail("--%s %s: accepted is a number %s%s", row->name, text, low, high);
 }
 
 int option_set(struct options *o, const struct option_row *row, const char *text)
 {
     switch (row->kind) {
-    case WHOLE:
-        return set_whole(o, row, text);
-    case REAL:
-        return set_real(o, row, text);
-    case CHOICE:
-        return set_choice(o, row, text);
+    case WHOLE: return set_whole(o, row, text);
+    case REAL: return set_real(o, row, text);
+    case CHOICE: return set_choice(o, row, text);
     default:
-        if (!*text)
-            return fail("--%s: accepted is a text that is not empty", row->name);
-        if (row->kind == LIST)
-            return names_add(list_at(o, row), text);
+        if (!*text) return fail("--%s: accepted is a text that is not empty", row->name);
+        if (row->kind == LIST) return names_add(list_at(o, row), text);
         *text_at(o, row) = text;
         return 0;
     }

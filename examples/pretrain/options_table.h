@@ -15,11 +15,14 @@ struct choice {
 struct option_row {
     const char *name, *argument, *help;
     enum kind_of_option kind;
-    size_t offset;        /* in struct options */
-    double low, high;     /* accepted, both ends included */
-    double initial;       /* UNSET: found later from the size or from other options */
+    size_t offset;    /* in struct options */
+    double low, high; /* accepted, both ends included */
+    double initial;   /* UNSET: found later from the size or from other options */
     const struct choice *choices;
-    enum { BOUND, FREE } free; /* FREE: a resumed run may have another value, its numbers do not
+    enum {
+        BOUND,
+        FREE
+    } free; /* FREE: a resumed run may have another value, its numbers do not
                                   depend on it */
 };
 

@@ -11,9 +11,9 @@ const char *options_choice(const char *option, int64_t value)
 {
     for (int i = 0; i < option_count; i++)
         for (int j = 0; strcmp(option_rows[i].name, option) == 0 && option_rows[i].choices &&
-                        option_rows[i].choices[j].name; j++)
-            if (option_rows[i].choices[j].value == value)
-                return option_rows[i].choices[j].name;
+                        option_rows[i].choices[j].name;
+             j++)
+            if (option_rows[i].choices[j].value == value) return option_rows[i].choices[j].name;
     return "?";
 }
 
@@ -26,13 +26,11 @@ static void print_value(const struct options *o, const struct option_row *row, c
     if (row->kind == REAL) {
         double value = *real_at(same.write, row);
         snprintf(text, size, "%.15g", value); /* as it was typed, if that is exact */
-        if (strtod(text, NULL) < value || strtod(text, NULL) > value)
-            snprintf(text, size, "%.17g", value);
+        if (strtod(text, NULL) < value || strtod(text, NULL) > value) snprintf(text, size, "%.17g", value);
     } else if (row->kind == CHOICE)
-        snprintf(text, size, "%s", row->choices ? options_choice(row->name, *whole_at(same.write, row))
-                                                : sizes[o->size].name);
-    else
-        snprintf(text, size, "%" PRId64, *whole_at(same.write, row));
+        snprintf(text, size, "%s",
+                 row->choices ? options_choice(row->name, *whole_at(same.write, row)) : sizes[o->size].name);
+    else snprintf(text, size, "%" PRId64, *whole_at(same.write, row));
 }
 
 void options_describe(const struct options *o, char *text, size_t size)
@@ -41,8 +39,7 @@ void options_describe(const struct options *o, char *text, size_t size)
     text[0] = '\0';
     for (int i = 0; i < option_count; i++) {
         char value[64];
-        if (option_rows[i].free || used >= size)
-            continue;
+        if (option_rows[i].free || used >= size) continue;
         print_value(o, &option_rows[i], value, sizeof value);
         used += (size_t)snprintf(text + used, size - used, "%s=%s\n", option_rows[i].name, value);
     }
@@ -57,8 +54,7 @@ static int find_value(const char *text, const char *name, char *value, size_t si
     const char *line = text;
     while (line && (strncmp(line, name, length) != 0 || line[length] != '='))
         line = (line = strchr(line, '\n')) ? line + 1 : NULL;
-    if (!line)
-        return -1;
+    if (!line) return -1;
     line += length + 1;
     int count = (int)strcspn(line, "\n");
     return snprintf(value, size, "%.*s", count, line) < (int)size ? 0 : -1;
@@ -85,11 +81,9 @@ static int compare(const struct options *o, const char *text)
     for (int i = 0; i < option_count; i++) {
         const struct option_row *row = &option_rows[i];
         char value[64], stored[64];
-        if (row->free == FREE || !(o->given >> i & 1) || strcmp(row->name, "steps") == 0)
-            continue;
+        if (row->free == FREE || !(o->given >> i & 1) || strcmp(row->name, "steps") == 0) continue;
         print_value(o, row, value, sizeof value);
-        if (find_value(text, row->name, stored, sizeof stored))
-            snprintf(stored, sizeof stored, "nothing");
+        if (find_value(text, row->name, stored, sizeof stored)) snprintf(stored, sizeof stored, "nothing");
         if (strcmp(value, stored) != 0)
             result = fail("--%s is %s, but the checkpoint was made with %s", row->name, value, stored);
     }
@@ -100,16 +94,15 @@ int options_adopt(struct options *o, const char *text, int64_t *planned)
 {
     char value[64];
     int64_t asked = options_given(o, "steps") ? o->steps : 0;
-    if (take_over(o, text))
-        return -1;
+    if (take_over(o, text)) return -1;
     *planned = o->steps;
-    if (find_value(text, "prolonged", value, sizeof value) == 0)
-        *planned = strtoll(value, NULL, 10);
+    if (find_value(text, "prolonged", value, sizeof value) == 0) *planned = strtoll(value, NULL, 10);
     o->end = asked > *planned ? asked : *planned;
-    if (options_resolve(o) || compare(o, text))
-        return -1;
+    if (options_resolve(o) || compare(o, text)) return -1;
     if (asked && asked < *planned)
-        return fail("--steps is %" PRId64 ", but the checkpoint is of a run of %" PRId64 "; a run can be made "
-                    "longer, not shorter", asked, *planned);
+        return fail("--steps is %" PRId64 ", but the checkpoint is of a run of %" PRId64
+                    "; a run can be made "
+                    "longer, not shorter",
+                    asked, *planned);
     return 0;
 }

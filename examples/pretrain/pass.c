@@ -18,8 +18,13 @@ static struct pass start(struct model *model, struct activations *acts, relora_s
     const struct model_config *c = &model->config;
     int64_t n = acts->batch * acts->seq;
     const struct engine *engine = &model->engine;
-    return (struct pass){model, acts, stream, engine->ops, {n, c->hidden, c->dtype, engine},
-                         {n, ffn_stride(c), c->dtype, engine}, (float)c->norm_eps};
+    return (struct pass){model,
+                         acts,
+                         stream,
+                         engine->ops,
+                         {n, c->hidden, c->dtype, engine},
+                         {n, ffn_stride(c), c->dtype, engine},
+                         (float)c->norm_eps};
 }
 
 static struct array *norm_of(const struct pass *p, int64_t layer, int which)
@@ -35,8 +40,8 @@ static struct attention_pass attention_of(const struct block *b)
 static relora_status forward_linear(const struct pass *p, int64_t layer, enum projection which,
                                     const struct matrix *x, struct matrix *y)
 {
-    return relora_linear_forward(p->model->linears[layer * PROJECTIONS + which], p->stream,
-                                 x->tensor, y->tensor, p->acts->call, p->acts->layer_flags);
+    return relora_linear_forward(p->model->linears[layer * PROJECTIONS + which], p->stream, x->tensor,
+                                 y->tensor, p->acts->call, p->acts->layer_flags);
 }
 
 /* Projections first, first + 1, ... of one block, which read the same x. */
@@ -48,8 +53,7 @@ static relora_status forward_shared(const struct pass *p, int64_t layer, enum pr
 }
 
 static relora_status backward_shared(const struct pass *p, int64_t layer, enum projection first,
-                                     int32_t count, const struct matrix *x,
-                                     relora_tensor *const *dy)
+                                     int32_t count, const struct matrix *x, relora_tensor *const *dy)
 {
     return relora_linear_backward_shared(p->model->linears + layer * PROJECTIONS + first, count, p->stream,
                                          x->tensor, dy, p->acts->dnormed.tensor, p->acts->call,
@@ -57,11 +61,10 @@ static relora_status backward_shared(const struct pass *p, int64_t layer, enum p
 }
 
 static relora_status backward_linear(const struct pass *p, int64_t layer, enum projection which,
-                                     const struct matrix *x, const relora_tensor *dy,
-                                     struct matrix *dx)
+                                     const struct matrix *x, const relora_tensor *dy, struct matrix *dx)
 {
-    return relora_linear_backward(p->model->linears[layer * PROJECTIONS + which], p->stream,
-                                  x->tensor, dy, dx->tensor, p->acts->call, p->acts->layer_flags);
+    return relora_linear_backward(p->model->linears[layer * PROJECTIONS + which], p->stream, x->tensor, dy,
+                                  dx->tensor, p->acts->call, p->acts->layer_flags);
 }
 
 /* Where what o or down adds to the residual stream is on its way. */
@@ -77,9 +80,13 @@ static relora_status forward_attention(const struct pass *p, int64_t layer)
     struct block *b = &acts->blocks[layer];
     struct attention_pass attention = attention_of(b);
     relora_tensor *const qkv[] = {b->q.tensor, b->k.tensor, b->v.tensor};
-    const struct norm norm = {.eps = p->eps, .y = b->normed[1].data, .inverse = b->inverse[1].data,
-                              .x = b->x.data, .w = array_value(norm_of(p, layer, 1)),
-                              .branch = branch_of(acts)->data, .sum = b->middle.data};
+    const struct norm norm = {.eps = p->eps,
+                              .y = b->normed[1].data,
+                              .inverse = b->inverse[1].data,
+                              .x = b->x.data,
+                              .w = array_value(norm_of(p, layer, 1)),
+                              .branch = branch_of(acts)->data,
+                              .sum = b->middle.data};
 
     TRY(forward_shared(p, layer, Q, 3, &b->normed[0], qkv));
     p->ops->rotate(&acts->attention, b->q.data, b->k.data);
@@ -106,10 +113,13 @@ static void enter_block(const struct pass *p, int64_t layer, const float *x, con
     struct activations *acts = p->acts;
     int last = layer == acts->block_count;
     struct block *b = last ? NULL : &acts->blocks[layer];
-    const struct norm norm = {.eps = p->eps, .y = last ? acts->normed.data : b->normed[0].data,
-                              .inverse = last ? acts->inverse.data : b->inverse[0].data, .x = x,
+    const struct norm norm = {.eps = p->eps,
+                              .y = last ? acts->normed.data : b->normed[0].data,
+                              .inverse = last ? acts->inverse.data : b->inverse[0].data,
+                              .x = x,
                               .w = array_value(last ? &p->model->arrays[1] : norm_of(p, layer, 0)),
-                              .branch = branch, .sum = last ? acts->x.data : b->x.data};
+                              .branch = branch,
+                              .sum = last ? acts->x.data : b->x.data};
     p->ops->norm_forward(p->hidden, &norm);
 }
 
@@ -153,11 +163,10 @@ static relora_status head_pass(const struct pass *p, int gradient)
         TRY(relora_tensor_set_data(acts->head_x, row_of(p, &acts->normed, row)));
         TRY(relora_linear_forward(head, p->stream, acts->head_x, acts->logits.tensor, acts->call, 0));
         p->ops->cross_entropy(chunk, acts->logits.data, targets + row, losses + row, factor);
-        if (!gradient)
-            continue;
+        if (!gradient) continue;
         TRY(relora_tensor_set_data(acts->head_dx, row_of(p, &acts->dnormed, row)));
-        TRY(relora_linear_backward(head, p->stream, acts->head_x, acts->logits.tensor,
-                                   acts->head_dx, acts->call, 0));
+        TRY(relora_linear_backward(head, p->stream, acts->head_x, acts->logits.tensor, acts->head_dx,
+                                   acts->call, 0));
     }
     return RELORA_OK;
 }
@@ -189,18 +198,15 @@ relora_status model_next(struct model *model, struct activations *acts, relora_s
     size_t bytes = (size_t)vocab * (p.hidden.dtype == RELORA_F32 ? 4 : 2);
     relora_linear *head = model->linears[model->linear_count - 1];
     void *last = malloc(bytes);
-    if (!last)
-        return RELORA_E_NO_MEMORY;
+    if (!last) return RELORA_E_NO_MEMORY;
     acts->layer_flags = 0;
     relora_status status = forward_trunk(&p, tokens);
     if (status == RELORA_OK)
         status = relora_tensor_set_data(acts->last_x, row_of(&p, &acts->normed, position));
     if (status == RELORA_OK)
         status = relora_linear_forward(head, stream, acts->last_x, acts->last_y, acts->call, 0);
-    if (status == RELORA_OK)
-        status = relora_tensor_read(acts->last_y, stream, last, bytes);
-    if (status == RELORA_OK)
-        load(logits, last, p.hidden.dtype, 0, vocab);
+    if (status == RELORA_OK) status = relora_tensor_read(acts->last_y, stream, last, bytes);
+    if (status == RELORA_OK) load(logits, last, p.hidden.dtype, 0, vocab);
     free(last);
     return status < 0 ? status : p.ops->status(&model->engine);
 }
@@ -216,18 +222,22 @@ static void backward_norm(const struct pass *p, const struct array *norm, const 
                           const struct matrix *inverse, int first)
 {
     struct activations *acts = p->acts;
-    const struct norm_gradient gradient = {
-        .dx = acts->dx.data, .first = first, .dx_rounded = acts->dy.data,
-        .dw = array_grad(norm), .dy = acts->dnormed.data, .x = x->data, .inverse = inverse->data,
-        .w = array_value(norm), .scratch = acts->scratch.data};
+    const struct norm_gradient gradient = {.dx = acts->dx.data,
+                                           .first = first,
+                                           .dx_rounded = acts->dy.data,
+                                           .dw = array_grad(norm),
+                                           .dy = acts->dnormed.data,
+                                           .x = x->data,
+                                           .inverse = inverse->data,
+                                           .w = array_value(norm),
+                                           .scratch = acts->scratch.data};
     p->ops->norm_backward(p->hidden, &gradient);
 }
 
 /* What the forward made of block `layer`, from its x; the last block's is still there. */
 static relora_status recompute_block(const struct pass *p, int64_t layer)
 {
-    if (!p->acts->recompute || layer + 1 == p->acts->block_count)
-        return RELORA_OK;
+    if (!p->acts->recompute || layer + 1 == p->acts->block_count) return RELORA_OK;
     enter_block(p, layer, p->acts->blocks[layer].x.data, NULL);
     TRY(forward_attention(p, layer));
     return forward_swiglu(p, layer);

@@ -29,9 +29,9 @@ static int make_adam(struct trainer *t)
     options.max_norm = o->clip;
     options.seed = (uint64_t)o->seed;
     relora_device *device = relora_device_get(t->ctx, (relora_device_kind)o->device, 0);
-    if (check(t->ctx, relora_adam_create(&t->adam, device, &options), "cannot make the optimizer"))
-        return -1;
-    return check(t->ctx, relora_adam_add_group(t->adam, model_group(t->model)), "cannot register the parameters");
+    if (check(t->ctx, relora_adam_create(&t->adam, device, &options), "cannot make the optimizer")) return -1;
+    return check(t->ctx, relora_adam_add_group(t->adam, model_group(t->model)),
+                 "cannot register the parameters");
 }
 
 /* One cosine over the whole run. */
@@ -80,9 +80,9 @@ static int make_cycle(struct trainer *t)
     reset.mode = (relora_reset_mode)o->reset;
     reset.ratio = o->reset_ratio;
     reset.seed = (uint64_t)o->seed;
-    if (check(t->ctx, relora_cycle_create(&t->cycle, t->ctx, &options, t->adam, &reset), "cycle"))
-        return -1;
-    return check(t->ctx, relora_cycle_add_group(t->cycle, model_group(t->model)), "cannot add the layers to the cycle");
+    if (check(t->ctx, relora_cycle_create(&t->cycle, t->ctx, &options, t->adam, &reset), "cycle")) return -1;
+    return check(t->ctx, relora_cycle_add_group(t->cycle, model_group(t->model)),
+                 "cannot add the layers to the cycle");
 }
 
 void trainer_memory(const struct trainer *t, char *text, size_t size)
@@ -90,9 +90,11 @@ void trainer_memory(const struct trainer *t, char *text, size_t size)
     struct model_memory m;
     model_memory(t->model, &m);
     double n = (double)m.parameters, all = (double)(m.weights + m.gradients + m.moments);
-    snprintf(text, size, "%.1f bytes per parameter (weights %.1f, gradients %.1f, moments %.1f), %.1f MB; "
-             "activations %.1f MB%s", all / n, (double)m.weights / n, (double)m.gradients / n,
-             (double)m.moments / n, all * 1e-6, (double)activations_bytes(t->acts) * 1e-6,
+    snprintf(text, size,
+             "%.1f bytes per parameter (weights %.1f, gradients %.1f, moments %.1f), %.1f MB; "
+             "activations %.1f MB%s",
+             all / n, (double)m.weights / n, (double)m.gradients / n, (double)m.moments / n, all * 1e-6,
+             (double)activations_bytes(t->acts) * 1e-6,
              t->options->recompute ? ", recomputed: one more forward in each step" : "");
 }
 
@@ -100,8 +102,7 @@ void trainer_memory(const struct trainer *t, char *text, size_t size)
 static int make_low_rank_schedule(struct trainer *t)
 {
     const struct options *o = t->options;
-    if (o->method == METHOD_LOWRANK)
-        return make_cosine(t, o->lora_lr, o->warmup);
+    if (o->method == METHOD_LOWRANK) return make_cosine(t, o->lora_lr, o->warmup);
     return o->method == METHOD_RELORA ? make_jagged(t) : make_cosine(t, o->lora_lr, o->restart_warmup);
 }
 
@@ -117,8 +118,7 @@ int phase_low_rank(struct trainer *t)
     if (t->options->method != METHOD_LOWRANK &&
         check(t->ctx, model_set_lora(t->model, t->stream), "cannot go over to low rank"))
         return -1;
-    if (make_adam(t) || (t->options->method != METHOD_LOWRANK && make_cycle(t)))
-        return -1;
+    if (make_adam(t) || (t->options->method != METHOD_LOWRANK && make_cycle(t))) return -1;
     return make_low_rank_schedule(t);
 }
 

@@ -5,13 +5,12 @@
 
 #include <stdint.h>
 
-enum stream { /* what a draw is for; the highest counter word */
-    STREAM_INIT = 1,
-    STREAM_BATCH = 2,
-    STREAM_SAMPLE = 3
-};
+/* what a draw is for; the highest counter word */
+enum stream { STREAM_INIT = 1, STREAM_BATCH = 2, STREAM_SAMPLE = 3 };
 
-struct philox { uint32_t word[4]; };
+struct philox {
+    uint32_t word[4];
+};
 
 static inline struct philox philox(const uint32_t counter[4], uint32_t key0, uint32_t key1)
 {

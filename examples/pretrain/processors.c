@@ -15,8 +15,7 @@ static int read_line(const char *path, char *line, int size)
 {
     FILE *file = fopen(path, "re");
     int good = file && fgets(line, size, file);
-    if (file)
-        fclose(file);
+    if (file) fclose(file);
     return good;
 }
 
@@ -27,15 +26,12 @@ static int64_t quota_at(const char *folder)
     long long quota = 0, period = 100000;
     snprintf(path, sizeof path, "%s/cpu.max", folder);
     if (read_line(path, line, sizeof line)) {
-        if (sscanf(line, "%lld %lld", &quota, &period) < 1)
-            quota = 0; /* "max" */
+        if (sscanf(line, "%lld %lld", &quota, &period) < 1) quota = 0; /* "max" */
     } else {
         snprintf(path, sizeof path, "%s/cpu.cfs_quota_us", folder);
-        if (read_line(path, line, sizeof line))
-            sscanf(line, "%lld", &quota);
+        if (read_line(path, line, sizeof line)) sscanf(line, "%lld", &quota);
         snprintf(path, sizeof path, "%s/cpu.cfs_period_us", folder);
-        if (read_line(path, line, sizeof line))
-            sscanf(line, "%lld", &period);
+        if (read_line(path, line, sizeof line)) sscanf(line, "%lld", &period);
     }
     return quota > 0 && period > 0 ? (quota + period - 1) / period : 0;
 }
@@ -51,14 +47,11 @@ static int64_t quota_upwards(const char *root, const char *mount, const char *gr
     char path[PATH_MAX];
     int top = snprintf(path, sizeof path, "%s/sys/fs/cgroup%s", root, mount);
     int length = snprintf(path, sizeof path, "%s/sys/fs/cgroup%s%s", root, mount, group);
-    if (length >= (int)sizeof path)
-        return 0;
+    if (length >= (int)sizeof path) return 0;
     int64_t quota = quota_at(path);
     while (length > top) {
-        while (length > top && path[length - 1] != '/')
-            length--;
-        while (length > top && path[length - 1] == '/')
-            length--;
+        while (length > top && path[length - 1] != '/') length--;
+        while (length > top && path[length - 1] == '/') length--;
         path[length] = '\0';
         quota = smaller(quota, quota_at(path));
     }
@@ -69,8 +62,7 @@ static int64_t quota_upwards(const char *root, const char *mount, const char *gr
 static int has_cpu(const char *kinds)
 {
     for (const char *kind = kinds; kind; kind = (kind = strchr(kind, ',')) ? kind + 1 : NULL)
-        if (strncmp(kind, "cpu", 3) == 0 && (kind[3] == '\0' || kind[3] == ','))
-            return 1;
+        if (strncmp(kind, "cpu", 3) == 0 && (kind[3] == '\0' || kind[3] == ',')) return 1;
     return 0;
 }
 
@@ -84,17 +76,14 @@ int64_t processors_quota(const char *root)
     while (file && fgets(line, sizeof line, file)) { /* "4:cpu,cpuacct:/group", or "0::/group" of version 2 */
         char *kinds = strchr(line, ':'), *group = kinds ? strchr(kinds + 1, ':') : NULL;
         line[strcspn(line, "\n")] = '\0';
-        if (!group)
-            continue;
+        if (!group) continue;
         *group++ = '\0';
         kinds++;
-        if (*kinds && !has_cpu(kinds))
-            continue;
+        if (*kinds && !has_cpu(kinds)) continue;
         for (int i = 0; i < 3; i++)
             quota = smaller(quota, quota_upwards(root, mounts[*kinds != '\0'][i], group));
     }
-    if (file)
-        fclose(file);
+    if (file) fclose(file);
     return quota;
 }
 
@@ -106,10 +95,8 @@ static int64_t affinity(void)
         cpu_set_t *set = CPU_ALLOC((size_t)most);
         size_t size = CPU_ALLOC_SIZE((size_t)most);
         int count = set && sched_getaffinity(0, size, set) == 0 ? CPU_COUNT_S(size, set) : 0;
-        if (set)
-            CPU_FREE(set);
-        if (count > 0)
-            return count;
+        if (set) CPU_FREE(set);
+        if (count > 0) return count;
     }
     long online = sysconf(_SC_NPROCESSORS_ONLN);
     return online > 0 ? online : 1;

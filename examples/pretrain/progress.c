@@ -34,8 +34,7 @@ static int columns(void)
 {
     struct winsize size;
     const char *text = getenv("COLUMNS");
-    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
-        return size.ws_col;
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return size.ws_col;
     long given = text ? strtol(text, NULL, 10) : 0;
     return given > 0 && given < LINE ? (int)given : 80;
 }
@@ -43,23 +42,26 @@ static int columns(void)
 void progress_begin(struct progress *progress, int64_t first, int64_t total)
 {
     double now = progress_now();
-    *progress = (struct progress){.terminal = can_draw(), .first = first, .total = total, .step = first,
+    *progress = (struct progress){.terminal = can_draw(),
+                                  .first = first,
+                                  .total = total,
+                                  .step = first,
                                   .every = total / PLAIN_LINES > 0 ? total / PLAIN_LINES : 1,
-                                  .started = now, .spoken = now, .polled = now, .loss = -1.0};
+                                  .started = now,
+                                  .spoken = now,
+                                  .polled = now,
+                                  .loss = -1.0};
 }
 
 /* ---- text ---- */
 
 static void print_time(double seconds, char text[24])
 {
-    if (!(seconds < 1e9))
-        snprintf(text, 24, "?");
-    else if (seconds < 3600)
-        snprintf(text, 24, "%d:%02d", (int)seconds / 60, (int)seconds % 60);
+    if (!(seconds < 1e9)) snprintf(text, 24, "?");
+    else if (seconds < 3600) snprintf(text, 24, "%d:%02d", (int)seconds / 60, (int)seconds % 60);
     else if (seconds < 100 * 3600)
         snprintf(text, 24, "%d:%02d:%02d", (int)seconds / 3600, (int)seconds / 60 % 60, (int)seconds % 60);
-    else
-        snprintf(text, 24, "%d days", (int)(seconds / 86400));
+    else snprintf(text, 24, "%d days", (int)(seconds / 86400));
 }
 
 static double seconds_left(const struct progress *p)
@@ -74,8 +76,7 @@ static int print_facts(const struct progress *p, double left, int room, char *te
     char time[24], part[4][40], loss[24] = "-";
     static const int order[] = {15, 11, 10, 2, 0}; /* speed 1, loss 2, rate 4, left 8 */
     print_time(left, time);
-    if (p->loss >= 0.0)
-        snprintf(loss, sizeof loss, "%.3f", p->loss);
+    if (p->loss >= 0.0) snprintf(loss, sizeof loss, "%.3f", p->loss);
     snprintf(part[0], sizeof part[0], "  %.0f tokens/s", p->tokens_per_s);
     snprintf(part[1], sizeof part[1], "  loss %s", loss);
     snprintf(part[2], sizeof part[2], "  lr %.2e", p->lr);
@@ -87,8 +88,7 @@ static int print_facts(const struct progress *p, double left, int room, char *te
         for (int k = 0; k < 4; k++)
             if (order[i] >> shown[k] & 1)
                 length += snprintf(text + length, size - (size_t)length, "%s", part[shown[k]]);
-        if (length <= room)
-            break;
+        if (length <= room) break;
     }
     return length;
 }
@@ -96,7 +96,8 @@ static int print_facts(const struct progress *p, double left, int room, char *te
 void progress_draw(const struct progress *p, int columns, double left, char *text, size_t size)
 {
     char facts[LINE];
-    int room = columns < 1 ? 0 : (columns < LINE ? columns : LINE) - 1; /* the last column would break the line */
+    /* the last column would break the line */
+    int room = columns < 1 ? 0 : (columns < LINE ? columns : LINE) - 1;
     int length = print_facts(p, left, room - BAR_LEAST - 3, facts, sizeof facts), bar = room - length - 3;
     if (bar < BAR_LEAST) {
         snprintf(text, size, "%.*s", room, facts);
@@ -139,16 +140,13 @@ static int is_silent(struct progress *p)
 void progress_step(struct progress *p, int64_t step, double loss, double lr, double tokens_per_s)
 {
     int is_first = p->step == p->first && step != p->first;
-    if (isfinite(loss))
-        p->loss = p->loss < 0.0 ? loss : 0.9 * p->loss + 0.1 * loss;
+    if (isfinite(loss)) p->loss = p->loss < 0.0 ? loss : 0.9 * p->loss + 0.1 * loss;
     p->step = step;
     p->lr = lr;
     p->tokens_per_s = tokens_per_s;
     int late = is_silent(p);
-    if (!p->terminal && (is_first || late || step % p->every == 0 || step == p->total))
-        print_plain(p, "");
-    else if (p->terminal && (progress_now() - p->drawn > REDRAW || step == p->total))
-        draw(p);
+    if (!p->terminal && (is_first || late || step % p->every == 0 || step == p->total)) print_plain(p, "");
+    else if (p->terminal && (progress_now() - p->drawn > REDRAW || step == p->total)) draw(p);
 }
 
 void progress_part(struct progress *p, const char *what, int64_t part, int64_t parts)
@@ -158,8 +156,7 @@ void progress_part(struct progress *p, const char *what, int64_t part, int64_t p
     if (!p->terminal && late) {
         snprintf(more, sizeof more, "  (%s %" PRId64 " of %" PRId64 ")", what, part, parts);
         print_plain(p, more);
-    } else if (p->terminal && progress_now() - p->drawn > REDRAW)
-        draw(p);
+    } else if (p->terminal && progress_now() - p->drawn > REDRAW) draw(p);
 }
 
 void progress_line(struct progress *p, const char *format, ...)
@@ -177,7 +174,6 @@ void progress_line(struct progress *p, const char *format, ...)
 
 void progress_end(struct progress *p)
 {
-    if (p->terminal)
-        fputs("\r\033[K", stderr);
+    if (p->terminal) fputs("\r\033[K", stderr);
     report_bar(0);
 }

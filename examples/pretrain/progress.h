@@ -16,8 +16,7 @@ struct progress {
 
 double progress_now(void); /* seconds, monotonic */
 void progress_begin(struct progress *progress, int64_t first, int64_t total);
-void progress_step(struct progress *progress, int64_t step, double loss, double lr,
-                   double tokens_per_s);
+void progress_step(struct progress *progress, int64_t step, double loss, double lr, double tokens_per_s);
 /* Within a step or an evaluation: `part` of `parts` are done, of "micro-batch" and the like. */
 void progress_part(struct progress *progress, const char *what, int64_t part, int64_t parts);
 /* A line of its own; the bar comes back below it. */

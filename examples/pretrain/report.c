@@ -38,10 +38,8 @@ void note(const char *format, ...)
 int check(const relora_context *ctx, relora_status status, const char *doing)
 {
     char text[512] = "";
-    if (status == RELORA_OK)
-        return 0;
-    if (ctx)
-        relora_context_error(ctx, text, sizeof text, NULL);
+    if (status == RELORA_OK) return 0;
+    if (ctx) relora_context_error(ctx, text, sizeof text, NULL);
     return fail("%s: %s (%s)%s%s", doing, relora_status_name(status), relora_status_text(status),
                 text[0] ? ": " : "", text);
 }

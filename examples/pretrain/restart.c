@@ -19,11 +19,10 @@ static int find_program(char path[PATH_MAX])
 {
     struct stat running, there;
     ssize_t length = readlink("/proc/self/exe", path, PATH_MAX - 1);
-    if (length <= 0 || length >= PATH_MAX - 1 || getauxval(AT_BASE) == 0)
-        return 0;
+    if (length <= 0 || length >= PATH_MAX - 1 || getauxval(AT_BASE) == 0) return 0;
     path[length] = '\0';
-    return stat("/proc/self/exe", &running) == 0 && stat(path, &there) == 0 && running.st_dev == there.st_dev &&
-           running.st_ino == there.st_ino;
+    return stat("/proc/self/exe", &running) == 0 && stat(path, &there) == 0 &&
+           running.st_dev == there.st_dev && running.st_ino == there.st_ino;
 }
 
 /* valgrind lets a program that starts another one out of its hands. */
@@ -36,9 +35,7 @@ static int is_watched(void)
 void processors_wait_asleep(char **argv)
 {
     char path[PATH_MAX];
-    if (getenv("OMP_WAIT_POLICY") || is_watched() || !find_program(path))
-        return;
+    if (getenv("OMP_WAIT_POLICY") || is_watched() || !find_program(path)) return;
     int gnu = set_unless_there("GOMP_SPINCOUNT", "2000"), llvm = set_unless_there("KMP_BLOCKTIME", "1");
-    if (gnu || llvm)
-        execv(path, argv); /* both are set there, so it comes here but once */
+    if (gnu || llvm) execv(path, argv); /* both are set there, so it comes here but once */
 }

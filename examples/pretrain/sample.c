@@ -15,10 +15,8 @@ static int64_t choose(float *logits, int64_t count, double temperature, double c
 {
     int64_t best = 0;
     double sum = 0.0;
-    for (int64_t i = 1; i < count; i++)
-        best = logits[i] > logits[best] ? i : best;
-    if (temperature <= 0.0)
-        return best;
+    for (int64_t i = 1; i < count; i++) best = logits[i] > logits[best] ? i : best;
+    if (temperature <= 0.0) return best;
     double top = (double)logits[best];
     for (int64_t i = 0; i < count; i++) {
         logits[i] = (float)exp(((double)logits[i] - top) / temperature);
@@ -26,8 +24,7 @@ static int64_t choose(float *logits, int64_t count, double temperature, double c
     }
     for (int64_t i = 0; i < count; i++) {
         chance -= (double)logits[i] / sum;
-        if (chance < 0.0)
-            return i;
+        if (chance < 0.0) return i;
     }
     return best;
 }
@@ -37,11 +34,9 @@ static int64_t character(const int32_t *token, int64_t left)
 {
     int32_t lead = token[0];
     int64_t length = lead < 0x80 ? 1 : lead < 0xC2 ? 0 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
-    if (length > left || lead > 0xF4 || (length == 1 && lead != '\n' && !isprint((int)lead)))
-        return 0;
+    if (length > left || lead > 0xF4 || (length == 1 && lead != '\n' && !isprint((int)lead))) return 0;
     for (int64_t i = 1; i < length; i++)
-        if ((token[i] & 0xC0) != 0x80)
-            return 0;
+        if ((token[i] & 0xC0) != 0x80) return 0;
     return length;
 }
 
@@ -51,10 +46,8 @@ static void print_text(const struct data *data, const int32_t *tokens, int64_t c
         printf("%s%" PRId32, i ? " " : "", tokens[i]);
     for (int64_t i = 0; data->token_bytes == 1 && i < count;) {
         int64_t length = character(tokens + i, count - i);
-        if (!length)
-            putchar('?');
-        for (int64_t j = 0; j < length; j++)
-            putchar((int)tokens[i + j]);
+        if (!length) putchar('?');
+        for (int64_t j = 0; j < length; j++) putchar((int)tokens[i + j]);
         i += length ? length : 1;
     }
     putchar('\n');
@@ -85,14 +78,12 @@ static int continue_text(struct trainer *t, struct activations *acts, int32_t *t
 {
     const struct options *o = t->options;
     int64_t length = begin(t, tokens, o->seq);
-    if (length < 0)
-        return -1;
+    if (length < 0) return -1;
     for (int64_t i = 0; i < o->sample && !stop_look(); i++, length++) {
-        if (!t->progress.terminal)
-            progress_part(&t->progress, "token of the sample", i, o->sample);
+        if (!t->progress.terminal) progress_part(&t->progress, "token of the sample", i, o->sample);
         int64_t first = length > o->seq ? length - o->seq : 0;
-        if (check(t->ctx, model_next(t->model, acts, t->stream, tokens + first, length - first - 1,
-                                     logits), "sample"))
+        if (check(t->ctx, model_next(t->model, acts, t->stream, tokens + first, length - first - 1, logits),
+                  "sample"))
             return -1;
         double chance = unit(draw((uint64_t)o->seed, STREAM_SAMPLE, 0, (uint64_t)i).word[0]);
         tokens[length] = (int32_t)choose(logits, t->data->vocab, o->temperature, chance);
@@ -108,8 +99,7 @@ int sample_print(struct trainer *t)
     int32_t *tokens = calloc((size_t)(o->seq + o->sample), sizeof *tokens);
     float *logits = calloc((size_t)t->data->vocab, sizeof *logits);
     int result = -1;
-    if (!tokens || !logits)
-        fail("no memory for a sample");
+    if (!tokens || !logits) fail("no memory for a sample");
     else if (!check(t->ctx, activations_create(&acts, t->model, t->stream, 1, o->seq),
                     "cannot make a sample"))
         result = continue_text(t, acts, tokens, logits);

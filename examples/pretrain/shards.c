@@ -15,19 +15,16 @@
 int names_add(struct names *names, const char *name)
 {
     char **more = realloc(names->name, (size_t)(names->count + 1) * sizeof *more);
-    if (more)
-        names->name = more;
+    if (more) names->name = more;
     char *copy = more ? strdup(name) : NULL;
-    if (!copy)
-        return fail("no memory for the name %s", name);
+    if (!copy) return fail("no memory for the name %s", name);
     names->name[names->count++] = copy;
     return 0;
 }
 
 void names_free(struct names *names)
 {
-    for (int i = 0; i < names->count; i++)
-        free(names->name[i]);
+    for (int i = 0; i < names->count; i++) free(names->name[i]);
     free(names->name);
     *names = (struct names){0};
 }
@@ -45,11 +42,9 @@ static int is_held_out(const char *path)
     const char *at = slash ? slash + 1 : path;
     while (*at) {
         size_t length = 0;
-        while (isalpha((unsigned char)at[length]))
-            length++;
+        while (isalpha((unsigned char)at[length])) length++;
         for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-            if (length == strlen(words[i]) && strncasecmp(at, words[i], length) == 0)
-                return 1;
+            if (length == strlen(words[i]) && strncasecmp(at, words[i], length) == 0) return 1;
         at += length ? length : 1;
     }
     return 0;
@@ -66,16 +61,14 @@ static int list_folder(const char *folder, const char *end, struct names *found)
 {
     char path[PATH_MAX];
     DIR *dir = opendir(folder);
-    if (!dir)
-        return fail("cannot read the folder %s: %s", folder, strerror(errno));
+    if (!dir) return fail("cannot read the folder %s: %s", folder, strerror(errno));
     int result = 0;
     for (struct dirent *entry; !result && (entry = readdir(dir));)
         if (entry->d_name[0] != '.' && ends_in(entry->d_name, end) &&
             snprintf(path, sizeof path, "%s/%s", folder, entry->d_name) < (int)sizeof path)
             result = names_add(found, path);
     closedir(dir);
-    if (found->count)
-        qsort(found->name, (size_t)found->count, sizeof *found->name, compare);
+    if (found->count) qsort(found->name, (size_t)found->count, sizeof *found->name, compare);
     return result;
 }
 
@@ -91,12 +84,9 @@ static int take_folder(const char *folder, struct names *files, struct names *he
 {
     struct names found = {0};
     int result = list_folder(folder, ".bin", &found);
-    if (!result && !found.count)
-        result = list_folder(folder, ".txt", &found);
-    if (!result && !found.count)
-        result = fail("the folder %s has no .bin and no .txt file", folder);
-    if (!result)
-        result = sort_out(&found, files, held_out);
+    if (!result && !found.count) result = list_folder(folder, ".txt", &found);
+    if (!result && !found.count) result = fail("the folder %s has no .bin and no .txt file", folder);
+    if (!result) result = sort_out(&found, files, held_out);
     names_free(&found);
     return result;
 }
@@ -106,15 +96,11 @@ static int take_pattern(const char *pattern, struct names *files, struct names *
     glob_t list;
     struct names found = {0};
     int result = glob(pattern, 0, NULL, &list);
-    if (result == GLOB_NOMATCH)
-        return fail("no file matches %s", pattern);
-    if (result != 0)
-        return fail("cannot look for %s", pattern);
-    for (size_t i = 0; i < list.gl_pathc && !result; i++)
-        result = names_add(&found, list.gl_pathv[i]);
+    if (result == GLOB_NOMATCH) return fail("no file matches %s", pattern);
+    if (result != 0) return fail("cannot look for %s", pattern);
+    for (size_t i = 0; i < list.gl_pathc && !result; i++) result = names_add(&found, list.gl_pathv[i]);
     globfree(&list);
-    if (!result)
-        result = sort_out(&found, files, held_out);
+    if (!result) result = sort_out(&found, files, held_out);
     names_free(&found);
     return result;
 }
@@ -124,19 +110,15 @@ static int take(const char *name, struct names *files, struct names *held_out)
     struct stat there;
     if (stat(name, &there) == 0)
         return S_ISDIR(there.st_mode) ? take_folder(name, files, held_out) : names_add(files, name);
-    if (strpbrk(name, "*?["))
-        return take_pattern(name, files, held_out);
-    if (!strchr(name, ','))
-        return names_add(files, name); /* opening it says what is wrong */
+    if (strpbrk(name, "*?[")) return take_pattern(name, files, held_out);
+    if (!strchr(name, ',')) return names_add(files, name); /* opening it says what is wrong */
     char *parts = strdup(name), *rest = parts;
     int result = parts ? 0 : fail("no memory for the name %s", name);
     while (!result && rest) {
         char *part = rest;
         rest = strchr(part, ',');
-        if (rest)
-            *rest++ = '\0';
-        if (*part)
-            result = take(part, files, held_out);
+        if (rest) *rest++ = '\0';
+        if (*part) result = take(part, files, held_out);
     }
     free(parts);
     return result;
@@ -145,7 +127,6 @@ static int take(const char *name, struct names *files, struct names *held_out)
 int shards_find(const struct names *given, struct names *files, struct names *held_out)
 {
     int result = 0;
-    for (int i = 0; i < given->count && !result; i++)
-        result = take(given->name[i], files, held_out);
+    for (int i = 0; i < given->count && !result; i++) result = take(given->name[i], files, held_out);
     return result;
 }

@@ -42,8 +42,7 @@ INLINE void load(float *to, const void *from, relora_dtype dtype, int64_t at, in
     }
     const uint16_t *bits = (const uint16_t *)from + at;
 #pragma omp simd
-    for (int64_t i = 0; i < count; i++)
-        to[i] = from_bf16(bits[i]);
+    for (int64_t i = 0; i < count; i++) to[i] = from_bf16(bits[i]);
 }
 
 INLINE void store(void *to, relora_dtype dtype, int64_t at, const float *from, int64_t count)
@@ -54,15 +53,13 @@ INLINE void store(void *to, relora_dtype dtype, int64_t at, const float *from, i
     }
     uint16_t *bits = (uint16_t *)to + at;
 #pragma omp simd
-    for (int64_t i = 0; i < count; i++)
-        bits[i] = to_bf16(from[i]);
+    for (int64_t i = 0; i < count; i++) bits[i] = to_bf16(from[i]);
 }
 
 /* The same elements to be read: where they are if they are floats, else as floats in `room`. */
 INLINE const float *look(float *room, const void *from, relora_dtype dtype, int64_t at, int64_t count)
 {
-    if (dtype == RELORA_F32)
-        return (const float *)from + at;
+    if (dtype == RELORA_F32) return (const float *)from + at;
     load(room, from, dtype, at, count);
     return room;
 }
@@ -75,8 +72,7 @@ INLINE float *place(float *room, void *to, relora_dtype dtype, int64_t at)
 
 INLINE void settle(void *to, relora_dtype dtype, int64_t at, const float *placed, int64_t count)
 {
-    if (dtype != RELORA_F32)
-        store(to, dtype, at, placed, count);
+    if (dtype != RELORA_F32) store(to, dtype, at, placed, count);
 }
 
 /* exp(x) to 2 ulp or so, 0 below -87, and without a branch. x = n ln 2 + r, |r| <= ln 2 / 2; e^r by
@@ -88,8 +84,9 @@ INLINE float fast_exp(float x)
     float shifted = clamped * 1.44269504f + 12582912.0f;
     float n = shifted - 12582912.0f;
     float r = clamped - n * 0.693145752f - n * 1.42860677e-6f;
-    float p = 1.0f + r * (1.0f + r * (0.5f + r * (0.166666667f + r * (0.0416666667f +
-              r * (0.00833333333f + r * 0.00138888889f)))));
+    float p = 1.0f +
+              r * (1.0f + r * (0.5f + r * (0.166666667f +
+                                           r * (0.0416666667f + r * (0.00833333333f + r * 0.00138888889f)))));
     int32_t bits;
     memcpy(&bits, &shifted, sizeof bits);
     bits = (int32_t)((uint32_t)bits << 23) + 0x3F800000;

@@ -34,12 +34,11 @@ int source_bytes(const struct source *s, int64_t offset, size_t count, unsigned 
 {
     for (size_t got = 0; got < count;) {
         ssize_t part = pread(s->file, bytes + got, count - got, (off_t)(offset + (int64_t)got));
-        if (part < 0 && errno == EINTR)
-            continue;
-        if (part < 0)
-            return fail("cannot read %s: %s", s->path, strerror(errno));
+        if (part < 0 && errno == EINTR) continue;
+        if (part < 0) return fail("cannot read %s: %s", s->path, strerror(errno));
         if (part == 0)
-            return fail("%s has become shorter while it was read: it had %" PRId64 " bytes", s->path, s->size);
+            return fail("%s has become shorter while it was read: it had %" PRId64 " bytes", s->path,
+                        s->size);
         got += (size_t)part;
     }
     return 0;
@@ -51,17 +50,10 @@ static int64_t token_of(const unsigned char *at, int token_bytes)
     uint32_t four;
     uint64_t eight;
     switch (token_bytes) {
-    case 1:
-        return *at;
-    case 2:
-        memcpy(&two, at, sizeof two);
-        return two;
-    case 4:
-        memcpy(&four, at, sizeof four);
-        return four;
-    default:
-        memcpy(&eight, at, sizeof eight);
-        return eight > INT64_MAX ? INT64_MAX : (int64_t)eight;
+    case 1: return *at;
+    case 2: memcpy(&two, at, sizeof two); return two;
+    case 4: memcpy(&four, at, sizeof four); return four;
+    default: memcpy(&eight, at, sizeof eight); return eight > INT64_MAX ? INT64_MAX : (int64_t)eight;
     }
 }
 
@@ -83,7 +75,8 @@ static int read_header(struct source *s, const unsigned char *bytes, int32_t mag
     int64_t size = HEADER_BYTES + s->tokens * s->token_bytes;
     if (s->tokens < 0 || size != s->size)
         return fail("%s: its header promises %" PRId64 " tokens, that is a file of %" PRId64
-                    " bytes, but it has %" PRId64, s->path, s->tokens, size, s->size);
+                    " bytes, but it has %" PRId64,
+                    s->path, s->tokens, size, s->size);
     s->offset = HEADER_BYTES;
     return 0;
 }
@@ -94,21 +87,18 @@ static int find_format(struct source *s)
     size_t length = strlen(s->path), size = s->size < KIND_BYTES ? (size_t)s->size : KIND_BYTES;
     int32_t magic = 0;
     int text = length < 4 || strcmp(s->path + length - 4, ".bin") != 0;
-    if (source_bytes(s, 0, size, bytes))
-        return -1;
+    if (source_bytes(s, 0, size, bytes)) return -1;
     memcpy(&magic, bytes, size < sizeof magic ? size : sizeof magic);
-    if (!text && (magic == MAGIC_UINT16 || magic == MAGIC_UINT32))
-        return read_header(s, bytes, magic);
+    if (!text && (magic == MAGIC_UINT16 || magic == MAGIC_UINT32)) return read_header(s, bytes, magic);
     struct kind kind = kind_of(bytes, size, text);
-    if (kind.refused)
-        return fail("%s is %s: %s", s->path, kind.what, kind.hint);
-    if (kind.what)
-        note("%s is %s: %s", s->path, kind.what, kind.hint);
+    if (kind.refused) return fail("%s is %s: %s", s->path, kind.what, kind.hint);
+    if (kind.what) note("%s is %s: %s", s->path, kind.what, kind.hint);
     if (text && (magic == MAGIC_UINT16 || magic == MAGIC_UINT32))
         return fail("%s is an llm.c shard of tokens: give it a name that ends in .bin", s->path);
     if (!text && s->size % 2 != 0)
         return fail("%s: %" PRId64 " bytes is not a whole number of uint16 tokens, and there is no llm.c "
-                    "header", s->path, s->size);
+                    "header",
+                    s->path, s->size);
     s->token_bytes = text ? 1 : 2;
     s->format = text ? "bytes" : "uint16";
     s->tokens = s->size / s->token_bytes;
@@ -120,15 +110,12 @@ int source_open(struct source *s, const char *path)
     struct stat status;
     *s = (struct source){.file = -1, .path = strdup(path)};
     pthread_mutex_init(&s->lock, NULL);
-    if (!s->path)
-        return fail("no memory for the name %s", path);
+    if (!s->path) return fail("no memory for the name %s", path);
     s->file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not block */
-    if (s->file < 0)
-        return fail("cannot open %s: %s", path, strerror(errno));
+    if (s->file < 0) return fail("cannot open %s: %s", path, strerror(errno));
     if (fstat(s->file, &status) != 0 || !S_ISREG(status.st_mode))
         return fail("%s is not a regular file", path);
-    if (status.st_size == 0)
-        return fail("%s is empty (0 bytes)", path);
+    if (status.st_size == 0) return fail("%s is empty (0 bytes)", path);
     s->size = status.st_size;
     s->changed = status.st_ctim;
     return find_format(s);
@@ -136,8 +123,7 @@ int source_open(struct source *s, const char *path)
 
 void source_close(struct source *s)
 {
-    if (s->file >= 0)
-        close(s->file);
+    if (s->file >= 0) close(s->file);
     free(s->path);
     pthread_mutex_destroy(&s->lock);
     *s = (struct source){.file = -1};
@@ -146,8 +132,8 @@ void source_close(struct source *s)
 /* ---- reading it all ---- */
 
 struct whole {
-    uint64_t lanes[4];  /* of the sum */
-    uint16_t words[4];  /* largest 16-bit words, by their place */
+    uint64_t lanes[4]; /* of the sum */
+    uint16_t words[4]; /* largest 16-bit words, by their place */
     int64_t largest;
 };
 
@@ -163,23 +149,20 @@ static void add_to_sum(struct whole *w, const unsigned char *bytes, size_t count
             w->lanes[lane] = ((w->lanes[lane] ^ word) + 1) * factor;
             w->lanes[lane] ^= w->lanes[lane] >> 29;
         }
-    for (; i < count; i++)
-        w->lanes[0] = ((w->lanes[0] ^ bytes[i]) + 1) * factor;
+    for (; i < count; i++) w->lanes[0] = ((w->lanes[0] ^ bytes[i]) + 1) * factor;
 }
 
 static uint64_t sum_of(const struct whole *w, int64_t size)
 {
     uint64_t sum = (uint64_t)size;
-    for (int lane = 0; lane < 4; lane++)
-        sum = (sum ^ w->lanes[lane] ^ sum >> 31) * 0xD6E8FEB86659FD93u;
+    for (int lane = 0; lane < 4; lane++) sum = (sum ^ w->lanes[lane] ^ sum >> 31) * 0xD6E8FEB86659FD93u;
     return sum;
 }
 
 static unsigned largest_byte(const unsigned char *bytes, size_t count)
 {
     unsigned char most = 0;
-    for (size_t i = 0; i < count; i++)
-        most = bytes[i] > most ? bytes[i] : most;
+    for (size_t i = 0; i < count; i++) most = bytes[i] > most ? bytes[i] : most;
     return most;
 }
 
@@ -212,12 +195,9 @@ static void largest_words(uint16_t most[4], const unsigned char *bytes, size_t c
 static void add_to_largest(struct whole *w, const struct source *s, const unsigned char *bytes, size_t count)
 {
     int64_t most = 0;
-    if (s->token_bytes == 1)
-        most = largest_byte(bytes, count);
-    else if (s->token_bytes == 2)
-        largest_words(w->words, bytes, count / 2);
-    else
-        most = largest_four(bytes, count / 4);
+    if (s->token_bytes == 1) most = largest_byte(bytes, count);
+    else if (s->token_bytes == 2) largest_words(w->words, bytes, count / 2);
+    else most = largest_four(bytes, count / 4);
     w->largest = most > w->largest ? most : w->largest;
 }
 
@@ -238,8 +218,7 @@ static int read_all(const struct source *s, struct whole *w, int look)
         result = stop_asked() ? -1 : source_bytes(s, at, count, bytes);
         if (!result) {
             add_to_sum(w, bytes, count);
-            if (look)
-                add_to_largest(w, s, bytes + skip, count - (size_t)skip);
+            if (look) add_to_largest(w, s, bytes + skip, count - (size_t)skip);
         }
         at += (int64_t)count;
         if (now() - said > PATIENCE) {
@@ -258,15 +237,12 @@ static void find_width(struct source *s, const struct whole *w)
     enum { SMALL = 16, LARGE = 256 };
     const uint16_t *most = w->words;
     int low = most[0] > most[2] ? most[0] : most[2], high = most[1] > most[3] ? most[1] : most[3];
-    if (s->offset || s->tokens < 32)
-        return;
+    if (s->offset || s->tokens < 32) return;
     if (s->size % 8 == 0 && most[0] > 0 && !most[2] && !most[3] &&
         (!most[1] || (most[1] < SMALL && most[0] >= LARGE)))
         s->token_bytes = 8;
-    else if (s->size % 4 == 0 && low > 0 && (!high || (high < SMALL && low >= LARGE)))
-        s->token_bytes = 4;
-    else
-        return;
+    else if (s->size % 4 == 0 && low > 0 && (!high || (high < SMALL && low >= LARGE))) s->token_bytes = 4;
+    else return;
     s->format = s->token_bytes == 8 ? "int64" : "uint32";
     s->tokens = s->size / s->token_bytes;
     note("%s is read as %s tokens, not uint16: %s of its 16-bit words are all below %d", s->path, s->format,
@@ -279,12 +255,12 @@ static int name_token(struct source *s, int64_t vocab)
     int32_t tokens[WINDOW / 8] = {0};
     for (int64_t at = 0, count; at < s->tokens; at += count) {
         count = s->tokens - at < WINDOW / 8 ? s->tokens - at : WINDOW / 8;
-        if (source_read(s, at, count, tokens))
-            return -1;
+        if (source_read(s, at, count, tokens)) return -1;
         for (int64_t i = 0; i < count; i++)
             if (tokens[i] < 0 || tokens[i] >= vocab)
                 return fail("%s: token %" PRId64 " is %" PRId32 ", but the vocabulary has only %" PRId64
-                            " (--vocab)", s->path, at + i, tokens[i], vocab);
+                            " (--vocab)",
+                            s->path, at + i, tokens[i], vocab);
     }
     return fail("%s has changed while it was read", s->path);
 }
@@ -293,14 +269,11 @@ int source_scan(struct source *s, int64_t vocab)
 {
     struct whole w;
     double begin = now();
-    if (read_all(s, &w, 1))
-        return -1;
+    if (read_all(s, &w, 1)) return -1;
     if (s->token_bytes == 2) {
         find_width(s, &w);
-        for (int k = 0; k < 4; k++)
-            w.largest = w.words[k] > w.largest ? w.words[k] : w.largest;
-        if (s->token_bytes > 2 && read_all(s, &w, 1))
-            return -1;
+        for (int k = 0; k < 4; k++) w.largest = w.words[k] > w.largest ? w.words[k] : w.largest;
+        if (s->token_bytes > 2 && read_all(s, &w, 1)) return -1;
     }
     s->sum = sum_of(&w, s->size);
     s->largest = w.largest;
@@ -317,16 +290,14 @@ int source_check(struct source *s)
     struct whole w;
     int result = 0;
     pthread_mutex_lock(&s->lock);
-    if (fstat(s->file, &status) != 0)
-        result = fail("cannot read %s: %s", s->path, strerror(errno));
+    if (fstat(s->file, &status) != 0) result = fail("cannot read %s: %s", s->path, strerror(errno));
     else if (status.st_size < s->size)
-        result = fail("%s has become shorter under the run: it had %" PRId64 " bytes and has %" PRId64, s->path,
-                      s->size, (int64_t)status.st_size);
+        result = fail("%s has become shorter under the run: it had %" PRId64 " bytes and has %" PRId64,
+                      s->path, s->size, (int64_t)status.st_size);
     else if (status.st_ctim.tv_sec != s->changed.tv_sec || status.st_ctim.tv_nsec != s->changed.tv_nsec) {
         double begin = now();
         result = read_all(s, &w, 0);
-        if (!result && sum_of(&w, s->size) != s->sum)
-            result = fail("%s has changed under the run", s->path);
+        if (!result && sum_of(&w, s->size) != s->sum) result = fail("%s has changed under the run", s->path);
         s->changed = status.st_ctim;
         s->looked = now();
         s->took = s->looked - begin;
@@ -353,8 +324,7 @@ int source_read(struct source *s, int64_t index, int64_t count, int32_t *tokens)
     int width = s->token_bytes;
     for (int64_t at = 0, part; at < count; at += part) {
         part = count - at < WINDOW / width ? count - at : WINDOW / width;
-        if (source_bytes(s, s->offset + (index + at) * width, (size_t)(part * width), bytes))
-            return -1;
+        if (source_bytes(s, s->offset + (index + at) * width, (size_t)(part * width), bytes)) return -1;
         for (int64_t i = 0; i < part; i++) {
             int64_t token = token_of(bytes + i * width, width);
             tokens[at + i] = token > INT32_MAX ? INT32_MAX : (int32_t)token;

@@ -16,10 +16,10 @@ struct source {
     int64_t offset;     /* of token 0, in bytes */
     int token_bytes;    /* 1, 2, 4 or 8 */
     int64_t tokens;
-    int64_t largest;    /* token */
-    int64_t first;      /* place of token 0 in the data */
-    uint64_t sum;       /* of all bytes */
-    pthread_mutex_t lock; /* of the following */
+    int64_t largest;         /* token */
+    int64_t first;           /* place of token 0 in the data */
+    uint64_t sum;            /* of all bytes */
+    pthread_mutex_t lock;    /* of the following */
     struct timespec changed; /* when the file was last known to hold that sum */
     double looked, took;     /* when that was last found by reading, and how long it took */
 };

@@ -18,8 +18,12 @@ static const struct {
     const char *name;
     int always; /* caught although the parent ignores it: shells ignore INT for what runs behind them */
 } signals[] = {
-    {SIGINT, "SIGINT", 1},   {SIGTERM, "SIGTERM", 1}, {SIGHUP, "SIGHUP", 0}, {SIGUSR1, "SIGUSR1", 0},
-    {SIGUSR2, "SIGUSR2", 0}, {SIGXCPU, "SIGXCPU", 0},
+    {SIGINT, "SIGINT", 1},
+    {SIGTERM, "SIGTERM", 1},
+    {SIGHUP, "SIGHUP", 0},
+    {SIGUSR1, "SIGUSR1", 0},
+    {SIGUSR2, "SIGUSR2", 0},
+    {SIGXCPU, "SIGXCPU", 0},
 #ifdef SIGPWR
     {SIGPWR, "SIGPWR", 0},
 #endif
@@ -89,7 +93,6 @@ int stop_look(void)
 const char *stop_name(void)
 {
     for (int i = 0; i < SIGNALS; i++)
-        if (signals[i].number == atomic_load(&asked))
-            return signals[i].name;
+        if (signals[i].number == atomic_load(&asked)) return signals[i].name;
     return "";
 }

@@ -2,7 +2,8 @@
 #ifndef PRETRAIN_STOP_H
 #define PRETRAIN_STOP_H
 
-enum { /* exit status of the program */
+/* exit status of the program */
+enum {
     STATUS_DONE = 0,
     STATUS_FAILED = 1,
     STATUS_USAGE = 2,  /* an option was wrong */

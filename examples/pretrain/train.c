@@ -11,8 +11,7 @@
 /* What the layers begin as. Without a warm start they never have gradients of W, which are more than all else. */
 static relora_linear_mode first_mode(const struct options *o)
 {
-    if (o->method == METHOD_LOWRANK)
-        return RELORA_MODE_LOWRANK;
+    if (o->method == METHOD_LOWRANK) return RELORA_MODE_LOWRANK;
     return o->method == METHOD_FULL || o->warm_start > 0 ? RELORA_MODE_FULL : RELORA_MODE_LORA;
 }
 
@@ -34,9 +33,10 @@ static int create_model(struct trainer *t)
     config.device = (relora_device_kind)o->device;
     config.threads = (int)o->threads;
     if (o->foreign_vocab && t->data->token_bytes == 1)
-        return fail("%s is text, whose tokens are bytes, but \"vocab_size\" of --init %s is %" PRId64 ": that "
-                    "model has a tokenizer's. Give tokens in a .bin; or, if its tokens are bytes, --vocab %" PRId64,
-                    t->data->name, o->init, o->vocab, o->vocab);
+        return fail(
+            "%s is text, whose tokens are bytes, but \"vocab_size\" of --init %s is %" PRId64 ": that "
+            "model has a tokenizer's. Give tokens in a .bin; or, if its tokens are bytes, --vocab %" PRId64,
+            t->data->name, o->init, o->vocab, o->vocab);
     size_t window = (size_t)(o->batch * o->seq) * sizeof(int32_t);
     t->tokens = malloc(window);
     t->targets = malloc(window);
@@ -46,11 +46,12 @@ static int create_model(struct trainer *t)
         return -1;
     relora_status status = activations_create(&t->acts, t->model, t->stream, o->batch, o->seq);
     if (status == RELORA_E_UNSUPPORTED)
-        return fail("--device %s: it does heads of at most 128 columns, an even hidden size of at most 8192 (2048 "
-                    "if it is no multiple of 8) and at most 65535 heads in a micro-batch, but the model has "
-                    "%" PRId64 " heads of %" PRId64 " columns and a hidden size of %" PRId64
-                    ", the micro-batch %" PRId64 " sequences", options_choice("device", o->device), config.heads,
-                    config.head_dim, config.hidden, o->batch);
+        return fail(
+            "--device %s: it does heads of at most 128 columns, an even hidden size of at most 8192 (2048 "
+            "if it is no multiple of 8) and at most 65535 heads in a micro-batch, but the model has "
+            "%" PRId64 " heads of %" PRId64 " columns and a hidden size of %" PRId64
+            ", the micro-batch %" PRId64 " sequences",
+            options_choice("device", o->device), config.heads, config.head_dim, config.hidden, o->batch);
     return check(t->ctx, status, "cannot make the activations; try a smaller --batch");
 }
 
@@ -76,8 +77,7 @@ static relora_device *find_device(const struct trainer *t)
 static void pass_on(void *user, int32_t level, const char *message)
 {
     (void)user;
-    if (level == RELORA_LOG_WARN)
-        note("%s", message);
+    if (level == RELORA_LOG_WARN) note("%s", message);
 }
 
 int trainer_start(struct trainer *t, const struct options *options, struct folders *folders)
@@ -120,8 +120,7 @@ void trainer_close(struct trainer *t)
 /* An end was asked for: what is under way is dropped. */
 static int is_stopped(struct trainer *t)
 {
-    if (stop_look())
-        t->stopped = 1;
+    if (stop_look()) t->stopped = 1;
     return t->stopped;
 }
 
@@ -136,21 +135,19 @@ static int lose_data(struct trainer *t)
 static int accumulate(struct trainer *t)
 {
     const struct options *o = t->options;
-    if (check(t->ctx, relora_group_zero_grad(model_group(t->model), t->stream), "zero_grad"))
-        return -1;
+    if (check(t->ctx, relora_group_zero_grad(model_group(t->model), t->stream), "zero_grad")) return -1;
     for (int64_t micro = 0; micro < o->accumulate; micro++) {
         uint64_t call = (uint64_t)(t->attempts * o->accumulate + micro);
         const int32_t *tokens, *targets;
-        if (is_stopped(t))
-            return -1;
-        if (feed_next(t->feed, &tokens, &targets))
-            return lose_data(t);
-        if (check(t->ctx, model_forward(t->model, t->acts, t->stream, tokens, targets, call,
-                                        MODEL_DROPOUT | MODEL_GRADIENT), "forward") ||
+        if (is_stopped(t)) return -1;
+        if (feed_next(t->feed, &tokens, &targets)) return lose_data(t);
+        if (check(t->ctx,
+                  model_forward(t->model, t->acts, t->stream, tokens, targets, call,
+                                MODEL_DROPOUT | MODEL_GRADIENT),
+                  "forward") ||
             check(t->ctx, model_backward(t->model, t->acts, t->stream), "backward"))
             return -1;
-        if (micro + 1 < o->accumulate)
-            progress_part(&t->progress, "micro-batch", micro + 1, o->accumulate);
+        if (micro + 1 < o->accumulate) progress_part(&t->progress, "micro-batch", micro + 1, o->accumulate);
     }
     return 0;
 }
@@ -158,8 +155,7 @@ static int accumulate(struct trainer *t)
 /* The mean over `count` forwards. */
 static int take_loss(struct trainer *t, int64_t count, double *loss)
 {
-    if (check(t->ctx, model_take_loss(t->model, t->stream, loss), "loss"))
-        return -1;
+    if (check(t->ctx, model_take_loss(t->model, t->stream, loss), "loss")) return -1;
     *loss /= (double)count;
     return 0;
 }
@@ -171,8 +167,7 @@ static int evaluate(struct trainer *t)
     int64_t enough = (data_validation_windows(t->data, o->seq) + o->batch - 1) / o->batch;
     int64_t batches = o->eval_batches < enough ? o->eval_batches : enough;
     for (int64_t b = 0; b < batches; b++) {
-        if (is_stopped(t))
-            return -1;
+        if (is_stopped(t)) return -1;
         for (int64_t row = 0; row < o->batch; row++)
             if (data_validation_row(t->data, b * o->batch + row, batches * o->batch, o->seq,
                                     t->tokens + row * o->seq, t->targets + row * o->seq))
@@ -182,8 +177,7 @@ static int evaluate(struct trainer *t)
             return -1;
         progress_part(&t->progress, "batch of the evaluation", b + 1, batches);
     }
-    if (take_loss(t, batches, &t->val_loss))
-        return -1;
+    if (take_loss(t, batches, &t->val_loss)) return -1;
     t->val_step = t->step;
     if (folders_open(t->folders, "out", o->out) == 0) /* it may be gone since the run began */
         metrics_keep(&t->metrics);
@@ -202,18 +196,16 @@ static int advance(struct trainer *t, const char **event)
     uint32_t events = 0;
     relora_merge_report merge = {.struct_size = sizeof merge};
     relora_reset_report reset = {.struct_size = sizeof reset};
-    if (!t->cycle)
-        return 0;
-    if (check(t->ctx, relora_cycle_advance(t->cycle, t->stream, t->step, &events, &merge, &reset),
-              "restart"))
+    if (!t->cycle) return 0;
+    if (check(t->ctx, relora_cycle_advance(t->cycle, t->stream, t->step, &events, &merge, &reset), "restart"))
         return -1;
-    if (!events)
-        return 0;
+    if (!events) return 0;
     t->restarts++;
     *event = "restart";
-    progress_line(&t->progress, "step %" PRId64 ": restart %" PRId64 ": merged %d layers, |dW|/|W| = %.3f; "
-                  "reset %d moments, %.1f %% of m and %.1f %% of v are zero", t->step, t->restarts,
-                  merge.layers, merge.delta_norm / merge.weight_norm, reset.params,
+    progress_line(&t->progress,
+                  "step %" PRId64 ": restart %" PRId64 ": merged %d layers, |dW|/|W| = %.3f; "
+                  "reset %d moments, %.1f %% of m and %.1f %% of v are zero",
+                  t->step, t->restarts, merge.layers, merge.delta_norm / merge.weight_norm, reset.params,
                   percent(reset.zeroed_first, reset.elements), percent(reset.zeroed_second, reset.elements));
     return 0;
 }
@@ -247,8 +239,7 @@ static int train_step(struct trainer *t, int *last)
     struct metrics_row row = {.event = ""};
     double begin = progress_now();
 
-    if (check(t->ctx, relora_schedule_lr(t->schedule, t->step, &row.lr), "learning rate") ||
-        accumulate(t) ||
+    if (check(t->ctx, relora_schedule_lr(t->schedule, t->step, &row.lr), "learning rate") || accumulate(t) ||
         check(t->ctx, relora_adam_step(t->adam, t->stream, row.lr, 1.0 / (double)o->accumulate, &report),
               "update") || /* the report of which is the one thing waited for in a step; */
         take_loss(t, o->accumulate, &row.loss) || /* the loss is there by then */
@@ -263,8 +254,7 @@ static int train_step(struct trainer *t, int *last)
     row.clip = report.clip_factor;
     row.skipped = report.skipped;
     row.tokens_per_s = (double)(o->batch * o->accumulate * o->seq) / seconds;
-    if (*last)
-        row.event = "finish";
+    if (*last) row.event = "finish";
     else if (t->step == o->warm_start && !report.skipped && t->step > 0 && !t->cycle)
         row.event = "warm_start_end";
     metrics_step(&t->metrics, &row);
@@ -284,18 +274,16 @@ static int enter_phase(struct trainer *t)
     const struct options *o = t->options;
     int warm = o->method != METHOD_LOWRANK && (o->method == METHOD_FULL || o->warm_start > 0);
     if (t->step == 0 && !t->adam) {
-        if (warm ? phase_full(t) : phase_low_rank(t))
-            return -1;
+        if (warm ? phase_full(t) : phase_low_rank(t)) return -1;
         print_memory(t);
         return 0;
     }
-    if (!warm || o->method == METHOD_FULL || t->step != o->warm_start || t->cycle)
-        return 0;
-    if (phase_low_rank(t))
-        return -1;
-    progress_line(&t->progress, "step %" PRId64 ": low rank begins: rank %" PRId64 ", %" PRId64 " of %" PRId64
-                  " parameters are trained", t->step, o->rank, model_count_trainable(t->model),
-                  model_count_all(t->model));
+    if (!warm || o->method == METHOD_FULL || t->step != o->warm_start || t->cycle) return 0;
+    if (phase_low_rank(t)) return -1;
+    progress_line(&t->progress,
+                  "step %" PRId64 ": low rank begins: rank %" PRId64 ", %" PRId64 " of %" PRId64
+                  " parameters are trained",
+                  t->step, o->rank, model_count_trainable(t->model), model_count_all(t->model));
     print_memory(t);
     return 0;
 }
@@ -304,10 +292,8 @@ static int enter_phase(struct trainer *t)
 static int finish(struct trainer *t)
 {
     relora_merge_report merge = {.struct_size = sizeof merge};
-    if (!t->cycle)
-        return 0;
-    if (check(t->ctx, relora_cycle_finish(t->cycle, t->stream, t->step, &merge), "last merge"))
-        return -1;
+    if (!t->cycle) return 0;
+    if (check(t->ctx, relora_cycle_finish(t->cycle, t->stream, t->step, &merge), "last merge")) return -1;
     progress_line(&t->progress, "step %" PRId64 ": last merge: %d layers, |dW|/|W| = %.3f", t->step,
                   merge.layers, merge.delta_norm / merge.weight_norm);
     return 0;
@@ -315,10 +301,8 @@ static int finish(struct trainer *t)
 
 static int evaluate_on_the_way(struct trainer *t, int last)
 {
-    if (last || t->skipping || t->options->eval_every == 0 || t->step % t->options->eval_every != 0)
-        return 0;
-    if (evaluate(t))
-        return -1;
+    if (last || t->skipping || t->options->eval_every == 0 || t->step % t->options->eval_every != 0) return 0;
+    if (evaluate(t)) return -1;
     progress_line(&t->progress, "step %" PRId64 ": validation loss %.4f", t->step, t->val_loss);
     return 0;
 }
@@ -326,8 +310,7 @@ static int evaluate_on_the_way(struct trainer *t, int last)
 static void save(struct trainer *t)
 {
     t->save_failed = checkpoint_save(t) != 0;
-    if (!t->save_failed)
-        t->saved = t->step;
+    if (!t->save_failed) t->saved = t->step;
 }
 
 /* After everything that belongs to the step. A disk that is full is no reason to lose the run. */
@@ -335,8 +318,7 @@ static void save_on_the_way(struct trainer *t, int last)
 {
     const struct options *o = t->options;
     int due = last || (!t->skipping && o->save_every && t->step % o->save_every == 0);
-    if (o->save && due && !health_is_bad(&t->health))
-        save(t);
+    if (o->save && due && !health_is_bad(&t->health)) save(t);
 }
 
 /* ---- the run ---- */
@@ -346,12 +328,10 @@ static int begin(struct trainer *t, int *last)
 {
     const struct options *o = t->options;
     const struct feed_shape shape = {(uint64_t)o->seed, o->seq, o->batch, o->accumulate};
-    if (metrics_open(&t->metrics, o->out, &t->place))
-        return -1;
+    if (metrics_open(&t->metrics, o->out, &t->place)) return -1;
     progress_begin(&t->progress, t->step, t->end);
     *last = t->step >= t->end;
-    if (!*last && !(t->feed = feed_open(t->data, &shape, t->attempts)))
-        return -1;
+    if (!*last && !(t->feed = feed_open(t->data, &shape, t->attempts))) return -1;
     return t->step > 0 ? evaluate_on_the_way(t, *last) : 0; /* resumed where an evaluation belongs */
 }
 
@@ -359,12 +339,9 @@ static int begin(struct trainer *t, int *last)
 static int leave(struct trainer *t)
 {
     const struct options *o = t->options;
-    if (!t->stopped && !t->data_failed)
-        return -1;
-    if (o->save && t->saved != t->step)
-        save(t);
-    if (t->data_failed)
-        return -1;
+    if (!t->stopped && !t->data_failed) return -1;
+    if (o->save && t->saved != t->step) save(t);
+    if (t->data_failed) return -1;
     return o->export ? finish(t) : 0;
 }
 
@@ -374,15 +351,11 @@ int trainer_run(struct trainer *t)
     int last = 0, result = begin(t, &last);
     while (!last && !result) {
         result = enter_phase(t) || train_step(t, &last) || evaluate_on_the_way(t, last) ? -1 : 0;
-        if (!result)
-            save_on_the_way(t, last);
+        if (!result) save_on_the_way(t, last);
     }
-    if (result)
-        result = t->adam ? leave(t) : -1;
-    else if (finish(t) || evaluate(t))
-        result = t->stopped ? 0 : -1; /* the checkpoint is there */
-    else if (data_check(t->data))
-        result = is_stopped(t) ? 0 : -1;
+    if (result) result = t->adam ? leave(t) : -1;
+    else if (finish(t) || evaluate(t)) result = t->stopped ? 0 : -1; /* the checkpoint is there */
+    else if (data_check(t->data)) result = is_stopped(t) ? 0 : -1;
     else if (health_end(&t->health, t->val_loss, text, sizeof text)) {
         t->died = 1;
         fail("%s", text);

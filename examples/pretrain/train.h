@@ -18,9 +18,9 @@ struct trainer {
     struct folders *folders; /* that of --save may have to be made again */
 
     relora_context *ctx;
-    relora_reader *from;     /* the checkpoint that is to be gone on from; NULL once that is done */
+    relora_reader *from; /* the checkpoint that is to be gone on from; NULL once that is done */
     char from_path[PATH_MAX];
-    int resumed;             /* it was one */
+    int resumed; /* it was one */
     relora_stream *stream;
     struct model *model;
     struct activations *acts;
@@ -38,8 +38,8 @@ struct trainer {
     struct progress progress;
     struct health health;
 
-    int64_t end;      /* updates of the whole run, as far as the present schedule knows */
-    int64_t planned;  /* those of the checkpoint */
+    int64_t end;     /* updates of the whole run, as far as the present schedule knows */
+    int64_t planned; /* those of the checkpoint */
 
     int64_t step;     /* updates done: what schedule and cycle count */
     int64_t attempts; /* steps with the skipped ones: what draws batches and dropout */

@@ -76,7 +76,8 @@ struct gemm_cut { /* of a product into pieces, the last of a row or column the s
 struct gemm_cut cpu_gemm_cut(const struct gemm *g, int32_t threads);
 struct gemm cpu_gemm_piece(const struct gemm *g, const struct gemm_cut *cut, int64_t i);
 
-enum own_tile { OWN_PLAIN, OWN_AVX2, OWN_AVX512, OWN_TILES }; /* of the library's own product; PLAIN is NEON on ARM */
+/* of the library's own product; PLAIN is NEON on ARM */
+enum own_tile { OWN_PLAIN, OWN_AVX2, OWN_AVX512, OWN_TILES };
 enum own_tile cpu_gemm_own_best(void); /* on this processor */
 relora_status cpu_gemm_own(struct queue *q, const struct gemm *g, enum own_tile tile);
 
@@ -92,8 +93,8 @@ relora_status cpu_convert(struct queue *q, struct view y, struct view x, struct 
 relora_status cpu_merge(struct queue *q, const struct merge *m);
 relora_status cpu_fold(struct queue *q, const struct fold *f);
 relora_status cpu_sum_rows(struct queue *q, float *sums, struct view x, int32_t accumulate);
-relora_status cpu_scale_grad(struct queue *q, float *grad, const float *scale, struct view h,
-                             struct view u, int32_t accumulate);
+relora_status cpu_scale_grad(struct queue *q, float *grad, const float *scale, struct view h, struct view u,
+                             int32_t accumulate);
 relora_status cpu_largest(struct queue *q, struct view x, uint32_t *bits);
 relora_status cpu_dropout(struct queue *q, const struct dropout *d);
 relora_status cpu_uniform(struct queue *q, struct view y, double bound, struct draw d);

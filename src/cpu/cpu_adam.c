@@ -59,8 +59,7 @@ static void load(float *to, const void *from, relora_dtype dtype, int64_t start,
                                     : bf16_to_float(((const bf16 *)from)[start + k]);
 }
 
-static void store(const struct adam_param *p, struct draw draw, const float *from, int64_t start,
-                  int64_t n)
+static void store(const struct adam_param *p, struct draw draw, const float *from, int64_t start, int64_t n)
 {
     if (p->param_dtype == RELORA_F32) {
         for (int64_t k = 0; k < n; k++) ((float *)p->param)[start + k] = from[k];
@@ -69,8 +68,7 @@ static void store(const struct adam_param *p, struct draw draw, const float *fro
     } else {
         struct draw_words words;
         const uint32_t *word = cpu_draw_words(&words, draw, (uint64_t)start, n);
-        for (int64_t k = 0; k < n; k++)
-            ((bf16 *)p->param)[start + k] = bf16_stochastic(from[k], word[k]);
+        for (int64_t k = 0; k < n; k++) ((bf16 *)p->param)[start + k] = bf16_stochastic(from[k], word[k]);
     }
 }
 
@@ -97,10 +95,8 @@ static void update_chunk(void *job, int64_t k)
     double clip = a->need_norm ? a->control->clip_factor : 1;
     struct adam_constants c = adam_constants_make(a, p, clip, *p->steps);
     struct draw draw = {{p->draw.key[0], p->draw.key[1]}, (uint64_t)*p->steps};
-    if (p->param_dtype == RELORA_F32 && p->grad_dtype == RELORA_F32)
-        update_f32(&c, p, chunk);
-    else
-        update_mixed(&c, p, chunk, draw);
+    if (p->param_dtype == RELORA_F32 && p->grad_dtype == RELORA_F32) update_f32(&c, p, chunk);
+    else update_mixed(&c, p, chunk, draw);
 }
 
 relora_status cpu_adam_step(struct queue *q, const struct adam *a)

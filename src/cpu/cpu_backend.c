@@ -156,8 +156,8 @@ static relora_status uniform(struct queue *q, struct view y, double bound, struc
     return leave(&host, cpu_uniform(q, y, bound, d));
 }
 
-static relora_status scale_grad(struct queue *q, float *grad, const float *scale, struct view h, struct view u,
-                                int32_t accumulate)
+static relora_status scale_grad(struct queue *q, float *grad, const float *scale, struct view h,
+                                struct view u, int32_t accumulate)
 {
     fenv_t host = float_mode_enter();
     return leave(&host, cpu_scale_grad(q, grad, scale, h, u, accumulate));

@@ -105,8 +105,8 @@ static double dot_row(struct view x, struct view y, int64_t i)
     return sum;
 }
 
-relora_status cpu_scale_grad(struct queue *q, float *grad, const float *scale, struct view h,
-                             struct view u, int32_t accumulate)
+relora_status cpu_scale_grad(struct queue *q, float *grad, const float *scale, struct view h, struct view u,
+                             int32_t accumulate)
 {
     (void)q; /* rows x rank products: small beside the layer's own */
     double sum = 0, s = (double)tanhf(*scale);
@@ -144,7 +144,8 @@ static void look_at_row(void *job, int64_t i)
 {
     struct largest *l = job;
     struct view x = l->x;
-    uint32_t row = x.dtype == RELORA_F32 ? largest_f32(row_f32(x, i), x.cols) : largest_bf16(row_bf16(x, i), x.cols);
+    uint32_t row =
+        x.dtype == RELORA_F32 ? largest_f32(row_f32(x, i), x.cols) : largest_bf16(row_bf16(x, i), x.cols);
     unsigned most = atomic_load(&l->bits);
     while (row > most && !atomic_compare_exchange_weak(&l->bits, &most, row)) {}
 }

@@ -39,8 +39,7 @@ static dnnl_status_t append_sum(dnnl_post_ops_t ops)
 }
 
 static dnnl_status_t matmul_make(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, descriptor *a,
-                                 descriptor *b, descriptor *bias, descriptor *c,
-                                 dnnl_primitive_attr_t attr)
+                                 descriptor *b, descriptor *bias, descriptor *c, dnnl_primitive_attr_t attr)
 {
     return dnnl_matmul_primitive_desc_create(pd, engine, *a, *b, bias ? *bias : NULL, *c, attr);
 }
@@ -66,8 +65,7 @@ static dnnl_status_t append_sum(dnnl_post_ops_t ops)
 }
 
 static dnnl_status_t matmul_make(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, descriptor *a,
-                                 descriptor *b, descriptor *bias, descriptor *c,
-                                 dnnl_primitive_attr_t attr)
+                                 descriptor *b, descriptor *bias, descriptor *c, dnnl_primitive_attr_t attr)
 {
     dnnl_matmul_desc_t desc;
     dnnl_status_t status = dnnl_matmul_desc_init(&desc, a, b, bias, c);
@@ -171,8 +169,7 @@ static dnnl_data_type_t type_of(int32_t dtype)
 }
 
 /* rows x cols as the product sees it; a transposed operand has its strides exchanged */
-static struct operands operands_of(int64_t rows, int64_t cols, int64_t ld, int32_t transposed,
-                                   int32_t dtype)
+static struct operands operands_of(int64_t rows, int64_t cols, int64_t ld, int32_t transposed, int32_t dtype)
 {
     struct operands o = {{rows, cols}, {transposed ? 1 : ld, transposed ? ld : 1}, type_of(dtype)};
     return o;
@@ -224,7 +221,8 @@ static dnnl_status_t primitive_make(struct entry *e, dnnl_engine_t engine, dnnl_
     memset(md, 0, sizeof md);
     for (int i = ARG_A; i <= ARG_BIAS && !status; i++) status = descriptor_make(&md[i], &o[i]);
     if (!status)
-        status = matmul_make(&pd, engine, &md[ARG_A], &md[ARG_B], k->bias ? &md[ARG_BIAS] : NULL, &md[ARG_C], attr);
+        status = matmul_make(&pd, engine, &md[ARG_A], &md[ARG_B], k->bias ? &md[ARG_BIAS] : NULL, &md[ARG_C],
+                             attr);
     if (!status && is_reference(pd)) status = dnnl_unimplemented;
     if (!status) status = dnnl_primitive_create(&e->primitive, pd);
     if (!status) e->scratch_bytes = described_bytes(pd, dnnl_query_scratchpad_md);

@@ -6,11 +6,11 @@
 #include "cpu_clones.h"
 
 enum {
-    DEPTH = 512,      /* of a block; where one ends is seen in the bits */
-    WIDE = 768,       /* columns of a block of b, at most */
-    TALL = 120,       /* rows of a block of a, about */
-    ROUNDED = 768,    /* rows whose sums wait in F32 until they are rounded to BF16 */
-    WIDEST_ROW = 32,  /* columns and rows of any tile, at most */
+    DEPTH = 512,     /* of a block; where one ends is seen in the bits */
+    WIDE = 768,      /* columns of a block of b, at most */
+    TALL = 120,      /* rows of a block of a, about */
+    ROUNDED = 768,   /* rows whose sums wait in F32 until they are rounded to BF16 */
+    WIDEST_ROW = 32, /* columns and rows of any tile, at most */
     WIDEST_COL = 16
 };
 
@@ -177,8 +177,12 @@ static void pack_block(float *to, struct view v, int depth_is_rows, int64_t firs
     size_t element = v.dtype == RELORA_F32 ? sizeof(float) : sizeof(bf16);
     for (int64_t i = 0; i < count; i += panel, to += panel * depth) {
         const unsigned char *data = v.data;
-        struct panel p = {data + (size_t)((first + i) * across + k * along) * element, along, across, depth,
-                          least(panel, count - i), v.dtype};
+        struct panel p = {data + (size_t)((first + i) * across + k * along) * element,
+                          along,
+                          across,
+                          depth,
+                          least(panel, count - i),
+                          v.dtype};
         pack(to, &p);
     }
 }
@@ -195,21 +199,24 @@ static void edge(const struct tile *t, int64_t depth, const float *a, const floa
 }
 
 /* c := or += a b, of packed blocks */
-static void multiply_blocks(const struct tile *t, int64_t depth, const float *a, const float *b, float *c, int64_t ldc,
-                            int64_t rows, int64_t cols, int add)
+static void multiply_blocks(const struct tile *t, int64_t depth, const float *a, const float *b, float *c,
+                            int64_t ldc, int64_t rows, int64_t cols, int add)
 {
     for (int64_t j = 0; j < cols; j += t->cols)
         for (int64_t i = 0; i < rows; i += t->rows) {
             const float *panel_a = a + i * depth, *panel_b = b + j * depth;
             float *to = c + i * ldc + j;
-            if (rows - i >= t->rows && cols - j >= t->cols) t->multiply(depth, panel_a, panel_b, to, ldc, add);
-            else edge(t, depth, panel_a, panel_b, to, ldc, least(t->rows, rows - i), least(t->cols, cols - j), add);
+            if (rows - i >= t->rows && cols - j >= t->cols)
+                t->multiply(depth, panel_a, panel_b, to, ldc, add);
+            else
+                edge(t, depth, panel_a, panel_b, to, ldc, least(t->rows, rows - i), least(t->cols, cols - j),
+                     add);
         }
 }
 
 /* Sums of `cols` columns from col on, in F32; `add` to what is there. */
-static void sum_columns(const struct product *p, const struct gemm *g, const struct blocks *m, struct view sums,
-                        int64_t col, int64_t cols, int add)
+static void sum_columns(const struct product *p, const struct gemm *g, const struct blocks *m,
+                        struct view sums, int64_t col, int64_t cols, int add)
 {
     const struct tile *t = p->tile;
     int64_t all = g->ta ? g->a.rows : g->a.cols, tall = round_up(TALL - t->rows + 1, t->rows);
@@ -251,7 +258,8 @@ static struct gemm rows_of(const struct gemm *g, int64_t first, int64_t rows)
     return part;
 }
 
-static void make_rounded(const struct product *p, const struct gemm *g, const struct blocks *m, int64_t col, int64_t cols)
+static void make_rounded(const struct product *p, const struct gemm *g, const struct blocks *m, int64_t col,
+                         int64_t cols)
 {
     struct view sums = {m->sums, g->c.rows, cols, cols, RELORA_F32}, c = g->c;
     c.data = (bf16 *)c.data + col;
@@ -297,7 +305,8 @@ enum own_tile cpu_gemm_own_best(void)
 
 relora_status cpu_gemm_own(struct queue *q, const struct gemm *g, enum own_tile tile)
 {
-    struct product p = {.g = g, .cut = cpu_gemm_cut(g, q->threads), .tile = tiles[has(tile) ? tile : OWN_PLAIN]};
+    struct product p = {
+        .g = g, .cut = cpu_gemm_cut(g, q->threads), .tile = tiles[has(tile) ? tile : OWN_PLAIN]};
     int64_t pieces = p.cut.down * p.cut.across;
     if (!g->c.rows || !g->c.cols || !(g->ta ? g->a.rows : g->a.cols)) return cpu_gemm_portable(q, g);
     layout(NULL, &p.pitch);

@@ -16,12 +16,11 @@ static void unpack(double *to, struct view v, int transposed, int64_t i0, int64_
 {
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < cols; j++)
-            to[i * pitch + j] =
-                transposed ? value_at(v, j0 + j, i0 + i) : value_at(v, i0 + i, j0 + j);
+            to[i * pitch + j] = transposed ? value_at(v, j0 + j, i0 + i) : value_at(v, i0 + i, j0 + j);
 }
 
-static void multiply(double sum[TILE_ROWS][TILE_COLS], double (*a)[TILE_DEPTH],
-                     double (*b)[TILE_COLS], int64_t rows, int64_t depth)
+static void multiply(double sum[TILE_ROWS][TILE_COLS], double (*a)[TILE_DEPTH], double (*b)[TILE_COLS],
+                     int64_t rows, int64_t depth)
 {
     for (int64_t i = 0; i < rows; i++)
         for (int64_t k = 0; k < depth; k++)
@@ -36,10 +35,8 @@ static void store(const struct gemm *g, double sum[TILE_ROWS][TILE_COLS], int64_
             double value = sum[i][j];
             if (g->bias) value += (double)g->bias[j0 + j];
             if (g->accumulate) value += value_at(g->c, i0 + i, j0 + j);
-            if (g->c.dtype == RELORA_F32)
-                row_f32(g->c, i0 + i)[j0 + j] = (float)value;
-            else
-                row_bf16(g->c, i0 + i)[j0 + j] = bf16_nearest((float)value);
+            if (g->c.dtype == RELORA_F32) row_f32(g->c, i0 + i)[j0 + j] = (float)value;
+            else row_bf16(g->c, i0 + i)[j0 + j] = bf16_nearest((float)value);
         }
 }
 

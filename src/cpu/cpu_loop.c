@@ -126,5 +126,6 @@ void cpu_loop(const struct queue *q, int64_t n, int worth_it, cpu_body body, voi
     int64_t threads = worth_it ? q->threads : 1;
     if (threads > n) threads = n;
     if (threads > 1) run_threads(q, &loop, threads);
-    else for (int64_t i = 0; i < n; i++) body(job, i);
+    else
+        for (int64_t i = 0; i < n; i++) body(job, i);
 }

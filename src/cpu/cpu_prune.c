@@ -28,8 +28,7 @@ struct mask { /* magnitudes above the threshold, and the first `ties` that equal
 };
 
 /* All but floor(ratio * n), the lowest index first among equals. */
-static relora_status mask_exact(struct queue *q, struct mask *mask, const float *x, int64_t n,
-                                double ratio)
+static relora_status mask_exact(struct queue *q, struct mask *mask, const float *x, int64_t n, double ratio)
 {
     struct rank rank;
     int64_t drop = prune_drop(ratio, n);
@@ -154,12 +153,9 @@ static void mask_block(const struct mask *mask, float *x, float *also, int64_t n
     int64_t rank = mask->ranked ? mask->ranks[b] : 0, next = mask->ranked ? mask->ranks[b + 1] : 0;
     x += b * CPU_BLOCK;
     if (also) also += b * CPU_BLOCK;
-    if (!mask->ranked || next <= mask->ties)
-        cut(x, also, n, mask->threshold, mask->multiply);
-    else if (rank >= mask->ties)
-        cut(x, also, n, mask->threshold + 1, mask->multiply);
-    else
-        cut_ranked(mask, x, also, n, rank);
+    if (!mask->ranked || next <= mask->ties) cut(x, also, n, mask->threshold, mask->multiply);
+    else if (rank >= mask->ties) cut(x, also, n, mask->threshold + 1, mask->multiply);
+    else cut_ranked(mask, x, also, n, rank);
 }
 
 CPU_CLONES static void drop(float *x, int64_t n, const uint32_t *words, uint64_t threshold)

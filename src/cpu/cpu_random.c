@@ -27,8 +27,7 @@ static void dropout_batch(const struct dropout *d, int64_t i, int64_t j, int64_t
 {
     if (d->y.dtype == RELORA_F32)
         dropout_f32(row_f32(d->y, i) + j, row_f32(d->x, i) + j, n, words, threshold, keep, d->accumulate);
-    else
-        dropout_bf16(row_bf16(d->y, i) + j, row_bf16(d->x, i) + j, n, words, threshold, keep, d->accumulate);
+    else dropout_bf16(row_bf16(d->y, i) + j, row_bf16(d->x, i) + j, n, words, threshold, keep, d->accumulate);
 }
 
 static void dropout_row(void *job, int64_t i)

@@ -14,17 +14,18 @@ enum { DIGITS = 3, BINS = 2048 };
 static const int digit_shift[DIGITS] = {20, 10, 0}, digit_bits[DIGITS] = {11, 10, 10};
 
 enum {
-    SAMPLED = 1 << 16,  /* from so many elements on */
-    SAMPLES = 1 << 14,  /* at most */
-    SAMPLE_STEP = 64,   /* elements for each, at least */
-    SWEEP = 64          /* elements that are counted before any of them is looked at */
+    SAMPLED = 1 << 16, /* from so many elements on */
+    SAMPLES = 1 << 14, /* at most */
+    SAMPLE_STEP = 64,  /* elements for each, at least */
+    SWEEP = 64         /* elements that are counted before any of them is looked at */
 };
 
 struct bracket {
     uint32_t low, high;
 };
 
-struct tally { /* elements below low, up to low, below high, up to high; of them kept: above low, below high */
+/* elements below low, up to low, below high, up to high; of them kept: above low, below high */
+struct tally {
     int64_t below, to_low, under, to_high, kept;
 };
 
@@ -99,7 +100,8 @@ static struct bracket guess(const struct select *s, const float *x, int64_t n, i
 {
     int64_t piece = n / s->samples;
     for (int64_t i = 0; i < s->samples; i++)
-        s->sample[i] = x[i * piece + (int64_t)(((uint64_t)i * 0x9E3779B97F4A7C15u >> 32) * (uint64_t)piece >> 32)];
+        s->sample[i] =
+            x[i * piece + (int64_t)(((uint64_t)i * 0x9E3779B97F4A7C15u >> 32) * (uint64_t)piece >> 32)];
     double p = (double)k / (double)n, count = (double)s->samples;
     double margin = 4 * sqrt(count * p * (1 - p)) + 4;
     int64_t low = (int64_t)(p * count - margin), high = (int64_t)(p * count + margin) + 1;
@@ -110,8 +112,8 @@ static struct bracket guess(const struct select *s, const float *x, int64_t n, i
     return b;
 }
 
-CPU_CLONES static void sweep(struct tally *tally, struct bracket b, const float *x, int64_t start, int64_t end,
-                             float *kept, int64_t capacity)
+CPU_CLONES static void sweep(struct tally *tally, struct bracket b, const float *x, int64_t start,
+                             int64_t end, float *kept, int64_t capacity)
 {
     struct tally all = {0};
     for (int64_t i = start; i < end; i += SWEEP) {

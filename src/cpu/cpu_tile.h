@@ -8,23 +8,25 @@
  * multiply-adds, where the processor has them: the bits do not depend on the width. */
 
 typedef float TILE(vector) __attribute__((vector_size(TILE_BYTES)));
-typedef float TILE(loose) __attribute__((vector_size(TILE_BYTES), aligned(4), may_alias)); /* anywhere in memory */
+/* anywhere in memory */
+typedef float TILE(loose) __attribute__((vector_size(TILE_BYTES), aligned(4), may_alias));
 enum { TILE(LANES) = TILE_BYTES / sizeof(float), TILE(NR) = TILE_NV * TILE(LANES) };
 
 /* c := or += a b; a is packed by columns of TILE_MR, b by rows of NR. */
-TILE_TARGET static void TILE(multiply)(int64_t depth, const float *a, const float *b, float *c, int64_t ldc, int add)
+TILE_TARGET static void TILE(multiply)(int64_t depth, const float *a, const float *b, float *c, int64_t ldc,
+                                       int add)
 {
     TILE(vector) sum[TILE_MR][TILE_NV] = {{{0}}};
     for (int64_t k = 0; k < depth; k++, a += TILE_MR, b += TILE(NR)) {
         const TILE(loose) *row = (const TILE(loose) *)b;
-        TILE_UNROLL for (int i = 0; i < TILE_MR; i++)
-            TILE_UNROLL for (int j = 0; j < TILE_NV; j++) sum[i][j] += a[i] * row[j];
+        TILE_UNROLL for (int i = 0; i < TILE_MR; i++) TILE_UNROLL for (int j = 0; j < TILE_NV; j++)
+            sum[i][j] += a[i] * row[j];
     }
-    TILE_UNROLL for (int i = 0; i < TILE_MR; i++)
-        TILE_UNROLL for (int j = 0; j < TILE_NV; j++) {
-            TILE(loose) *to = (TILE(loose) *)(c + i * ldc) + j;
-            *to = add ? sum[i][j] + *to : sum[i][j];
-        }
+    TILE_UNROLL for (int i = 0; i < TILE_MR; i++) TILE_UNROLL for (int j = 0; j < TILE_NV; j++)
+    {
+        TILE(loose) *to = (TILE(loose) *)(c + i * ldc) + j;
+        *to = add ? sum[i][j] + *to : sum[i][j];
+    }
 }
 
 /* Columns of a packed panel beyond the matrix are 0. */

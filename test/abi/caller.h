@@ -12,7 +12,11 @@
 #define TRUE(what) true_((what) != 0, #what, __LINE__)
 
 /* A struct as large as it was, and behind it what the library must not touch. */
-#define GUARDED(type, name) struct { type is; uint64_t guard; } name = { .guard = GUARD }
+#define GUARDED(type, name) \
+    struct {                \
+        type is;            \
+        uint64_t guard;     \
+    } name = {.guard = GUARD}
 static const uint64_t GUARD = UINT64_C(0x1122334455667788);
 
 static relora_context *ctx;

@@ -4,8 +4,12 @@
 #include "abi/caller.h"
 
 enum which { NONE, LINEAR, ADAM, RESET, SCHEDULE, CYCLE, WHICH };
-static const char *const keys[WHICH] = {"", "relora.linear.layer", "relora.adam.adam", "relora.cycle.cycle",
-                                        "relora.schedule.schedule", "relora.cycle.cycle"};
+static const char *const keys[WHICH] = {"",
+                                        "relora.linear.layer",
+                                        "relora.adam.adam",
+                                        "relora.cycle.cycle",
+                                        "relora.schedule.schedule",
+                                        "relora.cycle.cycle"};
 
 #ifdef GROWN
 #define USE(o, which, is) ((o)->later = (which) == (is) ? 3 : 0)
@@ -111,8 +115,7 @@ static void load(const char *folder, const char *program, enum which which)
     OK(relora_reader_open(&reader, ctx, path_of(folder, program, which)));
     relora_status status = relora_state_load(run.state, st, reader);
     OK(relora_context_error(ctx, why, sizeof why, NULL));
-    if (which == NONE)
-        ok(status, program, __LINE__);
+    if (which == NONE) ok(status, program, __LINE__);
     else if (status != RELORA_E_STATE || !strstr(why, keys[which]) || !strstr(why, "later=3"))
         printf("%s loads %d of %s: %d, %s\n", own, which, program, status, why), failures++;
     relora_reader_release(reader);

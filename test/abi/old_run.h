@@ -45,8 +45,7 @@ static void old_fill(struct old_run *run, relora_tensor *tensor, unsigned what)
     }
     if (relora_tensor_dtype(tensor) == RELORA_F32)
         OK(relora_tensor_write(tensor, run->stream, values, n * sizeof *values));
-    else
-        OK(relora_tensor_write(tensor, run->stream, halves, n * sizeof *halves));
+    else OK(relora_tensor_write(tensor, run->stream, halves, n * sizeof *halves));
 }
 
 static relora_tensor *old_matrix(relora_device *device, relora_dtype dtype, int64_t rows, int64_t columns)

@@ -3,12 +3,14 @@
  * from `make abi-pins`, which also says when some are missing. */
 #include <relora/relora.h>
 
-#define CONSTANT(name, value) _Static_assert(name == (value), #name " is another number than in earlier releases")
-#define FIELD(type, offset, kind, field)                                                                           \
-    _Static_assert(offsetof(type, field) == (offset), #type "." #field " has moved");                              \
-    _Static_assert(_Generic(((type *)0)->field, kind: 1, default: 0), #type "." #field " has another type")
-#define SIZE(type, bytes) \
-    _Static_assert(sizeof(type) == (bytes), #type " has another size: correct it, if a field was added at the end")
+#define CONSTANT(name, value) \
+    _Static_assert(name == (value), #name " is another number than in earlier releases")
+#define FIELD(type, offset, kind, field)                                              \
+    _Static_assert(offsetof(type, field) == (offset), #type "." #field " has moved"); \
+    _Static_assert(_Generic(((type *)0)->field, kind : 1, default : 0), #type "." #field " has another type")
+#define SIZE(type, bytes)                   \
+    _Static_assert(sizeof(type) == (bytes), \
+                   #type " has another size: correct it, if a field was added at the end")
 
 _Static_assert(sizeof(void *) == 8, "the offsets below are those of a machine with 64-bit pointers");
 

@@ -1,13 +1,13 @@
 /* relora_adam_create, registration and the step with wrong arguments. */
 #include "arguments/arguments.h"
 
-#define BAD(field_, value_, status_, ...)                                               \
-    do {                                                                                \
-        relora_adam_options o_ = adam_options();                                        \
-        relora_adam *a_ = POISON;                                                       \
-        o_.field_ = value_;                                                             \
-        FAILS(status_, relora_adam_create(&a_, env.dev, &o_), #field_, __VA_ARGS__);    \
-        ck_assert_ptr_null(a_);                                                         \
+#define BAD(field_, value_, status_, ...)                                            \
+    do {                                                                             \
+        relora_adam_options o_ = adam_options();                                     \
+        relora_adam *a_ = POISON;                                                    \
+        o_.field_ = value_;                                                          \
+        FAILS(status_, relora_adam_create(&a_, env.dev, &o_), #field_, __VA_ARGS__); \
+        ck_assert_ptr_null(a_);                                                      \
     } while (0)
 
 START_TEST(test_options)
@@ -58,11 +58,13 @@ START_TEST(test_add)
     struct stranger s = new_stranger();
     float *memory = new_floats(8);
     relora_adam *a = new_adam(NULL);
-    relora_tensor *p = new_vector(RELORA_F32, 6), *g = new_vector(RELORA_F32, 6), *q = new_vector(RELORA_F32, 6);
+    relora_tensor *p = new_vector(RELORA_F32, 6), *g = new_vector(RELORA_F32, 6),
+                  *q = new_vector(RELORA_F32, 6);
     relora_tensor *g41 = new_vector(RELORA_F32, 41), *far = stranger_matrix(&s, RELORA_F32, 1, 6);
     relora_tensor *row = new_matrix(RELORA_F32, 1, 6), *view;
     int32_t index = 77;
-    OK(relora_tensor_borrow(&view, env.dev, RELORA_F32, 2, (int64_t[]){2, 3}, (int64_t[]){5, 1}, memory, NULL, NULL));
+    OK(relora_tensor_borrow(&view, env.dev, RELORA_F32, 2, (int64_t[]){2, 3}, (int64_t[]){5, 1}, memory, NULL,
+                            NULL));
     relora_tensor *g23 = new_matrix(RELORA_F32, 2, 3);
     FAILS(RELORA_E_ARGUMENT, relora_adam_add(NULL, "p", p, g, &index), "adam");
     FAILS(RELORA_E_ARGUMENT, relora_adam_add(a, NULL, p, g, &index), "name");
@@ -161,7 +163,8 @@ START_TEST(test_step_lr)
     FAILS(RELORA_E_ARGUMENT, relora_adam_step_lr(a, NULL, lr, 1, NULL), "stream");
     FAILS(RELORA_E_CONTEXT, relora_adam_step_lr(a, s.st, lr, 1, NULL), "stream");
     FAILS(RELORA_E_ARGUMENT, relora_adam_step_lr(a, env.st, NULL, 1, NULL), "lr");
-    FAILS(RELORA_E_CONTEXT, relora_adam_step_lr(a, env.st, stranger_matrix(&s, RELORA_F32, 1, 1), 1, NULL), "lr");
+    FAILS(RELORA_E_CONTEXT, relora_adam_step_lr(a, env.st, stranger_matrix(&s, RELORA_F32, 1, 1), 1, NULL),
+          "lr");
     FAILS(RELORA_E_DTYPE, relora_adam_step_lr(a, env.st, new_vector(RELORA_BF16, 1), 1, NULL), "lr", "BF16");
     FAILS(RELORA_E_SHAPE, relora_adam_step_lr(a, env.st, new_vector(RELORA_F32, 2), 1, NULL), "lr", "[2]");
     FAILS(RELORA_E_SHAPE, relora_adam_step_lr(a, env.st, new_vector(RELORA_F32, 0), 1, NULL), "lr", "[0]");

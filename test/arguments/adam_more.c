@@ -32,11 +32,11 @@ static void untouched(struct bench *b)
     ck_assert_int_eq(steps, 3);
 }
 
-#define BAD(field_, value_, status_, ...)                                                              \
-    do {                                                                                               \
-        relora_reset_options o_ = reset_options(RELORA_RESET_MAGNITUDE, 0.5, 0);                       \
-        o_.field_ = value_;                                                                            \
-        FAILS(status_, relora_adam_reset(b.a, env.st, &index, 1, &o_, NULL), #field_, __VA_ARGS__);    \
+#define BAD(field_, value_, status_, ...)                                                           \
+    do {                                                                                            \
+        relora_reset_options o_ = reset_options(RELORA_RESET_MAGNITUDE, 0.5, 0);                    \
+        o_.field_ = value_;                                                                         \
+        FAILS(status_, relora_adam_reset(b.a, env.st, &index, 1, &o_, NULL), #field_, __VA_ARGS__); \
     } while (0)
 
 START_TEST(test_reset_options)
@@ -122,7 +122,8 @@ START_TEST(test_flatten)
     struct rnd r = rnd_seed(6);
     float *memory = new_floats(8);
     relora_adam *borrowed = new_adam(NULL), *narrow = new_adam(NULL);
-    relora_tensor *own = new_vector(RELORA_F32, 8), *bg = new_vector(RELORA_BF16, 8), *g = new_borrowed(8, memory);
+    relora_tensor *own = new_vector(RELORA_F32, 8), *bg = new_vector(RELORA_BF16, 8),
+                  *g = new_borrowed(8, memory);
     put_all(bg, 0);
     OK(relora_adam_add(borrowed, "q", own, g, NULL));
     OK(relora_adam_add(narrow, "q", own, bg, NULL));

@@ -72,7 +72,10 @@ END_TEST
 /* An option of a later release: what is known of the struct can be read, so the log hears of it. */
 START_TEST(test_create_refuses_later_options)
 {
-    struct { relora_context_options known; uint64_t later; } o = {env_options(), 1};
+    struct {
+        relora_context_options known;
+        uint64_t later;
+    } o = {env_options(), 1};
     relora_context *ctx = POISON;
     o.known.struct_size = sizeof o;
     o.known.log = hear;
@@ -98,8 +101,8 @@ static relora_status init_reset_report(void *o, size_t n) { return relora_reset_
 static relora_status init_plan_report(void *o, size_t n) { return relora_plan_report_init(o, n); }
 static relora_status init_read_report(void *o, size_t n) { return relora_read_report_init(o, n); }
 static const init_fn inits[] = {init_context,      init_linear,       init_adam,        init_reset,
-                                init_schedule,     init_cycle,        init_merge,       init_step_report, init_merge_report,
-                                init_reset_report, init_plan_report,  init_read_report};
+                                init_schedule,     init_cycle,        init_merge,       init_step_report,
+                                init_merge_report, init_reset_report, init_plan_report, init_read_report};
 enum { INITS = sizeof inits / sizeof *inits };
 
 START_TEST(test_options_init)
@@ -170,7 +173,8 @@ START_TEST(test_streams)
     ck_assert_ptr_null(st);
     FAILS(RELORA_E_ARGUMENT, relora_stream_wrap(NULL, env.dev, NULL), "out");
     st = POISON;
-    FAILS(RELORA_E_UNSUPPORTED, relora_stream_wrap(&st, relora_device_get(env.ctx, RELORA_DEVICE_CPU, 0), &s), "CPU");
+    FAILS(RELORA_E_UNSUPPORTED, relora_stream_wrap(&st, relora_device_get(env.ctx, RELORA_DEVICE_CPU, 0), &s),
+          "CPU");
     ck_assert_ptr_null(st);
     ck_assert_ptr_null(relora_stream_native(NULL));
     if (env_kind() == RELORA_DEVICE_CPU) ck_assert_ptr_null(relora_stream_native(env.st));

@@ -1,14 +1,13 @@
 /* cycle.h with wrong arguments. */
 #include "arguments/arguments.h"
 
-#define BAD(field_, value_, ...)                                                                       \
-    do {                                                                                               \
-        relora_cycle_options o_ = cycle_options(10, 0);                                                \
-        relora_cycle *c_ = POISON;                                                                     \
-        o_.field_ = value_;                                                                            \
-        FAILS(RELORA_E_ARGUMENT, relora_cycle_create(&c_, env.ctx, &o_, NULL, NULL), #field_,          \
-              __VA_ARGS__);                                                                            \
-        ck_assert_ptr_null(c_);                                                                        \
+#define BAD(field_, value_, ...)                                                                            \
+    do {                                                                                                    \
+        relora_cycle_options o_ = cycle_options(10, 0);                                                     \
+        relora_cycle *c_ = POISON;                                                                          \
+        o_.field_ = value_;                                                                                 \
+        FAILS(RELORA_E_ARGUMENT, relora_cycle_create(&c_, env.ctx, &o_, NULL, NULL), #field_, __VA_ARGS__); \
+        ck_assert_ptr_null(c_);                                                                             \
     } while (0)
 
 /* T5: a period of 1 would never fire, x % 1 == 1, and is refused. */

@@ -51,13 +51,15 @@ START_TEST(test_wrap)
     REFUSED(RELORA_E_ARGUMENT, relora_group_wrap(g, "", w, NULL, &good, &l), "name");
     REFUSED(RELORA_E_ARGUMENT, relora_group_wrap(g, "l", NULL, NULL, &good, &l), "in_features");
     REFUSED(RELORA_E_ARGUMENT, relora_group_wrap(g, "l", w, NULL, NULL, &l), "options");
-    REFUSED(RELORA_E_CONTEXT, relora_group_wrap(g, "l", stranger_matrix(&s, RELORA_F32, OUT, IN), NULL, &good, &l),
-            "weight");
-    REFUSED(RELORA_E_CONTEXT, relora_group_wrap(g, "l", w, stranger_matrix(&s, RELORA_F32, 1, OUT), &good, &l),
-            "bias");
+    REFUSED(RELORA_E_CONTEXT,
+            relora_group_wrap(g, "l", stranger_matrix(&s, RELORA_F32, OUT, IN), NULL, &good, &l), "weight");
+    REFUSED(RELORA_E_CONTEXT,
+            relora_group_wrap(g, "l", w, stranger_matrix(&s, RELORA_F32, 1, OUT), &good, &l), "bias");
     REFUSED(RELORA_E_SHAPE, relora_group_wrap(g, "l", b, NULL, &good, &l), "weight", "[3]");
-    REFUSED(RELORA_E_SHAPE, relora_group_wrap(g, "l", w, new_vector(RELORA_F32, IN), &good, &l), "bias", "[5]");
-    REFUSED(RELORA_E_DTYPE, relora_group_wrap(g, "l", w, new_vector(RELORA_BF16, OUT), &good, &l), "bias", "BF16");
+    REFUSED(RELORA_E_SHAPE, relora_group_wrap(g, "l", w, new_vector(RELORA_F32, IN), &good, &l), "bias",
+            "[5]");
+    REFUSED(RELORA_E_DTYPE, relora_group_wrap(g, "l", w, new_vector(RELORA_BF16, OUT), &good, &l), "bias",
+            "BF16");
     bad.in_features = 4;
     REFUSED(RELORA_E_SHAPE, relora_group_wrap(g, "l", w, NULL, &bad, &l), "in_features", "4", "[3, 5]");
     bad = good, bad.out_features = IN;
@@ -72,7 +74,8 @@ START_TEST(test_wrap)
     REFUSED(RELORA_E_ARGUMENT, relora_group_wrap(g, "l", NULL, NULL, &bad, &l), "weight");
     ck_assert_int_eq(relora_group_count(g), 0);
     OK(relora_group_wrap(g, "l", w, b, &good, NULL));
-    REFUSED(RELORA_E_EXISTS, relora_group_wrap(g, "l", new_matrix(RELORA_F32, OUT, IN), NULL, &good, &l), "l");
+    REFUSED(RELORA_E_EXISTS, relora_group_wrap(g, "l", new_matrix(RELORA_F32, OUT, IN), NULL, &good, &l),
+            "l");
     ck_assert_int_eq(relora_group_count(g), 1);
 #undef REFUSED
 }
@@ -85,7 +88,8 @@ START_TEST(test_wrap_struct_size)
     relora_tensor *w = new_matrix(RELORA_F32, OUT, IN);
     relora_linear *l = POISON;
     FAILS(RELORA_E_STRUCT_SIZE,
-          relora_group_wrap(new_group(), "l", w, NULL, bad_struct_size(&p, &o, sizeof o, _i), &l), "struct_size");
+          relora_group_wrap(new_group(), "l", w, NULL, bad_struct_size(&p, &o, sizeof o, _i), &l),
+          "struct_size");
     ck_assert_ptr_null(l);
 }
 END_TEST
@@ -115,7 +119,8 @@ START_TEST(test_add_param)
     struct stranger s = new_stranger();
     relora_group *g = new_group();
     relora_linear *l = layer(RELORA_MODE_FULL, 0);
-    relora_tensor *p = new_vector(RELORA_F32, 6), *dp = new_vector(RELORA_F32, 6), *q = new_vector(RELORA_F32, 6);
+    relora_tensor *p = new_vector(RELORA_F32, 6), *dp = new_vector(RELORA_F32, 6),
+                  *q = new_vector(RELORA_F32, 6);
     relora_tensor *far = stranger_matrix(&s, RELORA_F32, 1, 6), *row = new_matrix(RELORA_F32, 1, 6);
     OK(relora_group_add_linear(g, "l", l));
     FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_group_add_param(NULL, "p", NULL, NULL));
@@ -129,8 +134,8 @@ START_TEST(test_add_param)
     FAILS(RELORA_E_SHAPE, relora_group_add_param(g, "p", p, row), "param", "[6]", "grad", "[1, 6]");
     FAILS(RELORA_E_ARGUMENT, relora_group_add_param(g, "p", p, p), "param", "grad", "memory");
     FAILS(RELORA_E_EXISTS, relora_group_add_param(g, "l", p, dp), "name", "l");
-    FAILS(RELORA_E_EXISTS,
-          relora_group_add_param(g, "p", relora_linear_param(l, RELORA_PARAM_WEIGHT), NULL), "param", "layer \"l\"");
+    FAILS(RELORA_E_EXISTS, relora_group_add_param(g, "p", relora_linear_param(l, RELORA_PARAM_WEIGHT), NULL),
+          "param", "layer \"l\"");
     OK(relora_group_add_param(g, "p", p, dp));
     FAILS(RELORA_E_EXISTS, relora_group_add_param(g, "q", q, dp), "grad", "\"q\"", "\"p\"");
     FAILS(RELORA_E_EXISTS, relora_group_add_param(g, "q", dp, q), "param", "\"q\"", "\"p\"");
@@ -171,13 +176,14 @@ START_TEST(test_work)
     relora_merge_report bad = {.struct_size = 3};
     OK(relora_group_add_linear(g, "l", l));
     OK(relora_group_add_linear(full, "head", head));
-    void *w = snapshot(relora_linear_param(l, RELORA_PARAM_WEIGHT)), *a = snapshot(relora_linear_param(l, RELORA_PARAM_A));
-#define HANDLES(call, ...)                                                                \
-    do {                                                                                  \
-        FAILS_SILENTLY(RELORA_E_ARGUMENT, call(NULL, NULL, ##__VA_ARGS__));               \
-        FAILS(RELORA_E_ARGUMENT, call(NULL, env.st, ##__VA_ARGS__), "group");             \
-        FAILS(RELORA_E_ARGUMENT, call(g, NULL, ##__VA_ARGS__), "stream");                 \
-        FAILS(RELORA_E_CONTEXT, call(g, s.st, ##__VA_ARGS__), "stream");                  \
+    void *w = snapshot(relora_linear_param(l, RELORA_PARAM_WEIGHT)),
+         *a = snapshot(relora_linear_param(l, RELORA_PARAM_A));
+#define HANDLES(call, ...)                                                    \
+    do {                                                                      \
+        FAILS_SILENTLY(RELORA_E_ARGUMENT, call(NULL, NULL, ##__VA_ARGS__));   \
+        FAILS(RELORA_E_ARGUMENT, call(NULL, env.st, ##__VA_ARGS__), "group"); \
+        FAILS(RELORA_E_ARGUMENT, call(g, NULL, ##__VA_ARGS__), "stream");     \
+        FAILS(RELORA_E_CONTEXT, call(g, s.st, ##__VA_ARGS__), "stream");      \
     } while (0)
     HANDLES(relora_group_set_mode, RELORA_MODE_LORA);
     HANDLES(relora_group_merge, 1, NULL);

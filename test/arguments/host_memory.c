@@ -15,30 +15,33 @@ static relora_tensor *gapped(void)
 {
     const int64_t shape[] = {RANK, IN}, strides[] = {IN + 1, 1};
     relora_tensor *t;
-    OK(relora_tensor_borrow(&t, env.dev, RELORA_F32, 2, shape, strides, new_floats(RANK * (IN + 1)), NULL, NULL));
+    OK(relora_tensor_borrow(&t, env.dev, RELORA_F32, 2, shape, strides, new_floats(RANK * (IN + 1)), NULL,
+                            NULL));
     defer((void (*)(void *))relora_tensor_release, t);
     return t;
 }
 
-#define REFUSES_ALL(set)                                                                                        \
-    do {                                                                                                        \
-        struct stranger s = new_stranger();                                                                     \
-        relora_linear *l = layer(0);                                                                            \
-        relora_tensor *a = relora_linear_param(l, RELORA_PARAM_A), *da = relora_linear_grad(l, RELORA_PARAM_A); \
-        relora_tensor *other = new_matrix(RELORA_F32, RANK, IN);                                                \
-        FAILS_SILENTLY(RELORA_E_ARGUMENT, set(NULL, RELORA_PARAM_A, NULL));                                     \
-        FAILS(RELORA_E_ARGUMENT, set(NULL, RELORA_PARAM_A, other), "linear");                                   \
-        FAILS(RELORA_E_ARGUMENT, set(l, RELORA_PARAM_A, NULL), "tensor");                                       \
-        FAILS(RELORA_E_ARGUMENT, set(l, 0, other), "param", "0");                                               \
-        FAILS(RELORA_E_ARGUMENT, set(l, RELORA_PARAM_DELTA, other), "param", "6");                              \
-        FAILS(RELORA_E_STATE, set(l, RELORA_PARAM_SCALE, other), "scaling", "LORA");                            \
-        FAILS(RELORA_E_STATE, set(l, RELORA_PARAM_BIAS, other), "bias", "LORA");                                \
-        FAILS(RELORA_E_CONTEXT, set(l, RELORA_PARAM_A, stranger_matrix(&s, RELORA_F32, RANK, IN)), "tensor");   \
-        FAILS(RELORA_E_DTYPE, set(l, RELORA_PARAM_A, new_matrix(RELORA_BF16, RANK, IN)), "tensor", "BF16");     \
-        FAILS(RELORA_E_SHAPE, set(l, RELORA_PARAM_B, other), "tensor", "[2, 5]");                               \
-        FAILS(RELORA_E_LAYOUT, set(l, RELORA_PARAM_A, gapped()), "tensor", "6", "5");                           \
-        ck_assert_ptr_eq(relora_linear_param(l, RELORA_PARAM_A), a);                                            \
-        ck_assert_ptr_eq(relora_linear_grad(l, RELORA_PARAM_A), da);                                            \
+#define REFUSES_ALL(set)                                                                                    \
+    do {                                                                                                    \
+        struct stranger s = new_stranger();                                                                 \
+        relora_linear *l = layer(0);                                                                        \
+        relora_tensor *a = relora_linear_param(l, RELORA_PARAM_A),                                          \
+                      *da = relora_linear_grad(l, RELORA_PARAM_A);                                          \
+        relora_tensor *other = new_matrix(RELORA_F32, RANK, IN);                                            \
+        FAILS_SILENTLY(RELORA_E_ARGUMENT, set(NULL, RELORA_PARAM_A, NULL));                                 \
+        FAILS(RELORA_E_ARGUMENT, set(NULL, RELORA_PARAM_A, other), "linear");                               \
+        FAILS(RELORA_E_ARGUMENT, set(l, RELORA_PARAM_A, NULL), "tensor");                                   \
+        FAILS(RELORA_E_ARGUMENT, set(l, 0, other), "param", "0");                                           \
+        FAILS(RELORA_E_ARGUMENT, set(l, RELORA_PARAM_DELTA, other), "param", "6");                          \
+        FAILS(RELORA_E_STATE, set(l, RELORA_PARAM_SCALE, other), "scaling", "LORA");                        \
+        FAILS(RELORA_E_STATE, set(l, RELORA_PARAM_BIAS, other), "bias", "LORA");                            \
+        FAILS(RELORA_E_CONTEXT, set(l, RELORA_PARAM_A, stranger_matrix(&s, RELORA_F32, RANK, IN)),          \
+              "tensor");                                                                                    \
+        FAILS(RELORA_E_DTYPE, set(l, RELORA_PARAM_A, new_matrix(RELORA_BF16, RANK, IN)), "tensor", "BF16"); \
+        FAILS(RELORA_E_SHAPE, set(l, RELORA_PARAM_B, other), "tensor", "[2, 5]");                           \
+        FAILS(RELORA_E_LAYOUT, set(l, RELORA_PARAM_A, gapped()), "tensor", "6", "5");                       \
+        ck_assert_ptr_eq(relora_linear_param(l, RELORA_PARAM_A), a);                                        \
+        ck_assert_ptr_eq(relora_linear_grad(l, RELORA_PARAM_A), da);                                        \
     } while (0)
 
 START_TEST(test_set_param)
@@ -77,7 +80,8 @@ START_TEST(test_add_moments)
     relora_adam *adam = new_adam(NULL);
     int32_t index = 7;
     new_host();
-    relora_tensor *p = host[0], *g = host[1], *m = host[2], *v = host[3], *far = stranger_matrix(&s, RELORA_F32, 1, N);
+    relora_tensor *p = host[0], *g = host[1], *m = host[2], *v = host[3],
+                  *far = stranger_matrix(&s, RELORA_F32, 1, N);
     FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_adam_add_moments(NULL, "p", NULL, NULL, NULL, NULL, &index));
     FAILS(RELORA_E_ARGUMENT, relora_adam_add_moments(NULL, "p", NULL, NULL, NULL, v, &index), "adam");
     FAILS(RELORA_E_ARGUMENT, relora_adam_add_moments(NULL, "p", p, g, m, v, &index), "adam");
@@ -88,9 +92,10 @@ START_TEST(test_add_moments)
     FAILS(RELORA_E_ARGUMENT, relora_adam_add_moments(adam, "p", p, g, NULL, v, &index), "first", "\"p\"");
     FAILS(RELORA_E_ARGUMENT, relora_adam_add_moments(adam, "p", p, g, m, NULL, &index), "second", "\"p\"");
     FAILS(RELORA_E_CONTEXT, relora_adam_add_moments(adam, "p", p, g, m, far, &index), "second");
-    FAILS(RELORA_E_DTYPE, relora_adam_add_moments(adam, "p", p, g, new_vector(RELORA_BF16, N), v, &index), "first");
-    FAILS(RELORA_E_SHAPE, relora_adam_add_moments(adam, "p", p, g, m, new_vector(RELORA_F32, 5), &index), "second",
-          "[6]", "[5]");
+    FAILS(RELORA_E_DTYPE, relora_adam_add_moments(adam, "p", p, g, new_vector(RELORA_BF16, N), v, &index),
+          "first");
+    FAILS(RELORA_E_SHAPE, relora_adam_add_moments(adam, "p", p, g, m, new_vector(RELORA_F32, 5), &index),
+          "second", "[6]", "[5]");
     FAILS(RELORA_E_ARGUMENT, relora_adam_add_moments(adam, "p", p, g, m, m, &index), "first", "second");
     FAILS(RELORA_E_EXISTS, relora_adam_add_moments(adam, "p", p, g, p, v, &index), "first", "\"p\"");
     FAILS(RELORA_E_EXISTS, relora_adam_add_moments(adam, "p", p, g, m, g, &index), "second", "\"p\"");
@@ -118,8 +123,9 @@ START_TEST(test_set_moments)
     FAILS(RELORA_E_ARGUMENT, relora_adam_set_moments(adam, 0, NULL, v), "first");
     FAILS(RELORA_E_ARGUMENT, relora_adam_set_moments(adam, 0, m, NULL), "second");
     FAILS(RELORA_E_EXISTS, relora_adam_set_moments(adam, 0, m, p), "second", "\"p\"");
-    FAILS(RELORA_E_EXISTS, relora_adam_set_moments(adam, 0, relora_adam_moment(adam, 1, RELORA_MOMENT_FIRST), v),
-          "first", "\"q\"");
+    FAILS(RELORA_E_EXISTS,
+          relora_adam_set_moments(adam, 0, relora_adam_moment(adam, 1, RELORA_MOMENT_FIRST), v), "first",
+          "\"q\"");
     ck_assert_ptr_eq(relora_adam_moment(adam, 0, RELORA_MOMENT_FIRST), was);
     OK(relora_adam_set_moments(adam, 0, m, v));
     OK(relora_adam_set_moments(adam, 0, m, v));

@@ -35,7 +35,8 @@ static struct bench new_bench(void)
     put_normal(b.dy, &r, 1);
     put_all(b.y, 7);
     put_all(b.dx, 7);
-    for (relora_param p = RELORA_PARAM_WEIGHT; p <= RELORA_PARAM_B; p++) watch(&b, relora_linear_param(b.l, p));
+    for (relora_param p = RELORA_PARAM_WEIGHT; p <= RELORA_PARAM_B; p++)
+        watch(&b, relora_linear_param(b.l, p));
     watch(&b, b.y);
     watch(&b, b.dx);
     watch(&b, relora_linear_grad(b.l, RELORA_PARAM_A));
@@ -70,7 +71,8 @@ START_TEST(test_forward)
     FAILS(RELORA_E_CONTEXT, relora_linear_forward(b.l, env.st, far, b.y, 0, 0), "x");
     FAILS(RELORA_E_CONTEXT, relora_linear_forward(b.l, env.st, b.x, yfar, 0, 0), "y");
     FAILS(RELORA_E_ARGUMENT, relora_linear_forward(b.l, env.st, b.x, b.y, 0, 16), "flags", "0x10");
-    FAILS(RELORA_E_ARGUMENT, relora_linear_forward(b.l, env.st, b.x, b.y, 0, RELORA_ACCUMULATE_DX), "flags", "0x4");
+    FAILS(RELORA_E_ARGUMENT, relora_linear_forward(b.l, env.st, b.x, b.y, 0, RELORA_ACCUMULATE_DX), "flags",
+          "0x4");
     FAILS(RELORA_E_ARGUMENT, relora_linear_forward(b.l, env.st, b.x, b.y, 0, RELORA_OVERWRITE), "flags");
     FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_linear_forward(NULL, NULL, NULL, NULL, 0, 0));
     untouched(&b);
@@ -111,7 +113,8 @@ START_TEST(test_overlaps)
     float *memory = new_floats(100);
     relora_linear_options o = layer_options(RELORA_MODE_LORA, 4, 4, 2);
     relora_linear *l = new_filled_linear(&o, &r);
-    relora_tensor *x = new_borrowed(4, memory), *same = new_borrowed(4, memory), *next = new_borrowed(4, memory + 4);
+    relora_tensor *x = new_borrowed(4, memory), *same = new_borrowed(4, memory),
+                  *next = new_borrowed(4, memory + 4);
     relora_tensor *shifted = new_borrowed(4, memory + 3), *dy = new_borrowed(4, memory + 50);
     relora_tensor *under_dy = new_borrowed(4, memory + 53);
     FAILS(RELORA_E_ARGUMENT, relora_linear_forward(l, env.st, x, x, 0, 0), "overlap");
@@ -229,8 +232,10 @@ START_TEST(test_rows_that_overflow)
     relora_linear *l = new_filled_linear(&o, &r);
     relora_tensor *x, *y;
     OK(relora_tensor_borrow(&x, env.dev, RELORA_F32, 2, (int64_t[]){rows, 1}, NULL, (void *)64, NULL, NULL));
-    OK(relora_tensor_borrow(&y, env.dev, RELORA_F32, 2, (int64_t[]){rows, 1}, NULL, (void *)(UINTPTR_MAX / 2 + 1), NULL, NULL));
-    OK(relora_linear_set_order(l, RELORA_ORDER_SPLIT, RELORA_ORDER_SPLIT)); /* a fold needs no memory for rows */
+    OK(relora_tensor_borrow(&y, env.dev, RELORA_F32, 2, (int64_t[]){rows, 1}, NULL,
+                            (void *)(UINTPTR_MAX / 2 + 1), NULL, NULL));
+    /* a fold needs no memory for rows */
+    OK(relora_linear_set_order(l, RELORA_ORDER_SPLIT, RELORA_ORDER_SPLIT));
     FAILS(RELORA_E_OVERFLOW, relora_linear_forward(l, env.st, x, y, 0, RELORA_TRAIN), "64 bits");
     relora_tensor_release(x);
     relora_tensor_release(y);

@@ -1,18 +1,15 @@
 /* relora_linear_create with each field wrong; the getters of nothing. */
 #include "arguments/arguments.h"
 
-static relora_linear_options good(void)
-{
-    return layer_options(RELORA_MODE_LORA, 5, 3, 2);
-}
+static relora_linear_options good(void) { return layer_options(RELORA_MODE_LORA, 5, 3, 2); }
 
-#define BAD(field_, value_, status_, ...)                                                 \
-    do {                                                                                  \
-        relora_linear_options o_ = good();                                                \
-        relora_linear *l_ = POISON;                                                       \
-        o_.field_ = value_;                                                               \
-        FAILS(status_, relora_linear_create(&l_, env.dev, &o_), #field_, __VA_ARGS__);    \
-        ck_assert_ptr_null(l_);                                                           \
+#define BAD(field_, value_, status_, ...)                                              \
+    do {                                                                               \
+        relora_linear_options o_ = good();                                             \
+        relora_linear *l_ = POISON;                                                    \
+        o_.field_ = value_;                                                            \
+        FAILS(status_, relora_linear_create(&l_, env.dev, &o_), #field_, __VA_ARGS__); \
+        ck_assert_ptr_null(l_);                                                        \
     } while (0)
 
 START_TEST(test_kinds)

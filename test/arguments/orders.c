@@ -30,7 +30,8 @@ START_TEST(test_plan)
     FAILS(RELORA_E_ARGUMENT, relora_linear_plan(l, -1, 0, &r), "rows", "-1");
     FAILS(RELORA_E_ARGUMENT, relora_linear_plan(l, INT64_MIN, 0, &r), "rows", "-9223372036854775808");
     FAILS(RELORA_E_ARGUMENT, relora_linear_plan(l, ROWS, RELORA_OVERWRITE, &r), "flags", "0x2", "0x1");
-    FAILS(RELORA_E_ARGUMENT, relora_linear_plan(l, ROWS, RELORA_TRAIN | RELORA_ACCUMULATE_DX, &r), "flags", "0x5");
+    FAILS(RELORA_E_ARGUMENT, relora_linear_plan(l, ROWS, RELORA_TRAIN | RELORA_ACCUMULATE_DX, &r), "flags",
+          "0x5");
     FAILS(RELORA_E_ARGUMENT, relora_linear_plan(l, ROWS, 1u << 31, &r), "flags", "0x80000000");
     FAILS(RELORA_E_ARGUMENT, relora_linear_plan(l, ROWS, 0, NULL), "report");
     SAME_BYTES(&r, &was, sizeof r);
@@ -93,8 +94,8 @@ START_TEST(test_bad_report_size)
     memcpy(p.bytes, &sizes[_i], sizeof sizes[_i]);
     was = p;
     FAILS(RELORA_E_STRUCT_SIZE,
-          relora_linear_plan(new_layer(RELORA_MODE_LORA), ROWS, 0, (relora_plan_report *)(void *)p.bytes), "report",
-          "struct_size");
+          relora_linear_plan(new_layer(RELORA_MODE_LORA), ROWS, 0, (relora_plan_report *)(void *)p.bytes),
+          "report", "struct_size");
     SAME_BYTES(&p, &was, sizeof p);
 }
 END_TEST
@@ -102,8 +103,10 @@ END_TEST
 /* An older caller's report is filled up to its end, a newer one's tail zeroed; nothing behind it changes. */
 START_TEST(test_report_of_another_release)
 {
-    static const uint32_t sizes[] = {4, 8, 12, 23, sizeof(relora_plan_report), sizeof(relora_plan_report) + 12, 4096};
-    const uint32_t size = sizes[_i], known = size < sizeof(relora_plan_report) ? size : sizeof(relora_plan_report);
+    static const uint32_t sizes[] = {
+        4, 8, 12, 23, sizeof(relora_plan_report), sizeof(relora_plan_report) + 12, 4096};
+    const uint32_t size = sizes[_i],
+                   known = size < sizeof(relora_plan_report) ? size : sizeof(relora_plan_report);
     relora_linear *l = new_layer(RELORA_MODE_LORA);
     relora_plan_report want = plan_of(l);
     struct padded p;

@@ -53,7 +53,8 @@ START_TEST(test_merge)
     struct stranger s = new_stranger();
     make_host();
     relora_tensor *w = host.w, *a = host.a, *b = host.b;
-    relora_tensor *far[] = {stranger_matrix(&s, RELORA_F32, OUT, IN), stranger_matrix(&s, RELORA_F32, RANK, IN),
+    relora_tensor *far[] = {stranger_matrix(&s, RELORA_F32, OUT, IN),
+                            stranger_matrix(&s, RELORA_F32, RANK, IN),
                             stranger_matrix(&s, RELORA_F32, OUT, RANK)};
     relora_merge_report bad = {.struct_size = 3};
     FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_merge(NULL, NULL, NULL, NULL, NULL, NULL));
@@ -65,14 +66,19 @@ START_TEST(test_merge)
     FAILS(RELORA_E_CONTEXT, relora_merge(env.st, far[0], a, b, NULL, NULL), "weight");
     FAILS(RELORA_E_CONTEXT, relora_merge(env.st, w, far[1], b, NULL, NULL), "a belongs");
     FAILS(RELORA_E_CONTEXT, relora_merge(env.st, w, a, far[2], NULL, NULL), "b belongs");
-    FAILS(RELORA_E_DTYPE, relora_merge(env.st, w, new_matrix(RELORA_BF16, RANK, IN), b, NULL, NULL), "a", "BF16");
-    FAILS(RELORA_E_DTYPE, relora_merge(env.st, w, a, new_matrix(RELORA_BF16, OUT, RANK), NULL, NULL), "b", "BF16");
+    FAILS(RELORA_E_DTYPE, relora_merge(env.st, w, new_matrix(RELORA_BF16, RANK, IN), b, NULL, NULL), "a",
+          "BF16");
+    FAILS(RELORA_E_DTYPE, relora_merge(env.st, w, a, new_matrix(RELORA_BF16, OUT, RANK), NULL, NULL), "b",
+          "BF16");
     FAILS(RELORA_E_SHAPE, relora_merge(env.st, w, new_vector(RELORA_F32, IN), b, NULL, NULL), "a", "[5]");
-    FAILS(RELORA_E_SHAPE, relora_merge(env.st, w, a, new_matrix(RELORA_F32, OUT, 0), NULL, NULL), "b", "[3, 0]");
-    FAILS(RELORA_E_SHAPE, relora_merge(env.st, w, a, new_matrix(RELORA_F32, OUT, 1), NULL, NULL), "[2, 5]", "[3, 1]");
+    FAILS(RELORA_E_SHAPE, relora_merge(env.st, w, a, new_matrix(RELORA_F32, OUT, 0), NULL, NULL), "b",
+          "[3, 0]");
+    FAILS(RELORA_E_SHAPE, relora_merge(env.st, w, a, new_matrix(RELORA_F32, OUT, 1), NULL, NULL), "[2, 5]",
+          "[3, 1]");
     FAILS(RELORA_E_SHAPE, relora_merge(env.st, new_matrix(RELORA_F32, IN, OUT), a, b, NULL, NULL), "weight",
           "[5, 3]", "[out, in]");
-    FAILS(RELORA_E_SHAPE, relora_merge(env.st, new_vector(RELORA_F32, OUT * IN), a, b, NULL, NULL), "weight", "[15]");
+    FAILS(RELORA_E_SHAPE, relora_merge(env.st, new_vector(RELORA_F32, OUT * IN), a, b, NULL, NULL), "weight",
+          "[15]");
     FAILS(RELORA_E_STRUCT_SIZE, relora_merge(env.st, w, a, b, NULL, &bad), "report", "struct_size");
     host_unchanged();
 }
@@ -82,7 +88,8 @@ START_TEST(test_merge_options)
 {
     make_host();
     relora_merge_options good = merge_options(), o = good;
-#define REFUSED(status, ...) FAILS(status, relora_merge(env.st, host.w, host.a, host.b, &o, NULL), __VA_ARGS__)
+#define REFUSED(status, ...) \
+    FAILS(status, relora_merge(env.st, host.w, host.a, host.b, &o, NULL), __VA_ARGS__)
     o.flags = 4;
     REFUSED(RELORA_E_ARGUMENT, "options.flags", "0x4");
     o = good, o.scale = (double)NAN;
@@ -106,7 +113,8 @@ START_TEST(test_merge_struct_size)
     relora_merge_options o = merge_options();
     make_host();
     FAILS(RELORA_E_STRUCT_SIZE,
-          relora_merge(env.st, host.w, host.a, host.b, bad_struct_size(&p, &o, sizeof o, _i), NULL), "struct_size");
+          relora_merge(env.st, host.w, host.a, host.b, bad_struct_size(&p, &o, sizeof o, _i), NULL),
+          "struct_size");
     host_unchanged();
 }
 END_TEST
@@ -142,8 +150,10 @@ START_TEST(test_draw)
     FAILS(RELORA_E_ARGUMENT, relora_factors_draw(NULL, NULL, b, 0, 0, 0), "stream");
     FAILS(RELORA_E_ARGUMENT, relora_factors_draw(env.st, NULL, b, 0, 0, 0), "a is NULL");
     FAILS(RELORA_E_ARGUMENT, relora_factors_draw(env.st, a, NULL, 0, 0, 0), "b is NULL");
-    FAILS(RELORA_E_CONTEXT, relora_factors_draw(env.st, stranger_matrix(&s, RELORA_F32, RANK, IN), b, 0, 0, 0), "a");
-    FAILS(RELORA_E_DTYPE, relora_factors_draw(env.st, new_matrix(RELORA_BF16, RANK, IN), b, 0, 0, 0), "a", "BF16");
+    FAILS(RELORA_E_CONTEXT,
+          relora_factors_draw(env.st, stranger_matrix(&s, RELORA_F32, RANK, IN), b, 0, 0, 0), "a");
+    FAILS(RELORA_E_DTYPE, relora_factors_draw(env.st, new_matrix(RELORA_BF16, RANK, IN), b, 0, 0, 0), "a",
+          "BF16");
     FAILS(RELORA_E_SHAPE, relora_factors_draw(env.st, b, a, 0, 0, 0), "[3, 2]", "[2, 5]");
     host_unchanged();
 }
@@ -163,9 +173,10 @@ START_TEST(test_moments)
     FAILS(RELORA_E_ARGUMENT, relora_moments_reset(NULL, m, v, 0, NULL, NULL), "stream");
     FAILS(RELORA_E_ARGUMENT, relora_moments_reset(env.st, NULL, v, 0, NULL, NULL), "first");
     FAILS(RELORA_E_ARGUMENT, relora_moments_reset(env.st, m, NULL, 0, NULL, NULL), "second");
-    FAILS(RELORA_E_CONTEXT, relora_moments_reset(env.st, m, stranger_matrix(&s, RELORA_F32, 1, N), 0, NULL, NULL),
-          "second");
-    FAILS(RELORA_E_DTYPE, relora_moments_reset(env.st, new_vector(RELORA_BF16, N), v, 0, NULL, NULL), "first", "BF16");
+    FAILS(RELORA_E_CONTEXT,
+          relora_moments_reset(env.st, m, stranger_matrix(&s, RELORA_F32, 1, N), 0, NULL, NULL), "second");
+    FAILS(RELORA_E_DTYPE, relora_moments_reset(env.st, new_vector(RELORA_BF16, N), v, 0, NULL, NULL), "first",
+          "BF16");
     FAILS(RELORA_E_LAYOUT, relora_moments_reset(env.st, whole, gap, 0, NULL, NULL), "second", "4", "3");
     FAILS(RELORA_E_SHAPE, relora_moments_reset(env.st, m, whole, 0, NULL, NULL), "[7]", "[2, 3]");
     FAILS(RELORA_E_ARGUMENT, relora_moments_reset(env.st, m, v, 0, &o, NULL), "STEP_COUNT");

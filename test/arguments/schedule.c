@@ -13,13 +13,13 @@ static relora_schedule_options good(void)
     return o;
 }
 
-#define BAD(field_, value_, ...)                                                                     \
-    do {                                                                                             \
-        relora_schedule_options o_ = good();                                                         \
-        relora_schedule *s_ = POISON;                                                                \
-        o_.field_ = value_;                                                                          \
-        FAILS(RELORA_E_ARGUMENT, relora_schedule_create(&s_, env.ctx, &o_), #field_, __VA_ARGS__);   \
-        ck_assert_ptr_null(s_);                                                                      \
+#define BAD(field_, value_, ...)                                                                   \
+    do {                                                                                           \
+        relora_schedule_options o_ = good();                                                       \
+        relora_schedule *s_ = POISON;                                                              \
+        o_.field_ = value_;                                                                        \
+        FAILS(RELORA_E_ARGUMENT, relora_schedule_create(&s_, env.ctx, &o_), #field_, __VA_ARGS__); \
+        ck_assert_ptr_null(s_);                                                                    \
     } while (0)
 
 START_TEST(test_fields)

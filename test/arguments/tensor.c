@@ -66,8 +66,8 @@ END_TEST
 START_TEST(test_create_more_memory_than_there_is)
 {
     relora_tensor *t = POISON;
-    FAILS(RELORA_E_NO_MEMORY,
-          relora_tensor_create(&t, env.dev, RELORA_F32, 1, (int64_t[]){INT64_C(1) << 60}), "memory");
+    FAILS(RELORA_E_NO_MEMORY, relora_tensor_create(&t, env.dev, RELORA_F32, 1, (int64_t[]){INT64_C(1) << 60}),
+          "memory");
     ck_assert_ptr_null(t);
 }
 END_TEST
@@ -99,13 +99,13 @@ struct bad_layout {
 };
 
 static const struct bad_layout bad_layouts[] = {
-    {RELORA_E_LAYOUT, "stride", 2, {2, 3}, {6, 2}, 0},          /* last axis not contiguous */
-    {RELORA_E_LAYOUT, "stride", 2, {2, 3}, {1, 2}, 0},          /* column-major */
-    {RELORA_E_LAYOUT, "stride", 2, {2, 3}, {2, 1}, 0},          /* rows overlap */
-    {RELORA_E_LAYOUT, "stride", 2, {2, 3}, {-3, 1}, 0},         /* backwards */
-    {RELORA_E_LAYOUT, "stride", 2, {2, 3}, {0, 1}, 0},          /* broadcast */
-    {RELORA_E_LAYOUT, "stride", 3, {2, 2, 2}, {7, 3, 1}, 0},    /* no one row distance */
-    {RELORA_E_LAYOUT, "data", 2, {2, 3}, {3, 1}, 1},            /* misaligned */
+    {RELORA_E_LAYOUT, "stride", 2, {2, 3}, {6, 2}, 0},       /* last axis not contiguous */
+    {RELORA_E_LAYOUT, "stride", 2, {2, 3}, {1, 2}, 0},       /* column-major */
+    {RELORA_E_LAYOUT, "stride", 2, {2, 3}, {2, 1}, 0},       /* rows overlap */
+    {RELORA_E_LAYOUT, "stride", 2, {2, 3}, {-3, 1}, 0},      /* backwards */
+    {RELORA_E_LAYOUT, "stride", 2, {2, 3}, {0, 1}, 0},       /* broadcast */
+    {RELORA_E_LAYOUT, "stride", 3, {2, 2, 2}, {7, 3, 1}, 0}, /* no one row distance */
+    {RELORA_E_LAYOUT, "data", 2, {2, 3}, {3, 1}, 1},         /* misaligned */
     {RELORA_E_LAYOUT, "data", 2, {2, 3}, {3, 1}, 2},
     {RELORA_E_OVERFLOW, "stride", 2, {3, 2}, {HUGE_DIM, 1}, 0}, /* the last row is out of reach */
 };
@@ -122,7 +122,8 @@ START_TEST(test_borrow_matrix)
     t = POISON;
     FAILS(RELORA_E_ARGUMENT, relora_tensor_borrow_matrix(&t, env.dev, 3, 2, 3, data), "dtype", "3");
     ck_assert_ptr_null(t);
-    FAILS(RELORA_E_ARGUMENT, relora_tensor_borrow_matrix(&t, env.dev, RELORA_F32, -2, 3, data), "shape", "-2");
+    FAILS(RELORA_E_ARGUMENT, relora_tensor_borrow_matrix(&t, env.dev, RELORA_F32, -2, 3, data), "shape",
+          "-2");
     FAILS(RELORA_E_OVERFLOW, relora_tensor_borrow_matrix(&t, env.dev, RELORA_F32, INT64_MAX, 3, data), "");
     FAILS(RELORA_E_ARGUMENT, relora_tensor_borrow_matrix(&t, env.dev, RELORA_F32, 2, 3, NULL), "data");
     OK(relora_tensor_borrow_matrix(&t, env.dev, RELORA_F32, 0, 3, NULL)); /* no element */
@@ -164,7 +165,8 @@ START_TEST(test_set_data)
     FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_tensor_set_data_owned(NULL, twelve, count_deleter, NULL));
     FAILS(RELORA_E_STATE, relora_tensor_set_data_owned(own, twelve, count_deleter, NULL), "tensor");
     FAILS(RELORA_E_ARGUMENT, relora_tensor_set_data_owned(borrowed, NULL, count_deleter, NULL), "data");
-    FAILS(RELORA_E_LAYOUT, relora_tensor_set_data_owned(borrowed, (char *)twelve + 1, count_deleter, NULL), "data");
+    FAILS(RELORA_E_LAYOUT, relora_tensor_set_data_owned(borrowed, (char *)twelve + 1, count_deleter, NULL),
+          "data");
     ck_assert_int_eq(deleted, 0);
     ck_assert_ptr_eq(relora_tensor_data(own), before);
     ck_assert_ptr_eq(relora_tensor_data(borrowed), twelve);

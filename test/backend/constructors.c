@@ -114,10 +114,7 @@ static void drop(int backwards)
     made = (struct made){0};
 }
 
-START_TEST(test_constructors)
-{
-    play(&(struct scenario){run, NULL, result, drop}, 60);
-}
+START_TEST(test_constructors) { play(&(struct scenario){run, NULL, result, drop}, 60); }
 END_TEST
 
 /* A device that does not even say what it is. */

@@ -13,22 +13,16 @@ struct arrival { /* a copy to the host on its way */
 
 struct faulty_queue {
     struct arrival *arrivals; /* latest first; no two go to one place between two queue_sync */
-    struct queue *inner; /* the CPU's */
-    int of_device;       /* the device's own, which lives as long as the context */
-    int broken;          /* queued work has failed and nobody was told; the rest does not run */
+    struct queue *inner;      /* the CPU's */
+    int of_device;            /* the device's own, which lives as long as the context */
+    int broken;               /* queued work has failed and nobody was told; the rest does not run */
     int told;
     char error[80];
 };
 
-static struct faulty_queue *of(const struct queue *q)
-{
-    return (struct faulty_queue *)(uintptr_t)q;
-}
+static struct faulty_queue *of(const struct queue *q) { return (struct faulty_queue *)(uintptr_t)q; }
 
-static struct queue *inner(const struct queue *q)
-{
-    return of(q)->inner;
-}
+static struct queue *inner(const struct queue *q) { return of(q)->inner; }
 
 void faulty_plan(enum fault kind, int64_t at)
 {
@@ -80,10 +74,7 @@ static relora_status enter(struct queue *queue, const char *entry, int queued)
     return tell(q, RELORA_E_BACKEND, entry);
 }
 
-static relora_status without_work(relora_status fate)
-{
-    return fate == SKIPPED ? RELORA_OK : fate;
-}
+static relora_status without_work(relora_status fate) { return fate == SKIPPED ? RELORA_OK : fate; }
 
 /* ---- devices and queues ---- */
 
@@ -136,15 +127,9 @@ static void queue_close(struct queue *q)
     free(of(q));
 }
 
-static void *queue_native(const struct queue *q)
-{
-    return backend_cpu.queue_native(of(q)->inner);
-}
+static void *queue_native(const struct queue *q) { return backend_cpu.queue_native(of(q)->inner); }
 
-static const char *queue_error(const struct queue *q)
-{
-    return of(q)->error;
-}
+static const char *queue_error(const struct queue *q) { return of(q)->error; }
 
 static relora_status queue_sync(struct queue *q)
 {

@@ -16,13 +16,13 @@ enum fault {
 
 struct faulty {
     enum fault kind;
-    int64_t at;        /* number of the call that fails, from 1; 0: none */
-    int held;          /* calls are neither counted nor failed: the test itself is at work */
-    int64_t calls;     /* that could fail, so far */
-    const char *entry; /* of the call that failed; NULL before */
-    int told;          /* how often a failure was returned */
+    int64_t at;            /* number of the call that fails, from 1; 0: none */
+    int held;              /* calls are neither counted nor failed: the test itself is at work */
+    int64_t calls;         /* that could fail, so far */
+    const char *entry;     /* of the call that failed; NULL before */
+    int told;              /* how often a failure was returned */
     int64_t bytes, queues; /* outstanding */
-    int after;         /* calls on the queue of a stream whose failure was told before */
+    int after;             /* calls on the queue of a stream whose failure was told before */
 };
 extern struct faulty faulty;
 

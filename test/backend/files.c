@@ -5,12 +5,8 @@
 #include "backend/suites.h"
 #include "checkpoint/run.h"
 
-static const char *const names[] = {"state",
-                                    "tensors",
-                                    "merged",
-                                    "adapter_model.safetensors",
-                                    "adapter_config.json",
-                                    "delta"};
+static const char *const names[] = {
+    "state", "tensors", "merged", "adapter_model.safetensors", "adapter_config.json", "delta"};
 enum { FILES = sizeof names / sizeof *names };
 
 static struct job {

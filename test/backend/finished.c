@@ -62,7 +62,8 @@ static void call_everything(void)
     int32_t first = 0;
     struct DLManagedTensorVersioned *shared;
     relora_tensor *weight = relora_linear_param(run.linear, RELORA_PARAM_WEIGHT);
-    relora_tensor *a = relora_linear_param(run.linear, RELORA_PARAM_A), *b = relora_linear_param(run.linear, RELORA_PARAM_B);
+    relora_tensor *a = relora_linear_param(run.linear, RELORA_PARAM_A),
+                  *b = relora_linear_param(run.linear, RELORA_PARAM_B);
     relora_tensor *other_a = relora_linear_grad(run.linear, RELORA_PARAM_A);
     relora_tensor *y[] = {run.y};
     relora_tensor *dy[] = {run.dy};
@@ -128,13 +129,13 @@ START_TEST(test_every_call)
 END_TEST
 
 /* What synchronises reports failures of the work before it, which nobody was told of. */
-#define REPORTS(call)                                                    \
-    do {                                                                 \
-        relora_stream_release(env.st);                                   \
-        OK(relora_stream_create(&env.st, env.dev));                      \
-        faulty_plan(FAULT_VERY_LATE, 1);                                 \
-        OK(relora_tensor_fill(copy, env.st, 1));                         \
-        FAILS(RELORA_E_BACKEND, call, "queue_sync", "as planned");       \
+#define REPORTS(call)                                                              \
+    do {                                                                           \
+        relora_stream_release(env.st);                                             \
+        OK(relora_stream_create(&env.st, env.dev));                                \
+        faulty_plan(FAULT_VERY_LATE, 1);                                           \
+        OK(relora_tensor_fill(copy, env.st, 1));                                   \
+        FAILS(RELORA_E_BACKEND, call, "queue_sync", "as planned");                 \
         FAILS(RELORA_E_BACKEND, relora_stream_synchronize(env.st), "is finished"); \
     } while (0)
 
@@ -147,7 +148,8 @@ START_TEST(test_late_reports)
     int64_t steps;
     open_all();
     relora_tensor *weight = relora_linear_param(run.linear, RELORA_PARAM_WEIGHT);
-    relora_tensor *a = relora_linear_param(run.linear, RELORA_PARAM_A), *b = relora_linear_param(run.linear, RELORA_PARAM_B);
+    relora_tensor *a = relora_linear_param(run.linear, RELORA_PARAM_A),
+                  *b = relora_linear_param(run.linear, RELORA_PARAM_B);
     relora_tensor *other_a = relora_linear_grad(run.linear, RELORA_PARAM_A);
     REPORTS(relora_stream_synchronize(env.st));
     REPORTS(relora_tensor_read(run.norm, env.st, bytes, bytes_of(run.norm)));
@@ -207,7 +209,7 @@ static void is_called(const char *name, const char *comment, const char *declara
     char call[128];
     if (!strstr(declaration, "relora_stream *") || strstr(declaration, "relora_stream **")) return;
     if (!strstr(declaration, "relora_status relora_")) return; /* it cannot say so */
-    if (strstr(comment, "@stream none")) return; /* it asks nothing of the device */
+    if (strstr(comment, "@stream none")) return;               /* it asks nothing of the device */
     snprintf(call, sizeof call, "SAYS_SO(%s(", name);
     ck_assert_msg(strstr(source, call), "%s takes a stream and is not tested here", name);
     streams++;

@@ -63,15 +63,9 @@ static void close_world(const struct scenario *s, int backwards)
     ck_assert_int_eq(faulty.queues, 0);
 }
 
-void hold(void)
-{
-    faulty.held++;
-}
+void hold(void) { faulty.held++; }
 
-void unhold(void)
-{
-    faulty.held--;
-}
+void unhold(void) { faulty.held--; }
 
 /* ---- one call ---- */
 
@@ -87,11 +81,11 @@ int again(relora_status status, const relora_stream *stream, const char *call, c
     relora_context_error(env.ctx, text, sizeof text, NULL);
     const char *where = faulty.entry ? faulty.entry : "nothing";
     if (status != expected || !faulty.entry)
-        ck_abort_msg("%s:%d: %s%s after %s failed (kind %d): %s", file, line, name, relora_status_name(status),
-                     where, faulty.kind, text);
+        ck_abort_msg("%s:%d: %s%s after %s failed (kind %d): %s", file, line, name,
+                     relora_status_name(status), where, faulty.kind, text);
     if (env.errors != 1 || strcmp(text, env.last) != 0)
-        ck_abort_msg("%s:%d: %s%d lines logged after %s failed, text \"%s\", last line \"%s\"", file, line, name,
-                     env.errors, where, text, env.last);
+        ck_abort_msg("%s:%d: %s%d lines logged after %s failed, text \"%s\", last line \"%s\"", file, line,
+                     name, env.errors, where, text, env.last);
     if (strncmp(text, name, strlen(name)) != 0)
         ck_abort_msg("%s:%d: \"%s\" does not begin with \"%s\"", file, line, text, name);
     int says = strcmp(where, "queue_open") == 0 ? strstr(text, "queue") != NULL
@@ -160,7 +154,8 @@ static void recover(const struct scenario *s)
 }
 
 /* Did the call that had to fail come to pass? */
-static int play_round(const struct scenario *s, enum fault kind, int64_t at, const void *expected, size_t size)
+static int play_round(const struct scenario *s, enum fault kind, int64_t at, const void *expected,
+                      size_t size)
 {
     open_world();
     faulty_plan(kind, at);
@@ -170,8 +165,7 @@ static int play_round(const struct scenario *s, enum fault kind, int64_t at, con
     if (met && !faulty.told)
         ck_abort_msg("kind %d, call %d: the failure of %s was never reported", kind, (int)at, faulty.entry);
     if (status < 0 && kind == FAULT_LOST) check_lost();
-    else if (status < 0)
-        recover(s);
+    else if (status < 0) recover(s);
     if (kind != FAULT_LOST || !met) compare(s, expected, size);
     if (kind != FAULT_LOST) {
         works(&near);

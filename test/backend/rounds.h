@@ -29,28 +29,28 @@ void unhold(void);
 
 /** One call of a scenario that uses `stream`, NULL for none. A failure is checked and returned, except that a
  *  device without memory for a clean request is asked once more, at once, with the very same call. */
-#define CALL(stream, call)                                                   \
-    do {                                                                     \
-        relora_status status_;                                               \
-        do {                                                                 \
-            env.errors = 0;                                                  \
-            status_ = (call);                                                \
-        } while (again(status_, stream, #call, __FILE__, __LINE__));         \
-        if (status_ < 0) return status_;                                     \
+#define CALL(stream, call)                                           \
+    do {                                                             \
+        relora_status status_;                                       \
+        do {                                                         \
+            env.errors = 0;                                          \
+            status_ = (call);                                        \
+        } while (again(status_, stream, #call, __FILE__, __LINE__)); \
+        if (status_ < 0) return status_;                             \
     } while (0)
 
 /** The same for a constructor, unless its object is there already: `object` must be NULL after a failure. */
-#define MAKE(object, call)                                                   \
-    do {                                                                     \
-        relora_status status_;                                               \
-        if (object) break;                                                   \
-        do {                                                                 \
-            env.errors = 0;                                                  \
-            (object) = (void *)&env;                                         \
-            status_ = (call);                                                \
-            if (status_ < 0) ck_assert_ptr_null(object);                     \
-        } while (again(status_, NULL, #call, __FILE__, __LINE__));           \
-        if (status_ < 0) return status_;                                     \
+#define MAKE(object, call)                                         \
+    do {                                                           \
+        relora_status status_;                                     \
+        if (object) break;                                         \
+        do {                                                       \
+            env.errors = 0;                                        \
+            (object) = (void *)&env;                               \
+            status_ = (call);                                      \
+            if (status_ < 0) ck_assert_ptr_null(object);           \
+        } while (again(status_, NULL, #call, __FILE__, __LINE__)); \
+        if (status_ < 0) return status_;                           \
     } while (0)
 
 int again(relora_status status, const relora_stream *stream, const char *call, const char *file, int line);

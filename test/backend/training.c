@@ -53,8 +53,7 @@ static relora_status write(relora_tensor *t, relora_stream *st, uint64_t seed)
     for (int64_t i = 0; i < relora_tensor_count(t); i++) {
         float value = (float)rnd_normal(&r);
         if (relora_tensor_dtype(t) == RELORA_F32) memcpy(&bytes[i], &value, sizeof value);
-        else
-            ((uint16_t *)bytes)[i] = bf16_of(value);
+        else ((uint16_t *)bytes)[i] = bf16_of(value);
     }
     CALL(st, relora_tensor_write(t, st, bytes, bytes_of(t)));
     return RELORA_OK;
@@ -162,8 +161,8 @@ static relora_status train(void)
         TRY(pass(10 + (uint64_t)step));
         CALL(env.st, relora_adam_grad_norm(job.adam, env.st, &norm));
         CALL(env.st, relora_adam_step_lr(job.adam, env.st, job.lr, 1, NULL));
-        CALL(env.st, relora_cycle_advance(job.cycle, env.st, step + 1, &events, &merge,
-                                          step % 2 ? &reset : NULL));
+        CALL(env.st,
+             relora_cycle_advance(job.cycle, env.st, step + 1, &events, &merge, step % 2 ? &reset : NULL));
         ck_assert_int_eq(job.hooks, hooks + (events != 0));
     }
     ck_assert_int_ge(job.hooks, 2); /* steps 3 and 4: a merge, and a reset */
@@ -235,10 +234,7 @@ static void *save(size_t *size)
     return bytes;
 }
 
-static int computes(int phase) /* the others build, each call once */
-{
-    return phase % 2;
-}
+static int computes(int phase) /* the others build, each call once */ { return phase % 2; }
 
 static relora_status run(void)
 {
@@ -265,8 +261,8 @@ static void mend(void)
 
 static void drop(int backwards)
 {
-    relora_tensor *const tensors[] = {job.w1, job.w2,  job.x,   job.mid,  job.x2,
-                                      job.y,  job.dy,  job.dx2, job.dmid, job.dx, job.lr};
+    relora_tensor *const tensors[] = {job.w1, job.w2,  job.x,    job.mid, job.x2, job.y,
+                                      job.dy, job.dx2, job.dmid, job.dx,  job.lr};
     const int count = sizeof tensors / sizeof *tensors;
     if (backwards) relora_cycle_release(job.cycle);
     relora_adam_release(job.warm);
@@ -278,10 +274,7 @@ static void drop(int backwards)
     job = (struct job){0};
 }
 
-START_TEST(test_training)
-{
-    play(&(struct scenario){run, mend, save, drop}, 300);
-}
+START_TEST(test_training) { play(&(struct scenario){run, mend, save, drop}, 300); }
 END_TEST
 
 Suite *backend_training(void)

@@ -26,10 +26,7 @@ START_TEST(test_missing)
 }
 END_TEST
 
-START_TEST(test_directory)
-{
-    refuse(at(""), "open", "regular");
-}
+START_TEST(test_directory) { refuse(at(""), "open", "regular"); }
 END_TEST
 
 /* Without a writer a plain open() would wait for ever: the time limit of the case would tell. */

@@ -29,7 +29,10 @@ static const struct bad {
     {"\xef\xbb\xbf{}", 0, {"begin", "{"}},
     {"{\"a\":}", 0, {"header"}},
     {"{'a':1}", 0, {"header"}},
-    {"{\"a\":" "{" GOOD ",}}", 8, {"header"}},
+    {"{\"a\":"
+     "{" GOOD ",}}",
+     8,
+     {"header"}},
     {"{\"\xff\":{" GOOD "}}", 8, {"header", "byte"}},
     {"{\"\xc0\xaf\":{" GOOD "}}", 8, {"header"}},
     {"{\"\xed\xa0\x80\":{" GOOD "}}", 8, {"header"}},
@@ -86,7 +89,8 @@ static const struct bad {
     {T("\"dtype\":\"F32\",\"shape\":[4611686018427387906],\"data_offsets\":[0,8]"), 8, {"\"a\"", "shape"}},
     {T("\"dtype\":\"U8\",\"shape\":[2305843009213693953,8],\"data_offsets\":[0,8]"), 8, {"\"a\"", "shape"}},
     {T("\"dtype\":\"U8\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,0]"), 0, {"\"a\"", "shape"}},
-    {T("\"dtype\":\"U8\",\"shape\":[9223372036854775807],\"data_offsets\":[0,9223372036854775807]"), 8,
+    {T("\"dtype\":\"U8\",\"shape\":[9223372036854775807],\"data_offsets\":[0,9223372036854775807]"),
+     8,
      {"\"a\""}},
     /* types of less than a byte, and no whole bytes */
     {T("\"dtype\":\"F4\",\"shape\":[3],\"data_offsets\":[0,2]"), 2, {"\"a\"", "bytes"}},
@@ -112,8 +116,8 @@ static const struct bad {
     {"{" A("2", "0", "8") "," B("2", "0", "8") "}", 8, {"overlap"}},
     {"{" A("2", "0", "8") "," B("0", "4", "4") "}", 8, {"\"b\"", "overlap"}},
     {"{" A("2", "0", "8") "," B("0", "9", "9") "}", 9, {"\"b\"", "gap"}},
-    {T(GOOD), 9, {"8", "9"}},  /* a byte behind */
-    {T(GOOD), 7, {"8", "7"}},  /* a byte short */
+    {T(GOOD), 9, {"8", "9"}}, /* a byte behind */
+    {T(GOOD), 7, {"8", "7"}}, /* a byte short */
     {T(GOOD), 0, {"8", "0"}},
     {"{}", 1, {"0", "1"}},
 };
@@ -133,8 +137,8 @@ static void refuse_file(struct raw file, const char *const words[3])
     const char *path = at("bad.safetensors");
     spit(path, file.bytes, file.size);
     int descriptors = open_files();
-    FAILS(RELORA_E_FORMAT, relora_reader_open(&r, env.ctx, path), "bad.safetensors",
-          words[0] ? words[0] : "", words[1] ? words[1] : "", words[2] ? words[2] : "");
+    FAILS(RELORA_E_FORMAT, relora_reader_open(&r, env.ctx, path), "bad.safetensors", words[0] ? words[0] : "",
+          words[1] ? words[1] : "", words[2] ? words[2] : "");
     ck_assert_ptr_null(r);
     ck_assert_int_eq(open_files(), descriptors);
     ck_assert_int_eq(mappings(), 0);
@@ -153,14 +157,17 @@ END_TEST
 START_TEST(test_the_good_ones)
 {
     const int64_t two = 2;
-    const char *const good[] = {T(GOOD), "{" A("2", "0", "8") "," B("0", "8", "8") "}",
+    const char *const good[] = {T(GOOD),
+                                "{" A("2", "0", "8") "," B("0", "8", "8") "}",
                                 "{" B("0", "0", "0") "," A("2", "0", "8") "}",
                                 "{" A("2", "0", "8") "," B("0", "0", "0") "}", /* empty, at its begin */
                                 "{\"__metadata__\":{}," A("2", "0", "8") "}",
                                 "{\"__metadata__\":{\"k\":\"v\"}," A("2", "0", "8") "}",
                                 "{ \"a\" : { \"shape\":[ 2 ],\n\t"
                                 "\"data_offsets\":[0 , 8],\"dtype\":\"F32\"} }",
-                                T(GOOD) " ", T(GOOD) "        ", T(GOOD) "\n"};
+                                T(GOOD) " ",
+                                T(GOOD) "        ",
+                                T(GOOD) "\n"};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
         has_tensor(open_raw(raw_file(good[i], 8)), "a", "F32", 1, &two, pattern(8, 0), 8);
     ck_assert_int_eq(relora_reader_count(open_raw(raw_file("{}", 0))), 0);

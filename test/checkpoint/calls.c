@@ -20,10 +20,7 @@ void calls_start(struct calls plan)
     calls.watch = 1;
 }
 
-void calls_stop(void)
-{
-    calls.watch = 0;
-}
+void calls_stop(void) { calls.watch = 0; }
 
 static void note(const char *name)
 {
@@ -115,10 +112,7 @@ int rename(const char *from, const char *to)
 }
 
 /* Noted only where they are to fail, so that a trace has what changes something. */
-static int is_wanted(const char *name)
-{
-    return calls.watch && calls.name && !strcmp(calls.name, name);
-}
+static int is_wanted(const char *name) { return calls.watch && calls.name && !strcmp(calls.name, name); }
 
 int open(const char *path, int flags, ...)
 {

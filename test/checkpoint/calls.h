@@ -4,19 +4,19 @@
 #define TEST_CHECKPOINT_CALLS_H
 
 struct calls {
-    int watch;        /* 0: everything passes and nothing is counted */
-    const char *name; /* the call that fails, "write"; NULL: any */
-    int nth;          /* its how manieth call, from 1; 0: none; EVERY: each of them */
-    int error;        /* errno of the failure; or */
-    int done;         /* the call does its work, and fails then; or */
-    int no_fsync;     /* and every fsync is EINVAL */
-    int crash;        /* the process ends before the call is made; or */
-    int nothing;      /* a write that fails returns 0; or */
-    int partial;      /* every write writes one byte in seven */
-    int interrupted;  /* every second call that may be interrupted is EINTR */
+    int watch;            /* 0: everything passes and nothing is counted */
+    const char *name;     /* the call that fails, "write"; NULL: any */
+    int nth;              /* its how manieth call, from 1; 0: none; EVERY: each of them */
+    int error;            /* errno of the failure; or */
+    int done;             /* the call does its work, and fails then; or */
+    int no_fsync;         /* and every fsync is EINVAL */
+    int crash;            /* the process ends before the call is made; or */
+    int nothing;          /* a write that fails returns 0; or */
+    int partial;          /* every write writes one byte in seven */
+    int interrupted;      /* every second call that may be interrupted is EINTR */
     void (*locked)(void); /* called after each lock that was got */
-    int seen;         /* calls of that name */
-    char trace[1024]; /* names in order, each followed by a space; equal neighbours once */
+    int seen;             /* calls of that name */
+    char trace[1024];     /* names in order, each followed by a space; equal neighbours once */
 };
 extern struct calls calls;
 

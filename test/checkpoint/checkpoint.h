@@ -43,8 +43,8 @@ relora_reader *open_path(const char *path);
 relora_reader *open_raw(struct raw file);
 /** Release one before env_close(). */
 void close_reader(relora_reader *reader);
-void add_pattern(relora_writer *w, const char *name, const char *dtype, int32_t ndim,
-                 const int64_t *shape, size_t bytes, int seed);
+void add_pattern(relora_writer *w, const char *name, const char *dtype, int32_t ndim, const int64_t *shape,
+                 size_t bytes, int seed);
 /** Fail unless the tensor of the reader has this type, shape and these bytes. */
 void has_tensor(const relora_reader *r, const char *name, const char *dtype, int32_t ndim,
                 const int64_t *shape, const void *bytes, size_t size);

@@ -2,7 +2,8 @@
 #include <stdlib.h>
 #include "checkpoint/checkpoint.h"
 
-static relora_reader *reader_of(const char *dtype, int32_t ndim, const int64_t *shape, const void *data, size_t bytes)
+static relora_reader *reader_of(const char *dtype, int32_t ndim, const int64_t *shape, const void *data,
+                                size_t bytes)
 {
     relora_writer *w = new_writer();
     OK(relora_writer_add_bytes(w, "t", dtype, ndim, shape, data, bytes));
@@ -15,11 +16,12 @@ static const struct half {
     uint16_t bits;
     float value;
 } halves[] = {
-    {0x0000, 0.0f},      {0x8000, -0.0f},        {0x3c00, 1.0f},       {0xc000, -2.0f},
-    {0x7bff, 65504.0f},  {0x0400, 0x1p-14f},     {0x03ff, 0x1.ff8p-15f}, {0x0001, 0x1p-24f},
-    {0x8003, -0x1.8p-23f}, {0x3555, 0x1.554p-2f}, {0x7c00, INFINITY},   {0xfc00, -INFINITY},
+    {0x0000, 0.0f},        {0x8000, -0.0f},       {0x3c00, 1.0f},         {0xc000, -2.0f},
+    {0x7bff, 65504.0f},    {0x0400, 0x1p-14f},    {0x03ff, 0x1.ff8p-15f}, {0x0001, 0x1p-24f},
+    {0x8003, -0x1.8p-23f}, {0x3555, 0x1.554p-2f}, {0x7c00, INFINITY},     {0xfc00, -INFINITY},
 };
-enum { HALVES = sizeof halves / sizeof *halves, ROUNDS = 1000, MANY = HALVES * ROUNDS }; /* more than one piece */
+/* more than one piece */
+enum { HALVES = sizeof halves / sizeof *halves, ROUNDS = 1000, MANY = HALVES * ROUNDS };
 
 START_TEST(test_f16)
 {
@@ -34,7 +36,8 @@ START_TEST(test_f16)
     relora_tensor *f = new_vector(RELORA_F32, MANY), *b = new_vector(RELORA_BF16, MANY);
     put_all(f, 5);
     void *was = snapshot(f);
-    FAILS(RELORA_E_DTYPE, relora_reader_read(r, env.st, "t", f, 0), "target", "t", "F16", "RELORA_READ_CONVERT");
+    FAILS(RELORA_E_DTYPE, relora_reader_read(r, env.st, "t", f, 0), "target", "t", "F16",
+          "RELORA_READ_CONVERT");
     UNCHANGED(f, was);
     OK(relora_reader_read(r, env.st, "t", f, RELORA_READ_CONVERT));
     UNCHANGED(f, wide);
@@ -45,16 +48,19 @@ END_TEST
 
 START_TEST(test_f64)
 {
-    static const double from[] = {0.1, -0.0, 0x1.000001p0, 0x1.010000000001p0, 1e300, -1e300, 0x1p-149, 0x1p-150, 1e-300};
+    static const double from[] = {0.1,      -0.0,     0x1.000001p0, 0x1.010000000001p0, 1e300, -1e300,
+                                  0x1p-149, 0x1p-150, 1e-300};
     static const float wide[] = {0.1f, -0.0f, 1.0f, 0x1.01p0f, INFINITY, -INFINITY, 0x1p-149f, 0.0f, 0.0f};
     /* the fourth is above a tie of BF16, which F32 on the way would lose */
-    static const float narrow[] = {0.10009765625f, -0.0f, 1.0f, 0x1.02p0f, INFINITY, -INFINITY, 0.0f, 0.0f, 0.0f};
+    static const float narrow[] = {0.10009765625f, -0.0f, 1.0f, 0x1.02p0f, INFINITY,
+                                   -INFINITY,      0.0f,  0.0f, 0.0f};
     enum { N = 9 };
     uint16_t bits[N];
     for (int i = 0; i < N; i++) bits[i] = bf16_of(narrow[i]);
     relora_reader *r = reader_of("F64", 2, (int64_t[]){3, 3}, from, sizeof from);
     relora_tensor *f = new_matrix(RELORA_F32, 3, 3), *b = new_matrix(RELORA_BF16, 3, 3);
-    FAILS(RELORA_E_DTYPE, relora_reader_read(r, env.st, "t", f, 0), "target", "t", "F64", "RELORA_READ_CONVERT");
+    FAILS(RELORA_E_DTYPE, relora_reader_read(r, env.st, "t", f, 0), "target", "t", "F64",
+          "RELORA_READ_CONVERT");
     OK(relora_reader_read(r, env.st, "t", f, RELORA_READ_CONVERT));
     UNCHANGED(f, wide);
     OK(relora_reader_read(r, env.st, "t", b, RELORA_READ_CONVERT));
@@ -65,8 +71,8 @@ END_TEST
 /* Numbers that are no fractions are refused, whatever the flags: 200 is not what an I8 or an F8 of that byte says. */
 START_TEST(test_never_converted)
 {
-    static const char *const types[] = {"I64", "U64", "C64", "I32", "U32", "I16", "U16", "I8", "U8", "BOOL", "F8_E4M3", "F8_E5M2",
-                                        "F8_E8M0"};
+    static const char *const types[] = {"I64", "U64", "C64",  "I32",     "U32",     "I16",    "U16",
+                                        "I8",  "U8",  "BOOL", "F8_E4M3", "F8_E5M2", "F8_E8M0"};
     const char *type = types[_i];
     int bits = strcmp(type, "BOOL") ? atoi(type + strcspn(type, "0123456789")) : 8;
     relora_reader *r = reader_of(type, 1, (int64_t[]){4}, pattern(32, 1), (size_t)bits / 2);
@@ -129,7 +135,8 @@ START_TEST(test_finite)
     put_all(t, 5);
     void *was = snapshot(t);
     if (c->what) {
-        FAILS(RELORA_E_NOT_FINITE, relora_reader_read(r, env.st, "t", t, flags), "\"t\"", c->what, "[67, 11]");
+        FAILS(RELORA_E_NOT_FINITE, relora_reader_read(r, env.st, "t", t, flags), "\"t\"", c->what,
+              "[67, 11]");
         UNCHANGED(t, was);
     } else {
         OK(relora_reader_read(r, env.st, "t", t, flags));
@@ -143,14 +150,18 @@ END_TEST
 START_TEST(test_finite_shapes)
 {
     float nan = NAN;
-    relora_tensor *scalar = new_tensor(RELORA_F32, 0, NULL), *none = new_tensor(RELORA_F32, 2, (int64_t[]){3, 0});
+    relora_tensor *scalar = new_tensor(RELORA_F32, 0, NULL),
+                  *none = new_tensor(RELORA_F32, 2, (int64_t[]){3, 0});
     put_all(scalar, 5);
     FAILS(RELORA_E_NOT_FINITE,
-          relora_reader_read(reader_of("F32", 0, NULL, &nan, 4), env.st, "t", scalar, RELORA_READ_FINITE), "a NaN at []");
+          relora_reader_read(reader_of("F32", 0, NULL, &nan, 4), env.st, "t", scalar, RELORA_READ_FINITE),
+          "a NaN at []");
     ck_assert_double_eq(get(scalar)[0], 5);
-    OK(relora_reader_read(reader_of("F32", 2, (int64_t[]){3, 0}, NULL, 0), env.st, "t", none, RELORA_READ_FINITE));
+    OK(relora_reader_read(reader_of("F32", 2, (int64_t[]){3, 0}, NULL, 0), env.st, "t", none,
+                          RELORA_READ_FINITE));
     uint16_t half = 0x3c00;
-    FAILS(RELORA_E_DTYPE, relora_reader_read(reader_of("F16", 0, NULL, &half, 2), env.st, "t", scalar, RELORA_READ_FINITE),
+    FAILS(RELORA_E_DTYPE,
+          relora_reader_read(reader_of("F16", 0, NULL, &half, 2), env.st, "t", scalar, RELORA_READ_FINITE),
           "F16");
 }
 END_TEST

@@ -74,8 +74,8 @@ START_TEST(test_change_anywhere)
                 int good = relora_reader_verify(r) == RELORA_OK;
                 ck_assert_msg(!good || i < data, "verify misses byte %zu ^ %d", i, changes[c]);
                 for (int t = 0; t < 2; t++)
-                    ck_assert_msg(read_honestly(r, &targets[t]), "%s differs: byte %zu ^ %d",
-                                  targets[t].name, i, changes[c]);
+                    ck_assert_msg(read_honestly(r, &targets[t]), "%s differs: byte %zu ^ %d", targets[t].name,
+                                  i, changes[c]);
                 relora_reader_release(r);
             }
             file.bytes[i] ^= changes[c];

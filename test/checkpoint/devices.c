@@ -56,7 +56,8 @@ START_TEST(test_mixed)
     FAILS(RELORA_E_DEVICE, relora_state_load(run.state, on_cpu, r), "CPU", "fake 0");
     FAILS(RELORA_E_DEVICE, relora_reader_read(r, on_cpu, "norm", run.norm, 0), "target", "CPU", "fake 0");
     FAILS(RELORA_E_DEVICE, relora_state_export_merged(run.state, on_cpu, at("new")), "CPU", "fake 0");
-    FAILS(RELORA_E_DEVICE, relora_state_export_adapter(run.state, on_cpu, at(""), "base"), "scale", "CPU", "fake 0");
+    FAILS(RELORA_E_DEVICE, relora_state_export_adapter(run.state, on_cpu, at(""), "base"), "scale", "CPU",
+          "fake 0");
     ck_assert_int_eq(files(), 1);
     struct raw is = contents(&run);
     same_contents(&was, &is, "a refused file");

@@ -99,7 +99,8 @@ START_TEST(test_in_out)
     OK(relora_state_export_adapter(s, env.st, at(""), "gpt2"));
     ck_assert(json_is_true(json_object_get(config(), "fan_in_fan_out")));
     OK(relora_state_add_linear(s, "b", layer_of(6, 3, 2, 16, 0)));
-    FAILS(RELORA_E_UNSUPPORTED, relora_state_export_adapter(s, env.st, at(""), "gpt2"), "IN_OUT", "fan_in_fan_out");
+    FAILS(RELORA_E_UNSUPPORTED, relora_state_export_adapter(s, env.st, at(""), "gpt2"), "IN_OUT",
+          "fan_in_fan_out");
 }
 END_TEST
 
@@ -183,8 +184,8 @@ START_TEST(test_what_it_is_worth)
     OK(relora_reader_read(r, env.st, "base_model.model.l.lora_B.weight", b, 0));
     OK(relora_reader_read(m, env.st, "l.weight", merged, 0));
     json_t *c = config();
-    double scale = json_number_value(json_object_get(c, "lora_alpha")) /
-                   json_number_value(json_object_get(c, "r"));
+    double scale =
+        json_number_value(json_object_get(c, "lora_alpha")) / json_number_value(json_object_get(c, "r"));
     double *va = get(a), *vb = get(b), *want = get(w);
     for (int i = 0; i < 15; i++)
         for (int k = 0; k < 2; k++) want[i] += scale * vb[i / 5 * 2 + k] * va[k * 5 + i % 5];

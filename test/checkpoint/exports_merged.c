@@ -65,8 +65,8 @@ static void near_oracle(const relora_reader *r, relora_linear *l, const struct k
     size_t bytes;
     const int64_t shape[] = {OUT, IN};
     double s = k->flags & RELORA_LINEAR_TRAINABLE_SCALE ? tanh(0.4) : 5.0 / RANK;
-    double *want = k->mode == RELORA_MODE_FULL ? get(relora_linear_param(l, RELORA_PARAM_WEIGHT))
-                                               : merged(l, s);
+    double *want =
+        k->mode == RELORA_MODE_FULL ? get(relora_linear_param(l, RELORA_PARAM_WEIGHT)) : merged(l, s);
     relora_tensor *t = new_matrix(k->dtype, OUT, IN);
     OK(relora_reader_bytes(r, "model.l.weight", &data, &bytes));
     has_tensor(r, "model.l.weight", k->dtype == RELORA_BF16 ? "BF16" : "F32", 2, shape, data, bytes);

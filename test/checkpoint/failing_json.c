@@ -37,8 +37,8 @@ static char *header_of(const relora_reader *r)
         int64_t shape[8] = {0};
         OK(relora_reader_bytes(r, name, &data, &bytes));
         OK(relora_reader_shape(r, name, &ndim, shape, 8));
-        n += (size_t)snprintf(text + n, 4096 - n, "%s %s %d %d %d at %d\n", name, relora_reader_dtype(r, name),
-                              (int)ndim, (int)shape[0], (int)shape[1],
+        n += (size_t)snprintf(text + n, 4096 - n, "%s %s %d %d %d at %d\n", name,
+                              relora_reader_dtype(r, name), (int)ndim, (int)shape[0], (int)shape[1],
                               (int)((const unsigned char *)data - file.bytes));
     }
     for (int32_t i = 0; i < relora_reader_metadata_count(r); i++) {
@@ -119,8 +119,7 @@ START_TEST(test_json)
                       relora_status_name(status));
         if (!made[which]) continue;
         if (status == RELORA_OK) ck_assert_msg(is_file(made[which], &want), "wrong at request %d", (int)n);
-        else
-            holds(at(made[which]), "old", 3);
+        else holds(at(made[which]), "old", 3);
     }
     json_set_alloc_funcs(was_malloc, was_free);
     ck_assert_int_gt(failures, 10);

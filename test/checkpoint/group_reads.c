@@ -10,7 +10,8 @@ struct model {
     relora_tensor *norm;
 };
 
-static relora_linear *add(struct model *m, const char *name, relora_linear_mode mode, relora_dtype dtype, uint32_t flags)
+static relora_linear *add(struct model *m, const char *name, relora_linear_mode mode, relora_dtype dtype,
+                          uint32_t flags)
 {
     struct rnd r = rnd_seed(1);
     relora_linear_options o = layer_options(mode, IN, OUT, mode == RELORA_MODE_FULL ? 0 : RANK);
@@ -40,7 +41,8 @@ static void put_in(relora_writer *w, const char *name, int32_t ndim, int64_t row
     int64_t count = ndim == 2 ? rows * cols : rows;
     float *data = scratch((size_t)count * sizeof *data);
     for (int64_t i = 0; i < count; i++) data[i] = (float)(value + (double)i);
-    OK(relora_writer_add_bytes(w, name, "F32", ndim, (int64_t[]){rows, cols}, data, (size_t)count * sizeof *data));
+    OK(relora_writer_add_bytes(w, name, "F32", ndim, (int64_t[]){rows, cols}, data,
+                               (size_t)count * sizeof *data));
 }
 
 enum part { LOW_WEIGHT, LOW_BIAS, NORM, FULL_WEIGHT, PURE_A, PURE_B, PARTS };
@@ -52,8 +54,12 @@ static relora_writer *new_file(int without)
         const char *name;
         int32_t ndim;
         int64_t rows, cols;
-    } parts[PARTS] = {{"low.weight", 2, OUT, IN},  {"low.bias", 1, OUT, 0},          {"norm", 1, 4, 0},
-                      {"full.weight", 2, OUT, IN}, {"pure.lora_A.weight", 2, RANK, IN}, {"pure.lora_B.weight", 2, OUT, RANK}};
+    } parts[PARTS] = {{"low.weight", 2, OUT, IN},
+                      {"low.bias", 1, OUT, 0},
+                      {"norm", 1, 4, 0},
+                      {"full.weight", 2, OUT, IN},
+                      {"pure.lora_A.weight", 2, RANK, IN},
+                      {"pure.lora_B.weight", 2, OUT, RANK}};
     relora_writer *w = new_writer();
     for (int i = 0; i < PARTS; i++)
         if (i != without) put_in(w, parts[i].name, parts[i].ndim, parts[i].rows, parts[i].cols, 10 * i);
@@ -69,10 +75,7 @@ static relora_reader *saved(relora_writer *w)
     return open_path(at(name));
 }
 
-static double first(relora_linear *l, relora_param p)
-{
-    return get(relora_linear_param(l, p))[0];
-}
+static double first(relora_linear *l, relora_param p) { return get(relora_linear_param(l, p))[0]; }
 
 static const uint32_t CONVERT = RELORA_READ_CONVERT;
 
@@ -80,7 +83,8 @@ START_TEST(test_everything)
 {
     struct model m = new_model();
     relora_read_report report = {.struct_size = sizeof report};
-    void *a = snapshot(relora_linear_param(m.low, RELORA_PARAM_A)), *b = snapshot(relora_linear_param(m.low, RELORA_PARAM_B));
+    void *a = snapshot(relora_linear_param(m.low, RELORA_PARAM_A)),
+         *b = snapshot(relora_linear_param(m.low, RELORA_PARAM_B));
     OK(relora_reader_read_group(saved(new_file(-1)), env.st, m.group, CONVERT | RELORA_READ_FINITE, &report));
     ck_assert_int_eq(report.read, PARTS);
     ck_assert_int_eq(report.missing, 0);
@@ -109,30 +113,38 @@ START_TEST(test_export)
     OK(relora_state_export_merged(state, env.st, at("merged")));
     OK(relora_reader_read_group(open_path(at("merged")), env.st, other.group, 0, NULL));
     OK(relora_linear_merge(m.low, env.st, 1, NULL));
-    UNCHANGED(relora_linear_param(other.low, RELORA_PARAM_WEIGHT), snapshot(relora_linear_param(m.low, RELORA_PARAM_WEIGHT)));
+    UNCHANGED(relora_linear_param(other.low, RELORA_PARAM_WEIGHT),
+              snapshot(relora_linear_param(m.low, RELORA_PARAM_WEIGHT)));
 }
 END_TEST
 
 static void untouched(const struct model *m)
 {
     struct model fresh = new_model();
-    UNCHANGED(relora_linear_param(m->low, RELORA_PARAM_WEIGHT), snapshot(relora_linear_param(fresh.low, RELORA_PARAM_WEIGHT)));
-    UNCHANGED(relora_linear_param(m->low, RELORA_PARAM_BIAS), snapshot(relora_linear_param(fresh.low, RELORA_PARAM_BIAS)));
-    UNCHANGED(relora_linear_param(m->low, RELORA_PARAM_DELTA), snapshot(relora_linear_param(fresh.low, RELORA_PARAM_DELTA)));
-    UNCHANGED(relora_linear_param(m->full, RELORA_PARAM_WEIGHT), snapshot(relora_linear_param(fresh.full, RELORA_PARAM_WEIGHT)));
-    UNCHANGED(relora_linear_param(m->pure, RELORA_PARAM_A), snapshot(relora_linear_param(fresh.pure, RELORA_PARAM_A)));
+    UNCHANGED(relora_linear_param(m->low, RELORA_PARAM_WEIGHT),
+              snapshot(relora_linear_param(fresh.low, RELORA_PARAM_WEIGHT)));
+    UNCHANGED(relora_linear_param(m->low, RELORA_PARAM_BIAS),
+              snapshot(relora_linear_param(fresh.low, RELORA_PARAM_BIAS)));
+    UNCHANGED(relora_linear_param(m->low, RELORA_PARAM_DELTA),
+              snapshot(relora_linear_param(fresh.low, RELORA_PARAM_DELTA)));
+    UNCHANGED(relora_linear_param(m->full, RELORA_PARAM_WEIGHT),
+              snapshot(relora_linear_param(fresh.full, RELORA_PARAM_WEIGHT)));
+    UNCHANGED(relora_linear_param(m->pure, RELORA_PARAM_A),
+              snapshot(relora_linear_param(fresh.pure, RELORA_PARAM_A)));
     UNCHANGED(m->norm, snapshot(fresh.norm));
 }
 
 /* Each tensor of the group missing in turn: refused by name; allowed, it stays, and the others are read. */
 START_TEST(test_missing)
 {
-    static const char *const names[] = {"\"low.weight\"",  "\"low.bias\"",           "\"norm\"",
-                                        "\"full.weight\"", "\"pure.lora_A.weight\"", "\"pure.lora_B.weight\""};
+    static const char *const names[] = {
+        "\"low.weight\"",  "\"low.bias\"",           "\"norm\"",
+        "\"full.weight\"", "\"pure.lora_A.weight\"", "\"pure.lora_B.weight\""};
     struct model m = new_model();
     relora_read_report report = {.struct_size = sizeof report};
     relora_reader *r = saved(new_file(_i));
-    FAILS(RELORA_E_NOT_FOUND, relora_reader_read_group(r, env.st, m.group, CONVERT, &report), "lacks 1", names[_i]);
+    FAILS(RELORA_E_NOT_FOUND, relora_reader_read_group(r, env.st, m.group, CONVERT, &report), "lacks 1",
+          names[_i]);
     ck_assert_int_eq(report.read, 0);
     ck_assert_int_eq(report.missing, 1);
     ck_assert_int_eq(env.lines[RELORA_LOG_INFO], 1);
@@ -144,7 +156,8 @@ START_TEST(test_missing)
     ck_assert_int_eq(env.lines[RELORA_LOG_INFO], 2);
     struct model fresh = new_model();
     if (_i == LOW_WEIGHT)
-        UNCHANGED(relora_linear_param(m.low, RELORA_PARAM_WEIGHT), snapshot(relora_linear_param(fresh.low, RELORA_PARAM_WEIGHT)));
+        UNCHANGED(relora_linear_param(m.low, RELORA_PARAM_WEIGHT),
+                  snapshot(relora_linear_param(fresh.low, RELORA_PARAM_WEIGHT)));
     ck_assert_double_eq(get(relora_linear_param(m.low, RELORA_PARAM_DELTA))[0], _i == LOW_WEIGHT ? 5 : 0);
     ck_assert_double_eq(get(m.norm)[0], _i == NORM ? 9 : 20);
     ck_assert_double_eq(first(m.low, RELORA_PARAM_BIAS) == 10, _i != LOW_BIAS);
@@ -159,13 +172,14 @@ START_TEST(test_left_over)
     put_in(w, "low.lora_A.weight", 2, RANK, IN, 3); /* only W of such a layer is read */
     for (int i = 0; i < 4; i++) put_in(w, (const char *[]){"a", "b", "c", "d"}[i], 1, 2, 0, 0);
     relora_reader *r = saved(w);
-    FAILS(RELORA_E_NOT_FOUND, relora_reader_read_group(r, env.st, m.group, CONVERT, &report), "has 5", "\"a\"",
-          ", ...");
+    FAILS(RELORA_E_NOT_FOUND, relora_reader_read_group(r, env.st, m.group, CONVERT, &report), "has 5",
+          "\"a\"", ", ...");
     ck_assert_int_eq(report.left_over, 5);
     ck_assert_int_eq(env.lines[RELORA_LOG_INFO], 5);
     untouched(&m);
     FAILS(RELORA_E_NOT_FOUND,
-          relora_reader_read_group(r, env.st, m.group, CONVERT | RELORA_READ_ALLOW_MISSING, NULL), "not in the group");
+          relora_reader_read_group(r, env.st, m.group, CONVERT | RELORA_READ_ALLOW_MISSING, NULL),
+          "not in the group");
     OK(relora_reader_read_group(r, env.st, m.group, CONVERT | RELORA_READ_ALLOW_LEFT_OVER, &report));
     ck_assert_int_eq(report.read, PARTS);
     ck_assert_int_eq(report.left_over, 5);
@@ -199,8 +213,10 @@ START_TEST(test_does_not_fit)
     relora_writer *shape = new_file(PURE_B), *number = new_file(PURE_B);
     put_in(shape, "pure.lora_B.weight", 2, RANK, OUT, 0);
     put_in(number, "pure.lora_B.weight", 2, OUT, RANK, NAN);
-    FAILS(RELORA_E_DTYPE, relora_reader_read_group(saved(new_file(-1)), env.st, m.group, 0, NULL), "low.weight", "BF16");
-    FAILS(RELORA_E_SHAPE, relora_reader_read_group(saved(shape), env.st, m.group, CONVERT, NULL), "pure.lora_B.weight");
+    FAILS(RELORA_E_DTYPE, relora_reader_read_group(saved(new_file(-1)), env.st, m.group, 0, NULL),
+          "low.weight", "BF16");
+    FAILS(RELORA_E_SHAPE, relora_reader_read_group(saved(shape), env.st, m.group, CONVERT, NULL),
+          "pure.lora_B.weight");
     FAILS(RELORA_E_NOT_FINITE,
           relora_reader_read_group(saved(number), env.st, m.group, CONVERT | RELORA_READ_FINITE, NULL),
           "pure.lora_B.weight");
@@ -213,12 +229,14 @@ START_TEST(test_group_is_wrong)
     struct model m = new_model();
     relora_linear_options o = layer_options(RELORA_MODE_FULL, IN, OUT, 0);
     relora_reader *r = saved(new_file(-1));
-    OK(relora_group_add_param(m.group, "low.bias", new_vector(RELORA_F32, OUT), NULL)); /* as the layer names its own */
+    /* as the layer names its own */
+    OK(relora_group_add_param(m.group, "low.bias", new_vector(RELORA_F32, OUT), NULL));
     FAILS(RELORA_E_EXISTS, relora_reader_read_group(r, env.st, m.group, CONVERT, NULL), "low.bias");
     struct model bare = new_model();
     o.layer = 9;
     OK(relora_group_add_linear(bare.group, "bare", new_linear(&o)));
-    FAILS(RELORA_E_STATE, relora_reader_read_group(r, env.st, bare.group, CONVERT, NULL), "layer \"bare\"", "weight");
+    FAILS(RELORA_E_STATE, relora_reader_read_group(r, env.st, bare.group, CONVERT, NULL), "layer \"bare\"",
+          "weight");
     untouched(&bare);
 }
 END_TEST
@@ -240,7 +258,8 @@ START_TEST(test_arguments)
     FAILS(RELORA_E_CONTEXT, relora_reader_read_group(r, env.st, far, 0, NULL), "group");
     FAILS(RELORA_E_ARGUMENT, relora_reader_read_group(r, env.st, m.group, 16, NULL), "flags", "0x10", "0xf");
     FAILS(RELORA_E_STRUCT_SIZE, relora_reader_read_group(r, env.st, m.group, CONVERT, &bad), "report");
-    FAILS(RELORA_E_ARGUMENT, relora_reader_read(r, env.st, "norm", m.norm, RELORA_READ_ALLOW_MISSING), "flags");
+    FAILS(RELORA_E_ARGUMENT, relora_reader_read(r, env.st, "norm", m.norm, RELORA_READ_ALLOW_MISSING),
+          "flags");
     untouched(&m);
     relora_group_release(far);
 }

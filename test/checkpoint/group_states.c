@@ -15,8 +15,8 @@ struct run {
     relora_state *state;
 };
 
-static relora_linear *wrap(struct run *run, const char *name, relora_linear_mode mode, int64_t out, int64_t in,
-                           struct rnd *r)
+static relora_linear *wrap(struct run *run, const char *name, relora_linear_mode mode, int64_t out,
+                           int64_t in, struct rnd *r)
 {
     relora_linear *l;
     relora_linear_options o = layer_options(mode, 0, 0, mode == RELORA_MODE_FULL ? 0 : RANK);

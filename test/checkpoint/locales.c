@@ -86,9 +86,11 @@ static void refuse_reals(void)
     for (int i = 0; i < 5; i++) {
         char header[128];
         relora_reader *r;
-        snprintf(header, sizeof header, "{\"a\":{\"dtype\":\"F32\",\"shape\":[%s],\"data_offsets\":[0,8]}}", shapes[i]);
+        snprintf(header, sizeof header, "{\"a\":{\"dtype\":\"F32\",\"shape\":[%s],\"data_offsets\":[0,8]}}",
+                 shapes[i]);
         struct raw file = raw_file(header, 8);
-        FAILS(RELORA_E_FORMAT, relora_reader_open_memory(&r, env.ctx, file.bytes, file.size), "\"a\"", "shape[0]");
+        FAILS(RELORA_E_FORMAT, relora_reader_open_memory(&r, env.ctx, file.bytes, file.size), "\"a\"",
+              "shape[0]");
     }
 }
 
@@ -118,7 +120,8 @@ START_TEST(test_locale)
     OK(relora_linear_merge(run.linear, env.st, 1, NULL));
     const char *norm = strstr(env.info, "|dW| ");
     ck_assert_ptr_nonnull(norm);
-    ck_assert_msg(strspn(norm + 5, "0123456789.e-") == strcspn(norm + 5, ",") && strchr(norm, '.'), "%s", env.info);
+    ck_assert_msg(strspn(norm + 5, "0123456789.e-") == strcspn(norm + 5, ",") && strchr(norm, '.'), "%s",
+                  env.info);
     leave(f, thread, inside);
 }
 END_TEST

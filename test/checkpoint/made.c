@@ -70,8 +70,8 @@ relora_reader *open_raw(struct raw file)
     return keep(r);
 }
 
-void add_pattern(relora_writer *w, const char *name, const char *dtype, int32_t ndim,
-                 const int64_t *shape, size_t bytes, int seed)
+void add_pattern(relora_writer *w, const char *name, const char *dtype, int32_t ndim, const int64_t *shape,
+                 size_t bytes, int seed)
 {
     OK(relora_writer_add_bytes(w, name, dtype, ndim, shape, pattern(bytes, seed), bytes));
 }

@@ -69,15 +69,30 @@ static const struct {
     {"relora.linear.model.q_proj", "rank=2\n", "", {"rank=2 here", "rank=0 in the file", "default"}},
     {"relora.linear.model.q_proj", "rank=2\n", "rank=2\nrank=2\n", {"rank", "twice"}},
     {"relora.adam.optimizer", "count=6\n", "count=6\nforeach=1\n", {"foreach=1", "does not know"}},
-    {"relora.adam.optimizer", "weight_decay=0.01\n", "weight_decay=0.01\nema=1\n", {"ema=1", "does not know"}},
-    {"relora.adam.optimizer", "parameter 5", "parameter 6", {"parameter 5=model.k_proj", "parameter 6=model.k_proj"}},
+    {"relora.adam.optimizer",
+     "weight_decay=0.01\n",
+     "weight_decay=0.01\nema=1\n",
+     {"ema=1", "does not know"}},
+    {"relora.adam.optimizer",
+     "parameter 5",
+     "parameter 6",
+     {"parameter 5=model.k_proj", "parameter 6=model.k_proj"}},
     {"relora.adam.optimizer", "scaling\n", "scale\n", {"model.q_proj.scaling here", "model.q_proj.scale in"}},
     {"relora.adam.optimizer", "", "parameter 6=more\nlr_factor=1\n", {"parameter 6=more", "one too many"}},
-    {"relora.adam.optimizer", "lr_factor=0.5\n", "lr_factor=0.25\n", {"lr_factor=0.5 here", "lr_factor=0.25 in"}},
+    {"relora.adam.optimizer",
+     "lr_factor=0.5\n",
+     "lr_factor=0.25\n",
+     {"lr_factor=0.5 here", "lr_factor=0.25 in"}},
     {"relora.schedule.schedule", "kind=4\n", "kind=2\n", {"kind=COSINE_RESTARTS here", "kind=LINEAR in"}},
     {"relora.schedule.schedule", "kind=4\n", "kind=9\n", {"kind=COSINE_RESTARTS here", "kind=9 in"}},
-    {"relora.cycle.cycle", "reset mode=2\n", "reset mode=3\n", {"reset mode=RANDOM here", "reset mode=MAGNITUDE in"}},
-    {"relora.cycle.cycle", "reset mode=2\n", "reset noise=2\nreset mode=2\n", {"reset noise=2", "does not know"}},
+    {"relora.cycle.cycle",
+     "reset mode=2\n",
+     "reset mode=3\n",
+     {"reset mode=RANDOM here", "reset mode=MAGNITUDE in"}},
+    {"relora.cycle.cycle",
+     "reset mode=2\n",
+     "reset noise=2\nreset mode=2\n",
+     {"reset noise=2", "does not know"}},
 };
 enum { CHANGES = sizeof changes / sizeof *changes };
 
@@ -97,16 +112,15 @@ START_TEST(test_changed_file)
     struct old_run run;
     relora_reader *old = recorded("0.4.0");
     relora_writer *writer = copy_of(old);
-    OK(relora_writer_set_metadata(writer, key,
-                                  changed(relora_reader_metadata(old, key), changes[_i].from, changes[_i].to)));
+    OK(relora_writer_set_metadata(
+        writer, key, changed(relora_reader_metadata(old, key), changes[_i].from, changes[_i].to)));
     OK(relora_writer_save(writer, env.st, at("changed"), 0));
     relora_reader *reader = open_path(at("changed"));
     old_run_make(&run, env.ctx, env.dev);
     if (words[0])
         FAILS(RELORA_E_STATE, relora_state_load(run.state, env.st, reader), key, words[0], words[1],
               words[2] ? words[2] : "");
-    else
-        OK(relora_state_load(run.state, env.st, reader));
+    else OK(relora_state_load(run.state, env.st, reader));
     old_run_release(&run);
 }
 END_TEST

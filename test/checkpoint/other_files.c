@@ -21,19 +21,25 @@ static const struct other_file {
     {BYTES("Entry not found"), "text that begins \"Entry not found\""},
     {BYTES("Invalid username or password."), "Invalid username"},
     {BYTES("text"), "text"},
-    {BYTES("gr\xc3\xb6\xc3\x9f" "er als vierzig Zeichen, und darum hier abge\xc3\xa4ndert"), "vierzig"},
+    {BYTES("gr\xc3\xb6\xc3\x9f"
+           "er als vierzig Zeichen, und darum hier abge\xc3\xa4ndert"),
+     "vierzig"},
     {BYTES(" \n "), "white space"},
     {BYTES(""), "an empty file"},
     {BYTES("\0\0\0"), "zeros"},
     {BYTES("\0\0\0\0\0\0\0\0\0\0\0\0"), "zeros"},
     {BYTES("\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03"), "gzip"},
     {BYTES("BZh91AY&SY"), "bzip2"},
-    {BYTES("\xfd" "7zXZ\x00\x00\x04"), "xz"},
+    {BYTES("\xfd"
+           "7zXZ\x00\x00\x04"),
+     "xz"},
     {BYTES("\x28\xb5\x2f\xfd\x24\x00\x01\x00\x00"), "zstd"},
     {BYTES("PK\3\4\x14\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x10\0\0\0archive/data.pkl"), "PyTorch"},
     {BYTES("PK\3\4\x14\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x05\0\0\0a.npy"), "npz"},
     {BYTES("PK\3\4\x14\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x05\0\0\0a.txt"), "zip"},
-    {BYTES("\x80\x02\x8a\x0al\xfc\x9c" "F\xf9 j\xa8P\x19."), "pickle"},
+    {BYTES("\x80\x02\x8a\x0al\xfc\x9c"
+           "F\xf9 j\xa8P\x19."),
+     "pickle"},
     {BYTES("\x80\x04\x95\x10\0\0\0\0\0\0\0}"), "pickle"},
     {BYTES("GGUF\3\0\0\0\0\0\0\0"), "GGUF"},
     {BYTES("\x93NUMPY\x01\x00v\x00{'descr': '<f4'"), "npy"},
@@ -47,9 +53,11 @@ START_TEST(test_other_file)
     const struct other_file *o = &others[_i];
     relora_reader *r = POISON;
     struct raw file = raw_copy(o->bytes, o->size);
-    FAILS(RELORA_E_FORMAT, relora_reader_open_memory(&r, env.ctx, file.bytes, file.size), "no safetensors file", o->word);
+    FAILS(RELORA_E_FORMAT, relora_reader_open_memory(&r, env.ctx, file.bytes, file.size),
+          "no safetensors file", o->word);
     spit(at("model.safetensors"), o->bytes, o->size);
-    FAILS(RELORA_E_FORMAT, relora_reader_open(&r, env.ctx, at("model.safetensors")), "model.safetensors is no", o->word);
+    FAILS(RELORA_E_FORMAT, relora_reader_open(&r, env.ctx, at("model.safetensors")),
+          "model.safetensors is no", o->word);
     ck_assert_ptr_null(r);
     json_t *sentence = json_string(env.last); /* what it quotes is UTF-8, as far as it quotes */
     ck_assert_ptr_nonnull(sentence);
@@ -83,7 +91,8 @@ START_TEST(test_unknown)
     relora_reader *r = POISON;
     unsigned char bytes[40];
     for (int i = 0; i < 40; i++) bytes[i] = (unsigned char)(i * 37 + 5);
-    FAILS(RELORA_E_FORMAT, relora_reader_open_memory(&r, env.ctx, bytes, sizeof bytes), "exceeds the 100000000");
+    FAILS(RELORA_E_FORMAT, relora_reader_open_memory(&r, env.ctx, bytes, sizeof bytes),
+          "exceeds the 100000000");
     ck_assert_ptr_null(strstr(env.last, "looks like"));
 }
 END_TEST

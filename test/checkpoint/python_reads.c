@@ -36,10 +36,10 @@ static void expect_tensor(FILE *to, const char *name, const char *dtype, int32_t
 /* Every type and some shapes, described for the script as well. */
 static void write_all(const char *path, const char *expected, uint32_t flags)
 {
-    static const char *const types[] = {"F4",  "F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ",
-                                        "I8",  "U8",      "BOOL",    "I16",     "U16",         "F16",
-                                        "BF16", "I32",    "U32",     "F32",     "I64",         "U64",
-                                        "F64", "C64",     "F6_E2M3", "F6_E3M2"};
+    static const char *const types[] = {"F4",   "F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ",
+                                        "I8",   "U8",      "BOOL",    "I16",     "U16",         "F16",
+                                        "BF16", "I32",     "U32",     "F32",     "I64",         "U64",
+                                        "F64",  "C64",     "F6_E2M3", "F6_E3M2"};
     static const size_t bits[] = {4,  8,  8,  8,  8,  8,  8,  8,  8,  16, 16,
                                   16, 16, 32, 32, 32, 64, 64, 64, 64, 6,  6};
     static const struct {

@@ -2,10 +2,7 @@
 #include <errno.h>
 #include "checkpoint/checkpoint.h"
 
-static relora_reader *small(void)
-{
-    return open_raw(small_file(RELORA_SAVE_CHECKSUM));
-}
+static relora_reader *small(void) { return open_raw(small_file(RELORA_SAVE_CHECKSUM)); }
 
 START_TEST(test_open)
 {

@@ -10,15 +10,15 @@ static relora_reader *recorded(const char *name)
 }
 
 /* Element j of the array of that C type is `value`, a formula in j. */
-#define HAS(r, name, dtype, type, value, ...)                                                    \
-    do {                                                                                         \
-        const int64_t shape_[] = {__VA_ARGS__};                                                  \
-        int32_t ndim_ = (int32_t)(sizeof shape_ / sizeof *shape_);                               \
-        int64_t n_ = 1;                                                                          \
-        for (int32_t i_ = 0; i_ < ndim_; i_++) n_ *= shape_[i_];                                 \
-        type *want_ = scratch((size_t)n_ * sizeof(type));                                        \
-        for (int64_t j = 0; j < n_; j++) want_[j] = (type)(value);                               \
-        has_tensor(r, name, dtype, ndim_, shape_, want_, (size_t)n_ * sizeof(type));             \
+#define HAS(r, name, dtype, type, value, ...)                                        \
+    do {                                                                             \
+        const int64_t shape_[] = {__VA_ARGS__};                                      \
+        int32_t ndim_ = (int32_t)(sizeof shape_ / sizeof *shape_);                   \
+        int64_t n_ = 1;                                                              \
+        for (int32_t i_ = 0; i_ < ndim_; i_++) n_ *= shape_[i_];                     \
+        type *want_ = scratch((size_t)n_ * sizeof(type));                            \
+        for (int64_t j = 0; j < n_; j++) want_[j] = (type)(value);                   \
+        has_tensor(r, name, dtype, ndim_, shape_, want_, (size_t)n_ * sizeof(type)); \
     } while (0)
 
 START_TEST(test_types)

@@ -7,10 +7,10 @@ static const struct {
     const char *name;
     int bits;
 } types[] = {
-    {"BOOL", 8},        {"F4", 4},   {"F6_E2M3", 6}, {"F6_E3M2", 6},     {"U8", 8},          {"I8", 8},
-    {"F8_E5M2", 8},     {"F8_E4M3", 8}, {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"I16", 16},
-    {"U16", 16},        {"F16", 16}, {"BF16", 16},   {"I32", 32},        {"U32", 32},        {"F32", 32},
-    {"C64", 64},        {"F64", 64}, {"I64", 64},    {"U64", 64},
+    {"BOOL", 8},    {"F4", 4},      {"F6_E2M3", 6}, {"F6_E3M2", 6},     {"U8", 8},          {"I8", 8},
+    {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"I16", 16},
+    {"U16", 16},    {"F16", 16},    {"BF16", 16},   {"I32", 32},        {"U32", 32},        {"F32", 32},
+    {"C64", 64},    {"F64", 64},    {"I64", 64},    {"U64", 64},
 };
 enum { TYPES = sizeof types / sizeof *types };
 
@@ -191,9 +191,12 @@ START_TEST(test_nothing)
 END_TEST
 
 static const char *const texts[] = {
-    "plain", "with space", "\"quoted\"", "back\\slash", "a/b", "line\nbreak", "tab\t", "\x01\x1f\x7f",
-    "ä", "日本語", "\U0001F600", "\u2028", "\xef\xbf\xbf", "e\u0301", "{}", "__metadata", "relora.xxh",
-    "model.layers.0.self_attn.q_proj.weight",
+    "plain",        "with space",   "\"quoted\"",
+    "back\\slash",  "a/b",          "line\nbreak",
+    "tab\t",        "\x01\x1f\x7f", "ä",
+    "日本語",       "\U0001F600",   "\u2028",
+    "\xef\xbf\xbf", "e\u0301",      "{}",
+    "__metadata",   "relora.xxh",   "model.layers.0.self_attn.q_proj.weight",
 };
 enum { TEXTS = sizeof texts / sizeof *texts };
 

@@ -19,7 +19,7 @@ struct recipe {
     relora_dtype norm_dtype;        /* of the tensor of the host, [norm] */
     int64_t norm;
     const char *norm_name;
-    int prefix;                     /* names of the layer "layer", or with 0 "" */
+    int prefix; /* names of the layer "layer", or with 0 "" */
 };
 
 struct run {

@@ -53,9 +53,9 @@ START_TEST(test_crash)
         holds(at("file"), new_bytes, new_size);
         ck_assert(!exists(at("file.tmp")));
     }
-    ck_assert_int_gt(nth, 8);           /* lock, truncate, writes, flush, rename, flush */
-    ck_assert_uint_ge(left_over, 5);    /* some crashes left one, */
-    ck_assert_uint_eq(renamed, 1);      /* one was after the rename */
+    ck_assert_int_gt(nth, 8);        /* lock, truncate, writes, flush, rename, flush */
+    ck_assert_uint_ge(left_over, 5); /* some crashes left one, */
+    ck_assert_uint_eq(renamed, 1);   /* one was after the rename */
 }
 END_TEST
 

@@ -72,12 +72,8 @@ END_TEST
 static const struct precaution {
     const char *call, *says;
 } precautions[] = {
-    {"flock", "without a lock"},
-    {"fchmod", "has not the mode"},
-    {"fsync-folder", "is in place"},
-    {"open-folder", "is in place"},
-    {"fstat", "goes on"},
-    {"lstat", "goes on"},
+    {"flock", "without a lock"},    {"fchmod", "has not the mode"}, {"fsync-folder", "is in place"},
+    {"open-folder", "is in place"}, {"fstat", "goes on"},           {"lstat", "goes on"},
     {"fsync", "may be lost"},
 };
 enum { PRECAUTIONS = sizeof precautions / sizeof *precautions };
@@ -99,10 +95,11 @@ static void goes_on_without(const struct precaution *p, int error)
     relora_status status = relora_writer_save(w, env.st, at("file"), flags);
     relora_status again = relora_writer_save(w, env.st, at("file"), flags);
     calls_stop();
-    ck_assert_msg(status == RELORA_OK && again == RELORA_OK, "%s, %s: %s", p->call, strerror(error), env.last);
+    ck_assert_msg(status == RELORA_OK && again == RELORA_OK, "%s, %s: %s", p->call, strerror(error),
+                  env.last);
     ck_assert_int_ge(calls.seen, 2);
-    ck_assert_msg(env.lines[RELORA_LOG_WARN] == 1, "%s, %s: %d warnings, the last: %s", p->call, strerror(error),
-                  env.lines[RELORA_LOG_WARN], env.warning); /* not with every save */
+    ck_assert_msg(env.lines[RELORA_LOG_WARN] == 1, "%s, %s: %d warnings, the last: %s", p->call,
+                  strerror(error), env.lines[RELORA_LOG_WARN], env.warning); /* not with every save */
     ck_assert_ptr_nonnull(strstr(env.warning, "relora_writer_save: "));
     ck_assert_ptr_nonnull(strstr(env.warning, error == 524 ? "524" : strerror(error)));
     ck_assert_msg(strstr(env.warning, p->says) != NULL, "%s: %s", p->call, env.warning);
@@ -238,8 +235,8 @@ START_TEST(test_fault_in_an_adapter)
     OK(relora_state_export_adapter(s, env.st, at(""), "old"));
     void *old = slurp(at("adapter_config.json"), &size);
     calls_start((struct calls){.name = "rename", .nth = 2, .error = EIO});
-    FAILS(RELORA_E_IO, relora_state_export_adapter(s, env.st, at(""), "new"), "rename",
-          "adapter_config.json", "Input/output error");
+    FAILS(RELORA_E_IO, relora_state_export_adapter(s, env.st, at(""), "new"), "rename", "adapter_config.json",
+          "Input/output error");
     calls_stop();
     holds(at("adapter_config.json"), old, size);
     ck_assert_int_eq(files(), 2);

@@ -113,8 +113,7 @@ START_TEST(test_full_disk)
     ck_assert_int_eq(waitpid(child, &status, 0), child);
     ck_assert(WIFEXITED(status));
     if (WEXITSTATUS(status) == NOT_ALLOWED) printf("skipped: full_disk, mounting is not allowed\n");
-    else
-        ck_assert_int_eq(WEXITSTATUS(status), 0);
+    else ck_assert_int_eq(WEXITSTATUS(status), 0);
 }
 END_TEST
 

@@ -175,10 +175,8 @@ static void *save_often(void *argument)
     for (int i = 0; i < ROUNDS; i++) {
         relora_status status = relora_writer_save(s->writer, s->stream, s->path, RELORA_SAVE_CHECKSUM);
         if (status == RELORA_OK) s->saved++;
-        else if (status == RELORA_E_IO)
-            s->refused++;
-        else
-            s->other++;
+        else if (status == RELORA_E_IO) s->refused++;
+        else s->other++;
     }
     return NULL;
 }

@@ -127,16 +127,12 @@ START_TEST(test_save_not_utf8)
 {
     relora_state *s = new_state();
     relora_status added = relora_state_set(s, "k", "\xff");
-    if (added == RELORA_OK)
-        FAILS(RELORA_E_ARGUMENT, relora_state_save(s, env.st, at("file"), 0), "UTF-8");
-    else
-        ck_assert_int_eq(added, RELORA_E_ARGUMENT);
+    if (added == RELORA_OK) FAILS(RELORA_E_ARGUMENT, relora_state_save(s, env.st, at("file"), 0), "UTF-8");
+    else ck_assert_int_eq(added, RELORA_E_ARGUMENT);
     s = new_state();
     added = relora_state_add_tensor(s, "\xff", new_matrix(RELORA_F32, 2, 3));
-    if (added == RELORA_OK)
-        FAILS(RELORA_E_ARGUMENT, relora_state_save(s, env.st, at("file"), 0), "UTF-8");
-    else
-        ck_assert_int_eq(added, RELORA_E_ARGUMENT);
+    if (added == RELORA_OK) FAILS(RELORA_E_ARGUMENT, relora_state_save(s, env.st, at("file"), 0), "UTF-8");
+    else ck_assert_int_eq(added, RELORA_E_ARGUMENT);
     ck_assert_int_eq(files(), 0);
 }
 END_TEST

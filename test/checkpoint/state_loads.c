@@ -48,6 +48,7 @@ START_TEST(test_names)
 {
     struct recipe recipe = recipe_of(3);
     recipe.linear.flags |= RELORA_LINEAR_BIAS;
+    /* clang-format off */
     static const char *const names[] = {
         "norm", "layer.weight", "layer.bias", "layer.lora_A.weight", "layer.lora_B.weight", "layer.scaling",
         "layer.delta", "adam.layer.lora_A.weight.exp_avg", "adam.layer.lora_A.weight.exp_avg_sq",
@@ -55,8 +56,10 @@ START_TEST(test_names)
         "adam.layer.scaling.exp_avg", "adam.layer.scaling.exp_avg_sq", "adam.layer.bias.exp_avg",
         "adam.layer.bias.exp_avg_sq", "adam.steps",
     };
-    static const char *const keys[] = {"relora.state", "relora.linear.layer", "relora.adam.adam",
-                                       "relora.schedule.schedule", "relora.cycle.cycle", "step",
+    /* clang-format on */
+    static const char *const keys[] = {"relora.state",       "relora.linear.layer",
+                                       "relora.adam.adam",   "relora.schedule.schedule",
+                                       "relora.cycle.cycle", "step",
                                        "relora.version"};
     struct run run = new_run(&recipe, 1);
     OK(relora_state_save(run.state, env.st, at("state"), 0));

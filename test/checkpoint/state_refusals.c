@@ -2,8 +2,16 @@
  * changed. One thing differs at a time. */
 #include "checkpoint/run.h"
 
-static void mode_full(struct recipe *r) { r->linear.mode = RELORA_MODE_FULL; r->cycle_too = 0; }
-static void mode_lowrank(struct recipe *r) { r->linear.mode = RELORA_MODE_LOWRANK; r->cycle_too = 0; }
+static void mode_full(struct recipe *r)
+{
+    r->linear.mode = RELORA_MODE_FULL;
+    r->cycle_too = 0;
+}
+static void mode_lowrank(struct recipe *r)
+{
+    r->linear.mode = RELORA_MODE_LOWRANK;
+    r->cycle_too = 0;
+}
 static void dtype(struct recipe *r) { r->linear.dtype = RELORA_BF16; }
 static void in_features(struct recipe *r) { r->linear.in_features = RUN_IN + 1; }
 static void out_features(struct recipe *r) { r->linear.out_features = RUN_OUT + 1; }
@@ -79,7 +87,9 @@ static const struct change {
     {max_norm, RELORA_E_STATE, {"relora.adam.adam", "max_norm=0", "max_norm=2"}},
     {adam_seed, RELORA_E_STATE, {"relora.adam.adam", "seed=18", "seed=17"}},
     {adam_flags, RELORA_E_STATE, {"relora.adam.adam", "flags=0 here", "flags=DECOUPLED in"}},
-    {adam_skip, RELORA_E_STATE, {"relora.adam.adam", "flags=DECOUPLED|SKIP_NOT_FINITE", "flags=DECOUPLED in"}},
+    {adam_skip,
+     RELORA_E_STATE,
+     {"relora.adam.adam", "flags=DECOUPLED|SKIP_NOT_FINITE", "flags=DECOUPLED in"}},
     {adam_rounding, RELORA_E_STATE, {"relora.adam.adam", "rounding=NEAREST", "rounding=STOCHASTIC"}},
     {lr_factor, RELORA_E_STATE, {"relora.adam.adam", "lr_factor=1", "lr_factor=0.5"}},
     {weight_decay, RELORA_E_STATE, {"relora.adam.adam", "weight_decay=0", "weight_decay=0.01"}},
@@ -90,7 +100,8 @@ static const struct change {
     {first_step, RELORA_E_STATE, {"relora.schedule.schedule", "first_step=3", "first_step=0"}},
     {total_steps, RELORA_E_STATE, {"relora.schedule.schedule", "total_steps=40", "total_steps=20"}},
     {warmup, RELORA_E_STATE, {"relora.schedule.schedule", "warmup_steps=3", "warmup_steps=2"}},
-    {restart_warmup, RELORA_E_STATE,
+    {restart_warmup,
+     RELORA_E_STATE,
      {"relora.schedule.schedule", "restart_warmup_steps=3", "restart_warmup_steps=2"}},
     {restart_every, RELORA_E_STATE, {"relora.schedule.schedule", "restart_every=10", "restart_every=5"}},
     {adjust, RELORA_E_STATE, {"relora.schedule.schedule", "adjust_step=1", "adjust_step=0"}},

@@ -24,10 +24,7 @@ static relora_reader *saved(const char *name, relora_tensor *t)
     return open_path(at("file"));
 }
 
-static const char *name_of(relora_dtype dtype)
-{
-    return dtype == RELORA_BF16 ? "BF16" : "F32";
-}
+static const char *name_of(relora_dtype dtype) { return dtype == RELORA_BF16 ? "BF16" : "F32"; }
 
 /* Every rank the library has; the bytes of the file are those of the tensor. */
 START_TEST(test_dense)
@@ -35,8 +32,9 @@ START_TEST(test_dense)
     static const struct {
         int32_t ndim;
         int64_t shape[8];
-    } cases[] = {{0, {0}},    {1, {1}},    {1, {0}},       {1, {17}},                        {2, {5, 7}},
-                 {2, {0, 7}}, {2, {5, 0}}, {3, {2, 3, 4}}, {8, {1, 2, 1, 3, 1, 2, 1, 2}}};
+    } cases[] = {{0, {0}},    {1, {1}},       {1, {0}},
+                 {1, {17}},   {2, {5, 7}},    {2, {0, 7}},
+                 {2, {5, 0}}, {3, {2, 3, 4}}, {8, {1, 2, 1, 3, 1, 2, 1, 2}}};
     relora_dtype dtype = _i ? RELORA_BF16 : RELORA_F32;
     struct rnd rnd = rnd_seed(5);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -106,8 +104,9 @@ END_TEST
 /* Numbers at which rounding to BF16 has something to decide, and ordinary ones. */
 static double *telling(int64_t n)
 {
-    static const double special[] = {0.0, -0.0, 1.0, 1.00390625, 1.01171875, -1.00390625, 1.0039062500001,
-                                     3.4e38, -3.4e38, 1e-40, 9.2e-41, 1e-45, INFINITY, -INFINITY, 0.1};
+    static const double special[] = {
+        0.0,   -0.0,    1.0,   1.00390625, 1.01171875, -1.00390625, 1.0039062500001, 3.4e38, -3.4e38,
+        1e-40, 9.2e-41, 1e-45, INFINITY,   -INFINITY,  0.1};
     double *v = doubles(n);
     struct rnd rnd = rnd_seed(8);
     rnd_fill_normal(&rnd, v, n, 3);

@@ -108,12 +108,9 @@ START_TEST(test_add_bytes_overflow)
     relora_writer *w = one_tensor();
     const float data[2] = {1, 2};
     /* The last three wrap round 64 bits to the 8 or 0 bytes that are claimed. */
-    const int64_t shapes[][4] = {{INT64_MAX, 1, 1, 1},
-                                 {INT64_MAX, INT64_MAX, 1, 1},
-                                 {1LL << 58, 1, 1, 1},
-                                 {(1LL << 61) + 2, 1, 1, 1},
-                                 {1LL << 32, 1LL << 32, 1, 2},
-                                 {1LL << 32, 1LL << 32, 1LL << 32, 1LL << 32}};
+    const int64_t shapes[][4] = {{INT64_MAX, 1, 1, 1},         {INT64_MAX, INT64_MAX, 1, 1},
+                                 {1LL << 58, 1, 1, 1},         {(1LL << 61) + 2, 1, 1, 1},
+                                 {1LL << 32, 1LL << 32, 1, 2}, {1LL << 32, 1LL << 32, 1LL << 32, 1LL << 32}};
     for (int i = 0; i < 6; i++) {
         FAILS(RELORA_E_OVERFLOW, relora_writer_add_bytes(w, "x", "F32", 4, shapes[i], data, 8), "shape");
         FAILS(RELORA_E_OVERFLOW, relora_writer_add_bytes(w, "x", "F32", 4, shapes[i], data, 0), "shape");

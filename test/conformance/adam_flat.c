@@ -134,7 +134,8 @@ START_TEST(test_buffer_as_gradient)
 {
     struct world w = new_world();
     OK(relora_adam_flatten_grads(w.adam, env.st));
-    relora_tensor *flat = relora_adam_flat_grad(w.adam), *p = new_vector(RELORA_F32, relora_tensor_count(flat));
+    relora_tensor *flat = relora_adam_flat_grad(w.adam),
+                  *p = new_vector(RELORA_F32, relora_tensor_count(flat));
     relora_adam *other = new_adam(NULL);
     put_all(p, 1);
     OK(relora_adam_add(other, "all", p, flat, NULL));

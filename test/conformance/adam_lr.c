@@ -64,7 +64,8 @@ START_TEST(test_equal)
         relora_tensor *where = t % 2 ? lr : matrix;
         OK(relora_tensor_write(where, env.st, &rate, sizeof rate));
         if (t == 3) put_all(plain.grad[2], INFINITY), put_all(other.grad[2], INFINITY); /* skipped, if so */
-        if (t == 4 || (t == 3 && !kinds[_i].flags)) put_all(plain.grad[2], 0.01), put_all(other.grad[2], 0.01);
+        if (t == 4 || (t == 3 && !kinds[_i].flags))
+            put_all(plain.grad[2], 0.01), put_all(other.grad[2], 0.01);
         OK(relora_adam_step(plain.adam, env.st, (double)rate, 0.5, t ? &a : NULL));
         OK(relora_adam_step_lr(other.adam, env.st, where, 0.5, t ? &b : NULL));
         ck_assert_int_eq(memcmp(&a, &b, sizeof a), 0);

@@ -106,7 +106,8 @@ END_TEST
 /* Clipping and skipping happen whether or not somebody asks for a report. */
 START_TEST(test_without_report)
 {
-    struct world w = new_world(RELORA_ADAM_SKIP_NOT_FINITE, 0.5), twin = new_world(RELORA_ADAM_SKIP_NOT_FINITE, 0.5);
+    struct world w = new_world(RELORA_ADAM_SKIP_NOT_FINITE, 0.5),
+                 twin = new_world(RELORA_ADAM_SKIP_NOT_FINITE, 0.5);
     struct world free_one = new_world(RELORA_ADAM_SKIP_NOT_FINITE, 0);
     relora_step_report report = {.struct_size = sizeof report};
     OK(relora_adam_step(w.adam, env.st, 0.01, 1, &report));
@@ -127,7 +128,8 @@ START_TEST(test_without_report)
 }
 END_TEST
 
-static void unmoved(const struct world *w, void *const was[2], void *const m[2], void *const v[2], int64_t count)
+static void unmoved(const struct world *w, void *const was[2], void *const m[2], void *const v[2],
+                    int64_t count)
 {
     for (int k = 0; k < 2; k++) {
         int64_t steps;
@@ -166,8 +168,7 @@ START_TEST(test_clip_not_finite)
     unmoved(&w, was, m, v, 1);
     if (env_kind() == RELORA_DEVICE_CPU)
         FAILS(RELORA_E_NOT_FINITE, relora_adam_step(w.adam, env.st, 0.01, 1, NULL), at ? "\"b\"" : "\"a\"");
-    else
-        OK(relora_adam_step(w.adam, env.st, 0.01, 1, NULL));
+    else OK(relora_adam_step(w.adam, env.st, 0.01, 1, NULL));
     unmoved(&w, was, m, v, 1);
     put(w.g[at], g);
     OK(relora_adam_step(w.adam, env.st, 0.01, 1, &report));
@@ -281,8 +282,10 @@ END_TEST
 /* Parameters and gradients of the host are used where they lie, and where set_data() moves them. */
 START_TEST(test_borrowed_memory)
 {
-    static const double values[] = {1, 2, 3, 4, 5}, signs[] = {1, -1, 1, -1, 1}, others[] = {-1, 1, -1, 1, -1};
-    relora_tensor *p = new_vector(RELORA_F32, 5), *g = new_vector(RELORA_F32, 5), *moved = new_vector(RELORA_F32, 5);
+    static const double values[] = {1, 2, 3, 4, 5}, signs[] = {1, -1, 1, -1, 1},
+                        others[] = {-1, 1, -1, 1, -1};
+    relora_tensor *p = new_vector(RELORA_F32, 5), *g = new_vector(RELORA_F32, 5),
+                  *moved = new_vector(RELORA_F32, 5);
     relora_tensor *tp = new_borrowed(5, relora_tensor_data(p)), *tg = new_borrowed(5, relora_tensor_data(g));
     relora_adam *adam = new_adam(NULL);
     put(p, values);

@@ -8,13 +8,13 @@ struct variant {
 
 static const struct variant variants[] = {
     {RELORA_ADAM_DECOUPLED, 0.9, 0.999, 1e-8, 0, 0, 1, 1, -1},
-    {RELORA_ADAM_DECOUPLED, 0.9, 0.95, 1e-8, 0.1, 0, 1, 1, -1},         /* AdamW */
-    {0, 0.9, 0.95, 1e-8, 0.1, 0, 1, 1, -1},                             /* L2 */
-    {RELORA_ADAM_DECOUPLED, 0.9, 0.999, 1e-3, 0, 0.5, 1, 1, -1},        /* clipped */
-    {RELORA_ADAM_DECOUPLED, 0.9, 0.999, 1e-3, 0.1, 0, 0.25, 1, -1},     /* accumulation */
+    {RELORA_ADAM_DECOUPLED, 0.9, 0.95, 1e-8, 0.1, 0, 1, 1, -1},           /* AdamW */
+    {0, 0.9, 0.95, 1e-8, 0.1, 0, 1, 1, -1},                               /* L2 */
+    {RELORA_ADAM_DECOUPLED, 0.9, 0.999, 1e-3, 0, 0.5, 1, 1, -1},          /* clipped */
+    {RELORA_ADAM_DECOUPLED, 0.9, 0.999, 1e-3, 0.1, 0, 0.25, 1, -1},       /* accumulation */
     {RELORA_ADAM_DECOUPLED, 0.9, 0.99, 1e-8, 0.1, 0.3, 0.125, 0.5, 0.02}, /* everything, factors too */
     {0, 0.8, 0.99, 1e-8, 0.1, 0.3, 0.125, 2, 0.02},
-    {RELORA_ADAM_DECOUPLED, 0, 0, 1e-8, 0, 0, 1, 1, -1},                /* no memory: the sign of g */
+    {RELORA_ADAM_DECOUPLED, 0, 0, 1e-8, 0, 0, 1, 1, -1}, /* no memory: the sign of g */
     {RELORA_ADAM_DECOUPLED | RELORA_ADAM_SKIP_NOT_FINITE, 0.9, 0.999, 1e-8, 0.1, 1, 1, 1, -1},
 };
 enum { VARIANTS = sizeof variants / sizeof *variants, STEPS = 12 };
@@ -97,7 +97,8 @@ START_TEST(test_against_double)
             CLOSE(get(relora_adam_moment(adam, k, RELORA_MOMENT_FIRST)), ref[k].m, ref[k].n,
                   close_tolerance(0, RELORA_F32, largest(ref[k].m, ref[k].n) + (1 - v->beta1) * size, 4 * t));
             CLOSE(get(relora_adam_moment(adam, k, RELORA_MOMENT_SECOND)), ref[k].v, ref[k].n,
-                  close_tolerance(0, RELORA_F32, largest(ref[k].v, ref[k].n) + (1 - v->beta2) * size * size, 4 * t));
+                  close_tolerance(0, RELORA_F32, largest(ref[k].v, ref[k].n) + (1 - v->beta2) * size * size,
+                                  4 * t));
         }
     }
 }

@@ -5,7 +5,8 @@ struct row {
     int64_t first, merge, reset;
 };
 
-static const struct row rows[] = {{0, 4, 0}, {0, 4, 4}, {0, 2, 0}, {7, 5, 0}, {5000, 100, 25}, {0, 6, 4}, {3, 4, 6}};
+static const struct row rows[] = {{0, 4, 0},       {0, 4, 4}, {0, 2, 0}, {7, 5, 0},
+                                  {5000, 100, 25}, {0, 6, 4}, {3, 4, 6}};
 
 static relora_cycle *make(const struct row *row)
 {
@@ -21,10 +22,8 @@ static uint32_t due(relora_cycle *c, int64_t step)
     return events;
 }
 
-static int fires(int64_t n, int64_t every) /* n updates done since the start: n % every == 1, past the first */
-{
-    return n > every && n % every == 1;
-}
+/* n updates done since the start: n % every == 1, past the first */
+static int fires(int64_t n, int64_t every) { return n > every && n % every == 1; }
 
 START_TEST(test_rule)
 {
@@ -126,7 +125,8 @@ static uint32_t advance(struct loop *loop, int64_t done)
     ck_assert_int_eq(report.layers, events & RELORA_CYCLE_MERGE ? 1 : 0);
     if (events & RELORA_CYCLE_MERGE) loop->merged_at[loop->merges++] = done;
     /* B tells whether there was a restart */
-    ck_assert_int_eq(*get(relora_linear_param(loop->l, RELORA_PARAM_B)) == 0, (events & RELORA_CYCLE_MERGE) != 0);
+    ck_assert_int_eq(*get(relora_linear_param(loop->l, RELORA_PARAM_B)) == 0,
+                     (events & RELORA_CYCLE_MERGE) != 0);
     return events;
 }
 

@@ -241,7 +241,8 @@ START_TEST(test_beyond_the_range)
         was[i] = snapshot(param(w, i, RELORA_PARAM_WEIGHT));
         a[i] = snapshot(param(w, i, RELORA_PARAM_A));
     }
-    FAILS(RELORA_E_NOT_FINITE, relora_cycle_advance(w->c, env.st, 5, NULL, NULL, NULL), "layer \"l1\"", "nothing was merged");
+    FAILS(RELORA_E_NOT_FINITE, relora_cycle_advance(w->c, env.st, 5, NULL, NULL, NULL), "layer \"l1\"",
+          "nothing was merged");
     FAILS(RELORA_E_NOT_FINITE, relora_cycle_finish(w->c, env.st, 5, NULL), "layer \"l1\"");
     for (int i = 0; i < LAYERS; i++) {
         UNCHANGED(param(w, i, RELORA_PARAM_WEIGHT), was[i]);

@@ -33,7 +33,8 @@ START_TEST(test_wrap)
 {
     relora_group *g = new_group();
     relora_linear_options o = template(), was = o;
-    relora_tensor *w[] = {weight(RELORA_F32, OUT, IN, 1), weight(RELORA_BF16, IN, OUT, 2), weight(RELORA_F32, 7, 3, 3)};
+    relora_tensor *w[] = {weight(RELORA_F32, OUT, IN, 1), weight(RELORA_BF16, IN, OUT, 2),
+                          weight(RELORA_F32, 7, 3, 3)};
     relora_tensor *bias = new_vector(RELORA_F32, 7), *norm = new_vector(RELORA_F32, 4);
     relora_linear *l[3];
     OK(relora_group_wrap(g, "first", w[0], NULL, &o, &l[0]));
@@ -58,7 +59,8 @@ START_TEST(test_masks_differ)
 {
     relora_group *g = new_group();
     relora_linear_options o = layer_options(RELORA_MODE_LORA, 0, 0, RANK);
-    relora_tensor *x = new_matrix(RELORA_F32, 8, IN), *y[] = {new_matrix(RELORA_F32, 8, OUT), new_matrix(RELORA_F32, 8, OUT)};
+    relora_tensor *x = new_matrix(RELORA_F32, 8, IN),
+                  *y[] = {new_matrix(RELORA_F32, 8, OUT), new_matrix(RELORA_F32, 8, OUT)};
     o.dropout = 0.5;
     put_all(x, 1);
     for (int i = 0; i < 2; i++) {
@@ -88,7 +90,8 @@ START_TEST(test_looking)
 {
     relora_group *g = new_group();
     relora_linear_options o = layer_options(RELORA_MODE_LORA, IN, OUT, RANK);
-    relora_tensor *p = new_vector(RELORA_F32, 4), *dp = new_vector(RELORA_F32, 4), *frozen = new_vector(RELORA_BF16, 3);
+    relora_tensor *p = new_vector(RELORA_F32, 4), *dp = new_vector(RELORA_F32, 4),
+                  *frozen = new_vector(RELORA_BF16, 3);
     char name[] = "head";
     int32_t index = -1;
     o.layer = 5;
@@ -147,7 +150,8 @@ START_TEST(test_twins)
     OK(relora_group_wrap(g, "wrapped", weight(RELORA_F32, OUT, IN, 1), NULL, &o, NULL)); /* number 0 */
     OK(relora_group_add_linear(g, "made", new_linear(&o)));
     ck_assert_int_eq(env.lines[RELORA_LOG_WARN], 1);
-    ck_assert_ptr_nonnull(strstr(env.warning, "relora_group_add_linear: layer \"wrapped\" and layer \"made\""));
+    ck_assert_ptr_nonnull(
+        strstr(env.warning, "relora_group_add_linear: layer \"wrapped\" and layer \"made\""));
     OK(relora_group_add_linear(g, "again", new_linear(&o)));
     ck_assert_int_eq(env.lines[RELORA_LOG_WARN], 1); /* one line is enough */
 }

@@ -39,8 +39,12 @@ static relora_tensor *vector(uint64_t seed)
 
 static struct model new_model(void)
 {
-    struct model m = {.group = new_group(), .param = vector(20), .grad = vector(21), .table = vector(22),
-                      .twin_param = vector(20), .twin_grad = vector(21)};
+    struct model m = {.group = new_group(),
+                      .param = vector(20),
+                      .grad = vector(21),
+                      .table = vector(22),
+                      .twin_param = vector(20),
+                      .twin_grad = vector(21)};
     for (int i = 0; i < LAYERS; i++) {
         m.layer[i] = make(i);
         m.twin[i] = make(i);
@@ -119,7 +123,8 @@ START_TEST(test_merge)
     relora_merge_report one = {.struct_size = sizeof one}, all = one;
     double delta = 0, total = 0;
     leave_warm_start(&m);
-    for (int i = 0; i < 2; i++) put_all(relora_linear_param(i ? m.twin[0] : m.layer[0], RELORA_PARAM_B), 0.25);
+    for (int i = 0; i < 2; i++)
+        put_all(relora_linear_param(i ? m.twin[0] : m.layer[0], RELORA_PARAM_B), 0.25);
     OK(relora_group_merge(m.group, env.st, 3, &all));
     for (int i = 0; i < LAYERS; i++) {
         if (relora_linear_get_mode(m.twin[i]) != RELORA_MODE_LORA) continue;
@@ -133,7 +138,8 @@ START_TEST(test_merge)
     alike(&m);
     OK(relora_group_reset(m.group, env.st, 3));
     for (int i = 0; i < LAYERS; i++)
-        if (relora_linear_get_mode(m.twin[i]) != RELORA_MODE_FULL) OK(relora_linear_reset(m.twin[i], env.st, 3));
+        if (relora_linear_get_mode(m.twin[i]) != RELORA_MODE_FULL)
+            OK(relora_linear_reset(m.twin[i], env.st, 3));
     alike(&m);
 }
 END_TEST
@@ -199,9 +205,12 @@ END_TEST
 /* The optimizer has the names and the order of the group, and steps as if everything was added by hand. */
 START_TEST(test_adam)
 {
-    static const char *const expected[] = {
-        "warm.weight",        "norm",        "low.lora_A.weight",  "low.lora_B.weight", "head.weight", "pure.lora_A.weight",
-        "pure.lora_B.weight", "last.lora_A.weight", "last.lora_B.weight", "last.scaling",      "last.bias"};
+    static const char *const expected[] = {"warm.weight",        "norm",
+                                           "low.lora_A.weight",  "low.lora_B.weight",
+                                           "head.weight",        "pure.lora_A.weight",
+                                           "pure.lora_B.weight", "last.lora_A.weight",
+                                           "last.lora_B.weight", "last.scaling",
+                                           "last.bias"};
     struct model m = new_model();
     relora_adam *adam = new_adam(NULL), *twin = new_adam(NULL);
     OK(relora_adam_add_group(adam, m.group));

@@ -30,7 +30,8 @@ static relora_tensor *part(const relora_tensor *like)
 {
     relora_tensor *t;
     int64_t shape[2] = {relora_tensor_dim(like, 0), relora_tensor_dim(like, 1)};
-    OK(relora_tensor_borrow(&t, env.dev, RELORA_F32, relora_tensor_ndim(like), shape, NULL, flat + used, NULL, NULL));
+    OK(relora_tensor_borrow(&t, env.dev, RELORA_F32, relora_tensor_ndim(like), shape, NULL, flat + used, NULL,
+                            NULL));
     defer((void (*)(void *))relora_tensor_release, t);
     OK(relora_tensor_copy(t, like, env.st));
     used += relora_tensor_count(like) + 1;
@@ -125,9 +126,11 @@ START_TEST(test_old_optimizer)
     struct run run = new_run(&kinds[0], 0);
     flat = new_floats(256), used = 0;
     if (_i)
-        OK(relora_linear_set_param(run.linear, RELORA_PARAM_A, part(relora_linear_param(run.linear, RELORA_PARAM_A))));
+        OK(relora_linear_set_param(run.linear, RELORA_PARAM_A,
+                                   part(relora_linear_param(run.linear, RELORA_PARAM_A))));
     else
-        OK(relora_linear_set_grad(run.linear, RELORA_PARAM_A, part(relora_linear_grad(run.linear, RELORA_PARAM_A))));
+        OK(relora_linear_set_grad(run.linear, RELORA_PARAM_A,
+                                  part(relora_linear_grad(run.linear, RELORA_PARAM_A))));
     FAILS(RELORA_E_STATE, relora_adam_step(run.adam, env.st, 0.1, 1, NULL), "l");
 }
 END_TEST

@@ -11,12 +11,15 @@ static const struct kind {
     uint32_t flags;
     int64_t in; /* past one slice of rows of W, if it is TALL */
 } kinds[] = {
-    {RELORA_MODE_LORA, RELORA_F32, 0, RELORA_ORDER_SPLIT, RELORA_ORDER_SPLIT, RELORA_LINEAR_TRAINABLE_SCALE, IN},
+    {RELORA_MODE_LORA, RELORA_F32, 0, RELORA_ORDER_SPLIT, RELORA_ORDER_SPLIT, RELORA_LINEAR_TRAINABLE_SCALE,
+     IN},
     {RELORA_MODE_LORA, RELORA_F32, 0, RELORA_ORDER_FOLD, RELORA_ORDER_FOLD, RELORA_LINEAR_BIAS, IN},
-    {RELORA_MODE_LORA, RELORA_F32, 0, RELORA_ORDER_FOLD, RELORA_ORDER_THROUGH, RELORA_LINEAR_KEEP_DELTA, TALL},
+    {RELORA_MODE_LORA, RELORA_F32, 0, RELORA_ORDER_FOLD, RELORA_ORDER_THROUGH, RELORA_LINEAR_KEEP_DELTA,
+     TALL},
     {RELORA_MODE_LORA, RELORA_F32, 0.5, RELORA_ORDER_AUTO, RELORA_ORDER_AUTO, 0, IN},
     {RELORA_MODE_LORA, RELORA_BF16, 0, RELORA_ORDER_SPLIT, RELORA_ORDER_SPLIT, RELORA_LINEAR_BIAS, IN},
-    {RELORA_MODE_LORA, RELORA_BF16, 0, RELORA_ORDER_FOLD, RELORA_ORDER_THROUGH, RELORA_LINEAR_KEEP_DELTA, TALL},
+    {RELORA_MODE_LORA, RELORA_BF16, 0, RELORA_ORDER_FOLD, RELORA_ORDER_THROUGH, RELORA_LINEAR_KEEP_DELTA,
+     TALL},
     {RELORA_MODE_FULL, RELORA_F32, 0, RELORA_ORDER_AUTO, RELORA_ORDER_AUTO, RELORA_LINEAR_BIAS, IN},
     {RELORA_MODE_FULL, RELORA_BF16, 0, RELORA_ORDER_AUTO, RELORA_ORDER_AUTO, 0, IN},
     {RELORA_MODE_LOWRANK, RELORA_F32, 0, RELORA_ORDER_AUTO, RELORA_ORDER_AUTO, 0, IN},
@@ -52,12 +55,12 @@ static struct pass run(const struct kind *k, uint32_t in_out, int whole)
     struct pass p = {new_linear(&o), new_matrix(k->dtype, ROWS, OUT), new_matrix(k->dtype, ROWS, k->in)};
     relora_tensor *x = new_matrix(k->dtype, ROWS, k->in), *dy = new_matrix(k->dtype, ROWS, OUT);
     relora_tensor *w = new_matrix(k->dtype, OUT, k->in), *turned = new_matrix(k->dtype, k->in, OUT);
-    relora_tensor *all[] = {x, dy, w, relora_linear_param(p.l, RELORA_PARAM_A), relora_linear_param(p.l, RELORA_PARAM_B)};
+    relora_tensor *all[] = {x, dy, w, relora_linear_param(p.l, RELORA_PARAM_A),
+                            relora_linear_param(p.l, RELORA_PARAM_B)};
     for (int i = 0; i < 5; i++) {
         if (!all[i]) continue;
         if (whole) put_whole(all[i], &r);
-        else
-            put_normal(all[i], &r, 1);
+        else put_normal(all[i], &r, 1);
     }
     put(turned, transposed(get(w), OUT, k->in));
     if (k->mode != RELORA_MODE_LOWRANK) OK(relora_linear_set_weight(p.l, in_out ? turned : w, NULL));
@@ -103,10 +106,7 @@ START_TEST(test_bits)
 }
 END_TEST
 
-START_TEST(test_values)
-{
-    compare(&kinds[_i], 0);
-}
+START_TEST(test_values) { compare(&kinds[_i], 0); }
 END_TEST
 
 /* A group takes the sizes from the right axes, a warm start ends, a cycle restarts. */
@@ -133,8 +133,8 @@ START_TEST(test_group)
     OK(relora_linear_forward(l, env.st, x, y, 0, 0));
     near(y, before, 1e-5);
     o.in_features = OUT;
-    FAILS(RELORA_E_SHAPE, relora_group_wrap(g, "m", new_matrix(RELORA_F32, IN, OUT), NULL, &o, NULL), "in_features",
-          "10", "[12, 10]");
+    FAILS(RELORA_E_SHAPE, relora_group_wrap(g, "m", new_matrix(RELORA_F32, IN, OUT), NULL, &o, NULL),
+          "in_features", "10", "[12, 10]");
 }
 END_TEST
 

@@ -46,7 +46,8 @@ START_TEST(test_refused)
 {
     relora_linear *l = make(7);
     relora_adam *adam = new_adam(NULL);
-    OK(relora_adam_add(adam, "head.lora_B.weight", new_vector(RELORA_F32, 3), new_vector(RELORA_F32, 3), NULL));
+    OK(relora_adam_add(adam, "head.lora_B.weight", new_vector(RELORA_F32, 3), new_vector(RELORA_F32, 3),
+                       NULL));
     FAILS(RELORA_E_EXISTS, relora_adam_add_linear(adam, "head", l), "head.lora_B.weight");
     ck_assert_int_eq(relora_adam_count(adam), 1);
     FAILS(RELORA_E_STATE, relora_linear_set_mode(l, env.st, RELORA_MODE_LORA), "layer 7");
@@ -97,7 +98,8 @@ START_TEST(test_twins)
     for (int i = 0; i < 3; i++) twins[i] = make(3);
     for (int i = 0; i < 3; i++) OK(relora_adam_add_linear(adam, names[i], twins[i]));
     ck_assert_int_eq(env.lines[RELORA_LOG_WARN], 1);
-    ck_assert_ptr_nonnull(strstr(env.warning, "relora_adam_add_linear: layer \"a\" and layer \"b\" draw the same"));
+    ck_assert_ptr_nonnull(
+        strstr(env.warning, "relora_adam_add_linear: layer \"a\" and layer \"b\" draw the same"));
     ck_assert_ptr_nonnull(strstr(env.warning, "options.layer 3"));
     relora_cycle *c = new_cycle(&co, adam, NULL);
     for (int i = 0; i < 3; i++) OK(relora_cycle_add(c, twins[i]));

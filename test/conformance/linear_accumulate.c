@@ -14,8 +14,8 @@ static struct run new_run(relora_linear_mode mode, double dropout)
     relora_linear_options o = layer_options(mode, IN, OUT, RANK);
     o.flags = RELORA_LINEAR_BIAS | RELORA_LINEAR_TRAINABLE_SCALE;
     o.dropout = dropout;
-    struct run run = {new_filled_linear(&o, &r), new_matrix(RELORA_F32, ROWS, IN), new_matrix(RELORA_F32, ROWS, OUT),
-                      new_matrix(RELORA_F32, ROWS, IN)};
+    struct run run = {new_filled_linear(&o, &r), new_matrix(RELORA_F32, ROWS, IN),
+                      new_matrix(RELORA_F32, ROWS, OUT), new_matrix(RELORA_F32, ROWS, IN)};
     put_normal(run.x, &r, 1);
     put_normal(run.dy, &r, 1);
     return run;
@@ -119,7 +119,8 @@ static relora_tensor *rows_of(const relora_tensor *t, int64_t from, int64_t to)
 /* Any split of the rows gives the gradient of the whole, up to rounding. */
 START_TEST(test_micro_batches)
 {
-    static const int64_t splits[][5] = {{0, ROWS / 2, ROWS, ROWS, ROWS}, {0, 1, 2, 3, ROWS}, {0, 17, 17, 30, ROWS}};
+    static const int64_t splits[][5] = {
+        {0, ROWS / 2, ROWS, ROWS, ROWS}, {0, 1, 2, 3, ROWS}, {0, 17, 17, 30, ROWS}};
     struct run run = new_run(_i % 3 + 1, 0);
     const int64_t *at = splits[_i / 3];
     backward(&run, run.dx, RELORA_OVERWRITE);

@@ -9,10 +9,14 @@ static const struct kind {
     double dropout;
     relora_order order;
 } kinds[] = {
-    {RELORA_MODE_LORA, RELORA_F32, 0, RELORA_ORDER_SPLIT},  {RELORA_MODE_LORA, RELORA_F32, 0, RELORA_ORDER_FOLD},
-    {RELORA_MODE_LORA, RELORA_F32, 0.3, RELORA_ORDER_AUTO}, {RELORA_MODE_LORA, RELORA_BF16, 0, RELORA_ORDER_SPLIT},
-    {RELORA_MODE_LORA, RELORA_BF16, 0, RELORA_ORDER_FOLD},  {RELORA_MODE_FULL, RELORA_F32, 0, RELORA_ORDER_AUTO},
-    {RELORA_MODE_LOWRANK, RELORA_F32, 0, RELORA_ORDER_AUTO}, {RELORA_MODE_LOWRANK, RELORA_BF16, 0.3, RELORA_ORDER_AUTO},
+    {RELORA_MODE_LORA, RELORA_F32, 0, RELORA_ORDER_SPLIT},
+    {RELORA_MODE_LORA, RELORA_F32, 0, RELORA_ORDER_FOLD},
+    {RELORA_MODE_LORA, RELORA_F32, 0.3, RELORA_ORDER_AUTO},
+    {RELORA_MODE_LORA, RELORA_BF16, 0, RELORA_ORDER_SPLIT},
+    {RELORA_MODE_LORA, RELORA_BF16, 0, RELORA_ORDER_FOLD},
+    {RELORA_MODE_FULL, RELORA_F32, 0, RELORA_ORDER_AUTO},
+    {RELORA_MODE_LOWRANK, RELORA_F32, 0, RELORA_ORDER_AUTO},
+    {RELORA_MODE_LOWRANK, RELORA_BF16, 0.3, RELORA_ORDER_AUTO},
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
@@ -36,7 +40,8 @@ static relora_tensor *block(relora_tensor *whole, int64_t rows, int64_t cols)
 {
     const int64_t shape[] = {rows, cols}, strides[] = {relora_tensor_dim(whole, 1), 1};
     relora_tensor *t;
-    OK(relora_tensor_borrow(&t, env.dev, relora_tensor_dtype(whole), 2, shape, strides, at(whole, 2), NULL, NULL));
+    OK(relora_tensor_borrow(&t, env.dev, relora_tensor_dtype(whole), 2, shape, strides, at(whole, 2), NULL,
+                            NULL));
     defer((void (*)(void *))relora_tensor_release, t);
     return t;
 }
@@ -66,7 +71,8 @@ START_TEST(test_pointers)
     OK(relora_linear_forward_at(l, env.st, 2, at(x, 2), WIDE, at(y[1], 2), WIDE, 3, RELORA_TRAIN));
     OK(relora_linear_forward_at(l, env.st, ROWS, at(x, 2), WIDE, at(y[1], 2), WIDE, 3, RELORA_TRAIN));
     OK(relora_linear_backward_at(l, env.st, 2, at(x, 2), WIDE, at(dy, 2), WIDE, NULL, 0, 3, flags));
-    OK(relora_linear_backward_at(l, env.st, ROWS, at(x, 2), WIDE, at(dy, 2), WIDE, at(dx[1], 2), WIDE, 3, flags));
+    OK(relora_linear_backward_at(l, env.st, ROWS, at(x, 2), WIDE, at(dy, 2), WIDE, at(dx[1], 2), WIDE, 3,
+                                 flags));
     UNCHANGED(relora_linear_grad(l, p), grads[0]);
     UNCHANGED(y[1], snapshot(y[0]));
     UNCHANGED(dx[1], snapshot(dx[0]));
@@ -82,7 +88,8 @@ START_TEST(test_accumulate)
     struct rnd r = rnd_seed(2);
     relora_linear *l = new_layer(&kinds[_i], &r);
     relora_dtype dtype = kinds[_i].dtype;
-    relora_tensor *x = new_matrix(dtype, ROWS, IN), *y = new_matrix(dtype, ROWS, OUT), *sum = new_matrix(dtype, ROWS, OUT);
+    relora_tensor *x = new_matrix(dtype, ROWS, IN), *y = new_matrix(dtype, ROWS, OUT),
+                  *sum = new_matrix(dtype, ROWS, OUT);
     put_normal(x, &r, 1);
     put_normal(sum, &r, 1);
     double *before = get(sum);
@@ -106,8 +113,8 @@ START_TEST(test_branch)
     o.mode = RELORA_MODE_LOWRANK;
     relora_linear *branch = new_linear(&o);
     relora_tensor *w = relora_linear_param(whole, RELORA_PARAM_WEIGHT);
-    relora_tensor *x = new_matrix(RELORA_F32, ROWS, IN), *y[2] = {new_matrix(RELORA_F32, ROWS, OUT),
-                                                                   new_matrix(RELORA_F32, ROWS, OUT)};
+    relora_tensor *x = new_matrix(RELORA_F32, ROWS, IN),
+                  *y[2] = {new_matrix(RELORA_F32, ROWS, OUT), new_matrix(RELORA_F32, ROWS, OUT)};
     put_normal(x, &r, 1);
     OK(relora_linear_set_weight(hosts, w, NULL));
     for (relora_param p = RELORA_PARAM_A; p <= RELORA_PARAM_B; p++)

@@ -78,7 +78,8 @@ static struct run new_run(double p)
 {
     struct rnd r = rnd_seed(4);
     relora_linear_options o = options(p, 1, 2);
-    struct run run = {new_filled_linear(&o, &r), new_matrix(RELORA_F32, ROWS, IN), new_matrix(RELORA_F32, ROWS, 8)};
+    struct run run = {new_filled_linear(&o, &r), new_matrix(RELORA_F32, ROWS, IN),
+                      new_matrix(RELORA_F32, ROWS, 8)};
     put_normal(run.x, &r, 1);
     return run;
 }

@@ -39,7 +39,8 @@ static void put_exact(relora_linear *l)
     double *w = doubles(N), *a = doubles(RANK * IN), *b = doubles(OUT * RANK);
     for (int i = 0; i < N; i++) w[i] = bf16_round(rnd_uniform(&r, 0.5, 1.9)) * (rnd_bits(&r) & 1 ? 1 : -1);
     for (int i = 0; i < RANK * IN; i++) a[i] = floor(rnd_uniform(&r, -64, 65)) / 64;
-    for (int i = 0; i < OUT * RANK; i++) b[i] = i / RANK % 16 ? floor(rnd_uniform(&r, -255, 256)) * 0x1p-15 : 0;
+    for (int i = 0; i < OUT * RANK; i++)
+        b[i] = i / RANK % 16 ? floor(rnd_uniform(&r, -255, 256)) * 0x1p-15 : 0;
     put(relora_linear_param(l, RELORA_PARAM_WEIGHT), w);
     put(relora_linear_param(l, RELORA_PARAM_A), a);
     put(relora_linear_param(l, RELORA_PARAM_B), b);
@@ -71,8 +72,8 @@ struct probe { /* what reading V off a layer takes, made once for many readings 
 
 static struct probe new_probe(void)
 {
-    struct probe p = {identity(IN), new_matrix(RELORA_BF16, IN, OUT), identity(OUT), new_matrix(RELORA_BF16, OUT, IN),
-                      new_matrix(RELORA_BF16, OUT, IN)};
+    struct probe p = {identity(IN), new_matrix(RELORA_BF16, IN, OUT), identity(OUT),
+                      new_matrix(RELORA_BF16, OUT, IN), new_matrix(RELORA_BF16, OUT, IN)};
     put_all(p.none, 0);
     return p;
 }
@@ -173,7 +174,8 @@ START_TEST(test_mean)
     for (int i = 0; i < N; i++) {
         double ulp = ldexp(1, ilogb(exact[i]) - 7), part = fabs(exact[i] - toward_zero(exact[i])) / ulp;
         double off = (sum[i] - CALLS * exact[i]) / ulp, spread = CALLS * part * (1 - part);
-        ck_assert_msg(fabs(off) <= 6 * sqrt(spread) + (spread > 0 ? 12 : 0), "%d: off by %g of %g", i, off, spread);
+        ck_assert_msg(fabs(off) <= 6 * sqrt(spread) + (spread > 0 ? 12 : 0), "%d: off by %g of %g", i, off,
+                      spread);
         above += off, outside += copysign(off, off * exact[i]), variance += spread;
     }
     ck_assert_double_lt(fabs(above), 5 * sqrt(variance));
@@ -221,8 +223,8 @@ END_TEST
  * further, a batch of random words. */
 START_TEST(test_elements_are_independent)
 {
-    static const int distances[] = {1, 2, 4, 256, IN, 4 * IN, 256 * IN - 512, 256 * IN,
-                                    SLICE * IN - 512, SLICE * IN};
+    static const int distances[] = {
+        1, 2, 4, 256, IN, 4 * IN, 256 * IN - 512, 256 * IN, SLICE * IN - 512, SLICE * IN};
     uint16_t *v = coins(1, 2, 3);
     for (size_t i = 0; i < sizeof distances / sizeof *distances; i++)
         independent(v, v + distances[i], N - distances[i]);

@@ -158,8 +158,10 @@ START_TEST(test_set_mode_draws_cycle_0)
     o.mode = RELORA_MODE_FULL;
     struct run run = new_run(&o, &r);
     OK(relora_linear_set_mode(run.l, env.st, RELORA_MODE_LORA));
-    UNCHANGED(relora_linear_param(run.l, RELORA_PARAM_A), snapshot(relora_linear_param(fresh, RELORA_PARAM_A)));
-    UNCHANGED(relora_linear_param(run.l, RELORA_PARAM_B), snapshot(relora_linear_param(fresh, RELORA_PARAM_B)));
+    UNCHANGED(relora_linear_param(run.l, RELORA_PARAM_A),
+              snapshot(relora_linear_param(fresh, RELORA_PARAM_A)));
+    UNCHANGED(relora_linear_param(run.l, RELORA_PARAM_B),
+              snapshot(relora_linear_param(fresh, RELORA_PARAM_B)));
 }
 END_TEST
 
@@ -207,9 +209,10 @@ START_TEST(test_weight_of_the_host)
     struct run run = new_run(&o, &r);
     put_normal(w, &r, 1);
     put_normal(b, &r, 1);
-    OK(relora_tensor_borrow(&weight, env.dev, RELORA_F32, 2, (int64_t[]){OUT, IN}, NULL, relora_tensor_data(w), NULL,
-                            NULL));
-    OK(relora_tensor_borrow(&bias, env.dev, RELORA_F32, 1, (int64_t[]){OUT}, NULL, relora_tensor_data(b), NULL, NULL));
+    OK(relora_tensor_borrow(&weight, env.dev, RELORA_F32, 2, (int64_t[]){OUT, IN}, NULL,
+                            relora_tensor_data(w), NULL, NULL));
+    OK(relora_tensor_borrow(&bias, env.dev, RELORA_F32, 1, (int64_t[]){OUT}, NULL, relora_tensor_data(b),
+                            NULL, NULL));
     OK(relora_linear_set_weight(run.l, weight, bias));
     relora_tensor_release(weight);
     relora_tensor_release(bias);
@@ -220,7 +223,8 @@ START_TEST(test_weight_of_the_host)
     put_all(relora_linear_param(run.l, RELORA_PARAM_B), 0.5);
     OK(relora_linear_merge(run.l, env.st, 1, NULL));
     ck_assert_double_ne(*get(w), *was); /* in the host's own memory */
-    ck_assert_ptr_eq(relora_tensor_data(relora_linear_param(run.l, RELORA_PARAM_BIAS)), relora_tensor_data(b));
+    ck_assert_ptr_eq(relora_tensor_data(relora_linear_param(run.l, RELORA_PARAM_BIAS)),
+                     relora_tensor_data(b));
 }
 END_TEST
 

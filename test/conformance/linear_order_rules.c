@@ -63,8 +63,9 @@ START_TEST(test_other_modes)
 {
     static const relora_linear_mode modes[] = {RELORA_MODE_FULL, RELORA_MODE_LOWRANK};
     for (int i = 0; i < ORDER_SHAPES; i++) {
-        relora_linear_options o = order_options(modes[_i % 2], order_shapes[i], _i / 2 ? RELORA_BF16 : RELORA_F32,
-                                             RELORA_LINEAR_BIAS | RELORA_LINEAR_TRAINABLE_SCALE);
+        relora_linear_options o =
+            order_options(modes[_i % 2], order_shapes[i], _i / 2 ? RELORA_BF16 : RELORA_F32,
+                          RELORA_LINEAR_BIAS | RELORA_LINEAR_TRAINABLE_SCALE);
         struct bench b = new_bench(&o, order_shapes[i][0], 6);
         split_alone(&b, 0);
         o.dropout = 0.3;
@@ -77,7 +78,8 @@ END_TEST
 /* The gradient of a trainable scale needs h and u, which THROUGH does not make. */
 START_TEST(test_trainable_scale)
 {
-    relora_linear_options o = order_options(RELORA_MODE_LORA, plain, RELORA_F32, RELORA_LINEAR_TRAINABLE_SCALE);
+    relora_linear_options o =
+        order_options(RELORA_MODE_LORA, plain, RELORA_F32, RELORA_LINEAR_TRAINABLE_SCALE);
     struct bench b = new_bench(&o, plain[0], 7);
     struct bits split = bits_of(&b, RELORA_ORDER_SPLIT, RELORA_ORDER_SPLIT, 0);
     struct bits through = bits_of(&b, RELORA_ORDER_SPLIT, RELORA_ORDER_THROUGH, 0);

@@ -42,7 +42,8 @@ static void grads_are(const struct bench *b, const struct oracle *o, double fact
     const int64_t k[] = {0, 0, o->rows, o->rows + o->out, o->rows + o->in};
     for (relora_param p = RELORA_PARAM_BIAS; p <= RELORA_PARAM_B; p++) {
         relora_tensor *g = relora_linear_grad(b->l, p);
-        if (g) near(b, get(g), times(want[p], relora_tensor_count(g), factor, 0), relora_tensor_count(g), k[p]);
+        if (g)
+            near(b, get(g), times(want[p], relora_tensor_count(g), factor, 0), relora_tensor_count(g), k[p]);
     }
     relora_tensor *scale = relora_linear_grad(b->l, RELORA_PARAM_SCALE);
     if (!scale) return;

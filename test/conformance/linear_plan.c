@@ -77,7 +77,8 @@ START_TEST(test_bytes)
 {
     struct run run = new_run(_i);
     for (int back = 0; back < 2; back++) {
-        int64_t bytes = reported(&run, back), alone = growth(&run, back, 0), backend = growth(&run, back, bytes);
+        int64_t bytes = reported(&run, back), alone = growth(&run, back, 0),
+                backend = growth(&run, back, bytes);
         ck_assert_int_ge(bytes, 0);
         if (env_kind() == RELORA_DEVICE_CPU) {
             ck_assert_int_eq(alone, bytes + backend);
@@ -101,7 +102,8 @@ START_TEST(test_bytes_are_few)
         ck_assert_int_le(run.plan.forward_bytes, 4 * (row + factors) + 10 * 64); /* no [out, in] */
     if (_i >= FIRST_OF_LORA && run.plan.backward == RELORA_ORDER_SPLIT)
         ck_assert_int_le(run.plan.backward_bytes, 4 * (row + factors) + 10 * 64);
-    if (_i < FIRST_OF_LORA) ck_assert_int_eq(run.plan.forward_bytes + run.plan.backward_bytes, 0); /* FULL needs nothing */
+    /* FULL needs nothing */
+    if (_i < FIRST_OF_LORA) ck_assert_int_eq(run.plan.forward_bytes + run.plan.backward_bytes, 0);
 }
 END_TEST
 

@@ -55,7 +55,8 @@ static void release_tensor(void *p) { relora_tensor_release(p); }
 
 static struct view new_view(relora_dtype dtype, int64_t rows, int64_t cols, int64_t gap, struct rnd *r)
 {
-    struct view v = {.rows = rows, .cols = cols, .ld = cols + gap, .whole = new_matrix(dtype, rows, cols + gap)};
+    struct view v = {
+        .rows = rows, .cols = cols, .ld = cols + gap, .whole = new_matrix(dtype, rows, cols + gap)};
     double *values = doubles(rows * v.ld);
     for (int64_t i = 0; i < rows * v.ld; i++) values[i] = i % v.ld < cols ? rnd_normal(r) : 99;
     put(v.whole, values);

@@ -39,10 +39,7 @@ static struct group make(relora_dtype dtype, double dropout)
     return g;
 }
 
-static void same(const relora_tensor *a, const relora_tensor *b)
-{
-    UNCHANGED(a, snapshot(b));
-}
+static void same(const relora_tensor *a, const relora_tensor *b) { UNCHANGED(a, snapshot(b)); }
 
 START_TEST(test_same_as_separate)
 {
@@ -59,8 +56,10 @@ START_TEST(test_same_as_separate)
     same(a.dx, b.dx);
     for (int i = 0; i < LAYERS; i++) {
         same(a.y[i], b.y[i]);
-        same(relora_linear_grad(a.linear[i], RELORA_PARAM_A), relora_linear_grad(b.linear[i], RELORA_PARAM_A));
-        same(relora_linear_grad(a.linear[i], RELORA_PARAM_B), relora_linear_grad(b.linear[i], RELORA_PARAM_B));
+        same(relora_linear_grad(a.linear[i], RELORA_PARAM_A),
+             relora_linear_grad(b.linear[i], RELORA_PARAM_A));
+        same(relora_linear_grad(a.linear[i], RELORA_PARAM_B),
+             relora_linear_grad(b.linear[i], RELORA_PARAM_B));
     }
     OK(relora_linear_backward_shared(a.linear, LAYERS, env.st, a.x, a.dy, NULL, 8, RELORA_TRAIN));
 }
@@ -84,17 +83,22 @@ START_TEST(test_wrong_arguments)
           "y[2]");
     FAILS(RELORA_E_ARGUMENT, relora_linear_forward_shared(like, 2, env.st, g.x, one_y, 0, 0), forward, "y[0]",
           "y[1]");
-    FAILS(RELORA_E_ARGUMENT, relora_linear_forward_shared(g.linear, 0, env.st, g.x, g.y, 0, 0), forward, "count");
-    FAILS(RELORA_E_ARGUMENT, relora_linear_forward_shared(NULL, 1, env.st, g.x, g.y, 0, 0), forward, "linears");
-    FAILS(RELORA_E_ARGUMENT, relora_linear_forward_shared(g.linear, 1, NULL, g.x, g.y, 0, 0), forward, "stream");
-    FAILS(RELORA_E_ARGUMENT, relora_linear_forward_shared(g.linear, 1, env.st, g.x, NULL, 0, 0), forward, "y");
-    FAILS(RELORA_E_ARGUMENT, relora_linear_forward_shared(hole, 2, env.st, g.x, g.y, 0, 0), forward, "linears[1]");
-    FAILS(RELORA_E_ARGUMENT, relora_linear_forward_shared(twice, 3, env.st, g.x, g.y, 0, 0), forward, "linears[0]",
-          "linears[2]");
-    FAILS(RELORA_E_ARGUMENT, relora_linear_backward_shared(g.linear, LAYERS, env.st, g.x, dy, g.dx, 0, 0), backward,
-          "dy[2]");
-    FAILS(RELORA_E_ARGUMENT, relora_linear_backward_shared(g.linear, LAYERS, env.st, g.x, NULL, g.dx, 0, 0), backward,
-          "dy");
+    FAILS(RELORA_E_ARGUMENT, relora_linear_forward_shared(g.linear, 0, env.st, g.x, g.y, 0, 0), forward,
+          "count");
+    FAILS(RELORA_E_ARGUMENT, relora_linear_forward_shared(NULL, 1, env.st, g.x, g.y, 0, 0), forward,
+          "linears");
+    FAILS(RELORA_E_ARGUMENT, relora_linear_forward_shared(g.linear, 1, NULL, g.x, g.y, 0, 0), forward,
+          "stream");
+    FAILS(RELORA_E_ARGUMENT, relora_linear_forward_shared(g.linear, 1, env.st, g.x, NULL, 0, 0), forward,
+          "y");
+    FAILS(RELORA_E_ARGUMENT, relora_linear_forward_shared(hole, 2, env.st, g.x, g.y, 0, 0), forward,
+          "linears[1]");
+    FAILS(RELORA_E_ARGUMENT, relora_linear_forward_shared(twice, 3, env.st, g.x, g.y, 0, 0), forward,
+          "linears[0]", "linears[2]");
+    FAILS(RELORA_E_ARGUMENT, relora_linear_backward_shared(g.linear, LAYERS, env.st, g.x, dy, g.dx, 0, 0),
+          backward, "dy[2]");
+    FAILS(RELORA_E_ARGUMENT, relora_linear_backward_shared(g.linear, LAYERS, env.st, g.x, NULL, g.dx, 0, 0),
+          backward, "dy");
     ck_assert_double_eq(*get(g.y[0]), 3);
     ck_assert_double_eq(*get(g.dx), 0.5);
 }

@@ -2,10 +2,11 @@
  * of relora/linear.h in double. T22: odd shapes. */
 #include "conformance/suites.h"
 
-static const int64_t shapes[][4] = { /* rows, in, out, rank */
-    {1, 1, 1, 1},     {5, 7, 3, 2},    {0, 7, 5, 2},      {13, 3, 11, 8}, /* rank above in */
-    {31, 29, 1, 4},   {17, 31, 37, 1}, {65, 65, 65, 65},  /* one past a tile of 64 */
-    {64, 64, 128, 16}, {1, 129, 66, 5}, {7, 301, 9, 3},  /* one past a batch of random words */
+static const int64_t shapes[][4] = {
+    /* rows, in, out, rank */
+    {1, 1, 1, 1},      {5, 7, 3, 2},    {0, 7, 5, 2},     {13, 3, 11, 8}, /* rank above in */
+    {31, 29, 1, 4},    {17, 31, 37, 1}, {65, 65, 65, 65},                 /* one past a tile of 64 */
+    {64, 64, 128, 16}, {1, 129, 66, 5}, {7, 301, 9, 3}, /* one past a batch of random words */
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 
@@ -56,8 +57,9 @@ static void near(struct variant *v, const relora_tensor *got, const double *want
 {
     int64_t n = relora_tensor_count(got);
     double *values = get(got), most = largest(want, n);
-    double tolerance = v->options.dtype == RELORA_F32 ? close_tolerance(1e-5, RELORA_F32, most, k)
-                                                      : close_tolerance(1e-5, RELORA_BF16, most + sqrt((double)k), 2);
+    double tolerance = v->options.dtype == RELORA_F32
+                           ? close_tolerance(1e-5, RELORA_F32, most, k)
+                           : close_tolerance(1e-5, RELORA_BF16, most + sqrt((double)k), 2);
     CLOSE(values, want, n, tolerance);
 }
 
@@ -92,7 +94,8 @@ static int has_parts(relora_linear_mode mode, relora_linear *l, uint32_t flags)
 {
     int lora = mode != RELORA_MODE_FULL;
     int scale = lora && (flags & RELORA_LINEAR_TRAINABLE_SCALE);
-    return !!relora_linear_grad(l, RELORA_PARAM_A) == lora && !!relora_linear_grad(l, RELORA_PARAM_B) == lora &&
+    return !!relora_linear_grad(l, RELORA_PARAM_A) == lora &&
+           !!relora_linear_grad(l, RELORA_PARAM_B) == lora &&
            !!relora_linear_grad(l, RELORA_PARAM_SCALE) == scale &&
            !!relora_linear_grad(l, RELORA_PARAM_BIAS) == !!(flags & RELORA_LINEAR_BIAS) &&
            !!relora_linear_grad(l, RELORA_PARAM_WEIGHT) == !lora; /* W is frozen with A and B */

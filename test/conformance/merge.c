@@ -16,7 +16,8 @@ static relora_tensor *weight(relora_linear *l) { return relora_linear_param(l, R
 
 static double s_of(const relora_linear_options *o, relora_linear *l)
 {
-    if (o->flags & RELORA_LINEAR_TRAINABLE_SCALE) return tanh(*get(relora_linear_param(l, RELORA_PARAM_SCALE)));
+    if (o->flags & RELORA_LINEAR_TRAINABLE_SCALE)
+        return tanh(*get(relora_linear_param(l, RELORA_PARAM_SCALE)));
     return o->alpha / (double)o->rank;
 }
 
@@ -27,7 +28,8 @@ START_TEST(test_value)
     relora_linear_options o = options((uint32_t)_i, RELORA_F32);
     relora_linear *l = new_filled_linear(&o, &r);
     double *want = oracle_merged(l, s_of(&o, l));
-    void *a = snapshot(relora_linear_param(l, RELORA_PARAM_A)), *b = snapshot(relora_linear_param(l, RELORA_PARAM_B));
+    void *a = snapshot(relora_linear_param(l, RELORA_PARAM_A)),
+         *b = snapshot(relora_linear_param(l, RELORA_PARAM_B));
     OK(relora_linear_merge(l, env.st, 1, NULL));
     CLOSE(get(weight(l)), want, OUT * IN, close_tolerance(0, RELORA_F32, largest(want, OUT * IN), RANK));
     UNCHANGED(relora_linear_param(l, RELORA_PARAM_A), a);
@@ -185,18 +187,18 @@ static const struct beyond {
     double scale;           /* s; 0: trainable, and nearly 1 */
     int merges;             /* or must nothing move? */
 } beyonds[] = {
-    {RELORA_F32, 1, 1e30, 1e30, 1, 1, 0},       /* the product is infinite, */
-    {RELORA_F32, 1, 1e30, 1e30, -1, 1, 0},      /* or a NaN */
+    {RELORA_F32, 1, 1e30, 1e30, 1, 1, 0},  /* the product is infinite, */
+    {RELORA_F32, 1, 1e30, 1e30, -1, 1, 0}, /* or a NaN */
     {RELORA_BF16, 1, 1e30, 1e30, -1, 1, 0},
-    {RELORA_F32, 1, 1e19, 3e18, 1, 1, 1},       /* 1.5e38 */
+    {RELORA_F32, 1, 1e19, 3e18, 1, 1, 1}, /* 1.5e38 */
     {RELORA_BF16, 1, 1e19, 3e18, 1, 1, 1},
-    {RELORA_F32, 1, 1e19, 3e18, 1, 4, 0},       /* but four times that is too much, */
-    {RELORA_F32, 3e38, 1e19, 3e18, 1, 1, 0},    /* and so is what W adds, */
-    {RELORA_F32, -3e38, 1e19, 3e18, 1, 1, 1},   /* unless it has the other sign */
-    {RELORA_F32, 1, 1e19, 1e19, -1, 0.125, 1},  /* of both signs, no sum of which is beyond */
+    {RELORA_F32, 1, 1e19, 3e18, 1, 4, 0},      /* but four times that is too much, */
+    {RELORA_F32, 3e38, 1e19, 3e18, 1, 1, 0},   /* and so is what W adds, */
+    {RELORA_F32, -3e38, 1e19, 3e18, 1, 1, 1},  /* unless it has the other sign */
+    {RELORA_F32, 1, 1e19, 1e19, -1, 0.125, 1}, /* of both signs, no sum of which is beyond */
     {RELORA_F32, 1, 1e30, 1e30, 1, 0, 0},
-    {RELORA_F32, 3.4e38, 1e-3, 1e-3, 1, 1, 1},  /* the largest numbers take a small update */
-    {RELORA_F32, 3.39e38, 1e18, 1e17, 1, 1, 1}, /* 3.395e38: F32 has it, */
+    {RELORA_F32, 3.4e38, 1e-3, 1e-3, 1, 1, 1},   /* the largest numbers take a small update */
+    {RELORA_F32, 3.39e38, 1e18, 1e17, 1, 1, 1},  /* 3.395e38: F32 has it, */
     {RELORA_BF16, 3.38e38, 1e18, 5e17, 1, 1, 0}, /* BF16 ends at 3.3895e38 */
     {RELORA_BF16, 3.38e38, 1e-3, 1e-3, 1, 1, 1},
 };
@@ -225,8 +227,8 @@ START_TEST(test_beyond_the_range)
     if (c->merges) {
         OK(relora_linear_merge(l, env.st, 1, NULL));
     } else {
-        FAILS(RELORA_E_NOT_FINITE, relora_linear_merge(l, env.st, 1, NULL), "beyond the range", "nothing was merged",
-              c->dtype == RELORA_BF16 ? "BF16" : "F32");
+        FAILS(RELORA_E_NOT_FINITE, relora_linear_merge(l, env.st, 1, NULL), "beyond the range",
+              "nothing was merged", c->dtype == RELORA_BF16 ? "BF16" : "F32");
         UNCHANGED(weight(l), was);
     }
     double *now = get(weight(l));

@@ -109,7 +109,7 @@ static void small_merge(relora_linear *l, double weight_norm, uint64_t cycle, do
     OK(relora_linear_merge(l, env.st, cycle, NULL));
 }
 
-struct kept { /* of the sum of all intended updates */
+struct kept {     /* of the sum of all intended updates */
     double along; /* projection of what was achieved on it */
     double exact; /* 1 - |achieved - intended| / |intended| */
 };

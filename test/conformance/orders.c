@@ -1,9 +1,11 @@
 #include "conformance/orders.h"
 
 const int64_t order_shapes[ORDER_SHAPES][4] = {
-    {1, 1, 1, 1},     {0, 7, 5, 2},    {5, 7, 3, 2},     {13, 3, 11, 8},   /* rank above in */
-    {31, 29, 1, 4},   {3, 1, 300, 2},  {65, 65, 65, 65}, {17, 31, 257, 5},
-    {9, 301, 513, 3}, /* two slices of a fold */
+    {1, 1, 1, 1},     {0, 7, 5, 2},
+    {5, 7, 3, 2},     {13, 3, 11, 8}, /* rank above in */
+    {31, 29, 1, 4},   {3, 1, 300, 2},
+    {65, 65, 65, 65}, {17, 31, 257, 5},
+    {9, 301, 513, 3},                                    /* two slices of a fold */
     {300, 20, 24, 4}, /* AUTO folds */ {400, 16, 16, 16} /* AUTO goes through g^T x */
 };
 
@@ -14,7 +16,8 @@ const relora_order orders[ORDERS][2] = {
     {RELORA_ORDER_AUTO, RELORA_ORDER_AUTO},
 };
 
-relora_linear_options order_options(relora_linear_mode mode, const int64_t *shape, relora_dtype dtype, uint32_t flags)
+relora_linear_options order_options(relora_linear_mode mode, const int64_t *shape, relora_dtype dtype,
+                                    uint32_t flags)
 {
     relora_linear_options o = layer_options(mode, shape[1], shape[2], shape[3]);
     o.dtype = dtype;
@@ -29,7 +32,8 @@ struct bench new_bench(const relora_linear_options *o, int64_t rows, uint64_t se
 {
     struct rnd r = rnd_seed(seed);
     struct bench b = {.options = *o, .l = new_filled_linear(o, &r)};
-    if (relora_linear_param(b.l, RELORA_PARAM_SCALE)) put_all(relora_linear_param(b.l, RELORA_PARAM_SCALE), 0.6);
+    if (relora_linear_param(b.l, RELORA_PARAM_SCALE))
+        put_all(relora_linear_param(b.l, RELORA_PARAM_SCALE), 0.6);
     b.x = new_matrix(o->dtype, rows, o->in_features);
     b.dx = new_matrix(o->dtype, rows, o->in_features);
     b.y = new_matrix(o->dtype, rows, o->out_features);
@@ -71,7 +75,8 @@ struct bits bits_of(const struct bench *b, relora_order forward, relora_order ba
     bench_backward(b, b->dx, flags | RELORA_OVERWRITE);
     keep(&bits, b->y);
     keep(&bits, b->dx);
-    for (relora_param p = RELORA_PARAM_WEIGHT; p <= RELORA_PARAM_SCALE; p++) keep(&bits, relora_linear_grad(b->l, p));
+    for (relora_param p = RELORA_PARAM_WEIGHT; p <= RELORA_PARAM_SCALE; p++)
+        keep(&bits, relora_linear_grad(b->l, p));
     return bits;
 }
 

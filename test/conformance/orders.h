@@ -15,7 +15,8 @@ struct bench {
 };
 
 /** s = 2, which is exact in BF16, so that s B is rounded as B is. */
-relora_linear_options order_options(relora_linear_mode mode, const int64_t *shape, relora_dtype dtype, uint32_t flags);
+relora_linear_options order_options(relora_linear_mode mode, const int64_t *shape, relora_dtype dtype,
+                                    uint32_t flags);
 struct bench new_bench(const relora_linear_options *o, int64_t rows, uint64_t seed);
 void bench_forward(const struct bench *b, uint32_t flags);
 void bench_backward(const struct bench *b, relora_tensor *dx, uint32_t flags);

@@ -45,7 +45,10 @@ static int *survivors(const double *values, int64_t n, int64_t zeroed)
     struct ranked *order = scratch((size_t)n * sizeof *order);
     int *keep = scratch((size_t)n * sizeof *keep);
     for (int64_t i = 0; i < n; i++)
-        order[i] = (struct ranked){isnan(values[i]) ? INFINITY : isinf(values[i]) ? 1e300 : fabs(values[i]), i};
+        order[i] = (struct ranked){isnan(values[i])   ? INFINITY
+                                   : isinf(values[i]) ? 1e300
+                                                      : fabs(values[i]),
+                                   i};
     qsort(order, (size_t)n, sizeof *order, smaller_first);
     for (int64_t i = zeroed; i < n; i++) keep[order[i].index] = 1;
     return keep;
@@ -212,7 +215,8 @@ START_TEST(test_exponents)
     struct rnd r = rnd_seed(6);
     struct world w = new_world(n);
     double *values = doubles(n);
-    for (int64_t i = 0; i < n; i++) values[i] = ldexp(rnd_uniform(&r, -1, 1), (int)rnd_uniform(&r, -140, 120));
+    for (int64_t i = 0; i < n; i++)
+        values[i] = ldexp(rnd_uniform(&r, -1, 1), (int)rnd_uniform(&r, -140, 120));
     put(w.m, values);
     put_all(w.v, 1);
     values = get(w.m);

@@ -13,22 +13,25 @@ static const struct row rows[] = {
     {10, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, .9, {0, 0, 0, 0, 0, 0, 0, 0, 0, 10}},
     {2, {1, 2}, .9, {0, 2}},
     {4, {-4, 3, -2, 1}, .5, {-4, 3, -0.0, 0}},
-    {4, {1, 2, NAN, 4}, .5, {0, 0, NAN, 0}},          /* a NaN clears the rest */
+    {4, {1, 2, NAN, 4}, .5, {0, 0, NAN, 0}}, /* a NaN clears the rest */
     {4, {1, 2, INFINITY, -4}, .5, {0, 0, INFINITY, -4}},
-    {5, {1, 1, 1, 5, 5}, .5, {0, 0, 0, 5, 5}},        /* ties all go */
+    {5, {1, 1, 1, 5, 5}, .5, {0, 0, 0, 5, 5}}, /* ties all go */
     {10, {3, 3, 3, 3, 3, 3, 3, 3, 3, 3}, .9, {0}},
-    {1, {7}, 0, {0}},                                 /* n = 1: nothing exceeds itself */
+    {1, {7}, 0, {0}}, /* n = 1: nothing exceeds itself */
     {1, {7}, .5, {0}},
     {1, {7}, 1, {0}},
-    {2, {1, 2}, 0, {0, 2}},                           /* ratio 0 drops what equals the minimum */
+    {2, {1, 2}, 0, {0, 2}}, /* ratio 0 drops what equals the minimum */
     {3, {2, 1, 1}, 0, {2, 0, 0}},
     {3, {1, 2, 3}, 1, {0, 0, 0}},
     {10, {0, 0, 0, 0, 0, 0, 0, 0, 0, 5}, .5, {0, 0, 0, 0, 0, 0, 0, 0, 0, 5}},
-    {2, {1, INFINITY}, .9, {0, NAN}},                 /* multiplied by 0, an infinity becomes NaN */
+    {2, {1, INFINITY}, .9, {0, NAN}}, /* multiplied by 0, an infinity becomes NaN */
     {4, {-1, -2, -3, -4}, .5, {-0.0, -0.0, -3, -4}},
     /* The rank in F32 is 9, and so the quantile is 10. In F64, as PyTorch has it since 2.14, it is a little less than 9,
      * and the quantile 9.999998: 10 would stay. */
-    {11, {.001, .002, .003, .004, .005, .006, .007, .008, .009, 10, 20}, .9, {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 20}},
+    {11,
+     {.001, .002, .003, .004, .005, .006, .007, .008, .009, 10, 20},
+     .9,
+     {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 20}},
     /* Neighbours without a number between them: the quantile is rounded to the one above, which goes. */
     {2, {1, 1 + 0x1p-23}, .75, {0, 0}},
     {2, {1, 1 + 0x1p-23}, .25, {0, 1 + 0x1p-23}},
@@ -117,8 +120,10 @@ END_TEST
  * rank 63 is kept, which in double would be the threshold itself. */
 START_TEST(test_rank_just_below)
 {
-    static const struct { double ratio; int n, kept; } cases[] = {
-        {.84, 76, 13}, {.53, 101, 48}, {.59, 101, 42}, {.42, 151, 88}};
+    static const struct {
+        double ratio;
+        int n, kept;
+    } cases[] = {{.84, 76, 13}, {.53, 101, 48}, {.59, 101, 42}, {.42, 151, 88}};
     int n = cases[_i].n;
     struct world w = new_world(n);
     double *values = doubles(n);

@@ -27,7 +27,8 @@ static double *mask(struct world *w, int32_t index, relora_moment which, const r
                     relora_reset_report *report)
 {
     for (int32_t i = 0; i < w->count; i++)
-        for (relora_moment m = RELORA_MOMENT_FIRST; m <= RELORA_MOMENT_SECOND; m++) put_all(moment(w, i, m), 1);
+        for (relora_moment m = RELORA_MOMENT_FIRST; m <= RELORA_MOMENT_SECOND; m++)
+            put_all(moment(w, i, m), 1);
     OK(relora_adam_reset(w->adam, env.st, &index, 1, o, report));
     return get(moment(w, index, which));
 }
@@ -84,7 +85,8 @@ static double disagreement(const double *a, const double *b)
 START_TEST(test_key)
 {
     struct world w = new_world(2), again = new_world(2);
-    relora_reset_options o = options(0.5, 0, 7, 1), seed = options(0.5, 0, 8, 1), cycle = options(0.5, 0, 7, 2);
+    relora_reset_options o = options(0.5, 0, 7, 1), seed = options(0.5, 0, 8, 1),
+                         cycle = options(0.5, 0, 7, 2);
     double *a = mask(&w, 0, RELORA_MOMENT_FIRST, &o, NULL);
     ck_assert_double_eq(disagreement(a, mask(&w, 0, RELORA_MOMENT_FIRST, &o, NULL)), 0);
     ck_assert_double_eq(disagreement(a, mask(&again, 0, RELORA_MOMENT_FIRST, &o, NULL)), 0);

@@ -128,7 +128,7 @@ END_TEST
 START_TEST(test_listed)
 {
     struct world w = new_world(30, 20);
-    const int32_t listed[] = {4, 1}; /* norm, q.lora_B */
+    const int32_t listed[] = {4, 1};                                 /* norm, q.lora_B */
     relora_reset_options o = reset_options(RELORA_RESET_ZERO, 0, 0); /* the ratio is not looked at */
     relora_reset_report report = {.struct_size = sizeof report};
     OK(relora_adam_reset(w.adam, env.st, listed, 2, &o, &report));

@@ -5,17 +5,29 @@
 struct row {
     double beta2;
     int keep_m, restart;
-    struct { int step; double size; } at[8]; /* step 0 ends the list */
+    struct {
+        int step;
+        double size;
+    } at[8]; /* step 0 ends the list */
     double most;
 };
 
 static const struct row rows[] = {
-    {.999, 0, 0,
-     {{1, 3.15}, {2, 4.24}, {5, 5.78}, {10, 6.51}, {20, 6.22}, {50, 4.49}, {100, 3.23}, {200, 2.34}}, 6.55},
-    {.99, 0, 0,
-     {{1, 1.00}, {2, 1.35}, {5, 1.85}, {10, 2.11}, {20, 2.06}, {50, 1.58}, {100, 1.26}, {200, 1.08}}, 2.13},
-    {.95, 0, 0,
-     {{1, .45}, {2, .61}, {5, .86}, {10, 1.03}, {20, 1.10}, {50, 1.04}, {100, 1.00}, {200, 1.00}}, 1.10},
+    {.999,
+     0,
+     0,
+     {{1, 3.15}, {2, 4.24}, {5, 5.78}, {10, 6.51}, {20, 6.22}, {50, 4.49}, {100, 3.23}, {200, 2.34}},
+     6.55},
+    {.99,
+     0,
+     0,
+     {{1, 1.00}, {2, 1.35}, {5, 1.85}, {10, 2.11}, {20, 2.06}, {50, 1.58}, {100, 1.26}, {200, 1.08}},
+     2.13},
+    {.95,
+     0,
+     0,
+     {{1, .45}, {2, .61}, {5, .86}, {10, 1.03}, {20, 1.10}, {50, 1.04}, {100, 1.00}, {200, 1.00}},
+     1.10},
     {.999, 1, 0, {{1, 31.5}, {2, 22.3}, {5, 14.1}, {10, 10.0}, {50, 4.49}, {100, 3.23}}, 31.5},
     {.999, 0, 1, {{1, 1.0}, {2, 1.0}, {10, 1.0}, {50, 1.0}, {200, 1.0}}, 1.0},
     {.95, 0, 1, {{1, 1.0}, {2, 1.0}, {10, 1.0}, {50, 1.0}, {200, 1.0}}, 1.0},
@@ -66,7 +78,8 @@ START_TEST(test_table)
         if (next >= 8 || step != row->at[next].step) continue;
         /* the table has three digits; its counter is "about 5000" */
         double want = row->at[next++].size;
-        ck_assert_msg(fabs(size - want) <= 0.006 * want + 0.005, "step %d moves %g, not %g", step, size, want);
+        ck_assert_msg(fabs(size - want) <= 0.006 * want + 0.005, "step %d moves %g, not %g", step, size,
+                      want);
     }
     ck_assert_double_eq_tol(most, row->most, 0.006 * row->most);
     if (row->restart) ck_assert_double_le(most, 1 + 1e-5); /* 1.0 x lr, never more */

@@ -36,8 +36,8 @@ static const struct kind {
     relora_rounding rounding;
     int64_t out;
 } kinds[] = {
-    {RELORA_F32, RELORA_ROUND_STOCHASTIC, OUT},  {RELORA_BF16, RELORA_ROUND_STOCHASTIC, OUT},
-    {RELORA_BF16, RELORA_ROUND_NEAREST, OUT},    {RELORA_F32, RELORA_ROUND_STOCHASTIC, TALL},
+    {RELORA_F32, RELORA_ROUND_STOCHASTIC, OUT},   {RELORA_BF16, RELORA_ROUND_STOCHASTIC, OUT},
+    {RELORA_BF16, RELORA_ROUND_NEAREST, OUT},     {RELORA_F32, RELORA_ROUND_STOCHASTIC, TALL},
     {RELORA_BF16, RELORA_ROUND_STOCHASTIC, TALL},
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };
@@ -134,7 +134,8 @@ START_TEST(test_not_finite)
     put(t, values);
     void *was = snapshot(f.w);
     relora_merge_options o = merge_options(1);
-    FAILS(RELORA_E_NOT_FINITE, relora_merge(env.st, f.w, f.a, f.b, &o, NULL), _i % 3 ? "factor" : "weight", "layer 4");
+    FAILS(RELORA_E_NOT_FINITE, relora_merge(env.st, f.w, f.a, f.b, &o, NULL), _i % 3 ? "factor" : "weight",
+          "layer 4");
     UNCHANGED(f.w, was);
 }
 END_TEST
@@ -231,8 +232,11 @@ static const struct {
     relora_reset_mode mode;
     uint32_t flags;
 } resets[] = {
-    {RELORA_RESET_ZERO, 0},      {RELORA_RESET_RANDOM, 0},    {RELORA_RESET_RANDOM, RELORA_RESET_INDEPENDENT},
-    {RELORA_RESET_MAGNITUDE, 0}, {RELORA_RESET_MAGNITUDE, RELORA_RESET_INDEPENDENT},
+    {RELORA_RESET_ZERO, 0},
+    {RELORA_RESET_RANDOM, 0},
+    {RELORA_RESET_RANDOM, RELORA_RESET_INDEPENDENT},
+    {RELORA_RESET_MAGNITUDE, 0},
+    {RELORA_RESET_MAGNITUDE, RELORA_RESET_INDEPENDENT},
     {RELORA_RESET_MAGNITUDE, RELORA_RESET_QUANTILE},
     {RELORA_RESET_MAGNITUDE, RELORA_RESET_INDEPENDENT | RELORA_RESET_QUANTILE},
 };

@@ -28,7 +28,7 @@ void keep_bytes(struct results *r, const char *name, const void *bytes, size_t s
 typedef void (*work_fn)(struct results *results, int variant);
 struct pair {
     struct results cpu, device;
-} *on_both(work_fn work, int variant);
+} * on_both(work_fn work, int variant);
 /** Everything bit for bit, but for what a NaN carries. At least one byte must differ from 0, lest nothing was compared. */
 void same_on_both(work_fn work, int variant);
 /** Everything within close_tolerance(0, its dtype, its largest value, k). */

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <time.h>
 #ifdef EMULATED_CUDA
-#  include "emulator.h"
+#include "emulator.h"
 #endif
 
 void cuda_ok(cudaError_t error, const char *call, const char *file, int line)
@@ -61,10 +61,7 @@ float *new_pinned_floats(int64_t n)
     return memory;
 }
 
-cudaStream_t native_of(const relora_stream *stream)
-{
-    return relora_stream_native(stream);
-}
+cudaStream_t native_of(const relora_stream *stream) { return relora_stream_native(stream); }
 
 /* ---- the gate: a function of the host that waits in the stream, and then a number that is copied ---- */
 
@@ -84,10 +81,7 @@ static void CUDART_CB hold(void *unused)
     for (int i = 0; i < 3000 && !is_open; i++) nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
 }
 
-static void hold_back(cudaStream_t stream)
-{
-    CUDA_OK(cudaLaunchHostFunc(stream, hold, NULL));
-}
+static void hold_back(cudaStream_t stream) { CUDA_OK(cudaLaunchHostFunc(stream, hold, NULL)); }
 #endif
 
 static void open_at_last(void *unused)
@@ -108,17 +102,8 @@ void gate_close(cudaStream_t stream)
     defer(open_at_last, NULL);
 }
 
-void gate_none(void)
-{
-    passed = NULL;
-}
+void gate_none(void) { passed = NULL; }
 
-int gate_held(void)
-{
-    return !passed || *passed == 0;
-}
+int gate_held(void) { return !passed || *passed == 0; }
 
-void gate_open(void)
-{
-    is_open = 1;
-}
+void gate_open(void) { is_open = 1; }

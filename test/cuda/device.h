@@ -26,10 +26,10 @@ int gate_held(void);
 void gate_open(void);
 
 /** The call must return with success, and without waiting for what is behind the gate. */
-#define QUEUES(call)                                                                         \
-    do {                                                                                     \
-        OK(call);                                                                            \
-        ck_assert_msg(gate_held(), "%s waited for the stream", #call);                       \
+#define QUEUES(call)                                                   \
+    do {                                                               \
+        OK(call);                                                      \
+        ck_assert_msg(gate_held(), "%s waited for the stream", #call); \
     } while (0)
 
 #endif

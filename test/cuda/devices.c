@@ -14,8 +14,8 @@ START_TEST(test_description)
     ck_assert_int_eq(relora_device_get_kind(env.dev), RELORA_DEVICE_CUDA);
     ck_assert_uint_gt(strlen(relora_device_name(env.dev)), 3);
     ck_assert_ptr_eq(relora_device_get(env.ctx, RELORA_DEVICE_CUDA, 0), env.dev);
-    FAILS(RELORA_E_NOT_FOUND, relora_device_get(env.ctx, RELORA_DEVICE_CUDA, 99) ? RELORA_OK : RELORA_E_NOT_FOUND,
-          "99");
+    FAILS(RELORA_E_NOT_FOUND,
+          relora_device_get(env.ctx, RELORA_DEVICE_CUDA, 99) ? RELORA_OK : RELORA_E_NOT_FOUND, "99");
     ck_assert_int_eq(relora_device_count(env.ctx, RELORA_DEVICE_CPU), 1);
 }
 END_TEST
@@ -126,7 +126,8 @@ START_TEST(test_two_apart)
 {
     if (skip_if(relora_device_count(env.ctx, RELORA_DEVICE_CUDA) < 2)) return;
     relora_tensor *here = new_vector(RELORA_F32, 4), *there;
-    OK(relora_tensor_create(&there, relora_device_get(env.ctx, RELORA_DEVICE_CUDA, 1), RELORA_F32, 1, (int64_t[]){4}));
+    OK(relora_tensor_create(&there, relora_device_get(env.ctx, RELORA_DEVICE_CUDA, 1), RELORA_F32, 1,
+                            (int64_t[]){4}));
     FAILS(RELORA_E_DEVICE, relora_tensor_copy(here, there, env.st), "source");
     relora_tensor_release(there);
 }

@@ -3,13 +3,14 @@
 #include "cuda/device.h"
 #include "cuda/suites.h"
 #ifdef EMULATED_CUDA
-#  include "emulator.h"
+#include "emulator.h"
 #endif
 
 static relora_tensor *nowhere(void)
 {
     relora_tensor *t;
-    OK(relora_tensor_borrow(&t, env.dev, RELORA_F32, 1, (int64_t[]){64}, NULL, (void *)(uintptr_t)4096, NULL, NULL));
+    OK(relora_tensor_borrow(&t, env.dev, RELORA_F32, 1, (int64_t[]){64}, NULL, (void *)(uintptr_t)4096, NULL,
+                            NULL));
     return t;
 }
 

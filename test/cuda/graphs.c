@@ -5,7 +5,7 @@
 #include "cuda/device.h"
 #include "cuda/suites.h"
 #ifdef EMULATED_CUDA
-#  include "emulator.h"
+#include "emulator.h"
 #endif
 #include "support/close.h"
 
@@ -57,7 +57,8 @@ static void step(struct net *n, double lr)
 {
     OK(relora_linear_forward(n->l, env.st, n->x, n->y, CALL, RELORA_TRAIN));
     OK(relora_tensor_copy(n->error, n->minus_wanted, env.st));
-    OK(relora_linear_backward(n->one, env.st, n->squares, n->y, n->error, CALL, RELORA_OVERWRITE | RELORA_ACCUMULATE_DX));
+    OK(relora_linear_backward(n->one, env.st, n->squares, n->y, n->error, CALL,
+                              RELORA_OVERWRITE | RELORA_ACCUMULATE_DX));
     OK(relora_tensor_copy(n->squares, n->error, env.st));
     OK(relora_linear_backward(n->one, env.st, n->squares, n->error, NULL, CALL, RELORA_OVERWRITE));
     OK(relora_linear_backward(n->l, env.st, n->x, n->error, n->dx, CALL, RELORA_TRAIN | RELORA_OVERWRITE));

@@ -34,7 +34,8 @@ START_TEST(test_tensor)
 {
     relora_tensor *t;
     int64_t n = (int64_t)(device_bytes() / 4 + 1000);
-    FAILS(RELORA_E_NO_MEMORY, relora_tensor_create(&t, env.dev, RELORA_F32, 1, &n), "memory", digits((uint64_t)n * 4));
+    FAILS(RELORA_E_NO_MEMORY, relora_tensor_create(&t, env.dev, RELORA_F32, 1, &n), "memory",
+          digits((uint64_t)n * 4));
     ck_assert_ptr_null(t);
     still_works();
 }
@@ -50,10 +51,12 @@ START_TEST(test_workspace)
     relora_plan_report plan = {.struct_size = sizeof plan};
     relora_tensor *x, *y;
     uintptr_t nowhere = 1 << 12;
-    OK(relora_tensor_borrow(&x, env.dev, RELORA_F32, 2, (int64_t[]){rows, 1}, NULL, (void *)nowhere, NULL, NULL));
+    OK(relora_tensor_borrow(&x, env.dev, RELORA_F32, 2, (int64_t[]){rows, 1}, NULL, (void *)nowhere, NULL,
+                            NULL));
     defer(release_tensor, x);
     nowhere += (uintptr_t)rows * 8;
-    OK(relora_tensor_borrow(&y, env.dev, RELORA_F32, 2, (int64_t[]){rows, 1}, NULL, (void *)nowhere, NULL, NULL));
+    OK(relora_tensor_borrow(&y, env.dev, RELORA_F32, 2, (int64_t[]){rows, 1}, NULL, (void *)nowhere, NULL,
+                            NULL));
     defer(release_tensor, y);
     OK(relora_linear_set_order(l, RELORA_ORDER_SPLIT, RELORA_ORDER_SPLIT));
     OK(relora_linear_plan(l, rows, 0, &plan));
@@ -129,7 +132,8 @@ START_TEST(test_full_device)
     OK(relora_stream_synchronize(env.st));
     for (int i = 0; i < count; i++) relora_tensor_release(all[i]);
     for (uint64_t i = 2; i < 5; i++) step(&twin, i);
-    UNCHANGED(relora_linear_param(n.l, RELORA_PARAM_A), snapshot(relora_linear_param(twin.l, RELORA_PARAM_A)));
+    UNCHANGED(relora_linear_param(n.l, RELORA_PARAM_A),
+              snapshot(relora_linear_param(twin.l, RELORA_PARAM_A)));
     UNCHANGED(n.dx, snapshot(twin.dx));
     int64_t half = (int64_t)(device_bytes() / 8);
     OK(relora_tensor_create(&all[0], env.dev, RELORA_F32, 1, &half)); /* and there is memory again */

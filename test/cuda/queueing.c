@@ -7,7 +7,7 @@
 #include "support/close.h"
 
 #ifdef EMULATED_CUDA
-#  include "emulator.h"
+#include "emulator.h"
 #endif
 
 enum { ROWS = 33, IN = 40, OUT = 24, RANK = 4, ROUNDS = 2, MANY = 1 << 18, WIDE = 300 };
@@ -216,7 +216,8 @@ START_TEST(test_release_while_queued)
         QUEUES(relora_tensor_fill(others[i], second, 9));
     }
 #ifndef EMULATED_CUDA
-    OK(relora_stream_synchronize(second)); /* an emulated device that waits for one stream runs whatever it likes */
+    /* an emulated device that waits for one stream runs whatever it likes */
+    OK(relora_stream_synchronize(second));
     ck_assert(gate_held());
 #endif
     gate_open();
@@ -261,7 +262,8 @@ START_TEST(test_release_of_lent_memory)
     enum { N = 4096 };
     struct lent lent = {0, 0};
     relora_tensor *t, *copy = new_vector(RELORA_F32, N);
-    OK(relora_tensor_borrow(&t, env.dev, RELORA_F32, 1, (int64_t[]){N}, NULL, new_cuda_floats(N), give_back, &lent));
+    OK(relora_tensor_borrow(&t, env.dev, RELORA_F32, 1, (int64_t[]){N}, NULL, new_cuda_floats(N), give_back,
+                            &lent));
     put_all(t, 4);
     OK(relora_stream_synchronize(env.st));
     gate_close(native_of(env.st));

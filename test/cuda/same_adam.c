@@ -18,7 +18,8 @@ static const struct variant {
     {RELORA_ADAM_DECOUPLED, 1, 0.1, 1, RELORA_F32, RELORA_F32, RELORA_ROUND_NEAREST, 0},
     {RELORA_ADAM_DECOUPLED, 1e9, 0.1, 0.25, RELORA_F32, RELORA_F32, RELORA_ROUND_NEAREST, 0},
     {0, 0.5, 0.1, 0.25, RELORA_F32, RELORA_F32, RELORA_ROUND_NEAREST, 0},
-    {RELORA_ADAM_DECOUPLED | RELORA_ADAM_SKIP_NOT_FINITE, 1, 0.1, 1, RELORA_F32, RELORA_F32, RELORA_ROUND_NEAREST, 7},
+    {RELORA_ADAM_DECOUPLED | RELORA_ADAM_SKIP_NOT_FINITE, 1, 0.1, 1, RELORA_F32, RELORA_F32,
+     RELORA_ROUND_NEAREST, 7},
     {RELORA_ADAM_SKIP_NOT_FINITE, 0, 0.1, 1, RELORA_F32, RELORA_BF16, RELORA_ROUND_NEAREST, 7},
     {RELORA_ADAM_DECOUPLED, 0, 0.1, 1, RELORA_BF16, RELORA_F32, RELORA_ROUND_NEAREST, 0},
     {RELORA_ADAM_DECOUPLED, 0, 0.1, 1, RELORA_BF16, RELORA_F32, RELORA_ROUND_STOCHASTIC, 0},
@@ -77,10 +78,7 @@ static void updates(struct results *out, int variant)
     }
 }
 
-START_TEST(test_updates)
-{
-    same_on_both(updates, _i);
-}
+START_TEST(test_updates) { same_on_both(updates, _i); }
 END_TEST
 
 /* With the learning rate in a tensor, the same as with it in a number, on either. */

@@ -9,7 +9,8 @@ static void put_coarse(relora_tensor *t, struct rnd *r, double most, double part
 {
     int64_t n = relora_tensor_count(t);
     double *values = doubles(n);
-    for (int64_t i = 0; i < n; i++) values[i] = floor(rnd_uniform(r, -most * parts, most * parts + 1)) / parts;
+    for (int64_t i = 0; i < n; i++)
+        values[i] = floor(rnd_uniform(r, -most * parts, most * parts + 1)) / parts;
     put(t, values);
 }
 
@@ -51,10 +52,7 @@ static void dropout(struct results *out, int variant)
     }
 }
 
-START_TEST(test_dropout)
-{
-    same_on_both(dropout, _i);
-}
+START_TEST(test_dropout) { same_on_both(dropout, _i); }
 END_TEST
 
 /* ---- the draw of A ---- */
@@ -79,10 +77,7 @@ static void draw(struct results *out, int variant)
     }
 }
 
-START_TEST(test_draw)
-{
-    same_on_both(draw, _i);
-}
+START_TEST(test_draw) { same_on_both(draw, _i); }
 END_TEST
 
 /* ---- merges and folds ---- */
@@ -108,7 +103,8 @@ static relora_linear *exact_layer(relora_dtype dtype, relora_rounding rounding, 
 static void merge(struct results *out, int variant)
 {
     relora_rounding rounding = variant & 2 ? RELORA_ROUND_NEAREST : RELORA_ROUND_STOCHASTIC;
-    relora_linear *l = exact_layer(variant & 1 ? RELORA_F32 : RELORA_BF16, rounding, RELORA_LINEAR_KEEP_DELTA);
+    relora_linear *l =
+        exact_layer(variant & 1 ? RELORA_F32 : RELORA_BF16, rounding, RELORA_LINEAR_KEEP_DELTA);
     relora_merge_report report = {.struct_size = sizeof report};
     for (uint64_t cycle = 1; cycle < 4; cycle++) {
         OK(relora_linear_merge(l, env.st, cycle, &report));
@@ -118,10 +114,7 @@ static void merge(struct results *out, int variant)
     keep_bytes(out, "report", &report, sizeof report); /* the squares of such numbers add up exactly too */
 }
 
-START_TEST(test_merge)
-{
-    same_on_both(merge, _i);
-}
+START_TEST(test_merge) { same_on_both(merge, _i); }
 END_TEST
 
 /* The identity shows V to the bit. */
@@ -143,10 +136,7 @@ static void fold(struct results *out, int variant)
     }
 }
 
-START_TEST(test_fold)
-{
-    same_on_both(fold, _i);
-}
+START_TEST(test_fold) { same_on_both(fold, _i); }
 END_TEST
 
 /* ---- a layer with everything, of numbers of any kind ---- */
@@ -174,10 +164,7 @@ static void whole(struct results *out, int variant)
 /* Each element is a sum of at most IN + RANK terms, some of which, as u and h, are such sums themselves: in the
  * gradient of the scale two in each of ROWS times RANK products. So four times what one sum may be off. BF16 rounds
  * u and h on the way, where a sum that ends near the middle may go either way: an eps in a term. */
-START_TEST(test_whole)
-{
-    near_on_both(whole, _i, 16 * (IN + RANK));
-}
+START_TEST(test_whole) { near_on_both(whole, _i, 16 * (IN + RANK)); }
 END_TEST
 
 static void rough(struct results *out, int variant)
@@ -193,10 +180,7 @@ static void rough(struct results *out, int variant)
 }
 
 /* TF32, where it is asked for: 2^13 times the eps of F32, and the root of 2^26 terms is as much. */
-START_TEST(test_tf32)
-{
-    near_on_both(rough, 0, (int64_t)(IN + RANK) << 26);
-}
+START_TEST(test_tf32) { near_on_both(rough, 0, (int64_t)(IN + RANK) << 26); }
 END_TEST
 
 Suite *same_layer(void)

@@ -9,9 +9,11 @@ static double value_of(struct rnd *r, int kind, int64_t i)
 {
     switch (kind) {
     case 0: return rnd_normal(r);
-    case 1: return floor(rnd_uniform(r, -3, 4));                                                /* ties, both zeros */
+    /* ties, both zeros */
+    case 1: return floor(rnd_uniform(r, -3, 4));
     case 2: return i % 9 ? rnd_normal(r) : i % 2 ? INFINITY : -INFINITY;
-    default: return ldexp(rnd_uniform(r, -1, 1), (int)rnd_uniform(r, -149, 120)) * (i % 5 != 0); /* subnormal too */
+    /* subnormal too */
+    default: return ldexp(rnd_uniform(r, -1, 1), (int)rnd_uniform(r, -149, 120)) * (i % 5 != 0);
     }
 }
 
@@ -72,10 +74,7 @@ static void reset(struct results *out, int variant)
     }
 }
 
-START_TEST(test_reset)
-{
-    same_on_both(reset, _i);
-}
+START_TEST(test_reset) { same_on_both(reset, _i); }
 END_TEST
 
 Suite *same_reset(void)

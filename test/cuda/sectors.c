@@ -3,7 +3,7 @@
 #include "cuda/suites.h"
 #include "support/close.h"
 #ifdef EMULATED_CUDA
-#  include "emulator.h"
+#include "emulator.h"
 #endif
 
 enum { ROWS = 24, COLS = 4096, N = 70000 };
@@ -11,7 +11,8 @@ enum { ROWS = 24, COLS = 4096, N = 70000 };
 static void conversions(void)
 {
     relora_tensor *wide = new_matrix(RELORA_F32, ROWS, COLS), *other = new_matrix(RELORA_F32, ROWS, COLS);
-    relora_tensor *narrow = new_matrix(RELORA_BF16, ROWS, COLS), *fourth = new_matrix(RELORA_BF16, ROWS, COLS);
+    relora_tensor *narrow = new_matrix(RELORA_BF16, ROWS, COLS),
+                  *fourth = new_matrix(RELORA_BF16, ROWS, COLS);
     OK(relora_tensor_fill(wide, env.st, 1));
     OK(relora_tensor_copy(other, wide, env.st));
     OK(relora_tensor_copy(narrow, wide, env.st));
@@ -28,7 +29,8 @@ static void layers(void)
         o.dtype = i ? RELORA_BF16 : RELORA_F32;
         o.dropout = 0.1;
         relora_linear *l = new_filled_linear(&o, &r);
-        relora_tensor *x = new_matrix(o.dtype, 64, 512), *y = new_matrix(o.dtype, 64, 256), *dx = new_matrix(o.dtype, 64, 512);
+        relora_tensor *x = new_matrix(o.dtype, 64, 512), *y = new_matrix(o.dtype, 64, 256),
+                      *dx = new_matrix(o.dtype, 64, 512);
         put_normal(x, &r, 1);
         put_normal(y, &r, 1);
         OK(relora_linear_backward(l, env.st, x, y, dx, 0, RELORA_TRAIN | RELORA_OVERWRITE));
@@ -69,8 +71,8 @@ START_TEST(test_sectors)
     emulated_cuda_count_sectors(0);
     emulated_cuda_sectors(&bytes, &touched);
     ck_assert_uint_gt(bytes, 500000);
-    ck_assert_msg((double)touched < 1.01 * (double)bytes, "%llu bytes in sectors of %llu", (unsigned long long)bytes,
-                  (unsigned long long)touched);
+    ck_assert_msg((double)touched < 1.01 * (double)bytes, "%llu bytes in sectors of %llu",
+                  (unsigned long long)bytes, (unsigned long long)touched);
 #else
     skip_if(1);
     works[_i]();

@@ -14,8 +14,8 @@ static void release_tensor(void *p) { relora_tensor_release(p); }
 static relora_tensor *lent(int64_t rows, int64_t cols)
 {
     relora_tensor *t;
-    OK(relora_tensor_borrow(&t, env.dev, RELORA_F32, 2, (int64_t[]){rows, cols}, NULL, new_cuda_floats(rows * cols),
-                            NULL, NULL));
+    OK(relora_tensor_borrow(&t, env.dev, RELORA_F32, 2, (int64_t[]){rows, cols}, NULL,
+                            new_cuda_floats(rows * cols), NULL, NULL));
     defer(release_tensor, t);
     return t;
 }
@@ -33,7 +33,7 @@ START_TEST(test_stream_of_the_host)
     float *in = new_pinned_floats(ROWS * IN), *out = new_pinned_floats(ROWS * OUT);
     double *wide = doubles(ROWS * IN), *got = doubles(ROWS * OUT);
     for (int i = 0; i < ROWS * IN; i++) in[i] = (float)rnd_normal(&r), wide[i] = (double)in[i];
-    OK(relora_stream_synchronize(env.st)); /* the layer was filled there */
+    OK(relora_stream_synchronize(env.st));        /* the layer was filled there */
     OK(relora_linear_forward(l, st, x, y, 0, 0)); /* once, so that the next finds everything at hand */
     ck_assert_ptr_eq(relora_stream_native(st), own);
     gate_close(own);
@@ -43,7 +43,8 @@ START_TEST(test_stream_of_the_host)
     ck_assert(gate_held());
     gate_open();
     CUDA_OK(cudaStreamSynchronize(own));
-    struct oracle want = {.rows = ROWS, .in = IN, .out = OUT, .rank = RANK, .x = wide, .dy = doubles(ROWS * OUT)};
+    struct oracle want = {
+        .rows = ROWS, .in = IN, .out = OUT, .rank = RANK, .x = wide, .dy = doubles(ROWS * OUT)};
     oracle_run(&want, l, o.alpha / RANK);
     for (int i = 0; i < ROWS * OUT; i++) got[i] = (double)out[i];
     CLOSE(got, want.y, ROWS * OUT, close_tolerance(1e-5, RELORA_F32, largest(want.y, ROWS * OUT), IN + RANK));
@@ -72,7 +73,8 @@ START_TEST(test_default_stream)
     relora_tensor *t = new_vector(RELORA_F32, 1000);
     float values[1000];
     ck_assert_ptr_null(relora_stream_native(st));
-    OK(relora_stream_synchronize(env.st)); /* new tensors are ready for any stream: for reading, once they are written */
+    /* new tensors are ready for any stream: for reading, once they are written */
+    OK(relora_stream_synchronize(env.st));
     OK(relora_tensor_fill(t, st, 3));
     OK(relora_tensor_read(t, st, values, sizeof values));
     ck_assert_float_eq(values[999], 3);
@@ -83,7 +85,8 @@ END_TEST
 START_TEST(test_wait)
 {
     relora_stream *first = new_stream(), *second = new_stream(), *third = new_stream();
-    relora_tensor *a = new_vector(RELORA_F32, 4096), *b = new_vector(RELORA_F32, 4096), *c = new_vector(RELORA_F32, 4096);
+    relora_tensor *a = new_vector(RELORA_F32, 4096), *b = new_vector(RELORA_F32, 4096),
+                  *c = new_vector(RELORA_F32, 4096);
     float values[4096];
     put_all(a, 1);
     put_all(b, 2);
@@ -135,7 +138,8 @@ static void step(struct run *run, int number) /* y itself is the gradient: the l
     relora_status s[3];
     uint64_t call = (uint64_t)number;
     s[0] = relora_linear_forward(run->l, run->st, run->x, run->y, call, RELORA_TRAIN);
-    s[1] = relora_linear_backward(run->l, run->st, run->x, run->y, run->dx, call, RELORA_TRAIN | RELORA_OVERWRITE);
+    s[1] = relora_linear_backward(run->l, run->st, run->x, run->y, run->dx, call,
+                                  RELORA_TRAIN | RELORA_OVERWRITE);
     s[2] = relora_adam_step(run->adam, run->st, 0.01, 1, NULL);
     for (int i = 0; i < 3; i++)
         if (s[i] < 0) run->status = s[i];
@@ -154,8 +158,10 @@ static void same_end(struct run *run, struct run *want)
     OK(relora_stream_synchronize(run->st));
     OK(relora_stream_synchronize(want->st));
     UNCHANGED(run->dx, snapshot(want->dx));
-    UNCHANGED(relora_linear_param(run->l, RELORA_PARAM_A), snapshot(relora_linear_param(want->l, RELORA_PARAM_A)));
-    UNCHANGED(relora_linear_param(run->l, RELORA_PARAM_B), snapshot(relora_linear_param(want->l, RELORA_PARAM_B)));
+    UNCHANGED(relora_linear_param(run->l, RELORA_PARAM_A),
+              snapshot(relora_linear_param(want->l, RELORA_PARAM_A)));
+    UNCHANGED(relora_linear_param(run->l, RELORA_PARAM_B),
+              snapshot(relora_linear_param(want->l, RELORA_PARAM_B)));
 }
 
 /* Step by step in turn on four streams, or from four threads, and one after the other: the same bits. */
@@ -171,7 +177,8 @@ START_TEST(test_side_by_side)
     }
     for (int i = 0; i < STEPS && _i == 0; i++)
         for (int k = 0; k < RUNS; k++) step(&run[k], i);
-    for (int k = 0; k < RUNS && _i == 1; k++) ck_assert_int_eq(pthread_create(&threads[k], NULL, steps, &run[k]), 0);
+    for (int k = 0; k < RUNS && _i == 1; k++)
+        ck_assert_int_eq(pthread_create(&threads[k], NULL, steps, &run[k]), 0);
     for (int k = 0; k < RUNS && _i == 1; k++) pthread_join(threads[k], NULL);
     for (int k = 0; k < RUNS; k++) same_end(&run[k], &alone[k]);
 }

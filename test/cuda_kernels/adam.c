@@ -93,8 +93,15 @@ static struct world *world_make(int64_t chunk, enum values grads)
     w->partials = twin_make(2 * most, RELORA_F32, VALUES_ZERO, 0);
     w->control = twin_make(16, RELORA_F32, VALUES_ZERO, 0);
     w->lr = twin_make(1, RELORA_F32, VALUES_ZERO, 0);
-    w->cpu = (struct adam){.params = cpu, .chunks = chunks, .param_count = PARAMS, .chunk_count = k, .lr = 0.01,
-                           .grad_scale = 0.5, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
+    w->cpu = (struct adam){.params = cpu,
+                           .chunks = chunks,
+                           .param_count = PARAMS,
+                           .chunk_count = k,
+                           .lr = 0.01,
+                           .grad_scale = 0.5,
+                           .beta1 = 0.9,
+                           .beta2 = 0.999,
+                           .eps = 1e-8};
     w->cpu.partials = w->partials.cpu;
     w->cpu.control = w->control.cpu;
     w->cuda = w->cpu;

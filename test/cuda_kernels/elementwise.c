@@ -60,8 +60,7 @@ static void look_for(struct matrix x, uint32_t want)
 static void set(struct matrix x, int64_t at, uint32_t bits)
 {
     if (x.cpu.dtype == RELORA_BF16) ((uint16_t *)x.cpu.data)[at] = (uint16_t)(bits >> 16);
-    else
-        memcpy((float *)x.cpu.data + at, &bits, sizeof bits);
+    else memcpy((float *)x.cpu.data + at, &bits, sizeof bits);
     twin_equalize(x.twin);
 }
 
@@ -75,7 +74,8 @@ START_TEST(test_largest)
     for (int d = 0; d < 2; d++) {
         struct matrix x = matrix_make(s, types[d], VALUES_ZERO, 1);
         if (s.gap && s.rows)
-            for (int64_t j = s.cols; j < x.cpu.ld; j++) memset((char *)x.cpu.data + j * (d ? 2 : 4), 0xFF, d ? 2 : 4);
+            for (int64_t j = s.cols; j < x.cpu.ld; j++)
+                memset((char *)x.cpu.data + j * (d ? 2 : 4), 0xFF, d ? 2 : 4);
         twin_equalize(x.twin);
         look_for(x, 0);
         for (int p = 0; p < 3 && s.rows > 0 && s.cols > 0; p++) {

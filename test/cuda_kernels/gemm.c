@@ -3,9 +3,10 @@
 #include "cpu/cpu.h"
 #include "cuda_kernels/twins.h"
 
-static const int64_t sizes[][3] = { /* rows, columns, depth */
-    {1, 1, 1},  {17, 31, 13}, {16, 32, 128}, {33, 17, 129}, {64, 48, 32},  {2, 3, 0},
-    {0, 3, 2},  {3, 0, 2},    {1, 200, 3},   {130, 1, 7},   {5, 7, 300},   {64, 96, 257},
+static const int64_t sizes[][3] = {
+    /* rows, columns, depth */
+    {1, 1, 1}, {17, 31, 13}, {16, 32, 128}, {33, 17, 129}, {64, 48, 32}, {2, 3, 0},
+    {0, 3, 2}, {3, 0, 2},    {1, 200, 3},   {130, 1, 7},   {5, 7, 300},  {64, 96, 257},
 };
 enum { SIZES = sizeof sizes / sizeof *sizes, VARIANTS = 96 };
 
@@ -16,7 +17,8 @@ struct product {
     int64_t depth;
 };
 
-static struct matrix operand(int64_t rows, int64_t cols, int transposed, relora_dtype dtype, int64_t shift, uint64_t seed)
+static struct matrix operand(int64_t rows, int64_t cols, int transposed, relora_dtype dtype, int64_t shift,
+                             uint64_t seed)
 {
     struct shape s = {transposed ? cols : rows, transposed ? rows : cols, shift ? 3 : 8, shift};
     return matrix_make(s, dtype, VALUES_NORMAL, seed);
@@ -27,8 +29,10 @@ static struct product make(const int64_t *size, int variant)
 {
     int64_t m = size[0], n = size[1], k = size[2], shift = variant >> 4 & 1;
     int32_t ta = variant & 1, tb = variant >> 1 & 1;
-    relora_dtype type_a = variant / 32 ? RELORA_BF16 : RELORA_F32, type_c = variant / 32 == 2 ? RELORA_BF16 : RELORA_F32;
-    struct product p = {.a = operand(m, k, ta, type_a, shift, 1), .b = operand(k, n, tb, type_a, shift, 2), .depth = k};
+    relora_dtype type_a = variant / 32 ? RELORA_BF16 : RELORA_F32,
+                 type_c = variant / 32 == 2 ? RELORA_BF16 : RELORA_F32;
+    struct product p = {
+        .a = operand(m, k, ta, type_a, shift, 1), .b = operand(k, n, tb, type_a, shift, 2), .depth = k};
     p.c = operand(m, n, 0, type_c, shift, 3);
     p.cuda = (struct gemm){p.a.cuda, p.b.cuda, p.c.cuda, ta, tb, variant >> 2 & 1, 0, NULL};
     if (variant & 8) {
@@ -45,7 +49,8 @@ static struct product make(const int64_t *size, int variant)
 
 static double value(const void *data, relora_dtype dtype, int64_t i)
 {
-    return dtype == RELORA_F32 ? (double)((const float *)data)[i] : (double)bf16_value(((const uint16_t *)data)[i]);
+    return dtype == RELORA_F32 ? (double)((const float *)data)[i]
+                               : (double)bf16_value(((const uint16_t *)data)[i]);
 }
 
 /* Element i of the buffer that c lies in: is it one of c's? */
@@ -145,9 +150,11 @@ START_TEST(test_copied_rows)
 {
     static const struct {
         int64_t size[3];
-        int variant; /* not aligned, BF16 into F32; the second with b transposed, so that its rows are odd too */
+        /* not aligned, BF16 into F32; the second with b transposed, so that its rows are odd too */
+        int variant;
         int refused;
-    } cases[] = {{{9, 1101, 16}, 32 + 16, 0}, {{1030, 1101, 16}, 32 + 16 + 8 + 2, 0}, {{9, 101, 16}, 32 + 16, 1}};
+    } cases[] = {
+        {{9, 1101, 16}, 32 + 16, 0}, {{1030, 1101, 16}, 32 + 16 + 8 + 2, 0}, {{9, 101, 16}, 32 + 16, 1}};
     struct product p = make(cases[_i].size, cases[_i].variant);
     ck_assert_int_eq(p.cuda.a.ld % 2, 1);
     device_refuse_odd(1);

@@ -64,7 +64,8 @@ START_TEST(test_prune)
     enum values kind = kinds[_i % KINDS];
     for (int r = 0; r < RATIOS; r++)
         for (int k = 0; k < 8; k++)
-            if (count < 100 || (r + k + _i) % 4 == 3) reset_twice(count, r % 2 ? 0 : r % 3, kind, ratios[r], k);
+            if (count < 100 || (r + k + _i) % 4 == 3)
+                reset_twice(count, r % 2 ? 0 : r % 3, kind, ratios[r], k);
 }
 END_TEST
 
@@ -83,10 +84,7 @@ START_TEST(test_ties)
 END_TEST
 
 /* The last test: every kernel has run by now, and all were loaded when the device was opened. */
-START_TEST(test_loaded)
-{
-    ck_assert_int_eq(device_late_loads(), 0);
-}
+START_TEST(test_loaded) { ck_assert_int_eq(device_late_loads(), 0); }
 END_TEST
 
 Suite *kernels_prune(void)

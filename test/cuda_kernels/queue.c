@@ -104,7 +104,8 @@ END_TEST
 START_TEST(test_pieces)
 {
     enum { ROWS = 37, PIECE = 10, TO = 24, FROM = 17 };
-    struct twin x = twin_make(ROWS * FROM, RELORA_BF16, VALUES_ANY, 1), y = twin_make(ROWS * TO, RELORA_BF16, VALUES_ANY, 2);
+    struct twin x = twin_make(ROWS * FROM, RELORA_BF16, VALUES_ANY, 1),
+                y = twin_make(ROWS * TO, RELORA_BF16, VALUES_ANY, 2);
     struct twin z = twin_make(ROWS * TO, RELORA_BF16, VALUES_ANY, 3);
     struct copy c = {.rows = ROWS, .bytes = PIECE * 2, .to_pitch = TO * 2, .from_pitch = FROM * 2};
     uint16_t *host = scratch(twin_bytes(z));

@@ -4,10 +4,7 @@
 static const uint64_t firsts[] = {0, 1, 2, 3, 8, (UINT64_C(1) << 34) - 5, (UINT64_C(1) << 40) + 3};
 enum { FIRSTS = sizeof firsts / sizeof *firsts };
 
-static struct draw draw_of(int i)
-{
-    return draw_make(5, (uint64_t)i, DRAW_MERGE, (UINT64_C(3) << 32) + 1);
-}
+static struct draw draw_of(int i) { return draw_make(5, (uint64_t)i, DRAW_MERGE, (UINT64_C(3) << 32) + 1); }
 
 START_TEST(test_dropout)
 {
@@ -40,7 +37,8 @@ START_TEST(test_fold)
         struct matrix y = matrix_make(shapes[_i], RELORA_BF16, VALUES_NORMAL, 1);
         struct matrix w = matrix_make(shapes[_i], RELORA_BF16, VALUES_ANY, 2);
         struct matrix x = matrix_make(shapes[_i], RELORA_F32, VALUES_ANY, 3);
-        struct fold f = {y.cpu, w.cpu, x.cpu, draw_of(k), firsts[k]}, g = {y.cuda, w.cuda, x.cuda, draw_of(k), firsts[k]};
+        struct fold f = {y.cpu, w.cpu, x.cpu, draw_of(k), firsts[k]},
+                    g = {y.cuda, w.cuda, x.cuda, draw_of(k), firsts[k]};
         BOTH(fold(cpu_queue, &f), fold(cuda_queue, &g));
         SAME(y.twin);
         twins_release();
@@ -67,12 +65,14 @@ static void merge_both(struct shape s, int k, enum values values)
     struct merge m = {.scale = {.value = 0.4},
                       .rounding = k % 3 == 1 ? RELORA_ROUND_STOCHASTIC : RELORA_ROUND_NEAREST,
                       .draw = draw_of(k),
-                      .first = firsts[k / 3 % FIRSTS]}, n = m;
+                      .first = firsts[k / 3 % FIRSTS]},
+                 n = m;
     ((double *)norms.cpu)[1] = 3;
     twin_equalize(norms);
     m.y = y.cpu, m.x = x.cpu;
     n.y = y.cuda, n.x = x.cuda;
-    if (k % 4) m.norms = norms.cpu, m.partials = partials.cpu, n.norms = norms.cuda, n.partials = partials.cuda;
+    if (k % 4)
+        m.norms = norms.cpu, m.partials = partials.cpu, n.norms = norms.cuda, n.partials = partials.cuda;
     if (k % 2) m.delta = delta.cpu, n.delta = delta.cuda;
     BOTH(merge(cpu_queue, &m), merge(cuda_queue, &n));
     SAME(y.twin);
@@ -95,8 +95,13 @@ START_TEST(test_infinite_scale)
 {
     struct matrix y = matrix_make((struct shape){3, 13, 0, 0}, RELORA_BF16, VALUES_NORMAL, 1);
     struct matrix x = matrix_make((struct shape){3, 13, 0, 0}, RELORA_F32, VALUES_NORMAL, 2);
-    struct twin sums = twin_make(4, RELORA_F32, VALUES_ZERO, 4), partials = twin_make(12, RELORA_F32, VALUES_ZERO, 5);
-    struct merge m = {.y = y.cuda, .x = x.cuda, .scale = {.value = INFINITY}, .norms = sums.cuda, .partials = partials.cuda};
+    struct twin sums = twin_make(4, RELORA_F32, VALUES_ZERO, 4),
+                partials = twin_make(12, RELORA_F32, VALUES_ZERO, 5);
+    struct merge m = {.y = y.cuda,
+                      .x = x.cuda,
+                      .scale = {.value = INFINITY},
+                      .norms = sums.cuda,
+                      .partials = partials.cuda};
     on_device(cuda->merge(cuda_queue, &m));
     const double *norms = twin_read(sums);
     ck_assert(norms[0] == INFINITY && norms[1] == INFINITY);
@@ -110,8 +115,10 @@ START_TEST(test_large_merge)
     for (int k = 0; k < 2; k++) {
         struct matrix y = matrix_make((struct shape){130, 17000, 0, 0}, RELORA_BF16, VALUES_NORMAL, 1);
         struct matrix x = matrix_make((struct shape){130, 17000, 0, 0}, RELORA_F32, VALUES_NORMAL, 2);
-        struct twin sums = twin_make(4, RELORA_F32, VALUES_ZERO, 4), partials = twin_make(520, RELORA_F32, VALUES_ZERO, 5);
-        struct merge m = {.y = y.cuda, .x = x.cuda, .scale = {.value = 1}, .norms = sums.cuda, .partials = partials.cuda};
+        struct twin sums = twin_make(4, RELORA_F32, VALUES_ZERO, 4),
+                    partials = twin_make(520, RELORA_F32, VALUES_ZERO, 5);
+        struct merge m = {
+            .y = y.cuda, .x = x.cuda, .scale = {.value = 1}, .norms = sums.cuda, .partials = partials.cuda};
         on_device(cuda->merge(cuda_queue, &m));
         memcpy(norms[k], twin_read(sums), sizeof norms[k]);
         m.y = y.cpu, m.x = x.cpu, m.norms = sums.cpu, m.partials = partials.cpu;

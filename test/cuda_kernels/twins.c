@@ -66,20 +66,11 @@ void device_refuse_odd(int refuse)
     dlclose(emulator);
 }
 
-int device_objects(void)
-{
-    return emulator_count("emulated_cuda_objects");
-}
+int device_objects(void) { return emulator_count("emulated_cuda_objects"); }
 
-int device_refused(void)
-{
-    return emulator_count("emulated_cuda_refused");
-}
+int device_refused(void) { return emulator_count("emulated_cuda_refused"); }
 
-int device_late_loads(void)
-{
-    return emulator_count("emulated_cuda_late_loads");
-}
+int device_late_loads(void) { return emulator_count("emulated_cuda_late_loads"); }
 
 /* ---- values ---- */
 
@@ -104,21 +95,15 @@ static float value_of(enum values values, struct rnd *r)
 
 /* ---- twins ---- */
 
-static size_t size_of(relora_dtype dtype)
-{
-    return dtype == RELORA_F32 ? sizeof(float) : sizeof(uint16_t);
-}
+static size_t size_of(relora_dtype dtype) { return dtype == RELORA_F32 ? sizeof(float) : sizeof(uint16_t); }
 
-size_t twin_bytes(struct twin t)
-{
-    return (size_t)t.count * size_of(t.dtype);
-}
+size_t twin_bytes(struct twin t) { return (size_t)t.count * size_of(t.dtype); }
 
 static struct block { /* of the device's memory */
     void *data;
     size_t bytes;
     struct block *next;
-} *blocks;
+} * blocks;
 
 void twins_release(void)
 {
@@ -164,10 +149,7 @@ struct twin twin_make(int64_t count, relora_dtype dtype, enum values values, uin
     return t;
 }
 
-void twin_equalize(struct twin t)
-{
-    transfer(t.cuda, t.cpu, twin_bytes(t), COPY_TO_DEVICE);
-}
+void twin_equalize(struct twin t) { transfer(t.cuda, t.cpu, twin_bytes(t), COPY_TO_DEVICE); }
 
 void *twin_read(struct twin t)
 {
@@ -190,8 +172,8 @@ void twin_same(struct twin t, const char *what, const char *file, int line)
     for (int64_t i = 0; i < t.count; i++) {
         uint32_t want = bits_at(t.cpu, t.dtype, i), have = bits_at(got, t.dtype, i);
         if (want != have)
-            ck_abort_msg("%s:%d: %s: element %lld of %lld is 0x%08x on the CPU, 0x%08x on the device", file, line,
-                         what, (long long)i, (long long)t.count, want, have);
+            ck_abort_msg("%s:%d: %s: element %lld of %lld is 0x%08x on the CPU, 0x%08x on the device", file,
+                         line, what, (long long)i, (long long)t.count, want, have);
     }
     mark_point();
 }
@@ -199,15 +181,12 @@ void twin_same(struct twin t, const char *what, const char *file, int line)
 /* ---- matrices ---- */
 
 const struct shape shapes[] = {
-    {1, 1, 0, 0},   {1, 7, 0, 0},   {1, 8, 0, 0},    {3, 8, 0, 0},    {5, 9, 0, 0},    {33, 17, 3, 0},
-    {7, 64, 0, 0},  {7, 64, 8, 0},  {7, 64, 0, 1},   {6, 24, 4, 4},   {2, 1000, 0, 0}, {300, 20, 0, 3},
-    {9, 2047, 1, 8}, {40, 256, 16, 0}, {1, 20011, 0, 0}, {2000, 1, 2, 0}, {0, 5, 0, 0},   {5, 0, 4, 0},
+    {1, 1, 0, 0},    {1, 7, 0, 0},     {1, 8, 0, 0},     {3, 8, 0, 0},    {5, 9, 0, 0},    {33, 17, 3, 0},
+    {7, 64, 0, 0},   {7, 64, 8, 0},    {7, 64, 0, 1},    {6, 24, 4, 4},   {2, 1000, 0, 0}, {300, 20, 0, 3},
+    {9, 2047, 1, 8}, {40, 256, 16, 0}, {1, 20011, 0, 0}, {2000, 1, 2, 0}, {0, 5, 0, 0},    {5, 0, 4, 0},
 };
 
-int shape_count(void)
-{
-    return sizeof shapes / sizeof *shapes;
-}
+int shape_count(void) { return sizeof shapes / sizeof *shapes; }
 
 struct matrix matrix_make(struct shape s, relora_dtype dtype, enum values values, uint64_t seed)
 {

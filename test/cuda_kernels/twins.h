@@ -35,10 +35,10 @@ TCase *twin_case(Suite *suite, const char *name);
 extern int twin_tests;
 
 /** Work on both tables in turn; both must succeed. */
-#define BOTH(cpu_call, cuda_call)                        \
-    do {                                                 \
+#define BOTH(cpu_call, cuda_call)                          \
+    do {                                                   \
         ck_assert_int_eq(backend_cpu.cpu_call, RELORA_OK); \
-        on_device(cuda->cuda_call);                      \
+        on_device(cuda->cuda_call);                        \
     } while (0)
 void on_device(relora_status status);
 

@@ -13,21 +13,22 @@ static void refuse_memory(void)
 }
 
 static operation *const operations[] = {
-    make_context, ask_error, ask_device, make_stream, use_stream, init_options, release_one, refuse_memory,
-    make_tensor, borrow_tensor, point_tensor, keep_tensor, write_tensor, read_tensor, copy_tensor, set_tensor,
-    fill_any, make_linear, set_weight, set_mode, forward, backward, merge, reset, zero_linear, keep_y,
-    make_adam, add_param, add_linear, set_factors, flatten, zero_adam, step, ask_norm, reset_moments, ask_adam,
-    set_steps, make_schedule, ask_schedule, make_cycle, add_member, ask_cycle, advance, finish,
-    make_writer, add_tensor, add_bytes, set_metadata, save_writer, open_file, open_memory, ask_reader,
-    read_reader, make_state, add_to_state, save_state, load_state, export_state,
-    wrap_stream, take_dlpack, give_dlpack, step_lr,
-    make_group, wrap_weight, add_to_group, ask_group, group_mode, group_work, give_group, read_group,
-    merge_tensors, draw_factors, prune_moments, lend_part, lend_moments, pass_at,
+    make_context,  ask_error,    ask_device,    make_stream,  use_stream,   init_options, release_one,
+    refuse_memory, make_tensor,  borrow_tensor, point_tensor, keep_tensor,  write_tensor, read_tensor,
+    copy_tensor,   set_tensor,   fill_any,      make_linear,  set_weight,   set_mode,     forward,
+    backward,      merge,        reset,         zero_linear,  keep_y,       make_adam,    add_param,
+    add_linear,    set_factors,  flatten,       zero_adam,    step,         ask_norm,     reset_moments,
+    ask_adam,      set_steps,    make_schedule, ask_schedule, make_cycle,   add_member,   ask_cycle,
+    advance,       finish,       make_writer,   add_tensor,   add_bytes,    set_metadata, save_writer,
+    open_file,     open_memory,  ask_reader,    read_reader,  make_state,   add_to_state, save_state,
+    load_state,    export_state, wrap_stream,   take_dlpack,  give_dlpack,  step_lr,      make_group,
+    wrap_weight,   add_to_group, ask_group,     group_mode,   group_work,   give_group,   read_group,
+    merge_tensors, draw_factors, prune_moments, lend_part,    lend_moments, pass_at,
 };
 
 /* What a run has, made from as many bytes of the input as it takes: 0 for each gives a plain one. */
-static operation *const beginning[] = {make_context, make_stream, make_linear, set_weight, make_adam, add_linear,
-                                       make_cycle, add_member, make_state, add_to_state};
+static operation *const beginning[] = {make_context, make_stream, make_linear, set_weight, make_adam,
+                                       add_linear,   make_cycle,  add_member,  make_state, add_to_state};
 
 static void run(operation *const *list, uint8_t index)
 {

@@ -24,10 +24,7 @@ struct producer {
     int64_t shape[4], strides[4];
 };
 
-static void delete_producer(struct DLManagedTensorVersioned *managed)
-{
-    free(managed->manager_ctx);
-}
+static void delete_producer(struct DLManagedTensorVersioned *managed) { free(managed->manager_ctx); }
 
 /* Over a lent block, of a type and with strides that may be wrong. */
 static struct DLManagedTensorVersioned *new_producer(void)
@@ -61,7 +58,8 @@ void take_dlpack(void)
     relora_tensor *t = NOWHERE;
     uint8_t c = choose(), seed = choose();
     relora_tensor **out = c == 255 ? NULL : &t;
-    struct DLManagedTensorVersioned *shared = c % 2 ? pick(MANAGED) : NULL, *own = c % 2 ? NULL : new_producer();
+    struct DLManagedTensorVersioned *shared = c % 2 ? pick(MANAGED) : NULL,
+                                    *own = c % 2 ? NULL : new_producer();
     end_operation(); /* no context is found through what comes from elsewhere */
     relora_context *ctx = pick(CONTEXT);
     relora_status status = CALL(relora_tensor_from_dlpack, out, ctx, own ? own : shared);
@@ -85,7 +83,8 @@ static void check_shared(const struct DLManagedTensorVersioned *managed, const r
     REQUIRE(t->data == relora_tensor_data(tensor) && t->device_type == DLPACK_CPU);
     REQUIRE(t->ndim == relora_tensor_ndim(tensor));
     for (int32_t i = 0; i < t->ndim; i++)
-        REQUIRE(t->shape[i] == relora_tensor_dim(tensor, i) && t->strides[i] == relora_tensor_stride(tensor, i));
+        REQUIRE(t->shape[i] == relora_tensor_dim(tensor, i) &&
+                t->strides[i] == relora_tensor_stride(tensor, i));
     result(t->shape, (size_t)t->ndim * sizeof *t->shape);
 }
 

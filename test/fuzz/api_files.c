@@ -24,8 +24,8 @@ void add_tensor(void)
 
 void add_bytes(void)
 {
-    static const char *const dtypes[] = {"U8", "BF16", "F32", "I64", "C64", "F4", "F6_E2M3", "BOOL", "f32",
-                                         NULL};
+    static const char *const dtypes[] = {"U8", "BF16",    "F32",  "I64", "C64",
+                                         "F4", "F6_E2M3", "BOOL", "f32", NULL};
     static const unsigned char bytes[64] = "what a host may have, for as long as the writer lives";
     relora_writer *writer = pick(WRITER);
     const char *name = choose_name();
@@ -220,9 +220,7 @@ void export_state(void)
     const char *path = c % 3 == 2 ? choose_folder() : choose_path();
     relora_status status;
     if (c % 3 == 0) status = CALL(relora_state_export_merged, state, stream, path);
-    else if (c % 3 == 1)
-        status = CALL(relora_state_export_delta, state, stream, path);
-    else
-        status = CALL(relora_state_export_adapter, state, stream, path, model);
+    else if (c % 3 == 1) status = CALL(relora_state_export_delta, state, stream, path);
+    else status = CALL(relora_state_export_adapter, state, stream, path, model);
     if (status == RELORA_OK && c % 3 < 2) result_file(path);
 }

@@ -18,7 +18,8 @@ static void make_matrix(void)
     relora_device *device = pick_device();
     uint8_t c = choose();
     const int64_t shape[2] = {c % 8 + 1, c / 8 % 8 + 1};
-    relora_status status = CALL(relora_tensor_create, &t, device, c & 64 ? RELORA_BF16 : RELORA_F32, 2, shape);
+    relora_status status =
+        CALL(relora_tensor_create, &t, device, c & 64 ? RELORA_BF16 : RELORA_F32, 2, shape);
     if (status == RELORA_OK) fill_tensor(t, c);
     keep(TENSOR, status, t, 1);
     end_operation();
@@ -37,7 +38,8 @@ void wrap_weight(void)
     if (c % 8) o.in_features = o.out_features = 0;
     const void *options = choose_options(&o, sizeof o, sizeof o);
     int32_t before = relora_group_count(group);
-    relora_status status = CALL(relora_group_wrap, group, name, weight, bias, options, c & 2 ? NULL : &linear);
+    relora_status status =
+        CALL(relora_group_wrap, group, name, weight, bias, options, c & 2 ? NULL : &linear);
     REQUIRE(c & 2 || (status == RELORA_OK ? linear && linear != NOWHERE : !linear));
     REQUIRE(relora_group_count(group) == before + (status == RELORA_OK));
 }
@@ -65,8 +67,7 @@ void ask_group(void)
     if (!name) name = choose_name();
     if (CALL(relora_group_find, group, name, &found) == RELORA_OK)
         REQUIRE(found >= 0 && found < relora_group_count(group));
-    else
-        REQUIRE(found == -7);
+    else REQUIRE(found == -7);
 }
 
 void group_mode(void)
@@ -116,6 +117,7 @@ void read_group(void)
     relora_group *group = pick(GROUP);
     uint8_t c = choose();
     relora_read_report *report = choose_report(sizeof *report);
-    relora_status status = CALL(relora_reader_read_group, reader, stream, group, c < 240 ? c % 16 : c, report);
+    relora_status status =
+        CALL(relora_reader_read_group, reader, stream, group, c < 240 ? c % 16 : c, report);
     if (report && (status == RELORA_OK || status == RELORA_E_NOT_FOUND)) result(report, report->struct_size);
 }

@@ -12,10 +12,7 @@ static struct input {
     int borrowed_count;
 } input;
 
-void input_open(const uint8_t *data, size_t size)
-{
-    input = (struct input){.data = data, .size = size};
-}
+void input_open(const uint8_t *data, size_t size) { input = (struct input){.data = data, .size = size}; }
 
 void input_end_operation(void)
 {
@@ -23,30 +20,20 @@ void input_end_operation(void)
     input.odd_struct = 0;
 }
 
-void input_mark_odd_struct(void)
-{
-    input.odd_struct = 1;
-}
+void input_mark_odd_struct(void) { input.odd_struct = 1; }
 
-int input_has_odd_struct(void)
-{
-    return input.odd_struct;
-}
+int input_has_odd_struct(void) { return input.odd_struct; }
 
-uint8_t choose(void)
-{
-    return input.at < input.size ? input.data[input.at++] : 0;
-}
+uint8_t choose(void) { return input.at < input.size ? input.data[input.at++] : 0; }
 
-int chosen_all(void)
-{
-    return input.at >= input.size;
-}
+int chosen_all(void) { return input.at >= input.size; }
 
 int64_t choose_number(int64_t usual)
 {
+    /* clang-format off */
     static const int64_t odd[] = {0, 1, -1, 2, 3, 7, 64, 257, 4097, INT64_C(1) << 31, INT64_C(1) << 53,
                                   INT64_C(1) << 60, INT64_C(1) << 62, INT64_MAX, INT64_MIN, INT32_MIN};
+    /* clang-format on */
     uint8_t c = choose();
     if (c < 176) return usual;
     if (c < 224) return (c - 176) % 12;
@@ -55,8 +42,10 @@ int64_t choose_number(int64_t usual)
 
 double choose_real(double usual)
 {
+    /* clang-format off */
     static const double odd[] = {0.0, -0.0, 1, -1, 0.5, 0.999, 1e-8, 1e-45, 1e19, 1e38, 1e39, 1e308, 1e-308,
                                  -1e300, (double)INFINITY, -(double)INFINITY, (double)NAN};
+    /* clang-format on */
     uint8_t c = choose();
     return c < 200 ? usual : odd[c % (sizeof odd / sizeof *odd)];
 }
@@ -78,14 +67,14 @@ static void spoil_field(unsigned char *bytes, size_t safe)
     double real = choose_real(c);
     int64_t number = choose_number(word);
     if (at % 8 || at + 8 > safe) memcpy(bytes + at, &word, sizeof word);
-    else
-        memcpy(bytes + at, c & 64 ? (void *)&number : (void *)&real, 8);
+    else memcpy(bytes + at, c & 64 ? (void *)&number : (void *)&real, 8);
 }
 
 /* Sizes that no release had, sizes of a later release that uses nothing new, and of one that does. */
 static uint32_t odd_size(size_t size, int *tail)
 {
-    const uint32_t sizes[] = {0, 3, 4, (uint32_t)size - 1, (uint32_t)size + 4, (uint32_t)size + 8, 4096, 4097};
+    const uint32_t sizes[] = {0,    3,   4, (uint32_t)size - 1, (uint32_t)size + 4, (uint32_t)size + 8,
+                              4096, 4097};
     uint8_t c = choose();
     *tail = c & 8;
     return c < 192 ? (uint32_t)size : sizes[c % 8];
@@ -129,8 +118,10 @@ static const char *long_name(void)
 
 const char *choose_name(void)
 {
+    /* clang-format off */
     const char *const names[] = {"a", "b", "c", "model.q", "model.k", "relora.x", "", "__metadata__",
                                         "\xff\xfe", "\xc3\xa9\n", "a.lora_A.weight", long_name(), NULL};
+    /* clang-format on */
     uint8_t c = choose();
     return names[c < 180 ? c % 5 : c % 13];
 }

@@ -75,7 +75,8 @@ void set_weight(void)
     uint8_t how = choose();
     if (linear && how < 200) { /* one that fits */
         features(linear, &in, &out);
-        weight = matrix(any_part(linear), how % 8 ? RELORA_F32 : RELORA_BF16, how & 16 ? in : out, how & 16 ? out : in, how);
+        weight = matrix(any_part(linear), how % 8 ? RELORA_F32 : RELORA_BF16, how & 16 ? in : out,
+                        how & 16 ? out : in, how);
     } else {
         weight = pick_any_tensor();
         bias = pick_any_tensor();
@@ -149,8 +150,7 @@ void forward(void)
     relora_linear *const both[] = {linear, linear};
     relora_tensor *const y[] = {m[1], m[1]};
     if (shared) CALL(relora_linear_forward_shared, both, shared, stream, m[0], y, call, flags);
-    else
-        CALL(relora_linear_forward, linear, stream, m[0], m[1], call, flags);
+    else CALL(relora_linear_forward, linear, stream, m[0], m[1], call, flags);
 }
 
 void backward(void)
@@ -165,8 +165,7 @@ void backward(void)
     relora_linear *const both[] = {linear, linear};
     relora_tensor *const dy[] = {m[1], m[1]};
     if (shared) CALL(relora_linear_backward_shared, both, shared, stream, m[0], dy, m[2], call, flags);
-    else
-        CALL(relora_linear_backward, linear, stream, m[0], m[1], m[2], call, flags);
+    else CALL(relora_linear_backward, linear, stream, m[0], m[1], m[2], call, flags);
 }
 
 /* Pointers into matrices that are large enough for the rows and the type, and now and then a wrong argument. */
@@ -188,7 +187,8 @@ void pass_at(void)
         }
     }
     uint64_t call = choose_call(linear);
-    void *x = how == 200 ? NULL : relora_tensor_data(m[0]), *y = relora_tensor_data(m[1]), *dx = relora_tensor_data(m[2]);
+    void *x = how == 200 ? NULL : relora_tensor_data(m[0]), *y = relora_tensor_data(m[1]),
+         *dx = relora_tensor_data(m[2]);
     int64_t ldx = in - (how == 201), ldy = out - (how == 202), asked = how == 203 ? -1 : rows;
     uint32_t flags = choose_flags(RELORA_TRAIN | RELORA_ACCUMULATE_Y);
     if (seed % 2) {
@@ -196,7 +196,8 @@ void pass_at(void)
         return;
     }
     flags = choose_flags(RELORA_TRAIN | RELORA_OVERWRITE | RELORA_ACCUMULATE_DX);
-    CALL(relora_linear_backward_at, linear, stream, asked, x, ldx, y, ldy, seed & 2 ? dx : NULL, in, call, flags);
+    CALL(relora_linear_backward_at, linear, stream, asked, x, ldx, y, ldy, seed & 2 ? dx : NULL, in, call,
+         flags);
 }
 
 static int is_finite(const relora_tensor *t)
@@ -268,7 +269,8 @@ static void merge_and_compare(relora_linear *linear, relora_stream *stream, cons
     features(linear, &in, &out);
     relora_tensor *a = relora_linear_param(linear, RELORA_PARAM_A);
     relora_tensor *b = relora_linear_param(linear, RELORA_PARAM_B);
-    relora_tensor *x = matrix(a, dtype, 3, in, seed), *w = matrix(a, dtype, turned ? in : out, turned ? out : in, seed / 2);
+    relora_tensor *x = matrix(a, dtype, 3, in, seed),
+                  *w = matrix(a, dtype, turned ? in : out, turned ? out : in, seed / 2);
     relora_tensor *before = matrix(a, dtype, 3, out, 0), *after = matrix(a, dtype, 3, out, 0);
     if (!x || !w || !before || !after || CALL(relora_linear_set_weight, linear, w, NULL) < 0) return;
     fill_tensor(b, seed % 240);

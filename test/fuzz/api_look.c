@@ -6,7 +6,8 @@
 #ifdef __clang__
 __attribute__((no_sanitize("coverage"))) /* most of the time would go there */
 #endif
-static uint64_t hash(uint64_t h, const void *bytes, size_t size)
+static uint64_t
+hash(uint64_t h, const void *bytes, size_t size)
 {
     for (size_t i = 0; i < size; i += 8) {
         uint64_t word = 0;
@@ -42,8 +43,7 @@ static uint64_t look_tensor(uint64_t h, const relora_tensor *t)
     h = hash(h, about, sizeof about);
     if (!t) return h;
     struct rows rows = rows_of(t);
-    for (int64_t i = 0; i < rows.count; i++)
-        h = hash(h, rows.data + (size_t)i * rows.pitch, rows.bytes);
+    for (int64_t i = 0; i < rows.count; i++) h = hash(h, rows.data + (size_t)i * rows.pitch, rows.bytes);
     return h;
 }
 
@@ -97,10 +97,7 @@ uint64_t look_at(uint64_t h, enum kind kind, void *object)
     return h;
 }
 
-uint64_t look_at_bytes(uint64_t h, const void *bytes, size_t size)
-{
-    return hash(h, bytes, size);
-}
+uint64_t look_at_bytes(uint64_t h, const void *bytes, size_t size) { return hash(h, bytes, size); }
 
 /* ---- filling ---- */
 

@@ -95,10 +95,7 @@ void memory_fail(int wait, int count)
     memory.count = count;
 }
 
-int64_t memory_refused(void)
-{
-    return memory.refused;
-}
+int64_t memory_refused(void) { return memory.refused; }
 
 /* ---- memory that tensors borrow ---- */
 

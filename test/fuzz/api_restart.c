@@ -12,7 +12,8 @@ static void choose_factors(relora_tensor *like, relora_tensor **a, relora_tensor
         return;
     }
     int turn = c % 2; /* [in, out] */
-    const int64_t rank = c / 2 % 3 + 1, out = relora_tensor_dim(like, turn), in = relora_tensor_dim(like, !turn);
+    const int64_t rank = c / 2 % 3 + 1, out = relora_tensor_dim(like, turn),
+                  in = relora_tensor_dim(like, !turn);
     *a = temporary(like, RELORA_F32, 2, (int64_t[]){rank, in}, seed);
     *b = temporary(like, RELORA_F32, 2, (int64_t[]){out, rank}, seed / 2);
 }

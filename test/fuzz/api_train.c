@@ -170,8 +170,7 @@ void ask_adam(void)
     adam = pick(ADAM);
     if (CALL(relora_adam_find, adam, name, &found) == RELORA_OK)
         REQUIRE(found >= 0 && found < relora_adam_count(adam));
-    else
-        REQUIRE(found == -7);
+    else REQUIRE(found == -7);
 }
 
 void set_steps(void)
@@ -224,7 +223,8 @@ void ask_schedule(void)
     relora_cycle_options o;
     REQUIRE(relora_cycle_options_init(&o, c == 254 ? 4 : sizeof o) == RELORA_OK);
     if (c == 254) input_mark_odd_struct();
-    if (CALL(relora_cycle_options_follow, c == 255 ? NULL : &o, schedule) == RELORA_OK) REQUIRE(o.merge_every > 0);
+    if (CALL(relora_cycle_options_follow, c == 255 ? NULL : &o, schedule) == RELORA_OK)
+        REQUIRE(o.merge_every > 0);
 }
 
 /* ---- cycles ---- */

@@ -12,8 +12,8 @@ static struct world {
     void *slots[KINDS][SLOTS];
     relora_tensor *temporaries[8];
     int temporary_count;
-    int handles;     /* other than NULL that were picked for this operation */
-    size_t size;     /* of the input */
+    int handles; /* other than NULL that were picked for this operation */
+    size_t size; /* of the input */
 
     const char *function;
     uint64_t before; /* what the world looked like */
@@ -40,15 +40,9 @@ void require_failed(const char *condition, const char *file, int line)
     abort();
 }
 
-void result(const void *bytes, size_t size)
-{
-    results = look_at_bytes(results, bytes, size);
-}
+void result(const void *bytes, size_t size) { results = look_at_bytes(results, bytes, size); }
 
-void result_text(const char *text)
-{
-    result(text ? text : "", text ? strlen(text) + 1 : 0);
-}
+void result_text(const char *text) { result(text ? text : "", text ? strlen(text) + 1 : 0); }
 
 /* ---- the log ---- */
 
@@ -83,15 +77,9 @@ uint64_t look(void)
     return h;
 }
 
-void world_touched(void)
-{
-    w.touched = 1;
-}
+void world_touched(void) { w.touched = 1; }
 
-int world_has_room(void)
-{
-    return call_count[turn] <= CALLS_MAX - 64; /* an operation makes fewer */
-}
+int world_has_room(void) { return call_count[turn] <= CALLS_MAX - 64; /* an operation makes fewer */ }
 
 void call_begin(const char *function)
 {
@@ -103,18 +91,19 @@ void call_begin(const char *function)
     errno = HOST_ERRNO;
 }
 
-static int starts(const char *text, const char *with)
-{
-    return !strncmp(text, with, strlen(with));
-}
+static int starts(const char *text, const char *with) { return !strncmp(text, with, strlen(with)); }
 
 /* What a failing call may have changed: nothing, but for memory that runs out in the middle of a result. */
 static int must_keep(relora_status status)
 {
-    static const char *const partial[] = {"relora_linear_forward",        "relora_linear_backward",
-                                          "relora_linear_forward_shared", "relora_linear_backward_shared",
-                                          "relora_linear_forward_at",      "relora_linear_backward_at",
-                                          "relora_adam_reset",            "relora_cycle_advance"};
+    static const char *const partial[] = {"relora_linear_forward",
+                                          "relora_linear_backward",
+                                          "relora_linear_forward_shared",
+                                          "relora_linear_backward_shared",
+                                          "relora_linear_forward_at",
+                                          "relora_linear_backward_at",
+                                          "relora_adam_reset",
+                                          "relora_cycle_advance"};
     if (status >= 0) return 0;
     for (size_t i = 0; i < sizeof partial / sizeof *partial; i++)
         if (status == RELORA_E_NO_MEMORY && !strcmp(w.function, partial[i])) return 0;
@@ -173,10 +162,7 @@ void *pick(enum kind kind)
     return object;
 }
 
-relora_device *pick_device(void)
-{
-    return relora_device_get(pick(CONTEXT), RELORA_DEVICE_CPU, 0);
-}
+relora_device *pick_device(void) { return relora_device_get(pick(CONTEXT), RELORA_DEVICE_CPU, 0); }
 
 relora_tensor *pick_any_tensor(void)
 {
@@ -190,8 +176,7 @@ relora_tensor *pick_any_tensor(void)
         relora_linear *linear = peek(LINEAR);
         relora_param p = choose() % 8;
         t = c % 8 == 5 ? relora_linear_param(linear, p) : relora_linear_grad(linear, p);
-    } else
-        t = peek(TENSOR);
+    } else t = peek(TENSOR);
     w.handles += t != NULL;
     return t;
 }
@@ -233,8 +218,7 @@ void release_one(void)
 {
     uint8_t kind = choose(), slot = choose();
     if (kind >= 250) release_object(slot % KINDS, NULL);
-    else
-        release_slot(kind % KINDS, slot % SLOTS);
+    else release_slot(kind % KINDS, slot % SLOTS);
 }
 
 void forget(enum kind kind, const void *object)
@@ -253,7 +237,8 @@ void keep(enum kind kind, relora_status status, void *object, int given)
     if (!object) return;
     uint8_t c = choose();
     int slot = c % SLOTS;
-    for (int i = 0; i < SLOTS && c < 160 && w.slots[kind][slot]; i++) slot = (c + i) % SLOTS; /* an empty one */
+    /* an empty one */
+    for (int i = 0; i < SLOTS && c < 160 && w.slots[kind][slot]; i++) slot = (c + i) % SLOTS;
     release_slot(kind, slot);
     w.slots[kind][slot] = object;
     w.touched = 1;

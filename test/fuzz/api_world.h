@@ -7,8 +7,8 @@
 #include <stdint.h>
 #include "relora/relora.h"
 
-#define REQUIRE(condition) \
-    do { \
+#define REQUIRE(condition)                                                \
+    do {                                                                  \
         if (!(condition)) require_failed(#condition, __FILE__, __LINE__); \
     } while (0)
 _Noreturn void require_failed(const char *condition, const char *file, int line);
@@ -28,7 +28,21 @@ void end_operation(void);
 
 /* ---- api_world.c: handles ---- */
 
-enum kind { CONTEXT, STREAM, TENSOR, LINEAR, ADAM, SCHEDULE, CYCLE, WRITER, READER, STATE, MANAGED, GROUP, KINDS };
+enum kind {
+    CONTEXT,
+    STREAM,
+    TENSOR,
+    LINEAR,
+    ADAM,
+    SCHEDULE,
+    CYCLE,
+    WRITER,
+    READER,
+    STATE,
+    MANAGED,
+    GROUP,
+    KINDS
+};
 
 /** One of the handles of a kind; sometimes NULL. */
 void *pick(enum kind kind);
@@ -145,10 +159,11 @@ relora_linear_options choose_layer(void);
 typedef void operation(void);
 operation make_context, ask_error, ask_device, make_stream, use_stream, init_options, make_tensor,
     borrow_tensor, point_tensor, keep_tensor, write_tensor, read_tensor, copy_tensor, set_tensor, fill_any,
-    make_linear, set_weight, set_mode, forward, backward, merge, reset, zero_linear, keep_y,
-    wrap_stream, take_dlpack, give_dlpack;
-operation make_adam, add_param, add_linear, set_factors, flatten, zero_adam, step, step_lr, ask_norm, reset_moments,
-    ask_adam, set_steps, make_schedule, ask_schedule, make_cycle, add_member, ask_cycle, advance, finish;
+    make_linear, set_weight, set_mode, forward, backward, merge, reset, zero_linear, keep_y, wrap_stream,
+    take_dlpack, give_dlpack;
+operation make_adam, add_param, add_linear, set_factors, flatten, zero_adam, step, step_lr, ask_norm,
+    reset_moments, ask_adam, set_steps, make_schedule, ask_schedule, make_cycle, add_member, ask_cycle,
+    advance, finish;
 operation make_writer, add_tensor, add_bytes, set_metadata, save_writer, open_file, open_memory, ask_reader,
     read_reader, make_state, add_to_state, save_state, load_state, export_state;
 operation make_group, wrap_weight, add_to_group, ask_group, group_mode, group_work, give_group, read_group;

@@ -7,8 +7,8 @@
 #include <unistd.h>
 #include "relora/relora.h"
 
-#define REQUIRE(condition) \
-    do { \
+#define REQUIRE(condition)                                      \
+    do {                                                        \
         if (!(condition)) require_failed(#condition, __LINE__); \
     } while (0)
 
@@ -167,10 +167,7 @@ static void read_all(relora_reader *r, const uint8_t *end)
 
 /* ---- writing ---- */
 
-static int is_written_by_save(const char *key)
-{
-    return !strcmp(key, "relora.xxh3");
-}
+static int is_written_by_save(const char *key) { return !strcmp(key, "relora.xxh3"); }
 
 /* 0 if the file has a name that the writer refuses: only the empty one. */
 static int write_all(const relora_reader *r, const char *path)

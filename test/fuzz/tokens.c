@@ -14,8 +14,8 @@ enum { SEQ_MAX = 8 };
 static char folder[64], path[96];
 static int sentences;
 
-#define REQUIRE(condition) \
-    do { \
+#define REQUIRE(condition)                                      \
+    do {                                                        \
         if (!(condition)) require_failed(#condition, __LINE__); \
     } while (0)
 
@@ -26,10 +26,7 @@ static void require_failed(const char *condition, int line)
 }
 
 /* A word is no sentence. */
-void note(const char *format, ...)
-{
-    (void)format;
-}
+void note(const char *format, ...) { (void)format; }
 
 /* In place of report.c: the sentences are counted and formatted, not printed. */
 int fail(const char *format, ...)
@@ -52,7 +49,8 @@ static void remove_folder(void)
 static void write_file(const uint8_t *data, size_t size, int binary)
 {
     if (!folder[0]) {
-        strcpy(folder, access("/dev/shm", W_OK) ? "/tmp/relora-tokens-XXXXXX" : "/dev/shm/relora-tokens-XXXXXX");
+        strcpy(folder,
+               access("/dev/shm", W_OK) ? "/tmp/relora-tokens-XXXXXX" : "/dev/shm/relora-tokens-XXXXXX");
         REQUIRE(mkdtemp(folder));
         atexit(remove_folder);
     }

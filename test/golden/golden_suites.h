@@ -7,10 +7,7 @@
 #include "support/objects.h"
 
 /** golden_open() of a file that is closed at env_close(). */
-static inline void close_golden(void *p)
-{
-    golden_close(p);
-}
+static inline void close_golden(void *p) { golden_close(p); }
 
 static inline struct golden *open_golden(const char *name)
 {

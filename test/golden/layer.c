@@ -37,7 +37,8 @@ static struct layer open_layer(int number)
     put(relora_linear_param(l.linear, RELORA_PARAM_B), golden_values(g, "lora_B", NULL));
     if (golden_has(g, "bias"))
         put(relora_linear_param(l.linear, RELORA_PARAM_BIAS), golden_values(g, "bias", NULL));
-    if (l.trainable) put(relora_linear_param(l.linear, RELORA_PARAM_SCALE), golden_values(g, "scaling", NULL));
+    if (l.trainable)
+        put(relora_linear_param(l.linear, RELORA_PARAM_SCALE), golden_values(g, "scaling", NULL));
     l.x = load(g, "x");
     l.dy = load(g, "dy");
     l.y = new_matrix(RELORA_F32, golden_dim(g, "y", 0), golden_dim(g, "y", 1));

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #ifndef RELORA_TEST_DATA
-#  define RELORA_TEST_DATA "test"
+#define RELORA_TEST_DATA "test"
 #endif
 
 struct row {
@@ -19,8 +19,8 @@ static int parse(const char *line, struct row *r)
 {
     long long total, warmup, rewarm, every, adjust;
     double ratio;
-    int n = sscanf(line, "%31[^,],%lld,%lld,%lld,%lld,%lf,%lld,%lld,%lf", r->kind, &total, &warmup, &rewarm, &every,
-                   &ratio, &adjust, &r->step, &r->factor);
+    int n = sscanf(line, "%31[^,],%lld,%lld,%lld,%lld,%lf,%lld,%lld,%lf", r->kind, &total, &warmup, &rewarm,
+                   &every, &ratio, &adjust, &r->step, &r->factor);
     if (n != 9) return 0;
     OK(relora_schedule_options_init(&r->options, sizeof r->options));
     int restarts = strcmp(r->kind, "cosine_restarts") == 0;
@@ -44,8 +44,9 @@ static void check_row(const struct row *r, double peak, long long first)
     o.first_step = first;
     OK(relora_schedule_create(&s, env.ctx, &o));
     OK(relora_schedule_lr(s, r->step + first, &lr));
-    ck_assert_msg(fabs(lr - peak * r->factor) <= 1e-12 * peak * r->factor, "%s N=%lld at %lld: %.17g, expected %.17g",
-                  r->kind, (long long)o.total_steps, r->step, lr, peak * r->factor);
+    ck_assert_msg(fabs(lr - peak * r->factor) <= 1e-12 * peak * r->factor,
+                  "%s N=%lld at %lld: %.17g, expected %.17g", r->kind, (long long)o.total_steps, r->step, lr,
+                  peak * r->factor);
     relora_schedule_release(s);
 }
 
@@ -65,16 +66,10 @@ static void each_row(double peak, long long first)
     ck_assert_int_eq(rows, 236);
 }
 
-START_TEST(test_factor)
-{
-    each_row(1, 0);
-}
+START_TEST(test_factor) { each_row(1, 0); }
 END_TEST
 
-START_TEST(test_peak_and_first_step)
-{
-    each_row(0.0035, 5000);
-}
+START_TEST(test_peak_and_first_step) { each_row(0.0035, 5000); }
 END_TEST
 
 Suite *golden_schedule(void)

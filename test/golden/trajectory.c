@@ -135,7 +135,10 @@ static void backward(struct net *n, const double *x)
 
 static void restart(struct net *n, int number)
 {
-    struct { relora_linear *l; const char *name; } layers[] = {{n->l0, "l0"}, {n->l1, "l1"}};
+    struct {
+        relora_linear *l;
+        const char *name;
+    } layers[] = {{n->l0, "l0"}, {n->l1, "l1"}};
     for (int i = 0; i < 2; i++) {
         char name[64];
         snprintf(name, sizeof name, "reset%d.%s.lora_A", number, layers[i].name);

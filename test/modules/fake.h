@@ -11,14 +11,14 @@ struct fake {
     int32_t devices; /* how many it has */
     /* what these entries answer, unless it is RELORA_OK: then they do their work */
     relora_status count_status, describe_status, open_status, wait_status;
-    int32_t asked;          /* calls of count */
-    int32_t opened, closed; /* queues */
-    int32_t waits;          /* calls of queue_wait */
-    void *waiter, *waited;  /* native streams of the last one */
+    int32_t asked;             /* calls of count */
+    int32_t opened, closed;    /* queues */
+    int32_t waits;             /* calls of queue_wait */
+    void *waiter, *waited;     /* native streams of the last one */
     struct queue_options last; /* of queue_open */
     int32_t last_device;
-    int32_t uploads;        /* copies to the device */
-    int32_t gemms, tf32;    /* products, and how many of them could be in TF32 */
+    int32_t uploads;     /* copies to the device */
+    int32_t gemms, tf32; /* products, and how many of them could be in TF32 */
 };
 
 #endif

@@ -10,7 +10,7 @@ START_TEST(test_context)
     OK(relora_context_options_init(&o, sizeof o));
     track_install(&env.mem, &o);
     o.module_dir = "somewhere";
-    for (int64_t n = 1; ; n++) {
+    for (int64_t n = 1;; n++) {
         relora_context *ctx = POISON;
         track_refuse(&env.mem, n, _i);
         relora_status status = relora_context_create(&ctx, &o);
@@ -36,10 +36,7 @@ static void make_stream(void)
     relora_stream_release(stream);
 }
 
-START_TEST(test_stream)
-{
-    oom_play(make_stream, _i, 2);
-}
+START_TEST(test_stream) { oom_play(make_stream, _i, 2); }
 END_TEST
 
 /* ---- tensors ---- */
@@ -91,10 +88,7 @@ static void make_borrowed(void)
     ck_assert_int_eq(deleted, 1);
 }
 
-START_TEST(test_borrowed)
-{
-    oom_play(make_borrowed, _i, 1);
-}
+START_TEST(test_borrowed) { oom_play(make_borrowed, _i, 1); }
 END_TEST
 
 /* ---- layers: every mode, type and set of flags ---- */
@@ -143,10 +137,7 @@ static void make_adam(void)
     relora_adam_release(adam);
 }
 
-START_TEST(test_adam)
-{
-    oom_play(make_adam, _i, 2);
-}
+START_TEST(test_adam) { oom_play(make_adam, _i, 2); }
 END_TEST
 
 static void make_schedules(void)
@@ -166,10 +157,7 @@ static void make_schedules(void)
     }
 }
 
-START_TEST(test_schedules)
-{
-    oom_play(make_schedules, _i, 4);
-}
+START_TEST(test_schedules) { oom_play(make_schedules, _i, 4); }
 END_TEST
 
 static void make_cycles(void)
@@ -187,10 +175,7 @@ static void make_cycles(void)
     relora_adam_release(adam); /* a cycle that was not made keeps nothing alive: env_close() looks */
 }
 
-START_TEST(test_cycles)
-{
-    oom_play(make_cycles, _i, 2);
-}
+START_TEST(test_cycles) { oom_play(make_cycles, _i, 2); }
 END_TEST
 
 static void make_writer_and_state(void)
@@ -204,10 +189,7 @@ static void make_writer_and_state(void)
     relora_state_release(state);
 }
 
-START_TEST(test_writer_and_state)
-{
-    oom_play(make_writer_and_state, _i, 2);
-}
+START_TEST(test_writer_and_state) { oom_play(make_writer_and_state, _i, 2); }
 END_TEST
 
 /* ---- a device of a module, streams of the host, exchange with others ---- */
@@ -247,10 +229,7 @@ static void make_wrapped(void)
     relora_stream_release(stream);
 }
 
-START_TEST(test_wrapped)
-{
-    oom_play(make_wrapped, _i, 2);
-}
+START_TEST(test_wrapped) { oom_play(make_wrapped, _i, 2); }
 END_TEST
 
 static void exchange(void)
@@ -269,10 +248,7 @@ static void exchange(void)
     relora_tensor_release(back);
 }
 
-START_TEST(test_exchange)
-{
-    oom_play(exchange, _i, 3);
-}
+START_TEST(test_exchange) { oom_play(exchange, _i, 3); }
 END_TEST
 
 Suite *oom_constructors(void)

@@ -39,10 +39,7 @@ static void save(void)
     result_file("file");
 }
 
-START_TEST(test_save)
-{
-    oom_play(save, _i, 30);
-}
+START_TEST(test_save) { oom_play(save, _i, 30); }
 END_TEST
 
 /* ---- opening, from a file and from memory ---- */
@@ -75,10 +72,7 @@ static void open_and_verify(void)
     holds(at("file"), bytes, size);
 }
 
-START_TEST(test_open)
-{
-    oom_play(open_and_verify, _i, 60);
-}
+START_TEST(test_open) { oom_play(open_and_verify, _i, 60); }
 END_TEST
 
 /* ---- loading: nothing is changed unless all of it is; then the run goes on as the one that was saved ---- */
@@ -110,10 +104,7 @@ static void resume(void)
     oom_result(all.bytes, all.size);
 }
 
-START_TEST(test_resume)
-{
-    oom_play(resume, _i, 10);
-}
+START_TEST(test_resume) { oom_play(resume, _i, 10); }
 END_TEST
 
 /* ---- a file of another run: the sentence about it needs memory too ---- */
@@ -139,16 +130,16 @@ static void load_other(void)
     relora_reader *reader = open_path(at("file"));
     oom_begin();
     relora_status status;
-    do status = refused_for("lr_factor=0.25 here, but lr_factor=0.5 in", relora_state_load(run.state, env.st, reader));
-    while (oom_again(status, check_unchanged, "relora_state_load(run.state, env.st, reader)", __FILE__, __LINE__));
+    do
+        status = refused_for("lr_factor=0.25 here, but lr_factor=0.5 in",
+                             relora_state_load(run.state, env.st, reader));
+    while (oom_again(status, check_unchanged, "relora_state_load(run.state, env.st, reader)", __FILE__,
+                     __LINE__));
     oom_end();
     check_unchanged();
 }
 
-START_TEST(test_load_other)
-{
-    oom_play(load_other, _i, 8);
-}
+START_TEST(test_load_other) { oom_play(load_other, _i, 8); }
 END_TEST
 
 /* ---- reading one tensor, with and without conversion ---- */
@@ -159,16 +150,14 @@ static void read_tensors(void)
     relora_reader *reader = open_raw(file);
     relora_tensor *first = new_matrix(RELORA_BF16, 2, 3), *second = new_vector(RELORA_BF16, 4);
     oom_begin();
-    SURVIVES(NULL, relora_reader_read(reader, env.st, "first", first, RELORA_READ_CONVERT | RELORA_READ_FINITE));
+    SURVIVES(NULL,
+             relora_reader_read(reader, env.st, "first", first, RELORA_READ_CONVERT | RELORA_READ_FINITE));
     SURVIVES(NULL, relora_reader_read(reader, env.st, "second", second, 0));
     oom_result_of(first);
     oom_result_of(second);
 }
 
-START_TEST(test_read)
-{
-    oom_play(read_tensors, _i, 0);
-}
+START_TEST(test_read) { oom_play(read_tensors, _i, 0); }
 END_TEST
 
 /* ---- exports ---- */
@@ -267,8 +256,7 @@ static void collect_writer(void)
         char name[16];
         snprintf(name, sizeof name, "t%d", i);
         if (i % 2) SURVIVES(NULL, relora_writer_add(writer, name, tensor));
-        else
-            SURVIVES(NULL, relora_writer_add_bytes(writer, name, "U8", 1, (int64_t[]){3}, "abc", 3));
+        else SURVIVES(NULL, relora_writer_add_bytes(writer, name, "U8", 1, (int64_t[]){3}, "abc", 3));
         SURVIVES(NULL, relora_writer_set_metadata(writer, name, "one"));
     }
     SURVIVES(NULL, relora_writer_set_metadata(writer, "t0", "two"));

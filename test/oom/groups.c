@@ -37,10 +37,7 @@ static void fill_group(relora_linear_mode mode)
 
 /* ---- filling one ---- */
 
-static void check_members(void)
-{
-    ck_assert_int_eq(relora_group_count(group), members);
-}
+static void check_members(void) { ck_assert_int_eq(relora_group_count(group), members); }
 
 static void wrap_layers(void)
 {
@@ -68,10 +65,7 @@ static void wrap_layers(void)
     SURVIVES(check_members, relora_group_add_param(group, "norm", norm, NULL));
 }
 
-START_TEST(test_wrap)
-{
-    oom_play(wrap_layers, _i, 10 * MANY);
-}
+START_TEST(test_wrap) { oom_play(wrap_layers, _i, 10 * MANY); }
 END_TEST
 
 /* ---- the end of a warm start ---- */
@@ -101,10 +95,7 @@ static void leave_warm_start(void)
     }
 }
 
-START_TEST(test_set_mode)
-{
-    oom_play(leave_warm_start, _i, 10 * LAYERS);
-}
+START_TEST(test_set_mode) { oom_play(leave_warm_start, _i, 10 * LAYERS); }
 END_TEST
 
 /* An optimizer of the warm start still steps after a refusal. */
@@ -125,10 +116,7 @@ static void leave_with_optimizer(void)
     SURVIVES(check_steps, relora_group_set_mode(group, env.st, RELORA_MODE_LORA));
 }
 
-START_TEST(test_optimizer)
-{
-    oom_play(leave_with_optimizer, 0, 10 * LAYERS);
-}
+START_TEST(test_optimizer) { oom_play(leave_with_optimizer, 0, 10 * LAYERS); }
 END_TEST
 
 /* ---- merging ---- */
@@ -160,18 +148,12 @@ static void merge_group(void)
     for (int i = 0; i < LAYERS; i++) oom_result_of(relora_linear_param(layer[i], RELORA_PARAM_WEIGHT));
 }
 
-START_TEST(test_merge)
-{
-    oom_play(merge_group, 0, 1);
-}
+START_TEST(test_merge) { oom_play(merge_group, 0, 1); }
 END_TEST
 
 /* ---- putting one into another object ---- */
 
-static void check_adam(void)
-{
-    ck_assert_int_eq(relora_adam_count(adam), 0);
-}
+static void check_adam(void) { ck_assert_int_eq(relora_adam_count(adam), 0); }
 
 static relora_cycle *cycle;
 static relora_state *state;
@@ -199,10 +181,7 @@ static void give_group(void)
     oom_result_of(relora_linear_param(layer[LAYERS - 1], RELORA_PARAM_WEIGHT));
 }
 
-START_TEST(test_give)
-{
-    oom_play(give_group, _i, 10 * LAYERS);
-}
+START_TEST(test_give) { oom_play(give_group, _i, 10 * LAYERS); }
 END_TEST
 
 /* ---- reading ---- */
@@ -224,10 +203,7 @@ static void read_group(void)
     for (int i = 0; i < LAYERS; i++) oom_result_of(relora_linear_param(layer[i], RELORA_PARAM_WEIGHT));
 }
 
-START_TEST(test_read)
-{
-    oom_play(read_group, 0, LAYERS);
-}
+START_TEST(test_read) { oom_play(read_group, 0, LAYERS); }
 END_TEST
 
 Suite *oom_groups(void)

@@ -88,7 +88,8 @@ static void make_layer(struct net *net, int i, struct rnd *rnd)
         SURVIVES(NULL, relora_linear_set_weight(net->layer[i], w, NULL));
     }
     for (relora_param p = RELORA_PARAM_BIAS; p <= RELORA_PARAM_B; p++)
-        if (relora_linear_param(net->layer[i], p)) put_normal(relora_linear_param(net->layer[i], p), rnd, 0.3);
+        if (relora_linear_param(net->layer[i], p))
+            put_normal(relora_linear_param(net->layer[i], p), rnd, 0.3);
     net->x[i] = make_tensor(o.dtype, RUN_ROWS, o.in_features);
     net->dx[i] = make_tensor(o.dtype, RUN_ROWS, o.in_features);
     net->y[i] = make_tensor(o.dtype, RUN_ROWS, o.out_features);
@@ -108,8 +109,8 @@ static void make_optimizer(struct net *net)
 
 static void make_cycle(struct net *net)
 {
-    MAKES(net->cycle, relora_cycle_create(&net->cycle, env.ctx, &net->recipe.cycle, net->adam,
-                                          &net->recipe.reset));
+    MAKES(net->cycle,
+          relora_cycle_create(&net->cycle, env.ctx, &net->recipe.cycle, net->adam, &net->recipe.reset));
     defer(release_cycle, net->cycle);
     for (int i = 0; i < NET_LAYERS; i++) SURVIVES(NULL, relora_cycle_add(net->cycle, net->layer[i]));
 }
@@ -164,7 +165,8 @@ static void pass(struct net *net, int i, int step)
     uint64_t call = 2 * (uint64_t)step;
     put_normal(net->x[i], &rnd, 1);
     keep(net, 1);
-    SURVIVES(check_kept, relora_linear_forward(net->layer[i], env.st, net->x[i], net->y[i], call, RELORA_TRAIN));
+    SURVIVES(check_kept,
+             relora_linear_forward(net->layer[i], env.st, net->x[i], net->y[i], call, RELORA_TRAIN));
     aim(net, i, &rnd);
     keep(net, 0);
     SURVIVES(check_kept, backward(net, i, call));
@@ -181,6 +183,7 @@ void net_train(struct net *net, int from, int to)
         OK(relora_schedule_lr(net->schedule, step, &lr));
         keep(net, 1);
         SURVIVES(check_kept, relora_adam_step(net->adam, env.st, lr, 0.5, &report));
-        if (net->cycle) SURVIVES(NULL, relora_cycle_advance(net->cycle, env.st, step + 1, NULL, &merge, &reset));
+        if (net->cycle)
+            SURVIVES(NULL, relora_cycle_advance(net->cycle, env.st, step + 1, NULL, &merge, &reset));
     }
 }

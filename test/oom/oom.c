@@ -49,10 +49,7 @@ void oom_begin(void)
     track_refuse(&env.mem, play.nth, play.lasting);
 }
 
-void oom_end(void)
-{
-    track_refuse(&env.mem, 0, 0);
-}
+void oom_end(void) { track_refuse(&env.mem, 0, 0); }
 
 void oom_result(const void *bytes, size_t size)
 {
@@ -80,7 +77,8 @@ int oom_again(relora_status status, void (*check)(void), const char *call, const
         env.errors = 0;
         return 0;
     }
-    if (!env.mem.refused) ck_abort_msg("%s:%d: %s is %s without cause", file, line, call, relora_status_name(status));
+    if (!env.mem.refused)
+        ck_abort_msg("%s:%d: %s is %s without cause", file, line, call, relora_status_name(status));
     status_fails(status, RELORA_E_NO_MEMORY, call, (const char *const[]){"memory", NULL}, file, line);
     if (check) check();
     env.errors = 0;
@@ -90,7 +88,4 @@ int oom_again(relora_status status, void (*check)(void), const char *call, const
     return 1;
 }
 
-void oom_out_is_null(void)
-{
-    ck_assert_ptr_null(*oom_out);
-}
+void oom_out_is_null(void) { ck_assert_ptr_null(*oom_out); }

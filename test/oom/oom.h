@@ -21,14 +21,13 @@ void oom_result_of(const relora_tensor *tensor); /* NULL is allowed */
 /** A call that, if it is refused memory, says so with a status, a sentence and one log line, leaves everything
  *  as `check` demands (NULL: nothing to look at), says the same again while memory stays out, and succeeds
  *  when memory is back. It is made up to three times. */
-#define SURVIVES(check, call)                                             \
-    while (oom_again((call), (check), #call, __FILE__, __LINE__))
+#define SURVIVES(check, call) while (oom_again((call), (check), #call, __FILE__, __LINE__))
 /** The same for a call that makes *out, which must be NULL after a failure. */
-#define MAKES(out, call)                                                  \
-    do {                                                                  \
-        oom_out = (void **)&(out);                                        \
-        (out) = POISON;                                                   \
-        SURVIVES(oom_out_is_null, call);                                  \
+#define MAKES(out, call)                 \
+    do {                                 \
+        oom_out = (void **)&(out);       \
+        (out) = POISON;                  \
+        SURVIVES(oom_out_is_null, call); \
     } while (0)
 int oom_again(relora_status status, void (*check)(void), const char *call, const char *file, int line);
 extern void **oom_out;

@@ -39,16 +39,10 @@ static void add_parameters(void)
     }
 }
 
-START_TEST(test_adam_add)
-{
-    oom_play(add_parameters, _i, 5 * MANY);
-}
+START_TEST(test_adam_add) { oom_play(add_parameters, _i, 5 * MANY); }
 END_TEST
 
-static void check_count(void)
-{
-    ck_assert_int_eq(relora_adam_count(adam), registered);
-}
+static void check_count(void) { ck_assert_int_eq(relora_adam_count(adam), registered); }
 
 /* All of a layer's parameters or none; and the layer is usable with another optimizer meanwhile. */
 static void add_layers(void)
@@ -75,10 +69,7 @@ static void add_layers(void)
     for (int i = 0; i < LAYERS; i++) oom_result_of(relora_linear_param(layer[i], RELORA_PARAM_WEIGHT));
 }
 
-START_TEST(test_adam_add_linear)
-{
-    oom_play(add_layers, _i, 10 * LAYERS);
-}
+START_TEST(test_adam_add_linear) { oom_play(add_layers, _i, 10 * LAYERS); }
 END_TEST
 
 Suite *oom_registration(void)

@@ -78,25 +78,20 @@ START_TEST(test_merge)
 }
 END_TEST
 
-START_TEST(test_draw)
-{
-    oom_play(draw, _i, 0);
-}
+START_TEST(test_draw) { oom_play(draw, _i, 0); }
 END_TEST
 
 START_TEST(test_reset)
 {
-    for (flags = 0; flags <= (RELORA_RESET_INDEPENDENT | RELORA_RESET_QUANTILE); flags += RELORA_RESET_INDEPENDENT)
+    for (flags = 0; flags <= (RELORA_RESET_INDEPENDENT | RELORA_RESET_QUANTILE);
+         flags += RELORA_RESET_INDEPENDENT)
         oom_play(reset, _i, 1);
 }
 END_TEST
 
 static relora_adam *adam;
 
-static void check_none(void)
-{
-    ck_assert_int_eq(relora_adam_count(adam), 0);
-}
+static void check_none(void) { ck_assert_int_eq(relora_adam_count(adam), 0); }
 
 static void lend(void)
 {
@@ -122,23 +117,18 @@ static void pass(void)
     OK(relora_linear_zero_grad(l, env.st));
     put_normal(x, &rnd, 1);
     oom_begin();
-    SURVIVES(NULL, relora_linear_forward_at(l, env.st, 7, relora_tensor_data(x), IN, relora_tensor_data(y), OUT, 0, 0));
-    SURVIVES(NULL, relora_linear_backward_at(l, env.st, 7, relora_tensor_data(x), IN, relora_tensor_data(y), OUT, NULL,
-                                             0, 0, RELORA_OVERWRITE));
+    SURVIVES(NULL, relora_linear_forward_at(l, env.st, 7, relora_tensor_data(x), IN, relora_tensor_data(y),
+                                            OUT, 0, 0));
+    SURVIVES(NULL, relora_linear_backward_at(l, env.st, 7, relora_tensor_data(x), IN, relora_tensor_data(y),
+                                             OUT, NULL, 0, 0, RELORA_OVERWRITE));
     oom_result_of(y);
     oom_result_of(relora_linear_grad(l, RELORA_PARAM_A));
 }
 
-START_TEST(test_pass)
-{
-    oom_play(pass, _i, 1);
-}
+START_TEST(test_pass) { oom_play(pass, _i, 1); }
 END_TEST
 
-START_TEST(test_lend)
-{
-    oom_play(lend, _i, 4);
-}
+START_TEST(test_lend) { oom_play(lend, _i, 4); }
 END_TEST
 
 Suite *oom_restart(void)

@@ -26,8 +26,9 @@ static void stays_steady(const struct recipe *recipe, int32_t threads)
 /* Every mode and type, with and without each part and option. */
 START_TEST(test_layers)
 {
-    static const uint32_t flags[] = {0, RELORA_LINEAR_BIAS, RELORA_LINEAR_TRAINABLE_SCALE, RELORA_LINEAR_REFERENCE,
-                                     RELORA_LINEAR_BIAS | RELORA_LINEAR_TRAINABLE_SCALE | RELORA_LINEAR_KEEP_DELTA};
+    static const uint32_t flags[] = {
+        0, RELORA_LINEAR_BIAS, RELORA_LINEAR_TRAINABLE_SCALE, RELORA_LINEAR_REFERENCE,
+        RELORA_LINEAR_BIAS | RELORA_LINEAR_TRAINABLE_SCALE | RELORA_LINEAR_KEEP_DELTA};
     struct recipe recipe = recipe_with(0);
     for (relora_linear_mode mode = RELORA_MODE_FULL; mode <= RELORA_MODE_LOWRANK; mode++)
         for (relora_dtype dtype = RELORA_F32; dtype <= RELORA_BF16; dtype++)
@@ -36,7 +37,8 @@ START_TEST(test_layers)
                     recipe.linear.mode = mode;
                     recipe.linear.dtype = dtype;
                     recipe.linear.flags = flags[f];
-                    if (mode == RELORA_MODE_LOWRANK) recipe.linear.flags &= ~(uint32_t)RELORA_LINEAR_KEEP_DELTA;
+                    if (mode == RELORA_MODE_LOWRANK)
+                        recipe.linear.flags &= ~(uint32_t)RELORA_LINEAR_KEEP_DELTA;
                     recipe.linear.dropout = drops ? 0.2 : 0;
                     recipe.linear.rounding = drops ? RELORA_ROUND_STOCHASTIC : RELORA_ROUND_NEAREST;
                     stays_steady(&recipe, _i + 1);

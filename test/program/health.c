@@ -20,8 +20,7 @@ static void setup(void)
 static int again(double loss, double grad_norm, int skipped, int count)
 {
     for (int i = 1; i <= count; i++)
-        if (health_step(&health, loss, grad_norm, skipped, text, sizeof text))
-            return i;
+        if (health_step(&health, loss, grad_norm, skipped, text, sizeof text)) return i;
     return 0;
 }
 
@@ -29,7 +28,8 @@ static int again(double loss, double grad_norm, int skipped, int count)
 static void lead(double from, double to, int count)
 {
     for (int i = 0; i < count; i++)
-        ck_assert_msg(!health_step(&health, from + (to - from) * i / count, 1, 0, text, sizeof text), "%s", text);
+        ck_assert_msg(!health_step(&health, from + (to - from) * i / count, 1, 0, text, sizeof text), "%s",
+                      text);
 }
 
 START_TEST(test_back_to_chance)
@@ -103,7 +103,8 @@ END_TEST
 
 START_TEST(test_slow_beginnings)
 {
-    ck_assert_int_eq(again(chance, 1e-6, 0, 5000), 0); /* a tiny rate, or a long warmup, of small first weights */
+    /* a tiny rate, or a long warmup, of small first weights */
+    ck_assert_int_eq(again(chance, 1e-6, 0, 5000), 0);
     ck_assert_int_eq(again(chance + 0.03, 1, 0, 5000), 0);
     setup();
     ck_assert_int_eq(again(200, 100, 0, 5000), 0); /* large first weights that are not trained yet */
@@ -149,7 +150,8 @@ START_TEST(test_ends)
     ck_assert(health_end(&health, chance, text, sizeof text)); /* fewer than would end it on the way */
     setup();
     again(5.7, 1, 0, 3);
-    ck_assert(!health_end(&health, 5.7, text, sizeof text)); /* a short run has not learned, and is not dead */
+    /* a short run has not learned, and is not dead */
+    ck_assert(!health_end(&health, 5.7, text, sizeof text));
 }
 END_TEST
 
@@ -165,8 +167,7 @@ START_TEST(test_kept)
     health_read(&other, "nonsense");
     health_read(&other, NULL);
     int left = again(chance, 1, 0, 200);
-    for (int i = 1; i < left; i++)
-        ck_assert(!health_step(&other, chance, 1, 0, text, sizeof text));
+    for (int i = 1; i < left; i++) ck_assert(!health_step(&other, chance, 1, 0, text, sizeof text));
     ck_assert(health_step(&other, chance, 1, 0, text, sizeof text));
 }
 END_TEST

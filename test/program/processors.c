@@ -26,10 +26,7 @@ static int drop(const char *path, const struct stat *info, int kind, struct FTW 
     return remove(path);
 }
 
-static void teardown(void)
-{
-    nftw(root, drop, 8, FTW_DEPTH | FTW_PHYS);
-}
+static void teardown(void) { nftw(root, drop, 8, FTW_DEPTH | FTW_PHYS); }
 
 /* A file below the root, with the folders above it. */
 static void write_file(const char *name, const char *text)
@@ -79,7 +76,8 @@ END_TEST
 
 START_TEST(test_version_1)
 {
-    write_file("/proc/self/cgroup", "9:name=systemd:/z\n5:cpuset:/z\n3:cpu,cpuacct:/docker/12\n2:memory:/z\n");
+    write_file("/proc/self/cgroup",
+               "9:name=systemd:/z\n5:cpuset:/z\n3:cpu,cpuacct:/docker/12\n2:memory:/z\n");
     write_file("/sys/fs/cgroup/cpu,cpuacct/z/cpu.cfs_quota_us", "100000\n"); /* another group's */
     ck_assert_int_eq(processors_quota(root), 0);
     write_file("/sys/fs/cgroup/cpu,cpuacct/docker/12/cpu.cfs_quota_us", "-1\n");

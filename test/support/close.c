@@ -3,10 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-double close_eps(relora_dtype dtype)
-{
-    return dtype == RELORA_BF16 ? 0x1p-7 : 0x1p-23;
-}
+double close_eps(relora_dtype dtype) { return dtype == RELORA_BF16 ? 0x1p-7 : 0x1p-23; }
 
 double close_tolerance(double absolute, relora_dtype dtype, double magnitude, int64_t k)
 {
@@ -38,8 +35,8 @@ double distance(const double *got, const double *want, int64_t n)
     return most;
 }
 
-void close_check(const double *got, const double *want, int64_t n, double tolerance,
-                 const char *what, const char *file, int line)
+void close_check(const double *got, const double *want, int64_t n, double tolerance, const char *what,
+                 const char *file, int line)
 {
     for (int64_t i = 0; i < n; i++)
         if (!(fabs(got[i] - want[i]) <= tolerance) && got[i] != want[i])
@@ -52,8 +49,7 @@ void same_bytes(const void *a, const void *b, size_t size, const char *what, con
 {
     const unsigned char *p = a, *q = b;
     for (size_t i = 0; i < size; i++)
-        if (p[i] != q[i])
-            ck_abort_msg("%s:%d: %s: byte %zu of %zu differs", file, line, what, i, size);
+        if (p[i] != q[i]) ck_abort_msg("%s:%d: %s: byte %zu of %zu differs", file, line, what, i, size);
     mark_point();
 }
 
@@ -75,7 +71,4 @@ float bf16_value(uint16_t bits)
     return value;
 }
 
-double bf16_round(double value)
-{
-    return (double)bf16_value(bf16_of((float)value));
-}
+double bf16_round(double value) { return (double)bf16_value(bf16_of((float)value)); }

@@ -18,13 +18,12 @@ double distance(const double *got, const double *want, int64_t n);
 /** Fail the running test if |got - want| exceeds `tolerance` anywhere. */
 #define CLOSE(got, want, n, tolerance) \
     close_check(got, want, n, tolerance, #got " near " #want, __FILE__, __LINE__)
-void close_check(const double *got, const double *want, int64_t n, double tolerance,
-                 const char *what, const char *file, int line);
+void close_check(const double *got, const double *want, int64_t n, double tolerance, const char *what,
+                 const char *file, int line);
 
 /** Fail the running test unless both hold the same bytes. */
 #define SAME_BYTES(a, b, size) same_bytes(a, b, size, #a " is " #b, __FILE__, __LINE__)
-void same_bytes(const void *a, const void *b, size_t size, const char *what, const char *file,
-                int line);
+void same_bytes(const void *a, const void *b, size_t size, const char *what, const char *file, int line);
 
 /** BF16 by the rule itself, written without the library: nearest, ties to even. */
 uint16_t bf16_of(float value);

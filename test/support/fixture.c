@@ -29,10 +29,7 @@ int skip_if(int condition)
     return condition;
 }
 
-int cpu_only(void)
-{
-    return skip_if(env_kind() != RELORA_DEVICE_CPU);
-}
+int cpu_only(void) { return skip_if(env_kind() != RELORA_DEVICE_CPU); }
 
 static pthread_mutex_t listening = PTHREAD_MUTEX_INITIALIZER; /* some tests have several threads */
 
@@ -102,20 +99,11 @@ void env_open_on(relora_device_kind kind, int32_t threads)
     open_environment(kind, threads, getenv("RELORA_TEST_MODULE_DIR"));
 }
 
-void env_open_threads(int32_t threads)
-{
-    env_open_on(env_kind(), threads);
-}
+void env_open_threads(int32_t threads) { env_open_on(env_kind(), threads); }
 
-void env_open_module(const char *module_dir)
-{
-    open_environment(RELORA_DEVICE_CPU, 1, module_dir);
-}
+void env_open_module(const char *module_dir) { open_environment(RELORA_DEVICE_CPU, 1, module_dir); }
 
-void env_open(void)
-{
-    env_open_threads(1);
-}
+void env_open(void) { env_open_threads(1); }
 
 static void run_deferred(void)
 {
@@ -156,10 +144,7 @@ void *scratch(size_t bytes)
     return p;
 }
 
-double *doubles(int64_t n)
-{
-    return scratch((size_t)n * sizeof(double));
-}
+double *doubles(int64_t n) { return scratch((size_t)n * sizeof(double)); }
 
 TCase *env_case(Suite *suite, const char *name, double seconds)
 {
@@ -247,8 +232,7 @@ void status_fails(relora_status got, relora_status want, const char *call, const
     if (got != want)
         ck_abort_msg("%s:%d: %s is %s, expected %s; text: %s", file, line, call, relora_status_name(got),
                      relora_status_name(want), text);
-    if (env.errors != 1)
-        ck_abort_msg("%s:%d: %s logged %d error lines", file, line, name, env.errors);
+    if (env.errors != 1) ck_abort_msg("%s:%d: %s logged %d error lines", file, line, name, env.errors);
     if (strcmp(text, env.last) != 0)
         ck_abort_msg("%s:%d: text \"%s\" but log \"%s\"", file, line, text, env.last);
     if (!strstr(text, name) || strchr(text, '\n'))

@@ -15,9 +15,9 @@ struct env {
     relora_device *dev;
     relora_stream *st;
     struct track mem;
-    int errors;      /* lines received at RELORA_LOG_ERROR */
-    int lines[5];    /* lines received at each level */
-    char last[1024]; /* text of the last one at RELORA_LOG_ERROR */
+    int errors;         /* lines received at RELORA_LOG_ERROR */
+    int lines[5];       /* lines received at each level */
+    char last[1024];    /* text of the last one at RELORA_LOG_ERROR */
     char warning[1024]; /* and at RELORA_LOG_WARN */
     char info[1024];    /* and at RELORA_LOG_INFO */
 };
@@ -63,11 +63,11 @@ void status_ok(relora_status status, const char *call, const char *file, int lin
 
 /** The call must fail with `status`, log exactly one line, and leave a text on env.ctx that names the
  *  function (the word before the first bracket of the call) and contains every word given. */
-#define FAILS(status, call, ...)                                                             \
-    do {                                                                                     \
-        env.errors = 0;                                                                      \
-        const char *const fails_words[] = {__VA_ARGS__, NULL};                               \
-        status_fails((call), status, #call, fails_words, __FILE__, __LINE__);                \
+#define FAILS(status, call, ...)                                              \
+    do {                                                                      \
+        env.errors = 0;                                                       \
+        const char *const fails_words[] = {__VA_ARGS__, NULL};                \
+        status_fails((call), status, #call, fails_words, __FILE__, __LINE__); \
     } while (0)
 void status_fails(relora_status got, relora_status want, const char *call, const char *const *words,
                   const char *file, int line);

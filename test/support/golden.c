@@ -6,7 +6,7 @@
 #include <string.h>
 
 #ifndef RELORA_TEST_DATA
-#  define RELORA_TEST_DATA "test"
+#define RELORA_TEST_DATA "test"
 #endif
 
 struct array {
@@ -69,10 +69,7 @@ void golden_close(struct golden *g)
     free(g);
 }
 
-int golden_has(struct golden *g, const char *name)
-{
-    return json_object_get(g->header, name) != NULL;
-}
+int golden_has(struct golden *g, const char *name) { return json_object_get(g->header, name) != NULL; }
 
 int64_t golden_dim(struct golden *g, const char *name, int axis)
 {
@@ -119,7 +116,4 @@ const char *golden_text(struct golden *g, const char *key)
     return text;
 }
 
-double golden_number(struct golden *g, const char *key)
-{
-    return strtod(golden_text(g, key), NULL);
-}
+double golden_number(struct golden *g, const char *key) { return strtod(golden_text(g, key), NULL); }

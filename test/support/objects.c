@@ -31,10 +31,7 @@ relora_tensor *new_matrix(relora_dtype dtype, int64_t rows, int64_t cols)
     return new_tensor(dtype, 2, (int64_t[]){rows, cols});
 }
 
-relora_tensor *new_vector(relora_dtype dtype, int64_t n)
-{
-    return new_tensor(dtype, 1, &n);
-}
+relora_tensor *new_vector(relora_dtype dtype, int64_t n) { return new_tensor(dtype, 1, &n); }
 
 float *new_floats(int64_t n)
 {
@@ -67,10 +64,7 @@ void put(relora_tensor *t, const double *values)
     OK(relora_tensor_write(t, env.st, bytes, bytes_of(t)));
 }
 
-void put_all(relora_tensor *t, double value)
-{
-    OK(relora_tensor_fill(t, env.st, value));
-}
+void put_all(relora_tensor *t, double value) { OK(relora_tensor_fill(t, env.st, value)); }
 
 void put_normal(relora_tensor *t, struct rnd *r, double scale)
 {

@@ -7,15 +7,15 @@
 
 struct oracle {
     int64_t rows, in, out, rank;
-    int bf16;           /* round A, B, u and h to BF16 where they enter a product */
-    double s;           /* alpha / rank or tanh(scale) */
-    const double *w;    /* [out, in], or NULL */
-    const double *a;    /* [rank, in], or NULL */
-    const double *b;    /* [out, rank] */
-    const double *bias; /* [out], or NULL */
-    const double *x;    /* [rows, in] */
-    const double *dy;   /* [rows, out] */
-    const double *keep; /* [rows, in]: 0 or 1 / (1 - p); NULL: no dropout */
+    int bf16;                              /* round A, B, u and h to BF16 where they enter a product */
+    double s;                              /* alpha / rank or tanh(scale) */
+    const double *w;                       /* [out, in], or NULL */
+    const double *a;                       /* [rank, in], or NULL */
+    const double *b;                       /* [out, rank] */
+    const double *bias;                    /* [out], or NULL */
+    const double *x;                       /* [rows, in] */
+    const double *dy;                      /* [rows, out] */
+    const double *keep;                    /* [rows, in]: 0 or 1 / (1 - p); NULL: no dropout */
     double *y, *dx, *dw, *da, *db, *dbias; /* results, made by oracle_run() */
     double dscale;
 };

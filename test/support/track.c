@@ -25,10 +25,7 @@ void track_refuse(struct track *t, int64_t nth, int lasting)
     pthread_mutex_unlock(&t->lock);
 }
 
-void track_peak(struct track *t)
-{
-    t->peak = t->bytes;
-}
+void track_peak(struct track *t) { t->peak = t->bytes; }
 
 /* Count a request; is it one to refuse? */
 static int refuses(struct track *t)

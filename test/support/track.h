@@ -10,12 +10,12 @@
 
 struct track {
     pthread_mutex_t lock;
-    int64_t bytes;      /* outstanding now */
-    int64_t blocks;     /* outstanding now */
-    int64_t peak;       /* the most bytes outstanding since track_peak() */
-    int64_t requests;   /* ever made, those refused included */
-    int64_t refused;    /* since track_refuse() */
-    int64_t mistakes;   /* wrong size or alignment at free, zero bytes, odd alignment */
+    int64_t bytes;       /* outstanding now */
+    int64_t blocks;      /* outstanding now */
+    int64_t peak;        /* the most bytes outstanding since track_peak() */
+    int64_t requests;    /* ever made, those refused included */
+    int64_t refused;     /* since track_refuse() */
+    int64_t mistakes;    /* wrong size or alignment at free, zero bytes, odd alignment */
     int64_t first, last; /* the requests to refuse, as `requests` counts them */
 };
 

@@ -38,15 +38,9 @@ int64_t interpose_stop(void)
     return requests;
 }
 
-int64_t interpose_ours(void)
-{
-    return ours;
-}
+int64_t interpose_ours(void) { return ours; }
 
-const char *interpose_asked_by(void)
-{
-    return asked_by;
-}
+const char *interpose_asked_by(void) { return asked_by; }
 
 static int is_runtime(const char *name)
 {
@@ -58,7 +52,8 @@ static int is_runtime(const char *name)
 static const char *library_at(const void *address)
 {
     Dl_info info, program;
-    if (!dladdr(address, &info) || !dladdr(asked_by, &program) || info.dli_fbase == program.dli_fbase) return NULL;
+    if (!dladdr(address, &info) || !dladdr(asked_by, &program) || info.dli_fbase == program.dli_fbase)
+        return NULL;
     const char *slash = strrchr(info.dli_fname, '/');
     return slash ? slash + 1 : info.dli_fname;
 }

@@ -8,7 +8,8 @@
 
 enum { LIBRARY_NAME = 32, SLACK = 300 };
 
-enum interpose_how { /* what is refused after the n-th request */
+/* what is refused after the n-th request */
+enum interpose_how {
     REFUSE_ALONE,   /* nothing */
     REFUSE_LASTING, /* everything */
     REFUSE_LARGE,   /* what needs SLACK bytes more than were ever in use until the n-th */

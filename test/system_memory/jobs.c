@@ -37,7 +37,8 @@ static relora_tensor *matrix(struct rnd *rnd, relora_dtype dtype, int64_t rows, 
     relora_tensor *f32;
     for (int64_t i = 0; i < rows * cols; i++) values[i] = (float)rnd_normal(rnd);
     must(relora_tensor_create(&t, job.device, dtype, 2, (int64_t[]){rows, cols}));
-    must(relora_tensor_borrow(&f32, job.device, RELORA_F32, 2, (int64_t[]){rows, cols}, NULL, values, NULL, NULL));
+    must(relora_tensor_borrow(&f32, job.device, RELORA_F32, 2, (int64_t[]){rows, cols}, NULL, values, NULL,
+                              NULL));
     must(relora_tensor_copy(t, f32, job.stream));
     relora_tensor_release(f32);
     return t;
@@ -130,7 +131,8 @@ static uint64_t result_numbers(void)
 {
     uint64_t hash = mix_tensor(mix_tensor(1, job.y), job.dx);
     for (relora_param p = RELORA_PARAM_WEIGHT; p <= RELORA_PARAM_DELTA; p++)
-        hash = mix_tensor(mix_tensor(hash, relora_linear_param(job.linear, p)), relora_linear_grad(job.linear, p));
+        hash = mix_tensor(mix_tensor(hash, relora_linear_param(job.linear, p)),
+                          relora_linear_grad(job.linear, p));
     for (int32_t i = 0; i < relora_adam_count(job.adam); i++)
         hash = mix_tensor(hash, relora_adam_moment(job.adam, i, RELORA_MOMENT_FIRST));
     return hash;
@@ -176,10 +178,7 @@ static relora_status restart(void)
     return relora_cycle_advance(job.cycle, job.stream, 3, NULL, &merge, &reset);
 }
 
-static relora_status merge(void)
-{
-    return relora_linear_merge(job.linear, job.stream, 1, NULL);
-}
+static relora_status merge(void) { return relora_linear_merge(job.linear, job.stream, 1, NULL); }
 
 static relora_status save(void)
 {
@@ -187,10 +186,7 @@ static relora_status save(void)
     return status < 0 ? status : relora_state_export_adapter(job.state, job.stream, job.folder, "base");
 }
 
-static void prepare_load(void)
-{
-    must(save());
-}
+static void prepare_load(void) { must(save()); }
 
 static relora_status load(void)
 {

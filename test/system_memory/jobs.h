@@ -8,10 +8,10 @@ struct job {
     const char *name;
     int32_t threads;
     relora_dtype dtype;
-    int samples;                 /* requests to refuse, unless all are */
-    void (*prepare)(void);       /* with memory, after job_open() */
-    relora_status (*act)(void);  /* may be made again after a failure; steps after an open */
-    uint64_t (*result)(void);    /* of what it made */
+    int samples;                /* requests to refuse, unless all are */
+    void (*prepare)(void);      /* with memory, after job_open() */
+    relora_status (*act)(void); /* may be made again after a failure; steps after an open */
+    uint64_t (*result)(void);   /* of what it made */
 };
 extern const struct job jobs[];
 extern const int job_count;

@@ -19,7 +19,7 @@
 
 enum { SHOWN = 3, SECONDS = 30 /* of one process, after which it hangs */ };
 
-struct outcome { /* written by the child, read by the parent */
+struct outcome {                                /* written by the child, read by the parent */
     int64_t requests, again, ours, outstanding; /* again: requests when everything had been done once */
     relora_status status, retried;
     uint64_t result;
@@ -107,8 +107,7 @@ static void count_end(struct tally *t, int status)
     char name[sizeof t->way[0].name];
     size_t i = 0;
     if (WIFEXITED(status)) snprintf(name, sizeof name, "%s exit(%d)", outcome->ended_in, WEXITSTATUS(status));
-    else
-        snprintf(name, sizeof name, "%s %s", outcome->ended_in, strsignal(WTERMSIG(status)));
+    else snprintf(name, sizeof name, "%s %s", outcome->ended_in, strsignal(WTERMSIG(status)));
     while (i < 15 && t->way[i].count && strcmp(t->way[i].name, name)) i++;
     strcpy(t->way[i].name, name);
     t->way[i].count++;
@@ -118,8 +117,8 @@ static void count_end(struct tally *t, int status)
 static void fault(struct tally *t, const struct job *job, int64_t nth, const char *what)
 {
     if (t->faults++ >= SHOWN) return;
-    printf("    %s: request %lld, of %s: %s (%s, then %s)\n", job->name, (long long)nth, outcome->asked_by, what,
-           relora_status_name(outcome->status), relora_status_name(outcome->retried));
+    printf("    %s: request %lld, of %s: %s (%s, then %s)\n", job->name, (long long)nth, outcome->asked_by,
+           what, relora_status_name(outcome->status), relora_status_name(outcome->retried));
 }
 
 static void judge(struct tally *t, const struct job *job, int64_t nth, int status, uint64_t result)
@@ -127,16 +126,18 @@ static void judge(struct tally *t, const struct job *job, int64_t nth, int statu
     t->tried++;
     if (!outcome->done) {
         count_end(t, status);
-        if (!strncmp(outcome->ended_in, "librelora", strlen("librelora"))) fault(t, job, nth, "it ends in librelora");
-        if (!strncmp(outcome->ended_in, "libjansson", strlen("libjansson"))) fault(t, job, nth, "it ends in jansson");
+        if (!strncmp(outcome->ended_in, "librelora", strlen("librelora")))
+            fault(t, job, nth, "it ends in librelora");
+        if (!strncmp(outcome->ended_in, "libjansson", strlen("libjansson")))
+            fault(t, job, nth, "it ends in jansson");
         return;
     }
     t->refused += outcome->status < 0;
     t->succeeded += outcome->status >= 0;
-    if (outcome->status < 0 && outcome->status != RELORA_E_NO_MEMORY) fault(t, job, nth, "another status than NO_MEMORY");
+    if (outcome->status < 0 && outcome->status != RELORA_E_NO_MEMORY)
+        fault(t, job, nth, "another status than NO_MEMORY");
     if (outcome->retried < 0) fault(t, job, nth, "no success when memory is back");
-    else if (outcome->result != result)
-        fault(t, job, nth, "another result");
+    else if (outcome->result != result) fault(t, job, nth, "another result");
     if (outcome->outstanding) fault(t, job, nth, "blocks left behind");
     if (outcome->ours) fault(t, job, nth, "librelora itself asks the system");
 }
@@ -152,14 +153,14 @@ static int play(const struct job *job, const char *folder, int all)
         return 1;
     }
     int64_t step = all || plain.requests < job->samples ? 1 : plain.requests / job->samples;
-    printf("%s: %lld requests of the system, %lld when it is done again\n", job->name, (long long)plain.requests,
-           (long long)plain.again);
+    printf("%s: %lld requests of the system, %lld when it is done again\n", job->name,
+           (long long)plain.requests, (long long)plain.again);
     for (int how = 0; how < REFUSE_KINDS; how++) {
         struct tally t = {0};
         for (int64_t n = 1; n <= plain.requests; n += step)
             judge(&t, job, n, run(job, folder, n, (enum interpose_how)how), plain.result);
-        printf("  %-8s %4d refused: %d NO_MEMORY, %d no harm, %d ended the process", names[how], t.tried, t.refused,
-               t.succeeded, t.ended);
+        printf("  %-8s %4d refused: %d NO_MEMORY, %d no harm, %d ended the process", names[how], t.tried,
+               t.refused, t.succeeded, t.ended);
         for (int i = 0; i < 16 && t.way[i].count; i++)
             printf("%s %d in %s", i ? "," : ":", t.way[i].count, t.way[i].name);
         putchar('\n');
@@ -170,8 +171,12 @@ static int play(const struct job *job, const char *folder, int all)
 
 static void remove_files(const char *folder)
 {
-    static const char *const names[] = {"file", "file.tmp", "adapter_model.safetensors", "adapter_model.safetensors.tmp",
-                                        "adapter_config.json", "adapter_config.json.tmp"};
+    static const char *const names[] = {"file",
+                                        "file.tmp",
+                                        "adapter_model.safetensors",
+                                        "adapter_model.safetensors.tmp",
+                                        "adapter_config.json",
+                                        "adapter_config.json.tmp"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char path[256];
         snprintf(path, sizeof path, "%s/%s", folder, names[i]);

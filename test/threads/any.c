@@ -28,10 +28,7 @@ static struct handles { /* shared by all threads */
 
 /* ---- asking: a number made of all answers ---- */
 
-static void add(uint64_t *sum, uint64_t answer)
-{
-    *sum = (*sum ^ answer) * 1099511628211u;
-}
+static void add(uint64_t *sum, uint64_t answer) { *sum = (*sum ^ answer) * 1099511628211u; }
 
 static atomic_int failures; /* of calls that should succeed, in any thread */
 
@@ -314,7 +311,8 @@ static void open_handles(struct kit *kit)
     OK(relora_context_create(&handles.cuda, &co));
     OK(relora_tensor_to_dlpack(&handles.shared, kit->x, env.st, NULL));
     open_file(kit->x);
-    FAILS(RELORA_E_NOT_FOUND, relora_adam_find(kit->adam, "none", &(int32_t){0}), "none"); /* a text to read */
+    /* a text to read */
+    FAILS(RELORA_E_NOT_FOUND, relora_adam_find(kit->adam, "none", &(int32_t){0}), "none");
 }
 
 START_TEST(test_any)

@@ -43,10 +43,7 @@ END_TEST
  * in a row. */
 static relora_context *quiet;
 
-static void open_quiet(void)
-{
-    OK(relora_context_create(&quiet, NULL));
-}
+static void open_quiet(void) { OK(relora_context_create(&quiet, NULL)); }
 
 static void close_quiet(void)
 {
@@ -94,8 +91,7 @@ static void *add_or_release(void *user)
     struct cycles *c = user;
     for (int i = 0; i < CYCLES; i++) {
         if (c->linear) relora_cycle_add(c->cycle[i], c->linear);
-        else
-            relora_cycle_release(c->cycle[i]);
+        else relora_cycle_release(c->cycle[i]);
     }
     return NULL;
 }

@@ -8,19 +8,14 @@
 
 #include "threads/numbers.h"
 
-static const double scale = 1e-20; /* products and squares are denormal numbers, where F32 can hold them at all */
+/* products and squares are denormal numbers, where F32 can hold them at all */
+static const double scale = 1e-20;
 
 /* ---- modes ---- */
 
-static void upward(void)
-{
-    fesetround(FE_UPWARD);
-}
+static void upward(void) { fesetround(FE_UPWARD); }
 
-static void toward_zero(void)
-{
-    fesetround(FE_TOWARDZERO);
-}
+static void toward_zero(void) { fesetround(FE_TOWARDZERO); }
 
 static void downward_and_flags(void)
 {
@@ -29,25 +24,16 @@ static void downward_and_flags(void)
 }
 
 #if defined(__x86_64__)
-static void flush(void)
-{
-    _mm_setcsr(_mm_getcsr() | 0x8040u); /* results and operands */
-}
+static void flush(void) { _mm_setcsr(_mm_getcsr() | 0x8040u); /* results and operands */ }
 
-static void flush_results(void)
-{
-    _mm_setcsr(_mm_getcsr() | 0x8000u);
-}
+static void flush_results(void) { _mm_setcsr(_mm_getcsr() | 0x8000u); }
 
 static void traps(void)
 {
     _mm_setcsr(_mm_getcsr() & ~0x0E80u); /* invalid, division by zero, overflow, underflow */
 }
 
-static uint32_t mode_now(void)
-{
-    return _mm_getcsr();
-}
+static uint32_t mode_now(void) { return _mm_getcsr(); }
 #elif defined(__aarch64__)
 static void control(uint64_t more)
 {
@@ -56,15 +42,9 @@ static void control(uint64_t more)
     __asm__ volatile("msr fpcr, %0" : : "r"(fpcr | more));
 }
 
-static void flush(void)
-{
-    control(UINT64_C(1) << 24);
-}
+static void flush(void) { control(UINT64_C(1) << 24); }
 
-static void flush_results(void)
-{
-    control(UINT64_C(3) << 24); /* and NaNs by default */
-}
+static void flush_results(void) { control(UINT64_C(3) << 24); /* and NaNs by default */ }
 
 static void traps(void) {}
 
@@ -79,10 +59,7 @@ static void flush(void) {}
 static void flush_results(void) {}
 static void traps(void) {}
 
-static uint32_t mode_now(void)
-{
-    return (uint32_t)fegetround();
-}
+static uint32_t mode_now(void) { return (uint32_t)fegetround(); }
 #endif
 
 static void (*const modes[])(void) = {upward, toward_zero, downward_and_flags, flush, flush_results, traps};

@@ -176,7 +176,8 @@ START_TEST(test_fork_twice)
         pid_t grandchild = failed ? -1 : fork();
         if (!grandchild) failed = compute(ctx, &mine);
         else if (grandchild > 0) waitpid(grandchild, &status, 0);
-        _exit(failed || grandchild < 0 || (grandchild > 0 && status) || memcmp(mine.bits, here.bits, sizeof here.bits));
+        _exit(failed || grandchild < 0 || (grandchild > 0 && status) ||
+              memcmp(mine.bits, here.bits, sizeof here.bits));
     }
     ck_assert_int_eq(waitpid(child, &status, 0), child);
     ck_assert_int_eq(status, 0);

@@ -11,7 +11,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 struct user_of_layer {
     relora_stream *st;
-    relora_adam *adam;    /* of the thread that steps */
+    relora_adam *adam;     /* of the thread that steps */
     relora_linear *linear; /* of the thread that computes */
     relora_tensor *x, *y;
     int locks;
@@ -47,10 +47,7 @@ static void both(int locks)
     ck_assert_int_eq(users[0].failures + users[1].failures, 0);
 }
 
-START_TEST(test_one_at_a_time)
-{
-    both(1);
-}
+START_TEST(test_one_at_a_time) { both(1); }
 END_TEST
 
 #ifdef __SANITIZE_THREAD__

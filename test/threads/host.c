@@ -2,20 +2,17 @@
 #include "threads/suites.h"
 
 #ifdef _OPENMP
-#  include <omp.h>
+#include <omp.h>
 
 enum { HOST = 3, IN = 80, OUT = 60, ROWS = 70 }; /* HOST is neither number of threads of a context here */
 
-static void open_two(void)
-{
-    env_open_threads(2);
-}
+static void open_two(void) { env_open_threads(2); }
 
-#  define KEEPS(call)                                    \
-    do {                                                 \
-        omp_set_num_threads(HOST);                       \
-        OK(call);                                        \
-        ck_assert_int_eq(omp_get_max_threads(), HOST);   \
+#define KEEPS(call)                                    \
+    do {                                               \
+        omp_set_num_threads(HOST);                     \
+        OK(call);                                      \
+        ck_assert_int_eq(omp_get_max_threads(), HOST); \
     } while (0)
 
 START_TEST(test_layer)
@@ -87,9 +84,6 @@ Suite *threads_host(void)
 
 #else /* a build without OpenMP has no such setting */
 
-Suite *threads_host(void)
-{
-    return suite_create("OpenMP setting of the host: no OpenMP");
-}
+Suite *threads_host(void) { return suite_create("OpenMP setting of the host: no OpenMP"); }
 
 #endif

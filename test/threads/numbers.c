@@ -15,12 +15,14 @@ static void add(uint64_t *sum, const void *bytes, size_t size)
 
 /* ---- products ---- */
 
-static const int64_t shapes[][3] = { /* rows, columns, depth: tiny, one piece, cut both ways, tall, deep */
+static const int64_t shapes[][3] = {
+    /* rows, columns, depth: tiny, one piece, cut both ways, tall, deep */
     {1, 1, 1}, {7, 90, 33}, {150, 107, 99}, {725, 40, 36}, {48, 64, 400},
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes, VARIANTS = 12, LARGEST = 40000 };
 
-static struct view fill_view(void *memory, int64_t rows, int64_t cols, relora_dtype dtype, double scale, struct rnd *r)
+static struct view fill_view(void *memory, int64_t rows, int64_t cols, relora_dtype dtype, double scale,
+                             struct rnd *r)
 {
     struct view v = {memory, rows, cols, cols, dtype};
     fenv_t host = float_mode_enter(); /* the same inputs in every mode */
@@ -50,8 +52,10 @@ static relora_status multiply(struct queue *q, const int64_t *s, int variant, do
     struct rnd r = rnd_seed((uint64_t)variant);
     relora_dtype type = variant / 4 ? RELORA_BF16 : RELORA_F32;
     struct gemm g = {.ta = variant & 1, .tb = variant >> 1 & 1, .accumulate = variant % 3 == 1};
-    g.a = g.ta ? fill_view(memory[0], s[2], s[0], type, scale, &r) : fill_view(memory[0], s[0], s[2], type, scale, &r);
-    g.b = g.tb ? fill_view(memory[1], s[1], s[2], type, scale, &r) : fill_view(memory[1], s[2], s[1], type, scale, &r);
+    g.a = g.ta ? fill_view(memory[0], s[2], s[0], type, scale, &r)
+               : fill_view(memory[0], s[0], s[2], type, scale, &r);
+    g.b = g.tb ? fill_view(memory[1], s[1], s[2], type, scale, &r)
+               : fill_view(memory[1], s[2], s[1], type, scale, &r);
     if (variant % 5 < 2) g.bias = fill_view(memory[3], 1, s[1], RELORA_F32, scale, &r).data;
     for (int portable = 0; portable < 2; portable++) { /* what is never written stays as it was */
         struct rnd same = rnd_seed(77);
@@ -132,7 +136,9 @@ static void close_things(struct things *k)
 
 static void add_tensor(uint64_t *sum, const relora_tensor *t)
 {
-    if (t) add(sum, relora_tensor_data(t), (size_t)relora_tensor_count(t) * (relora_tensor_dtype(t) == RELORA_F32 ? 4 : 2));
+    if (t)
+        add(sum, relora_tensor_data(t),
+            (size_t)relora_tensor_count(t) * (relora_tensor_dtype(t) == RELORA_F32 ? 4 : 2));
 }
 
 /* Each order of products in turn, with dropout where that leaves a choice. */
@@ -157,7 +163,8 @@ static relora_status step(struct things *k, uint64_t i, double scale, uint64_t *
 /* The same once more, as a host without objects does it. */
 static relora_status restart_tensors(struct things *k, const relora_reset_options *reset)
 {
-    relora_tensor *a = relora_linear_param(k->l, RELORA_PARAM_A), *b = relora_linear_param(k->l, RELORA_PARAM_B);
+    relora_tensor *a = relora_linear_param(k->l, RELORA_PARAM_A),
+                  *b = relora_linear_param(k->l, RELORA_PARAM_B);
     relora_merge_options o;
     TRY(relora_merge_options_init(&o, sizeof o));
     o.cycle = 2;
@@ -241,15 +248,12 @@ struct numbers numbers_with(int32_t threads, double scale)
     return n;
 }
 
-int numbers_differ(const struct numbers *a, const struct numbers *b)
-{
-    return memcmp(a, b, sizeof *a) != 0;
-}
+int numbers_differ(const struct numbers *a, const struct numbers *b) { return memcmp(a, b, sizeof *a) != 0; }
 
 const char *numbers_text(const struct numbers *n, char text[160])
 {
-    snprintf(text, 160, "%d %016llx %016llx %016llx %016llx %016llx", n->status, (unsigned long long)n->products,
-             (unsigned long long)n->portable, (unsigned long long)n->trained[0], (unsigned long long)n->trained[1],
-             (unsigned long long)n->lr);
+    snprintf(text, 160, "%d %016llx %016llx %016llx %016llx %016llx", n->status,
+             (unsigned long long)n->products, (unsigned long long)n->portable,
+             (unsigned long long)n->trained[0], (unsigned long long)n->trained[1], (unsigned long long)n->lr);
     return text;
 }

@@ -8,10 +8,10 @@
 struct numbers { /* checksums; compared bit for bit */
     relora_status status;
     int32_t reserved;
-    uint64_t products; /* with the matrix library, if there is one */
-    uint64_t portable; /* with the portable product */
+    uint64_t products;   /* with the matrix library, if there is one */
+    uint64_t portable;   /* with the portable product */
     uint64_t trained[2]; /* F32, BF16 */
-    uint64_t lr; /* of a schedule */
+    uint64_t lr;         /* of a schedule */
 };
 
 /** In a context of its own. `scale` is that of inputs and weights: tiny ones make denormals. */

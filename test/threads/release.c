@@ -72,8 +72,7 @@ static void *release_whatever(void *user)
     for (int done = 0; !done;) {
         struct handle h = draw(&done);
         if (h.release) h.release(h.object);
-        else
-            nanosleep(&soon, NULL);
+        else nanosleep(&soon, NULL);
     }
     return NULL;
 }
@@ -90,8 +89,10 @@ START_TEST(test_release_beside_work)
         jobs[i].layer = (uint64_t)i;
     }
     for (int i = 0; i < MAKERS + RELEASERS; i++)
-        ck_assert_int_eq(pthread_create(&threads[i], NULL, i < MAKERS ? make_and_throw_away : release_whatever,
-                                        i < MAKERS ? &jobs[i] : NULL), 0);
+        ck_assert_int_eq(pthread_create(&threads[i], NULL,
+                                        i < MAKERS ? make_and_throw_away : release_whatever,
+                                        i < MAKERS ? &jobs[i] : NULL),
+                         0);
     for (int i = 0; i < MAKERS + RELEASERS; i++) pthread_join(threads[i], NULL);
     ck_assert_int_eq(env.mem.bytes, before);
     work(&jobs[MAKERS]); /* so that there are as many as compare() looks at */

@@ -51,10 +51,7 @@ static void *compute_in_thread(void *result)
 
 /* ---- places: where in the host ---- */
 
-static void plain(struct result *r)
-{
-    compute(r);
-}
+static void plain(struct result *r) { compute(r); }
 
 static void thread(struct result *r)
 {
@@ -111,8 +108,8 @@ static void task(struct result *r)
 static const struct place {
     const char *name;
     void (*run)(struct result *r);
-} places[] = {{"plain", plain}, {"thread", thread}, {"region", region}, {"busy", busy},
-              {"worker", worker}, {"nested", nested}, {"alone", alone}, {"task", task}};
+} places[] = {{"plain", plain},   {"thread", thread}, {"region", region}, {"busy", busy},
+              {"worker", worker}, {"nested", nested}, {"alone", alone},   {"task", task}};
 enum { PLACES = sizeof places / sizeof *places };
 
 static void look(const char *what, const struct result *r, const struct result *want)
@@ -125,25 +122,13 @@ static void look(const char *what, const struct result *r, const struct result *
 
 /* ---- settings by calls ---- */
 
-static void dynamic(void)
-{
-    omp_set_dynamic(1);
-}
+static void dynamic(void) { omp_set_dynamic(1); }
 
-static void one_number(void)
-{
-    omp_set_num_threads(1);
-}
+static void one_number(void) { omp_set_num_threads(1); }
 
-static void large_number(void)
-{
-    omp_set_num_threads(7);
-}
+static void large_number(void) { omp_set_num_threads(7); }
 
-static void no_level(void)
-{
-    omp_set_max_active_levels(0);
-}
+static void no_level(void) { omp_set_max_active_levels(0); }
 
 static void two_levels(void)
 {
@@ -161,7 +146,7 @@ static void many_levels(void)
 static const struct {
     const char *name;
     void (*make)(void);
-} settings[] = {{"dynamic", dynamic}, {"one", one_number}, {"seven", large_number},
+} settings[] = {{"dynamic", dynamic},   {"one", one_number},        {"seven", large_number},
                 {"no level", no_level}, {"two levels", two_levels}, {"five levels", many_levels}};
 enum { SETTINGS = sizeof settings / sizeof *settings };
 
@@ -212,10 +197,12 @@ static void in_environment(const char *const more[3], const char *place, struct 
     posix_spawn_file_actions_destroy(&actions);
     close(ends[1]);
     size_t got = 0;
-    for (ssize_t k; got < sizeof *r && (k = read(ends[0], (char *)r + got, sizeof *r - got)) > 0;) got += (size_t)k;
+    for (ssize_t k; got < sizeof *r && (k = read(ends[0], (char *)r + got, sizeof *r - got)) > 0;)
+        got += (size_t)k;
     close(ends[0]);
     ck_assert_int_eq(waitpid(child, &status, 0), child);
-    ck_assert_msg(status == 0 && got == sizeof *r, "%s, %s: ended with 0x%x after %zu bytes", more[0], place, status, got);
+    ck_assert_msg(status == 0 && got == sizeof *r, "%s, %s: ended with 0x%x after %zu bytes", more[0], place,
+                  status, got);
 }
 
 static const struct {
@@ -272,9 +259,6 @@ int settings_child(const char *place)
     return 1;
 }
 
-Suite *threads_settings(void)
-{
-    return suite_create("OpenMP settings: no OpenMP");
-}
+Suite *threads_settings(void) { return suite_create("OpenMP settings: no OpenMP"); }
 
 #endif

@@ -19,8 +19,7 @@ relora_status make(struct job *job, struct kit *k)
     TRY(relora_linear_create(&k->l, dev, &lo));
     k->w = job->shared;
     if (k->w) relora_tensor_retain(k->w);
-    else
-        TRY(relora_tensor_create(&k->w, dev, RELORA_F32, 2, (int64_t[]){OUT, IN}));
+    else TRY(relora_tensor_create(&k->w, dev, RELORA_F32, 2, (int64_t[]){OUT, IN}));
     TRY(relora_tensor_create(&k->x, dev, RELORA_F32, 2, (int64_t[]){ROWS, IN}));
     TRY(relora_tensor_create(&k->y, dev, RELORA_F32, 2, (int64_t[]){ROWS, OUT}));
     TRY(relora_tensor_create(&k->dy, dev, RELORA_F32, 2, (int64_t[]){ROWS, OUT}));
@@ -58,7 +57,8 @@ relora_status train(struct job *job, struct kit *k)
         if (k->cycle) TRY(relora_cycle_advance(k->cycle, k->st, step + 1, NULL, NULL, NULL));
     }
     TRY(relora_tensor_read(k->w, k->st, job->weight, sizeof job->weight));
-    return relora_tensor_read(relora_linear_param(k->l, RELORA_PARAM_B), k->st, job->factor, sizeof job->factor);
+    return relora_tensor_read(relora_linear_param(k->l, RELORA_PARAM_B), k->st, job->factor,
+                              sizeof job->factor);
 }
 
 void drop(struct kit *k)

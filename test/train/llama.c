@@ -148,8 +148,8 @@ static void rotary(const struct llama *l, double *x, int64_t heads)
         }
 }
 
-static void attention_row(const struct llama *l, const double *q, const double *k, const double *v, double *out,
-                          int64_t t, int64_t h)
+static void attention_row(const struct llama *l, const double *q, const double *k, const double *v,
+                          double *out, int64_t t, int64_t h)
 {
     int64_t d = l->c.head_dim, n = l->c.heads * d, kn = l->c.kv_heads * d;
     int64_t other = h / (l->c.heads / l->c.kv_heads);
@@ -167,7 +167,9 @@ static void attention_row(const struct llama *l, const double *q, const double *
     }
 }
 
-struct room { double *x, *normed, *q, *k, *v, *mixed, *y, *gate, *up; }; /* for one sequence */
+struct room {
+    double *x, *normed, *q, *k, *v, *mixed, *y, *gate, *up;
+}; /* for one sequence */
 
 static void block(const struct llama *l, const struct llama_block *b, struct room *m)
 {
@@ -227,7 +229,8 @@ double llama_loss(struct llama *l)
         const int32_t *tokens = l->tokens + s * l->seq;
         double *logits = l->logits + s * l->seq * l->c.vocab;
         for (int64_t t = 0; t < l->seq; t++)
-            memcpy(m.x + t * l->c.hidden, l->embed + tokens[t] * l->c.hidden, (size_t)l->c.hidden * sizeof(double));
+            memcpy(m.x + t * l->c.hidden, l->embed + tokens[t] * l->c.hidden,
+                   (size_t)l->c.hidden * sizeof(double));
         for (int i = 0; i < l->c.layers; i++) block(l, &l->blocks[i], &m);
         rms_norm(l, l->norm, m.x, m.normed);
         linear(l, &l->head, m.normed, logits);

@@ -15,9 +15,9 @@ static const struct form {
     uint64_t seed;
 } forms[] = {
     {2, 0, 0, 0, 0, {0}, 5},
-    {4, 2, 0, 0, 0, {0}, 6},                               /* grouped */
-    {4, 1, 6, 0, 0, {0}, 6},                               /* one head of k and v; heads wider than hidden */
-    {2, 0, 4, 1, 0, {0}, 6},                               /* narrower; tied */
+    {4, 2, 0, 0, 0, {0}, 6}, /* grouped */
+    {4, 1, 6, 0, 0, {0}, 6}, /* one head of k and v; heads wider than hidden */
+    {2, 0, 4, 1, 0, {0}, 6}, /* narrower; tied */
     {2, 0, 0, 0, 0.1, {ROPE_DEFAULT, 50, 0, 0, 0, 0}, 6},
     {2, 0, 0, 0, 0, {ROPE_LINEAR, 100, 2.5, 0, 0, 0}, 6},
     {6, 3, 8, 1, 0.01, {ROPE_LLAMA3, 500, 4, 0.3, 1.5, 12}, 6}, /* pairs that are kept, smoothed, slowed */
@@ -36,11 +36,13 @@ static void free_activations(void *p) { activations_destroy(p); }
 
 static struct model_config config(relora_linear_mode mode, const struct form *f)
 {
+    /* clang-format off */
     return (struct model_config){.vocab = VOCAB, .hidden = HIDDEN, .ffn = FFN, .heads = f->heads,
                                  .kv_heads = f->kv_heads, .head_dim = f->head_dim, .tied = f->tied,
                                  .norm_eps = f->eps, .rope = f->rope, .layers = LAYERS,
                                  .dtype = RELORA_F32, .mode = mode, .rank = RANK, .alpha = 2 * RANK,
                                  .dropout = 0, .init_std = 0.3, .seed = f->seed, .threads = 1};
+    /* clang-format on */
 }
 
 /* Norms off 1 and factors off 0, so that every gradient is alive. */

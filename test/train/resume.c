@@ -83,7 +83,8 @@ static void restore(struct run *to, struct run *from)
         OK(relora_adam_steps(from->adam, env.st, i, &steps));
         OK(relora_adam_set_steps(to->adam, env.st, i, steps));
         for (relora_moment m = RELORA_MOMENT_FIRST; m <= RELORA_MOMENT_SECOND; m++)
-            OK(relora_tensor_copy(relora_adam_moment(to->adam, i, m), relora_adam_moment(from->adam, i, m), env.st));
+            OK(relora_tensor_copy(relora_adam_moment(to->adam, i, m), relora_adam_moment(from->adam, i, m),
+                                  env.st));
     }
 }
 
@@ -91,7 +92,8 @@ START_TEST(test_stop_anywhere)
 {
     relora_dtype dtype = _i % 2 ? RELORA_BF16 : RELORA_F32;
     int folds = _i / 2 % 2;
-    struct run *whole = new_run(dtype, folds), *first = new_run(dtype, folds), *second = new_run(dtype, folds);
+    struct run *whole = new_run(dtype, folds), *first = new_run(dtype, folds),
+               *second = new_run(dtype, folds);
     int64_t stop = _i / 4 + 1;
     updates(whole, 0, LAST);
     updates(first, 0, stop);

@@ -183,7 +183,8 @@ static void copy_weights(struct toy *t, float *to)
 {
     memcpy(to, snapshot(relora_linear_param(t->l0, RELORA_PARAM_WEIGHT)), HIDDEN * IN * 4);
     memcpy(to + HIDDEN * IN, snapshot(relora_linear_param(t->l1, RELORA_PARAM_WEIGHT)), OUT * HIDDEN * 4);
-    memcpy(to + HIDDEN * IN + OUT * HIDDEN, snapshot(relora_linear_param(t->l0, RELORA_PARAM_BIAS)), HIDDEN * 4);
+    memcpy(to + HIDDEN * IN + OUT * HIDDEN, snapshot(relora_linear_param(t->l0, RELORA_PARAM_BIAS)),
+           HIDDEN * 4);
 }
 enum { WEIGHTS = HIDDEN * IN + OUT * HIDDEN + HIDDEN };
 

@@ -30,15 +30,12 @@ static const struct row rows[] = {
     {0x3f808001, 0x3f81}, {0x3f807fff, 0x3f80}, /* just off a tie */
     {0xbf818000, 0xbf82}, {0x80000000, 0x8000}, /* negative; -0 */
     {0x00000001, 0x0000}, {0x00008000, 0x0000}, {0x00008001, 0x0001}, {0x00018000, 0x0002}, /* subnormal */
-    {0x007fffff, 0x0080},                       /* the largest subnormal rounds to the smallest normal */
-    {0x7f7fffff, 0x7f80},                       /* the largest F32 rounds to infinity */
+    {0x007fffff, 0x0080}, /* the largest subnormal rounds to the smallest normal */
+    {0x7f7fffff, 0x7f80}, /* the largest F32 rounds to infinity */
     {0x7f7f7fff, 0x7f7f}, {0x7f800000, 0x7f80}, {0xff800000, 0xff80},
 };
 
-START_TEST(test_nearest)
-{
-    ck_assert_uint_eq(bf16_nearest(bits(rows[_i].in)), rows[_i].out);
-}
+START_TEST(test_nearest) { ck_assert_uint_eq(bf16_nearest(bits(rows[_i].in)), rows[_i].out); }
 END_TEST
 
 /* A NaN stays a NaN though its low bits go: this one's payload lies in them alone. */
@@ -105,10 +102,11 @@ START_TEST(test_f16)
     for (uint32_t i = 0; i < 65536; i++) {
         int sign = i >> 15 ? -1 : 1, exponent = (int)(i >> 10 & 31), fraction = (int)(i & 1023);
         float got = f16_to_float((uint16_t)i);
-        double want = exponent == 31 ? (double)INFINITY : ldexp(exponent ? 1024 + fraction : fraction, (exponent ? exponent : 1) - 25);
+        double want = exponent == 31
+                          ? (double)INFINITY
+                          : ldexp(exponent ? 1024 + fraction : fraction, (exponent ? exponent : 1) - 25);
         if (exponent == 31 && fraction) ck_assert(isnan(got));
-        else
-            ck_assert((double)got == sign * want && !signbit(got) == (sign > 0));
+        else ck_assert((double)got == sign * want && !signbit(got) == (sign > 0));
     }
 }
 END_TEST
@@ -134,7 +132,8 @@ static void narrows(uint64_t x)
 {
     double value;
     memcpy(&value, &x, sizeof value);
-    float wide = float_of_bits(narrow_double_bits(x, 23)), narrow = float_of_bits(narrow_double_bits(x, 7) << 16);
+    float wide = float_of_bits(narrow_double_bits(x, 23)),
+          narrow = float_of_bits(narrow_double_bits(x, 7) << 16);
     if (isnan(value)) ck_assert(isnan(wide) && isnan(narrow));
     else {
         ck_assert_msg((double)wide == nearest(value, 23), "%a becomes %a", value, (double)wide);
@@ -147,19 +146,22 @@ static void narrows(uint64_t x)
 /* Each number near a tie and each end of the range, of both signs. */
 START_TEST(test_f64_special)
 {
+    /* clang-format off */
     static const double values[] = {
         0, 1, 0x1.fffffep+127, 0x1.ffffffp+127, 0x1.fffffefffffffp+127, 0x1.fep+127, 0x1.ffp+127, 0x1.fefffffffffffp+127,
         0x1p+128, 1e300, 0x1p-126, 0x1p-127, 0x1p-149, 0x1p-150, 0x1.8p-150, 0x1.8p-149, 0x1p-133, 0x1p-134, 0x1.8p-133,
         0x1p-151, 0x1.fffffep-127, 0x1.ffffffp-127, 0x1.fep-127, 0x1.ffp-127, 1e-300, 0x1p-1074, 0x1.fffffffffffffp+1023,
         0x1.000001p0, 0x1.000003p0, 0x1.01p0, 0x1.03p0, 0x1.0000010000001p0, 0x1.0100000000001p0, 0x1p-896, 0x1p-1022,
     };
+    /* clang-format on */
     for (size_t i = 0; i < sizeof values / sizeof *values; i++)
         for (int64_t near = -2; near <= 2; near++) {
             uint64_t x = bits_of_double(values[i]) + (uint64_t)(values[i] > 0 ? near : 0);
             narrows(x);
             narrows(x | (uint64_t)1 << 63);
         }
-    static const uint64_t special[] = {0x7ff0000000000000, 0x7ff0000000000001, 0x7ff8000000000000, 0x7fffffffffffffff};
+    static const uint64_t special[] = {0x7ff0000000000000, 0x7ff0000000000001, 0x7ff8000000000000,
+                                       0x7fffffffffffffff};
     for (int i = 0; i < 4; i++) {
         narrows(special[i]);
         narrows(special[i] | (uint64_t)1 << 63);

@@ -4,8 +4,19 @@
 #include "unit/suites.h"
 #include "description.h"
 
-struct old { uint32_t struct_size; int32_t kind; double rate; uint32_t flags; int32_t steps; uint64_t seed; };
-struct now { struct old old; double later; int32_t shape; };
+struct old {
+    uint32_t struct_size;
+    int32_t kind;
+    double rate;
+    uint32_t flags;
+    int32_t steps;
+    uint64_t seed;
+};
+struct now {
+    struct old old;
+    double later;
+    int32_t shape;
+};
 
 static const char *const kinds[] = {NULL, "ROUND", "SQUARE", NULL};
 static const char *const flags[] = {"RED", "GREEN", NULL};
@@ -24,7 +35,8 @@ static const struct option now_rows[] = {
 };
 static const struct options old_table = {ROWS(old_rows), .size = sizeof(struct old)};
 static const struct options now_table = {ROWS(now_rows), .size = sizeof(struct now), .heading = "now "};
-static const struct options *const tables[] = {&old_table, NULL}, *const both[] = {&old_table, &now_table, NULL};
+static const struct options *const tables[] = {&old_table, NULL}, *const both[] = {&old_table, &now_table,
+                                                                                   NULL};
 
 static const struct old some = {sizeof some, 2, 1.0 / 3, 3, 77, UINT64_MAX};
 
@@ -85,12 +97,14 @@ static const struct {
 };
 enum { OLD_CASES = sizeof old_cases / sizeof *old_cases };
 
-static relora_status compare(const struct options *const *of, const char *ours, const char *theirs, const char *why)
+static relora_status compare(const struct options *const *of, const char *ours, const char *theirs,
+                             const char *why)
 {
     struct text said = {.memory = &memory_system};
     const char *at = theirs;
     relora_status status = description_compare(of, ours, &at, NULL, &said);
-    ck_assert_msg(!why == !said.data && (!why || strstr(said.data, why)), "%s", said.data ? said.data : "nothing");
+    ck_assert_msg(!why == !said.data && (!why || strstr(said.data, why)), "%s",
+                  said.data ? said.data : "nothing");
     if (status >= 0) ck_assert_int_eq(*at, '\0');
     text_free(&said);
     return status;
@@ -114,12 +128,15 @@ START_TEST(test_between_releases)
     now.shape = 1;
     snprintf(now_text, sizeof now_text, "%s%s", text_of(&old_table, &some), text_of(&now_table, &now));
     ck_assert_int_eq(compare(both, now_text, now_text, NULL), RELORA_OK);
-    ck_assert_int_eq(compare(both, now_text, old_text, "now shape=ROUND here, but now shape=SQUARE in the file, which"),
-                     RELORA_E_STATE);
-    ck_assert_int_eq(compare(both, old_text, now_text, "now shape=SQUARE here, but now shape=ROUND in the file"),
-                     RELORA_E_STATE);
-    ck_assert_int_eq(compare(tables, text_of(&old_table, &some), now_text, "now old.kind=2, which this release"),
-                     RELORA_E_STATE);
+    ck_assert_int_eq(
+        compare(both, now_text, old_text, "now shape=ROUND here, but now shape=SQUARE in the file, which"),
+        RELORA_E_STATE);
+    ck_assert_int_eq(
+        compare(both, old_text, now_text, "now shape=SQUARE here, but now shape=ROUND in the file"),
+        RELORA_E_STATE);
+    ck_assert_int_eq(
+        compare(tables, text_of(&old_table, &some), now_text, "now old.kind=2, which this release"),
+        RELORA_E_STATE);
 }
 END_TEST
 
@@ -127,8 +144,10 @@ END_TEST
 START_TEST(test_parts)
 {
     struct text said = {.memory = &memory_system};
-    const char *ours = text_of(&old_table, &some), *theirs = "kind=2\nflags=1\nseed=18446744073709551615\npart 1\n"
-                                                             "rate=0.33333333333333331\n", *at = theirs;
+    const char *ours = text_of(&old_table, &some),
+               *theirs = "kind=2\nflags=1\nseed=18446744073709551615\npart 1\n"
+                         "rate=0.33333333333333331\n",
+               *at = theirs;
     ck_assert_int_eq(description_compare(tables, ours, &at, "part ", &said), RELORA_E_STATE);
     ck_assert_ptr_nonnull(strstr(said.data, "rate"));
     text_free(&said);

@@ -77,7 +77,8 @@ START_TEST(test_optimizers)
     relora_tensor *p, *g, *grad = new_matrix(RELORA_F32, 3, 5);
     add_vector(adam, "p", 9, &r, &p, &g);
     void *was = snapshot(p);
-    FAILS(RELORA_E_DEVICE, relora_adam_add(adam, "far", t->matrix, grad, NULL), "param", "the twin", env.dev->name);
+    FAILS(RELORA_E_DEVICE, relora_adam_add(adam, "far", t->matrix, grad, NULL), "param", "the twin",
+          env.dev->name);
     FAILS(RELORA_E_DEVICE, relora_adam_add(adam, "far", grad, t->matrix, NULL), "grad", "the twin");
     FAILS(RELORA_E_DEVICE, relora_adam_step(adam, t->st, 0.1, 1, NULL), "stream", "the twin", env.dev->name);
     ck_assert_int_eq(relora_adam_count(adam), 1);

@@ -146,13 +146,13 @@ static void refused(struct producer *p, relora_status status, const char *word)
     ck_assert_int_eq(p->deleted, 0); /* it is still the caller's */
 }
 
-#define REFUSED(status, word, ...)                \
-    do {                                          \
-        struct producer *p = new_producer();      \
+#define REFUSED(status, word, ...)                    \
+    do {                                              \
+        struct producer *p = new_producer();          \
         struct dlpack_tensor *t = &p->managed.tensor; \
-        (void)t;                                  \
-        __VA_ARGS__;                              \
-        refused(p, status, word);                 \
+        (void)t;                                      \
+        __VA_ARGS__;                                  \
+        refused(p, status, word);                     \
     } while (0)
 
 START_TEST(test_in_refusals)
@@ -195,7 +195,8 @@ START_TEST(test_out)
         const struct dlpack_tensor *d = &m->tensor;
         ck_assert_ptr_eq(d->data, relora_tensor_data(t));
         ck_assert(d->device_type == 1 && d->device_id == 0 && d->ndim == 3 && d->byte_offset == 0);
-        ck_assert(d->lanes == 1 && d->code == (dtype == RELORA_F32 ? 2 : 4) && d->bits == (dtype == RELORA_F32 ? 32 : 16));
+        ck_assert(d->lanes == 1 && d->code == (dtype == RELORA_F32 ? 2 : 4) &&
+                  d->bits == (dtype == RELORA_F32 ? 32 : 16));
         ck_assert(d->shape[0] == 2 && d->shape[1] == 1 && d->shape[2] == 5);
         ck_assert(d->strides[0] == 5 && d->strides[1] == 5 && d->strides[2] == 1);
         put_all(t, 3);
@@ -290,7 +291,7 @@ START_TEST(test_cuda_out)
     ck_assert_ptr_eq(fake->waiter, &theirs);
     ck_assert_ptr_eq(fake->waited, relora_stream_native(env.st));
     ck_assert(fake->last.wrap == 1 && fake->last.parent != NULL);
-    ck_assert_int_eq(fake->opened, fake->closed); /* since the test began */
+    ck_assert_int_eq(fake->opened, fake->closed);     /* since the test began */
     OK(relora_tensor_to_dlpack(&m, t, env.st, NULL)); /* the legacy default stream */
     m->deleter(m);
     ck_assert_int_eq(fake->waits, 2);

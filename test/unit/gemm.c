@@ -5,10 +5,11 @@
 #include "cpu/cpu.h"
 #include "stream.h"
 
-static const int64_t shapes[][3] = { /* rows, columns, depth */
-    {1, 1, 1},  {17, 31, 13}, {16, 32, 128}, {17, 33, 129}, {65, 65, 65}, {2, 3, 0},
-    {0, 3, 2},  {3, 0, 2},    {1, 200, 3},   {130, 1, 7},   {5, 7, 300},  {64, 96, 257},
-    {600, 5, 9},  {3, 1100, 5}, {20, 40, 1100},
+static const int64_t shapes[][3] = {
+    /* rows, columns, depth */
+    {1, 1, 1},   {17, 31, 13},  {16, 32, 128}, {17, 33, 129}, {65, 65, 65},
+    {2, 3, 0},   {0, 3, 2},     {3, 0, 2},     {1, 200, 3},   {130, 1, 7},
+    {5, 7, 300}, {64, 96, 257}, {600, 5, 9},   {3, 1100, 5},  {20, 40, 1100},
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes, GAP = 3 };
 
@@ -122,10 +123,7 @@ START_TEST(test_portable_threads)
 }
 END_TEST
 
-static int can(int tile) /* on this processor */
-{
-    return tile <= (int)cpu_gemm_own_best();
-}
+static int can(int tile) /* on this processor */ { return tile <= (int)cpu_gemm_own_best(); }
 
 /* As long a sum of F32 as oneDNN's below; the same bound. */
 START_TEST(test_own)
@@ -171,7 +169,8 @@ START_TEST(test_own_bits)
         for (int s = 0; s < 3; s++) {
             size_t bytes;
             int same = tile == OWN_AVX512 ? OWN_AVX2 : tile;
-            void *one = own_bits(1, same, _i, large[s], &bytes), *many = own_bits(2 + s, tile, _i, large[s], &bytes);
+            void *one = own_bits(1, same, _i, large[s], &bytes),
+                 *many = own_bits(2 + s, tile, _i, large[s], &bytes);
             SAME_BYTES(one, many, bytes);
             free(one);
             free(many);

@@ -1,9 +1,10 @@
 #include "unit/suites.h"
 
 typedef Suite *(*suite_fn)(void);
-static const suite_fn suites[] = {
-    unit_convert, unit_options, unit_description, unit_memory, unit_shape,  unit_status, unit_context, unit_tensor,
-    unit_transfer, unit_schedule, unit_gemm,      unit_plan,   unit_devices, unit_select, unit_module, unit_dlpack};
+static const suite_fn suites[] = {unit_convert,  unit_options,  unit_description, unit_memory,
+                                  unit_shape,    unit_status,   unit_context,     unit_tensor,
+                                  unit_transfer, unit_schedule, unit_gemm,        unit_plan,
+                                  unit_devices,  unit_select,   unit_module,      unit_dlpack};
 
 int main(void)
 {

@@ -4,10 +4,7 @@
 #include "support/modules.h"
 #include "unit/suites.h"
 
-static relora_device *cuda(int32_t index)
-{
-    return relora_device_get(env.ctx, RELORA_DEVICE_CUDA, index);
-}
+static relora_device *cuda(int32_t index) { return relora_device_get(env.ctx, RELORA_DEVICE_CUDA, index); }
 
 /* ---- modules that are none ---- */
 
@@ -34,12 +31,14 @@ START_TEST(test_none)
     ck_assert_int_eq(env.lines[RELORA_LOG_INFO], 1);
     ck_assert_int_eq(env.errors, 0);
     for (int i = 0; i < 2; i++) {
-        ck_assert_msg(strstr(env.info, none[_i].words[i]), "\"%s\" lacks \"%s\"", env.info, none[_i].words[i]);
+        ck_assert_msg(strstr(env.info, none[_i].words[i]), "\"%s\" lacks \"%s\"", env.info,
+                      none[_i].words[i]);
         env.errors = 0;
         ck_assert_ptr_null(cuda(0));
         ck_assert_int_eq(env.errors, 1);
         ck_assert_ptr_nonnull(strstr(env.last, "relora_device_get: no CUDA: "));
-        ck_assert_msg(strstr(env.last, none[_i].words[i]), "\"%s\" lacks \"%s\"", env.last, none[_i].words[i]);
+        ck_assert_msg(strstr(env.last, none[_i].words[i]), "\"%s\" lacks \"%s\"", env.last,
+                      none[_i].words[i]);
     }
     OK(relora_tensor_create(&t, env.dev, RELORA_F32, 0, NULL));
     relora_tensor_release(t);
@@ -318,7 +317,8 @@ START_TEST(test_tf32)
     struct fake *fake = fake_module();
     static const relora_order forward[] = {RELORA_ORDER_SPLIT, RELORA_ORDER_FOLD, RELORA_ORDER_FOLD};
     static const relora_order backward[] = {RELORA_ORDER_SPLIT, RELORA_ORDER_FOLD, RELORA_ORDER_THROUGH};
-    relora_tensor *x = new_matrix(RELORA_F32, 3, 5), *y = new_matrix(RELORA_F32, 3, 4), *dx = new_matrix(RELORA_F32, 3, 5);
+    relora_tensor *x = new_matrix(RELORA_F32, 3, 5), *y = new_matrix(RELORA_F32, 3, 4),
+                  *dx = new_matrix(RELORA_F32, 3, 5);
     for (uint32_t flags = 0; flags <= RELORA_LINEAR_TF32; flags += RELORA_LINEAR_TF32) {
         struct rnd r = rnd_seed(1);
         relora_linear_options o = layer_options(RELORA_MODE_LORA, 5, 4, 2);

@@ -7,8 +7,14 @@
 #include "restart.h"
 #include "schedule.h"
 
-struct old { uint32_t struct_size, flags; double a; };
-struct now { uint32_t struct_size, flags; double a, b; };
+struct old {
+    uint32_t struct_size, flags;
+    double a;
+};
+struct now {
+    uint32_t struct_size, flags;
+    double a, b;
+};
 
 static const struct now defaults = {sizeof(struct now), 5, 1.5, 2.5};
 enum { LEAST = sizeof(struct old), TAIL = 16 };
@@ -20,12 +26,12 @@ static const struct option now_rows[] = {
 };
 static const struct options now_options = {ROWS(now_rows), .size = sizeof(struct now), .first_size = LEAST};
 
-struct later { struct now known; unsigned char tail[TAIL]; };
+struct later {
+    struct now known;
+    unsigned char tail[TAIL];
+};
 
-static relora_status read(struct now *to, const void *from)
-{
-    return options_take(&now_options, to, from);
-}
+static relora_status read(struct now *to, const void *from) { return options_take(&now_options, to, from); }
 
 /* An old caller's missing tail keeps the default. */
 START_TEST(test_read_smaller)
@@ -144,8 +150,10 @@ START_TEST(test_public_defaults)
     ck_assert(l.alpha == 32 && l.dropout == 0.1 && l.seed == 0 && l.flags == 0 && l.reserved == 0);
     ck_assert(a.flags == RELORA_ADAM_DECOUPLED && a.beta1 == 0.9 && a.beta2 == 0.999 && a.eps == 1e-8);
     ck_assert(a.weight_decay == 0 && a.max_norm == 0 && a.seed == 0 && a.rounding == RELORA_ROUND_STOCHASTIC);
-    ck_assert(r.mode == RELORA_RESET_MAGNITUDE && r.ratio == 0.99 && r.flags == 0 && r.seed == 0 && r.cycle == 0);
-    ck_assert(s.kind == RELORA_SCHEDULE_COSINE_RESTARTS && s.lr == 0 && s.min_lr_ratio == 0.1 && s.first_step == 0);
+    ck_assert(r.mode == RELORA_RESET_MAGNITUDE && r.ratio == 0.99 && r.flags == 0 && r.seed == 0 &&
+              r.cycle == 0);
+    ck_assert(s.kind == RELORA_SCHEDULE_COSINE_RESTARTS && s.lr == 0 && s.min_lr_ratio == 0.1 &&
+              s.first_step == 0);
     ck_assert(s.warmup_steps == 0 && s.restart_warmup_steps == 0 && s.adjust_step == 0);
     ck_assert(y.flags == 0 && y.first_step == 0 && y.reset_every == 0 && !y.before && !y.after);
 }
@@ -153,9 +161,8 @@ END_TEST
 
 /* ---- the tables of the structs ---- */
 
-static const struct options *const tables[] = {&context_table, &linear_table, &adam_table,
-                                               &reset_table,   &schedule_table, &cycle_table,
-                                               &merge_table};
+static const struct options *const tables[] = {&context_table,  &linear_table, &adam_table, &reset_table,
+                                               &schedule_table, &cycle_table,  &merge_table};
 enum { TABLES = sizeof tables / sizeof *tables, LARGEST = 256 };
 
 static size_t size_of(const struct option *row)
@@ -173,7 +180,8 @@ START_TEST(test_rows_cover)
     for (int i = 0; i < table->count; i++) {
         const struct option *row = &table->rows[i];
         for (size_t k = 0; k < size_of(row); k++) {
-            ck_assert_msg(!covered[row->at + k], "two rows for byte %zu, the second is %s", row->at + k, row->name);
+            ck_assert_msg(!covered[row->at + k], "two rows for byte %zu, the second is %s", row->at + k,
+                          row->name);
             covered[row->at + k] = 1;
         }
         if (!row->since && row->at + size_of(row) > first) first = row->at + size_of(row);
@@ -191,7 +199,8 @@ START_TEST(test_rows_have_zero_unused)
     for (int i = 0; i < table->count; i++) {
         const struct option *row = &table->rows[i];
         int refuses_zero = row->type == OPTION_ENUM ? !row->names[0] : row->low > 0;
-        if (row->since > 4) ck_assert_msg(row->value == 0 || refuses_zero, "%s is used if it is 0", row->name);
+        if (row->since > 4)
+            ck_assert_msg(row->value == 0 || refuses_zero, "%s is used if it is 0", row->name);
     }
 }
 END_TEST
@@ -295,7 +304,8 @@ static void refuse_unused(const struct option *row)
     refused(row, "a field that is not used");
     put_integer(row, bad, 250);
     options_check(now_table, bad, "it", why);
-    ck_assert_msg(strstr(why, "250, but is not used by") && strstr(why, now_table->rows[0].names[now_kind]), "%s", why);
+    ck_assert_msg(strstr(why, "250, but is not used by") && strstr(why, now_table->rows[0].names[now_kind]),
+                  "%s", why);
     make_good(now_table, now_kind, bad);
 }
 
@@ -320,7 +330,11 @@ END_TEST
 /* A number that only another kind uses. */
 START_TEST(test_unused_number)
 {
-    struct toy { uint32_t struct_size; int32_t kind; double rate; } toy = {sizeof toy, 1, 0};
+    struct toy {
+        uint32_t struct_size;
+        int32_t kind;
+        double rate;
+    } toy = {sizeof toy, 1, 0};
     static const char *const kinds[] = {NULL, "ROUND", "SQUARE", NULL};
     static const struct option rows[] = {
         {FIELD(struct toy, kind), OPTION_ENUM, .value = 1, .names = kinds},

@@ -26,8 +26,7 @@ static double side(const struct plan_case *c, char name)
 static double products(const struct plan_case *c, const char *text)
 {
     double sum = 0;
-    for (; *text; text += 3 + (text[3] == ' '))
-        sum += side(c, text[0]) * side(c, text[1]) * side(c, text[2]);
+    for (; *text; text += 3 + (text[3] == ' ')) sum += side(c, text[0]) * side(c, text[1]) * side(c, text[2]);
     return sum;
 }
 
@@ -50,14 +49,12 @@ static struct plan_case free_case(int64_t rows, int64_t in, int64_t out, int64_t
 }
 
 /* Up to `most`, each size as likely as its double. */
-static int64_t any_size(struct rnd *r, double most)
-{
-    return (int64_t)exp(rnd_uniform(r, 0, log(most)));
-}
+static int64_t any_size(struct rnd *r, double most) { return (int64_t)exp(rnd_uniform(r, 0, log(most))); }
 
 static struct plan_case any_case(struct rnd *r)
 {
-    struct plan_case c = free_case(any_size(r, 65537), any_size(r, 16385), any_size(r, 16385), any_size(r, 4097));
+    struct plan_case c =
+        free_case(any_size(r, 65537), any_size(r, 16385), any_size(r, 16385), any_size(r, 4097));
     uint64_t bits = rnd_bits(r);
     c.dtype = bits & 1 ? RELORA_BF16 : RELORA_F32;
     c.wants_dx = (bits & 2) != 0;
@@ -116,11 +113,13 @@ START_TEST(test_auto_is_near_the_least)
     struct rnd r = rnd_seed(3);
     for (int i = 0; i < CASES; i++) {
         int64_t in = 512 + any_size(&r, 8000), out = 512 + any_size(&r, 8000);
-        struct plan_case c = free_case(512 + any_size(&r, 30000), in, out, any_size(&r, (double)(in < out ? in : out) / 4));
+        struct plan_case c =
+            free_case(512 + any_size(&r, 30000), in, out, any_size(&r, (double)(in < out ? in : out) / 4));
         c.dtype = i % 2 ? RELORA_BF16 : RELORA_F32;
         double bound = i % 2 ? 1.1875 : 1.0625;
         ck_assert_double_le(plan_forward(&c, RELORA_ORDER_AUTO).flops, bound * least(&c, forward_orders, 2));
-        ck_assert_double_le(plan_backward(&c, RELORA_ORDER_AUTO).flops, bound * least(&c, backward_orders, 3));
+        ck_assert_double_le(plan_backward(&c, RELORA_ORDER_AUTO).flops,
+                            bound * least(&c, backward_orders, 3));
     }
 }
 END_TEST
@@ -141,15 +140,17 @@ static double border(struct plan_case c, struct plan (*plan)(const struct plan_c
  * The pass over W raises that by up to 96 / r; the second pass over y or dx lowers it again, never below. */
 START_TEST(test_borders)
 {
-    static const int64_t shapes[][3] = {{512, 512, 128}, {512, 1376, 128}, {2048, 2048, 128}, {5461, 2048, 64},
-                                        {4096, 4096, 8}, {300, 5000, 17},  {2048, 512, 512},  {768, 768, 100000}};
+    static const int64_t shapes[][3] = {{512, 512, 128},  {512, 1376, 128},  {2048, 2048, 128},
+                                        {5461, 2048, 64}, {4096, 4096, 8},   {300, 5000, 17},
+                                        {2048, 512, 512}, {768, 768, 100000}};
     const int64_t *s = shapes[_i % 8];
     struct plan_case c = free_case(0, s[0], s[1], s[2]);
     double n = (double)s[0], m = (double)s[1], more = (_i < 8 ? 32 : 96) / (double)s[2];
     c.dtype = _i < 8 ? RELORA_F32 : RELORA_BF16;
     c.may_through = 0;
     double forward = border(c, plan_forward), backward = border(c, plan_backward);
-    ck_assert_msg(forward >= floor(n * m / (n + m)) && forward <= n * m / (n + m) * (1 + more) + 1, "%g", forward);
+    ck_assert_msg(forward >= floor(n * m / (n + m)) && forward <= n * m / (n + m) * (1 + more) + 1, "%g",
+                  forward);
     ck_assert_msg(fabs(backward - m) <= more * m + 1, "%g", backward);
 }
 END_TEST
@@ -179,7 +180,8 @@ START_TEST(test_large_rank)
     c.wants_dx = _i / 2;
     ck_assert_int_eq(plan_backward(&c, RELORA_ORDER_AUTO).order, RELORA_ORDER_THROUGH);
     c.may_through = 0;
-    ck_assert_int_eq(plan_backward(&c, RELORA_ORDER_AUTO).order, c.wants_dx ? RELORA_ORDER_FOLD : RELORA_ORDER_SPLIT);
+    ck_assert_int_eq(plan_backward(&c, RELORA_ORDER_AUTO).order,
+                     c.wants_dx ? RELORA_ORDER_FOLD : RELORA_ORDER_SPLIT);
     c.rank = 64;
     c.may_through = 1;
     ck_assert_int_ne(plan_backward(&c, RELORA_ORDER_AUTO).order, RELORA_ORDER_THROUGH);
@@ -231,7 +233,8 @@ START_TEST(test_more_rows)
         struct plan_case c = any_case(&r);
         struct plan f = {0, 0}, b = {0, 0};
         for (c.rows = 1; c.rows < 1 << 20; c.rows *= 2) {
-            struct plan next_f = plan_forward(&c, RELORA_ORDER_AUTO), next_b = plan_backward(&c, RELORA_ORDER_AUTO);
+            struct plan next_f = plan_forward(&c, RELORA_ORDER_AUTO),
+                        next_b = plan_backward(&c, RELORA_ORDER_AUTO);
             ck_assert(next_f.order >= f.order && next_b.order >= b.order);
             f = next_f, b = next_b;
             seen[b.order]++;
@@ -244,7 +247,8 @@ END_TEST
 /* No rows: no operations, no fold. All sizes at their largest: still a number. */
 START_TEST(test_ends)
 {
-    struct plan_case none = free_case(0, 300, 500, 7), huge = free_case(INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX);
+    struct plan_case none = free_case(0, 300, 500, 7),
+                     huge = free_case(INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX);
     for (int dx = 0; dx < 2; dx++) {
         none.wants_dx = huge.wants_dx = dx;
         ck_assert_int_eq(plan_forward(&none, RELORA_ORDER_AUTO).order, RELORA_ORDER_SPLIT);

@@ -6,7 +6,8 @@ struct answer {
     uint32_t counter[4], key[2], out[4];
 };
 
-static const struct answer answers[] = { /* test/golden/README.md */
+static const struct answer answers[] = {
+    /* test/golden/README.md */
     {{0, 0, 0, 0}, {0, 0}, {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}},
     {{0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff},
      {0xffffffff, 0xffffffff},

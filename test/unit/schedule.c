@@ -12,6 +12,7 @@ struct table {
     struct point at[28]; /* t < 0 ends it */
 };
 
+/* clang-format off */
 static const struct table tables[] = {
     {RELORA_SCHEDULE_COSINE_RESTARTS, 20000, 500, 100, 5000, 0,
      {{0, 0}, {1, 0x1.0624dd2f1a9fcp-9}, {250, .5}, {499, 0x1.fef9db22d0e56p-1}, {500, 1},
@@ -45,6 +46,7 @@ static const struct table tables[] = {
     {RELORA_SCHEDULE_CONSTANT, 0, 8, 0, 0, 0, {{0, 0}, {1, .125}, {4, .5}, {8, 1}, {1000000, 1}, {-1, 0}}},
     {RELORA_SCHEDULE_CONSTANT, 0, 0, 0, 0, 0, {{0, 1}, {7, 1}, {-1, 0}}},
 };
+/* clang-format on */
 enum { TABLES = sizeof tables / sizeof *tables };
 
 static relora_schedule *make(const struct table *t, double lr, int64_t first)
@@ -98,7 +100,8 @@ START_TEST(test_past_the_end)
     const struct table *t = &tables[_i];
     relora_schedule *s = make(t, 2, 0);
     double want = t->kind == RELORA_SCHEDULE_LINEAR ? 0 : t->kind == RELORA_SCHEDULE_CONSTANT ? 2 : 0.2;
-    for (int i = 0; i < 4; i++) ck_assert_double_eq_tol(rate(s, t->total + t->warmup + beyond[i]), want, 1e-15);
+    for (int i = 0; i < 4; i++)
+        ck_assert_double_eq_tol(rate(s, t->total + t->warmup + beyond[i]), want, 1e-15);
 }
 END_TEST
 
@@ -124,7 +127,8 @@ START_TEST(test_one_cycle)
     int64_t n = -7;
     for (int64_t step = 0; step <= t.total; step += 50) {
         double run = (double)(step - t.warmup) / (double)(t.total - t.warmup);
-        double want = step < t.warmup ? (double)step / (double)t.warmup : 0.1 + 0.45 * (1 + cos(acos(-1) * run));
+        double want =
+            step < t.warmup ? (double)step / (double)t.warmup : 0.1 + 0.45 * (1 + cos(acos(-1) * run));
         ck_assert_double_eq_tol(rate(one, step), want, 1e-12);
     }
     ck_assert_double_eq(rate(one, t.total + 1), 0.1);
@@ -142,12 +146,13 @@ static int64_t next(relora_schedule *s, int64_t step)
 
 START_TEST(test_next_restart)
 {
-    relora_schedule *s = make(&tables[0], 1, 100), *cosine = make(&tables[5], 1, 0), *linear = make(&tables[6], 1, 0);
+    relora_schedule *s = make(&tables[0], 1, 100), *cosine = make(&tables[5], 1, 0),
+                    *linear = make(&tables[6], 1, 0);
     ck_assert_int_eq(next(s, 100), 5100);
     ck_assert_int_eq(next(s, 5099), 5100);
     ck_assert_int_eq(next(s, 5100), 10100); /* after `step`, not at it */
     ck_assert_int_eq(next(s, 10100), 15100);
-    ck_assert_int_eq(next(s, 15100), -1);   /* the run ends at 20100 */
+    ck_assert_int_eq(next(s, 15100), -1); /* the run ends at 20100 */
     ck_assert_int_eq(next(s, 99999999), -1);
     ck_assert_int_eq(next(cosine, 0), 5000);
     ck_assert_int_eq(next(cosine, 5000), 10000);

@@ -66,10 +66,7 @@ START_TEST(test_select)
 }
 END_TEST
 
-static void open_three(void)
-{
-    env_open_threads(3);
-}
+static void open_three(void) { env_open_threads(3); }
 
 Suite *unit_select(void)
 {

@@ -152,8 +152,8 @@ START_TEST(test_strides_of_a_view)
 {
     float memory[40];
     relora_tensor *t;
-    OK(relora_tensor_borrow(&t, env.dev, RELORA_F32, 3, (int64_t[]){2, 2, 3}, (int64_t[]){20, 10, 1}, memory, NULL,
-                            NULL));
+    OK(relora_tensor_borrow(&t, env.dev, RELORA_F32, 3, (int64_t[]){2, 2, 3}, (int64_t[]){20, 10, 1}, memory,
+                            NULL, NULL));
     ck_assert_int_eq(relora_tensor_stride(t, 0), 20);
     ck_assert_int_eq(relora_tensor_stride(t, 1), 10);
     ck_assert_int_eq(relora_tensor_stride(t, 2), 1);

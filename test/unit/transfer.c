@@ -8,7 +8,8 @@ static void release_tensor(void *p) { relora_tensor_release(p); }
 static relora_tensor *strided(relora_dtype dtype, void *memory)
 {
     relora_tensor *t;
-    OK(relora_tensor_borrow(&t, env.dev, dtype, 2, (int64_t[]){ROWS, COLS}, (int64_t[]){LD, 1}, memory, NULL, NULL));
+    OK(relora_tensor_borrow(&t, env.dev, dtype, 2, (int64_t[]){ROWS, COLS}, (int64_t[]){LD, 1}, memory, NULL,
+                            NULL));
     defer(release_tensor, t);
     return t;
 }
@@ -22,7 +23,8 @@ START_TEST(test_write_and_read_a_view)
     for (int i = 0; i < ROWS * COLS; i++) host[i] = (float)i;
     OK(relora_tensor_write(t, env.st, host, sizeof host));
     for (int i = 0; i < ROWS; i++)
-        for (int j = 0; j < LD; j++) ck_assert_float_eq(memory[i * LD + j], j < COLS ? (float)(i * COLS + j) : -1);
+        for (int j = 0; j < LD; j++)
+            ck_assert_float_eq(memory[i * LD + j], j < COLS ? (float)(i * COLS + j) : -1);
     OK(relora_tensor_read(t, env.st, back, sizeof back));
     ck_assert_int_eq(memcmp(back, host, sizeof host), 0);
     OK(relora_tensor_fill(t, env.st, 9));
@@ -37,11 +39,12 @@ START_TEST(test_copy_between_dtypes)
     uint16_t narrow_memory[ROWS * LD] = {0};
     float wide_memory[ROWS * LD] = {0};
     relora_tensor *from = new_matrix(RELORA_F32, ROWS, COLS), *back = new_matrix(RELORA_F32, ROWS, COLS);
-    relora_tensor *narrow = _i & 1 ? strided(RELORA_BF16, narrow_memory) : new_matrix(RELORA_BF16, ROWS, COLS);
+    relora_tensor *narrow =
+        _i & 1 ? strided(RELORA_BF16, narrow_memory) : new_matrix(RELORA_BF16, ROWS, COLS);
     relora_tensor *wide = _i & 2 ? strided(RELORA_F32, wide_memory) : from;
     double *values = doubles(ROWS * COLS), *want = doubles(ROWS * COLS);
     rnd_fill_normal(&r, values, ROWS * COLS, 1);
-    values[0] = 1 + 0x1p-8;     /* ties: down to 1, up to 1 + 2^-6 */
+    values[0] = 1 + 0x1p-8; /* ties: down to 1, up to 1 + 2^-6 */
     values[1] = 1 + 3 * 0x1p-8;
     values[2] = -INFINITY;
     values[3] = NAN;

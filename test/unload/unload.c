@@ -19,7 +19,8 @@ static void *symbol(void *library, const char *name)
     return found;
 }
 
-#define TAKE(name) __typeof__(&relora_##name) name = (__typeof__(&relora_##name))symbol(library, "relora_" #name)
+#define TAKE(name) \
+    __typeof__(&relora_##name) name = (__typeof__(&relora_##name))symbol(library, "relora_" #name)
 
 static int compute(void *library)
 {

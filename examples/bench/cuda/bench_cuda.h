@@ -7,11 +7,11 @@
 #include "../bench.h"
 
 struct cuda {
-    struct bench bench; /* its context, device and stream are used by all of ../support.c */
+    struct bench bench;  /* its context, device and stream are used by all of ../support.c */
     cudaStream_t stream; /* the same */
     cudaEvent_t begin, end;
-    double deadline; /* of the whole run, as now() tells the time */
-    int smoke; /* tiny sizes: to see that it runs */
+    double deadline;  /* of the whole run, as now() tells the time */
+    int smoke;        /* tiny sizes: to see that it runs */
     double peak;      /* of products in BF16, operations per second */
     double bandwidth; /* of a copy on the device, bytes read and written per second */
 };

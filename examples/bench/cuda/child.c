@@ -24,7 +24,7 @@ static void run_here(char *const *arguments, const char *log, double seconds)
 
 int cuda_run_program(char *const *arguments, const char *log, double seconds, double *most_bytes)
 {
-    const struct timespec pause = { .tv_nsec = 20 * 1000 * 1000 };
+    const struct timespec pause = {.tv_nsec = 20 * 1000 * 1000};
     const double before = used_bytes();
     int status = 0;
     pid_t child = fork();

@@ -3,7 +3,7 @@
 #include "bench_cuda.h"
 
 enum { LAYERS = 3 };
-static const struct shape layers[LAYERS] = { { 2048, 2048 }, { 5461, 2048 }, { 4096, 4096 } };
+static const struct shape layers[LAYERS] = {{2048, 2048}, {5461, 2048}, {4096, 4096}};
 
 static int64_t tokens_of(const struct cuda *cuda)
 {
@@ -24,8 +24,18 @@ struct pass {
     relora_order order;
 };
 
-enum { AUTO, FULL, FULL_FORWARD, FORWARD_SPLIT, FORWARD_FOLD, FULL_BACKWARD, BACKWARD_SPLIT, BACKWARD_FOLD,
-       BACKWARD_THROUGH, WORKS };
+enum {
+    AUTO,
+    FULL,
+    FULL_FORWARD,
+    FORWARD_SPLIT,
+    FORWARD_FOLD,
+    FULL_BACKWARD,
+    BACKWARD_SPLIT,
+    BACKWARD_FOLD,
+    BACKWARD_THROUGH,
+    WORKS
+};
 
 static void force(void *arg)
 {
@@ -76,15 +86,15 @@ static void close_run(struct run *run)
 static void measure(const struct cuda *cuda, struct run *run, struct work *works)
 {
     const struct pass passes[WORKS] = {
-        [AUTO] = { run, run->lora, 1, 1, RELORA_ORDER_AUTO },
-        [FULL] = { run, run->full, 1, 1, RELORA_ORDER_AUTO },
-        [FULL_FORWARD] = { run, run->full, 1, 0, RELORA_ORDER_AUTO },
-        [FORWARD_SPLIT] = { run, run->lora, 1, 0, RELORA_ORDER_SPLIT },
-        [FORWARD_FOLD] = { run, run->lora, 1, 0, RELORA_ORDER_FOLD },
-        [FULL_BACKWARD] = { run, run->full, 0, 1, RELORA_ORDER_AUTO },
-        [BACKWARD_SPLIT] = { run, run->lora, 0, 1, RELORA_ORDER_SPLIT },
-        [BACKWARD_FOLD] = { run, run->lora, 0, 1, RELORA_ORDER_FOLD },
-        [BACKWARD_THROUGH] = { run, run->lora, 0, 1, RELORA_ORDER_THROUGH },
+        [AUTO] = {run, run->lora, 1, 1, RELORA_ORDER_AUTO},
+        [FULL] = {run, run->full, 1, 1, RELORA_ORDER_AUTO},
+        [FULL_FORWARD] = {run, run->full, 1, 0, RELORA_ORDER_AUTO},
+        [FORWARD_SPLIT] = {run, run->lora, 1, 0, RELORA_ORDER_SPLIT},
+        [FORWARD_FOLD] = {run, run->lora, 1, 0, RELORA_ORDER_FOLD},
+        [FULL_BACKWARD] = {run, run->full, 0, 1, RELORA_ORDER_AUTO},
+        [BACKWARD_SPLIT] = {run, run->lora, 0, 1, RELORA_ORDER_SPLIT},
+        [BACKWARD_FOLD] = {run, run->lora, 0, 1, RELORA_ORDER_FOLD},
+        [BACKWARD_THROUGH] = {run, run->lora, 0, 1, RELORA_ORDER_THROUGH},
     };
     struct pass mine[WORKS];
     for (int i = 0; i < WORKS; i++) {
@@ -105,16 +115,17 @@ static const char *order_name(relora_order order)
 /* The chosen orders, and what they cost over the fastest of those measured. */
 static void report_choice(const struct run *run, const struct work *works, const char *name)
 {
-    relora_plan_report plan = { .struct_size = sizeof plan };
+    relora_plan_report plan = {.struct_size = sizeof plan};
     CHECK(run->bench, relora_linear_set_order(run->lora, RELORA_ORDER_AUTO, RELORA_ORDER_AUTO));
     CHECK(run->bench, relora_linear_plan(run->lora, relora_tensor_dim(run->x, 0), RELORA_TRAIN, &plan));
     const struct work *forward = &works[FORWARD_SPLIT + (plan.forward - RELORA_ORDER_SPLIT)];
     const struct work *backward = &works[BACKWARD_SPLIT + (plan.backward - RELORA_ORDER_SPLIT)];
     double best_forward = forward->median, best_backward = backward->median;
     for (int i = FORWARD_SPLIT; i <= FORWARD_FOLD; i++) best_forward = fmin(best_forward, works[i].median);
-    for (int i = BACKWARD_SPLIT; i <= BACKWARD_THROUGH; i++) best_backward = fmin(best_backward, works[i].median);
-    printf("  chosen: %s, %s; over the fastest: %.3f, %.3f\n", order_name(plan.forward), order_name(plan.backward),
-           forward->median / best_forward, backward->median / best_backward);
+    for (int i = BACKWARD_SPLIT; i <= BACKWARD_THROUGH; i++)
+        best_backward = fmin(best_backward, works[i].median);
+    printf("  chosen: %s, %s; over the fastest: %.3f, %.3f\n", order_name(plan.forward),
+           order_name(plan.backward), forward->median / best_forward, backward->median / best_backward);
     add_row(forward->median / best_forward, "x", NO_TARGET, LOWER, NO_BOUND,
             "layer bf16 %s, forward: order chosen / fastest", name);
     add_row(backward->median / best_backward, "x", NO_TARGET, LOWER, NO_BOUND,
@@ -135,7 +146,8 @@ static void report_constants(const struct work *works, struct shape shape, doubl
     const double det = n * n - 2 * m * (n + m);
     const double read = (n * ahead - m * back) / det, update = (n * back - 2 * (n + m) * ahead) / det;
     const double fold = (works[FORWARD_FOLD].median - works[FULL_FORWARD].median) * speed / (n * m) - r;
-    printf("  for the planner, multiply-adds per element: read %.0f, update %.0f, fold %.0f\n", read, update, fold);
+    printf("  for the planner, multiply-adds per element: read %.0f, update %.0f, fold %.0f\n", read, update,
+           fold);
 }
 
 /* Seconds that forward and backward take at least, by the peak and the bandwidth that were measured: the products with
@@ -155,17 +167,20 @@ static void report(const struct cuda *cuda, const struct run *run, struct work *
     const double T = (double)tokens_of(cuda), r = (double)rank;
     const double operations = layer_operations(T, shape, r, 0), full = layer_operations(T, shape, 0, 0);
     const double share = operations / works[AUTO].median / cuda->peak;
-    const double possible = possible_seconds(cuda, shape, T, r), possible_full = possible_seconds(cuda, shape, T, 0);
+    const double possible = possible_seconds(cuda, shape, T, r),
+                 possible_full = possible_seconds(cuda, shape, T, 0);
     char name[40];
     snprintf(name, sizeof name, "%dx%d", (int)shape.out, (int)shape.in);
     printf("%-10s %8.3f %8.3f %6d  %5.1f%% %7.3f | %7.3f %7.3f %7.3f | %7.3f %7.3f %7.3f %7.3f\n", name,
            1e3 * works[AUTO].best, 1e3 * works[AUTO].median, works[AUTO].rounds, 100 * share,
-           ratio(&works[AUTO], &works[FULL]), 1e3 * works[FULL_FORWARD].median, 1e3 * works[FORWARD_SPLIT].median,
-           1e3 * works[FORWARD_FOLD].median, 1e3 * works[FULL_BACKWARD].median, 1e3 * works[BACKWARD_SPLIT].median,
+           ratio(&works[AUTO], &works[FULL]), 1e3 * works[FULL_FORWARD].median,
+           1e3 * works[FORWARD_SPLIT].median, 1e3 * works[FORWARD_FOLD].median,
+           1e3 * works[FULL_BACKWARD].median, 1e3 * works[BACKWARD_SPLIT].median,
            1e3 * works[BACKWARD_FOLD].median, 1e3 * works[BACKWARD_THROUGH].median);
     add_row(1e3 * works[AUTO].median, "ms", NO_TARGET, LOWER, NO_BOUND, "layer bf16 %s", name);
     add_row(share, "", NO_TARGET, HIGHER, NO_BOUND, "layer bf16 %s, share of the peak", name);
-    add_row(possible / works[AUTO].median, "", 0.8, HIGHER, NO_BOUND, "layer bf16 %s, share of what is possible", name);
+    add_row(possible / works[AUTO].median, "", 0.8, HIGHER, NO_BOUND,
+            "layer bf16 %s, share of what is possible", name);
     add_row(ratio(&works[AUTO], &works[FULL]), "", possible / possible_full / 0.9, LOWER, operations / full,
             "layer bf16 %s, time over FULL", name);
     report_choice(run, works, name);
@@ -175,15 +190,17 @@ static void report(const struct cuda *cuda, const struct run *run, struct work *
 void cuda_bench_layer(struct cuda *cuda)
 {
     const int64_t rank = cuda->smoke ? 8 : RANK;
-    printf("\nForward and backward of a layer in BF16, rank %d, %d tokens: ms. The share counts the operations of the\n"
-           "cheapest exact order; times are medians of alternating rounds\n", (int)rank, (int)tokens_of(cuda));
-    printf("%-10s %8s %8s %6s %7s %7s | %23s | %31s\n", "out x in", "best", "median", "rounds", "of peak", "/ FULL",
-           "forward FULL SPLIT FOLD", "backward FULL SPLIT FOLD THROUGH");
+    printf(
+        "\nForward and backward of a layer in BF16, rank %d, %d tokens: ms. The share counts the operations of the\n"
+        "cheapest exact order; times are medians of alternating rounds\n",
+        (int)rank, (int)tokens_of(cuda));
+    printf("%-10s %8s %8s %6s %7s %7s | %23s | %31s\n", "out x in", "best", "median", "rounds", "of peak",
+           "/ FULL", "forward FULL SPLIT FOLD", "backward FULL SPLIT FOLD THROUGH");
     for (int i = 0; i < LAYERS; i++) {
         struct shape shape = layers[i];
         struct work works[WORKS];
         char name[40];
-        if (cuda->smoke) shape = (struct shape){ shape.out / 128, shape.in / 128 };
+        if (cuda->smoke) shape = (struct shape){shape.out / 128, shape.in / 128};
         snprintf(name, sizeof name, "%d x %d", (int)shape.out, (int)shape.in);
         if (!cuda_has_time(cuda, 5 * cuda->bench.seconds, name)) continue;
         struct run run = open_run(cuda, shape, rank);

@@ -10,22 +10,26 @@ static const struct {
     void (*run)(struct cuda *cuda);
     double seconds; /* it takes about so long */
 } benchmarks[] = {
-    { "products", cuda_bench_products, 6 }, { "copy", cuda_bench_copy, 3 },   { "layer", cuda_bench_layer, 6 },
-    { "adam", cuda_bench_adam, 8 },         { "reset", cuda_bench_reset, 4 }, { "merge", cuda_bench_merge, 12 },
-    { "pretrain", cuda_bench_pretrain, 10 },
+    {"products", cuda_bench_products, 6},  {"copy", cuda_bench_copy, 3},   {"layer", cuda_bench_layer, 6},
+    {"adam", cuda_bench_adam, 8},          {"reset", cuda_bench_reset, 4}, {"merge", cuda_bench_merge, 12},
+    {"pretrain", cuda_bench_pretrain, 10},
 };
-enum { BENCHMARKS = sizeof benchmarks / sizeof *benchmarks, NEEDED = 2 /* products and copy: what others are shares of */ };
+enum {
+    BENCHMARKS = sizeof benchmarks / sizeof *benchmarks,
+    NEEDED = 2 /* products and copy: what others are shares of */
+};
 
 static void usage(FILE *to)
 {
-    fprintf(to,
-            "Usage: bench-cuda [--budget S] [--seconds S] [--smoke] [--json FILE] [--pretrain PROGRAM] [NAME...]\n"
-            "  --budget S          stop after S seconds and report what was left out (110)\n"
-            "  --seconds S         time for each measurement (1)\n"
-            "  --smoke             tiny sizes, only to check that everything runs\n"
-            "  --json FILE         also write the results to FILE\n"
-            "  --pretrain PROGRAM  also measure PROGRAM, which is examples/pretrain\n"
-            "  NAME                what to measure: layer, adam, reset, merge, pretrain (all of these)\n");
+    fprintf(
+        to,
+        "Usage: bench-cuda [--budget S] [--seconds S] [--smoke] [--json FILE] [--pretrain PROGRAM] [NAME...]\n"
+        "  --budget S          stop after S seconds and report what was left out (110)\n"
+        "  --seconds S         time for each measurement (1)\n"
+        "  --smoke             tiny sizes, only to check that everything runs\n"
+        "  --json FILE         also write the results to FILE\n"
+        "  --pretrain PROGRAM  also measure PROGRAM, which is examples/pretrain\n"
+        "  NAME                what to measure: layer, adam, reset, merge, pretrain (all of these)\n");
 }
 
 static const char *value(int argc, char **argv, int *i)
@@ -97,7 +101,7 @@ static int wanted(int index, char **names, int count)
 
 int main(int argc, char **argv)
 {
-    struct cuda cuda = { .bench = { .threads = (int)sysconf(_SC_NPROCESSORS_ONLN), .seconds = 1 } };
+    struct cuda cuda = {.bench = {.threads = (int)sysconf(_SC_NPROCESSORS_ONLN), .seconds = 1}};
     const char *json = NULL;
     double budget = 110, start = now();
     char head[500];
@@ -109,7 +113,8 @@ int main(int argc, char **argv)
     alarm((unsigned)budget + 15);
     snprintf(head, sizeof head, "  \"device\": \"%s\",\n  \"version\": \"%s\",\n  \"build\": \"%s\",\n",
              relora_device_name(cuda.bench.device), relora_version_string(), relora_build_info());
-    printf("%s\nlibrelora %s (%s)\n", relora_device_name(cuda.bench.device), relora_version_string(), relora_build_info());
+    printf("%s\nlibrelora %s (%s)\n", relora_device_name(cuda.bench.device), relora_version_string(),
+           relora_build_info());
     for (int i = 0; i < BENCHMARKS; i++) {
         if (!wanted(i, argv + first, argc - first) ||
             !cuda_has_time(&cuda, benchmarks[i].seconds * cuda.bench.seconds, benchmarks[i].name))

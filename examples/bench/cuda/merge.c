@@ -32,7 +32,8 @@ static void restart(void *arg)
 {
     struct run *run = arg;
     uint32_t events = 0;
-    CHECK(run->bench, relora_cycle_advance(run->cycle, run->bench->stream, 2 * ++run->step + 1, &events, NULL, NULL));
+    CHECK(run->bench,
+          relora_cycle_advance(run->cycle, run->bench->stream, 2 * ++run->step + 1, &events, NULL, NULL));
     if (events == (RELORA_CYCLE_MERGE | RELORA_CYCLE_RESET)) return;
     fprintf(stderr, "bench-cuda: no restart was due\n");
     exit(1);
@@ -54,8 +55,8 @@ static void add_layer(struct run *run, struct shape shape, int64_t rank)
 
 static void open_run(struct run *run, int smoke)
 {
-    const struct shape square = { smoke ? 32 : HIDDEN, smoke ? 32 : HIDDEN };
-    const struct shape wide = { smoke ? 88 : FFN, square.in }, tall = { square.in, wide.out };
+    const struct shape square = {smoke ? 32 : HIDDEN, smoke ? 32 : HIDDEN};
+    const struct shape wide = {smoke ? 88 : FFN, square.in}, tall = {square.in, wide.out};
     relora_cycle_options options;
     relora_cycle_options_init(&options, sizeof options);
     options.merge_every = 2;
@@ -72,15 +73,18 @@ void cuda_bench_merge(struct cuda *cuda)
     static struct run run;
     run.bench = &cuda->bench;
     open_run(&run, cuda->smoke);
-    struct work works[] = { timed(merge, &run), timed(restart, &run) };
+    struct work works[] = {timed(merge, &run), timed(restart, &run)};
     for (int i = 0; i < 2; i++) works[i].prepare = train, works[i].repeats = 1;
     cuda_alternate(cuda, works, 2, cuda->bench.seconds);
     printf("\nThe 1b model, %d layers in BF16\n", run.count);
     for (int i = 0; i < 2; i++)
-        printf("  %-34s %8.2f ms (median of %d rounds)\n", i ? "merge and reset, with the moments" : "merge and reset",
-               1e3 * works[i].median, works[i].rounds);
-    add_row(1e3 * works[0].median, "ms", 20, LOWER, NO_BOUND, "merge and reset of all layers of the 1b model");
-    add_row(1e3 * works[1].median, "ms", NO_TARGET, LOWER, NO_BOUND, "the same with the moments of their factors");
+        printf("  %-34s %8.2f ms (median of %d rounds)\n",
+               i ? "merge and reset, with the moments" : "merge and reset", 1e3 * works[i].median,
+               works[i].rounds);
+    add_row(1e3 * works[0].median, "ms", 20, LOWER, NO_BOUND,
+            "merge and reset of all layers of the 1b model");
+    add_row(1e3 * works[1].median, "ms", NO_TARGET, LOWER, NO_BOUND,
+            "the same with the moments of their factors");
     for (int i = 0; i < run.count; i++) relora_linear_release(run.linears[i]);
     relora_cycle_release(run.cycle);
     relora_adam_release(run.adam);

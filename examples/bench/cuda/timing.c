@@ -31,7 +31,8 @@ static void warm_up(const struct cuda *cuda, struct work *work)
 {
     seconds_of(cuda, work, 1);
     double once = seconds_of(cuda, work, 1);
-    if (work->repeats == 0) work->repeats = once < round_seconds / 100 ? 100 : (int)(round_seconds / once) + 1;
+    if (work->repeats == 0)
+        work->repeats = once < round_seconds / 100 ? 100 : (int)(round_seconds / once) + 1;
 }
 
 void cuda_alternate(const struct cuda *cuda, struct work *works, int count, double seconds)
@@ -40,7 +41,8 @@ void cuda_alternate(const struct cuda *cuda, struct work *works, int count, doub
     double stop = now() + seconds;
     for (int i = 0; i < count; i++) warm_up(cuda, &works[i]);
     for (; rounds < MAX_ROUNDS && (rounds < MIN_ROUNDS || now() < stop); rounds++)
-        for (int i = 0; i < count; i++) works[i].times[rounds] = seconds_of(cuda, &works[i], works[i].repeats);
+        for (int i = 0; i < count; i++)
+            works[i].times[rounds] = seconds_of(cuda, &works[i], works[i].repeats);
     for (int i = 0; i < count; i++) summarize(&works[i], rounds);
 }
 

@@ -120,7 +120,8 @@ enum { cudaEnableDefault = 0 };
 cudaError_t cudaGetDriverEntryPoint(const char *symbol, void **function, unsigned long long flags,
                                     cudaDriverEntryPointQueryResult *result);
 cudaError_t cudaGetDriverEntryPointByVersion(const char *symbol, void **function, unsigned version,
-                                             unsigned long long flags, cudaDriverEntryPointQueryResult *result);
+                                             unsigned long long flags,
+                                             cudaDriverEntryPointQueryResult *result);
 cudaError_t cudaRuntimeGetVersion(int *version);
 
 cudaError_t cudaGetLastError(void);

@@ -43,7 +43,10 @@ static inline void __syncthreads(void) { emulated_block_barrier(); }
 static inline void __syncwarp(unsigned mask = 0xFFFFFFFFu) { emulated_warp_barrier(mask); }
 static inline void __trap(void) { emulated_trap("__trap()"); }
 
-static inline unsigned __ballot_sync(unsigned mask, int p) { return emulated_warp_vote(EMULATED_BALLOT, mask, p); }
+static inline unsigned __ballot_sync(unsigned mask, int p)
+{
+    return emulated_warp_vote(EMULATED_BALLOT, mask, p);
+}
 static inline int __any_sync(unsigned mask, int p) { return (int)emulated_warp_vote(EMULATED_ANY, mask, p); }
 static inline int __all_sync(unsigned mask, int p) { return (int)emulated_warp_vote(EMULATED_ALL, mask, p); }
 
@@ -93,20 +96,20 @@ template <class T, class F> static inline T emulated_exchange(T *address, F &&ne
     return old;
 }
 
-#define EMULATED_ATOMIC(T, name, expression)                                                     \
-    static inline T name(T *address, T value)                                                    \
-    {                                                                                            \
-        return emulated_exchange(address, [=](T old) -> T { return expression; });               \
+#define EMULATED_ATOMIC(T, name, expression)                                       \
+    static inline T name(T *address, T value)                                      \
+    {                                                                              \
+        return emulated_exchange(address, [=](T old) -> T { return expression; }); \
     }
-#define EMULATED_ATOMIC_INTEGER(T)                                                               \
-    EMULATED_ATOMIC(T, atomicExch, (void(old), value))                                           \
-    EMULATED_ATOMIC(T, atomicMax, old > value ? old : value)                                     \
-    EMULATED_ATOMIC(T, atomicMin, old < value ? old : value)                                     \
-    EMULATED_ATOMIC(T, atomicAnd, old & value)                                                   \
-    EMULATED_ATOMIC(T, atomicOr, old | value)                                                    \
-    EMULATED_ATOMIC(T, atomicXor, old ^ value)                                                   \
-    static inline T atomicCAS(T *address, T expected, T value)                                   \
-    {                                                                                            \
+#define EMULATED_ATOMIC_INTEGER(T)                                                                    \
+    EMULATED_ATOMIC(T, atomicExch, (void(old), value))                                                \
+    EMULATED_ATOMIC(T, atomicMax, old > value ? old : value)                                          \
+    EMULATED_ATOMIC(T, atomicMin, old < value ? old : value)                                          \
+    EMULATED_ATOMIC(T, atomicAnd, old &value)                                                         \
+    EMULATED_ATOMIC(T, atomicOr, old | value)                                                         \
+    EMULATED_ATOMIC(T, atomicXor, old ^ value)                                                        \
+    static inline T atomicCAS(T *address, T expected, T value)                                        \
+    {                                                                                                 \
         return emulated_exchange(address, [=](T old) -> T { return old == expected ? value : old; }); \
     }
 EMULATED_ATOMIC_INTEGER(int)
@@ -182,7 +185,10 @@ static inline double __longlong_as_double(long long x) { return emulated_bits<do
 
 /* A NaN that arithmetic makes or passes on is the device's one, whatever its operands were. */
 static inline float emulated_result(float x) { return x == x ? x : __uint_as_float(0x7FFFFFFFu); }
-static inline double emulated_result(double x) { return x == x ? x : __longlong_as_double(0x7FFFFFFFFFFFFFFFLL); }
+static inline double emulated_result(double x)
+{
+    return x == x ? x : __longlong_as_double(0x7FFFFFFFFFFFFFFFLL);
+}
 static inline float __fadd_rn(float a, float b) { return emulated_result(a + b); }
 static inline float __fsub_rn(float a, float b) { return emulated_result(a - b); }
 static inline float __fmul_rn(float a, float b) { return emulated_result(a * b); }
@@ -206,8 +212,8 @@ static inline float __saturatef(float x) { return x > 0.0f ? (x < 1.0f ? x : 1.0
 static inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
 static inline double rsqrt(double x) { return 1.0 / sqrt(x); }
 
-#define EMULATED_MIN_MAX(T)                                                                      \
-    static inline T min(T a, T b) { return b < a ? b : a; }                                      \
+#define EMULATED_MIN_MAX(T)                                 \
+    static inline T min(T a, T b) { return b < a ? b : a; } \
     static inline T max(T a, T b) { return a < b ? b : a; }
 EMULATED_MIN_MAX(int)
 EMULATED_MIN_MAX(unsigned)

@@ -45,12 +45,13 @@ struct cudaLaunchConfig_t {
 };
 
 template <class... P, class... A>
-static inline cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *c, void (*kernel)(P...), A &&...arguments)
+static inline cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *c, void (*kernel)(P...),
+                                             A &&...arguments)
 {
     return [&](P... p) {
         void *pointers[] = {(void *)&p..., nullptr};
-        return emulated_launch_typed(kernel, c->gridDim, c->blockDim, pointers, c->dynamicSmemBytes, c->stream,
-                                     std::index_sequence_for<P...>());
+        return emulated_launch_typed(kernel, c->gridDim, c->blockDim, pointers, c->dynamicSmemBytes,
+                                     c->stream, std::index_sequence_for<P...>());
     }(std::forward<A>(arguments)...);
 }
 

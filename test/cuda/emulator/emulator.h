@@ -30,15 +30,17 @@ int64_t emulated_cuda_kernels(void); /* that have run so far */
  * accesses of warps touch. If both are equal, no sector is asked for in parts. */
 void emulated_cuda_count_sectors(int on);
 void emulated_cuda_sectors(uint64_t *bytes, uint64_t *touched);
-int emulated_cuda_contexts(int device); /* 1 if something made the device's context, which takes memory of it */
+/* 1 if something made the device's context, which takes memory of it */
+int emulated_cuda_contexts(int device);
 /* 1: algorithms that the heuristic offers for leading dimensions that are odd are refused when they are to run. */
 void emulated_cuda_refuse_odd(int refuse);
 int emulated_cuda_refused(void); /* products so far */
 /* 1: as on a device that can touch the host's pageable memory, which then reads it when a copy runs. */
 void emulated_cuda_pageable(int accessible);
-int emulated_cuda_late_loads(void); /* kernels that were loaded by their first launch */
-size_t emulated_cuda_used(int device);  /* bytes allocated */
-int emulated_cuda_objects(void);        /* streams, events, graphs, pools, allocations and handles that exist */
+int emulated_cuda_late_loads(void);    /* kernels that were loaded by their first launch */
+size_t emulated_cuda_used(int device); /* bytes allocated */
+/* streams, events, graphs, pools, allocations and handles that exist */
+int emulated_cuda_objects(void);
 
 /* Everything as at the first call; what exists is forgotten, and a broken device works again. */
 void emulated_cuda_reset(void);

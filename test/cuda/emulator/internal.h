@@ -15,12 +15,18 @@
 #include "cuda_runtime.h"
 #include "emulator.h"
 
-namespace emulated {
+namespace emulated
+{
 
 /* ---- runtime.cpp: devices, errors, chance ---- */
 
-enum { MOST_DEVICES = 2, MULTIPROCESSORS = 5, MOST_THREADS = 1024, MOST_STATIC_SHARED = 48 << 10,
-       MOST_SHARED = 227 << 10 };
+enum {
+    MOST_DEVICES = 2,
+    MULTIPROCESSORS = 5,
+    MOST_THREADS = 1024,
+    MOST_STATIC_SHARED = 48 << 10,
+    MOST_SHARED = 227 << 10
+};
 
 extern std::recursive_mutex lock;
 
@@ -32,8 +38,8 @@ struct call {
     ~call();
     call(const call &) = delete;
 };
-#define EMULATED_CALL()                                                                          \
-    emulated::call emulated_this_call(__func__);                                                 \
+#define EMULATED_CALL()                          \
+    emulated::call emulated_this_call(__func__); \
     if (emulated_this_call.error != cudaSuccess) return emulated_this_call.error
 
 cudaError_t failed(cudaError_t error); /* remembers it for cudaGetLastError */
@@ -56,7 +62,7 @@ std::string name_of(const void *function);
 bool in_kernel(void);
 std::string where(void); /* kernel, block and thread that run; empty outside of one */
 void run_kernel(const emulated_kernel &kernel);
-int thread_number(void);         /* in its block, of the one that runs */
+int thread_number(void);       /* in its block, of the one that runs */
 void forget_late_copies(void); /* of the block before */
 void end_of_block(void);       /* sectors.cpp: its accesses are complete */
 
@@ -68,7 +74,8 @@ struct together {
     const char *name;
     void (*complete)(lane lanes[32], unsigned mask);
 };
-void warp_meet(const together *what, unsigned mask, const void *in, size_t in_bytes, void *out, size_t out_bytes);
+void warp_meet(const together *what, unsigned mask, const void *in, size_t in_bytes, void *out,
+               size_t out_bytes);
 
 /* ---- memory.cpp ---- */
 
@@ -112,7 +119,8 @@ struct op { /* queued work; may run more than once if it belongs to a graph */
 };
 
 cudaError_t enqueue(cudaStream_t stream, const char *what, std::function<void()> work);
-CUstream_st *find_stream(cudaStream_t stream); /* NULL if there is none; 0 is the current device's legacy one */
+/* NULL if there is none; 0 is the current device's legacy one */
+CUstream_st *find_stream(cudaStream_t stream);
 bool legacy_is_drawn_in(const CUstream_st *stream); /* into a capture of a blocking stream */
 void run_until(const std::shared_ptr<op> &wanted);
 void run_everything(int device);

@@ -19,10 +19,7 @@ relora_device *device_of(enum side side)
     return relora_device_get(env.ctx, side == GPU ? RELORA_DEVICE_CUDA : RELORA_DEVICE_CPU, 0);
 }
 
-relora_stream *stream_of(enum side side)
-{
-    return side == GPU ? gpu : env.st;
-}
+relora_stream *stream_of(enum side side) { return side == GPU ? gpu : env.st; }
 
 TCase *both_case(Suite *suite, const char *name)
 {
@@ -91,7 +88,8 @@ int main(void)
     srunner_set_fork_status(runner, CK_NOFORK); /* a device does not follow a process into its children */
     absent = is_absent(reason, sizeof reason);
     srunner_run_all(runner, absent ? CK_SILENT : CK_ENV);
-    int failed = absent ? env_without_device(srunner_ntests_run(runner), reason) : srunner_ntests_failed(runner);
+    int failed =
+        absent ? env_without_device(srunner_ntests_run(runner), reason) : srunner_ntests_failed(runner);
     srunner_free(runner);
     return failed != 0;
 }

@@ -129,9 +129,10 @@ END_TEST
 /* A run without a warm start never has gradients of W, which the pool of a device would keep. */
 START_TEST(test_no_warm_start)
 {
-    static const char *const common[] = {"pretrain", "--data", "text", "--device", "cuda", "--method", "lora",
-                                         "--steps", "8", "--restarts", "0", "--rank", "4", "--batch", "1",
-                                         "--seq", "16", "--warm-start", "0"};
+    static const char *const common[] = {"pretrain", "--data",  "text", "--device",   "cuda", "--method",
+                                         "lora",     "--steps", "8",    "--restarts", "0",    "--rank",
+                                         "4",        "--batch", "1",    "--seq",      "16",   "--warm-start",
+                                         "0"};
     enum { COUNT = sizeof common / sizeof *common };
     char *arguments[COUNT], start[2] = {(char)('0' + _i), 0};
     struct options options;

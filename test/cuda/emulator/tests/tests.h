@@ -23,7 +23,8 @@ void must_die(void (*body)(void), const char *words);
 
 /* Start on the device's legacy stream, or on `stream`; a first launch waits for nobody. */
 template <class... P, class... A>
-static inline cudaError_t launch_on(cudaStream_t stream, void (*kernel)(P...), unsigned blocks, unsigned threads, A... a)
+static inline cudaError_t launch_on(cudaStream_t stream, void (*kernel)(P...), unsigned blocks,
+                                    unsigned threads, A... a)
 {
     cudaFuncAttributes attributes;
     cudaFuncGetAttributes(&attributes, reinterpret_cast<const void *>(kernel));
