@@ -11,16 +11,18 @@ static relora_status lend(const struct call *c, relora_tensor *t, const relora_l
                           struct matrix m)
 {
     size_t size = dtype_size(linear->options.dtype);
+    union {
+        const void *lent;
+        void *data; /* what is const is only read */
+    } memory = {m.data};
     if (!m.data && rows) FAIL(c, RELORA_E_ARGUMENT, "%s is NULL", m.name);
     if ((uintptr_t)m.data % size)
         FAIL(c, RELORA_E_LAYOUT, "%s is at %p, not a multiple of %zu bytes", m.name, m.data, size);
     if (m.ld < m.cols)
         FAIL(c, RELORA_E_LAYOUT, "ld%s is %lld, but a row has %lld elements", m.name, (long long)m.ld,
              (long long)m.cols);
-    *t = (relora_tensor){.ctx = linear->ctx,
-                         .device = linear->device,
-                         .data = (void *)(uintptr_t)m.data, /* what is const is only read */
-                         .memory = MEMORY_BORROWED};
+    *t = (relora_tensor){
+        .ctx = linear->ctx, .device = linear->device, .data = memory.data, .memory = MEMORY_BORROWED};
     return shape_make(c, &t->shape, linear->options.dtype, 2, (int64_t[]){rows, m.cols},
                       (int64_t[]){m.ld, 1});
 }

@@ -117,13 +117,16 @@ static relora_status copy_largest(const struct call *c, uint32_t (*device)[PARTS
 
 static struct view part_view(const struct update *u, enum part part)
 {
-    void *scale = (void *)(uintptr_t)u->scale.trainable; /* on the device like the rest, and only read */
+    union {
+        const float *trainable;
+        void *data; /* on the device like the rest, and only read */
+    } scale = {u->scale.trainable};
     switch (part) {
     case PART_W: return u->weight;
     case PART_DELTA: return u->delta;
     case PART_A: return u->a;
     case PART_B: return u->b;
-    default: return (struct view){scale, 1, 1, 1, RELORA_F32};
+    default: return (struct view){scale.data, 1, 1, 1, RELORA_F32};
     }
 }
 

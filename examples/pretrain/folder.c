@@ -76,7 +76,8 @@ static int is_there(int file, const char *path)
 static int open_lock(const char *path)
 {
     int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    return file < 0 && (errno == EACCES || errno == EPERM) ? open(path, O_RDONLY | O_CLOEXEC) : file;
+    if (file < 0 && (errno == EACCES || errno == EPERM)) file = open(path, O_RDONLY | O_CLOEXEC);
+    return file;
 }
 
 /* A descriptor that holds the lock; -1 after a sentence. */

@@ -249,8 +249,8 @@ START_TEST(test_moments)
     relora_tensor *mine[2], *its[2];
     relora_reset_options o = reset_options(resets[_i].mode, 0.9, resets[_i].flags);
     relora_reset_report want = {.struct_size = sizeof want}, got = {.struct_size = sizeof got};
-    int32_t index = add_vector(adam, "first", 3, &r, NULL, NULL);
-    index = add_vector(adam, "p", MOMENT, &r, NULL, NULL);
+    add_vector(adam, "first", 3, &r, NULL, NULL);
+    int32_t index = add_vector(adam, "p", MOMENT, &r, NULL, NULL);
     o.seed = 8, o.cycle = 9;
     for (int i = 0; i < 2; i++) {
         its[i] = relora_adam_moment(adam, index, i ? RELORA_MOMENT_SECOND : RELORA_MOMENT_FIRST);
