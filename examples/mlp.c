@@ -20,7 +20,7 @@ static float train(int64_t stop) /* from the file, if it is there, to stop > WAR
     relora_linear_options lo;
     relora_cycle_options co;
     relora_stream *stream;
-    relora_tensor *weight;
+    relora_tensor *t;
     relora_group *model;
     relora_linear *layer[2];
     relora_adam *adam;
@@ -29,13 +29,13 @@ static float train(int64_t stop) /* from the file, if it is there, to stop > WAR
     relora_reader *old;
     char text[24];
     float loss = 0;
-    ok(relora_stream_create(&stream, cpu)), ok(relora_group_create(&model, cpu));
+    ok(relora_stream_create(&stream, cpu)),
+        ok(relora_group_create(&model, cpu)); /* of layers over our memory */
     ok(relora_linear_options_init(&lo, sizeof lo)), lo.mode = RELORA_MODE_FULL, lo.rank = 4; /* of both */
     for (int i = 0; i < 2; i++) {
         for (int j = 0; j < 2 * WIDE; j++) w[i][j] = (float)(j * 37 % 64 - 32) / (i ? 256 : 32);
-        ok(relora_tensor_borrow_matrix(&weight, cpu, RELORA_F32, i ? 1 : WIDE, i ? WIDE : 2, w[i]));
-        ok(relora_group_wrap(model, i ? "out" : "in", weight, NULL, &lo, &layer[i]));
-        relora_tensor_release(weight); /* the group keeps it, and the memory is ours */
+        ok(relora_tensor_borrow_matrix(&t, cpu, RELORA_F32, i ? 1 : WIDE, i ? WIDE : 2, w[i]));
+        ok(relora_group_wrap(model, i ? "out" : "in", t, NULL, &lo, &layer[i])), relora_tensor_release(t);
     }
     ok(relora_adam_create(&adam, cpu, NULL)), ok(relora_adam_add_group(adam, model));
     ok(relora_reader_open_if_there(&old, ctx, path));
