@@ -29,8 +29,7 @@ static float train(int64_t stop) /* from the file, if it is there, to stop > WAR
     relora_reader *old;
     char text[24];
     float loss = 0;
-    ok(relora_stream_create(&stream, cpu)),
-        ok(relora_group_create(&model, cpu)); /* of layers over our memory */
+    ok(relora_stream_create(&stream, cpu)), ok(relora_group_create(&model, cpu)); /* over our memory */
     ok(relora_linear_options_init(&lo, sizeof lo)), lo.mode = RELORA_MODE_FULL, lo.rank = 4; /* of both */
     for (int i = 0; i < 2; i++) {
         for (int j = 0; j < 2 * WIDE; j++) w[i][j] = (float)(j * 37 % 64 - 32) / (i ? 256 : 32);
