@@ -32,7 +32,7 @@ static float train(int64_t stop) /* from the file, if it is there, to stop > WAR
     ok(relora_stream_create(&stream, cpu)), ok(relora_group_create(&model, cpu)); /* over our memory */
     ok(relora_linear_options_init(&lo, sizeof lo)), lo.mode = RELORA_MODE_FULL, lo.rank = 4; /* of both */
     for (int i = 0; i < 2; i++) {
-        for (int j = 0; j < 2 * WIDE; j++) w[i][j] = (float)(j * 37 % 64 - 32) / (i ? 256 : 32);
+        for (int j = 0; j < 2 * WIDE; j++) w[i][j] = (float)(j * 37 % 64 - 32) / (i ? 256.0f : 32.0f);
         ok(relora_tensor_borrow_matrix(&t, cpu, RELORA_F32, i ? 1 : WIDE, i ? WIDE : 2, w[i]));
         ok(relora_group_wrap(model, i ? "out" : "in", t, NULL, &lo, &layer[i])), relora_tensor_release(t);
     }
