@@ -206,6 +206,38 @@ static void read_group(void)
 START_TEST(test_read) { oom_play(read_group, 0, LAYERS); }
 END_TEST
 
+static relora_tensor *norm;
+static const void *norm_before;
+
+static void check_norm(void)
+{
+    oom_end();
+    UNCHANGED(norm, norm_before);
+}
+
+/* The report of what the file lacks and of what is left over takes memory of its own. */
+static void read_in_part(void)
+{
+    const uint32_t flags = RELORA_READ_ALLOW_MISSING | RELORA_READ_ALLOW_LEFT_OVER;
+    fill_group(RELORA_MODE_LORA);
+    state = new_state();
+    OK(relora_state_add_group(state, group));
+    OK(relora_state_export_merged(state, env.st, at("merged")));
+    relora_reader *reader = open_path(at("merged"));
+    relora_group *other = new_group();
+    norm = new_vector(RELORA_F32, 3);
+    put_all(norm, 2);
+    norm_before = snapshot(norm);
+    OK(relora_group_add_param(other, "norm", norm, NULL));
+    OK(relora_group_add_param(other, "later", new_vector(RELORA_F32, 3), NULL));
+    oom_begin();
+    SURVIVES(check_norm, relora_reader_read_group(reader, env.st, other, flags, NULL));
+    oom_result_of(norm);
+}
+
+START_TEST(test_read_in_part) { oom_play(read_in_part, 0, 2); }
+END_TEST
+
 Suite *oom_groups(void)
 {
     Suite *s = suite_create("groups");
@@ -216,5 +248,6 @@ Suite *oom_groups(void)
     tcase_add_test(tc, test_merge);
     tcase_add_loop_test(tc, test_give, 0, OOM_KINDS);
     tcase_add_test(tc, test_read);
+    tcase_add_test(tc, test_read_in_part);
     return s;
 }

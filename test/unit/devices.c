@@ -86,6 +86,21 @@ START_TEST(test_optimizers)
 }
 END_TEST
 
+START_TEST(test_groups)
+{
+    struct twin *t = new_twin();
+    relora_linear_options o = layer_options(RELORA_MODE_LORA, 0, 0, 2);
+    relora_group *group = new_group();
+    relora_tensor *here = new_matrix(RELORA_F32, 3, 5);
+    relora_linear *l;
+    FAILS(RELORA_E_DEVICE, relora_group_wrap(group, "far", t->matrix, NULL, &o, &l), "weight", "the twin",
+          env.dev->name);
+    FAILS(RELORA_E_DEVICE, relora_group_add_param(group, "far", t->matrix, NULL), "param", "the twin");
+    FAILS(RELORA_E_DEVICE, relora_group_add_param(group, "far", here, t->matrix), "grad", "the twin");
+    ck_assert_int_eq(relora_group_count(group), 0);
+}
+END_TEST
+
 Suite *unit_devices(void)
 {
     Suite *s = suite_create("devices");
@@ -94,5 +109,6 @@ Suite *unit_devices(void)
     tcase_add_test(tc, test_tensors);
     tcase_add_test(tc, test_layers);
     tcase_add_test(tc, test_optimizers);
+    tcase_add_test(tc, test_groups);
     return s;
 }
