@@ -37,7 +37,7 @@ $(B)/librelora_cuda.so.$(ABI): CUBLAS_PATH = -Xlinker -rpath,$(CUDA_HOME)/lib64:
 $(B)/librelora_cuda.so.$(ABI) $(B)/installed/librelora_cuda.so.$(ABI): $(CUDA_OBJS) $(B)/src/memory.o lib/librelora_cuda.map
 	@mkdir -p $(@D)
 	@echo LD $@
-	$(Q)$(NVCC) -shared $(CUDA_CODE) -cudart static -Xcompiler -static-libstdc++,-static-libgcc \
+	$(Q)$(NVCC) -shared -Xlinker -soname,$(@F) $(CUDA_CODE) -cudart static -Xcompiler -static-libstdc++,-static-libgcc \
 	  $(CUDA_OBJS) $(B)/src/memory.o -o $@ -Xlinker --as-needed,-z,defs,-z,noexecstack $(CUBLAS_PATH) \
 	  -Xlinker --exclude-libs,ALL,--no-undefined-version,--version-script=lib/librelora_cuda.map -lcublasLt
 
