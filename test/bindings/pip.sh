@@ -25,17 +25,16 @@ except ImportError:
     exit 0
 fi
 unset RELORA_LIBRARY
-clean_venv() { "$python" -m venv --system-site-packages "$1"; }
 
-clean_venv "$work/installed"
+"$python" -m venv --system-site-packages "$work/installed" # setuptools is outside
 "$work/installed/bin/pip" install -q --no-build-isolation ./examples/python
 rm -rf examples/python/build examples/python/*.egg-info # which setuptools leaves behind
 (cd "$work" && LD_LIBRARY_PATH=$build "$work/installed/bin/python" "$OLDPWD/examples/python/train.py" > out)
 cmp "$work/out" examples/train.txt
 
 ${MAKE:-make} -s --no-print-directory wheel
-clean_venv "$work/carried"
-"$work/carried/bin/pip" install -q build/wheel/relora-*.whl
+"$python" -m venv "$work/carried" # with nothing but Python
+"$work/carried/bin/pip" install -q --no-index build/wheel/relora-*.whl
 cp examples/python/train.py "$work"
 (cd "$work" && env -u LD_LIBRARY_PATH "$work/carried/bin/python" train.py > out &&
     env -u LD_LIBRARY_PATH "$work/carried/bin/python" -c 'import relora, sys
