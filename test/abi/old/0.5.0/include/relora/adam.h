@@ -11,8 +11,9 @@
 
 RELORA_BEGIN
 
-enum { /* relora_adam_options.flags */
-    RELORA_ADAM_DECOUPLED = 1,     /**< AdamW: p -= lr * decay * p. Without it the decay is added to
+/* relora_adam_options.flags */
+enum {
+    RELORA_ADAM_DECOUPLED = 1,      /**< AdamW: p -= lr * decay * p. Without it the decay is added to
                                         the gradient (L2). On by default */
     RELORA_ADAM_SKIP_NOT_FINITE = 2 /**< skip a step if the gradients contain a NaN or an infinity or,
                                          after clipping, squares that exceed F32. A skipped step
@@ -96,8 +97,7 @@ RELORA_API relora_status relora_adam_set_moments(relora_adam *adam, int32_t inde
 /** Register exactly the parameters that `linear` trains in its present mode: "<prefix>.weight" in FULL,
  *  otherwise ".lora_A.weight", ".lora_B.weight" and a trainable ".scaling"; then its ".bias". If one
  *  fails, none is registered. @since 0.1 @threads one @stream none */
-RELORA_API relora_status relora_adam_add_linear(relora_adam *adam, const char *prefix,
-                                                relora_linear *linear);
+RELORA_API relora_status relora_adam_add_linear(relora_adam *adam, const char *prefix, relora_linear *linear);
 
 /** Register everything that the group trains now, under its names and in its order, as
  *  relora_adam_add_linear() does for layers and relora_adam_add() for parameters with a gradient. If one
@@ -109,8 +109,8 @@ RELORA_API relora_status relora_adam_add_group(relora_adam *adam, const relora_g
  *  replaces that of the options. Norms and biases usually need no decay.
  *  @param lr_factor 0 or more; 1 at first. 0 leaves the parameter where it is
  *  @since 0.1 @threads one @stream none */
-RELORA_API relora_status relora_adam_set_factors(relora_adam *adam, int32_t index,
-                                                 double lr_factor, double weight_decay);
+RELORA_API relora_status relora_adam_set_factors(relora_adam *adam, int32_t index, double lr_factor,
+                                                 double weight_decay);
 
 /** Move the gradients of all parameters, with their contents, into one F32 buffer, so that a host that
  *  sums gradients over machines can send them in one piece. They are in order of registration, each at a
@@ -169,8 +169,7 @@ RELORA_API relora_status relora_adam_step_lr(relora_adam *adam, relora_stream *s
 
 /** L2 norm over all registered gradients; not finite if one of them is not.
  *  @since 0.1 @threads one @stream synchronises */
-RELORA_API relora_status relora_adam_grad_norm(relora_adam *adam, relora_stream *stream,
-                                               double *norm);
+RELORA_API relora_status relora_adam_grad_norm(relora_adam *adam, relora_stream *stream, double *norm);
 
 /** Partially reset the moments of the listed parameters in place. If `indices` is NULL and count 0, these
  *  are all A and B that came with a layer; RELORA_E_NOT_FOUND if there is none. An unknown index is
@@ -178,9 +177,8 @@ RELORA_API relora_status relora_adam_grad_norm(relora_adam *adam, relora_stream 
  *  @param options NULL for the defaults: magnitude, 0.99, joint
  *  @param report  may be NULL; a report synchronises `stream`
  *  @since 0.1 @threads one @stream queues */
-RELORA_API relora_status relora_adam_reset(relora_adam *adam, relora_stream *stream,
-                                           const int32_t *indices, int32_t count,
-                                           const relora_reset_options *options,
+RELORA_API relora_status relora_adam_reset(relora_adam *adam, relora_stream *stream, const int32_t *indices,
+                                           int32_t count, const relora_reset_options *options,
                                            relora_reset_report *report);
 
 /** Number of registered parameters; -1 if `adam` is NULL. @since 0.1 @threads any @stream none */
@@ -190,21 +188,19 @@ RELORA_API int32_t relora_adam_count(const relora_adam *adam);
 RELORA_API const char *relora_adam_name(const relora_adam *adam, int32_t index);
 /** Index of the parameter called `name`; RELORA_E_NOT_FOUND if there is none.
  *  @since 0.1 @threads any @stream none */
-RELORA_API relora_status relora_adam_find(const relora_adam *adam, const char *name,
-                                          int32_t *index);
+RELORA_API relora_status relora_adam_find(const relora_adam *adam, const char *name, int32_t *index);
 /** A moment of a parameter: F32, with its shape; NULL if there is no such parameter or moment. Borrowed:
  *  lives as long as `adam`.
  *  @since 0.1 @threads any @stream none */
-RELORA_API relora_tensor *relora_adam_moment(relora_adam *adam, int32_t index,
-                                             relora_moment moment);
+RELORA_API relora_tensor *relora_adam_moment(relora_adam *adam, int32_t index, relora_moment moment);
 /** Number of updates of a parameter since its step count was last reset: t of relora_adam_step().
  *  @since 0.1 @threads one @stream synchronises */
 RELORA_API relora_status relora_adam_steps(relora_adam *adam, relora_stream *stream, int32_t index,
                                            int64_t *steps);
 /** Set the step count of a parameter, for example when a run is resumed; 0 to 2^53.
  *  @since 0.1 @threads one @stream queues */
-RELORA_API relora_status relora_adam_set_steps(relora_adam *adam, relora_stream *stream,
-                                               int32_t index, int64_t steps);
+RELORA_API relora_status relora_adam_set_steps(relora_adam *adam, relora_stream *stream, int32_t index,
+                                               int64_t steps);
 
 RELORA_END
 #endif

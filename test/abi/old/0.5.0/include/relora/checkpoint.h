@@ -11,12 +11,14 @@
 
 RELORA_BEGIN
 
-enum { /* flags of relora_writer_save */
+/* flags of relora_writer_save */
+enum {
     RELORA_SAVE_CHECKSUM = 1 /**< store an XXH3 sum of each tensor's bytes in the metadata;
                                   RELORA_E_UNSUPPORTED if the library was built without xxHash */
 };
 
-enum { /* flags of relora_reader_read(); the last two are of relora_reader_read_group() alone */
+/* flags of relora_reader_read(); the last two are of relora_reader_read_group() alone */
+enum {
     RELORA_READ_CONVERT = 1, /**< convert F16, BF16, F32 or F64 in the file to the type of the tensor, with
                                   one rounding to nearest, ties to even. A NaN stays a NaN, and a number
                                   beyond the range of the tensor's type becomes an infinity. Integers, F8
@@ -49,17 +51,15 @@ RELORA_API void relora_writer_release(relora_writer *writer);
 /** Add a tensor. `name` is copied. `tensor` is retained, and its values are read when the file is
  *  saved. The name must be UTF-8, not empty, and new (RELORA_E_EXISTS).
  *  @since 0.2 @threads one @stream none */
-RELORA_API relora_status relora_writer_add(relora_writer *writer, const char *name,
-                                           relora_tensor *tensor);
+RELORA_API relora_status relora_writer_add(relora_writer *writer, const char *name, relora_tensor *tensor);
 
 /** Add host memory of any type of the format. `data` is row-major and little-endian, and must stay
  *  valid until the writer is released.
  *  @param dtype name of the type in the format, such as "I64", "F16" or "U8"
  *  @param bytes size of `data`; must agree with dtype and shape (RELORA_E_SHAPE)
  *  @since 0.2 @threads one @stream none */
-RELORA_API relora_status relora_writer_add_bytes(relora_writer *writer, const char *name,
-                                                 const char *dtype, int32_t ndim,
-                                                 const int64_t *shape, const void *data,
+RELORA_API relora_status relora_writer_add_bytes(relora_writer *writer, const char *name, const char *dtype,
+                                                 int32_t ndim, const int64_t *shape, const void *data,
                                                  size_t bytes);
 
 /** Set one pair of the file's metadata; a later value replaces an earlier one. Both strings must be
@@ -83,8 +83,8 @@ RELORA_API relora_status relora_writer_set_metadata(relora_writer *writer, const
  *  because the data may be lost.
  *  @param flags RELORA_SAVE_CHECKSUM or 0
  *  @since 0.2 @threads one @stream synchronises */
-RELORA_API relora_status relora_writer_save(relora_writer *writer, relora_stream *stream,
-                                            const char *path, uint32_t flags);
+RELORA_API relora_status relora_writer_save(relora_writer *writer, relora_stream *stream, const char *path,
+                                            uint32_t flags);
 
 /** Open a file and check its header: its length, UTF-8, JSON without duplicate keys, known types,
  *  shapes without overflow, ranges without gap or overlap, no unknown fields, and nothing behind the
@@ -92,8 +92,7 @@ RELORA_API relora_status relora_writer_save(relora_writer *writer, relora_stream
  *  header takes about 30 times its size in memory.
  *  @return RELORA_E_IO, or RELORA_E_FORMAT with the tensor or the offset in the text
  *  @since 0.2 @threads any @stream none */
-RELORA_API relora_status relora_reader_open(relora_reader **out, relora_context *ctx,
-                                            const char *path);
+RELORA_API relora_status relora_reader_open(relora_reader **out, relora_context *ctx, const char *path);
 /** relora_reader_open() for a run that starts or resumes: if the file does not exist, `*out` is NULL and the
  *  status is RELORA_OK. A disk that cannot be read is still RELORA_E_IO, and a damaged file
  *  RELORA_E_FORMAT. @since 0.5 @threads any @stream none */
@@ -101,8 +100,8 @@ RELORA_API relora_status relora_reader_open_if_there(relora_reader **out, relora
                                                      const char *path);
 /** relora_reader_open() for a file in memory; `data` must outlive the reader.
  *  @since 0.2 @threads any @stream none */
-RELORA_API relora_status relora_reader_open_memory(relora_reader **out, relora_context *ctx,
-                                                   const void *data, size_t size);
+RELORA_API relora_status relora_reader_open_memory(relora_reader **out, relora_context *ctx, const void *data,
+                                                   size_t size);
 /** NULL is allowed. @since 0.2 @threads any @stream none */
 RELORA_API void relora_reader_release(relora_reader *reader);
 
@@ -116,12 +115,12 @@ RELORA_API const char *relora_reader_name(const relora_reader *reader, int32_t i
 RELORA_API const char *relora_reader_dtype(const relora_reader *reader, const char *name);
 /** Shape of a tensor. At most `capacity` entries are written; `ndim` receives their full number.
  *  RELORA_E_NOT_FOUND if there is no tensor of that name. @since 0.2 @threads any @stream none */
-RELORA_API relora_status relora_reader_shape(const relora_reader *reader, const char *name,
-                                             int32_t *ndim, int64_t *shape, int32_t capacity);
+RELORA_API relora_status relora_reader_shape(const relora_reader *reader, const char *name, int32_t *ndim,
+                                             int64_t *shape, int32_t capacity);
 /** The bytes of a tensor in the mapped file, with any alignment. Borrowed: valid as long as `reader`.
  *  The checksum is not verified. @since 0.2 @threads any @stream none */
-RELORA_API relora_status relora_reader_bytes(const relora_reader *reader, const char *name,
-                                             const void **data, size_t *bytes);
+RELORA_API relora_status relora_reader_bytes(const relora_reader *reader, const char *name, const void **data,
+                                             size_t *bytes);
 
 /** Number of metadata pairs; -1 if `reader` is NULL. @since 0.2 @threads any @stream none */
 RELORA_API int32_t relora_reader_metadata_count(const relora_reader *reader);
@@ -138,9 +137,8 @@ RELORA_API const char *relora_reader_metadata(const relora_reader *reader, const
  *  verify them, and says so in the log when the file is opened.
  *  @param flags RELORA_READ_CONVERT, RELORA_READ_FINITE, both or 0
  *  @since 0.2 @threads one @stream queues */
-RELORA_API relora_status relora_reader_read(relora_reader *reader, relora_stream *stream,
-                                            const char *name, relora_tensor *target,
-                                            uint32_t flags);
+RELORA_API relora_status relora_reader_read(relora_reader *reader, relora_stream *stream, const char *name,
+                                            relora_tensor *target, uint32_t flags);
 /** Read the weights of a model by their names: "<name>.weight" and "<name>.bias" of each layer, and each
  *  parameter under its own name. (A layer in LOWRANK has no weight; its A, B and trainable scale are read
  *  as a state names them.) The A and B of other layers are not touched; what RELORA_LINEAR_KEEP_DELTA keeps

@@ -45,9 +45,9 @@ typedef struct relora_context_options {
     relora_alloc_fn host_alloc; /**< NULL: aligned_alloc. Set both or neither */
     relora_free_fn host_free;
     void *host_user;
-    relora_log_fn log;          /**< NULL: no log */
+    relora_log_fn log; /**< NULL: no log */
     void *log_user;
-    const char *module_dir;     /**< folder of librelora_cuda.so.0, copied. NULL: beside librelora.so (or
+    const char *module_dir;       /**< folder of librelora_cuda.so.0, copied. NULL: beside librelora.so (or
                                      beside the program, if it is linked with librelora.a), then the
                                      loader's path. Since 0.4 */
     relora_destroy_fn on_destroy; /**< called once, when the memory of the context has been freed: by
@@ -64,8 +64,7 @@ RELORA_API relora_status relora_context_options_init(relora_context_options *opt
  *  it, because there is no context yet to keep the text.
  *  @param options NULL for all defaults
  *  @since 0.1 @threads any @stream none */
-RELORA_API relora_status relora_context_create(relora_context **out,
-                                               const relora_context_options *options);
+RELORA_API relora_status relora_context_create(relora_context **out, const relora_context_options *options);
 
 /** Drop the caller's reference. The memory is freed with the last object made from `ctx`, so objects
  *  may be released in any order. NULL is allowed. @since 0.1 @threads any @stream none */
@@ -80,8 +79,7 @@ RELORA_API int32_t relora_device_count(const relora_context *ctx, relora_device_
 /** A device. Borrowed: lives as long as `ctx`. NULL if there is no such device; for CUDA
  *  relora_context_error() then says why.
  *  @since 0.1 @threads any @stream none */
-RELORA_API relora_device *relora_device_get(relora_context *ctx, relora_device_kind kind,
-                                            int32_t index);
+RELORA_API relora_device *relora_device_get(relora_context *ctx, relora_device_kind kind, int32_t index);
 /** Kind of the device; 0 if `device` is NULL. @since 0.1 @threads any @stream none */
 RELORA_API relora_device_kind relora_device_get_kind(const relora_device *device);
 /** Name of the device; "" if `device` is NULL. Borrowed: lives as long as the context.

@@ -13,7 +13,8 @@
 
 RELORA_BEGIN
 
-enum { /* events */
+/* events */
+enum {
     RELORA_CYCLE_MERGE = 1, /**< merge every layer, then draw its factors afresh */
     RELORA_CYCLE_RESET = 2, /**< partially reset the moments of every A and B */
     RELORA_CYCLE_FINISH = 4 /**< the merge is that of relora_cycle_finish() */
@@ -57,8 +58,8 @@ RELORA_API relora_status relora_cycle_options_follow(relora_cycle_options *optio
  *               the defaults; must be NULL if `adam` is NULL
  *  @since 0.1 @threads any @stream none */
 RELORA_API relora_status relora_cycle_create(relora_cycle **out, relora_context *ctx,
-                                             const relora_cycle_options *options,
-                                             relora_adam *adam, const relora_reset_options *reset);
+                                             const relora_cycle_options *options, relora_adam *adam,
+                                             const relora_reset_options *reset);
 
 /** Keep `linear` alive and restart it with the others. RELORA_E_STATE unless its mode is LORA and it has
  *  its weight. RELORA_E_NOT_FOUND if the optimizer does not hold its A and B. RELORA_E_EXISTS if the
@@ -77,8 +78,7 @@ RELORA_API void relora_cycle_release(relora_cycle *cycle);
  *  first_step + P + 1. (With a jagged schedule of that period and a restart warmup, the update just
  *  done had learning rate 0.)
  *  @since 0.1 @threads any @stream none */
-RELORA_API relora_status relora_cycle_due(const relora_cycle *cycle, int64_t step,
-                                          uint32_t *events);
+RELORA_API relora_status relora_cycle_due(const relora_cycle *cycle, int64_t step, uint32_t *events);
 
 /** Do what is due after an update. Call it once after each update with the number of updates done, not
  *  counting skipped ones. The first number may be any. If a later one is not the last plus 1, it is
@@ -91,9 +91,8 @@ RELORA_API relora_status relora_cycle_due(const relora_cycle *cycle, int64_t ste
  *  @param reset  totals over their A and B, 0 if nothing was due; may be NULL
  *  @return RELORA_E_STATE if no layer was added
  *  @since 0.1 @threads one @stream synchronises */
-RELORA_API relora_status relora_cycle_advance(relora_cycle *cycle, relora_stream *stream,
-                                              int64_t step, uint32_t *events,
-                                              relora_merge_report *merge,
+RELORA_API relora_status relora_cycle_advance(relora_cycle *cycle, relora_stream *stream, int64_t step,
+                                              uint32_t *events, relora_merge_report *merge,
                                               relora_reset_report *reset);
 
 /** Merge every layer once more at the end of training and draw its factors afresh, so that W alone gives
@@ -102,8 +101,8 @@ RELORA_API relora_status relora_cycle_advance(relora_cycle *cycle, relora_stream
  *  the same numbers again.
  *  @param merge may be NULL
  *  @since 0.1 @threads one @stream synchronises */
-RELORA_API relora_status relora_cycle_finish(relora_cycle *cycle, relora_stream *stream,
-                                             int64_t step, relora_merge_report *merge);
+RELORA_API relora_status relora_cycle_finish(relora_cycle *cycle, relora_stream *stream, int64_t step,
+                                             relora_merge_report *merge);
 
 RELORA_END
 #endif

@@ -34,9 +34,8 @@ RELORA_API relora_status relora_tensor_from_dlpack(relora_tensor **out, relora_c
  *  @param producer the stream that last wrote the tensor; NULL if there is nothing to wait for
  *  @param consumer a cudaStream_t cast to void *; ignored on the CPU
  *  @since 0.4 @threads one @stream queues */
-RELORA_API relora_status relora_tensor_to_dlpack(struct DLManagedTensorVersioned **out,
-                                                 relora_tensor *tensor, relora_stream *producer,
-                                                 void *consumer);
+RELORA_API relora_status relora_tensor_to_dlpack(struct DLManagedTensorVersioned **out, relora_tensor *tensor,
+                                                 relora_stream *producer, void *consumer);
 
 RELORA_END
 #endif

@@ -55,8 +55,8 @@ RELORA_API relora_status relora_group_add_linear(relora_group *group, const char
  *  @param grad  has the shape of `param`. NULL means that the parameter is saved and read, but not trained
  *  @return RELORA_E_EXISTS if the name is taken or the memory belongs to a member
  *  @since 0.5 @threads one @stream none */
-RELORA_API relora_status relora_group_add_param(relora_group *group, const char *name,
-                                                relora_tensor *param, relora_tensor *grad);
+RELORA_API relora_status relora_group_add_param(relora_group *group, const char *name, relora_tensor *param,
+                                                relora_tensor *grad);
 
 /** Number of layers and parameters together; -1 if `group` is NULL.
  *  @since 0.5 @threads any @stream none */

@@ -29,13 +29,15 @@
 RELORA_BEGIN
 
 typedef int32_t relora_linear_mode;
-enum { /* a bias is trained in every mode */
+/* a bias is trained in every mode */
+enum {
     RELORA_MODE_FULL = 1,   /**< W trained, no A or B: warm start, lm_head, baselines */
     RELORA_MODE_LORA = 2,   /**< W frozen; A and B trained, and scale if it is trainable */
     RELORA_MODE_LOWRANK = 3 /**< no W; otherwise as LORA */
 };
 
-enum { /* relora_linear_options.flags */
+/* relora_linear_options.flags */
+enum {
     RELORA_LINEAR_BIAS = 1,
     RELORA_LINEAR_TRAINABLE_SCALE = 2, /**< s = tanh(scale), not alpha / rank; scale starts at 1 */
     RELORA_LINEAR_REFERENCE = 4,       /**< only for comparison with the authors' code: A starts at 0,
@@ -47,7 +49,7 @@ enum { /* relora_linear_options.flags */
                                             after the point) on devices that are faster with it; a
                                             merge never does. No effect on the CPU. Not part of a
                                             state's description. Since 0.4 */
-    RELORA_LINEAR_IN_OUT = 32         /**< W, its gradient and the delta are [in, out], as in GPT-2's Conv1D, in Keras
+    RELORA_LINEAR_IN_OUT = 32 /**< W, its gradient and the delta are [in, out], as in GPT-2's Conv1D, in Keras
                                            and in column-major arrays of [out, in]. A and B stay as they are. With
                                            other layouts the sums may be made in another order, and stochastic
                                            rounding takes other draws. Since 0.5 */
@@ -82,11 +84,12 @@ enum {
     RELORA_PARAM_DELTA = 6 /**< the sum of RELORA_LINEAR_KEEP_DELTA; never trained */
 };
 
-enum { /* flags of relora_linear_forward and relora_linear_backward */
+/* flags of relora_linear_forward and relora_linear_backward */
+enum {
     RELORA_TRAIN = 1,         /**< apply dropout */
     RELORA_OVERWRITE = 2,     /**< backward: store parameter gradients instead of adding to them */
     RELORA_ACCUMULATE_DX = 4, /**< backward: add to dx instead of storing it */
-    RELORA_ACCUMULATE_Y = 8   /**< forward: add to y instead of storing it, as a LOWRANK layer beside a product
+    RELORA_ACCUMULATE_Y = 8 /**< forward: add to y instead of storing it, as a LOWRANK layer beside a product
                                    of the host's own does. Since 0.5 */
 };
 
@@ -150,13 +153,15 @@ RELORA_API relora_tensor *relora_linear_grad(relora_linear *linear, relora_param
  *  @param tensor F32, the shape of the parameter, without gaps between rows; must not overlap the layer's
  *                other parameters or gradients
  *  @since 0.5 @threads one @stream none */
-RELORA_API relora_status relora_linear_set_param(relora_linear *linear, relora_param param, relora_tensor *tensor);
+RELORA_API relora_status relora_linear_set_param(relora_linear *linear, relora_param param,
+                                                 relora_tensor *tensor);
 
 /** Retain `tensor` and use it in place as the gradient of a parameter that is trained now, for example a
  *  slice of one buffer for all gradients. Its values count, since backward adds to them. Any trained
  *  parameter is accepted, including W in FULL. Otherwise this function works like relora_linear_set_param().
  *  @since 0.5 @threads one @stream none */
-RELORA_API relora_status relora_linear_set_grad(relora_linear *linear, relora_param param, relora_tensor *tensor);
+RELORA_API relora_status relora_linear_set_grad(relora_linear *linear, relora_param param,
+                                                relora_tensor *tensor);
 
 /** Compute the output y of the layer for x, or add it to y with RELORA_ACCUMULATE_Y.
  *  @param x     [rows, in]; any number of rows, 0 included
@@ -167,8 +172,8 @@ RELORA_API relora_status relora_linear_set_grad(relora_linear *linear, relora_pa
  *  @param flags RELORA_TRAIN, RELORA_ACCUMULATE_Y, both or 0
  *  @since 0.1 @threads one @stream queues */
 RELORA_API relora_status relora_linear_forward(relora_linear *linear, relora_stream *stream,
-                                               const relora_tensor *x, relora_tensor *y,
-                                               uint64_t call, uint32_t flags);
+                                               const relora_tensor *x, relora_tensor *y, uint64_t call,
+                                               uint32_t flags);
 
 /** Add to the gradients of all parameters that are trained in the present mode, and write dx unless it is
  *  NULL. `x`, `call` and RELORA_TRAIN must be those of the matching forward.
@@ -205,8 +210,7 @@ RELORA_API relora_status relora_linear_backward_at(relora_linear *linear, relora
  *  @since 0.3 @threads one @stream queues */
 RELORA_API relora_status relora_linear_forward_shared(relora_linear *const *linears, int32_t count,
                                                       relora_stream *stream, const relora_tensor *x,
-                                                      relora_tensor *const *y, uint64_t call,
-                                                      uint32_t flags);
+                                                      relora_tensor *const *y, uint64_t call, uint32_t flags);
 
 /** relora_linear_backward() of the same layers. dx receives the sum over all layers.
  *  @param dy    `count` tensors, one for each layer
@@ -215,8 +219,8 @@ RELORA_API relora_status relora_linear_forward_shared(relora_linear *const *line
  *  @since 0.3 @threads one @stream queues */
 RELORA_API relora_status relora_linear_backward_shared(relora_linear *const *linears, int32_t count,
                                                        relora_stream *stream, const relora_tensor *x,
-                                                       relora_tensor *const *dy,
-                                                       relora_tensor *dx, uint64_t call, uint32_t flags);
+                                                       relora_tensor *const *dy, relora_tensor *dx,
+                                                       uint64_t call, uint32_t flags);
 
 /** Set every gradient of the layer to 0. @since 0.1 @threads one @stream queues */
 RELORA_API relora_status relora_linear_zero_grad(relora_linear *linear, relora_stream *stream);
@@ -229,14 +233,13 @@ RELORA_API relora_status relora_linear_zero_grad(relora_linear *linear, relora_s
  *                with 1, because creating the layer used 0
  *  @param report may be NULL
  *  @since 0.1 @threads one @stream synchronises */
-RELORA_API relora_status relora_linear_merge(relora_linear *linear, relora_stream *stream,
-                                             uint64_t cycle, relora_merge_report *report);
+RELORA_API relora_status relora_linear_merge(relora_linear *linear, relora_stream *stream, uint64_t cycle,
+                                             relora_merge_report *report);
 
 /** Draw A uniformly in +-1/sqrt(in) as a function of (seed, layer, cycle), set B to 0 and a trainable
  *  scale to 1 (to 0 with RELORA_LINEAR_REFERENCE). Gradients are not changed. RELORA_E_STATE in FULL.
  *  @since 0.1 @threads one @stream queues */
-RELORA_API relora_status relora_linear_reset(relora_linear *linear, relora_stream *stream,
-                                             uint64_t cycle);
+RELORA_API relora_status relora_linear_reset(relora_linear *linear, relora_stream *stream, uint64_t cycle);
 
 RELORA_END
 #endif

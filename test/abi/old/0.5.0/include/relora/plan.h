@@ -11,7 +11,8 @@
 RELORA_BEGIN
 
 typedef int32_t relora_order;
-enum { /* orders of multiplication; all give the same result, up to rounding */
+/* orders of multiplication; all give the same result, up to rounding */
+enum {
     RELORA_ORDER_AUTO = 1,   /**< the cheapest for the shape; the default */
     RELORA_ORDER_SPLIT = 2,  /**< y = x W^T + (x A^T)(s B)^T and dx = g W + (s g B) A: the authors' */
     RELORA_ORDER_FOLD = 3,   /**< y = x V^T and dx = g V, with V = W + s B A made for the call */

@@ -21,8 +21,9 @@ enum {
  *  count goes on. MAGNITUDE then zeroes exactly floor(ratio * n) elements of a product in double (0.29 of
  *  100 is 28), so all of them only if ratio is 1. Among equal magnitudes it keeps the lowest index. A NaN
  *  counts as the largest magnitude. */
-enum { /* relora_reset_options.flags; the authors' magnitude reset has INDEPENDENT | QUANTILE, their
-        * default is RANDOM with 0.999 and INDEPENDENT */
+/* relora_reset_options.flags; the authors' magnitude reset has INDEPENDENT | QUANTILE, their
+ * default is RANDOM with 0.999 and INDEPENDENT */
+enum {
     RELORA_RESET_STEP_COUNT = 1,  /**< also restart the bias correction of these parameters */
     RELORA_RESET_INDEPENDENT = 2, /**< a separate mask for each moment */
     RELORA_RESET_QUANTILE = 4     /**< MAGNITUDE keeps what exceeds torch.quantile, as PyTorch up to 2.13

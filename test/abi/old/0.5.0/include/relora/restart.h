@@ -19,7 +19,8 @@
 
 RELORA_BEGIN
 
-enum { /* relora_merge_options.flags */
+/* relora_merge_options.flags */
+enum {
     RELORA_MERGE_LOOK = 1,  /**< only check whether everything is finite, and would be in the sum */
     RELORA_MERGE_IN_OUT = 2 /**< W is [in, out], as in GPT-2's Conv1D or in Keras: W += s A^T B^T */
 };
@@ -68,8 +69,9 @@ RELORA_API relora_status relora_factors_draw(relora_stream *stream, relora_tenso
  *  @param options NULL for the defaults. The host keeps the step count, so RELORA_RESET_STEP_COUNT is refused
  *  @param report  may be NULL; asking for it synchronises `stream`
  *  @since 0.5 @threads one @stream queues */
-RELORA_API relora_status relora_moments_reset(relora_stream *stream, relora_tensor *first, relora_tensor *second,
-                                              uint64_t index, const relora_reset_options *options,
+RELORA_API relora_status relora_moments_reset(relora_stream *stream, relora_tensor *first,
+                                              relora_tensor *second, uint64_t index,
+                                              const relora_reset_options *options,
                                               relora_reset_report *report);
 
 RELORA_END

@@ -55,8 +55,7 @@ typedef struct relora_schedule_options {
 
 /** Fill `options` with the defaults, writing exactly `size` bytes.
  *  @since 0.1 @threads any @stream none */
-RELORA_API relora_status relora_schedule_options_init(relora_schedule_options *options,
-                                                      size_t size);
+RELORA_API relora_status relora_schedule_options_init(relora_schedule_options *options, size_t size);
 /** Create a schedule. @since 0.1 @threads any @stream none */
 RELORA_API relora_status relora_schedule_create(relora_schedule **out, relora_context *ctx,
                                                 const relora_schedule_options *options);
@@ -66,8 +65,7 @@ RELORA_API void relora_schedule_release(relora_schedule *schedule);
 /** Learning rate of the update that follows `step` finished updates. The result depends on `step`
  *  alone. RELORA_E_ARGUMENT if `step` is before first_step.
  *  @since 0.1 @threads any @stream none */
-RELORA_API relora_status relora_schedule_lr(const relora_schedule *schedule, int64_t step,
-                                            double *lr);
+RELORA_API relora_status relora_schedule_lr(const relora_schedule *schedule, int64_t step, double *lr);
 
 /** First step after `step` that begins a new cycle of the curve; -1 if there is no further one. In
  *  COSINE_RESTARTS with restart_warmup_steps of 1 or more the learning rate of that step is 0. In a

@@ -44,8 +44,7 @@ RELORA_API relora_status relora_state_add_linear(relora_state *state, const char
 RELORA_API relora_status relora_state_add_group(relora_state *state, const relora_group *group);
 /** Add both moments and the step count of every parameter. The optimizer is kept alive.
  *  @since 0.2 @threads one @stream none */
-RELORA_API relora_status relora_state_add_adam(relora_state *state, const char *prefix,
-                                               relora_adam *adam);
+RELORA_API relora_status relora_state_add_adam(relora_state *state, const char *prefix, relora_adam *adam);
 /** Add a description of the schedule, which is not kept alive. A second one under the same prefix
  *  is RELORA_E_EXISTS.
  *  @since 0.2 @threads one @stream none */
@@ -64,8 +63,8 @@ RELORA_API relora_status relora_state_set(relora_state *state, const char *key, 
 
 /** Save all of it, as relora_writer_save() does: at any step, but before relora_cycle_finish() if the run may
  *  go on. RELORA_E_STATE if nothing was added. @since 0.2 @threads one @stream synchronises */
-RELORA_API relora_status relora_state_save(relora_state *state, relora_stream *stream,
-                                           const char *path, uint32_t flags);
+RELORA_API relora_status relora_state_save(relora_state *state, relora_stream *stream, const char *path,
+                                           uint32_t flags);
 
 /** Restore all of it from an open file. Everything is checked first, and nothing is changed unless
  *  all fits: every field of every description equal (RELORA_E_STATE, naming the field and both values),
@@ -73,8 +72,7 @@ RELORA_API relora_status relora_state_save(relora_state *state, relora_stream *s
  *  (RELORA_E_NOT_FOUND). The file may be of another release: a field it lacks has its default, and one
  *  that this release does not know is refused unless it is 0.
  *  @since 0.2 @threads one @stream synchronises */
-RELORA_API relora_status relora_state_load(relora_state *state, relora_stream *stream,
-                                           relora_reader *reader);
+RELORA_API relora_status relora_state_load(relora_state *state, relora_stream *stream, relora_reader *reader);
 
 /** Write plain weights: W + s B A of each layer (rounded to nearest into the layer's dtype), its
  *  bias, and the tensors of the host. The layers are not changed. Little memory is needed.

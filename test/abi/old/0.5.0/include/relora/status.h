@@ -32,7 +32,7 @@ enum {
     RELORA_E_STATE = -20,
     RELORA_E_NOT_FOUND = -21,
     RELORA_E_EXISTS = -22,
-    RELORA_E_READ_ONLY = -23,   /**< memory that must not be written to; since 0.4 */
+    RELORA_E_READ_ONLY = -23, /**< memory that must not be written to; since 0.4 */
     RELORA_E_UNSUPPORTED = -24,
 
     RELORA_E_NO_MEMORY = -30,
@@ -40,8 +40,8 @@ enum {
     /* the device failed; its stream can no longer be used */
     RELORA_E_BACKEND = -40,
 
-    RELORA_E_IO = -50,     /**< a system call on a file failed; the text says which and why */
-    RELORA_E_FORMAT = -51, /**< the contents of a file are not valid */
+    RELORA_E_IO = -50,      /**< a system call on a file failed; the text says which and why */
+    RELORA_E_FORMAT = -51,  /**< the contents of a file are not valid */
     RELORA_E_VERSION = -52, /**< data from outside has a version that is not known here; since 0.4 */
 
     RELORA_E_NOT_FINITE = -60 /**< a NaN or an infinity would have done harm */
@@ -71,8 +71,8 @@ RELORA_API const char *relora_status_text(relora_status status);
  *  @param length    receives the full length without the NUL; may be NULL
  *  @return RELORA_OK, or RELORA_E_ARGUMENT if `ctx` is NULL
  *  @since 0.1 @threads any @stream none */
-RELORA_API relora_status relora_context_error(const relora_context *ctx, char *buffer,
-                                              size_t capacity, size_t *length);
+RELORA_API relora_status relora_context_error(const relora_context *ctx, char *buffer, size_t capacity,
+                                              size_t *length);
 
 RELORA_END
 #endif

@@ -19,8 +19,7 @@ RELORA_API relora_status relora_stream_create(relora_stream **out, relora_device
  *  of the host and of the library runs in the order in which it was queued. RELORA_E_UNSUPPORTED on
  *  the CPU.
  *  @since 0.4 @threads any @stream none */
-RELORA_API relora_status relora_stream_wrap(relora_stream **out, relora_device *device,
-                                            void *native);
+RELORA_API relora_status relora_stream_wrap(relora_stream **out, relora_device *device, void *native);
 /** The borrowed cudaStream_t, on which the host may queue its own work. NULL on the CPU, for the legacy
  *  default stream, and if `stream` is NULL. @since 0.4 @threads any @stream none */
 RELORA_API void *relora_stream_native(const relora_stream *stream);
@@ -40,8 +39,8 @@ RELORA_API relora_status relora_stream_synchronize(relora_stream *stream);
  *  goes to that context instead.
  *  @return RELORA_OK, or RELORA_E_ARGUMENT if `stream` is NULL
  *  @since 0.5 @threads any @stream none */
-RELORA_API relora_status relora_stream_error(const relora_stream *stream, char *buffer,
-                                             size_t capacity, size_t *length);
+RELORA_API relora_status relora_stream_error(const relora_stream *stream, char *buffer, size_t capacity,
+                                             size_t *length);
 
 /** Release the stream without waiting: queued work still runs. NULL is allowed.
  *  @since 0.1 @threads any @stream none */

@@ -24,9 +24,8 @@ typedef void (*relora_deleter_fn)(void *user, void *data);
  *  @param ndim   0 (one element) to RELORA_MAX_DIMS
  *  @param shape  `ndim` sizes, each 0 or more; NULL if ndim is 0
  *  @since 0.1 @threads any @stream none */
-RELORA_API relora_status relora_tensor_create(relora_tensor **out, relora_device *device,
-                                              relora_dtype dtype, int32_t ndim,
-                                              const int64_t *shape);
+RELORA_API relora_status relora_tensor_create(relora_tensor **out, relora_device *device, relora_dtype dtype,
+                                              int32_t ndim, const int64_t *shape);
 
 /** Create a tensor over memory of the caller, without copying. The memory must stay valid until the
  *  deleter is called or, without a deleter, until the last reference is released. Never lend memory
@@ -36,9 +35,8 @@ RELORA_API relora_status relora_tensor_create(relora_tensor **out, relora_device
  *  @param data    aligned to the element size; may be NULL only if the tensor has no element
  *  @param deleter may be NULL; not called if this function fails
  *  @since 0.1 @threads any @stream none */
-RELORA_API relora_status relora_tensor_borrow(relora_tensor **out, relora_device *device,
-                                              relora_dtype dtype, int32_t ndim,
-                                              const int64_t *shape, const int64_t *strides,
+RELORA_API relora_status relora_tensor_borrow(relora_tensor **out, relora_device *device, relora_dtype dtype,
+                                              int32_t ndim, const int64_t *shape, const int64_t *strides,
                                               void *data, relora_deleter_fn deleter, void *user);
 
 /** relora_tensor_borrow() for a whole row-major matrix [rows, cols] without a deleter.
@@ -93,19 +91,18 @@ RELORA_API relora_device *relora_tensor_device(const relora_tensor *tensor);
  *  and so does a write while 4 MiB of earlier writes are in progress. RELORA_E_SHAPE unless `bytes` is
  *  exactly the size of all elements.
  *  @since 0.1 @threads one @stream queues */
-RELORA_API relora_status relora_tensor_write(relora_tensor *tensor, relora_stream *stream,
-                                             const void *source, size_t bytes);
+RELORA_API relora_status relora_tensor_write(relora_tensor *tensor, relora_stream *stream, const void *source,
+                                             size_t bytes);
 /** Copy from the tensor to the host, the reverse of relora_tensor_write().
  *  @since 0.1 @threads one @stream synchronises */
-RELORA_API relora_status relora_tensor_read(const relora_tensor *tensor, relora_stream *stream,
-                                            void *target, size_t bytes);
+RELORA_API relora_status relora_tensor_read(const relora_tensor *tensor, relora_stream *stream, void *target,
+                                            size_t bytes);
 /** Copy `source` into `target`, which has the same shape. F32 is rounded to nearest when it becomes
  *  BF16. The two must not overlap, unless they are the same tensor. @since 0.1 @threads one @stream queues */
 RELORA_API relora_status relora_tensor_copy(relora_tensor *target, const relora_tensor *source,
                                             relora_stream *stream);
 /** Set every element to `value`, rounded to nearest. @since 0.1 @threads one @stream queues */
-RELORA_API relora_status relora_tensor_fill(relora_tensor *tensor, relora_stream *stream,
-                                            double value);
+RELORA_API relora_status relora_tensor_fill(relora_tensor *tensor, relora_stream *stream, double value);
 
 RELORA_END
 #endif
