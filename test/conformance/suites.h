@@ -40,5 +40,6 @@ Suite *restart_suite(void);
 Suite *host_memory(void);
 Suite *linear_at(void);
 Suite *in_out_suite(void);
+Suite *weight_grad_suite(void);
 
 #endif
