@@ -49,13 +49,16 @@ enum {
                                             after the point) on devices that are faster with it; a
                                             merge never does. No effect on the CPU. Not part of a
                                             state's description. Since 0.4 */
-    RELORA_LINEAR_IN_OUT = 32, /**< W, its gradient and the delta are [in, out], as in GPT-2's Conv1D, in Keras
+    RELORA_LINEAR_IN_OUT =
+        32, /**< W, its gradient and the delta are [in, out], as in GPT-2's Conv1D, in Keras
                                            and in column-major arrays of [out, in]. A and B stay as they are. With
                                            other layouts the sums may be made in another order, and stochastic
                                            rounding takes other draws. Since 0.5 */
-    RELORA_LINEAR_FREEZE_A = 64, /**< train B alone. A is drawn at each restart and stays as it is drawn. It has
+    RELORA_LINEAR_FREEZE_A =
+        64, /**< train B alone. A is drawn at each restart and stays as it is drawn. It has
                                            no gradient, and an optimizer keeps nothing for it. Since 0.6 */
-    RELORA_LINEAR_FREEZE_B = 128 /**< train A alone, likewise: A starts at 0, and B is drawn. Not together with
+    RELORA_LINEAR_FREEZE_B =
+        128 /**< train A alone, likewise: A starts at 0, and B is drawn. Not together with
                                            FREEZE_A, nor one of them with REFERENCE. Since 0.6 */
 };
 
