@@ -32,7 +32,7 @@ typedef int32_t relora_linear_mode;
 /* a bias is trained in every mode */
 enum {
     RELORA_MODE_FULL = 1,   /**< W trained, no A or B: warm start, lm_head, baselines */
-    RELORA_MODE_LORA = 2,   /**< W frozen; A and B trained, and scale if it is trainable */
+    RELORA_MODE_LORA = 2,   /**< W frozen; A and B trained, or one of them, and scale if it is trainable */
     RELORA_MODE_LOWRANK = 3 /**< no W; otherwise as LORA */
 };
 
@@ -49,10 +49,17 @@ enum {
                                             after the point) on devices that are faster with it; a
                                             merge never does. No effect on the CPU. Not part of a
                                             state's description. Since 0.4 */
-    RELORA_LINEAR_IN_OUT = 32 /**< W, its gradient and the delta are [in, out], as in GPT-2's Conv1D, in Keras
+    RELORA_LINEAR_IN_OUT =
+        32, /**< W, its gradient and the delta are [in, out], as in GPT-2's Conv1D, in Keras
                                            and in column-major arrays of [out, in]. A and B stay as they are. With
                                            other layouts the sums may be made in another order, and stochastic
                                            rounding takes other draws. Since 0.5 */
+    RELORA_LINEAR_FREEZE_A =
+        64, /**< train B alone. A is drawn at each restart and stays as it is drawn. It has
+                                           no gradient, and an optimizer keeps nothing for it. Since 0.6 */
+    RELORA_LINEAR_FREEZE_B =
+        128 /**< train A alone, likewise: A starts at 0, and B is drawn. Not together with
+                                           FREEZE_A, nor one of them with REFERENCE. Since 0.6 */
 };
 
 typedef struct relora_linear_options {
@@ -282,7 +289,8 @@ RELORA_API relora_status relora_linear_full_rank_step(relora_linear *linear, rel
                                                       relora_full_rank_report *report);
 
 /** Draw A uniformly in +-1/sqrt(in) as a function of (seed, layer, cycle), set B to 0 and a trainable
- *  scale to 1 (to 0 with RELORA_LINEAR_REFERENCE). Gradients are not changed. RELORA_E_STATE in FULL.
+ *  scale to 1 (to 0 with RELORA_LINEAR_REFERENCE). With RELORA_LINEAR_FREEZE_B, B is drawn in +-1/sqrt(rank)
+ *  and A is set to 0. Gradients are not changed. RELORA_E_STATE in FULL.
  *  @since 0.1 @threads one @stream queues */
 RELORA_API relora_status relora_linear_reset(relora_linear *linear, relora_stream *stream, uint64_t cycle);
 

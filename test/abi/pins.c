@@ -226,6 +226,8 @@ FIELD(relora_merge_options, 44, int32_t, reserved);
 SIZE(relora_merge_options, 48);
 CONSTANT(RELORA_ACCUMULATE_Y, 8);
 CONSTANT(RELORA_LINEAR_IN_OUT, 32);
+CONSTANT(RELORA_LINEAR_FREEZE_A, 64);
+CONSTANT(RELORA_LINEAR_FREEZE_B, 128);
 FIELD(relora_full_rank_report, 0, uint32_t, struct_size);
 FIELD(relora_full_rank_report, 4, int32_t, reserved);
 FIELD(relora_full_rank_report, 8, double, delta_norm);
