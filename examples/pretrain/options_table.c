@@ -8,6 +8,7 @@ static const struct choice methods[] = {{"full", METHOD_FULL},
                                         {NULL, 0}};
 static const struct choice dtypes[] = {{"f32", RELORA_F32}, {"bf16", RELORA_BF16}, {NULL, 0}};
 static const struct choice devices[] = {{"cpu", RELORA_DEVICE_CPU}, {"cuda", RELORA_DEVICE_CUDA}, {NULL, 0}};
+static const struct choice masks[] = {{"joint", 0}, {"independent", RELORA_RESET_INDEPENDENT}, {NULL, 0}};
 static const struct choice orders[] = {
     {"auto", RELORA_ORDER_AUTO}, {"split", RELORA_ORDER_SPLIT}, {"fold", RELORA_ORDER_FOLD}, {NULL, 0}};
 static const struct choice recomputes[] = {{"none", 0}, {"blocks", 1}, {NULL, 0}};
@@ -22,6 +23,11 @@ static const struct choice resets[] = {{"zero", RELORA_RESET_ZERO},
 const struct option_row option_rows[] = {
     {"size", "NAME", "model size, see below (demo; with --init the settings of the nearest size)", CHOICE,
      AT(size), 0, 0, UNSET, NULL, BOUND},
+    {"hidden", "N", "hidden size (by size)", WHOLE, AT(hidden), 2, 65536, UNSET, NULL, BOUND},
+    {"ffn", "N", "columns of the feed-forward part (by size)", WHOLE, AT(ffn), 1, 1 << 20, UNSET, NULL,
+     BOUND},
+    {"heads", "N", "attention heads (by size)", WHOLE, AT(heads), 1, 65536, UNSET, NULL, BOUND},
+    {"layers", "N", "blocks (by size)", WHOLE, AT(layers), 1, 65536, UNSET, NULL, BOUND},
     {"method", "NAME", "full, lora, lowrank or relora (relora)", CHOICE, AT(method), 0, 0, METHOD_RELORA,
      methods, BOUND},
     {"data", "FILE",
@@ -79,6 +85,10 @@ const struct option_row option_rows[] = {
      AT(reset), 0, 0, RELORA_RESET_MAGNITUDE, resets, BOUND},
     {"reset-ratio", "X", "share of the moments that random and magnitude clear (0.99)", REAL, AT(reset_ratio),
      0, 1, 0.99, NULL, BOUND},
+    {"reset-masks", "NAME",
+     "joint: what a restart clears of the first moment it clears of the second; or independent, as in the"
+     " authors' code (joint)",
+     CHOICE, AT(masks), 0, 0, 0, masks, BOUND},
     {"beta1", "X", "Adam's beta1, below 1 (0.9)", REAL, AT(beta1), 0, BELOW_1, 0.9, NULL, BOUND},
     {"beta2", "X", "Adam's beta2, below 1 (by size)", REAL, AT(beta2), 0, BELOW_1, UNSET, NULL, BOUND},
     {"eps", "X", "Adam's epsilon (1e-8)", REAL, AT(eps), ABOVE_0, 1, 1e-8, NULL, BOUND},
