@@ -108,10 +108,14 @@ static int print_summary(const struct trainer *t)
            model_count_trainable(t->model), model_count_all(t->model), (double)usage.ru_maxrss / 1024.0,
            rate);
     print_device_memory(t);
-    char line[200];
+    struct model_memory memory;
+    model_memory(t->model, &memory);
+    char line[320];
     snprintf(line, sizeof line,
-             "val_loss=%.4f val_ppl=%.2f tokens_per_s=%.0f restarts=%" PRId64 " updates=%" PRId64 "/%" PRId64,
-             loss, exp(loss), rate, t->restarts, t->step, t->end);
+             "val_loss=%.4f val_ppl=%.2f tokens_per_s=%.0f restarts=%" PRId64 " updates=%" PRId64 "/%" PRId64
+             " trained=%" PRId64 " parameters=%" PRId64 " moments_bytes=%" PRId64 " peak_mb=%.1f",
+             loss, exp(loss), rate, t->restarts, t->step, t->end, model_count_trainable(t->model),
+             memory.parameters, memory.moments, (double)usage.ru_maxrss / 1024.0);
     return metrics_summary(t->options->out, line);
 }
 
