@@ -14,8 +14,8 @@ Stage = namedtuple('Stage', 'part cells seeds')
 
 # 0.23 M parameters, 1,024 bytes of the King James Bible an update. Losses of single updates are kept as means over
 # `bin` updates, which divides the warm start and each cycle.
-BASE = Task('base', '--hidden 64 --ffn 176 --heads 4 --layers 4', 2400, 600, 8, 128, 200, 25)
-SETTINGS = '--beta2 0.99 --init-std 0.05 --dropout 0 --eval-batches 60'
+BASE = Task('base', '--hidden 64 --ffn 176 --heads 4 --layers 4', 2000, 500, 8, 128, 200, 25)
+SETTINGS = '--beta2 0.99 --init-std 0.05 --dropout 0 --eval-batches 40'
 
 RANKS = (8, 4, 16)  # of a hidden size of 64: an eighth, a sixteenth, a quarter
 SEEDS = 4
