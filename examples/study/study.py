@@ -18,82 +18,15 @@ import threading
 import time
 
 import arms
+import plan
 import spectrum
 
 SPECTRUM_SEED = 2
 
 
-class Run:
-    def __init__(self, part, cell, rate, seed, full_rate):
-        self.part, self.cell, self.rate, self.seed = part, cell, rate, seed
-        self.options = arms.options(cell, rate, seed, full_rate)
-        self.cost = cell.task.steps * cell.task.batch * cell.task.seq  # tokens
-
-    def name(self):
-        return '%s-%s-r%d-lr%g-s%d' % (self.cell.task.name, self.cell.arm, self.cell.rank, self.rate, self.seed)
-
-
-# ---- what is recorded ----
-
-def read(path):
-    """Finished runs by their options."""
-    if not os.path.exists(path):
-        return {}
-    with open(path) as file:
-        return {run['options']: run for run in map(json.loads, file)}
-
-
 def append(path, run):
     with open(path, 'a') as file:
         file.write(json.dumps(run, separators=(',', ':')) + '\n')
-
-
-# ---- what is missing ----
-
-def loss(run):
-    return run['val_loss'] if run['val_loss'] is not None else float('inf')
-
-
-def sweep(cell, done, full_rate):
-    """(rates to try now, best rate or None while the sweep goes on)."""
-    def find(rate):
-        return done.get(arms.options(cell, rate, 1, full_rate))
-    rates = sorted(arms.ARMS[cell.arm].rates)
-    if cell.task.name == 'quick':
-        return [], rates[0]
-    while True:
-        missing = [rate for rate in rates if not find(rate)]
-        if missing:
-            return missing, None
-        best = min(rates, key=lambda rate: loss(find(rate)))
-        if len(rates) >= arms.EXTENT or rates[0] < best < rates[-1]:
-            return [], best
-        rates = sorted(rates + [best / 2 if best == rates[0] else best * 2])
-
-
-def best_full_rate(task, done):
-    return sweep(arms.Cell(task, 'full', 0), done, None)[1]
-
-
-def plan(stages, done):
-    """Runs to do now, the most decisive first, and how many tokens all that is missing has, as far as is known."""
-    runs, tokens, seen = [], 0, set()
-    for stage in stages:
-        for cell in stage.cells:
-            full = cell.arm in ('full', 'control')
-            full_rate = None if full else best_full_rate(cell.task, done)
-            length = cell.task.steps * cell.task.batch * cell.task.seq
-            rates, best = sweep(cell, done, full_rate) if full or full_rate else ([], None)
-            now = [Run(stage.part, cell, rate, 1, full_rate) for rate in rates]
-            if best:
-                now = [Run(stage.part, cell, best, seed, full_rate) for seed in range(1, stage.seeds + 1)]
-            now = [run for run in now if run.options not in done and run.options not in seen]
-            seen.update(run.options for run in now)
-            runs += now
-            waiting = 0 if best or cell in seen else stage.seeds - 1 + (0 if rates else 3)
-            seen.add(cell)
-            tokens += length * (len(now) + waiting)
-    return runs, tokens
 
 
 # ---- one run ----
@@ -120,7 +53,7 @@ def record(run, out, version, seconds, usage, status):
     """The line of a run that has ended. One that died has no loss."""
     task = run.cell.task
     line = {'part': run.part, 'task': task.name, 'arm': run.cell.arm, 'rank': run.cell.rank, 'lr': run.rate, 'seed': run.seed,
-            'updates': task.steps, 'tokens': run.cost, 'val_loss': None}
+            'updates': task.steps, 'tokens': run.tokens, 'val_loss': None}
     if status == 0:
         with open(os.path.join(out, 'summary.txt')) as file:
             summary = dict(word.split('=') for word in file.read().split())
@@ -143,24 +76,33 @@ def clean_up(run, folder, line):
     shutil.rmtree(saved, ignore_errors=True)
 
 
+def make_bible(path):
+    if not os.path.exists(path):
+        with open(path + '.new', 'wb') as file:
+            subprocess.run(['bible', '-f', 'gen1:1-rev22:21'], stdout=file, check=True)
+        os.rename(path + '.new', path)
+
+
 class Study:
     def __init__(self, program, folder, path, stages, jobs):
         self.program, self.folder, self.path, self.stages, self.jobs = program, folder, path, stages, jobs
         self.version = subprocess.run([program, '--version'], capture_output=True, text=True, check=True).stdout.split('\n')[0]
-        self.text = os.path.join(folder, 'kjv.txt')
         self.running, self.failed, self.children = set(), set(), set()
         self.lock, self.stopping = threading.Lock(), False
 
     def next(self):
         with self.lock:
-            done = read(self.path)
-            runs, tokens = plan(self.stages, done)
-            runs = [run for run in runs if run.options not in self.running | self.failed]
+            done = plan.read(self.path)
+            runs, tokens = plan.missing(self.stages, done)
+            runs = [run for run in runs if run.options not in self.running | self.failed and self.has_text(run)]
             if self.stopping or not runs:
                 return None, bool(self.running) and not self.stopping
             self.running.add(runs[0].options)
             self.say(runs[0], done, tokens)
             return runs[0], True
+
+    def has_text(self, run):
+        return os.path.exists(os.path.join(self.folder, run.cell.task.data))
 
     def say(self, run, done, tokens):
         """An estimate, from the runs of this processor."""
@@ -173,25 +115,24 @@ class Study:
 
     def train(self, run):
         folder = os.path.join(self.folder, run.name())
-        out = os.path.join(folder, 'out')
         os.makedirs(folder, exist_ok=True)
-        command = [self.program, *run.options.split(), '--data', self.text, '--threads', '1', '--sample', '0', '--out', out,
-                   '--save', os.path.join(folder, 'save'), '--save-every', str(run.cell.task.warm_start), '--keep', '0',
-                   '--resume', 'auto', '--export', os.path.join(folder, 'model')]
+        command = [self.program, *run.options.split(), '--threads', '1', '--sample', '0', '--out', run.name() + '/out',
+                   '--save', run.name() + '/save', '--save-every', str(run.cell.task.warm_start), '--keep', '0',
+                   '--resume', 'auto', '--export', run.name() + '/model']
         begin = time.time()
         with open(os.path.join(folder, 'log'), 'a') as log:
-            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            child = subprocess.Popen(command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
             self.children.add(child)
             _, status, usage = os.wait4(child.pid, 0)
             child.returncode = os.waitstatus_to_exitcode(status)
             self.children.discard(child)
-        return self.finish(run, folder, out, time.time() - begin, usage, child.returncode)
+        self.finish(run, folder, time.time() - begin, usage, child.returncode)
 
-    def finish(self, run, folder, out, seconds, usage, status):
+    def finish(self, run, folder, seconds, usage, status):
         with open(os.path.join(folder, 'log')) as log:
             died = status == 1 and 'died' in log.read()
         if status == 0 or died:
-            line = record(run, out, self.version, seconds, usage, status)
+            line = record(run, os.path.join(folder, 'out'), self.version, seconds, usage, status)
             clean_up(run, folder, line)
             with self.lock:
                 append(self.path, line)
@@ -216,10 +157,7 @@ class Study:
             child.terminate()
 
     def everything(self):
-        if not os.path.exists(self.text):
-            with open(self.text + '.new', 'wb') as file:
-                subprocess.run(['bible', '-f', 'gen1:1-rev22:21'], stdout=file, check=True)
-            os.rename(self.text + '.new', self.text)
+        make_bible(os.path.join(self.folder, 'kjv.txt'))
         workers = [threading.Thread(target=self.work) for _ in range(self.jobs)]
         for worker in workers:
             worker.start()
