@@ -50,7 +50,7 @@ def curves(out, bin_size):
 
 
 def record(run, out, version, seconds, usage, status):
-    """The line of a run that has ended. One that died has no loss."""
+    """The line of a run that has ended. One that died has no loss. One that was resumed has no time: `seconds` is None."""
     task = run.cell.task
     line = {'part': run.part, 'task': task.name, 'arm': run.cell.arm, 'rank': run.cell.rank, 'lr': run.rate, 'seed': run.seed,
             'updates': task.steps, 'tokens': run.tokens, 'val_loss': None}
@@ -61,8 +61,9 @@ def record(run, out, version, seconds, usage, status):
         line.update(val_loss=evaluations[-1][1], eval=evaluations, train=losses, bin=task.bin)
         line.update((key, float(summary[key]) if '.' in summary[key] else int(summary[key]))
                     for key in ('tokens_per_s', 'trained', 'parameters', 'moments_bytes', 'peak_mb'))
-    line.update(seconds=round(seconds, 1), cpu_seconds=round(usage.ru_utime + usage.ru_stime, 1),
-                load=round(os.getloadavg()[0], 1), processor=processor(), version=version, options=run.options)
+    if seconds:
+        line.update(seconds=round(seconds, 1), cpu_seconds=round(usage.ru_utime + usage.ru_stime, 1))
+    line.update(load=round(os.getloadavg()[0], 1), processor=processor(), version=version, options=run.options)
     return line
 
 
@@ -106,7 +107,7 @@ class Study:
 
     def say(self, run, done, tokens):
         """An estimate, from the runs of this processor."""
-        known = [line for line in done.values() if line['processor'] == processor()]
+        known = [line for line in done.values() if line['processor'] == processor() and 'seconds' in line]
         left = '?'
         if known:
             speed = sum(line['tokens'] for line in known) / sum(line['seconds'] for line in known)
@@ -119,6 +120,7 @@ class Study:
         command = [self.program, *run.options.split(), '--threads', '1', '--sample', '0', '--out', run.name() + '/out',
                    '--save', run.name() + '/save', '--save-every', str(run.cell.task.warm_start), '--keep', '0',
                    '--resume', 'auto', '--export', run.name() + '/model']
+        resumed = os.path.isdir(os.path.join(folder, 'save')) and os.listdir(os.path.join(folder, 'save'))
         begin = time.time()
         with open(os.path.join(folder, 'log'), 'a') as log:
             child = subprocess.Popen(command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -126,7 +128,7 @@ class Study:
             _, status, usage = os.wait4(child.pid, 0)
             child.returncode = os.waitstatus_to_exitcode(status)
             self.children.discard(child)
-        self.finish(run, folder, time.time() - begin, usage, child.returncode)
+        self.finish(run, folder, None if resumed else time.time() - begin, usage, child.returncode)
 
     def finish(self, run, folder, seconds, usage, status):
         with open(os.path.join(folder, 'log')) as log:
