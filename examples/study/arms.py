@@ -48,6 +48,7 @@ ARMS = {arm.name: arm for arm in (
 )}
 BEST = ()  # arms that are candidates for the best recipe
 RESTARTS = ('lora', 'relora', 'joint')
+SPECTRUM = ('full', *RESTARTS, *BEST)
 ABLATION = ('warm-0', 'warm-10', 'restart-1', 'restart-9', 'no-ramp', 'zero', 'keep')
 
 
@@ -88,8 +89,8 @@ STAGES = [
     *[Stage('scaling', cells(SCALED, (eighth(task),), task), 1) for task in SCALING],
 ]
 
-# About ten minutes on two cores: no sweep, two seeds, a fifth of the updates.
-QUICK_TASK = BASE._replace(name='quick', steps=400, warm_start=100, evaluate=50, scale=0)
+# Five to ten minutes on two cores: no sweep, one rank, somewhat shorter.
+QUICK_TASK = BASE._replace(name='quick', steps=1600, warm_start=400, evaluate=160, bin=20, scale=0)
 QUICK = [Stage('upstream', cells(['full', *RESTARTS, *BEST], (8,), QUICK_TASK), SEEDS)]
 
 

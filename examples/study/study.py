@@ -1,7 +1,7 @@
-"""study.py PROGRAM FOLDER RUNS [--quick] [--jobs N]: do what runs are missing, one line of RUNS for each.
+"""study.py PROGRAM FOLDER RUNS RESULTS [--quick] [--jobs N]: do what runs are missing, one line of RUNS for each.
 
 Stop it at any time: a run that was under way goes on from its last checkpoint. A line of RUNS is a JSON object; lines of
-several machines may be put together. report.py makes docs/results.md of them.
+several machines may be put together. In the end RESULTS is written from them.
 """
 
 import argparse
@@ -19,6 +19,7 @@ import time
 
 import arms
 import plan
+import report
 import spectrum
 
 SPECTRUM_SEED = 2
@@ -50,7 +51,7 @@ def curves(out, bin_size):
 
 
 def record(run, out, version, seconds, usage, status):
-    """The line of a run that has ended. One that died has no loss. One that was resumed has no time: `seconds` is None."""
+    """The line of a run that has ended. One that died has no loss. One that was resumed has no times."""
     task = run.cell.task
     line = {'part': run.part, 'task': task.name, 'arm': run.cell.arm, 'rank': run.cell.rank, 'lr': run.rate, 'seed': run.seed,
             'updates': task.steps, 'tokens': run.tokens, 'val_loss': None}
@@ -72,7 +73,7 @@ def clean_up(run, folder, line):
     saved = os.path.join(folder, 'save')
     first = os.path.join(saved, 'step-%08d.safetensors' % run.cell.task.warm_start)
     last = os.path.join(folder, 'model', 'model.safetensors')
-    if run.seed == SPECTRUM_SEED and line['val_loss'] is not None and os.path.exists(first) and run.cell.arm != 'control':
+    if run.seed == SPECTRUM_SEED and line['val_loss'] is not None and os.path.exists(first) and run.cell.arm in arms.SPECTRUM:
         line['spectrum'] = spectrum.of_update(first, last)
     shutil.rmtree(saved, ignore_errors=True)
 
@@ -180,6 +181,7 @@ def main():
     parser.add_argument('program')
     parser.add_argument('folder')
     parser.add_argument('runs')
+    parser.add_argument('results')
     parser.add_argument('--quick', action='store_true')
     parser.add_argument('--jobs', type=int, default=len(os.sched_getaffinity(0)))
     given = parser.parse_args()
@@ -191,7 +193,9 @@ def main():
     except OSError:
         sys.exit('study: another one is at work in ' + given.folder)
     stages = arms.QUICK if given.quick else arms.STAGES
-    return Study(os.path.abspath(given.program), given.folder, given.runs, stages, given.jobs).everything()
+    status = Study(os.path.abspath(given.program), given.folder, given.runs, stages, given.jobs).everything()
+    report.main(given.runs, given.results, given.quick)
+    return status
 
 
 if __name__ == '__main__':
