@@ -39,7 +39,7 @@ struct options {
     const char *out, *prompt;
     const char *save, *resume, *init, *export;
     int64_t save_every, keep;
-    int64_t vocab;
+    int64_t vocab, classes;
     int64_t seq, batch, accumulate, steps, seed, threads;
     int64_t rank, warm_start, warmup, restarts, restart_warmup;
     double lr, lora_lr, min_lr_ratio;
