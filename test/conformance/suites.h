@@ -40,6 +40,7 @@ Suite *restart_suite(void);
 Suite *host_memory(void);
 Suite *linear_at(void);
 Suite *in_out_suite(void);
+Suite *weight_grad_suite(void);
 Suite *bias_bf16(void);
 Suite *gaps_suite(void);
 
