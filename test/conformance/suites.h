@@ -42,5 +42,6 @@ Suite *linear_at(void);
 Suite *in_out_suite(void);
 Suite *weight_grad_suite(void);
 Suite *linear_frozen(void);
+Suite *linear_turns(void);
 
 #endif
