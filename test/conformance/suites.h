@@ -44,5 +44,6 @@ Suite *weight_grad_suite(void);
 Suite *linear_frozen(void);
 Suite *bias_bf16(void);
 Suite *gaps_suite(void);
+Suite *linear_turns(void);
 
 #endif
