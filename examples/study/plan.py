@@ -76,7 +76,7 @@ def runs_of(part, cell, seeds, done):
 
 
 def missing(stages, done):
-    """Runs to do now, the most decisive first, and how many tokens all that is missing has, as far as is known."""
+    """Runs to do now, the most decisive first, and how many tokens all that is missing in each part has, as far as is known."""
     found, waiting = {}, {}
     for stage in stages:
         for cell in stage.cells:
@@ -84,5 +84,8 @@ def missing(stages, done):
             for run in now:
                 if run.options not in done:
                     found.setdefault(run.options, run)
-            waiting[cell] = later * cell.task.steps * cell.task.batch * cell.task.seq
-    return list(found.values()), sum(run.tokens for run in found.values()) + sum(waiting.values())
+            waiting[cell] = stage.part, later * cell.task.steps * cell.task.batch * cell.task.seq
+    tokens = {stage.part: 0 for stage in stages}
+    for part, count in [*waiting.values(), *((run.part, run.tokens) for run in found.values())]:
+        tokens[part] += count
+    return list(found.values()), tokens

@@ -107,13 +107,13 @@ class Study:
         return os.path.exists(os.path.join(self.folder, run.cell.task.data))
 
     def say(self, run, done, tokens):
-        """An estimate, from the runs of this processor."""
+        """With an estimate from the runs of this processor."""
         known = [line for line in done.values() if line['processor'] == processor() and 'seconds' in line]
-        left = '?'
+        left = 'nothing is known yet of the time it takes'
         if known:
-            speed = sum(line['tokens'] for line in known) / sum(line['seconds'] for line in known)
-            left = '%d min' % (tokens / speed / self.jobs / 60 + 1)
-        print('%s %d runs recorded, %s left at this speed; now %s' % (time.strftime('%H:%M'), len(done), left, run.name()), flush=True)
+            speed = self.jobs * sum(line['tokens'] for line in known) / sum(line['seconds'] for line in known)
+            left = ', '.join('%s %.1f h' % (part, count / speed / 3600) for part, count in tokens.items() if count)
+        print('%s %d runs recorded; left at the speed so far: %s; now %s' % (time.strftime('%H:%M'), len(done), left, run.name()), flush=True)
 
     def train(self, run):
         folder = os.path.join(self.folder, run.name())
