@@ -70,6 +70,9 @@ static void print_header(const struct trainer *t)
         printf(", warm start %" PRId64, o->warm_start);
     if (o->method == METHOD_RELORA)
         printf(", %" PRId64 " restarts, one each %" PRId64 " updates", options_restarts(o), options_cycle(o));
+    if (o->full_rank_every)
+        printf(", a full-rank step of strength %g each %" PRId64 " updates", o->full_rank_strength,
+               o->full_rank_every);
     putchar('\n');
     if (o->adjusted)
         printf("(the warm start is %" PRId64 " longer, so that all cycles are equal)\n", o->adjusted);

@@ -41,7 +41,8 @@ struct options {
     int64_t save_every, keep;
     int64_t vocab, classes;
     int64_t seq, batch, accumulate, steps, seed, threads;
-    int64_t rank, warm_start, warmup, restarts, restart_warmup;
+    int64_t rank, warm_start, warmup, restarts, restart_warmup, full_rank_every;
+    double full_rank_strength;
     double lr, lora_lr, min_lr_ratio;
     double alpha, dropout, init_std, reset_ratio;
     double beta1, beta2, eps, weight_decay, clip;

@@ -93,6 +93,10 @@ int options_resolve(struct options *o)
         return fail("--rank %" PRId64
                     " is more than the smallest side of a projection of the model, %" PRId64,
                     o->rank, smallest_side(&o->model));
+    if (o->full_rank_every && !has_warm_start(o))
+        return fail("--full-rank-every %" PRId64 " is for --method lora and relora, whose W is frozen; with "
+                    "--method %s there is no such W",
+                    o->full_rank_every, options_choice("method", o->method));
     if (o->method != METHOD_RELORA) o->restarts = 0;
     if (!has_warm_start(o)) o->warm_start = 0;
     else if (divide(o) != 0) return -1;

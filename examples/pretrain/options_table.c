@@ -92,6 +92,11 @@ const struct option_row option_rows[] = {
      "joint: what a restart clears of the first moment it clears of the second; or independent, as in the"
      " authors' code (joint)",
      CHOICE, AT(masks), 0, 0, 0, masks, BOUND},
+    {"full-rank-every", "N",
+     "in low-rank training, each N-th update also moves W in full rank, without moments; 0: never (0)", WHOLE,
+     AT(full_rank_every), 0, 4e9, 0, NULL, BOUND},
+    {"full-rank-strength", "X", "length of that step, in learning rates (1)", REAL, AT(full_rank_strength),
+     ABOVE_0, ANY, 1, NULL, BOUND},
     {"beta1", "X", "Adam's beta1, below 1 (0.9)", REAL, AT(beta1), 0, BELOW_1, 0.9, NULL, BOUND},
     {"beta2", "X", "Adam's beta2, below 1 (by size)", REAL, AT(beta2), 0, BELOW_1, UNSET, NULL, BOUND},
     {"eps", "X", "Adam's epsilon (1e-8)", REAL, AT(eps), ABOVE_0, 1, 1e-8, NULL, BOUND},

@@ -10,7 +10,8 @@ struct pass { /* what every step of the way needs */
     relora_stream *stream;
     const struct ops *ops;
     struct shape hidden, ffn;
-    float eps; /* of the norms */
+    float eps;              /* of the norms */
+    struct full_rank *step; /* NULL: of A and B alone */
 };
 
 static struct pass start(struct model *model, struct activations *acts, relora_stream *stream)
@@ -24,7 +25,8 @@ static struct pass start(struct model *model, struct activations *acts, relora_s
                          engine->ops,
                          {n, c->hidden, c->dtype, engine},
                          {n, ffn_stride(c), c->dtype, engine},
-                         (float)c->norm_eps};
+                         (float)c->norm_eps,
+                         NULL};
 }
 
 static struct array *norm_of(const struct pass *p, int64_t layer, int which)
@@ -52,19 +54,43 @@ static relora_status forward_shared(const struct pass *p, int64_t layer, enum pr
                                         x->tensor, y, p->acts->call, p->acts->layer_flags);
 }
 
+/* The step of a frozen W, when all that its layer had to make with it is made. */
+static relora_status step_full_rank(const struct pass *p, int64_t layer, enum projection which,
+                                    const struct matrix *x, const relora_tensor *dy)
+{
+    relora_linear *linear = p->model->linears[layer * PROJECTIONS + which];
+    relora_tensor *gradient = p->model->shaped[which];
+    relora_full_rank_report report = {.struct_size = sizeof report};
+    struct full_rank *step = p->step;
+    if (!step) return RELORA_OK;
+    TRY(relora_linear_weight_grad(linear, p->stream, x->tensor, dy, gradient, RELORA_OVERWRITE));
+    relora_status status =
+        relora_linear_full_rank_step(linear, p->stream, gradient, step->lr, step->number, &report);
+    if (status == RELORA_E_NOT_FINITE) return RELORA_OK; /* W stays, and the optimizer skips this update */
+    TRY(status);
+    step->layers++;
+    step->changed += report.delta_norm * report.delta_norm;
+    step->weight += report.weight_norm * report.weight_norm;
+    step->rank += report.grad_rank;
+    return RELORA_OK;
+}
+
 static relora_status backward_shared(const struct pass *p, int64_t layer, enum projection first,
                                      int32_t count, const struct matrix *x, relora_tensor *const *dy)
 {
-    return relora_linear_backward_shared(p->model->linears + layer * PROJECTIONS + first, count, p->stream,
-                                         x->tensor, dy, p->acts->dnormed.tensor, p->acts->call,
-                                         p->acts->layer_flags);
+    TRY(relora_linear_backward_shared(p->model->linears + layer * PROJECTIONS + first, count, p->stream,
+                                      x->tensor, dy, p->acts->dnormed.tensor, p->acts->call,
+                                      p->acts->layer_flags));
+    for (int32_t i = 0; i < count; i++) TRY(step_full_rank(p, layer, first + (enum projection)i, x, dy[i]));
+    return RELORA_OK;
 }
 
 static relora_status backward_linear(const struct pass *p, int64_t layer, enum projection which,
                                      const struct matrix *x, const relora_tensor *dy, struct matrix *dx)
 {
-    return relora_linear_backward(p->model->linears[layer * PROJECTIONS + which], p->stream, x->tensor, dy,
-                                  dx->tensor, p->acts->call, p->acts->layer_flags);
+    TRY(relora_linear_backward(p->model->linears[layer * PROJECTIONS + which], p->stream, x->tensor, dy,
+                               dx->tensor, p->acts->call, p->acts->layer_flags));
+    return step_full_rank(p, layer, which, x, dy);
 }
 
 /* Where what o or down adds to the residual stream is on its way. */
@@ -267,10 +293,12 @@ static relora_status backward_block(const struct pass *p, int64_t layer)
     return RELORA_OK;
 }
 
-relora_status model_backward(struct model *model, struct activations *acts, relora_stream *stream)
+relora_status model_backward(struct model *model, struct activations *acts, relora_stream *stream,
+                             struct full_rank *step)
 {
     struct pass p = start(model, acts, stream);
     struct array *embedding = &model->arrays[0], *norm = &model->arrays[1];
+    p.step = step;
     backward_norm(&p, norm, &acts->x, &acts->inverse, 1);
     for (int64_t layer = acts->block_count - 1; layer >= 0; layer--) {
         TRY(recompute_block(&p, layer));

@@ -49,6 +49,7 @@ struct trainer {
     double accuracy;  /* of --classify, at the end; below 0 before */
     int64_t val_step; /* after how many updates it was */
     int64_t saved;    /* step of the last checkpoint of this process, or -1 */
+    int stepped;      /* a step in full rank was told of */
     int skipping;     /* the update just tried was skipped */
     int save_failed;  /* the last checkpoint could not be written */
     int stopped;      /* an end was asked for and came before that of the run */

@@ -41,6 +41,7 @@ Suite *host_memory(void);
 Suite *linear_at(void);
 Suite *in_out_suite(void);
 Suite *weight_grad_suite(void);
+Suite *full_rank_suite(void);
 Suite *linear_frozen(void);
 
 #endif
