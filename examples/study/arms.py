@@ -36,6 +36,8 @@ ARMS = {arm.name: arm for arm in (
     # candidates for the best recipe: besides A and B, W takes a step along its orthogonalised gradient now and then
     Arm('dense-1',  'LoRA, a full-rank step every update',    RANKS, (1.5e-3, 3e-3),
         '--method lora --full-rank-every 1 --full-rank-strength 1 --rank {rank} {warm}'),
+    Arm('dense-1-cold', 'the same without a warm start',      RANKS, 'dense-1',
+        '--method lora --full-rank-every 1 --full-rank-strength 1 --rank {rank} --warm-start 0'),
     Arm('dense-2',  'LoRA, a full-rank step every 2',         RANKS, (3e-3, 6e-3),
         '--method lora --full-rank-every 2 --full-rank-strength 1 --rank {rank} {warm}'),
     Arm('dense-5',  'LoRA, a full-rank step every 5',         RANKS, (3e-3, 6e-3),
@@ -53,7 +55,7 @@ ARMS = {arm.name: arm for arm in (
     Arm('keep',     'no moment cleared',                      (8,),  'relora',
         AUTHORS + ' --restarts 3 {warm} --reset-ratio 0'),
 )}
-BEST = ('dense-1', 'dense-2', 'dense-5')
+BEST = ('dense-1', 'dense-1-cold', 'dense-2', 'dense-5')
 RESTARTS = ('lora', 'relora', 'joint')
 SPECTRUM = ('full', *RESTARTS, *BEST)
 ABLATION = ('warm-0', 'warm-10', 'restart-1', 'restart-9', 'no-ramp', 'zero', 'keep')
@@ -87,7 +89,7 @@ STAGES = [
     Stage('upstream', cells(['full']), 1),
     Stage('upstream', cells(('dense-1', 'lora', 'relora'), (8,)), 2),
     Stage('upstream', cells(('full', 'dense-1', 'lora', 'relora'), (8,)), SEEDS),
-    Stage('upstream', cells(('dense-2',), (8,)), SEEDS),
+    Stage('upstream', cells(('dense-2', 'dense-1-cold'), (8,)), SEEDS),
     Stage('upstream', cells(('dense-1', 'lora', 'relora'), (4,)), SEEDS),
     Stage('upstream', cells(('joint', 'dense-5'), (8,)), SEEDS),
     Stage('upstream', cells(('dense-1', 'lora', 'relora'), (16,)), SEEDS),
