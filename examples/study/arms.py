@@ -95,6 +95,7 @@ STAGES = [
     Stage('upstream', cells(('dense-1', 'lora', 'relora'), (16,)), SEEDS),
     Stage('upstream', cells(('joint', 'dense-2'), (4, 16)), SEEDS),
     Stage('upstream', cells(('control', 'lowrank'), (8,)), SEEDS),
+    Stage('downstream', (), SEEDS),
     Stage('ablation', cells(ABLATION, (8,)), 2),
     Stage('length', [cell for task in LONG for cell in cells(('full', 'lora', 'relora'), (4,), task)], 2),
     Stage('upstream', cells(('control', 'lowrank'), (4, 16)), SEEDS),
