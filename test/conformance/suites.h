@@ -43,5 +43,6 @@ Suite *in_out_suite(void);
 Suite *weight_grad_suite(void);
 Suite *bias_bf16(void);
 Suite *gaps_suite(void);
+Suite *linear_wrap_suite(void);
 
 #endif
