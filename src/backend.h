@@ -8,6 +8,7 @@
 
 #include "memory.h"
 #include "relora/adam.h"
+#include "relora/plan.h"
 #include "relora/types.h"
 #include "rng.h"
 
@@ -50,6 +51,13 @@ struct gemm { /* c = op(a) op(b) (+ c) (+ bias in every row); a and b of one dty
     int32_t ta, tb, accumulate;
     int32_t tf32; /* F32 operands may be rounded to 10 bits, where that is faster */
     const float *bias;
+};
+
+struct gemm_path { /* how a product is made */
+    relora_provider provider;
+    relora_isa isa;
+    int32_t converts; /* BF16 operands to F32, for it */
+    size_t bytes;     /* of the queue, to work in */
 };
 
 struct merge { /* y = round(y + s * x); norms += {|change of y|^2, |y|^2} as stored */
@@ -150,6 +158,9 @@ struct backend {
     relora_status (*fill)(struct queue *q, struct view y, double value);
     relora_status (*convert)(struct queue *q, struct view y, struct view x, struct scale s);
     relora_status (*gemm)(struct queue *q, const struct gemm *g);
+    /* How gemm() would make it, of shapes alone: its views have no data. By any thread, whatever runs on the queue.
+     * NULL: nobody knows. */
+    relora_status (*gemm_tell)(const struct queue *q, const struct gemm *g, struct gemm_path *path);
     relora_status (*merge)(struct queue *q, const struct merge *m);
     relora_status (*fold)(struct queue *q, const struct fold *f);
     relora_status (*sum_rows)(struct queue *q, float *sums, struct view x, int32_t accumulate);

@@ -161,11 +161,12 @@ relora_status pass_backward_open(const struct call *c, struct pass *p, relora_li
 relora_status pass_backward_run(struct pass *p, const relora_tensor *dy, relora_tensor *dx, uint32_t flags)
 {
     struct scratch scratch = {0};
-    struct plan_case c = pass_plan_case(p->linear, p->rows, p->drops, dx != NULL);
+    p->wants_dx = dx != NULL;
+    struct plan_case c = pass_plan_case(p->linear, p->rows, p->drops, p->wants_dx);
     p->order = plan_backward(&c, p->linear->backward_order).order;
-    pass_layout_backward(p, dx != NULL, &scratch);
+    pass_layout_backward(p, &scratch);
     TRY(scratch_open(p->call, &scratch));
-    struct pass_memory m = pass_layout_backward(p, dx != NULL, &scratch);
+    struct pass_memory m = pass_layout_backward(p, &scratch);
     TRY(backward_params(p, &m, tensor_view(dy), !(flags & RELORA_OVERWRITE)));
     if (!dx) return RELORA_OK;
     return backward_input(p, &m, tensor_view(dy), tensor_view(dx), (flags & RELORA_ACCUMULATE_DX) != 0);
