@@ -204,7 +204,7 @@ FIELD(relora_plan_report, 16, double, forward_flops);
 FIELD(relora_plan_report, 24, double, backward_flops);
 FIELD(relora_plan_report, 32, int64_t, forward_bytes);
 FIELD(relora_plan_report, 40, int64_t, backward_bytes);
-SIZE(relora_plan_report, 48);
+SIZE(relora_plan_report, 80);
 CONSTANT(RELORA_READ_FINITE, 2);
 CONSTANT(RELORA_READ_ALLOW_MISSING, 4);
 CONSTANT(RELORA_READ_ALLOW_LEFT_OVER, 8);
