@@ -314,9 +314,10 @@ static relora_status reset_moments(const struct call *c, relora_cycle *cycle, ui
 }
 
 /* Before a layer changes: can the moments be reset afterwards? */
-static relora_status look_at_moments(const struct call *c, const relora_cycle *cycle)
+static relora_status look_at_moments(const struct call *c, relora_cycle *cycle)
 {
-    for (int32_t i = 0; i < 2 * cycle->layers.count; i++)
+    int32_t count = list_factors(cycle);
+    for (int32_t i = 0; i < count; i++)
         TRY(adam_check_moments(c, cycle->adam, cycle->indices[i]));
     return RELORA_OK;
 }
