@@ -99,7 +99,7 @@ static void linear_shape(const struct model *model, int index, int64_t *out, int
     const struct model_config *c = &model->config;
     int which = index % PROJECTIONS, head = index == model->linear_count - 1;
     *out = *in = c->hidden;
-    if (head) *out = c->vocab;
+    if (head) *out = model_outputs(c);
     else if (which == Q) *out = c->heads * c->head_dim;
     else if (which == K || which == V) *out = c->kv_heads * c->head_dim;
     else if (which == O) *in = c->heads * c->head_dim;
@@ -108,7 +108,8 @@ static void linear_shape(const struct model *model, int index, int64_t *out, int
 
 static void linear_name(const struct model *model, int index, char *name, size_t size)
 {
-    if (index == model->linear_count - 1) snprintf(name, size, "lm_head");
+    if (index == model->linear_count - 1)
+        snprintf(name, size, "%s", model->config.classes ? "score" : "lm_head");
     else
         snprintf(name, size, "model.layers.%d.%s", index / PROJECTIONS,
                  projection_names[index % PROJECTIONS]);

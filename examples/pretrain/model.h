@@ -25,6 +25,7 @@ struct model_config {
     int64_t vocab, hidden, ffn, heads, layers;
     int64_t kv_heads;        /* divides heads, neighbours share one; 0: heads */
     int64_t head_dim;        /* even; 0: hidden / heads */
+    int64_t classes;         /* the head scores so many classes; 0: it scores the tokens of the vocabulary */
     int tied;                /* the head's weight is the embedding */
     double norm_eps;         /* 0: 1e-6 */
     struct rope rope;        /* theta 0: 10000 */
@@ -40,6 +41,12 @@ struct model_config {
     relora_device_kind device; /* of which the first is taken; 0 for the CPU */
     int threads;               /* of our own loops; the library has its own setting */
 };
+
+/* Outputs of the head. */
+static inline int64_t model_outputs(const struct model_config *config)
+{
+    return config->classes ? config->classes : config->vocab;
+}
 
 struct ops;
 struct model;       /* parameters and layers */
@@ -103,7 +110,7 @@ enum {
                           chunk by chunk over the logits, so that they never exist all at once */
 };
 /* Adds the mean cross-entropy in nats of `targets` [batch, seq] after `tokens` [batch, seq], each below
- * vocab, to what model_take_loss() tells. Both arrays may be reused on return. `call` names this use of the
+ * vocab or classes, to what model_take_loss() tells. A target below 0 is none: its loss is 0, and counts in the mean. Both arrays may be reused on return. `call` names this use of the
  * layers: dropout is a function of it. Queues its work; does not wait. */
 relora_status model_forward(struct model *model, struct activations *acts, relora_stream *stream,
                             const int32_t *tokens, const int32_t *targets, uint64_t call, unsigned flags);
@@ -122,7 +129,7 @@ struct full_rank {
  * enough; that waits for the device. */
 relora_status model_backward(struct model *model, struct activations *acts, relora_stream *stream,
                              struct full_rank *step);
-/* Logits [vocab] of the token that follows tokens[0 .. position] of the first sequence. */
+/* Logits, or scores of the classes, of the token that follows tokens[0 .. position] of the first sequence. */
 relora_status model_next(struct model *model, struct activations *acts, relora_stream *stream,
                          const int32_t *tokens, int64_t position, float *logits);
 

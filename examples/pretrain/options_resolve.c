@@ -69,8 +69,18 @@ static int64_t smallest_side(const struct model_config *m)
     return at_most(at_most(m->hidden, m->ffn), m->head_dim * at_most(m->heads, m->kv_heads));
 }
 
+/* What a classifier is not for. */
+static int check_classes(const struct options *o)
+{
+    if (!o->classes) return 0;
+    if (o->classes < 2) return fail("--classify %" PRId64 ": accepted are two classes or more", o->classes);
+    if (!o->data.count) return fail("--classify needs --data and --val-data");
+    return o->export ? fail("--export writes a model of language; --classify trains none") : 0;
+}
+
 int options_resolve(struct options *o)
 {
+    if (check_classes(o)) return -1;
     if (options_model(o) != 0) return -1;
     take_size(o, &sizes[o->size]);
     if (o->end < o->steps) o->end = o->steps;

@@ -181,7 +181,8 @@ static relora_status head_pass(const struct pass *p, int gradient)
 {
     struct activations *acts = p->acts;
     relora_linear *head = p->model->linears[p->model->linear_count - 1];
-    struct shape chunk = {acts->head_rows, p->model->config.vocab, p->hidden.dtype, p->hidden.engine};
+    struct shape chunk = {acts->head_rows, model_outputs(&p->model->config), p->hidden.dtype,
+                          p->hidden.engine};
     float factor = gradient ? 1.0f / (float)p->hidden.rows : 0.0f;
     const int32_t *targets = acts->targets.data;
     float *losses = acts->losses.data;
@@ -220,8 +221,8 @@ relora_status model_next(struct model *model, struct activations *acts, relora_s
                          const int32_t *tokens, int64_t position, float *logits)
 {
     struct pass p = start(model, acts, stream);
-    int64_t vocab = model->config.vocab;
-    size_t bytes = (size_t)vocab * (p.hidden.dtype == RELORA_F32 ? 4 : 2);
+    int64_t outputs = model_outputs(&model->config);
+    size_t bytes = (size_t)outputs * (p.hidden.dtype == RELORA_F32 ? 4 : 2);
     relora_linear *head = model->linears[model->linear_count - 1];
     void *last = malloc(bytes);
     if (!last) return RELORA_E_NO_MEMORY;
@@ -232,7 +233,7 @@ relora_status model_next(struct model *model, struct activations *acts, relora_s
     if (status == RELORA_OK)
         status = relora_linear_forward(head, stream, acts->last_x, acts->last_y, acts->call, 0);
     if (status == RELORA_OK) status = relora_tensor_read(acts->last_y, stream, last, bytes);
-    if (status == RELORA_OK) load(logits, last, p.hidden.dtype, 0, vocab);
+    if (status == RELORA_OK) load(logits, last, p.hidden.dtype, 0, outputs);
     free(last);
     return status < 0 ? status : p.ops->status(&model->engine);
 }

@@ -78,6 +78,7 @@ static int make_cycle(struct trainer *t)
     options.merge_every = options_cycle(o) < 2 ? 2 : options_cycle(o);
     relora_reset_options_init(&reset, sizeof reset);
     reset.mode = (relora_reset_mode)o->reset;
+    reset.flags = (uint32_t)o->masks;
     reset.ratio = o->reset_ratio;
     reset.seed = (uint64_t)o->seed;
     if (check(t->ctx, relora_cycle_create(&t->cycle, t->ctx, &options, t->adam, &reset), "cycle")) return -1;

@@ -21,6 +21,8 @@ static int create_model(struct trainer *t)
     int full = o->method == METHOD_FULL;
     struct model_config config = o->model;
     config.vocab = t->data->vocab;
+    config.classes = o->classes;
+    config.tied = config.tied && !o->classes;
     config.dtype = (relora_dtype)o->dtype;
     config.mode = first_mode(o);
     config.rank = full ? 0 : o->rank;
@@ -83,7 +85,8 @@ static void pass_on(void *user, int32_t level, const char *message)
 
 int trainer_start(struct trainer *t, const struct options *options, struct folders *folders)
 {
-    *t = (struct trainer){.options = options, .folders = folders, .val_loss = -1.0, .saved = -1};
+    *t = (struct trainer){
+        .options = options, .folders = folders, .val_loss = -1.0, .accuracy = -1.0, .saved = -1};
     relora_context_options context;
     relora_context_options_init(&context, sizeof context);
     context.threads = (int32_t)options->threads;
@@ -99,7 +102,7 @@ int trainer_open(struct trainer *t, struct data *data)
     relora_device *device = find_device(t);
     if (!device || check(t->ctx, relora_stream_create(&t->stream, device), "stream") || create_model(t))
         return -1;
-    health_begin(&t->health, data->vocab, t->options->end);
+    health_begin(&t->health, t->options->classes ? t->options->classes : data->vocab, t->options->end);
     return 0;
 }
 
@@ -163,11 +166,17 @@ static int accumulate(struct trainer *t, struct full_rank *step)
     return 0;
 }
 
+/* Targets in a sequence: of labelled lines only the last token has one, and the mean is over those. */
+static double targets_in(const struct trainer *t)
+{
+    return t->options->classes ? 1.0 : (double)t->options->seq;
+}
+
 /* The mean over `count` forwards. */
 static int take_loss(struct trainer *t, int64_t count, double *loss)
 {
     if (check(t->ctx, model_take_loss(t->model, t->stream, loss), "loss")) return -1;
-    *loss /= (double)count;
+    *loss *= (double)t->options->seq / targets_in(t) / (double)count;
     return 0;
 }
 
@@ -267,7 +276,9 @@ static int train_step(struct trainer *t, int *last)
     if (check(t->ctx, relora_schedule_lr(t->schedule, t->step, &row.lr), "learning rate")) return -1;
     step.lr = row.lr * o->full_rank_strength;
     if (accumulate(t, is_full_rank(t) ? &step : NULL) ||
-        check(t->ctx, relora_adam_step(t->adam, t->stream, row.lr, 1.0 / (double)o->accumulate, &report),
+        check(t->ctx,
+              relora_adam_step(t->adam, t->stream, row.lr,
+                               (double)o->seq / targets_in(t) / (double)o->accumulate, &report),
               "update") || /* the report of which is the one thing waited for in a step; */
         take_loss(t, o->accumulate, &row.loss)) /* the loss is there by then */
         return -1;
@@ -382,7 +393,8 @@ int trainer_run(struct trainer *t)
         if (!result) save_on_the_way(t, last);
     }
     if (result) result = t->adam ? leave(t) : -1;
-    else if (finish(t) || evaluate(t)) result = t->stopped ? 0 : -1; /* the checkpoint is there */
+    else if (finish(t) || evaluate(t) || (t->options->classes && classify(t)))
+        result = t->stopped ? 0 : -1; /* the checkpoint is there */
     else if (data_check(t->data)) result = is_stopped(t) ? 0 : -1;
     else if (health_end(&t->health, t->val_loss, text, sizeof text)) {
         t->died = 1;

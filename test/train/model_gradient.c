@@ -73,7 +73,7 @@ static struct bench *new_bench(int which)
     defer(free_activations, b->acts);
     for (int i = 0; i < BATCH * SEQ; i++) {
         b->tokens[i] = (int32_t)(rnd_bits(&r) % VOCAB);
-        b->targets[i] = (int32_t)(rnd_bits(&r) % VOCAB);
+        b->targets[i] = i % 5 == 3 ? -1 : (int32_t)(rnd_bits(&r) % VOCAB); /* -1: none */
     }
     b->l = llama_read(b->model, BATCH, SEQ, b->tokens, b->targets);
     return b;

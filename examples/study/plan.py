@@ -1,0 +1,97 @@
+"""Which runs are missing, and which learning rate is a cell's."""
+
+import json
+import os
+
+import arms
+
+
+class Run:
+    """`line`: what its line of the record says of which run it is. `save_every`: a checkpoint is made then."""
+
+    def __init__(self, line, options, tokens, save_every, bin_size, name):
+        self.line, self.options, self.tokens = line, options, tokens
+        self.save_every, self.bin, self.name = save_every, bin_size, name
+
+
+def make(part, cell, rate, seed, warm):
+    task = cell.task
+    line = {'part': part, 'task': task.name, 'arm': cell.arm, 'rank': cell.rank, 'lr': rate, 'seed': seed}
+    return Run(line, arms.options(cell, rate, seed, warm), task.steps * task.batch * task.seq, task.warm_start, task.bin,
+               '%s-%s-r%d-lr%g-s%d' % (task.name, cell.arm, cell.rank, rate, seed))
+
+
+def read(path):
+    """Finished runs by their options."""
+    if not os.path.exists(path):
+        return {}
+    with open(path) as file:
+        return {run['options']: run for run in map(json.loads, file)}
+
+
+def loss(run):
+    """One that died has none."""
+    return run['val_loss'] if run['val_loss'] is not None else float('inf')
+
+
+def full_rate(cell, done):
+    """The rate of the warm start: that of the full-rank arm. None while it is not known, or if there is no warm start."""
+    if arms.is_full(arms.ARMS[cell.arm]):
+        return None
+    return rates(arms.Cell(cell.task, 'full', 0), done)[1]
+
+
+def sweep(cell, done):
+    warm = full_rate(cell, done)
+    tried = sorted(arms.ARMS[cell.arm].rates)
+    while True:
+        runs = {rate: done.get(arms.options(cell, rate, 1, warm)) for rate in tried}
+        missing = [rate for rate in tried if not runs[rate]]
+        if missing:
+            return missing, None
+        best = min(tried, key=lambda rate: loss(runs[rate]))
+        if len(tried) >= arms.EXTENT or tried[0] < best < tried[-1]:
+            return [], best
+        tried = sorted(tried + [best / 2 if best == tried[0] else best * 2])
+
+
+def rates(cell, done):
+    """(rates that the sweep has still to try, the best one or None while that is not known)"""
+    given, task = arms.ARMS[cell.arm].rates, cell.task
+    if isinstance(given, str):
+        return [], rates(cell._replace(arm=given), done)[1]
+    if task.scale == 0:
+        return [], min(given)
+    if task.scale:
+        rank = cell.rank if task.shape == arms.BASE.shape else (8 if cell.rank else 0)
+        best = rates(arms.Cell(arms.BASE, cell.arm, rank), done)[1]
+        return [], best and best * task.scale
+    if not arms.is_full(arms.ARMS[cell.arm]) and full_rate(cell, done) is None:
+        return [], None
+    return sweep(cell, done)
+
+
+def runs_of(part, cell, seeds, done):
+    """Runs of a cell that can be done now, done ones among them, and how many more will follow."""
+    untried, best = rates(cell, done)
+    warm = full_rate(cell, done)
+    if best and (warm or arms.is_full(arms.ARMS[cell.arm])):
+        return [make(part, cell, best, seed, warm) for seed in range(1, seeds + 1)], 0
+    return [make(part, cell, rate, 1, warm) for rate in untried], seeds - 1 + (0 if untried else 3)
+
+
+def missing(stages, done, others):
+    """Runs to do now, the most decisive first, and how many tokens all that is missing in each part has, as far as is known.
+    `others` are runs of parts whose stages have no cells."""
+    found, waiting, tokens = {}, {}, {}
+    for stage in stages:
+        ready = [(others.get(stage.part, []), 0)] if not stage.cells else [runs_of(stage.part, cell, stage.seeds, done) for cell in stage.cells]
+        for cell, (now, later) in zip(stage.cells or (None,), ready):
+            for run in now:
+                if run.options not in done:
+                    found.setdefault(run.options, run)
+            if cell:
+                waiting[cell] = stage.part, later * cell.task.steps * cell.task.batch * cell.task.seq
+    for part, count in [*waiting.values(), *((run.line['part'], run.tokens) for run in found.values())]:
+        tokens[part] = tokens.get(part, 0) + count
+    return list(found.values()), tokens
