@@ -66,10 +66,10 @@ void linear_replace(relora_tensor **slot, relora_tensor *tensor);
 relora_status linear_options_read(const struct call *c, relora_linear_options *options,
                                   const relora_linear_options *from);
 
-/* The end of a warm start in two steps, so that the first can be taken for many layers before the second:
- * make what LORA needs, beside what FULL has; then let go of FULL or, if a layer failed, of what was made. */
-relora_status linear_prepare_lora(const struct call *c, relora_linear *linear);
-void linear_settle_mode(relora_linear *linear, int becomes_lora);
+/* Another mode in two steps, so that the first can be taken for many layers before the second: make what the
+ * mode needs, beside what there is; then let go of the rest or, with the old mode, of what was made. */
+relora_status linear_prepare_mode(const struct call *c, relora_linear *linear, relora_linear_mode mode);
+void linear_settle_mode(relora_linear *linear, relora_linear_mode mode);
 
 /* "lora_A.weight" and so on: the name of a parameter in the authors' files. */
 const char *linear_param_name(relora_param param);

@@ -695,6 +695,8 @@ public:
     {
         detail::check(relora_adam_set_steps(get(), s.get(), index, n), s.get());
     }
+    /** Take the layers as they are now; indices may change. */
+    void refresh(const stream &s) const { detail::check(relora_adam_refresh(get(), s.get()), s.get()); }
 };
 
 class schedule : public detail::object<relora_schedule> {

@@ -84,7 +84,7 @@ void group_mode(void)
     uint8_t c = choose();
     relora_linear_mode mode = c < 200 ? RELORA_MODE_LORA : c % 6 - 1;
     if (CALL(relora_group_set_mode, group, stream, mode) < 0) return;
-    REQUIRE(mode == RELORA_MODE_LORA);
+    REQUIRE(mode == RELORA_MODE_LORA || mode == RELORA_MODE_FULL);
 }
 
 void group_work(void)

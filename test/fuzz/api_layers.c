@@ -92,8 +92,12 @@ void set_mode(void)
     relora_linear *linear = pick(LINEAR);
     relora_stream *stream = pick(STREAM);
     uint8_t c = choose();
-    relora_linear_mode mode = c < 200 ? RELORA_MODE_LORA : c % 6 - 1;
+    relora_linear_mode mode = c < 100 ? RELORA_MODE_LORA : c < 200 ? RELORA_MODE_FULL : c % 6 - 1;
     CALL(relora_linear_set_mode, linear, stream, mode);
+    if (!(c & 64)) return;
+    relora_adam *adam = pick(ADAM);
+    stream = pick(STREAM);
+    CALL(relora_adam_refresh, adam, stream);
 }
 
 /* x and y, or x, dy and dx, for some rows; mostly of the layer's sizes. */

@@ -559,6 +559,8 @@ function steps(a::Adam, s::Stream, index)
     return n[]
 end
 
+"Take the layers as they are now; indices may change."
+refresh!(a::Adam, s::Stream) = check(relora_adam_refresh(a, s), s)
 set_steps!(a::Adam, s::Stream, index, n) = check(relora_adam_set_steps(a, s, index, n), s)
 
 # ---- rate and restarts ----

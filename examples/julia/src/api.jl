@@ -308,6 +308,9 @@ relora_adam_add_linear(adam, prefix, linear) =
 relora_adam_add_group(adam, group) =
     ccall((:relora_adam_add_group, librelora), relora_status, (Ptr{relora_adam}, Ptr{relora_group}), adam, group)
 
+relora_adam_refresh(adam, stream) =
+    ccall((:relora_adam_refresh, librelora), relora_status, (Ptr{relora_adam}, Ptr{relora_stream}), adam, stream)
+
 relora_adam_set_factors(adam, index, lr_factor, weight_decay) =
     ccall((:relora_adam_set_factors, librelora), relora_status, (Ptr{relora_adam}, Int32, Float64, Float64), adam, index, lr_factor, weight_decay)
 

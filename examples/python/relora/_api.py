@@ -304,6 +304,7 @@ FUNCTIONS = {
     'relora_adam_set_moments': (c_int32, [c_void_p, c_int32, c_void_p, c_void_p]),
     'relora_adam_add_linear': (c_int32, [c_void_p, c_char_p, c_void_p]),
     'relora_adam_add_group': (c_int32, [c_void_p, c_void_p]),
+    'relora_adam_refresh': (c_int32, [c_void_p, c_void_p]),
     'relora_adam_set_factors': (c_int32, [c_void_p, c_int32, c_double, c_double]),
     'relora_adam_flatten_grads': (c_int32, [c_void_p, c_void_p]),
     'relora_adam_flat_grad': (c_void_p, [c_void_p]),

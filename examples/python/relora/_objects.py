@@ -365,6 +365,10 @@ class Adam(Object):
         check_stream(lib.relora_adam_steps(self._handle, handle(stream), index, ctypes.byref(n)), stream)
         return n.value
 
+    def refresh(self, stream):
+        """Take the layers as they are now; indices may change."""
+        check_stream(lib.relora_adam_refresh(self._handle, handle(stream)), stream)
+
     def set_steps(self, stream, index, steps):
         check_stream(lib.relora_adam_set_steps(self._handle, handle(stream), index, steps), stream)
 

@@ -502,6 +502,7 @@ extern "C" {
     pub fn relora_adam_set_moments(adam: *mut relora_adam, index: i32, first: *mut relora_tensor, second: *mut relora_tensor) -> relora_status;
     pub fn relora_adam_add_linear(adam: *mut relora_adam, prefix: *const c_char, linear: *mut relora_linear) -> relora_status;
     pub fn relora_adam_add_group(adam: *mut relora_adam, group: *const relora_group) -> relora_status;
+    pub fn relora_adam_refresh(adam: *mut relora_adam, stream: *mut relora_stream) -> relora_status;
     pub fn relora_adam_set_factors(adam: *mut relora_adam, index: i32, lr_factor: f64, weight_decay: f64) -> relora_status;
     pub fn relora_adam_flatten_grads(adam: *mut relora_adam, stream: *mut relora_stream) -> relora_status;
     pub fn relora_adam_flat_grad(adam: *mut relora_adam) -> *mut relora_tensor;
