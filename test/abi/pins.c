@@ -253,4 +253,3 @@ FIELD(relora_plan_report, 72, int64_t, product_bytes);
 CONSTANT(RELORA_LAYOUT_OWN, 1);
 CONSTANT(RELORA_LAYOUT_OUT_IN, 2);
 CONSTANT(RELORA_LAYOUT_IN_OUT, 3);
-SIZE(relora_plan_report, 80);
