@@ -19,7 +19,7 @@ ifneq ($(CONFIG),tsan)
   PROGRAM_STEPS += check-init check-run check-resume check-crash
 endif
 
-.PHONY: examples pretrain demo study study-report bench bench-plot bench-torch check-examples check-readme-c check-pretrain \
+.PHONY: examples pretrain demo study study-report study-texts bench bench-plot bench-torch check-examples check-readme-c check-pretrain \
         check-crash check-resume check-init check-run check-transformers
 
 LINK_PROGRAM = $(CC) $(ALL_CFLAGS) $(EXAMPLE_CFLAGS) $(filter %.o %.a,$^) $(ALL_LDFLAGS) \
@@ -66,6 +66,10 @@ study: $(B)/pretrain | $(FIRST)
 ## study-report: the same page, from the runs that are recorded already
 study-report:
 	@$(PYTHON) $(STUDY)/report.py $(STUDY_RUNS)
+
+## study-texts: fetch the texts of its larger nets and of its fine-tuning into build/study, 60 MB
+study-texts:
+	@$(PYTHON) $(STUDY)/fetch.py build/study
 
 ## bench: measure the library here, write bench.json; BENCH_ARGS=--help shows its options
 bench: $(B)/bench $(B)/pretrain | $(FIRST)
