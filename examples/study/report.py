@@ -109,7 +109,7 @@ class Page:
         panel = plot.Panel('rank 8', label, 'loss')
         for arm in ('full', *LOW_RANK):
             runs = self.record.get(arm, 8 if arm != 'full' else 0)
-            seconds = stats.mean(run['cpu_seconds'] for run in runs.values() if 'cpu_seconds' in run)
+            seconds = stats.mean(run['cpu_seconds'] for run in runs.values() if run.get('cpu_seconds'))
             if not runs or (what == 'seconds' and not seconds):
                 continue
             line = next(iter(runs.values()))
@@ -274,7 +274,7 @@ class Page:
     def cost(self):
         rows = []
         for arm, rank in [('full', 0), *((arm, rank) for rank in sorted(arms.RANKS) for arm in (*LOW_RANK, 'control', 'lowrank'))]:
-            timed = [run for run in self.record.get(arm, rank).values() if 'cpu_seconds' in run]
+            timed = [run for run in self.record.get(arm, rank).values() if run.get('cpu_seconds')]
             if timed:
                 rows.append([title(arm), rank or '', '{:,}'.format(timed[0]['trained']), '{:,}'.format(timed[0]['moments_bytes']),
                              '%.0f' % max(run['peak_mb'] for run in timed),

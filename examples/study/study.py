@@ -66,7 +66,7 @@ def record(run, out, version, seconds, usage, status):
             line.update(val_loss=evaluations[-1][1], updates=evaluations[-1][0], eval=evaluations, train=losses, bin=run.bin)
         line.update((key, float(summary[key]) if '.' in summary[key] else int(summary[key])) for key in KEYS if key in summary)
     if seconds:
-        line.update(seconds=round(seconds, 1), cpu_seconds=round(usage.ru_utime + usage.ru_stime, 1))
+        line.update(seconds=round(seconds, 1), cpu_seconds=round(usage.ru_utime + usage.ru_stime, 2))
     line.update(load=round(os.getloadavg()[0], 1), processor=processor(), version=version, options=run.options)
     return line
 
