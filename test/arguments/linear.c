@@ -209,6 +209,8 @@ START_TEST(test_set_mode)
     relora_linear *full = new_filled_linear(&o, &r);
     o = layer_options(RELORA_MODE_LOWRANK, IN, OUT, RANK);
     relora_linear *lowrank = new_linear(&o);
+    o = layer_options(RELORA_MODE_LORA, IN, OUT, RANK);
+    relora_linear *bare = new_linear(&o);
     FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_linear_set_mode(NULL, NULL, RELORA_MODE_LORA));
     FAILS(RELORA_E_ARGUMENT, relora_linear_set_mode(NULL, env.st, RELORA_MODE_LORA), "linear");
     FAILS(RELORA_E_ARGUMENT, relora_linear_set_mode(full, NULL, RELORA_MODE_LORA), "stream");
@@ -218,11 +220,15 @@ START_TEST(test_set_mode)
     FAILS(RELORA_E_STATE, relora_linear_set_mode(full, env.st, RELORA_MODE_LORA), "rank");
     FAILS(RELORA_E_STATE, relora_linear_set_mode(b.l, env.st, RELORA_MODE_LORA), "LORA");
     FAILS(RELORA_E_UNSUPPORTED, relora_linear_set_mode(full, env.st, RELORA_MODE_LOWRANK), "mode");
-    FAILS(RELORA_E_UNSUPPORTED, relora_linear_set_mode(b.l, env.st, RELORA_MODE_FULL), "mode");
+    FAILS(RELORA_E_UNSUPPORTED, relora_linear_set_mode(b.l, env.st, RELORA_MODE_LOWRANK), "mode");
+    FAILS(RELORA_E_UNSUPPORTED, relora_linear_set_mode(lowrank, env.st, RELORA_MODE_FULL), "mode");
+    FAILS(RELORA_E_STATE, relora_linear_set_mode(lowrank, env.st, RELORA_MODE_LOWRANK), "LOWRANK");
+    FAILS(RELORA_E_STATE, relora_linear_set_mode(bare, env.st, RELORA_MODE_FULL), "weight");
     FAILS(RELORA_E_UNSUPPORTED, relora_linear_set_mode(lowrank, env.st, RELORA_MODE_LORA), "mode");
     ck_assert_int_eq(relora_linear_get_mode(full), RELORA_MODE_FULL);
     ck_assert_int_eq(relora_linear_get_mode(b.l), RELORA_MODE_LORA);
     ck_assert_int_eq(relora_linear_get_mode(lowrank), RELORA_MODE_LOWRANK);
+    ck_assert_int_eq(relora_linear_get_mode(bare), RELORA_MODE_LORA);
     untouched(&b);
 }
 END_TEST

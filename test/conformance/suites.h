@@ -45,5 +45,7 @@ Suite *full_rank_suite(void);
 Suite *linear_frozen(void);
 Suite *bias_bf16(void);
 Suite *gaps_suite(void);
+Suite *linear_turns(void);
+Suite *linear_wrap_suite(void);
 
 #endif

@@ -2,10 +2,13 @@
 
 const relora_device_kind = Int32
 const relora_dtype = Int32
+const relora_isa = Int32
+const relora_layout = Int32
 const relora_linear_mode = Int32
 const relora_moment = Int32
 const relora_order = Int32
 const relora_param = Int32
+const relora_provider = Int32
 const relora_reset_mode = Int32
 const relora_rounding = Int32
 const relora_schedule_kind = Int32
@@ -67,6 +70,14 @@ const RELORA_ORDER_AUTO = relora_order(1)
 const RELORA_ORDER_SPLIT = relora_order(2)
 const RELORA_ORDER_FOLD = relora_order(3)
 const RELORA_ORDER_THROUGH = relora_order(4)
+const RELORA_PROVIDER_OWN = relora_provider(1)
+const RELORA_PROVIDER_ONEDNN = relora_provider(2)
+const RELORA_PROVIDER_BLAS = relora_provider(3)
+const RELORA_ISA_BASE = relora_isa(1)
+const RELORA_ISA_NEON = relora_isa(2)
+const RELORA_ISA_AVX2 = relora_isa(3)
+const RELORA_ISA_AVX512 = relora_isa(4)
+const RELORA_ISA_AMX = relora_isa(5)
 const RELORA_RESET_ZERO = relora_reset_mode(1)
 const RELORA_RESET_RANDOM = relora_reset_mode(2)
 const RELORA_RESET_MAGNITUDE = relora_reset_mode(3)
@@ -79,6 +90,9 @@ const RELORA_SCHEDULE_CONSTANT = relora_schedule_kind(1)
 const RELORA_SCHEDULE_LINEAR = relora_schedule_kind(2)
 const RELORA_SCHEDULE_COSINE = relora_schedule_kind(3)
 const RELORA_SCHEDULE_COSINE_RESTARTS = relora_schedule_kind(4)
+const RELORA_LAYOUT_OWN = relora_layout(1)
+const RELORA_LAYOUT_OUT_IN = relora_layout(2)
+const RELORA_LAYOUT_IN_OUT = relora_layout(3)
 const RELORA_OK = relora_status(0)
 const RELORA_E_INTERNAL = relora_status(-1)
 const RELORA_E_ARGUMENT = relora_status(-10)
@@ -210,6 +224,13 @@ mutable struct relora_plan_report
     backward_flops::Float64
     forward_bytes::Int64
     backward_bytes::Int64
+    forward_provider::relora_provider
+    backward_provider::relora_provider
+    forward_isa::relora_isa
+    backward_isa::relora_isa
+    forward_converts::Int32
+    backward_converts::Int32
+    product_bytes::Int64
     relora_plan_report() = new()
 end
 
@@ -286,6 +307,9 @@ relora_adam_add_linear(adam, prefix, linear) =
 
 relora_adam_add_group(adam, group) =
     ccall((:relora_adam_add_group, librelora), relora_status, (Ptr{relora_adam}, Ptr{relora_group}), adam, group)
+
+relora_adam_refresh(adam, stream) =
+    ccall((:relora_adam_refresh, librelora), relora_status, (Ptr{relora_adam}, Ptr{relora_stream}), adam, stream)
 
 relora_adam_set_factors(adam, index, lr_factor, weight_decay) =
     ccall((:relora_adam_set_factors, librelora), relora_status, (Ptr{relora_adam}, Int32, Float64, Float64), adam, index, lr_factor, weight_decay)
@@ -515,6 +539,9 @@ relora_linear_release(linear) =
 relora_linear_set_weight(linear, weight, bias) =
     ccall((:relora_linear_set_weight, librelora), relora_status, (Ptr{relora_linear}, Ptr{relora_tensor}, Ptr{relora_tensor}), linear, weight, bias)
 
+relora_linear_wrap(out, device, weight, bias, options) =
+    ccall((:relora_linear_wrap, librelora), relora_status, (Ptr{Ptr{relora_linear}}, Ptr{relora_device}, Ptr{relora_tensor}, Ptr{relora_tensor}, Ptr{relora_linear_options}), out, device, weight, bias, options)
+
 relora_linear_set_mode(linear, stream, mode) =
     ccall((:relora_linear_set_mode, librelora), relora_status, (Ptr{relora_linear}, Ptr{relora_stream}, relora_linear_mode), linear, stream, mode)
 
@@ -644,6 +671,9 @@ relora_state_save(state, stream, path, flags) =
 relora_state_load(state, stream, reader) =
     ccall((:relora_state_load, librelora), relora_status, (Ptr{relora_state}, Ptr{relora_stream}, Ptr{relora_reader}), state, stream, reader)
 
+relora_state_set_export_layout(state, layout) =
+    ccall((:relora_state_set_export_layout, librelora), relora_status, (Ptr{relora_state}, relora_layout), state, layout)
+
 relora_state_export_merged(state, stream, path) =
     ccall((:relora_state_export_merged, librelora), relora_status, (Ptr{relora_state}, Ptr{relora_stream}, Cstring), state, stream, path)
 
@@ -756,7 +786,7 @@ const LAYOUT = [
     (relora_linear_options, 80, [:struct_size => 0, :flags => 4, :mode => 8, :dtype => 12, :in_features => 16, :out_features => 24, :rank => 32, :alpha => 40, :dropout => 48, :seed => 56, :layer => 64, :rounding => 72, :reserved => 76]),
     (relora_merge_report, 24, [:struct_size => 0, :layers => 4, :delta_norm => 8, :weight_norm => 16]),
     (relora_full_rank_report, 40, [:struct_size => 0, :reserved => 4, :delta_norm => 8, :weight_norm => 16, :grad_norm => 24, :grad_rank => 32]),
-    (relora_plan_report, 48, [:struct_size => 0, :forward => 4, :backward => 8, :reserved => 12, :forward_flops => 16, :backward_flops => 24, :forward_bytes => 32, :backward_bytes => 40]),
+    (relora_plan_report, 80, [:struct_size => 0, :forward => 4, :backward => 8, :reserved => 12, :forward_flops => 16, :backward_flops => 24, :forward_bytes => 32, :backward_bytes => 40, :forward_provider => 48, :backward_provider => 52, :forward_isa => 56, :backward_isa => 60, :forward_converts => 64, :backward_converts => 68, :product_bytes => 72]),
     (relora_reset_options, 40, [:struct_size => 0, :flags => 4, :mode => 8, :reserved => 12, :ratio => 16, :seed => 24, :cycle => 32]),
     (relora_reset_report, 40, [:struct_size => 0, :params => 4, :elements => 8, :zeroed_first => 16, :zeroed_second => 24, :unpaired => 32]),
     (relora_merge_options, 48, [:struct_size => 0, :flags => 4, :scale => 8, :seed => 16, :layer => 24, :cycle => 32, :rounding => 40, :reserved => 44]),

@@ -5,10 +5,13 @@ use std::os::raw::{c_char, c_void};
 
 pub type relora_device_kind = i32;
 pub type relora_dtype = i32;
+pub type relora_isa = i32;
+pub type relora_layout = i32;
 pub type relora_linear_mode = i32;
 pub type relora_moment = i32;
 pub type relora_order = i32;
 pub type relora_param = i32;
+pub type relora_provider = i32;
 pub type relora_reset_mode = i32;
 pub type relora_rounding = i32;
 pub type relora_schedule_kind = i32;
@@ -122,6 +125,14 @@ pub const RELORA_ORDER_AUTO: relora_order = 1;
 pub const RELORA_ORDER_SPLIT: relora_order = 2;
 pub const RELORA_ORDER_FOLD: relora_order = 3;
 pub const RELORA_ORDER_THROUGH: relora_order = 4;
+pub const RELORA_PROVIDER_OWN: relora_provider = 1;
+pub const RELORA_PROVIDER_ONEDNN: relora_provider = 2;
+pub const RELORA_PROVIDER_BLAS: relora_provider = 3;
+pub const RELORA_ISA_BASE: relora_isa = 1;
+pub const RELORA_ISA_NEON: relora_isa = 2;
+pub const RELORA_ISA_AVX2: relora_isa = 3;
+pub const RELORA_ISA_AVX512: relora_isa = 4;
+pub const RELORA_ISA_AMX: relora_isa = 5;
 pub const RELORA_RESET_ZERO: relora_reset_mode = 1;
 pub const RELORA_RESET_RANDOM: relora_reset_mode = 2;
 pub const RELORA_RESET_MAGNITUDE: relora_reset_mode = 3;
@@ -134,6 +145,9 @@ pub const RELORA_SCHEDULE_CONSTANT: relora_schedule_kind = 1;
 pub const RELORA_SCHEDULE_LINEAR: relora_schedule_kind = 2;
 pub const RELORA_SCHEDULE_COSINE: relora_schedule_kind = 3;
 pub const RELORA_SCHEDULE_COSINE_RESTARTS: relora_schedule_kind = 4;
+pub const RELORA_LAYOUT_OWN: relora_layout = 1;
+pub const RELORA_LAYOUT_OUT_IN: relora_layout = 2;
+pub const RELORA_LAYOUT_IN_OUT: relora_layout = 3;
 pub const RELORA_OK: relora_status = 0;
 pub const RELORA_E_INTERNAL: relora_status = -1;
 pub const RELORA_E_ARGUMENT: relora_status = -10;
@@ -363,6 +377,13 @@ pub struct relora_plan_report {
     pub backward_flops: f64,
     pub forward_bytes: i64,
     pub backward_bytes: i64,
+    pub forward_provider: relora_provider,
+    pub backward_provider: relora_provider,
+    pub forward_isa: relora_isa,
+    pub backward_isa: relora_isa,
+    pub forward_converts: i32,
+    pub backward_converts: i32,
+    pub product_bytes: i64,
 }
 
 impl Default for relora_plan_report {
@@ -481,6 +502,7 @@ extern "C" {
     pub fn relora_adam_set_moments(adam: *mut relora_adam, index: i32, first: *mut relora_tensor, second: *mut relora_tensor) -> relora_status;
     pub fn relora_adam_add_linear(adam: *mut relora_adam, prefix: *const c_char, linear: *mut relora_linear) -> relora_status;
     pub fn relora_adam_add_group(adam: *mut relora_adam, group: *const relora_group) -> relora_status;
+    pub fn relora_adam_refresh(adam: *mut relora_adam, stream: *mut relora_stream) -> relora_status;
     pub fn relora_adam_set_factors(adam: *mut relora_adam, index: i32, lr_factor: f64, weight_decay: f64) -> relora_status;
     pub fn relora_adam_flatten_grads(adam: *mut relora_adam, stream: *mut relora_stream) -> relora_status;
     pub fn relora_adam_flat_grad(adam: *mut relora_adam) -> *mut relora_tensor;
@@ -557,6 +579,7 @@ extern "C" {
     pub fn relora_linear_create(out: *mut *mut relora_linear, device: *mut relora_device, options: *const relora_linear_options) -> relora_status;
     pub fn relora_linear_release(linear: *mut relora_linear);
     pub fn relora_linear_set_weight(linear: *mut relora_linear, weight: *mut relora_tensor, bias: *mut relora_tensor) -> relora_status;
+    pub fn relora_linear_wrap(out: *mut *mut relora_linear, device: *mut relora_device, weight: *mut relora_tensor, bias: *mut relora_tensor, options: *const relora_linear_options) -> relora_status;
     pub fn relora_linear_set_mode(linear: *mut relora_linear, stream: *mut relora_stream, mode: relora_linear_mode) -> relora_status;
     pub fn relora_linear_get_mode(linear: *const relora_linear) -> relora_linear_mode;
     pub fn relora_linear_param(linear: *mut relora_linear, param: relora_param) -> *mut relora_tensor;
@@ -600,6 +623,7 @@ extern "C" {
     pub fn relora_state_set(state: *mut relora_state, key: *const c_char, value: *const c_char) -> relora_status;
     pub fn relora_state_save(state: *mut relora_state, stream: *mut relora_stream, path: *const c_char, flags: u32) -> relora_status;
     pub fn relora_state_load(state: *mut relora_state, stream: *mut relora_stream, reader: *mut relora_reader) -> relora_status;
+    pub fn relora_state_set_export_layout(state: *mut relora_state, layout: relora_layout) -> relora_status;
     pub fn relora_state_export_merged(state: *mut relora_state, stream: *mut relora_stream, path: *const c_char) -> relora_status;
     pub fn relora_state_export_adapter(state: *mut relora_state, stream: *mut relora_stream, folder: *const c_char, base_model: *const c_char) -> relora_status;
     pub fn relora_state_export_delta(state: *mut relora_state, stream: *mut relora_stream, path: *const c_char) -> relora_status;
@@ -755,7 +779,7 @@ mod layout {
 
     #[test]
     fn plan_report() {
-        assert_eq!(size_of::<super::relora_plan_report>(), 48);
+        assert_eq!(size_of::<super::relora_plan_report>(), 80);
         field!(relora_plan_report, struct_size, 0);
         field!(relora_plan_report, forward, 4);
         field!(relora_plan_report, backward, 8);
@@ -764,6 +788,13 @@ mod layout {
         field!(relora_plan_report, backward_flops, 24);
         field!(relora_plan_report, forward_bytes, 32);
         field!(relora_plan_report, backward_bytes, 40);
+        field!(relora_plan_report, forward_provider, 48);
+        field!(relora_plan_report, backward_provider, 52);
+        field!(relora_plan_report, forward_isa, 56);
+        field!(relora_plan_report, backward_isa, 60);
+        field!(relora_plan_report, forward_converts, 64);
+        field!(relora_plan_report, backward_converts, 68);
+        field!(relora_plan_report, product_bytes, 72);
     }
 
     #[test]
