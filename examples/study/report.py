@@ -191,21 +191,21 @@ class Page:
                 machines(self.lines('ablation')), '', *table(['changed', 'seeds', 'loss', 'above the published recipe'], rows)] if rows else []
 
     def length(self):
-        panels = [plot.Panel('rank 4', 'updates of the whole run', 'loss above LoRA', log=True, zero=True),
-                  plot.Panel('rank 4', 'updates of the whole run', 'loss above full rank', log=True, zero=True)]
-        for arm in [arm for arm in LOW_RANK]:
-            points = [[], []]
-            for task in (self.task, *arms.LONG):
-                for k, other in enumerate((self.record.get('lora', 4, task), self.record.get('full', 0, task))):
-                    m = stats.difference(self.record.get(arm, 4, task), other)
-                    if m and not (k == 0 and arm == 'lora'):
-                        points[k].append((task.steps, m.value, m.error or 0))
-            for panel, found in zip(panels, points):
-                panel.add(arm, found)
+        panels = []
+        for rank in sorted(arms.RANKS):
+            above = {'lora': plot.Panel('rank %d' % rank, 'updates of the whole run', 'loss above LoRA', log=True, zero=True),
+                     'full': plot.Panel('rank %d' % rank, 'updates of the whole run', 'loss above full rank', log=True, zero=True)}
+            for arm, other in [(arm, other) for arm in LOW_RANK for other in above if arm != other]:
+                points = []
+                for task in (self.task, *arms.LONG):
+                    m = stats.difference(self.record.get(arm, rank, task), self.record.get(other, rank if other != 'full' else 0, task))
+                    points += [(task.steps, m.value, m.error or 0)] if m else []
+                above[other].add(arm, points if len(points) > 1 else [])
+            panels += above.values()
         if not self.lines('length'):
             return []
         return ['## Longer runs: where restarts begin to pay', '', 'The base task at the same rates. %s.' % machines(self.lines('length')), '',
-                *picture(self.folder, 'length', panels, 'ReLoRA and LoRA by the length of the run')]
+                *picture(self.folder, 'length', panels, 'differences to LoRA and to full rank by the length of the run')]
 
     def scaling(self):
         """Loss against parameters, with the power law L = E + a N^-b where there are enough sizes."""

@@ -131,8 +131,7 @@ class Study:
         resumed = os.path.isdir(os.path.join(folder, 'save')) and os.listdir(os.path.join(folder, 'save'))
         begin = time.time()
         with open(os.path.join(folder, 'log'), 'a') as log:
-            child = subprocess.Popen(self.command(run), cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                     start_new_session=True)  # Ctrl-C comes here alone, and a busy machine shares by session
+            child = subprocess.Popen(self.command(run), cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
             self.children.add(child)
             _, status, usage = os.wait4(child.pid, 0)
             child.returncode = os.waitstatus_to_exitcode(status)
