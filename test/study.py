@@ -1,10 +1,12 @@
 """study.py PROGRAM: the study of examples/study in small: its plan, its statistics, its spectrum, and a few tiny runs."""
 
+import json
 import math
 import os
 import random
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -109,6 +111,19 @@ class Numbers(unittest.TestCase):
         stable, effective = spectrum.measures([2.0, 2.0, 2.0])
         self.assertAlmostEqual(stable, 3)
         self.assertAlmostEqual(effective, 3)
+
+    def test_a_checkpoint_in_low_rank_is_merged(self):
+        header = {'__metadata__': {'relora.linear.q': 'rank=1\nalpha=3\n'}}
+        data, tensors = b'', {'q.weight': [[1, 2], [3, 4]], 'q.lora_A.weight': [[1, 10]], 'q.lora_B.weight': [[1], [2]]}
+        for name, rows in tensors.items():
+            values = struct.pack('<%df' % (len(rows) * len(rows[0])), *(x for row in rows for x in row))
+            header[name] = {'dtype': 'F32', 'shape': [len(rows), len(rows[0])], 'data_offsets': [len(data), len(data) + len(values)]}
+            data += values
+        text = json.dumps(header).encode()
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(struct.pack('<Q', len(text)) + text + data)
+            file.flush()
+            self.assertEqual(spectrum.read(file.name)['q.weight'], [[4, 32], [9, 64]])
 
     @staticmethod
     def orthonormal(r, n, count):

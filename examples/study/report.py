@@ -80,7 +80,8 @@ class Page:
         size = next(iter(full.values()))['parameters'] if full else 0
         return ['## Upstream: full rank and low rank', '',
                 '%s parameters, %d updates of %d bytes of the King James Bible, warm start %d. The learning rate of each row is the best of its '
-                'sweep with seed 1. %s.' % ('{:,}'.format(size), task.steps, task.batch * task.seq, task.warm_start, machines(self.lines('upstream'))), '',
+                'sweep with seed 1. Full rank is AdamW. A full-rank step, beside LoRA, moves W against its orthogonalised gradient of the last batch, '
+                'as Muon does but without momentum, and keeps no state. %s.' % ('{:,}'.format(size), task.steps, task.batch * task.seq, task.warm_start, machines(self.lines('upstream'))), '',
                 *table(['arm', 'rank', 'rate', 'seeds', 'loss', 'above full rank', 'above LoRA', 'trained at the end', 'moments, bytes per parameter'], rows),
                 *self.curves(), *self.rates()]
 
@@ -264,10 +265,10 @@ class Page:
             panels.append(panel)
         if not rows:
             return []
-        return ['## Spectrum of what was learned after the warm start', '',
-                'Singular values of W at the end less W at the end of the warm start, seed %d, means over all projections. The stable rank is the '
+        return ['## Spectrum of what was learned', '',
+                'Singular values of W + s B A at the end less the same after %d updates, where a warm start ends; seed %d, means over all projections. The stable rank is the '
                 'sum of squares over the largest square. The effective rank is the exponential of the entropy of the values. A projection has %d '
-                'singular values.' % (2, 64), '',
+                'singular values.' % (self.task.warm_start, 2, 64), '',
                 *table(['arm', 'rank', 'stable rank', 'effective rank', 'values above 0.1 of the largest', 'above 0.01'], rows),
                 *picture(self.folder, 'spectrum', panels, 'singular values of the learned update')]
 
