@@ -156,16 +156,22 @@ class Runs(unittest.TestCase):
     def runs(self):
         return list(plan.read(os.path.join(self.folder, 'runs.jsonl')).values())
 
-    def test_killed_and_gone_on_with(self):
+    def interrupt(self, count, sign):
+        """The study is ended when so many runs are recorded."""
         child = self.start()
         end = time.monotonic() + 100
-        while len(self.runs()) < 2 and time.monotonic() < end:
+        while len(self.runs()) < count and time.monotonic() < end:
             time.sleep(0.05)
-        child.send_signal(signal.SIGTERM)
-        self.assertEqual(child.wait(60), 3, child.stdout.read())
+        child.send_signal(sign)
+        status = child.wait(60)
         child.stdout.close()
+        return status
+
+    def test_killed_and_gone_on_with(self):
+        self.assertEqual(self.interrupt(2, signal.SIGTERM), 3)
+        self.assertEqual(self.interrupt(5, signal.SIGKILL), -signal.SIGKILL)
         before = self.runs()
-        self.assertGreaterEqual(len(before), 2)
+        self.assertGreaterEqual(len(before), 5)
         again = self.start()
         out = again.communicate(timeout=100)[0]
         self.assertEqual(again.returncode, 0, out)

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 
 import arms
 import downstream
@@ -80,8 +81,14 @@ def clean_up(run, folder, line):
     shutil.rmtree(saved, ignore_errors=True)
 
 
+def need(program):
+    if not shutil.which(program):
+        sys.exit('study: there is no %s; `make deps` installs it' % program)
+
+
 def make_bible(path):
     if not os.path.exists(path):
+        need('bible')
         with open(path + '.new', 'wb') as file:
             subprocess.run(['bible', '-f', 'gen1:1-rev22:21'], stdout=file, check=True)
         os.rename(path + '.new', path)
@@ -129,9 +136,10 @@ class Study:
         folder = os.path.join(self.folder, run.name)
         os.makedirs(folder, exist_ok=True)
         resumed = os.path.isdir(os.path.join(folder, 'save')) and os.listdir(os.path.join(folder, 'save'))
+        guard = ['setpriv', '--pdeathsig', 'TERM'] if shutil.which('setpriv') else []  # ended with the study, even if that is killed
         begin = time.time()
         with open(os.path.join(folder, 'log'), 'a') as log:
-            child = subprocess.Popen(self.command(run), cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            child = subprocess.Popen([*guard, *self.command(run)], cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
             self.children.add(child)
             _, status, usage = os.wait4(child.pid, 0)
             child.returncode = os.waitstatus_to_exitcode(status)
@@ -158,7 +166,11 @@ class Study:
             if not run:
                 time.sleep(2)  # what comes next depends on a run of another process
                 continue
-            self.train(run)
+            try:
+                self.train(run)
+            except Exception:  # one run is no reason to lose the others
+                traceback.print_exc()
+                self.failed.add(run.options)
             self.running.discard(run.options)
 
     def stop(self):
@@ -193,6 +205,7 @@ def main():
     parser.add_argument('--jobs', type=int, default=len(os.sched_getaffinity(0)))
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    need('gnuplot')
     os.makedirs(given.folder, exist_ok=True)
     lock = open(os.path.join(given.folder, 'lock'), 'w')
     try:
