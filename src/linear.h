@@ -49,6 +49,8 @@ relora_status linear_compare(const char *ours, const char *theirs, struct text *
 /* The public functions of these names, in an open call; `options` are complete, the handles checked. */
 relora_status linear_create(const struct call *c, relora_linear **out, relora_device *device,
                             const relora_linear_options *options);
+relora_status linear_wrap(const struct call *c, relora_linear **out, relora_device *device,
+                          relora_tensor *weight, relora_tensor *bias, const relora_linear_options *options);
 relora_status linear_set_weight(const struct call *c, relora_linear *linear, relora_tensor *weight,
                                 relora_tensor *bias);
 relora_status linear_zero_grad(const struct call *c, relora_linear *linear);

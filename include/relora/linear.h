@@ -149,6 +149,17 @@ RELORA_API void relora_linear_release(relora_linear *linear);
 RELORA_API relora_status relora_linear_set_weight(relora_linear *linear, relora_tensor *weight,
                                                   relora_tensor *bias);
 
+/** relora_linear_create() and relora_linear_set_weight() in one call. in_features, out_features and dtype
+ *  come from `weight`. Features that are set in `options` must agree with it. RELORA_LINEAR_BIAS is set if
+ *  `bias` is given. `options` itself does not change. relora_group_wrap() does the same for a member of a
+ *  group.
+ *  @param weight  as for relora_linear_set_weight(); NULL in mode LOWRANK, which needs both features
+ *  @param bias    as for relora_linear_set_weight(). NULL means no bias or, with RELORA_LINEAR_BIAS, an F32
+ *                 bias that the layer allocates
+ *  @since 0.6 @threads any @stream none */
+RELORA_API relora_status relora_linear_wrap(relora_linear **out, relora_device *device, relora_tensor *weight,
+                                            relora_tensor *bias, const relora_linear_options *options);
+
 /** Change the mode in place; y does not change, but for the rounding of the merge.
  *
  *  FULL to LORA, at the end of a warm start: W is frozen, its gradient is freed, and factors are drawn as

@@ -37,6 +37,13 @@ void wrap_weight(void)
     relora_tensor *bias = c >= 224 ? pick_any_tensor() : NULL;
     if (c % 8) o.in_features = o.out_features = 0;
     const void *options = choose_options(&o, sizeof o, sizeof o);
+    if (c & 16) {
+        relora_device *device = pick_device();
+        relora_linear **out = c == 255 ? NULL : &linear;
+        relora_status made = CALL(relora_linear_wrap, out, device, weight, bias, options);
+        keep(LINEAR, made, linear, out != NULL);
+        return;
+    }
     int32_t before = relora_group_count(group);
     relora_status status =
         CALL(relora_group_wrap, group, name, weight, bias, options, c & 2 ? NULL : &linear);

@@ -79,6 +79,7 @@ void set_weight(void)
         features(linear, &in, &out);
         weight = matrix(any_part(linear), how % 8 ? RELORA_F32 : RELORA_BF16, how & 16 ? in : out,
                         how & 16 ? out : in, how);
+        if (how & 32) bias = temporary(any_part(linear), how & 64 ? RELORA_BF16 : RELORA_F32, 1, &out, how);
     } else {
         weight = pick_any_tensor();
         bias = pick_any_tensor();
