@@ -31,7 +31,7 @@ PUBLISHED = '--method relora --rank {rank}'
 STEPS = '--method lora --full-rank-every {} --full-rank-strength {} --rank {{rank}} '
 ARMS = {arm.name: arm for arm in (
     #   name        title                                     ranks  rates to begin with, or whose they are: arm, or (arm, rank); options
-    Arm('full',     'full rank',                              (0,),  (3e-3, 6e-3), '--method full'),
+    Arm('full',     'full rank',                              (0,),  (1.5e-3, 3e-3), '--method full'),
     Arm('lora',     'LoRA after a warm start',                RANKS, (3e-3, 6e-3), '--method lora --rank {rank} {warm}'),
     Arm('relora',   'ReLoRA as published, one mask',          RANKS, (3e-3, 6e-3), PUBLISHED + ' --restarts 3 {warm}'),
     Arm('two-masks', "ReLoRA, two masks as in the authors' code", RANKS, (1.5e-3, 3e-3),
@@ -61,7 +61,8 @@ ARMS = {arm.name: arm for arm in (
 BEST = ('dense-1', 'cold-1', 'cold-1x2', 'cold-2', 'cold-4', 'cold-restarts')
 RESTARTS = ('lora', 'relora', 'two-masks')
 SPECTRUM = ('full', *RESTARTS, *BEST)
-ABLATION = ('warm-0', 'warm-10', 'restart-1', 'restart-9', 'no-ramp', 'zero', 'keep')
+STEP_ABLATION = ('dense-1', 'cold-1x2', 'cold-2', 'cold-4', 'cold-restarts', 'step-only')
+ABLATION = ('two-masks', 'warm-0', 'warm-10', 'restart-1', 'restart-9', 'no-ramp', 'zero', 'keep')
 
 
 def cells(names, ranks=RANKS, task=BASE):
@@ -93,15 +94,15 @@ STAGES = [
     Stage('upstream', cells(('dense-1', 'lora', 'relora', 'cold-1'), (8,)), 1),
     Stage('upstream', cells(('full', 'cold-1', 'lora', 'relora', 'dense-1'), (8,)), 2),
     Stage('upstream', cells(('full', 'cold-1', 'lora', 'relora', 'dense-1'), (8,)), SEEDS),
-    Stage('upstream', cells(('cold-1x2', 'cold-restarts'), (8,)) + cells(('step-only',), (1,)), 2),
-    Stage('upstream', cells(('cold-2', 'cold-4'), (8,)), 2),
+    Stage('ablation', cells(('cold-1x2', 'cold-restarts'), (8,)) + cells(('step-only',), (1,)), 2),
+    Stage('ablation', cells(('cold-2', 'cold-4'), (8,)), 2),
     Stage('upstream', cells(('cold-1', 'lora', 'relora'), (4, 16)), 2),
     Stage('length', cells(('full', 'lora', 'relora', 'cold-1'), (8,), LONG[0]), 1),
     Stage('upstream', cells(('cold-1', 'lora', 'relora'), (4, 16)), SEEDS),
     Stage('upstream', cells(('two-masks',), (8,)), 2),
     Stage('upstream', cells(('control', 'lowrank'), (8,)), SEEDS),
     Stage('downstream', (), SEEDS),
-    Stage('ablation', cells(ABLATION, (8,)), 2),
+    Stage('ablation', cells(ABLATION[1:], (8,)), 2),
     Stage('length', [cell for task in LONG for cell in cells(('full', 'lora', 'relora', 'cold-1'), (8, 4), task)], 2),
     Stage('upstream', cells(('two-masks', 'control', 'lowrank'), (4, 16)), SEEDS),
     *[Stage('scaling', cells(SCALED, (eighth(task),), task), 1) for task in SCALING],
