@@ -98,6 +98,7 @@ STAGES = [
     Stage('ablation', cells(('cold-2', 'cold-4'), (8,)), 2),
     Stage('upstream', cells(('cold-1', 'lora', 'relora'), (4, 16)), 2),
     Stage('length', cells(('full', 'lora', 'relora', 'cold-1'), (8,), LONG[0]), 1),
+    Stage('downstream', (), 1),
     Stage('upstream', cells(('cold-1', 'lora', 'relora'), (4, 16)), SEEDS),
     Stage('upstream', cells(('two-masks',), (8,)), 2),
     Stage('upstream', cells(('control', 'lowrank'), (8,)), SEEDS),

@@ -89,7 +89,9 @@ def missing(stages, done, others):
     `others` are runs of parts whose stages have no cells."""
     found, waiting, tokens = {}, {}, {}
     for stage in stages:
-        ready = [(others.get(stage.part, []), 0)] if not stage.cells else [runs_of(stage.part, cell, stage.seeds, done) for cell in stage.cells]
+        ready = [runs_of(stage.part, cell, stage.seeds, done) for cell in stage.cells]
+        if not stage.cells:
+            ready = [([run for run in others.get(stage.part, []) if run.line['seed'] <= stage.seeds], 0)]
         for cell, (now, later) in zip(stage.cells or (None,), ready):
             for run in now:
                 if run.options not in done:
