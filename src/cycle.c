@@ -317,8 +317,7 @@ static relora_status reset_moments(const struct call *c, relora_cycle *cycle, ui
 static relora_status look_at_moments(const struct call *c, relora_cycle *cycle)
 {
     int32_t count = list_factors(cycle);
-    for (int32_t i = 0; i < count; i++)
-        TRY(adam_check_moments(c, cycle->adam, cycle->indices[i]));
+    for (int32_t i = 0; i < count; i++) TRY(adam_check_moments(c, cycle->adam, cycle->indices[i]));
     return RELORA_OK;
 }
 
