@@ -16,6 +16,7 @@ struct relora_cycle {
     int32_t *indices;       /* of their factors in the optimizer, two for each */
     int32_t index_capacity;
     int64_t advanced; /* the step of the last relora_cycle_advance(); -1 before the first */
+    int32_t warned;   /* of a restart at a high rate */
 };
 
 /* ---- options ---- */
@@ -119,18 +120,6 @@ relora_status cycle_compare(const char *ours, const char *theirs, struct text *w
 
 /* ---- layers ---- */
 
-static relora_status check_layer(const struct call *c, const relora_linear *linear)
-{
-    char label[LABEL_TEXT];
-    if (linear->options.mode != RELORA_MODE_LORA)
-        FAIL(c, RELORA_E_STATE, "linear (%s) is in mode %s, not LORA", linear_label(linear, label),
-             linear_mode_name(linear->options.mode));
-    if (!linear->param[RELORA_PARAM_WEIGHT])
-        FAIL(c, RELORA_E_STATE, "linear (%s) has no weight; call relora_linear_set_weight",
-             linear_label(linear, label));
-    return RELORA_OK;
-}
-
 /* Where the optimizer has A and B of a layer. */
 static relora_status find_factors(const struct call *c, const relora_cycle *cycle,
                                   const relora_linear *linear, int32_t factors[2])
@@ -160,7 +149,7 @@ static relora_status add_layer(const struct call *c, relora_cycle *cycle, relora
     struct member m = {.linear = linear};
     int32_t factors[2] = {-1, -1};
     void *item;
-    TRY(check_layer(c, linear));
+    TRY(linear_check_merge(c, linear));
     TRY(registry_check(c, &cycle->layers, NULL, &m));
     TRY(find_factors(c, cycle, linear, factors));
     TRY(grow_indices(c, cycle));
@@ -187,13 +176,14 @@ relora_status relora_cycle_add_group(relora_cycle *cycle, const relora_group *gr
     int32_t before = cycle->layers.count;
     for (int32_t i = 0; i < group->members.count; i++) {
         const struct member *m = group_at(group, i);
-        if (m->value || m->linear->options.mode != RELORA_MODE_LORA) continue;
+        if (m->value || !linear_merges(m->linear)) continue;
         relora_status status = add_layer(&c, cycle, m->linear);
         if (status >= 0) continue;
         registry_shrink(&cycle->layers, before);
         return status;
     }
-    if (cycle->layers.count == before) FAIL(&c, RELORA_E_STATE, "no layer of the group is in mode LORA");
+    if (cycle->layers.count == before)
+        FAIL(&c, RELORA_E_STATE, "no layer of the group is in mode LORA or has a target");
     return RELORA_OK;
 }
 
@@ -281,6 +271,20 @@ static void note_step(const struct call *c, relora_cycle *cycle, int64_t step)
     cycle->advanced = step;
 }
 
+/* A schedule that restarts with the cycle is near 0 there, and climbs again afterwards. After a resume the rates
+ * before are not known; two of them are enough, as the one before a restart is an ordinary one. */
+static void note_rate(const struct call *c, relora_cycle *cycle, int64_t step)
+{
+    const relora_adam *adam = cycle->adam;
+    if (!adam || cycle->warned || adam->rates < 2 || !(adam->last_rate > adam->highest_rate / 10)) return;
+    cycle->warned = 1;
+    call_log(
+        c, RELORA_LOG_WARN,
+        "the restart after step %lld follows an update with learning rate %g, and the highest so far was %g; "
+        "give the cycle the calendar of a schedule with a restart warmup (relora_cycle_options_follow)",
+        (long long)step, adam->last_rate, adam->highest_rate);
+}
+
 static relora_status reset_moments(const struct call *c, relora_cycle *cycle, uint64_t number,
                                    relora_reset_report *report)
 {
@@ -314,6 +318,7 @@ relora_status relora_cycle_advance(relora_cycle *cycle, relora_stream *stream, i
     if (due & RELORA_CYCLE_RESET)
         TRY(reset_moments(&c, cycle, (uint64_t)event_number(n, o->reset_every), reset ? &r : NULL));
     if (due && o->after) o->after(o->hook_user, step, due);
+    if (due) note_rate(&c, cycle, step);
     if (events) *events = due;
     note_step(&c, cycle, step);
     TRY(report_write(merge, &m, sizeof m));

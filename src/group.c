@@ -28,8 +28,19 @@ static struct view member_grad(const struct member *m)
     return m->grad ? tensor_view(m->grad) : (struct view){0};
 }
 
+/* What two layers would both be merged into. A parameter may be the target of a layer: it is saved with it. */
+static int targets_overlap(const struct member *a, const struct member *b)
+{
+    if (a->value || b->value) return 0;
+    const relora_linear *x = a->linear, *y = b->linear;
+    const relora_tensor *s = x->target ? x->target : x->param[RELORA_PARAM_WEIGHT];
+    const relora_tensor *t = y->target ? y->target : y->param[RELORA_PARAM_WEIGHT];
+    return s && t && views_overlap(tensor_view(s), tensor_view(t));
+}
+
 static int members_overlap(const struct member *a, const struct member *b)
 {
+    if (targets_overlap(a, b)) return 1;
     struct view av = member_value(a), ag = member_grad(a), bv = member_value(b), bg = member_grad(b);
     return views_overlap(av, bv) || views_overlap(av, bg) || views_overlap(ag, bv) || views_overlap(ag, bg);
 }

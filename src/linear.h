@@ -4,6 +4,7 @@
 
 #include "options.h"
 #include "relora/linear.h"
+#include "relora/restart.h"
 #include "tensor.h"
 #include "text.h"
 
@@ -21,7 +22,16 @@ struct relora_linear {
     char name[LINEAR_NAME + 1]; /* under which it was registered first, for sentences; "" before */
     relora_tensor *param[PARAM_COUNT];
     relora_tensor *grad[PARAM_COUNT];
+    relora_tensor *target; /* LOWRANK: what it is merged into, or */
+    relora_merge_fn merge; /* by whom */
+    void *merge_user;
 };
+
+/* Has the layer something to merge, and a place for it? */
+static inline int linear_merges(const relora_linear *linear)
+{
+    return linear->options.mode == RELORA_MODE_LORA || linear->target || linear->merge;
+}
 
 static inline int linear_in_out(const relora_linear_options *o)
 {
@@ -53,6 +63,10 @@ relora_status linear_set_weight(const struct call *c, relora_linear *linear, rel
                                 relora_tensor *bias);
 relora_status linear_zero_grad(const struct call *c, relora_linear *linear);
 
+/* Does `tensor` share memory with a parameter or a gradient of the layer, other than `replaced`? */
+relora_status linear_check_apart(const struct call *c, const relora_linear *linear, const char *name,
+                                 const relora_tensor *tensor, const relora_tensor *replaced);
+
 /* Is a tensor of the host's, `name` in sentences, one for this parameter? */
 relora_status linear_check_param(const struct call *c, const relora_linear *linear, const char *name,
                                  const relora_tensor *tensor, relora_param param, relora_dtype dtype);
@@ -80,6 +94,8 @@ const char *linear_label(const relora_linear *linear, char text[LABEL_TEXT]);
 
 /* s as a number, or where the trainable one stands. */
 struct scale linear_scale(const relora_linear *linear);
+/* s as a number in either case; waits for the stream if it is trainable. */
+relora_status linear_read_scale(const struct call *c, const relora_linear *linear, double *s);
 
 /* call_open() of a call about a layer. */
 relora_status linear_open(struct call *c, const relora_linear *linear, relora_stream *stream);

@@ -87,12 +87,13 @@ RELORA_API relora_tensor *relora_group_grad(const relora_group *group, int32_t i
 RELORA_API relora_status relora_group_set_mode(relora_group *group, relora_stream *stream,
                                                relora_linear_mode mode);
 
-/** Call relora_linear_merge() for every layer in mode LORA. All layers are checked first. If a merge would
- *  put a NaN or an infinity into one of them (RELORA_E_NOT_FINITE, with the name of the layer), no layer is
- *  merged. Call relora_group_reset() next. (A relora_cycle does both, and also resets the moments.)
+/** Call relora_linear_merge() for every layer in mode LORA or with a target (relora_linear_set_target). All
+ *  layers are checked first. If a merge would put a NaN or an infinity into one of them
+ *  (RELORA_E_NOT_FINITE, with the name of the layer), no layer is merged. Call relora_group_reset() next.
+ *  (A relora_cycle does both, and also resets the moments.)
  *  @param cycle   use each value once, beginning with 1
  *  @param report  receives totals over the layers; may be NULL
- *  @return RELORA_E_STATE if no layer is in mode LORA, or one of them has no weight
+ *  @return RELORA_E_STATE if there is no such layer, or one of them has no weight
  *  @since 0.5 @threads one @stream synchronises */
 RELORA_API relora_status relora_group_merge(relora_group *group, relora_stream *stream, uint64_t cycle,
                                             relora_merge_report *report);

@@ -98,5 +98,6 @@ Suite *group_states(void);
 Suite *group_reads(void);
 Suite *other_files(void);
 Suite *locales(void);
+Suite *state_bytes(void);
 
 #endif

@@ -40,5 +40,8 @@ Suite *restart_suite(void);
 Suite *host_memory(void);
 Suite *linear_at(void);
 Suite *in_out_suite(void);
+Suite *target_suite(void);
+Suite *adam_carry(void);
+Suite *partial_cycle(void);
 
 #endif

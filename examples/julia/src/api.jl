@@ -299,6 +299,9 @@ relora_adam_grad_norm(adam, stream, norm) =
 relora_adam_reset(adam, stream, indices, count, options, report) =
     ccall((:relora_adam_reset, librelora), relora_status, (Ptr{relora_adam}, Ptr{relora_stream}, Ptr{Int32}, Int32, Ptr{relora_reset_options}, Ptr{relora_reset_report}), adam, stream, indices, count, options, report)
 
+relora_adam_carry(adam, stream, from, indices, count, carried) =
+    ccall((:relora_adam_carry, librelora), relora_status, (Ptr{relora_adam}, Ptr{relora_stream}, Ptr{relora_adam}, Ptr{Int32}, Int32, Ptr{Int32}), adam, stream, from, indices, count, carried)
+
 relora_adam_count(adam) =
     ccall((:relora_adam_count, librelora), Int32, (Ptr{relora_adam},), adam)
 
@@ -566,6 +569,9 @@ relora_merge_options_init(options, size) =
 relora_merge(stream, weight, a, b, options, report) =
     ccall((:relora_merge, librelora), relora_status, (Ptr{relora_stream}, Ptr{relora_tensor}, Ptr{relora_tensor}, Ptr{relora_tensor}, Ptr{relora_merge_options}, Ptr{relora_merge_report}), stream, weight, a, b, options, report)
 
+relora_linear_set_target(linear, weight, merge, user) =
+    ccall((:relora_linear_set_target, librelora), relora_status, (Ptr{relora_linear}, Ptr{relora_tensor}, Ptr{Cvoid}, Ptr{Cvoid}), linear, weight, merge, user)
+
 relora_factors_draw(stream, a, b, seed, layer, cycle) =
     ccall((:relora_factors_draw, librelora), relora_status, (Ptr{relora_stream}, Ptr{relora_tensor}, Ptr{relora_tensor}, UInt64, UInt64, UInt64), stream, a, b, seed, layer, cycle)
 
@@ -610,6 +616,9 @@ relora_state_add_schedule(state, prefix, schedule) =
 
 relora_state_add_cycle(state, prefix, cycle) =
     ccall((:relora_state_add_cycle, librelora), relora_status, (Ptr{relora_state}, Cstring, Ptr{relora_cycle}), state, prefix, cycle)
+
+relora_state_add_bytes(state, name, data, bytes) =
+    ccall((:relora_state_add_bytes, librelora), relora_status, (Ptr{relora_state}, Cstring, Ptr{Cvoid}, Csize_t), state, name, data, bytes)
 
 relora_state_set(state, key, value) =
     ccall((:relora_state_set, librelora), relora_status, (Ptr{relora_state}, Cstring, Cstring), state, key, value)
