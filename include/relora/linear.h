@@ -222,6 +222,19 @@ RELORA_API relora_status relora_linear_backward_shared(relora_linear *const *lin
                                                        relora_tensor *const *dy, relora_tensor *dx,
                                                        uint64_t call, uint32_t flags);
 
+/** Add dW = dy^T x to `dw`, or store it with RELORA_OVERWRITE: the gradient of W, or of W + s B A, whether
+ *  or not W is trained. It is summed from x as given, without dropout, and is what FULL would accumulate.
+ *  Nothing else is computed and nothing in the layer changes.
+ *  @param x     [rows, in], as in the matching forward
+ *  @param dy    [rows, out]
+ *  @param dw    F32, [out, in] ([in, out] with RELORA_LINEAR_IN_OUT), kept by the host. Rows may lie apart. It
+ *               must not overlap x, dy or a parameter of the layer
+ *  @param flags RELORA_OVERWRITE or 0
+ *  @since 0.6 @threads one @stream queues */
+RELORA_API relora_status relora_linear_weight_grad(relora_linear *linear, relora_stream *stream,
+                                                   const relora_tensor *x, const relora_tensor *dy,
+                                                   relora_tensor *dw, uint32_t flags);
+
 /** Set every gradient of the layer to 0. @since 0.1 @threads one @stream queues */
 RELORA_API relora_status relora_linear_zero_grad(relora_linear *linear, relora_stream *stream);
 

@@ -43,5 +43,6 @@ Suite *in_out_suite(void);
 Suite *target_suite(void);
 Suite *adam_carry(void);
 Suite *partial_cycle(void);
+Suite *weight_grad_suite(void);
 
 #endif

@@ -155,8 +155,12 @@ static void whole(struct results *out, int variant)
     put_normal(dy, &r, 1);
     OK(relora_linear_forward(l, env.st, x, y, 9, RELORA_TRAIN));
     OK(relora_linear_backward(l, env.st, x, dy, dx, 9, RELORA_TRAIN));
+    relora_tensor *dw = new_matrix(RELORA_F32, OUT, IN);
+    put_normal(dw, &r, 1);
+    OK(relora_linear_weight_grad(l, env.st, x, dy, dw, 0));
     keep(out, "y", y);
     keep(out, "dx", dx);
+    keep(out, "dw", dw);
     for (relora_param p = RELORA_PARAM_WEIGHT; p <= RELORA_PARAM_SCALE; p++)
         if (relora_linear_grad(l, p)) keep(out, "a gradient", relora_linear_grad(l, p));
 }

@@ -153,6 +153,16 @@ void forward(void)
     else CALL(relora_linear_forward, linear, stream, m[0], m[1], call, flags);
 }
 
+/* One that fits, or any tensor. */
+static relora_tensor *choose_weight_grad(relora_linear *linear, relora_tensor *m[3])
+{
+    int64_t in, out;
+    uint8_t c = choose();
+    if (!linear || c >= 208) return pick_any_tensor();
+    features(linear, &in, &out);
+    return matrix(m[0], RELORA_F32, c & 1 ? in : out, c & 1 ? out : in, c);
+}
+
 void backward(void)
 {
     relora_tensor *m[3];
@@ -164,6 +174,11 @@ void backward(void)
     int32_t shared = choose_shared(call, flags);
     relora_linear *const both[] = {linear, linear};
     relora_tensor *const dy[] = {m[1], m[1]};
+    if (call == 2 && m[0] && m[1]) {
+        relora_tensor *dw = choose_weight_grad(linear, m);
+        CALL(relora_linear_weight_grad, linear, stream, m[0], m[1], dw, flags & RELORA_OVERWRITE);
+        return;
+    }
     if (shared) CALL(relora_linear_backward_shared, both, shared, stream, m[0], dy, m[2], call, flags);
     else CALL(relora_linear_backward, linear, stream, m[0], m[1], m[2], call, flags);
 }

@@ -539,6 +539,9 @@ relora_linear_forward_shared(linears, count, stream, x, y, call, flags) =
 relora_linear_backward_shared(linears, count, stream, x, dy, dx, call, flags) =
     ccall((:relora_linear_backward_shared, librelora), relora_status, (Ptr{Ptr{relora_linear}}, Int32, Ptr{relora_stream}, Ptr{relora_tensor}, Ptr{Ptr{relora_tensor}}, Ptr{relora_tensor}, UInt64, UInt32), linears, count, stream, x, dy, dx, call, flags)
 
+relora_linear_weight_grad(linear, stream, x, dy, dw, flags) =
+    ccall((:relora_linear_weight_grad, librelora), relora_status, (Ptr{relora_linear}, Ptr{relora_stream}, Ptr{relora_tensor}, Ptr{relora_tensor}, Ptr{relora_tensor}, UInt32), linear, stream, x, dy, dw, flags)
+
 relora_linear_zero_grad(linear, stream) =
     ccall((:relora_linear_zero_grad, librelora), relora_status, (Ptr{relora_linear}, Ptr{relora_stream}), linear, stream)
 

@@ -360,6 +360,7 @@ FUNCTIONS = {
     'relora_linear_backward_at': (c_int32, [c_void_p, c_void_p, c_int64, c_void_p, c_int64, c_void_p, c_int64, c_void_p, c_int64, c_uint64, c_uint32]),
     'relora_linear_forward_shared': (c_int32, [c_void_p, c_int32, c_void_p, c_void_p, c_void_p, c_uint64, c_uint32]),
     'relora_linear_backward_shared': (c_int32, [c_void_p, c_int32, c_void_p, c_void_p, c_void_p, c_void_p, c_uint64, c_uint32]),
+    'relora_linear_weight_grad': (c_int32, [c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_uint32]),
     'relora_linear_zero_grad': (c_int32, [c_void_p, c_void_p]),
     'relora_linear_merge': (c_int32, [c_void_p, c_void_p, c_uint64, c_void_p]),
     'relora_linear_reset': (c_int32, [c_void_p, c_void_p, c_uint64]),

@@ -547,6 +547,7 @@ extern "C" {
     pub fn relora_linear_backward_at(linear: *mut relora_linear, stream: *mut relora_stream, rows: i64, x: *const c_void, ldx: i64, dy: *const c_void, lddy: i64, dx: *mut c_void, lddx: i64, call: u64, flags: u32) -> relora_status;
     pub fn relora_linear_forward_shared(linears: *const *mut relora_linear, count: i32, stream: *mut relora_stream, x: *const relora_tensor, y: *const *mut relora_tensor, call: u64, flags: u32) -> relora_status;
     pub fn relora_linear_backward_shared(linears: *const *mut relora_linear, count: i32, stream: *mut relora_stream, x: *const relora_tensor, dy: *const *mut relora_tensor, dx: *mut relora_tensor, call: u64, flags: u32) -> relora_status;
+    pub fn relora_linear_weight_grad(linear: *mut relora_linear, stream: *mut relora_stream, x: *const relora_tensor, dy: *const relora_tensor, dw: *mut relora_tensor, flags: u32) -> relora_status;
     pub fn relora_linear_zero_grad(linear: *mut relora_linear, stream: *mut relora_stream) -> relora_status;
     pub fn relora_linear_merge(linear: *mut relora_linear, stream: *mut relora_stream, cycle: u64, report: *mut relora_merge_report) -> relora_status;
     pub fn relora_linear_reset(linear: *mut relora_linear, stream: *mut relora_stream, cycle: u64) -> relora_status;
