@@ -48,6 +48,12 @@ static inline int64_t linear_weight_cols(const relora_linear_options *o)
     return linear_in_out(o) ? o->out_features : o->in_features;
 }
 
+/* What merges write: W, or the target of a LOWRANK layer. NULL if there is none, or it is the host's affair. */
+static inline relora_tensor *linear_weight(const relora_linear *linear)
+{
+    return linear->target ? linear->target : linear->param[RELORA_PARAM_WEIGHT];
+}
+
 void linear_retain(relora_linear *linear);
 
 extern const struct options linear_table;

@@ -49,6 +49,7 @@ static relora_status look_at(const struct call *c, relora_linear *const *linears
     for (int32_t i = 0; i < count; i++) {
         TRY(call_check_device(c, "linear", linears[i]->device));
         TRY(linear_check_merge(c, linears[i]));
+        if (linears[i]->target) TRY(tensor_check(c, linears[i]->target, "the target of a layer"));
         updates[i] = update_of(linears[i]);
     }
     return merge_look(c, updates, count);

@@ -67,8 +67,9 @@ RELORA_API relora_status relora_cycle_create(relora_cycle **out, relora_context 
  *  one over the same W: both would be merged into one W.
  *  @since 0.1 @threads one @stream none */
 RELORA_API relora_status relora_cycle_add(relora_cycle *cycle, relora_linear *linear);
-/** relora_cycle_add() for every layer of the group that is in mode LORA or has a target; all of them or, on a
- *  failure, none. Other layers, such as a head in mode FULL, are left out. RELORA_E_STATE if no layer is left.
+/** relora_cycle_add() for every layer of the group that is in mode LORA or has a target; all of them or, on
+ *  a failure, none. Other layers, such as a head in mode FULL, are left out. RELORA_E_STATE if no layer is
+ *  left.
  *  @since 0.5 @threads one @stream none */
 RELORA_API relora_status relora_cycle_add_group(relora_cycle *cycle, const relora_group *group);
 /** NULL is allowed. @since 0.1 @threads any @stream none */

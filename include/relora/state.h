@@ -57,8 +57,8 @@ RELORA_API relora_status relora_state_add_cycle(relora_state *state, const char 
                                                 const relora_cycle *cycle);
 /** Add memory of the host that is no tensor, such as the position of a data loader or the state of a random
  *  generator. It is used in place: a save reads it, and a load writes it together with everything else. The
- *  file has it as a tensor U8 [bytes], and a load refuses any other size (RELORA_E_SHAPE). Releases before 0.6
- *  refuse to load such a file. The bytes mean to another machine what the host makes of them.
+ *  file has it as a tensor U8 [bytes], and a load refuses any other size (RELORA_E_SHAPE). Releases before
+ *  0.6 refuse to load such a file. The bytes mean to another machine what the host makes of them.
  *  @param data must stay valid as long as the state; may be NULL if `bytes` is 0
  *  @since 0.6 @threads one @stream none */
 RELORA_API relora_status relora_state_add_bytes(relora_state *state, const char *name, void *data,

@@ -458,6 +458,15 @@ relora_group_add_linear(group, name, linear) =
 relora_group_add_param(group, name, param, grad) =
     ccall((:relora_group_add_param, librelora), relora_status, (Ptr{relora_group}, Cstring, Ptr{relora_tensor}, Ptr{relora_tensor}), group, name, param, grad)
 
+relora_group_wrap_at(group, name, weight, bias, options, linear) =
+    ccall((:relora_group_wrap_at, librelora), relora_status, (Ptr{relora_group}, Cstring, Ptr{Cvoid}, Ptr{Cvoid}, Ptr{relora_linear_options}, Ptr{Ptr{relora_linear}}), group, name, weight, bias, options, linear)
+
+relora_group_add_param_at(group, name, count, param, grad) =
+    ccall((:relora_group_add_param_at, librelora), relora_status, (Ptr{relora_group}, Cstring, Int64, Ptr{Cvoid}, Ptr{Cvoid}), group, name, count, param, grad)
+
+relora_group_linear_at(group, weight) =
+    ccall((:relora_group_linear_at, librelora), Ptr{relora_linear}, (Ptr{relora_group}, Ptr{Cvoid}), group, weight)
+
 relora_group_count(group) =
     ccall((:relora_group_count, librelora), Int32, (Ptr{relora_group},), group)
 

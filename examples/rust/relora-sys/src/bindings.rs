@@ -520,6 +520,9 @@ extern "C" {
     pub fn relora_group_wrap(group: *mut relora_group, name: *const c_char, weight: *mut relora_tensor, bias: *mut relora_tensor, options: *const relora_linear_options, linear: *mut *mut relora_linear) -> relora_status;
     pub fn relora_group_add_linear(group: *mut relora_group, name: *const c_char, linear: *mut relora_linear) -> relora_status;
     pub fn relora_group_add_param(group: *mut relora_group, name: *const c_char, param: *mut relora_tensor, grad: *mut relora_tensor) -> relora_status;
+    pub fn relora_group_wrap_at(group: *mut relora_group, name: *const c_char, weight: *mut c_void, bias: *mut c_void, options: *const relora_linear_options, linear: *mut *mut relora_linear) -> relora_status;
+    pub fn relora_group_add_param_at(group: *mut relora_group, name: *const c_char, count: i64, param: *mut c_void, grad: *mut c_void) -> relora_status;
+    pub fn relora_group_linear_at(group: *const relora_group, weight: *const c_void) -> *mut relora_linear;
     pub fn relora_group_count(group: *const relora_group) -> i32;
     pub fn relora_group_find(group: *const relora_group, name: *const c_char, index: *mut i32) -> relora_status;
     pub fn relora_group_name(group: *const relora_group, index: i32) -> *const c_char;
