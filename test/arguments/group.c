@@ -108,7 +108,7 @@ START_TEST(test_pointers)
     FAILS(RELORA_E_ARGUMENT, relora_group_add_param_at(g, NULL, 4, w, b), "name");
     FAILS(RELORA_E_ARGUMENT, relora_group_add_param_at(g, "", 4, w, b), "name");
     FAILS(RELORA_E_ARGUMENT, relora_group_add_param_at(g, "p", 4, NULL, b), "param");
-    FAILS(RELORA_E_SHAPE, relora_group_add_param_at(g, "p", -4, w, b), "-4");
+    FAILS(RELORA_E_ARGUMENT, relora_group_add_param_at(g, "p", -4, w, b), "-4");
     FAILS(RELORA_E_LAYOUT, relora_group_add_param_at(g, "p", 4, odd, b), "data");
     FAILS(RELORA_E_ARGUMENT, relora_group_add_param_at(g, "p", 4, w, w + 3), "param and grad");
     ck_assert_ptr_null(relora_group_linear_at(NULL, w));
