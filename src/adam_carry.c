@@ -57,6 +57,11 @@ static relora_status check_pair(const struct call *c, const relora_adam *all, co
                                 const struct adam_entry *to)
 {
     char a[SHAPE_TEXT], b[SHAPE_TEXT];
+    const struct adam_entry *entries[] = {from, to};
+    for (int i = 0; i < 2; i++) {
+        TRY(adam_check_memory(c, entries[i], "first", entries[i]->first));
+        TRY(adam_check_memory(c, entries[i], "second", entries[i]->second));
+    }
     if (!shape_equal(&from->first->shape, &to->first->shape))
         FAIL(c, RELORA_E_SHAPE, "\"%s\" is %s in adam, but %s in from", to->is.name,
              shape_text(&to->first->shape, a), shape_text(&from->first->shape, b));

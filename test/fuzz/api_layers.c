@@ -23,6 +23,8 @@ relora_linear_options choose_layer(void)
     o.out_features = sizes == 255 ? 300 : sizes / 8 % 8 + 1; /* more than one slice of a merge */
     o.rank = sizes / 64 + (o.mode != RELORA_MODE_FULL);
     o.flags = flags % 16 | (mode & 64 ? RELORA_LINEAR_IN_OUT : 0);
+    if (mode & 32) o.flags |= mode & 16 ? RELORA_LINEAR_FREEZE_A : RELORA_LINEAR_FREEZE_B;
+    if (sizes == 254) o.flags |= RELORA_LINEAR_FREEZE_A; /* which may be one too many */
     if (o.mode == RELORA_MODE_LOWRANK) o.flags &= ~(uint32_t)RELORA_LINEAR_KEEP_DELTA;
     o.rounding = flags & 16 ? RELORA_ROUND_NEAREST : RELORA_ROUND_STOCHASTIC;
     o.layer = flags / 32;
