@@ -76,8 +76,8 @@ typedef relora_status (*relora_merge_fn)(void *user, relora_stream *stream, cons
  *
  *  All layers are looked at before one is changed, and a callback is asked with RELORA_MERGE_LOOK. Then the
  *  callbacks merge, each followed by the drawing of its factors if the call draws, and after them the
- *  library. A callback that fails in spite of its look ends the call. The callbacks before it have then
- *  merged, and nothing else has changed. The same step of a cycle may be tried again: the B of a layer that
+ *  library. A callback that fails in spite of its look ends the call with its status. The callbacks before it
+ *  have then merged, and nothing else has changed. The same step of a cycle may be tried again: the B of a layer that
  *  has been merged is 0 by then.
  *  @param weight [out, in], or [in, out] with RELORA_LINEAR_IN_OUT; F32 or BF16, whatever the layer's dtype.
  *                Retained. Must not overlap the parameters and gradients of the layer
