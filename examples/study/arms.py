@@ -30,8 +30,9 @@ CONTROL = {4: '--hidden 32 --ffn 52', 8: '--hidden 32 --ffn 104', 16: '--hidden 
 PUBLISHED = '--method relora --rank {rank}'
 STEPS = '--method lora --full-rank-every {} --full-rank-strength {} --rank {{rank}} '
 ARMS = {arm.name: arm for arm in (
-    #   name        title                                     ranks  rates to begin with, or whose they are: arm, or (arm, rank); options
+    #   name        title                                     ranks  rates to begin with (one is no sweep), or whose they are; options
     Arm('full',     'full rank',                              (0,),  (1.5e-3, 3e-3), '--method full'),
+    Arm('full-2x',  'full rank, at twice the rate',           (0,),  (3e-3,), '--method full'),  # is one seed enough for a sweep?
     Arm('lora',     'LoRA after a warm start',                RANKS, (3e-3, 6e-3), '--method lora --rank {rank} {warm}'),
     Arm('relora',   'ReLoRA as published, one mask',          RANKS, (3e-3, 6e-3), PUBLISHED + ' --restarts 3 {warm}'),
     Arm('two-masks', "ReLoRA, two masks as in the authors' code", RANKS, (1.5e-3, 3e-3),
@@ -94,6 +95,7 @@ STAGES = [
     Stage('upstream', cells(('dense-1', 'lora', 'relora', 'cold-1'), (8,)), 1),
     Stage('upstream', cells(('full', 'cold-1', 'lora', 'relora', 'dense-1'), (8,)), 2),
     Stage('upstream', cells(('full', 'cold-1', 'lora', 'relora', 'dense-1'), (8,)), SEEDS),
+    Stage('upstream', cells(['full-2x']), SEEDS),
     Stage('ablation', cells(('cold-1x2', 'cold-restarts'), (8,)) + cells(('step-only',), (1,)), 2),
     Stage('ablation', cells(('cold-2', 'cold-4'), (8,)), 2),
     Stage('upstream', cells(('cold-1', 'lora', 'relora'), (4, 16)), 2),

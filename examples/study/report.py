@@ -69,12 +69,12 @@ class Page:
         task, get = self.task, self.record.get
         full, rows = get('full'), []
         for rank in (0, *sorted(arms.RANKS)):
-            for arm in (['full'] if not rank else [*LOW_RANK, 'control', 'lowrank']):
+            for arm in (['full', 'full-2x'] if not rank else [*LOW_RANK, 'control', 'lowrank']):
                 runs = get(arm, rank)
                 if runs:
                     line = next(iter(runs.values()))
                     rows.append([title(arm), rank or '', '%g' % line['lr'], len(runs), number(stats.mean(run['val_loss'] for run in runs.values())),
-                                 difference(stats.difference(runs, full)) if rank else '',
+                                 difference(stats.difference(runs, full)) if arm != 'full' else '',
                                  difference(stats.difference(runs, get('lora', rank))) if rank and arm != 'lora' else '',
                                  '{:,}'.format(line['trained']), '%.1f' % (line['moments_bytes'] / line['parameters'])])
         size = next(iter(full.values()))['parameters'] if full else 0
