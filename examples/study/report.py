@@ -109,17 +109,19 @@ class Page:
                         'training loss beside that of LoRA around the restarts'))
 
     def against(self, what, label):
-        panel = plot.Panel('rank 8', label, 'loss')
+        """Means over the seeds that all arms have."""
+        panel, shown = plot.Panel('rank 8', label, 'loss'), {}
         for arm in ('full', *LOW_RANK):
             runs = self.record.get(arm, 8 if arm != 'full' else 0)
-            seconds = stats.mean(run['cpu_seconds'] for run in runs.values() if run.get('cpu_seconds'))
-            if not runs or (what == 'seconds' and not seconds):
-                continue
-            line = next(iter(runs.values()))
-            scale = 1 if what == 'updates' else seconds.value / line['updates']
-            means = [stats.mean(run['eval'][i][1] for run in runs.values()) for i in range(len(line['eval']))]
-            points = [(step * scale, m.value) for (step, _), m in zip(line['eval'], means) if step > line['updates'] / 5]
-            panel.add(arm, points)
+            if runs and any(run.get('cpu_seconds') for run in runs.values()):
+                shown[arm] = runs
+        common = set.intersection(*(set(runs) for runs in shown.values())) if shown else set()
+        for arm, runs in shown.items():
+            seconds = stats.mean(run['cpu_seconds'] for run in runs.values() if run.get('cpu_seconds')).value
+            steps = [step for step, _ in next(iter(runs.values()))['eval']]
+            scale = 1 if what == 'updates' else seconds / steps[-1]
+            panel.add(arm, [(step * scale, stats.mean(runs[seed]['eval'][i][1] for seed in common).value)
+                            for i, step in enumerate(steps) if step > steps[-1] / 5 and common])
         return panel
 
     def around_restarts(self, rank):
@@ -269,7 +271,7 @@ class Page:
                     rows.append([title(arm), '' if arm == 'full' else rank, *('%.1f' % stats.mean(kind[key] for kind in kinds).value
                                                                              for key in ('stable', 'effective')),
                                  sum(value > 0.1 for value in values), sum(value > 0.01 for value in values)])
-            panels.append(panel)
+            panels += [panel] if len(panel.series) > 1 else []
         if not rows:
             return []
         return ['## Spectrum of what was learned', '',
