@@ -79,6 +79,8 @@ class Page:
                                  '{:,}'.format(line['trained']), '%.1f' % (line['moments_bytes'] / line['parameters'])])
         size = next(iter(full.values()))['parameters'] if full else 0
         rate = 'is that of the table of arms' if task.scale == 0 else 'is the best of its sweep with seed 1'
+        if arms.UNSWEPT:
+            rate += '; ranks %s take that of rank 8' % ' and '.join(map(str, arms.UNSWEPT))
         return ['## Upstream: full rank and low rank', '',
                 '%s parameters, %d updates of %d bytes of the King James Bible, warm start %d. The learning rate of each row %s. %s.' %
                 ('{:,}'.format(size), task.steps, task.batch * task.seq, task.warm_start, rate, machines(self.lines('upstream'))), '',
