@@ -34,6 +34,7 @@ ARMS = {arm.name: arm for arm in (
     #   name        title                                     ranks  rates to begin with (one is no sweep), or whose they are; options
     Arm('full',     'full rank',                              (0,),  (1.5e-3, 3e-3), '--method full'),
     Arm('full-2x',  'full rank, at twice the rate',           (0,),  (3e-3,), '--method full'),  # is one seed enough for a sweep?
+    Arm('full-4x',  'full rank, at four times the rate',      (0,),  (6e-3,), '--method full'),
     Arm('lora',     'LoRA after a warm start',                RANKS, (3e-3, 6e-3), '--method lora --rank {rank} {warm}'),
     Arm('relora',   'ReLoRA as published, one mask',          RANKS, (3e-3, 6e-3), PUBLISHED + ' --restarts 3 {warm}'),
     Arm('two-masks', "ReLoRA, two masks as in the authors' code", RANKS, (1.5e-3, 3e-3),
@@ -98,8 +99,10 @@ STAGES = [
     Stage('upstream', cells(('full', 'cold-1', 'lora', 'relora', 'dense-1'), (8,)), SEEDS),
     Stage('upstream', cells(['full-2x']), SEEDS),
     Stage('upstream', cells(('cold-1', 'lora', 'relora'), (4, 16)), 2),
-    Stage('ablation', cells(('cold-restarts',), (8,)) + cells(('step-only',), (1,)) + cells(('cold-2', 'cold-4', 'cold-1x2'), (8,)), 2),
+    Stage('upstream', cells(['full-4x']), SEEDS),
+    Stage('ablation', cells(('cold-restarts',), (8,)) + cells(('step-only',), (1,)) + cells(('cold-2',), (8,)), 2),
     Stage('length', cells(('full', 'lora', 'relora', 'cold-1'), (8,), LONG[0]), 1),
+    Stage('ablation', cells(('cold-4', 'cold-1x2'), (8,)), 2),
     Stage('downstream', (), 1),
     Stage('upstream', cells(('cold-1', 'lora', 'relora'), (4, 16)), SEEDS),
     Stage('upstream', cells(('two-masks',), (8,)), 2),

@@ -69,7 +69,7 @@ class Page:
         task, get = self.task, self.record.get
         full, rows = get('full'), []
         for rank in (0, *sorted(arms.RANKS)):
-            for arm in (['full', 'full-2x'] if not rank else [*LOW_RANK, 'control', 'lowrank']):
+            for arm in (['full', 'full-2x', 'full-4x'] if not rank else [*LOW_RANK, 'control', 'lowrank']):
                 runs = get(arm, rank)
                 if runs:
                     line = next(iter(runs.values()))
