@@ -62,6 +62,7 @@ ARMS = {arm.name: arm for arm in (
         PUBLISHED + ' --restarts 3 {warm} --reset-ratio 0'),
 )}
 BEST = ('dense-1', 'cold-1', 'cold-1x2', 'cold-2', 'cold-4', 'cold-restarts')
+FULL = ('full', 'full-2x', 'full-4x')
 RESTARTS = ('lora', 'relora', 'two-masks')
 SPECTRUM = ('full', *RESTARTS, *BEST)
 STEP_ABLATION = ('dense-1', 'cold-1x2', 'cold-2', 'cold-4', 'cold-restarts', 'step-only')

@@ -63,18 +63,24 @@ class Page:
     def lines(self, part):
         return [line for line in self.record.done.values() if line['part'] == part]
 
+    def full(self):
+        """The runs of full rank at the rate that is best over all seeds. (One seed chose the rate of every other arm.)"""
+        runs = [self.record.get(arm) for arm in arms.FULL]
+        most = max(map(len, runs))
+        return min((found for found in runs if len(found) == most), key=lambda found: sum(run['val_loss'] for run in found.values()))
+
     # ---- upstream ----
 
     def upstream(self):
         task, get = self.task, self.record.get
-        full, rows = get('full'), []
+        full, rows = self.full(), []
         for rank in (0, *sorted(arms.RANKS)):
-            for arm in (['full', 'full-2x', 'full-4x'] if not rank else [*LOW_RANK, 'control', 'lowrank']):
+            for arm in (arms.FULL if not rank else [*LOW_RANK, 'control', 'lowrank']):
                 runs = get(arm, rank)
                 if runs:
                     line = next(iter(runs.values()))
                     rows.append([title(arm), rank or '', '%g' % line['lr'], len(runs), number(stats.mean(run['val_loss'] for run in runs.values())),
-                                 difference(stats.difference(runs, full)) if arm != 'full' else '',
+                                 difference(stats.difference(runs, full)) if runs is not full else '',
                                  difference(stats.difference(runs, get('lora', rank))) if rank and arm != 'lora' else '',
                                  '{:,}'.format(line['trained']), '%.1f' % (line['moments_bytes'] / line['parameters'])])
         size = next(iter(full.values()))['parameters'] if full else 0
@@ -84,13 +90,13 @@ class Page:
         return ['## Upstream: full rank and low rank', '',
                 '%s parameters, %d updates of %d bytes of the King James Bible, warm start %d. The learning rate of each row %s. %s.' %
                 ('{:,}'.format(size), task.steps, task.batch * task.seq, task.warm_start, rate, machines(self.lines('upstream'))), '',
-                'Full rank is AdamW. A full-rank step, beside LoRA, moves W against the orthogonalised gradient of the last batch, as Muon does '
+                'Full rank is AdamW, and what is above it is above its best row. A full-rank step, beside LoRA, moves W against the orthogonalised gradient of the last batch, as Muon does '
                 'but without momentum, and keeps no state.', '',
                 *table(['arm', 'rank', 'rate', 'seeds', 'loss', 'above full rank', 'above LoRA', 'trained at the end', 'moments, bytes per parameter'], rows),
                 *self.curves(), *self.rates()]
 
     def curves(self):
-        task, full, panels = self.task, self.record.get('full'), []
+        task, full, panels = self.task, self.full(), []
         shown = 'set xrange [%d:%d]' % (task.warm_start, task.steps)
         for rank in sorted(arms.RANKS):
             panel = plot.Panel('rank %d' % rank, 'updates of %d bytes' % (task.batch * task.seq), 'loss above full rank', settings=shown, zero=True)
@@ -114,7 +120,7 @@ class Page:
         """Means over the seeds that all arms have."""
         panel, shown = plot.Panel('rank 8', label, 'loss'), {}
         for arm in ('full', *LOW_RANK):
-            runs = self.record.get(arm, 8 if arm != 'full' else 0)
+            runs = self.record.get(arm, 8) if arm != 'full' else self.full()
             if runs and any(run.get('cpu_seconds') for run in runs.values()):
                 shown[arm] = runs
         common = set.intersection(*(set(runs) for runs in shown.values())) if shown else set()
@@ -165,7 +171,7 @@ class Page:
                           for a, b in ((runs[seed], lora[seed]) for seed in runs if seed in lora))
 
     def verdict(self):
-        rows, full = [], self.record.get('full')
+        rows, full = [], self.full()
         for rank in sorted(arms.RANKS):
             published = self.record.get('relora', rank)
             far = stats.difference(published, full)
