@@ -28,7 +28,9 @@ static relora_status check_step(const struct call *c, const relora_adam *adam, d
         const struct adam_entry *e = adam_at(adam, i);
         if (e->is.linear && e->is.linear->generation != e->generation)
             FAIL(c, RELORA_E_STATE,
-                 "the layer of \"%s\" has changed its mode or weight; make a new optimizer", e->is.name);
+                 "the layer of \"%s\" has changed its mode or weight; call relora_adam_refresh or make a new "
+                 "optimizer",
+                 e->is.name);
     }
     return RELORA_OK;
 }
@@ -121,6 +123,8 @@ relora_status relora_adam_zero_grad(relora_adam *adam, relora_stream *stream)
 {
     struct call c = {.fn = "relora_adam_zero_grad"};
     TRY(adam_open(&c, adam, stream));
+    for (int32_t i = 0; i < adam->registry.count; i++)
+        TRY(adam_check_memory(&c, adam_at(adam, i), "grad", adam_at(adam, i)->is.grad));
     for (int32_t i = 0; i < adam->registry.count; i++)
         TRY(call_queue(&c, c.backend->fill(c.queue, tensor_view(adam_at(adam, i)->is.grad), 0)));
     return RELORA_OK;

@@ -84,10 +84,12 @@ struct dropout { /* y = (y +) mask * x / (1 - p); element i is dropped by word i
     int32_t accumulate;
 };
 
-struct adam_param { /* one registered parameter; everything without gaps */
+struct adam_param { /* one registered parameter; all without gaps, but rows of `param` may have them */
     void *param, *grad;
     float *m, *v;
     int64_t count;
+    int64_t cols; /* of `param`; not read if gap is 0 */
+    int64_t gap;  /* elements from the end of a row of it to the next */
     relora_dtype param_dtype, grad_dtype;
     double lr_factor, weight_decay;
     relora_rounding rounding;
@@ -113,6 +115,7 @@ struct adam {                        /* one update of all parameters */
     const float *lr_device; /* if not NULL, the learning rate is there when the step runs, not in lr */
     double lr, grad_scale, beta1, beta2, eps, max_norm;
     uint32_t flags;    /* of relora_adam_options */
+    int32_t gaps;      /* some parameter has rows with gaps */
     int32_t need_norm; /* 0: neither clipping, nor skipping, nor a report */
     double *partials;  /* on the device, one for each chunk */
     struct adam_control *control;

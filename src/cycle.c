@@ -119,12 +119,18 @@ relora_status cycle_compare(const char *ours, const char *theirs, struct text *w
 
 /* ---- layers ---- */
 
+static const relora_linear *layer_at(const relora_cycle *cycle, int32_t index)
+{
+    return ((const struct member *)registry_at(&cycle->layers, index))->linear;
+}
+
 static relora_status check_layer(const struct call *c, const relora_linear *linear)
 {
     char label[LABEL_TEXT];
-    if (linear->options.mode != RELORA_MODE_LORA)
+    const relora_linear_options *o = &linear->options;
+    if (o->mode != RELORA_MODE_LORA && !(o->mode == RELORA_MODE_FULL && o->rank))
         FAIL(c, RELORA_E_STATE, "linear (%s) is in mode %s, not LORA", linear_label(linear, label),
-             linear_mode_name(linear->options.mode));
+             linear_mode_name(o->mode));
     if (!linear->param[RELORA_PARAM_WEIGHT])
         FAIL(c, RELORA_E_STATE, "linear (%s) has no weight; call relora_linear_set_weight",
              linear_label(linear, label));
@@ -237,6 +243,14 @@ static relora_status open_work(struct call *c, const relora_cycle *cycle, relora
     return RELORA_OK;
 }
 
+/* Layers in FULL have nothing to restart. */
+static int has_work(const relora_cycle *cycle)
+{
+    for (int32_t i = 0; i < cycle->layers.count; i++)
+        if (layer_at(cycle, i)->options.mode == RELORA_MODE_LORA) return 1;
+    return 0;
+}
+
 struct call_before { /* of the host's hook */
     const relora_cycle_options *options;
     int64_t step;
@@ -256,6 +270,7 @@ static relora_status work_on_layers(const struct call *c, relora_cycle *cycle, i
     struct call_before before = {&cycle->options, step, events};
     int32_t merges = (events & RELORA_CYCLE_MERGE) != 0;
     struct merge_job job = {.layers = &cycle->layers,
+                            .lora_only = 1,
                             .merges = merges,
                             .draws = merges,
                             .cycle = (uint64_t)number,
@@ -283,7 +298,7 @@ static int32_t list_factors(relora_cycle *cycle)
 {
     int32_t count = 0;
     for (int32_t i = 0; i < cycle->layers.count; i++) {
-        const relora_linear *linear = ((const struct member *)registry_at(&cycle->layers, i))->linear;
+        const relora_linear *linear = layer_at(cycle, i);
         for (relora_param p = RELORA_PARAM_A; p <= RELORA_PARAM_B; p++) {
             int32_t index = linear->grad[p] ? adam_index_of(cycle->adam, linear, p) : -1;
             if (index >= 0) cycle->indices[count++] = index;
@@ -299,6 +314,15 @@ static relora_status reset_moments(const struct call *c, relora_cycle *cycle, ui
     o.cycle = number;
     TRY(call_check_device(c, "adam", cycle->adam->device));
     return adam_reset(c, cycle->adam, cycle->indices, list_factors(cycle), &o, report);
+}
+
+/* Before a layer changes: does the optimizer know it as it is now, and can the moments be reset afterwards? */
+static relora_status look_at_moments(const struct call *c, relora_cycle *cycle)
+{
+    for (int32_t i = 0; i < cycle->layers.count; i++) TRY(check_factors(c, cycle, layer_at(cycle, i)));
+    int32_t count = list_factors(cycle);
+    for (int32_t i = 0; i < count; i++) TRY(adam_check_moments(c, cycle->adam, cycle->indices[i]));
+    return RELORA_OK;
 }
 
 static relora_status open_reports(const struct call *c, relora_merge_report *merge,
@@ -320,7 +344,8 @@ relora_status relora_cycle_advance(relora_cycle *cycle, relora_stream *stream, i
     TRY(open_reports(&c, merge, reset));
     const relora_cycle_options *o = &cycle->options;
     int64_t n = step - o->first_step;
-    uint32_t due = events_at(cycle, step);
+    uint32_t due = has_work(cycle) ? events_at(cycle, step) : 0;
+    if (due & RELORA_CYCLE_RESET) TRY(look_at_moments(&c, cycle));
     if (due) TRY(work_on_layers(&c, cycle, step, due, event_number(n, o->merge_every), &m));
     if (due & RELORA_CYCLE_RESET)
         TRY(reset_moments(&c, cycle, (uint64_t)event_number(n, o->reset_every), reset ? &r : NULL));
@@ -346,7 +371,9 @@ relora_status relora_cycle_finish(relora_cycle *cycle, relora_stream *stream, in
     TRY(open_reports(&c, merge, NULL));
     /* one more than any merge before it, so that no draw is used twice */
     int64_t number = n ? (n - 1) / o->merge_every + 1 : 1;
-    TRY(work_on_layers(&c, cycle, step, events, number, &m));
-    if (o->after) o->after(o->hook_user, step, events);
+    if (has_work(cycle)) {
+        TRY(work_on_layers(&c, cycle, step, events, number, &m));
+        if (o->after) o->after(o->hook_user, step, events);
+    }
     return report_write(merge, &m, sizeof m);
 }

@@ -120,8 +120,22 @@ func TestBorrowed(t *testing.T) {
 	if !reflect.DeepEqual(done, map[string]int{"a": 1, "b": 1, "c": 1}) {
 		t.Error(done)
 	}
-	if _, err := BorrowTensor(d, F32, nil, func() { done["e"]++ }, 2); err == nil || done["e"] != 0 {
+	if _, err := BorrowTensor(d, F32, nil, func() { done["e"]++ }, -2); err == nil || done["e"] != 0 {
 		t.Error(err)
+	}
+	hollow, err := BorrowTensor(d, F32, nil, func() { done["e"]++ }, 2)
+	ok(t, err)
+	if err := hollow.Fill(s, 1); !errors.Is(err, EState) {
+		t.Error(err)
+	}
+	if err := hollow.With(func([]float32) {}); err == nil {
+		t.Error("memory that does not exist was shown")
+	}
+	ok(t, hollow.SetData(a, nil))
+	ok(t, hollow.Fill(s, 1))
+	hollow.Close()
+	if done["e"] != 1 {
+		t.Error(done)
 	}
 }
 
@@ -300,6 +314,28 @@ func TestGroup(t *testing.T) {
 	l.Close()
 }
 
+func TestLayouts(t *testing.T) {
+	ctx, d, s := open(t, nil)
+	o := DefaultLinearOptions()
+	o.Rank, o.Dropout = 1, 0
+	l, err := WrapLinear(d, floats(t, d, s, 1, 2, 3), nil, o)
+	ok(t, err)
+	if _, err := WrapLinear(d, nil, nil, o); !errors.Is(err, EArgument) {
+		t.Error(err)
+	}
+	state, err := NewState(ctx)
+	ok(t, err)
+	ok(t, state.Add("l", l))
+	ok(t, state.SetExportLayout(LayoutInOut))
+	path := filepath.Join(t.TempDir(), "merged")
+	ok(t, state.ExportMerged(s, path))
+	r, err := OpenReader(ctx, path)
+	ok(t, err)
+	if shape, err := r.Shape("l.weight"); err != nil || shape[0] != 3 || shape[1] != 2 {
+		t.Error(shape, err)
+	}
+}
+
 func TestRestart(t *testing.T) {
 	_, d, s := open(t, nil)
 	w, a, b := floats(t, d, s, 1, 2, 3), floats(t, d, s, 1, 1, 3), floats(t, d, s, 1, 2, 1)
@@ -309,6 +345,10 @@ func TestRestart(t *testing.T) {
 	}
 	ok(t, DrawFactors(s, a, b, 1, 2, 3))
 	m, v := floats(t, d, s, 1, 100), floats(t, d, s, 1, 100)
+	step, err := FullRankStep(s, w, floats(t, d, s, 1, 2, 3), 0.1, DefaultMergeOptions())
+	if err != nil || math.Abs(step.GradRank-1) > 1e-6 || math.Abs(step.DeltaNorm-0.02*math.Sqrt(3)) > 1e-3 {
+		t.Error(step, err)
+	}
 	reset, err := ResetMoments(s, m, v, 0, DefaultResetOptions())
 	if err != nil || reset.Params != 1 || reset.ZeroedFirst != 99 {
 		t.Error(reset, err)

@@ -261,6 +261,12 @@ class Optimizer(Kit):
         self.assertEqual(relora.merge(self.stream, w, a, b, scale=2).layers, 1)
         relora.draw_factors(self.stream, a, b, seed=1, layer=2, cycle=3)
         self.assertEqual(relora.reset_moments(self.stream, ones(100), ones(100), 0).zeroed_first, 99)
+        step = relora.full_rank_step(self.stream, w, ones(2, 3), 0.1)
+        self.assertAlmostEqual(step.grad_rank, 1)
+        self.assertAlmostEqual(step.delta_norm, 0.1 * 0.2 * 3 ** 0.5, places=3)
+        layer, weight = self.layer(), ones(2, 3)
+        layer.set_weight(weight)
+        self.assertAlmostEqual(layer.full_rank_step(self.stream, ones(2, 3), 0.1, 1).grad_norm, 6 ** 0.5, places=5)
         with self.assertRaisesRegex(relora.Error, 'relora_merge: weight is'):
             relora.merge(self.stream, ones(2, 2), a, b)
 
@@ -294,6 +300,19 @@ class Optimizer(Kit):
         x.fill(self.stream, 1)
         layer.forward(self.stream, x, y, 0)
         self.assertEqual(list(y.view()), [3, 3])
+
+    def test_wrap_and_layout(self):
+        layer = relora.Linear.wrap(self.cpu, relora.Tensor(self.cpu, (2, 3)), rank=1)
+        layer.param(relora.PARAM_WEIGHT).fill(self.stream, 1)
+        with self.assertRaisesRegex(relora.Error, 'in_features'):
+            relora.Linear.wrap(self.cpu, None, rank=1)
+        state = relora.State(self.context)
+        state.add('l', layer)
+        state.set_export_layout(relora.LAYOUT_IN_OUT)
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, 'merged')
+            state.export_merged(self.stream, path)
+            self.assertEqual(relora.Reader(self.context, path).shape('l.weight'), (3, 2))
 
     def test_layers_that_share_x(self):
         layers = [self.layer(layer=n) for n in (0, 1)]

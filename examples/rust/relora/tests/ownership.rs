@@ -121,6 +121,9 @@ fn restarts_without_objects() {
     let (w, a, b) = (tensor(&[2, 3]), tensor(&[1, 3]), tensor(&[2, 1]));
     let report = relora::merge(&stream, &w, &a, &b, &relora::MergeOptions::default()).unwrap();
     assert_eq!((report.layers, w.cells().unwrap()[5].get()), (1, 2.0));
+    let step =
+        relora::full_rank_step(&stream, &w, &tensor(&[2, 3]), 0.1, &relora::MergeOptions::default()).unwrap();
+    assert!((step.grad_rank - 1.0).abs() < 1e-6 && (step.delta_norm - 0.02 * 3f64.sqrt()).abs() < 1e-3);
     relora::draw_factors(&stream, &a, &b, 1, 2, 3).unwrap();
     assert_eq!(b.cells().unwrap()[0].get(), 0.0);
     let (m, v) = (tensor(&[100]), tensor(&[100]));
@@ -172,6 +175,23 @@ fn groups() {
     assert_eq!(y.cells().unwrap()[1].get(), 3.0);
     drop((linear, adam));
     assert_eq!(Rc::strong_count(&w), 1);
+}
+
+#[test]
+fn layouts() {
+    let (context, stream) = kit();
+    let options = LinearOptions { rank: 1, dropout: 0.0, ..LinearOptions::default() };
+    let path = std::env::temp_dir().join(format!("relora-rust-layout-{}.safetensors", std::process::id()));
+    let path = path.to_str().unwrap();
+    let w = Tensor::from_vec(&context.cpu(), vec![1.0; 6], &[2, 3]).unwrap();
+    let linear = Linear::wrap(&context.cpu(), Some(&w), None, &options).unwrap();
+    assert_eq!(Linear::wrap(&context.cpu(), None, None, &options).unwrap_err().name(), "RELORA_E_ARGUMENT");
+    let mut state = State::new(&context).unwrap();
+    state.add_linear("l", &linear).unwrap();
+    state.set_export_layout(relora::sys::RELORA_LAYOUT_IN_OUT).unwrap();
+    state.export_merged(&stream, path).unwrap();
+    assert_eq!(Reader::open(&context, path).unwrap().shape("l.weight").unwrap(), [3, 2]);
+    std::fs::remove_file(path).unwrap();
 }
 
 #[test]
