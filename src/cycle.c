@@ -77,6 +77,10 @@ relora_status relora_cycle_create(relora_cycle **out, relora_context *ctx,
     if (adam && adam->ctx != ctx) FAIL(&c, RELORA_E_CONTEXT, "adam belongs to another context");
     TRY(reset_options_read(&c, &r, "reset", reset));
     if (!o.reset_every) o.reset_every = o.merge_every;
+    if (r.mode == RELORA_RESET_PROJECT && o.reset_every != o.merge_every)
+        FAIL(&c, RELORA_E_ARGUMENT,
+             "reset.mode is PROJECT, but options.reset_every is %lld, not merge_every, %lld",
+             (long long)o.reset_every, (long long)o.merge_every);
 
     relora_cycle *cycle = context_new(ctx, sizeof *cycle);
     if (!cycle) return call_fail_memory(&c, sizeof *cycle);
@@ -240,30 +244,47 @@ static relora_status open_work(struct call *c, const relora_cycle *cycle, relora
     return RELORA_OK;
 }
 
-struct call_before { /* of the host's hook */
-    const relora_cycle_options *options;
+struct work {
+    const relora_cycle *cycle;
     int64_t step;
     uint32_t events;
 };
 
 static void call_before(void *user)
 {
-    const struct call_before *call = user;
-    if (call->options->before) call->options->before(call->options->hook_user, call->step, call->events);
+    const struct work *work = user;
+    const relora_cycle_options *o = &work->cycle->options;
+    if (o->before) o->before(o->hook_user, work->step, work->events);
+}
+
+/* The moments of the B of a layer, for PROJECT. */
+static void find_moments(void *user, int32_t index, struct transport *transport)
+{
+    const struct work *work = user;
+    const relora_adam *adam = work->cycle->adam;
+    const struct adam_entry *b = adam_at(adam, work->cycle->indices[2 * (size_t)index + 1]);
+    *transport = (struct transport){.first = tensor_view(b->first),
+                                    .second = tensor_view(b->second),
+                                    .beta1 = adam->options.beta1,
+                                    .beta2 = adam->options.beta2,
+                                    .steps = b->steps};
 }
 
 /* Look at every layer, tell the host, and merge and draw afresh if that is among the events. */
 static relora_status work_on_layers(const struct call *c, relora_cycle *cycle, int64_t step, uint32_t events,
-                                    int64_t number, relora_merge_report *report)
+                                    int64_t number, int32_t measures, relora_merge_report *report)
 {
-    struct call_before before = {&cycle->options, step, events};
+    struct work work = {cycle, step, events};
     int32_t merges = (events & RELORA_CYCLE_MERGE) != 0;
+    int projects = cycle->adam && cycle->reset.mode == RELORA_RESET_PROJECT && (events & RELORA_CYCLE_RESET);
     struct merge_job job = {.layers = &cycle->layers,
                             .merges = merges,
                             .draws = merges,
                             .cycle = (uint64_t)number,
+                            .measures = measures,
+                            .moments = projects ? find_moments : NULL,
                             .before = call_before,
-                            .user = &before};
+                            .user = &work};
     TRY(linear_merge_all(c, &job, report));
     if (merges)
         call_log(c, RELORA_LOG_INFO, "merge %lld of %d layers: |dW| %g, |W| %g", (long long)number,
@@ -286,7 +307,6 @@ static relora_status reset_moments(const struct call *c, relora_cycle *cycle, ui
 {
     relora_reset_options o = cycle->reset;
     o.cycle = number;
-    TRY(call_check_device(c, "adam", cycle->adam->device));
     return adam_reset(c, cycle->adam, cycle->indices, 2 * cycle->layers.count, &o, report);
 }
 
@@ -310,7 +330,8 @@ relora_status relora_cycle_advance(relora_cycle *cycle, relora_stream *stream, i
     const relora_cycle_options *o = &cycle->options;
     int64_t n = step - o->first_step;
     uint32_t due = events_at(cycle, step);
-    if (due) TRY(work_on_layers(&c, cycle, step, due, event_number(n, o->merge_every), &m));
+    if (due & RELORA_CYCLE_RESET) TRY(call_check_device(&c, "adam", cycle->adam->device));
+    if (due) TRY(work_on_layers(&c, cycle, step, due, event_number(n, o->merge_every), merge != NULL, &m));
     if (due & RELORA_CYCLE_RESET)
         TRY(reset_moments(&c, cycle, (uint64_t)event_number(n, o->reset_every), reset ? &r : NULL));
     if (due && o->after) o->after(o->hook_user, step, due);
@@ -335,7 +356,7 @@ relora_status relora_cycle_finish(relora_cycle *cycle, relora_stream *stream, in
     TRY(open_reports(&c, merge, NULL));
     /* one more than any merge before it, so that no draw is used twice */
     int64_t number = n ? (n - 1) / o->merge_every + 1 : 1;
-    TRY(work_on_layers(&c, cycle, step, events, number, &m));
+    TRY(work_on_layers(&c, cycle, step, events, number, merge != NULL, &m));
     if (o->after) o->after(o->hook_user, step, events);
     return report_write(merge, &m, sizeof m);
 }

@@ -51,15 +51,23 @@ relora_status relora_group_merge(relora_group *group, relora_stream *stream, uin
     return report_write(report, &r, sizeof r);
 }
 
+static int has_factors(const struct member *m)
+{
+    return !m->value && m->linear->options.mode != RELORA_MODE_FULL;
+}
+
 relora_status relora_group_reset(relora_group *group, relora_stream *stream, uint64_t cycle)
 {
     struct call c = {.fn = "relora_group_reset"};
+    const struct linear_reset reset = {.cycle = cycle};
     int32_t layers = 0;
     TRY(group_open(&c, group, stream));
+    for (int32_t i = 0; i < group->members.count; i++)
+        if (has_factors(group_at(group, i)))
+            TRY(linear_reset_reserve(&c, group_at(group, i)->linear, &reset));
     for (int32_t i = 0; i < group->members.count; i++) {
-        const struct member *m = group_at(group, i);
-        if (m->value || m->linear->options.mode == RELORA_MODE_FULL) continue;
-        TRY(linear_reset_run(&c, m->linear, cycle));
+        if (!has_factors(group_at(group, i))) continue;
+        TRY(linear_reset_run(&c, group_at(group, i)->linear, &reset));
         layers++;
     }
     if (!layers) FAIL(&c, RELORA_E_STATE, "no layer has factors");

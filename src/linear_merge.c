@@ -65,6 +65,20 @@ static relora_linear *first_layer(const struct merge_job *job)
     return NULL;
 }
 
+static struct linear_reset reset_of(const struct merge_job *job, int32_t index)
+{
+    struct linear_reset reset = {.cycle = job->cycle, .measures = job->measures};
+    if (job->moments) job->moments(job->user, index, &reset.transport);
+    return reset;
+}
+
+static relora_status reserve(const struct call *c, const struct merge_job *job, const relora_linear *linear,
+                             int32_t index)
+{
+    struct linear_reset reset = reset_of(job, index);
+    return linear_reset_reserve(c, linear, &reset);
+}
+
 static relora_status look_at_all(const struct call *c, const struct merge_job *job)
 {
     relora_linear *batch[MERGE_BATCH];
@@ -72,6 +86,7 @@ static relora_status look_at_all(const struct call *c, const struct merge_job *j
     for (int32_t i = 0; i < job->layers->count; i++) {
         relora_linear *linear = layer_at(job, i);
         if (linear) batch[n++] = linear;
+        if (linear && job->draws) TRY(reserve(c, job, linear, i));
         if (n < MERGE_BATCH && i + 1 < job->layers->count) continue;
         if (n) TRY(look_at(c, batch, n));
         n = 0;
@@ -95,13 +110,13 @@ relora_status linear_merge_all(const struct call *c, const struct merge_job *job
         if (!linear) continue;
         update = update_of(linear);
         TRY(merge_add(c, &update, job->cycle));
-        if (job->draws) TRY(linear_reset_run(c, linear, job->cycle));
+        struct linear_reset reset = reset_of(job, i);
+        if (job->draws) TRY(linear_reset_run(c, linear, &reset));
         report->layers++;
     }
-    double norms[2];
-    TRY(merge_end(c, &update, norms));
-    report->delta_norm = norms[0];
-    report->weight_norm = norms[1];
+    double sums[MERGE_SUMS];
+    TRY(merge_end(c, &update, sums));
+    merge_report(sums, report);
     return RELORA_OK;
 }
 
@@ -116,18 +131,6 @@ relora_status linear_merged_rows(const struct call *c, relora_linear *linear, in
     if (linear->options.mode == RELORA_MODE_FULL) return RELORA_OK;
     struct update update = update_of(linear);
     return merge_onto(c, &update, first, out);
-}
-
-relora_status linear_reset_run(const struct call *c, relora_linear *linear, uint64_t cycle)
-{
-    relora_tensor *scale = linear->param[RELORA_PARAM_SCALE];
-    double start = linear->options.flags & RELORA_LINEAR_REFERENCE ? 0 : 1;
-    char label[LABEL_TEXT];
-    TRY(call_queue(c, linear_draw_factors(linear, c->queue, cycle, 0)));
-    if (scale) TRY(call_queue(c, c->backend->fill(c->queue, tensor_view(scale), start)));
-    call_log(c, RELORA_LOG_DEBUG, "factors of %s drawn for cycle %llu", linear_label(linear, label),
-             (unsigned long long)cycle);
-    return RELORA_OK;
 }
 
 relora_status relora_linear_merge(relora_linear *linear, relora_stream *stream, uint64_t cycle,
@@ -153,7 +156,8 @@ relora_status relora_linear_reset(relora_linear *linear, relora_stream *stream, 
     TRY(linear_open(&c, linear, stream));
     if (linear->options.mode == RELORA_MODE_FULL)
         FAIL(&c, RELORA_E_STATE, "linear is in mode FULL and has no factors");
-    return linear_reset_run(&c, linear, cycle);
+    struct linear_reset reset = {.cycle = cycle};
+    return linear_reset_run(&c, linear, &reset);
 }
 
 relora_status relora_merge_report_init(relora_merge_report *report, size_t size)

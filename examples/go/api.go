@@ -13,6 +13,9 @@ type DeviceKind int32
 // Dtype is relora_dtype of the headers.
 type Dtype int32
 
+// Init is relora_init of the headers.
+type Init int32
+
 // LinearMode is relora_linear_mode of the headers.
 type LinearMode int32
 
@@ -65,6 +68,10 @@ const (
 	LinearKeepDelta        uint32       = 8
 	LinearTF32             uint32       = 16
 	LinearInOut            uint32       = 32
+	InitUniform            Init         = 1
+	InitMatched            Init         = 2
+	InitGradient           Init         = 3
+	InitGiven              Init         = 4
 	ParamWeight            Param        = 1
 	ParamBias              Param        = 2
 	ParamA                 Param        = 3
@@ -82,6 +89,8 @@ const (
 	ResetZero              ResetMode    = 1
 	ResetRandom            ResetMode    = 2
 	ResetMagnitude         ResetMode    = 3
+	ResetKeep              ResetMode    = 4
+	ResetProject           ResetMode    = 5
 	ResetStepCount         uint32       = 1
 	ResetIndependent       uint32       = 2
 	ResetQuantile          uint32       = 4
@@ -283,6 +292,8 @@ type LinearOptions struct {
 	Seed        uint64
 	Layer       uint64
 	Rounding    Rounding
+	Init        Init
+	Reserved2   int32
 }
 
 func (o *LinearOptions) fromC(c *C.relora_linear_options) {
@@ -297,6 +308,8 @@ func (o *LinearOptions) fromC(c *C.relora_linear_options) {
 	o.Seed = uint64(c.seed)
 	o.Layer = uint64(c.layer)
 	o.Rounding = Rounding(c.rounding)
+	o.Init = Init(c.init)
+	o.Reserved2 = int32(c.reserved2)
 }
 
 func (o *LinearOptions) toC() C.relora_linear_options {
@@ -313,6 +326,8 @@ func (o *LinearOptions) toC() C.relora_linear_options {
 	c.seed = C.uint64_t(o.Seed)
 	c.layer = C.uint64_t(o.Layer)
 	c.rounding = C.relora_rounding(o.Rounding)
+	c.init = C.relora_init(o.Init)
+	c.reserved2 = C.int32_t(o.Reserved2)
 	return c
 }
 
@@ -327,15 +342,21 @@ func DefaultLinearOptions() LinearOptions {
 
 // MergeReport is relora_merge_report of the headers, where each field is explained.
 type MergeReport struct {
-	Layers     int32
-	DeltaNorm  float64
-	WeightNorm float64
+	Layers         int32
+	DeltaNorm      float64
+	WeightNorm     float64
+	Overlap        float64
+	GradientBefore float64
+	GradientAfter  float64
 }
 
 func (o *MergeReport) fromC(c *C.relora_merge_report) {
 	o.Layers = int32(c.layers)
 	o.DeltaNorm = float64(c.delta_norm)
 	o.WeightNorm = float64(c.weight_norm)
+	o.Overlap = float64(c.overlap)
+	o.GradientBefore = float64(c.gradient_before)
+	o.GradientAfter = float64(c.gradient_after)
 }
 
 func newMergeReportC() C.relora_merge_report {
@@ -465,6 +486,40 @@ func DefaultMergeOptions() MergeOptions {
 	var c C.relora_merge_options
 	var o MergeOptions
 	C.relora_merge_options_init(&c, C.size_t(unsafe.Sizeof(c)))
+	o.fromC(&c)
+	return o
+}
+
+// FactorsOptions is relora_factors_options of the headers, where each field is explained.
+type FactorsOptions struct {
+	Init  Init
+	Seed  uint64
+	Layer uint64
+	Cycle uint64
+}
+
+func (o *FactorsOptions) fromC(c *C.relora_factors_options) {
+	o.Init = Init(c.init)
+	o.Seed = uint64(c.seed)
+	o.Layer = uint64(c.layer)
+	o.Cycle = uint64(c.cycle)
+}
+
+func (o *FactorsOptions) toC() C.relora_factors_options {
+	var c C.relora_factors_options
+	C.relora_factors_options_init(&c, C.size_t(unsafe.Sizeof(c)))
+	c.init = C.relora_init(o.Init)
+	c.seed = C.uint64_t(o.Seed)
+	c.layer = C.uint64_t(o.Layer)
+	c.cycle = C.uint64_t(o.Cycle)
+	return c
+}
+
+// DefaultFactorsOptions is what the library takes where nothing is said.
+func DefaultFactorsOptions() FactorsOptions {
+	var c C.relora_factors_options
+	var o FactorsOptions
+	C.relora_factors_options_init(&c, C.size_t(unsafe.Sizeof(c)))
 	o.fromC(&c)
 	return o
 }

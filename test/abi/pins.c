@@ -101,13 +101,13 @@ FIELD(relora_linear_options, 56, uint64_t, seed);
 FIELD(relora_linear_options, 64, uint64_t, layer);
 FIELD(relora_linear_options, 72, relora_rounding, rounding);
 FIELD(relora_linear_options, 76, int32_t, reserved);
-SIZE(relora_linear_options, 80);
+SIZE(relora_linear_options, 88);
 
 FIELD(relora_merge_report, 0, uint32_t, struct_size);
 FIELD(relora_merge_report, 4, int32_t, layers);
 FIELD(relora_merge_report, 8, double, delta_norm);
 FIELD(relora_merge_report, 16, double, weight_norm);
-SIZE(relora_merge_report, 24);
+SIZE(relora_merge_report, 48);
 
 /* ---- adam.h ---- */
 CONSTANT(RELORA_ADAM_DECOUPLED, 1);
@@ -226,3 +226,20 @@ FIELD(relora_merge_options, 44, int32_t, reserved);
 SIZE(relora_merge_options, 48);
 CONSTANT(RELORA_ACCUMULATE_Y, 8);
 CONSTANT(RELORA_LINEAR_IN_OUT, 32);
+CONSTANT(RELORA_INIT_UNIFORM, 1);
+CONSTANT(RELORA_INIT_MATCHED, 2);
+CONSTANT(RELORA_INIT_GRADIENT, 3);
+CONSTANT(RELORA_INIT_GIVEN, 4);
+CONSTANT(RELORA_RESET_KEEP, 4);
+CONSTANT(RELORA_RESET_PROJECT, 5);
+FIELD(relora_linear_options, 80, relora_init, init);
+FIELD(relora_linear_options, 84, int32_t, reserved2);
+FIELD(relora_merge_report, 24, double, overlap);
+FIELD(relora_merge_report, 32, double, gradient_before);
+FIELD(relora_merge_report, 40, double, gradient_after);
+FIELD(relora_factors_options, 0, uint32_t, struct_size);
+FIELD(relora_factors_options, 4, relora_init, init);
+FIELD(relora_factors_options, 8, uint64_t, seed);
+FIELD(relora_factors_options, 16, uint64_t, layer);
+FIELD(relora_factors_options, 24, uint64_t, cycle);
+SIZE(relora_factors_options, 32);

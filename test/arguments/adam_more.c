@@ -44,7 +44,7 @@ START_TEST(test_reset_options)
     struct bench b = new_bench();
     int32_t index = 0;
     BAD(mode, 0, RELORA_E_ARGUMENT, "0");
-    BAD(mode, 4, RELORA_E_ARGUMENT, "4");
+    BAD(mode, 6, RELORA_E_ARGUMENT, "6");
     BAD(flags, 8, RELORA_E_ARGUMENT, "8");
     BAD(ratio, NAN, RELORA_E_ARGUMENT, "nan");
     BAD(ratio, -0.125, RELORA_E_ARGUMENT, "-0.125");

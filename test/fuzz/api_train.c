@@ -121,7 +121,7 @@ static relora_reset_options choose_reset(void)
     relora_reset_options o;
     REQUIRE(relora_reset_options_init(&o, sizeof o) == RELORA_OK);
     uint8_t c = choose();
-    o.mode = c % 3 + 1;
+    o.mode = c < 208 ? c % 3 + 1 : c < 224 ? RELORA_RESET_KEEP : RELORA_RESET_PROJECT;
     o.flags = c / 4 % 8;
     if (o.mode != RELORA_RESET_MAGNITUDE) o.flags &= ~(uint32_t)RELORA_RESET_QUANTILE;
     o.ratio = choose_real(0.75);

@@ -260,6 +260,9 @@ class Optimizer(Kit):
         w, a, b = ones(2, 3), ones(1, 3), ones(2, 1)
         self.assertEqual(relora.merge(self.stream, w, a, b, scale=2).layers, 1)
         relora.draw_factors(self.stream, a, b, seed=1, layer=2, cycle=3)
+        report = relora.renew_factors(self.stream, a, b, ones(1, 3), init=relora.INIT_GRADIENT)
+        self.assertAlmostEqual(report.gradient_after, 1)
+        relora.project_moments(self.stream, ones(2, 1), ones(2, 1), a, a, 0.9, 0.999, 5)
         self.assertEqual(relora.reset_moments(self.stream, ones(100), ones(100), 0).zeroed_first, 99)
         with self.assertRaisesRegex(relora.Error, 'relora_merge: weight is'):
             relora.merge(self.stream, ones(2, 2), a, b)
