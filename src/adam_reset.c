@@ -112,6 +112,9 @@ relora_status adam_reset(const struct call *c, relora_adam *adam, const int32_t 
     TRY(call_write_report(c, "report", report, &r, sizeof r));
     if (report) TRY(moments_count(c, &counts));
     int32_t length = indices ? count : adam->registry.count;
+    for (int32_t i = 0; i < length; i++)
+        if (indices || is_factor(adam_at(adam, i)))
+            TRY(adam_check_moments(c, adam, indices ? indices[i] : i));
     for (int32_t i = 0; i < length; i++) {
         int32_t index = indices ? indices[i] : i;
         if (!indices && !is_factor(adam_at(adam, index))) continue;

@@ -13,7 +13,7 @@ struct relora_cycle {
     relora_adam *adam;
     relora_reset_options reset;
     struct registry layers; /* of struct member */
-    int32_t *indices;       /* of their factors in the optimizer, two for each */
+    int32_t *indices;       /* room for those of their factors in the optimizer, two for each */
     int32_t index_capacity;
     int64_t advanced; /* the step of the last relora_cycle_advance(); -1 before the first */
 };
@@ -135,16 +135,15 @@ static relora_status check_layer(const struct call *c, const relora_linear *line
     return RELORA_OK;
 }
 
-/* Where the optimizer has A and B of a layer. */
-static relora_status find_factors(const struct call *c, const relora_cycle *cycle,
-                                  const relora_linear *linear, int32_t factors[2])
+/* The optimizer holds the factors that the layer trains. */
+static relora_status check_factors(const struct call *c, const relora_cycle *cycle,
+                                   const relora_linear *linear)
 {
     char label[LABEL_TEXT];
-    if (!cycle->adam) return RELORA_OK;
-    factors[0] = adam_index_of(cycle->adam, linear, RELORA_PARAM_A);
-    factors[1] = adam_index_of(cycle->adam, linear, RELORA_PARAM_B);
-    if (factors[0] < 0 || factors[1] < 0)
-        FAIL(c, RELORA_E_NOT_FOUND, "adam does not hold A and B of linear (%s)", linear_label(linear, label));
+    for (relora_param p = RELORA_PARAM_A; p <= RELORA_PARAM_B && cycle->adam; p++)
+        if (linear->grad[p] && adam_index_of(cycle->adam, linear, p) < 0)
+            FAIL(c, RELORA_E_NOT_FOUND, "adam does not hold %s of linear (%s)", linear_param_name(p),
+                 linear_label(linear, label));
     return RELORA_OK;
 }
 
@@ -162,13 +161,11 @@ static relora_status grow_indices(const struct call *c, relora_cycle *cycle)
 static relora_status add_layer(const struct call *c, relora_cycle *cycle, relora_linear *linear)
 {
     struct member m = {.linear = linear};
-    int32_t factors[2] = {-1, -1};
     void *item;
     TRY(check_layer(c, linear));
     TRY(registry_check(c, &cycle->layers, NULL, &m));
-    TRY(find_factors(c, cycle, linear, factors));
+    TRY(check_factors(c, cycle, linear));
     TRY(grow_indices(c, cycle));
-    memcpy(cycle->indices + 2 * (size_t)cycle->layers.count, factors, sizeof factors);
     TRY(registry_add(c, &cycle->layers, NULL, &m, &item));
     registry_warn(c, &cycle->layers, linear);
     return RELORA_OK;
@@ -262,7 +259,10 @@ static void find_moments(void *user, int32_t index, struct transport *transport)
 {
     const struct work *work = user;
     const relora_adam *adam = work->cycle->adam;
-    const struct adam_entry *b = adam_at(adam, work->cycle->indices[2 * (size_t)index + 1]);
+    const struct member *m = registry_at(&work->cycle->layers, index);
+    int32_t factor = m->linear->grad[RELORA_PARAM_B] ? adam_index_of(adam, m->linear, RELORA_PARAM_B) : -1;
+    if (factor < 0) return;
+    const struct adam_entry *b = adam_at(adam, factor);
     *transport = (struct transport){.first = tensor_view(b->first),
                                     .second = tensor_view(b->second),
                                     .beta1 = adam->options.beta1,
@@ -302,12 +302,35 @@ static void note_step(const struct call *c, relora_cycle *cycle, int64_t step)
     cycle->advanced = step;
 }
 
+/* The trained factors of the layers in the optimizer; their number. */
+static int32_t list_factors(relora_cycle *cycle)
+{
+    int32_t count = 0;
+    for (int32_t i = 0; i < cycle->layers.count; i++) {
+        const relora_linear *linear = ((const struct member *)registry_at(&cycle->layers, i))->linear;
+        for (relora_param p = RELORA_PARAM_A; p <= RELORA_PARAM_B; p++) {
+            int32_t index = linear->grad[p] ? adam_index_of(cycle->adam, linear, p) : -1;
+            if (index >= 0) cycle->indices[count++] = index;
+        }
+    }
+    return count;
+}
+
 static relora_status reset_moments(const struct call *c, relora_cycle *cycle, uint64_t number,
                                    relora_reset_report *report)
 {
     relora_reset_options o = cycle->reset;
     o.cycle = number;
-    return adam_reset(c, cycle->adam, cycle->indices, 2 * cycle->layers.count, &o, report);
+    return adam_reset(c, cycle->adam, cycle->indices, list_factors(cycle), &o, report);
+}
+
+/* Before a layer changes: can the moments be reset afterwards? */
+static relora_status look_at_moments(const struct call *c, relora_cycle *cycle)
+{
+    int32_t count = list_factors(cycle);
+    TRY(call_check_device(c, "adam", cycle->adam->device));
+    for (int32_t i = 0; i < count; i++) TRY(adam_check_moments(c, cycle->adam, cycle->indices[i]));
+    return RELORA_OK;
 }
 
 static relora_status open_reports(const struct call *c, relora_merge_report *merge,
@@ -330,7 +353,7 @@ relora_status relora_cycle_advance(relora_cycle *cycle, relora_stream *stream, i
     const relora_cycle_options *o = &cycle->options;
     int64_t n = step - o->first_step;
     uint32_t due = events_at(cycle, step);
-    if (due & RELORA_CYCLE_RESET) TRY(call_check_device(&c, "adam", cycle->adam->device));
+    if (due & RELORA_CYCLE_RESET) TRY(look_at_moments(&c, cycle));
     if (due) TRY(work_on_layers(&c, cycle, step, due, event_number(n, o->merge_every), merge != NULL, &m));
     if (due & RELORA_CYCLE_RESET)
         TRY(reset_moments(&c, cycle, (uint64_t)event_number(n, o->reset_every), reset ? &r : NULL));

@@ -62,24 +62,33 @@ relora_status relora_group_reset(relora_group *group, relora_stream *stream, uin
     const struct linear_reset reset = {.cycle = cycle};
     int32_t layers = 0;
     TRY(group_open(&c, group, stream));
-    for (int32_t i = 0; i < group->members.count; i++)
-        if (has_factors(group_at(group, i)))
-            TRY(linear_reset_reserve(&c, group_at(group, i)->linear, &reset));
     for (int32_t i = 0; i < group->members.count; i++) {
         if (!has_factors(group_at(group, i))) continue;
-        TRY(linear_reset_run(&c, group_at(group, i)->linear, &reset));
+        TRY(linear_check_memory(&c, group_at(group, i)->linear, RELORA_PARAM_A));
+        TRY(linear_reset_reserve(&c, group_at(group, i)->linear, &reset));
         layers++;
     }
     if (!layers) FAIL(&c, RELORA_E_STATE, "no layer has factors");
+    for (int32_t i = 0; i < group->members.count; i++)
+        if (has_factors(group_at(group, i))) TRY(linear_reset_run(&c, group_at(group, i)->linear, &reset));
     return RELORA_OK;
 }
 
 /* ---- gradients ---- */
 
+static relora_status check_grads(const struct call *c, const struct member *m)
+{
+    if (!m->value) return linear_check_grads(c, m->linear);
+    if (m->grad && tensor_lacks_memory(m->grad))
+        FAIL(c, RELORA_E_STATE, "the gradient of \"%s\" " NO_MEMORY_YET, m->name);
+    return RELORA_OK;
+}
+
 relora_status relora_group_zero_grad(relora_group *group, relora_stream *stream)
 {
     struct call c = {.fn = "relora_group_zero_grad"};
     TRY(group_open(&c, group, stream));
+    for (int32_t i = 0; i < group->members.count; i++) TRY(check_grads(&c, group_at(group, i)));
     for (int32_t i = 0; i < group->members.count; i++) {
         const struct member *m = group_at(group, i);
         if (!m->value) TRY(linear_zero_grad(&c, m->linear));

@@ -14,8 +14,8 @@
 /* ---- options ---- */
 
 static const char *const mode_names[] = {NULL, "FULL", "LORA", "LOWRANK", NULL};
-static const char *const flag_names[] = {"BIAS", "TRAINABLE_SCALE", "REFERENCE", "KEEP_DELTA",
-                                         "TF32", "IN_OUT",          NULL};
+static const char *const flag_names[] = {"BIAS",   "TRAINABLE_SCALE", "REFERENCE", "KEEP_DELTA", "TF32",
+                                         "IN_OUT", "FREEZE_A",        "FREEZE_B",  NULL};
 
 static const struct option linear_rows[] = {
     {FIELD(relora_linear_options, mode), OPTION_ENUM, .value = RELORA_MODE_LORA, .names = mode_names},
@@ -44,6 +44,18 @@ relora_status relora_linear_options_init(relora_linear_options *options, size_t 
     return options_write(&linear_table, options, size);
 }
 
+/* At most one factor is frozen, and the authors' code freezes none. */
+static relora_status check_frozen(const struct call *c, const relora_linear_options *o)
+{
+    const uint32_t both = RELORA_LINEAR_FREEZE_A | RELORA_LINEAR_FREEZE_B;
+    if ((o->flags & both) == both)
+        FAIL(c, RELORA_E_ARGUMENT, "options.flags has FREEZE_A and FREEZE_B, so no factor is trained");
+    if ((o->flags & both) && (o->flags & RELORA_LINEAR_REFERENCE))
+        FAIL(c, RELORA_E_ARGUMENT, "options.flags has REFERENCE, in which both factors are trained, and %s",
+             o->flags & RELORA_LINEAR_FREEZE_A ? "FREEZE_A" : "FREEZE_B");
+    return RELORA_OK;
+}
+
 /* What no row can say alone. */
 static relora_status check_options(const struct call *c, const relora_linear_options *o)
 {
@@ -57,7 +69,11 @@ static relora_status check_options(const struct call *c, const relora_linear_opt
     if ((o->flags & RELORA_LINEAR_REFERENCE) && !renew_is_uniform(o->init))
         FAIL(c, RELORA_E_ARGUMENT, "options.init is %s, but REFERENCE is the authors' code",
              init_names[o->init]);
-    return RELORA_OK;
+    if ((o->flags & RELORA_LINEAR_FREEZE_B) && !renew_is_uniform(o->init))
+        FAIL(c, RELORA_E_ARGUMENT,
+             "options.init is %s, but with FREEZE_B it is B that is drawn, and A begins at 0",
+             init_names[o->init]);
+    return check_frozen(c, o);
 }
 
 /* ---- parameters ---- */
@@ -104,7 +120,8 @@ static int is_trained(const relora_linear_options *o, relora_param param)
     case RELORA_PARAM_BIAS: return (o->flags & RELORA_LINEAR_BIAS) != 0;
     case RELORA_PARAM_SCALE: return o->mode != RELORA_MODE_FULL && (o->flags & RELORA_LINEAR_TRAINABLE_SCALE);
     case RELORA_PARAM_DELTA: return 0;
-    default: return o->mode != RELORA_MODE_FULL;
+    case RELORA_PARAM_A: return o->mode != RELORA_MODE_FULL && !(o->flags & RELORA_LINEAR_FREEZE_A);
+    default: return o->mode != RELORA_MODE_FULL && !(o->flags & RELORA_LINEAR_FREEZE_B);
     }
 }
 
@@ -114,6 +131,7 @@ static int is_own(const relora_linear_options *o, relora_param param)
     if (param == RELORA_PARAM_WEIGHT) return 0;
     if (param == RELORA_PARAM_DELTA)
         return o->mode == RELORA_MODE_LORA && (o->flags & RELORA_LINEAR_KEEP_DELTA);
+    if (param == RELORA_PARAM_A || param == RELORA_PARAM_B) return o->mode != RELORA_MODE_FULL;
     return is_trained(o, param);
 }
 
@@ -261,7 +279,9 @@ relora_status linear_set_weight(const struct call *c, relora_linear *linear, rel
     if (bias && !(o->flags & RELORA_LINEAR_BIAS))
         FAIL(c, RELORA_E_ARGUMENT, "bias is given, but the layer has no RELORA_LINEAR_BIAS");
     if (weight) TRY(linear_check_param(c, linear, "weight", weight, RELORA_PARAM_WEIGHT, o->dtype));
-    if (bias) TRY(linear_check_param(c, linear, "bias", bias, RELORA_PARAM_BIAS, RELORA_F32));
+    if (bias)
+        TRY(linear_check_param(c, linear, "bias", bias, RELORA_PARAM_BIAS,
+                               linear_param_dtype(o, RELORA_PARAM_BIAS, bias->shape.dtype)));
     const relora_tensor *beside = bias ? bias : linear->param[RELORA_PARAM_BIAS];
     if (weight && beside && views_overlap(tensor_view(weight), tensor_view(beside)))
         FAIL(c, RELORA_E_ARGUMENT, "the memory of bias overlaps that of weight");
@@ -377,6 +397,7 @@ relora_status linear_open(struct call *c, const relora_linear *linear, relora_st
 
 relora_status linear_zero_grad(const struct call *c, relora_linear *linear)
 {
+    TRY(linear_check_grads(c, linear));
     for (relora_param p = RELORA_PARAM_WEIGHT; p < PARAM_COUNT; p++)
         if (linear->grad[p]) TRY(call_queue(c, c->backend->fill(c->queue, tensor_view(linear->grad[p]), 0)));
     return RELORA_OK;

@@ -18,7 +18,8 @@ static struct renewal renewal_of(const relora_linear *linear, uint64_t cycle)
                             .init = o->init,
                             .seed = o->seed,
                             .layer = o->layer,
-                            .cycle = cycle};
+                            .cycle = cycle,
+                            .draws_b = (o->flags & RELORA_LINEAR_FREEZE_B) != 0};
 }
 
 /* ---- the gradient of W, before it is let go ---- */
@@ -110,8 +111,7 @@ relora_status linear_start_factors(const struct call *c, relora_linear *linear)
         struct renewal r = renewal_of(linear, 0);
         int dead = (o->flags & RELORA_LINEAR_REFERENCE) != 0;
         own.backend = device->backend, own.queue = device->queue;
-        TRY(call_queue(&own, merge_draw_factors(own.backend, own.queue, r.a, r.b,
-                                                linear_draw(linear, DRAW_FACTOR_A, 0), dead)));
+        TRY(renew_uniform(&own, &r, dead));
     }
     /* the mode changes only after it, and the gradient of W goes */
     TRY(call_queue(&own, own.backend->queue_sync(own.queue)));

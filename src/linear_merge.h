@@ -11,7 +11,7 @@ struct merge_job { /* what is done to the layers of a registry */
     int32_t merges;    /* W += s B A */
     int32_t draws;     /* then factors drawn afresh, layer by layer */
     uint64_t cycle;
-    int32_t measures;  /* what their A have in common with those before, into the report */
+    int32_t measures; /* what their A have in common with those before, into the report */
     /* The moments of B of a layer, which go with A: all but the two A. May be NULL. */
     void (*moments)(void *user, int32_t index, struct transport *transport);
     void (*before)(void *user); /* called when every layer was looked at and none is changed; may be NULL */

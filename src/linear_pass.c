@@ -46,6 +46,7 @@ static relora_status pass_open(const struct call *c, struct pass *p, relora_line
     if (o->mode != RELORA_MODE_LOWRANK && !linear->param[RELORA_PARAM_WEIGHT])
         FAIL(c, RELORA_E_STATE, "%s has no weight; call relora_linear_set_weight",
              linear_label(linear, label));
+    TRY(linear_check_memory(c, linear, RELORA_PARAM_WEIGHT));
     p->drops = pass_drops(linear, flags);
     p->adds = (flags & RELORA_ACCUMULATE_Y) != 0;
     p->mask = linear_draw(linear, DRAW_DROPOUT, call);
@@ -57,8 +58,8 @@ static relora_status pass_open(const struct call *c, struct pass *p, relora_line
 
 static relora_status forward_products(const struct pass *p, struct pass_memory *m, struct view y)
 {
-    const relora_tensor *b = p->linear->param[RELORA_PARAM_BIAS];
-    const float *bias = b ? b->data : NULL;
+    const float *bias;
+    TRY(pass_bias(p, m, &bias));
     int in_out = linear_in_out(&p->linear->options);
     struct gemm g = {.a = p->x, .tb = !in_out, .c = y, .bias = bias, .accumulate = p->adds};
     if (p->linear->options.mode == RELORA_MODE_LOWRANK) return split_forward(p, m, y, p->adds, bias);
@@ -105,17 +106,20 @@ relora_status relora_linear_forward(relora_linear *linear, relora_stream *stream
 
 /* ---- backward ---- */
 
+/* dW = g^T x, or its transpose */
+static relora_status weight_product(const struct pass *p, struct view g, struct view dw, int accumulate)
+{
+    int in_out = linear_in_out(&p->linear->options);
+    return pass_product(
+        p, (struct gemm){
+               .a = in_out ? p->x : g, .ta = 1, .b = in_out ? g : p->x, .c = dw, .accumulate = accumulate});
+}
+
 /* Add to the gradients, or store them, of W or of A, B and scale; and of the bias. */
 static relora_status backward_params(const struct pass *p, struct pass_memory *m, struct view g,
                                      int accumulate)
 {
-    int in_out = linear_in_out(&p->linear->options);
-    if (!pass_has_branch(p->linear)) /* g^T x, or its transpose */
-        TRY(pass_product(p, (struct gemm){.a = in_out ? p->x : g,
-                                          .ta = 1,
-                                          .b = in_out ? g : p->x,
-                                          .c = pass_grad(p, RELORA_PARAM_WEIGHT),
-                                          .accumulate = accumulate}));
+    if (!pass_has_branch(p->linear)) TRY(weight_product(p, g, pass_grad(p, RELORA_PARAM_WEIGHT), accumulate));
     else if (p->order == RELORA_ORDER_THROUGH) TRY(through_backward(p, m, g, accumulate));
     else TRY(split_backward(p, m, g, accumulate));
     const relora_tensor *db = p->linear->grad[RELORA_PARAM_BIAS];
@@ -146,6 +150,7 @@ relora_status pass_backward_open(const struct call *c, struct pass *p, relora_li
 {
     const uint32_t known = RELORA_TRAIN | RELORA_OVERWRITE | RELORA_ACCUMULATE_DX;
     TRY(pass_open(c, p, linear, x, call, flags, known));
+    TRY(linear_check_grads(c, linear));
     TRY(check_matrix(p, dy_name, dy, p->linear->options.out_features));
     if (!dx) return RELORA_OK;
     TRY(check_matrix(p, "dx", dx, p->linear->options.in_features));
@@ -156,11 +161,12 @@ relora_status pass_backward_open(const struct call *c, struct pass *p, relora_li
 relora_status pass_backward_run(struct pass *p, const relora_tensor *dy, relora_tensor *dx, uint32_t flags)
 {
     struct scratch scratch = {0};
-    struct plan_case c = pass_plan_case(p->linear, p->rows, p->drops, dx != NULL);
+    p->wants_dx = dx != NULL;
+    struct plan_case c = pass_plan_case(p->linear, p->rows, p->drops, p->wants_dx);
     p->order = plan_backward(&c, p->linear->backward_order).order;
-    pass_layout_backward(p, dx != NULL, &scratch);
+    pass_layout_backward(p, &scratch);
     TRY(scratch_open(p->call, &scratch));
-    struct pass_memory m = pass_layout_backward(p, dx != NULL, &scratch);
+    struct pass_memory m = pass_layout_backward(p, &scratch);
     TRY(backward_params(p, &m, tensor_view(dy), !(flags & RELORA_OVERWRITE)));
     if (!dx) return RELORA_OK;
     return backward_input(p, &m, tensor_view(dy), tensor_view(dx), (flags & RELORA_ACCUMULATE_DX) != 0);
@@ -176,4 +182,32 @@ relora_status relora_linear_backward(relora_linear *linear, relora_stream *strea
     TRY(linear_open(&c, linear, stream));
     TRY(pass_backward_open(&c, &p, linear, x, "dy", dy, dx, call, flags));
     return pass_backward_run(&p, dy, dx, flags);
+}
+
+/* ---- the gradient of W alone ---- */
+
+static relora_status check_weight_grad(const struct pass *p, const relora_tensor *x, const relora_tensor *dy,
+                                       const relora_tensor *dw)
+{
+    const relora_linear *linear = p->linear;
+    TRY(check_matrix(p, "dy", dy, linear->options.out_features));
+    TRY(tensor_check(p->call, dw, "dw"));
+    TRY(linear_check_param(p->call, linear, "dw", dw, RELORA_PARAM_WEIGHT, RELORA_F32));
+    TRY(check_apart(p, "dw", dw, "x", x));
+    TRY(check_apart(p, "dw", dw, "dy", dy));
+    for (relora_param i = RELORA_PARAM_WEIGHT; i < PARAM_COUNT; i++)
+        if (linear->param[i]) TRY(check_apart(p, "dw", dw, linear_param_name(i), linear->param[i]));
+    return RELORA_OK;
+}
+
+relora_status relora_linear_weight_grad(relora_linear *linear, relora_stream *stream, const relora_tensor *x,
+                                        const relora_tensor *dy, relora_tensor *dw, uint32_t flags)
+{
+    const relora_tensor *first = x ? x : dy ? dy : dw; /* where a sentence may go */
+    struct call c = {.fn = "relora_linear_weight_grad", .ctx = first ? first->ctx : NULL};
+    struct pass p;
+    TRY(linear_open(&c, linear, stream));
+    TRY(pass_open(&c, &p, linear, x, 0, flags, RELORA_OVERWRITE));
+    TRY(check_weight_grad(&p, x, dy, dw));
+    return weight_product(&p, tensor_view(dy), tensor_view(dw), !(flags & RELORA_OVERWRITE));
 }

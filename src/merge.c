@@ -104,8 +104,7 @@ static int same_products(const struct update *a, const struct update *b)
     return same_matrix(a->a, b->a) && same_matrix(a->b, b->b) && a->in_out == b->in_out;
 }
 
-/* The largest bits that a finite number of the type has as F32. */
-static uint32_t largest_finite(relora_dtype dtype)
+uint32_t merge_largest_finite(relora_dtype dtype)
 {
     return dtype == RELORA_BF16 ? 0x7F7F0000u : 0x7F7FFFFFu;
 }
@@ -160,8 +159,8 @@ static relora_status check_sums(const struct call *c, const struct update *u)
         }
     }
     TRY(copy_largest(c, memory.largest, largest, 1, 1));
-    if (largest[0][PART_W] > largest_finite(u->weight.dtype) ||
-        largest[0][PART_DELTA] > largest_finite(RELORA_F32))
+    if (largest[0][PART_W] > merge_largest_finite(u->weight.dtype) ||
+        largest[0][PART_DELTA] > merge_largest_finite(RELORA_F32))
         FAIL(c, RELORA_E_NOT_FINITE, "W + s B A of %s is beyond the range of %s; nothing was merged",
              layer_label(u->name, u->layer, label), dtype_name(u->weight.dtype));
     return RELORA_OK;
@@ -172,8 +171,8 @@ static int is_bounded(const struct update *u, const uint32_t largest[PARTS])
 {
     double rank = (double)u->a.rows;
     double room = 1.01 + 1e-7 * rank; /* more than rounding adds to a sum of so many */
-    double range = (double)float_of_bits(largest_finite(RELORA_F32)) / room;
-    double weight_range = (double)float_of_bits(largest_finite(u->weight.dtype)) / room;
+    double range = (double)float_of_bits(merge_largest_finite(RELORA_F32)) / room;
+    double weight_range = (double)float_of_bits(merge_largest_finite(u->weight.dtype)) / room;
     double product = rank * (double)float_of_bits(largest[PART_A]) * (double)float_of_bits(largest[PART_B]);
     double s = u->scale.trainable ? 1 : fabs(u->scale.value); /* a tanh is less */
     return product < range && (double)float_of_bits(largest[PART_W]) + s * product < weight_range &&
@@ -183,7 +182,7 @@ static int is_bounded(const struct update *u, const uint32_t largest[PARTS])
 static relora_status check_largest(const struct call *c, const struct update *u,
                                    const uint32_t largest[PARTS])
 {
-    uint32_t most = largest_finite(RELORA_F32);
+    uint32_t most = merge_largest_finite(RELORA_F32);
     char label[LABEL_TEXT];
     if (largest[PART_A] > most || largest[PART_B] > most || largest[PART_SCALE] > most)
         FAIL(c, RELORA_E_NOT_FINITE, "a factor of %s is not finite; nothing was merged",
@@ -282,10 +281,10 @@ relora_status merge_onto(const struct call *c, const struct update *u, int64_t f
 }
 
 /* A layer is dead when A and B are both 0; the authors' code starts that way. */
-relora_status merge_draw_factors(const struct backend *backend, struct queue *queue, struct view a,
-                                 struct view b, struct draw draw, int dead)
+relora_status merge_draw_factors(const struct backend *backend, struct queue *queue, struct view drawn,
+                                 struct view other, struct draw draw, int dead)
 {
-    double bound = dead ? 0 : float_mode_quotient(1, float_mode_root((double)a.cols));
-    TRY(backend->uniform(queue, a, bound, draw));
-    return backend->fill(queue, b, 0);
+    double bound = dead ? 0 : float_mode_quotient(1, float_mode_root((double)drawn.cols));
+    TRY(backend->uniform(queue, drawn, bound, draw));
+    return backend->fill(queue, other, 0);
 }

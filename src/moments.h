@@ -14,7 +14,7 @@ relora_status moments_counted(const struct call *c, const int64_t *counts, relor
 relora_status moments_reset(const struct call *c, const relora_tensor *first, const relora_tensor *second,
                             uint64_t index, const relora_reset_options *options, int64_t *counts);
 
-struct transport { /* of Adam's moments of B [out, rank] from one A [rank, in] to another */
+struct transport {             /* of Adam's moments of B [out, rank] from one A [rank, in] to another */
     struct view first, second; /* without gaps */
     struct view old, now;
     double beta1, beta2;

@@ -73,13 +73,20 @@ static relora_status span_matched(const struct call *c, const struct renewal *r,
     return span_groups(c, s, memory->basis);
 }
 
+relora_status renew_uniform(const struct call *c, const struct renewal *r, int dead)
+{
+    struct draw draw = draw_make(r->seed, r->layer, r->draws_b ? DRAW_FACTOR_B : DRAW_FACTOR_A, r->cycle);
+    struct view drawn = r->draws_b ? r->b : r->a, other = r->draws_b ? r->a : r->b;
+    return call_queue(c, merge_draw_factors(c->backend, c->queue, drawn, other, draw, dead));
+}
+
 static relora_status renew_a(const struct call *c, const struct renewal *r, const struct renew_memory *memory)
 {
-    struct draw draw = draw_make(r->seed, r->layer, DRAW_FACTOR_A, r->cycle);
-    struct view drawn = r->init == RELORA_INIT_GRADIENT ? memory->drawn : r->a;
+    struct renewal drawn = *r;
     if (r->init == RELORA_INIT_GIVEN) return call_queue(c, c->backend->fill(c->queue, r->b, 0));
-    TRY(call_queue(c, merge_draw_factors(c->backend, c->queue, drawn, r->b, draw, 0)));
-    return renew_is_uniform(r->init) ? RELORA_OK : span_matched(c, r, memory, drawn);
+    if (r->init == RELORA_INIT_GRADIENT) drawn.a = memory->drawn;
+    TRY(renew_uniform(c, &drawn, 0));
+    return renew_is_uniform(r->init) ? RELORA_OK : span_matched(c, r, memory, drawn.a);
 }
 
 /* ---- what it has in common ---- */

@@ -10,6 +10,7 @@ struct renewal {
     struct view gradient; /* of A, or another sketch of that of W; without data: there is none */
     relora_init init;     /* 0 is UNIFORM */
     uint64_t seed, layer, cycle;
+    int32_t draws_b;  /* the other way round: A = 0, with UNIFORM alone */
     int32_t measures; /* what A has in common: see below; never for UNIFORM */
     int32_t keeps;    /* the A before, for moments that go with it */
 };
@@ -31,6 +32,9 @@ struct renew_memory renew_lay_out(const struct renewal *r, struct scratch *scrat
 
 /* Work is queued. If it measures, the sums have to be there. */
 relora_status renew(const struct call *c, const struct renewal *r, const struct renew_memory *memory);
+
+/* UNIFORM alone; dead means that both factors become 0, and then nothing can train. */
+relora_status renew_uniform(const struct call *c, const struct renewal *r, int dead);
 
 /* The share that a pair of sums gives; 0 without any. */
 double renew_share(const double sums[2]);

@@ -16,6 +16,9 @@ type Dtype int32
 // Init is relora_init of the headers.
 type Init int32
 
+// Isa is relora_isa of the headers.
+type Isa int32
+
 // LinearMode is relora_linear_mode of the headers.
 type LinearMode int32
 
@@ -27,6 +30,9 @@ type Order int32
 
 // Param is relora_param of the headers.
 type Param int32
+
+// Provider is relora_provider of the headers.
+type Provider int32
 
 // ResetMode is relora_reset_mode of the headers.
 type ResetMode int32
@@ -68,6 +74,8 @@ const (
 	LinearKeepDelta        uint32       = 8
 	LinearTF32             uint32       = 16
 	LinearInOut            uint32       = 32
+	LinearFreezeA          uint32       = 64
+	LinearFreezeB          uint32       = 128
 	InitUniform            Init         = 1
 	InitMatched            Init         = 2
 	InitGradient           Init         = 3
@@ -86,6 +94,14 @@ const (
 	OrderSplit             Order        = 2
 	OrderFold              Order        = 3
 	OrderThrough           Order        = 4
+	ProviderOwn            Provider     = 1
+	ProviderOnednn         Provider     = 2
+	ProviderBlas           Provider     = 3
+	IsaBase                Isa          = 1
+	IsaNeon                Isa          = 2
+	IsaAVX2                Isa          = 3
+	IsaAVX512              Isa          = 4
+	IsaAmx                 Isa          = 5
 	ResetZero              ResetMode    = 1
 	ResetRandom            ResetMode    = 2
 	ResetMagnitude         ResetMode    = 3
@@ -365,14 +381,42 @@ func newMergeReportC() C.relora_merge_report {
 	return c
 }
 
+// FullRankReport is relora_full_rank_report of the headers, where each field is explained.
+type FullRankReport struct {
+	DeltaNorm  float64
+	WeightNorm float64
+	GradNorm   float64
+	GradRank   float64
+}
+
+func (o *FullRankReport) fromC(c *C.relora_full_rank_report) {
+	o.DeltaNorm = float64(c.delta_norm)
+	o.WeightNorm = float64(c.weight_norm)
+	o.GradNorm = float64(c.grad_norm)
+	o.GradRank = float64(c.grad_rank)
+}
+
+func newFullRankReportC() C.relora_full_rank_report {
+	var c C.relora_full_rank_report
+	c.struct_size = C.uint32_t(unsafe.Sizeof(c))
+	return c
+}
+
 // PlanReport is relora_plan_report of the headers, where each field is explained.
 type PlanReport struct {
-	Forward       Order
-	Backward      Order
-	ForwardFlops  float64
-	BackwardFlops float64
-	ForwardBytes  int64
-	BackwardBytes int64
+	Forward          Order
+	Backward         Order
+	ForwardFlops     float64
+	BackwardFlops    float64
+	ForwardBytes     int64
+	BackwardBytes    int64
+	ForwardProvider  Provider
+	BackwardProvider Provider
+	ForwardIsa       Isa
+	BackwardIsa      Isa
+	ForwardConverts  int32
+	BackwardConverts int32
+	ProductBytes     int64
 }
 
 func (o *PlanReport) fromC(c *C.relora_plan_report) {
@@ -382,6 +426,13 @@ func (o *PlanReport) fromC(c *C.relora_plan_report) {
 	o.BackwardFlops = float64(c.backward_flops)
 	o.ForwardBytes = int64(c.forward_bytes)
 	o.BackwardBytes = int64(c.backward_bytes)
+	o.ForwardProvider = Provider(c.forward_provider)
+	o.BackwardProvider = Provider(c.backward_provider)
+	o.ForwardIsa = Isa(c.forward_isa)
+	o.BackwardIsa = Isa(c.backward_isa)
+	o.ForwardConverts = int32(c.forward_converts)
+	o.BackwardConverts = int32(c.backward_converts)
+	o.ProductBytes = int64(c.product_bytes)
 }
 
 func newPlanReportC() C.relora_plan_report {

@@ -2,19 +2,19 @@
  *  y = x W^T + b + s * drop(x) A^T B^T. The mode determines which parts exist and which are trained.
  *
  *  W is [out, in] ([in, out] with RELORA_LINEAR_IN_OUT), A is [rank, in], B is [out, rank], b is [out],
- *  all row-major as in PyTorch, and s = alpha / rank, or tanh(scale) if the scale is trainable. With g = dL/dy, d = drop(x),
- *  u = d A^T, h = g B:
+ *  all row-major as in PyTorch, and s = alpha / rank, or tanh(scale) if the scale is trainable. With
+ *  g = dL/dy, d = drop(x), u = d A^T, h = g B:
  *
  *      dA = s h^T d    dB = s g^T u    db = sum of the rows of g
  *      dx = g W + drop'(s h A)         dscale = (1 - s^2) * sum of h * u, element by element
  *
  *  (Lialin et al., ICLR 2024, and docs/method.md.) W, x, y, dx and dy have the dtype of the layer.
- *  A, B, b, scale and every gradient are F32. Each product sums in F32 or wider. In BF16 the operands
- *  d, u, h, A, s A and s B are rounded to nearest before a product, h A before its dropout, and each of
- *  the two parts of y and dx when it is stored. If W + s B A is made first (relora_order), it is rounded
- *  stochastically, and y and dx are rounded once. In every order s multiplies a factor, not the product:
- *  an element of A or B that exceeds F32 when multiplied by s becomes an infinity, even where scaling
- *  the product would not.
+ *  A, B, scale and every gradient are F32. b is F32 or, since 0.6, may have the dtype of the layer; its
+ *  values are added in F32. Each product sums in F32 or wider. In BF16 the operands d, u, h, A, s A and
+ *  s B are rounded to nearest before a product, h A before its dropout, and each of the two parts of y
+ *  and dx when it is stored. If W + s B A is made first (relora_order), it is rounded stochastically, and
+ *  y and dx are rounded once. In every order s multiplies a factor, not the product: an element of A or B
+ *  that exceeds F32 when multiplied by s becomes an infinity, even where scaling the product would not.
  *
  *  A layer keeps nothing between forward and backward. Several micro-batches may therefore be in
  *  progress, and one layer may be used several times in a graph (each use with its own `call`). */
@@ -32,7 +32,7 @@ typedef int32_t relora_linear_mode;
 /* a bias is trained in every mode */
 enum {
     RELORA_MODE_FULL = 1,   /**< W trained, no A or B: warm start, lm_head, baselines */
-    RELORA_MODE_LORA = 2,   /**< W frozen; A and B trained, and scale if it is trainable */
+    RELORA_MODE_LORA = 2,   /**< W frozen; A and B trained, or one of them, and scale if it is trainable */
     RELORA_MODE_LOWRANK = 3 /**< no W; otherwise as LORA */
 };
 
@@ -49,10 +49,16 @@ enum {
                                             after the point) on devices that are faster with it; a
                                             merge never does. No effect on the CPU. Not part of a
                                             state's description. Since 0.4 */
-    RELORA_LINEAR_IN_OUT = 32 /**< W, its gradient and the delta are [in, out], as in GPT-2's Conv1D, in Keras
-                                           and in column-major arrays of [out, in]. A and B stay as they are. With
-                                           other layouts the sums may be made in another order, and stochastic
-                                           rounding takes other draws. Since 0.5 */
+    RELORA_LINEAR_IN_OUT = 32,         /**< W, its gradient and the delta are [in, out], as in GPT-2's Conv1D,
+                                            in Keras and in column-major arrays of [out, in]. A and B stay as
+                                            they are. With other layouts the sums may be made in another
+                                            order, and stochastic rounding takes other draws. Since 0.5 */
+    RELORA_LINEAR_FREEZE_A = 64,       /**< train B alone. A is drawn at each restart and stays as it is
+                                            drawn. It has no gradient, and an optimizer keeps nothing for it.
+                                            Since 0.6 */
+    RELORA_LINEAR_FREEZE_B = 128       /**< train A alone, likewise: A starts at 0, and B is drawn. Not
+                                            together with FREEZE_A, nor one of them with REFERENCE.
+                                            Since 0.6 */
 };
 
 /* How a new A begins: when a layer is created, when a warm start ends, and at every reset. The first three are
@@ -93,7 +99,7 @@ typedef struct relora_linear_options {
     uint64_t layer;           /**< distinguishes layers that share a seed: two with the same seed and
                                    layer draw the same A and the same dropout masks */
     relora_rounding rounding; /**< how a BF16 W is rounded when merging or training writes it;
-                                   default STOCHASTIC */
+                                   default STOCHASTIC. Training rounds a BF16 bias in the same way */
     int32_t reserved;         /**< 0 */
     relora_init init;         /**< 0, the default, is UNIFORM; with RELORA_LINEAR_REFERENCE no other. Since 0.6 */
     int32_t reserved2;        /**< 0 */
@@ -137,6 +143,20 @@ typedef struct relora_merge_report {
  *  struct_size by hand does the same. @since 0.5 @threads any @stream none */
 RELORA_API relora_status relora_merge_report_init(relora_merge_report *report, size_t size);
 
+typedef struct relora_full_rank_report {
+    uint32_t struct_size; /**< set by the caller; no more than this is written */
+    int32_t reserved;     /**< 0 */
+    double delta_norm;    /**< L2 norm of the change of W, as stored after rounding */
+    double weight_norm;   /**< L2 norm of W afterwards */
+    double grad_norm;     /**< L2 norm of the gradient */
+    double grad_rank;     /**< effective rank of the gradient: (sum of s^2)^2 / sum of s^4 over its singular
+                               values s, from 1 to min(in, out). 0 of a gradient that is 0 */
+} relora_full_rank_report;
+
+/** Prepare a report: 0 everywhere, and struct_size for the `size` bytes that the caller has. Setting
+ *  struct_size by hand does the same. @since 0.6 @threads any @stream none */
+RELORA_API relora_status relora_full_rank_report_init(relora_full_rank_report *report, size_t size);
+
 /** Fill `options` with the defaults, writing exactly `size` bytes.
  *  @since 0.1 @threads any @stream none */
 RELORA_API relora_status relora_linear_options_init(relora_linear_options *options, size_t size);
@@ -153,9 +173,11 @@ RELORA_API void relora_linear_release(relora_linear *linear);
 
 /** Retain `weight` [out, in] ([in, out] with RELORA_LINEAR_IN_OUT) and `bias` [out] and use them in
  *  place. Training and merging write into them, so the host's own saving and inference code sees every
- *  change. `weight` must be NULL in LOWRANK and only there. If `bias` is NULL, the layer keeps its own; a bias is refused without
- *  RELORA_LINEAR_BIAS, and if its memory overlaps that of W. Without W, forward returns RELORA_E_STATE. Optimizers that already hold the
- *  layer refuse to step from now on: create a new one.
+ *  change. Rows of `weight` may have gaps between them. `weight` must be NULL in LOWRANK and only there.
+ *  `bias` is F32 or, since 0.6, of the layer's dtype. If it is NULL, the layer keeps its own, which is F32.
+ *  A bias is refused without RELORA_LINEAR_BIAS, and if its memory overlaps that of W. Without W, forward
+ *  returns RELORA_E_STATE. Optimizers that already hold the layer refuse to step from now on: create a new
+ *  one.
  *  @since 0.1 @threads one @stream none */
 RELORA_API relora_status relora_linear_set_weight(relora_linear *linear, relora_tensor *weight,
                                                   relora_tensor *bias);
@@ -185,14 +207,15 @@ RELORA_API relora_tensor *relora_linear_grad(relora_linear *linear, relora_param
  *  @param param  RELORA_PARAM_A, _B, _SCALE or _BIAS; RELORA_E_STATE if the layer has no such parameter now.
  *                A layer creates its A and B when it leaves the warm start, so set them afterwards
  *  @param tensor F32, the shape of the parameter, without gaps between rows; must not overlap the layer's
- *                other parameters or gradients
+ *                other parameters or gradients. Since 0.6 a bias may have the dtype of the layer
  *  @since 0.5 @threads one @stream none */
 RELORA_API relora_status relora_linear_set_param(relora_linear *linear, relora_param param,
                                                  relora_tensor *tensor);
 
 /** Retain `tensor` and use it in place as the gradient of a parameter that is trained now, for example a
- *  slice of one buffer for all gradients. Its values count, since backward adds to them. Any trained
- *  parameter is accepted, including W in FULL. Otherwise this function works like relora_linear_set_param().
+ *  slice of one buffer for all gradients. It is F32. Its values count, since backward adds to them. Any
+ *  trained parameter is accepted, including W in FULL. Otherwise this function works like
+ *  relora_linear_set_param().
  *  @since 0.5 @threads one @stream none */
 RELORA_API relora_status relora_linear_set_grad(relora_linear *linear, relora_param param,
                                                 relora_tensor *tensor);
@@ -201,8 +224,8 @@ RELORA_API relora_status relora_linear_set_grad(relora_linear *linear, relora_pa
  *  @param x     [rows, in]; any number of rows, 0 included
  *  @param y     [rows, out]; must not overlap x
  *  @param call  identifies this use of the layer: dropout is a function of (seed, layer, call). Give
- *               each micro-batch and each use in a graph its own number, such as step * uses + use
- *               In BF16 a folded pass is rounded as a function of it as well, without dropout too
+ *               each micro-batch and each use in a graph its own number, such as step * uses + use.
+ *               In BF16 a folded pass is rounded as a function of it as well, even without dropout
  *  @param flags RELORA_TRAIN, RELORA_ACCUMULATE_Y, both or 0
  *  @since 0.1 @threads one @stream queues */
 RELORA_API relora_status relora_linear_forward(relora_linear *linear, relora_stream *stream,
@@ -256,6 +279,19 @@ RELORA_API relora_status relora_linear_backward_shared(relora_linear *const *lin
                                                        relora_tensor *const *dy, relora_tensor *dx,
                                                        uint64_t call, uint32_t flags);
 
+/** Add dW = dy^T x to `dw`, or store it with RELORA_OVERWRITE: the gradient of W, or of W + s B A, whether
+ *  or not W is trained. It is summed from x as given, without dropout, and is what FULL would accumulate.
+ *  Nothing else is computed and nothing in the layer changes.
+ *  @param x     [rows, in], as in the matching forward
+ *  @param dy    [rows, out]
+ *  @param dw    F32, [out, in] ([in, out] with RELORA_LINEAR_IN_OUT), kept by the host. Rows may lie apart. It
+ *               must not overlap x, dy or a parameter of the layer
+ *  @param flags RELORA_OVERWRITE or 0
+ *  @since 0.6 @threads one @stream queues */
+RELORA_API relora_status relora_linear_weight_grad(relora_linear *linear, relora_stream *stream,
+                                                   const relora_tensor *x, const relora_tensor *dy,
+                                                   relora_tensor *dw, uint32_t flags);
+
 /** Set every gradient of the layer to 0. @since 0.1 @threads one @stream queues */
 RELORA_API relora_status relora_linear_zero_grad(relora_linear *linear, relora_stream *stream);
 
@@ -270,9 +306,28 @@ RELORA_API relora_status relora_linear_zero_grad(relora_linear *linear, relora_s
 RELORA_API relora_status relora_linear_merge(relora_linear *linear, relora_stream *stream, uint64_t cycle,
                                              relora_merge_report *report);
 
+/** Move the frozen W one step down the direction of its gradient, as relora_full_rank_step() does:
+ *
+ *      W -= lr * 0.2 sqrt(max(in, out)) U V^T        with grad = U S V^T
+ *
+ *  Every few updates of A and B, such a step gives W what a low rank cannot reach. It needs no moments.
+ *  Optimizers that hold the layer step on, and with RELORA_LINEAR_KEEP_DELTA the change counts in the delta.
+ *  RELORA_E_STATE unless the mode is LORA.
+ *  @param grad   F32 with the shape of W, as relora_linear_weight_grad() makes it. It is overwritten with
+ *                U V^T. Rows may lie apart. It must not overlap W or the delta
+ *  @param lr     0 or more; often the learning rate of the present update, or twice that
+ *  @param step   stochastic rounding is a function of (seed, layer, step), so use each value once, such as
+ *                the number of the update
+ *  @param report may be NULL
+ *  @since 0.6 @threads one @stream synchronises */
+RELORA_API relora_status relora_linear_full_rank_step(relora_linear *linear, relora_stream *stream,
+                                                      relora_tensor *grad, double lr, uint64_t step,
+                                                      relora_full_rank_report *report);
+
 /** Begin a new A as `init` of the options says (uniform in +-1/sqrt(in) as a function of (seed, layer, cycle)
- *  by default), set B to 0 and a trainable scale to 1 (to 0 with RELORA_LINEAR_REFERENCE). Gradients are not
- *  changed. RELORA_E_STATE in FULL.
+ *  by default), set B to 0 and a trainable scale to 1 (to 0 with RELORA_LINEAR_REFERENCE). With
+ *  RELORA_LINEAR_FREEZE_B, B is drawn in +-1/sqrt(rank) and A is set to 0. Gradients are not changed.
+ *  RELORA_E_STATE in FULL.
  *  @since 0.1 @threads one @stream queues */
 RELORA_API relora_status relora_linear_reset(relora_linear *linear, relora_stream *stream, uint64_t cycle);
 

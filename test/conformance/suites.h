@@ -42,5 +42,9 @@ Suite *linear_at(void);
 Suite *in_out_suite(void);
 Suite *init_suite(void);
 Suite *transport_suite(void);
+Suite *weight_grad_suite(void);
+Suite *linear_frozen(void);
+Suite *bias_bf16(void);
+Suite *gaps_suite(void);
 
 #endif

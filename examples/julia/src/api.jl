@@ -3,10 +3,12 @@
 const relora_device_kind = Int32
 const relora_dtype = Int32
 const relora_init = Int32
+const relora_isa = Int32
 const relora_linear_mode = Int32
 const relora_moment = Int32
 const relora_order = Int32
 const relora_param = Int32
+const relora_provider = Int32
 const relora_reset_mode = Int32
 const relora_rounding = Int32
 const relora_schedule_kind = Int32
@@ -52,6 +54,8 @@ const RELORA_LINEAR_REFERENCE = UInt32(4)
 const RELORA_LINEAR_KEEP_DELTA = UInt32(8)
 const RELORA_LINEAR_TF32 = UInt32(16)
 const RELORA_LINEAR_IN_OUT = UInt32(32)
+const RELORA_LINEAR_FREEZE_A = UInt32(64)
+const RELORA_LINEAR_FREEZE_B = UInt32(128)
 const RELORA_INIT_UNIFORM = relora_init(1)
 const RELORA_INIT_MATCHED = relora_init(2)
 const RELORA_INIT_GRADIENT = relora_init(3)
@@ -70,6 +74,14 @@ const RELORA_ORDER_AUTO = relora_order(1)
 const RELORA_ORDER_SPLIT = relora_order(2)
 const RELORA_ORDER_FOLD = relora_order(3)
 const RELORA_ORDER_THROUGH = relora_order(4)
+const RELORA_PROVIDER_OWN = relora_provider(1)
+const RELORA_PROVIDER_ONEDNN = relora_provider(2)
+const RELORA_PROVIDER_BLAS = relora_provider(3)
+const RELORA_ISA_BASE = relora_isa(1)
+const RELORA_ISA_NEON = relora_isa(2)
+const RELORA_ISA_AVX2 = relora_isa(3)
+const RELORA_ISA_AVX512 = relora_isa(4)
+const RELORA_ISA_AMX = relora_isa(5)
 const RELORA_RESET_ZERO = relora_reset_mode(1)
 const RELORA_RESET_RANDOM = relora_reset_mode(2)
 const RELORA_RESET_MAGNITUDE = relora_reset_mode(3)
@@ -201,6 +213,16 @@ mutable struct relora_merge_report
     relora_merge_report() = new()
 end
 
+mutable struct relora_full_rank_report
+    struct_size::UInt32
+    reserved::Int32
+    delta_norm::Float64
+    weight_norm::Float64
+    grad_norm::Float64
+    grad_rank::Float64
+    relora_full_rank_report() = new()
+end
+
 mutable struct relora_plan_report
     struct_size::UInt32
     forward::relora_order
@@ -210,6 +232,13 @@ mutable struct relora_plan_report
     backward_flops::Float64
     forward_bytes::Int64
     backward_bytes::Int64
+    forward_provider::relora_provider
+    backward_provider::relora_provider
+    forward_isa::relora_isa
+    backward_isa::relora_isa
+    forward_converts::Int32
+    backward_converts::Int32
+    product_bytes::Int64
     relora_plan_report() = new()
 end
 
@@ -509,6 +538,9 @@ relora_group_zero_grad(group, stream) =
 relora_merge_report_init(report, size) =
     ccall((:relora_merge_report_init, librelora), relora_status, (Ptr{relora_merge_report}, Csize_t), report, size)
 
+relora_full_rank_report_init(report, size) =
+    ccall((:relora_full_rank_report_init, librelora), relora_status, (Ptr{relora_full_rank_report}, Csize_t), report, size)
+
 relora_linear_options_init(options, size) =
     ccall((:relora_linear_options_init, librelora), relora_status, (Ptr{relora_linear_options}, Csize_t), options, size)
 
@@ -557,11 +589,17 @@ relora_linear_forward_shared(linears, count, stream, x, y, call, flags) =
 relora_linear_backward_shared(linears, count, stream, x, dy, dx, call, flags) =
     ccall((:relora_linear_backward_shared, librelora), relora_status, (Ptr{Ptr{relora_linear}}, Int32, Ptr{relora_stream}, Ptr{relora_tensor}, Ptr{Ptr{relora_tensor}}, Ptr{relora_tensor}, UInt64, UInt32), linears, count, stream, x, dy, dx, call, flags)
 
+relora_linear_weight_grad(linear, stream, x, dy, dw, flags) =
+    ccall((:relora_linear_weight_grad, librelora), relora_status, (Ptr{relora_linear}, Ptr{relora_stream}, Ptr{relora_tensor}, Ptr{relora_tensor}, Ptr{relora_tensor}, UInt32), linear, stream, x, dy, dw, flags)
+
 relora_linear_zero_grad(linear, stream) =
     ccall((:relora_linear_zero_grad, librelora), relora_status, (Ptr{relora_linear}, Ptr{relora_stream}), linear, stream)
 
 relora_linear_merge(linear, stream, cycle, report) =
     ccall((:relora_linear_merge, librelora), relora_status, (Ptr{relora_linear}, Ptr{relora_stream}, UInt64, Ptr{relora_merge_report}), linear, stream, cycle, report)
+
+relora_linear_full_rank_step(linear, stream, grad, lr, step, report) =
+    ccall((:relora_linear_full_rank_step, librelora), relora_status, (Ptr{relora_linear}, Ptr{relora_stream}, Ptr{relora_tensor}, Float64, UInt64, Ptr{relora_full_rank_report}), linear, stream, grad, lr, step, report)
 
 relora_linear_reset(linear, stream, cycle) =
     ccall((:relora_linear_reset, librelora), relora_status, (Ptr{relora_linear}, Ptr{relora_stream}, UInt64), linear, stream, cycle)
@@ -586,6 +624,9 @@ relora_merge_options_init(options, size) =
 
 relora_merge(stream, weight, a, b, options, report) =
     ccall((:relora_merge, librelora), relora_status, (Ptr{relora_stream}, Ptr{relora_tensor}, Ptr{relora_tensor}, Ptr{relora_tensor}, Ptr{relora_merge_options}, Ptr{relora_merge_report}), stream, weight, a, b, options, report)
+
+relora_full_rank_step(stream, weight, grad, lr, options, report) =
+    ccall((:relora_full_rank_step, librelora), relora_status, (Ptr{relora_stream}, Ptr{relora_tensor}, Ptr{relora_tensor}, Float64, Ptr{relora_merge_options}, Ptr{relora_full_rank_report}), stream, weight, grad, lr, options, report)
 
 relora_factors_draw(stream, a, b, seed, layer, cycle) =
     ccall((:relora_factors_draw, librelora), relora_status, (Ptr{relora_stream}, Ptr{relora_tensor}, Ptr{relora_tensor}, UInt64, UInt64, UInt64), stream, a, b, seed, layer, cycle)
@@ -761,7 +802,8 @@ const LAYOUT = [
     (relora_cycle_options, 56, [:struct_size => 0, :flags => 4, :first_step => 8, :merge_every => 16, :reset_every => 24, :before => 32, :after => 40, :hook_user => 48]),
     (relora_linear_options, 88, [:struct_size => 0, :flags => 4, :mode => 8, :dtype => 12, :in_features => 16, :out_features => 24, :rank => 32, :alpha => 40, :dropout => 48, :seed => 56, :layer => 64, :rounding => 72, :reserved => 76, :init => 80, :reserved2 => 84]),
     (relora_merge_report, 48, [:struct_size => 0, :layers => 4, :delta_norm => 8, :weight_norm => 16, :overlap => 24, :gradient_before => 32, :gradient_after => 40]),
-    (relora_plan_report, 48, [:struct_size => 0, :forward => 4, :backward => 8, :reserved => 12, :forward_flops => 16, :backward_flops => 24, :forward_bytes => 32, :backward_bytes => 40]),
+    (relora_full_rank_report, 40, [:struct_size => 0, :reserved => 4, :delta_norm => 8, :weight_norm => 16, :grad_norm => 24, :grad_rank => 32]),
+    (relora_plan_report, 80, [:struct_size => 0, :forward => 4, :backward => 8, :reserved => 12, :forward_flops => 16, :backward_flops => 24, :forward_bytes => 32, :backward_bytes => 40, :forward_provider => 48, :backward_provider => 52, :forward_isa => 56, :backward_isa => 60, :forward_converts => 64, :backward_converts => 68, :product_bytes => 72]),
     (relora_reset_options, 40, [:struct_size => 0, :flags => 4, :mode => 8, :reserved => 12, :ratio => 16, :seed => 24, :cycle => 32]),
     (relora_reset_report, 40, [:struct_size => 0, :params => 4, :elements => 8, :zeroed_first => 16, :zeroed_second => 24, :unpaired => 32]),
     (relora_merge_options, 48, [:struct_size => 0, :flags => 4, :scale => 8, :seed => 16, :layer => 24, :cycle => 32, :rounding => 40, :reserved => 44]),

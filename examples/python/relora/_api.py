@@ -6,10 +6,12 @@ __all__ = ['ADAM_DECOUPLED', 'ADAM_SKIP_NOT_FINITE', 'MOMENT_FIRST', 'MOMENT_SEC
            'READ_CONVERT', 'READ_FINITE', 'READ_ALLOW_MISSING', 'READ_ALLOW_LEFT_OVER', 'LOG_OFF', 'LOG_ERROR',
            'LOG_WARN', 'LOG_INFO', 'LOG_DEBUG', 'CYCLE_MERGE', 'CYCLE_RESET', 'CYCLE_FINISH', 'MODE_FULL',
            'MODE_LORA', 'MODE_LOWRANK', 'LINEAR_BIAS', 'LINEAR_TRAINABLE_SCALE', 'LINEAR_REFERENCE',
-           'LINEAR_KEEP_DELTA', 'LINEAR_TF32', 'LINEAR_IN_OUT', 'INIT_UNIFORM', 'INIT_MATCHED', 'INIT_GRADIENT',
-           'INIT_GIVEN', 'PARAM_WEIGHT', 'PARAM_BIAS', 'PARAM_A', 'PARAM_B', 'PARAM_SCALE', 'PARAM_DELTA', 'TRAIN',
-           'OVERWRITE', 'ACCUMULATE_DX', 'ACCUMULATE_Y', 'ORDER_AUTO', 'ORDER_SPLIT', 'ORDER_FOLD', 'ORDER_THROUGH',
-           'RESET_ZERO', 'RESET_RANDOM', 'RESET_MAGNITUDE', 'RESET_KEEP', 'RESET_PROJECT', 'RESET_STEP_COUNT',
+           'LINEAR_KEEP_DELTA', 'LINEAR_TF32', 'LINEAR_IN_OUT', 'LINEAR_FREEZE_A', 'LINEAR_FREEZE_B',
+           'INIT_UNIFORM', 'INIT_MATCHED', 'INIT_GRADIENT', 'INIT_GIVEN', 'PARAM_WEIGHT', 'PARAM_BIAS', 'PARAM_A',
+           'PARAM_B', 'PARAM_SCALE', 'PARAM_DELTA', 'TRAIN', 'OVERWRITE', 'ACCUMULATE_DX', 'ACCUMULATE_Y',
+           'ORDER_AUTO', 'ORDER_SPLIT', 'ORDER_FOLD', 'ORDER_THROUGH', 'PROVIDER_OWN', 'PROVIDER_ONEDNN',
+           'PROVIDER_BLAS', 'ISA_BASE', 'ISA_NEON', 'ISA_AVX2', 'ISA_AVX512', 'ISA_AMX', 'RESET_ZERO',
+           'RESET_RANDOM', 'RESET_MAGNITUDE', 'RESET_KEEP', 'RESET_PROJECT', 'RESET_STEP_COUNT',
            'RESET_INDEPENDENT', 'RESET_QUANTILE', 'MERGE_LOOK', 'MERGE_IN_OUT', 'SCHEDULE_CONSTANT',
            'SCHEDULE_LINEAR', 'SCHEDULE_COSINE', 'SCHEDULE_COSINE_RESTARTS', 'OK', 'E_INTERNAL', 'E_ARGUMENT',
            'E_STRUCT_SIZE', 'E_SHAPE', 'E_DTYPE', 'E_DEVICE', 'E_LAYOUT', 'E_CONTEXT', 'E_OVERFLOW', 'E_STATE',
@@ -44,6 +46,8 @@ LINEAR_REFERENCE = 4
 LINEAR_KEEP_DELTA = 8
 LINEAR_TF32 = 16
 LINEAR_IN_OUT = 32
+LINEAR_FREEZE_A = 64
+LINEAR_FREEZE_B = 128
 INIT_UNIFORM = 1
 INIT_MATCHED = 2
 INIT_GRADIENT = 3
@@ -62,6 +66,14 @@ ORDER_AUTO = 1
 ORDER_SPLIT = 2
 ORDER_FOLD = 3
 ORDER_THROUGH = 4
+PROVIDER_OWN = 1
+PROVIDER_ONEDNN = 2
+PROVIDER_BLAS = 3
+ISA_BASE = 1
+ISA_NEON = 2
+ISA_AVX2 = 3
+ISA_AVX512 = 4
+ISA_AMX = 5
 RESET_ZERO = 1
 RESET_RANDOM = 2
 RESET_MAGNITUDE = 3
@@ -208,6 +220,17 @@ class relora_merge_report(Structure):
     ]
 
 
+class relora_full_rank_report(Structure):
+    _fields_ = [
+        ('struct_size', c_uint32),
+        ('reserved', c_int32),
+        ('delta_norm', c_double),
+        ('weight_norm', c_double),
+        ('grad_norm', c_double),
+        ('grad_rank', c_double),
+    ]
+
+
 class relora_plan_report(Structure):
     _fields_ = [
         ('struct_size', c_uint32),
@@ -218,6 +241,13 @@ class relora_plan_report(Structure):
         ('backward_flops', c_double),
         ('forward_bytes', c_int64),
         ('backward_bytes', c_int64),
+        ('forward_provider', c_int32),
+        ('backward_provider', c_int32),
+        ('forward_isa', c_int32),
+        ('backward_isa', c_int32),
+        ('forward_converts', c_int32),
+        ('backward_converts', c_int32),
+        ('product_bytes', c_int64),
     ]
 
 
@@ -364,6 +394,7 @@ FUNCTIONS = {
     'relora_group_reset': (c_int32, [c_void_p, c_void_p, c_uint64]),
     'relora_group_zero_grad': (c_int32, [c_void_p, c_void_p]),
     'relora_merge_report_init': (c_int32, [c_void_p, c_size_t]),
+    'relora_full_rank_report_init': (c_int32, [c_void_p, c_size_t]),
     'relora_linear_options_init': (c_int32, [c_void_p, c_size_t]),
     'relora_linear_create': (c_int32, [c_void_p, c_void_p, c_void_p]),
     'relora_linear_release': (None, [c_void_p]),
@@ -380,8 +411,10 @@ FUNCTIONS = {
     'relora_linear_backward_at': (c_int32, [c_void_p, c_void_p, c_int64, c_void_p, c_int64, c_void_p, c_int64, c_void_p, c_int64, c_uint64, c_uint32]),
     'relora_linear_forward_shared': (c_int32, [c_void_p, c_int32, c_void_p, c_void_p, c_void_p, c_uint64, c_uint32]),
     'relora_linear_backward_shared': (c_int32, [c_void_p, c_int32, c_void_p, c_void_p, c_void_p, c_void_p, c_uint64, c_uint32]),
+    'relora_linear_weight_grad': (c_int32, [c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_uint32]),
     'relora_linear_zero_grad': (c_int32, [c_void_p, c_void_p]),
     'relora_linear_merge': (c_int32, [c_void_p, c_void_p, c_uint64, c_void_p]),
+    'relora_linear_full_rank_step': (c_int32, [c_void_p, c_void_p, c_void_p, c_double, c_uint64, c_void_p]),
     'relora_linear_reset': (c_int32, [c_void_p, c_void_p, c_uint64]),
     'relora_plan_report_init': (c_int32, [c_void_p, c_size_t]),
     'relora_linear_plan': (c_int32, [c_void_p, c_int64, c_uint32, c_void_p]),
@@ -390,6 +423,7 @@ FUNCTIONS = {
     'relora_reset_options_init': (c_int32, [c_void_p, c_size_t]),
     'relora_merge_options_init': (c_int32, [c_void_p, c_size_t]),
     'relora_merge': (c_int32, [c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p]),
+    'relora_full_rank_step': (c_int32, [c_void_p, c_void_p, c_void_p, c_double, c_void_p, c_void_p]),
     'relora_factors_draw': (c_int32, [c_void_p, c_void_p, c_void_p, c_uint64, c_uint64, c_uint64]),
     'relora_factors_options_init': (c_int32, [c_void_p, c_size_t]),
     'relora_factors_renew': (c_int32, [c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p]),
@@ -456,7 +490,8 @@ LAYOUT = {
     relora_cycle_options: (56, {'struct_size': 0, 'flags': 4, 'first_step': 8, 'merge_every': 16, 'reset_every': 24, 'before': 32, 'after': 40, 'hook_user': 48}),
     relora_linear_options: (88, {'struct_size': 0, 'flags': 4, 'mode': 8, 'dtype': 12, 'in_features': 16, 'out_features': 24, 'rank': 32, 'alpha': 40, 'dropout': 48, 'seed': 56, 'layer': 64, 'rounding': 72, 'reserved': 76, 'init': 80, 'reserved2': 84}),
     relora_merge_report: (48, {'struct_size': 0, 'layers': 4, 'delta_norm': 8, 'weight_norm': 16, 'overlap': 24, 'gradient_before': 32, 'gradient_after': 40}),
-    relora_plan_report: (48, {'struct_size': 0, 'forward': 4, 'backward': 8, 'reserved': 12, 'forward_flops': 16, 'backward_flops': 24, 'forward_bytes': 32, 'backward_bytes': 40}),
+    relora_full_rank_report: (40, {'struct_size': 0, 'reserved': 4, 'delta_norm': 8, 'weight_norm': 16, 'grad_norm': 24, 'grad_rank': 32}),
+    relora_plan_report: (80, {'struct_size': 0, 'forward': 4, 'backward': 8, 'reserved': 12, 'forward_flops': 16, 'backward_flops': 24, 'forward_bytes': 32, 'backward_bytes': 40, 'forward_provider': 48, 'backward_provider': 52, 'forward_isa': 56, 'backward_isa': 60, 'forward_converts': 64, 'backward_converts': 68, 'product_bytes': 72}),
     relora_reset_options: (40, {'struct_size': 0, 'flags': 4, 'mode': 8, 'reserved': 12, 'ratio': 16, 'seed': 24, 'cycle': 32}),
     relora_reset_report: (40, {'struct_size': 0, 'params': 4, 'elements': 8, 'zeroed_first': 16, 'zeroed_second': 24, 'unpaired': 32}),
     relora_merge_options: (48, {'struct_size': 0, 'flags': 4, 'scale': 8, 'seed': 16, 'layer': 24, 'cycle': 32, 'rounding': 40, 'reserved': 44}),

@@ -120,6 +120,11 @@ class Linear(Object):
         check_stream(lib.relora_linear_backward_at(self._handle, handle(stream), rows, x, ldx, dy, lddy, dx, lddx, call,
                                                    flags), stream)
 
+    def weight_grad(self, stream, x, dy, dw, flags=0):
+        """dw (+)= dy^T x, of a frozen W too."""
+        check_stream(lib.relora_linear_weight_grad(self._handle, handle(stream), handle(x), handle(dy), handle(dw),
+                                                   flags), stream)
+
     def set_param(self, param, tensor):
         """A parameter in memory of the program's."""
         self._ok(lib.relora_linear_set_param(self._handle, param, handle(tensor)))
@@ -175,6 +180,13 @@ class Linear(Object):
     def merge(self, stream, cycle):
         r = report('merge')
         check_stream(lib.relora_linear_merge(self._handle, handle(stream), cycle, ctypes.byref(r)), stream)
+        return r
+
+    def full_rank_step(self, stream, grad, lr, step):
+        """One step of the frozen W down the direction of its gradient, which is overwritten."""
+        r = report('full_rank')
+        check_stream(lib.relora_linear_full_rank_step(self._handle, handle(stream), handle(grad), lr, step,
+                                                      ctypes.byref(r)), stream)
         return r
 
     def reset(self, stream, cycle):

@@ -6,10 +6,12 @@ use std::os::raw::{c_char, c_void};
 pub type relora_device_kind = i32;
 pub type relora_dtype = i32;
 pub type relora_init = i32;
+pub type relora_isa = i32;
 pub type relora_linear_mode = i32;
 pub type relora_moment = i32;
 pub type relora_order = i32;
 pub type relora_param = i32;
+pub type relora_provider = i32;
 pub type relora_reset_mode = i32;
 pub type relora_rounding = i32;
 pub type relora_schedule_kind = i32;
@@ -107,6 +109,8 @@ pub const RELORA_LINEAR_REFERENCE: u32 = 4;
 pub const RELORA_LINEAR_KEEP_DELTA: u32 = 8;
 pub const RELORA_LINEAR_TF32: u32 = 16;
 pub const RELORA_LINEAR_IN_OUT: u32 = 32;
+pub const RELORA_LINEAR_FREEZE_A: u32 = 64;
+pub const RELORA_LINEAR_FREEZE_B: u32 = 128;
 pub const RELORA_INIT_UNIFORM: relora_init = 1;
 pub const RELORA_INIT_MATCHED: relora_init = 2;
 pub const RELORA_INIT_GRADIENT: relora_init = 3;
@@ -125,6 +129,14 @@ pub const RELORA_ORDER_AUTO: relora_order = 1;
 pub const RELORA_ORDER_SPLIT: relora_order = 2;
 pub const RELORA_ORDER_FOLD: relora_order = 3;
 pub const RELORA_ORDER_THROUGH: relora_order = 4;
+pub const RELORA_PROVIDER_OWN: relora_provider = 1;
+pub const RELORA_PROVIDER_ONEDNN: relora_provider = 2;
+pub const RELORA_PROVIDER_BLAS: relora_provider = 3;
+pub const RELORA_ISA_BASE: relora_isa = 1;
+pub const RELORA_ISA_NEON: relora_isa = 2;
+pub const RELORA_ISA_AVX2: relora_isa = 3;
+pub const RELORA_ISA_AVX512: relora_isa = 4;
+pub const RELORA_ISA_AMX: relora_isa = 5;
 pub const RELORA_RESET_ZERO: relora_reset_mode = 1;
 pub const RELORA_RESET_RANDOM: relora_reset_mode = 2;
 pub const RELORA_RESET_MAGNITUDE: relora_reset_mode = 3;
@@ -342,6 +354,28 @@ impl Default for relora_merge_report {
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
+pub struct relora_full_rank_report {
+    pub struct_size: u32,
+    pub reserved: i32,
+    pub delta_norm: f64,
+    pub weight_norm: f64,
+    pub grad_norm: f64,
+    pub grad_rank: f64,
+}
+
+impl Default for relora_full_rank_report {
+    fn default() -> Self {
+        let mut s = std::mem::MaybeUninit::<Self>::zeroed();
+        // SAFETY: the library writes exactly these bytes, and zeros are a value of every field.
+        unsafe {
+            relora_full_rank_report_init(s.as_mut_ptr(), std::mem::size_of::<Self>());
+            s.assume_init()
+        }
+    }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
 pub struct relora_plan_report {
     pub struct_size: u32,
     pub forward: relora_order,
@@ -351,6 +385,13 @@ pub struct relora_plan_report {
     pub backward_flops: f64,
     pub forward_bytes: i64,
     pub backward_bytes: i64,
+    pub forward_provider: relora_provider,
+    pub backward_provider: relora_provider,
+    pub forward_isa: relora_isa,
+    pub backward_isa: relora_isa,
+    pub forward_converts: i32,
+    pub backward_converts: i32,
+    pub product_bytes: i64,
 }
 
 impl Default for relora_plan_report {
@@ -561,6 +602,7 @@ extern "C" {
     pub fn relora_group_reset(group: *mut relora_group, stream: *mut relora_stream, cycle: u64) -> relora_status;
     pub fn relora_group_zero_grad(group: *mut relora_group, stream: *mut relora_stream) -> relora_status;
     pub fn relora_merge_report_init(report: *mut relora_merge_report, size: usize) -> relora_status;
+    pub fn relora_full_rank_report_init(report: *mut relora_full_rank_report, size: usize) -> relora_status;
     pub fn relora_linear_options_init(options: *mut relora_linear_options, size: usize) -> relora_status;
     pub fn relora_linear_create(out: *mut *mut relora_linear, device: *mut relora_device, options: *const relora_linear_options) -> relora_status;
     pub fn relora_linear_release(linear: *mut relora_linear);
@@ -577,8 +619,10 @@ extern "C" {
     pub fn relora_linear_backward_at(linear: *mut relora_linear, stream: *mut relora_stream, rows: i64, x: *const c_void, ldx: i64, dy: *const c_void, lddy: i64, dx: *mut c_void, lddx: i64, call: u64, flags: u32) -> relora_status;
     pub fn relora_linear_forward_shared(linears: *const *mut relora_linear, count: i32, stream: *mut relora_stream, x: *const relora_tensor, y: *const *mut relora_tensor, call: u64, flags: u32) -> relora_status;
     pub fn relora_linear_backward_shared(linears: *const *mut relora_linear, count: i32, stream: *mut relora_stream, x: *const relora_tensor, dy: *const *mut relora_tensor, dx: *mut relora_tensor, call: u64, flags: u32) -> relora_status;
+    pub fn relora_linear_weight_grad(linear: *mut relora_linear, stream: *mut relora_stream, x: *const relora_tensor, dy: *const relora_tensor, dw: *mut relora_tensor, flags: u32) -> relora_status;
     pub fn relora_linear_zero_grad(linear: *mut relora_linear, stream: *mut relora_stream) -> relora_status;
     pub fn relora_linear_merge(linear: *mut relora_linear, stream: *mut relora_stream, cycle: u64, report: *mut relora_merge_report) -> relora_status;
+    pub fn relora_linear_full_rank_step(linear: *mut relora_linear, stream: *mut relora_stream, grad: *mut relora_tensor, lr: f64, step: u64, report: *mut relora_full_rank_report) -> relora_status;
     pub fn relora_linear_reset(linear: *mut relora_linear, stream: *mut relora_stream, cycle: u64) -> relora_status;
     pub fn relora_plan_report_init(report: *mut relora_plan_report, size: usize) -> relora_status;
     pub fn relora_linear_plan(linear: *const relora_linear, rows: i64, flags: u32, report: *mut relora_plan_report) -> relora_status;
@@ -587,6 +631,7 @@ extern "C" {
     pub fn relora_reset_options_init(options: *mut relora_reset_options, size: usize) -> relora_status;
     pub fn relora_merge_options_init(options: *mut relora_merge_options, size: usize) -> relora_status;
     pub fn relora_merge(stream: *mut relora_stream, weight: *mut relora_tensor, a: *const relora_tensor, b: *const relora_tensor, options: *const relora_merge_options, report: *mut relora_merge_report) -> relora_status;
+    pub fn relora_full_rank_step(stream: *mut relora_stream, weight: *mut relora_tensor, grad: *mut relora_tensor, lr: f64, options: *const relora_merge_options, report: *mut relora_full_rank_report) -> relora_status;
     pub fn relora_factors_draw(stream: *mut relora_stream, a: *mut relora_tensor, b: *mut relora_tensor, seed: u64, layer: u64, cycle: u64) -> relora_status;
     pub fn relora_factors_options_init(options: *mut relora_factors_options, size: usize) -> relora_status;
     pub fn relora_factors_renew(stream: *mut relora_stream, a: *mut relora_tensor, b: *mut relora_tensor, gradient: *const relora_tensor, options: *const relora_factors_options, report: *mut relora_merge_report) -> relora_status;
@@ -756,8 +801,19 @@ mod layout {
     }
 
     #[test]
+    fn full_rank_report() {
+        assert_eq!(size_of::<super::relora_full_rank_report>(), 40);
+        field!(relora_full_rank_report, struct_size, 0);
+        field!(relora_full_rank_report, reserved, 4);
+        field!(relora_full_rank_report, delta_norm, 8);
+        field!(relora_full_rank_report, weight_norm, 16);
+        field!(relora_full_rank_report, grad_norm, 24);
+        field!(relora_full_rank_report, grad_rank, 32);
+    }
+
+    #[test]
     fn plan_report() {
-        assert_eq!(size_of::<super::relora_plan_report>(), 48);
+        assert_eq!(size_of::<super::relora_plan_report>(), 80);
         field!(relora_plan_report, struct_size, 0);
         field!(relora_plan_report, forward, 4);
         field!(relora_plan_report, backward, 8);
@@ -766,6 +822,13 @@ mod layout {
         field!(relora_plan_report, backward_flops, 24);
         field!(relora_plan_report, forward_bytes, 32);
         field!(relora_plan_report, backward_bytes, 40);
+        field!(relora_plan_report, forward_provider, 48);
+        field!(relora_plan_report, backward_provider, 52);
+        field!(relora_plan_report, forward_isa, 56);
+        field!(relora_plan_report, backward_isa, 60);
+        field!(relora_plan_report, forward_converts, 64);
+        field!(relora_plan_report, backward_converts, 68);
+        field!(relora_plan_report, product_bytes, 72);
     }
 
     #[test]
