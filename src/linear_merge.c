@@ -54,6 +54,7 @@ static relora_status look_at(const struct call *c, relora_linear *const *linears
 static relora_linear *layer_at(const struct merge_job *job, int32_t index)
 {
     const struct member *m = registry_at(job->layers, index);
+    if (job->includes && !job->includes(job->user, index)) return NULL;
     if (m->value || (job->lora_only && m->linear->options.mode != RELORA_MODE_LORA)) return NULL;
     return m->linear;
 }

@@ -14,6 +14,7 @@ struct merge_job { /* what is done to the layers of a registry */
     int32_t measures; /* what their A have in common with those before, into the report */
     /* The moments of B of a layer, which go with A: all but the two A. May be NULL. */
     void (*moments)(void *user, int32_t index, struct transport *transport);
+    int (*includes)(void *user, int32_t index); /* is it the turn of this layer? NULL: it is that of all */
     void (*before)(void *user); /* called when every layer was looked at and none is changed; may be NULL */
     void *user;
 };

@@ -96,8 +96,8 @@ static relora_status check_factors(const struct call *c, const struct argument *
                  shape_text(s, text[0]));
     }
     if (a->tensor->shape.dim[0] != b->tensor->shape.dim[1])
-        FAIL(c, RELORA_E_SHAPE, "a is %s and b is %s, but must be [rank, in] and [out, rank]",
-             shape_text(&a->tensor->shape, text[0]), shape_text(&b->tensor->shape, text[1]));
+        FAIL(c, RELORA_E_SHAPE, "%s is %s and %s is %s, but must be [rank, in] and [out, rank]", a->name,
+             shape_text(&a->tensor->shape, text[0]), b->name, shape_text(&b->tensor->shape, text[1]));
     return RELORA_OK;
 }
 

@@ -19,6 +19,9 @@ type Init int32
 // Isa is relora_isa of the headers.
 type Isa int32
 
+// Layout is relora_layout of the headers.
+type Layout int32
+
 // LinearMode is relora_linear_mode of the headers.
 type LinearMode int32
 
@@ -116,6 +119,9 @@ const (
 	ScheduleLinear         ScheduleKind = 2
 	ScheduleCosine         ScheduleKind = 3
 	ScheduleCosineRestarts ScheduleKind = 4
+	LayoutOwn              Layout       = 1
+	LayoutOutIn            Layout       = 2
+	LayoutInOut            Layout       = 3
 	Ok                     Status       = 0
 	EInternal              Status       = -1
 	EArgument              Status       = -10
@@ -263,10 +269,12 @@ func DefaultContextOptions() ContextOptions {
 
 // CycleOptions is relora_cycle_options of the headers, where each field is explained.
 type CycleOptions struct {
-	Flags      uint32
-	FirstStep  int64
-	MergeEvery int64
-	ResetEvery int64
+	Flags        uint32
+	FirstStep    int64
+	MergeEvery   int64
+	ResetEvery   int64
+	PeriodGrowth int64
+	Stagger      int64
 }
 
 func (o *CycleOptions) fromC(c *C.relora_cycle_options) {
@@ -274,6 +282,8 @@ func (o *CycleOptions) fromC(c *C.relora_cycle_options) {
 	o.FirstStep = int64(c.first_step)
 	o.MergeEvery = int64(c.merge_every)
 	o.ResetEvery = int64(c.reset_every)
+	o.PeriodGrowth = int64(c.period_growth)
+	o.Stagger = int64(c.stagger)
 }
 
 func (o *CycleOptions) toC() C.relora_cycle_options {
@@ -283,6 +293,8 @@ func (o *CycleOptions) toC() C.relora_cycle_options {
 	c.first_step = C.int64_t(o.FirstStep)
 	c.merge_every = C.int64_t(o.MergeEvery)
 	c.reset_every = C.int64_t(o.ResetEvery)
+	c.period_growth = C.int64_t(o.PeriodGrowth)
+	c.stagger = C.int64_t(o.Stagger)
 	return c
 }
 
@@ -586,6 +598,7 @@ type ScheduleOptions struct {
 	RestartWarmupSteps int64
 	RestartEvery       int64
 	AdjustStep         int64
+	PeriodGrowth       int64
 }
 
 func (o *ScheduleOptions) fromC(c *C.relora_schedule_options) {
@@ -598,6 +611,7 @@ func (o *ScheduleOptions) fromC(c *C.relora_schedule_options) {
 	o.RestartWarmupSteps = int64(c.restart_warmup_steps)
 	o.RestartEvery = int64(c.restart_every)
 	o.AdjustStep = int64(c.adjust_step)
+	o.PeriodGrowth = int64(c.period_growth)
 }
 
 func (o *ScheduleOptions) toC() C.relora_schedule_options {
@@ -612,6 +626,7 @@ func (o *ScheduleOptions) toC() C.relora_schedule_options {
 	c.restart_warmup_steps = C.int64_t(o.RestartWarmupSteps)
 	c.restart_every = C.int64_t(o.RestartEvery)
 	c.adjust_step = C.int64_t(o.AdjustStep)
+	c.period_growth = C.int64_t(o.PeriodGrowth)
 	return c
 }
 

@@ -172,7 +172,7 @@ FIELD(relora_schedule_options, 40, int64_t, warmup_steps);
 FIELD(relora_schedule_options, 48, int64_t, restart_warmup_steps);
 FIELD(relora_schedule_options, 56, int64_t, restart_every);
 FIELD(relora_schedule_options, 64, int64_t, adjust_step);
-SIZE(relora_schedule_options, 72);
+SIZE(relora_schedule_options, 80);
 
 /* ---- cycle.h ---- */
 CONSTANT(RELORA_CYCLE_MERGE, 1);
@@ -187,7 +187,7 @@ FIELD(relora_cycle_options, 24, int64_t, reset_every);
 FIELD(relora_cycle_options, 32, relora_cycle_hook_fn, before);
 FIELD(relora_cycle_options, 40, relora_cycle_hook_fn, after);
 FIELD(relora_cycle_options, 48, void *, hook_user);
-SIZE(relora_cycle_options, 56);
+SIZE(relora_cycle_options, 72);
 
 /* ---- checkpoint.h ---- */
 CONSTANT(RELORA_SAVE_CHECKSUM, 1);
@@ -204,7 +204,7 @@ FIELD(relora_plan_report, 16, double, forward_flops);
 FIELD(relora_plan_report, 24, double, backward_flops);
 FIELD(relora_plan_report, 32, int64_t, forward_bytes);
 FIELD(relora_plan_report, 40, int64_t, backward_bytes);
-SIZE(relora_plan_report, 48);
+SIZE(relora_plan_report, 80);
 CONSTANT(RELORA_READ_FINITE, 2);
 CONSTANT(RELORA_READ_ALLOW_MISSING, 4);
 CONSTANT(RELORA_READ_ALLOW_LEFT_OVER, 8);
@@ -268,3 +268,9 @@ FIELD(relora_factors_options, 8, uint64_t, seed);
 FIELD(relora_factors_options, 16, uint64_t, layer);
 FIELD(relora_factors_options, 24, uint64_t, cycle);
 SIZE(relora_factors_options, 32);
+CONSTANT(RELORA_LAYOUT_OWN, 1);
+CONSTANT(RELORA_LAYOUT_OUT_IN, 2);
+CONSTANT(RELORA_LAYOUT_IN_OUT, 3);
+FIELD(relora_cycle_options, 56, int64_t, period_growth);
+FIELD(relora_cycle_options, 64, int64_t, stagger);
+FIELD(relora_schedule_options, 72, int64_t, period_growth);

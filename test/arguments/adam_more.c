@@ -51,7 +51,17 @@ START_TEST(test_reset_options)
     BAD(ratio, 1.125, RELORA_E_ARGUMENT, "1.125");
     BAD(ratio, INFINITY, RELORA_E_ARGUMENT, "inf");
     BAD(reserved, 1, RELORA_E_ARGUMENT, "1");
-    relora_reset_options o = reset_options(RELORA_RESET_RANDOM, 0.5, RELORA_RESET_QUANTILE);
+    relora_reset_options o = reset_options(RELORA_RESET_KEEP, 0.5, RELORA_RESET_STEP_COUNT);
+    FAILS(RELORA_E_ARGUMENT, relora_adam_reset(b.a, env.st, &index, 1, &o, NULL), "flags", "STEP_COUNT",
+          "KEEP");
+    o = reset_options(RELORA_RESET_PROJECT, 0.5, 0);
+    FAILS(RELORA_E_UNSUPPORTED, relora_adam_reset(b.a, env.st, &index, 1, &o, NULL), "PROJECT",
+          "relora_cycle");
+    FAILS(RELORA_E_UNSUPPORTED,
+          relora_moments_reset(env.st, relora_adam_moment(b.a, 0, RELORA_MOMENT_FIRST),
+                               relora_adam_moment(b.a, 0, RELORA_MOMENT_SECOND), 0, &o, NULL),
+          "PROJECT", "relora_moments_project");
+    o = reset_options(RELORA_RESET_RANDOM, 0.5, RELORA_RESET_QUANTILE);
     FAILS(RELORA_E_ARGUMENT, relora_adam_reset(b.a, env.st, &index, 1, &o, NULL), "flags", "QUANTILE");
     untouched(&b);
 }
@@ -188,6 +198,17 @@ START_TEST(test_steps)
 }
 END_TEST
 
+START_TEST(test_refresh)
+{
+    struct bench b = new_bench();
+    FAILS(RELORA_E_ARGUMENT, relora_adam_refresh(NULL, env.st), "adam");
+    FAILS(RELORA_E_ARGUMENT, relora_adam_refresh(b.a, NULL), "stream");
+    FAILS(RELORA_E_CONTEXT, relora_adam_refresh(b.a, b.s.st), "stream");
+    FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_adam_refresh(NULL, NULL));
+    untouched(&b);
+}
+END_TEST
+
 Suite *adam_more_arguments(void)
 {
     Suite *s = suite_create("arguments of adam_reset and the rest of adam");
@@ -199,5 +220,6 @@ Suite *adam_more_arguments(void)
     tcase_add_test(tc, test_flatten);
     tcase_add_test(tc, test_getters);
     tcase_add_test(tc, test_steps);
+    tcase_add_test(tc, test_refresh);
     return s;
 }

@@ -4,6 +4,7 @@ const relora_device_kind = Int32
 const relora_dtype = Int32
 const relora_init = Int32
 const relora_isa = Int32
+const relora_layout = Int32
 const relora_linear_mode = Int32
 const relora_moment = Int32
 const relora_order = Int32
@@ -96,6 +97,9 @@ const RELORA_SCHEDULE_CONSTANT = relora_schedule_kind(1)
 const RELORA_SCHEDULE_LINEAR = relora_schedule_kind(2)
 const RELORA_SCHEDULE_COSINE = relora_schedule_kind(3)
 const RELORA_SCHEDULE_COSINE_RESTARTS = relora_schedule_kind(4)
+const RELORA_LAYOUT_OWN = relora_layout(1)
+const RELORA_LAYOUT_OUT_IN = relora_layout(2)
+const RELORA_LAYOUT_IN_OUT = relora_layout(3)
 const RELORA_OK = relora_status(0)
 const RELORA_E_INTERNAL = relora_status(-1)
 const RELORA_E_ARGUMENT = relora_status(-10)
@@ -180,6 +184,8 @@ mutable struct relora_cycle_options
     before::Ptr{Cvoid}
     after::Ptr{Cvoid}
     hook_user::Ptr{Cvoid}
+    period_growth::Int64
+    stagger::Int64
     relora_cycle_options() = new()
 end
 
@@ -295,6 +301,7 @@ mutable struct relora_schedule_options
     restart_warmup_steps::Int64
     restart_every::Int64
     adjust_step::Int64
+    period_growth::Int64
     relora_schedule_options() = new()
 end
 
@@ -324,6 +331,9 @@ relora_adam_add_linear(adam, prefix, linear) =
 
 relora_adam_add_group(adam, group) =
     ccall((:relora_adam_add_group, librelora), relora_status, (Ptr{relora_adam}, Ptr{relora_group}), adam, group)
+
+relora_adam_refresh(adam, stream) =
+    ccall((:relora_adam_refresh, librelora), relora_status, (Ptr{relora_adam}, Ptr{relora_stream}), adam, stream)
 
 relora_adam_set_factors(adam, index, lr_factor, weight_decay) =
     ccall((:relora_adam_set_factors, librelora), relora_status, (Ptr{relora_adam}, Int32, Float64, Float64), adam, index, lr_factor, weight_decay)
@@ -553,6 +563,9 @@ relora_linear_release(linear) =
 relora_linear_set_weight(linear, weight, bias) =
     ccall((:relora_linear_set_weight, librelora), relora_status, (Ptr{relora_linear}, Ptr{relora_tensor}, Ptr{relora_tensor}), linear, weight, bias)
 
+relora_linear_wrap(out, device, weight, bias, options) =
+    ccall((:relora_linear_wrap, librelora), relora_status, (Ptr{Ptr{relora_linear}}, Ptr{relora_device}, Ptr{relora_tensor}, Ptr{relora_tensor}, Ptr{relora_linear_options}), out, device, weight, bias, options)
+
 relora_linear_set_mode(linear, stream, mode) =
     ccall((:relora_linear_set_mode, librelora), relora_status, (Ptr{relora_linear}, Ptr{relora_stream}, relora_linear_mode), linear, stream, mode)
 
@@ -691,6 +704,9 @@ relora_state_save(state, stream, path, flags) =
 relora_state_load(state, stream, reader) =
     ccall((:relora_state_load, librelora), relora_status, (Ptr{relora_state}, Ptr{relora_stream}, Ptr{relora_reader}), state, stream, reader)
 
+relora_state_set_export_layout(state, layout) =
+    ccall((:relora_state_set_export_layout, librelora), relora_status, (Ptr{relora_state}, relora_layout), state, layout)
+
 relora_state_export_merged(state, stream, path) =
     ccall((:relora_state_export_merged, librelora), relora_status, (Ptr{relora_state}, Ptr{relora_stream}, Cstring), state, stream, path)
 
@@ -799,7 +815,7 @@ const LAYOUT = [
     (relora_step_report, 24, [:struct_size => 0, :skipped => 4, :grad_norm => 8, :clip_factor => 16]),
     (relora_read_report, 16, [:struct_size => 0, :read => 4, :missing => 8, :left_over => 12]),
     (relora_context_options, 80, [:struct_size => 0, :flags => 4, :threads => 8, :log_level => 12, :host_alloc => 16, :host_free => 24, :host_user => 32, :log => 40, :log_user => 48, :module_dir => 56, :on_destroy => 64, :destroy_user => 72]),
-    (relora_cycle_options, 56, [:struct_size => 0, :flags => 4, :first_step => 8, :merge_every => 16, :reset_every => 24, :before => 32, :after => 40, :hook_user => 48]),
+    (relora_cycle_options, 72, [:struct_size => 0, :flags => 4, :first_step => 8, :merge_every => 16, :reset_every => 24, :before => 32, :after => 40, :hook_user => 48, :period_growth => 56, :stagger => 64]),
     (relora_linear_options, 88, [:struct_size => 0, :flags => 4, :mode => 8, :dtype => 12, :in_features => 16, :out_features => 24, :rank => 32, :alpha => 40, :dropout => 48, :seed => 56, :layer => 64, :rounding => 72, :reserved => 76, :init => 80, :reserved2 => 84]),
     (relora_merge_report, 48, [:struct_size => 0, :layers => 4, :delta_norm => 8, :weight_norm => 16, :overlap => 24, :gradient_before => 32, :gradient_after => 40]),
     (relora_full_rank_report, 40, [:struct_size => 0, :reserved => 4, :delta_norm => 8, :weight_norm => 16, :grad_norm => 24, :grad_rank => 32]),
@@ -808,5 +824,5 @@ const LAYOUT = [
     (relora_reset_report, 40, [:struct_size => 0, :params => 4, :elements => 8, :zeroed_first => 16, :zeroed_second => 24, :unpaired => 32]),
     (relora_merge_options, 48, [:struct_size => 0, :flags => 4, :scale => 8, :seed => 16, :layer => 24, :cycle => 32, :rounding => 40, :reserved => 44]),
     (relora_factors_options, 32, [:struct_size => 0, :init => 4, :seed => 8, :layer => 16, :cycle => 24]),
-    (relora_schedule_options, 72, [:struct_size => 0, :kind => 4, :lr => 8, :min_lr_ratio => 16, :first_step => 24, :total_steps => 32, :warmup_steps => 40, :restart_warmup_steps => 48, :restart_every => 56, :adjust_step => 64]),
+    (relora_schedule_options, 80, [:struct_size => 0, :kind => 4, :lr => 8, :min_lr_ratio => 16, :first_step => 24, :total_steps => 32, :warmup_steps => 40, :restart_warmup_steps => 48, :restart_every => 56, :adjust_step => 64, :period_growth => 72]),
 ]

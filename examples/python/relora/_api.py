@@ -13,11 +13,11 @@ __all__ = ['ADAM_DECOUPLED', 'ADAM_SKIP_NOT_FINITE', 'MOMENT_FIRST', 'MOMENT_SEC
            'PROVIDER_BLAS', 'ISA_BASE', 'ISA_NEON', 'ISA_AVX2', 'ISA_AVX512', 'ISA_AMX', 'RESET_ZERO',
            'RESET_RANDOM', 'RESET_MAGNITUDE', 'RESET_KEEP', 'RESET_PROJECT', 'RESET_STEP_COUNT',
            'RESET_INDEPENDENT', 'RESET_QUANTILE', 'MERGE_LOOK', 'MERGE_IN_OUT', 'SCHEDULE_CONSTANT',
-           'SCHEDULE_LINEAR', 'SCHEDULE_COSINE', 'SCHEDULE_COSINE_RESTARTS', 'OK', 'E_INTERNAL', 'E_ARGUMENT',
-           'E_STRUCT_SIZE', 'E_SHAPE', 'E_DTYPE', 'E_DEVICE', 'E_LAYOUT', 'E_CONTEXT', 'E_OVERFLOW', 'E_STATE',
-           'E_NOT_FOUND', 'E_EXISTS', 'E_READ_ONLY', 'E_UNSUPPORTED', 'E_NO_MEMORY', 'E_BACKEND', 'E_IO',
-           'E_FORMAT', 'E_VERSION', 'E_NOT_FINITE', 'MAX_DIMS', 'F32', 'BF16', 'DEVICE_CPU', 'DEVICE_CUDA',
-           'ROUND_NEAREST', 'ROUND_STOCHASTIC']
+           'SCHEDULE_LINEAR', 'SCHEDULE_COSINE', 'SCHEDULE_COSINE_RESTARTS', 'LAYOUT_OWN', 'LAYOUT_OUT_IN',
+           'LAYOUT_IN_OUT', 'OK', 'E_INTERNAL', 'E_ARGUMENT', 'E_STRUCT_SIZE', 'E_SHAPE', 'E_DTYPE', 'E_DEVICE',
+           'E_LAYOUT', 'E_CONTEXT', 'E_OVERFLOW', 'E_STATE', 'E_NOT_FOUND', 'E_EXISTS', 'E_READ_ONLY',
+           'E_UNSUPPORTED', 'E_NO_MEMORY', 'E_BACKEND', 'E_IO', 'E_FORMAT', 'E_VERSION', 'E_NOT_FINITE', 'MAX_DIMS',
+           'F32', 'BF16', 'DEVICE_CPU', 'DEVICE_CUDA', 'ROUND_NEAREST', 'ROUND_STOCHASTIC']
 
 ABI = 0
 ADAM_DECOUPLED = 1
@@ -88,6 +88,9 @@ SCHEDULE_CONSTANT = 1
 SCHEDULE_LINEAR = 2
 SCHEDULE_COSINE = 3
 SCHEDULE_COSINE_RESTARTS = 4
+LAYOUT_OWN = 1
+LAYOUT_OUT_IN = 2
+LAYOUT_IN_OUT = 3
 OK = 0
 E_INTERNAL = -1
 E_ARGUMENT = -10
@@ -185,6 +188,8 @@ class relora_cycle_options(Structure):
         ('before', relora_cycle_hook_fn),
         ('after', relora_cycle_hook_fn),
         ('hook_user', c_void_p),
+        ('period_growth', c_int64),
+        ('stagger', c_int64),
     ]
 
 
@@ -309,6 +314,7 @@ class relora_schedule_options(Structure):
         ('restart_warmup_steps', c_int64),
         ('restart_every', c_int64),
         ('adjust_step', c_int64),
+        ('period_growth', c_int64),
     ]
 
 
@@ -323,6 +329,7 @@ FUNCTIONS = {
     'relora_adam_set_moments': (c_int32, [c_void_p, c_int32, c_void_p, c_void_p]),
     'relora_adam_add_linear': (c_int32, [c_void_p, c_char_p, c_void_p]),
     'relora_adam_add_group': (c_int32, [c_void_p, c_void_p]),
+    'relora_adam_refresh': (c_int32, [c_void_p, c_void_p]),
     'relora_adam_set_factors': (c_int32, [c_void_p, c_int32, c_double, c_double]),
     'relora_adam_flatten_grads': (c_int32, [c_void_p, c_void_p]),
     'relora_adam_flat_grad': (c_void_p, [c_void_p]),
@@ -399,6 +406,7 @@ FUNCTIONS = {
     'relora_linear_create': (c_int32, [c_void_p, c_void_p, c_void_p]),
     'relora_linear_release': (None, [c_void_p]),
     'relora_linear_set_weight': (c_int32, [c_void_p, c_void_p, c_void_p]),
+    'relora_linear_wrap': (c_int32, [c_void_p, c_void_p, c_void_p, c_void_p, c_void_p]),
     'relora_linear_set_mode': (c_int32, [c_void_p, c_void_p, c_int32]),
     'relora_linear_get_mode': (c_int32, [c_void_p]),
     'relora_linear_param': (c_void_p, [c_void_p, c_int32]),
@@ -445,6 +453,7 @@ FUNCTIONS = {
     'relora_state_set': (c_int32, [c_void_p, c_char_p, c_char_p]),
     'relora_state_save': (c_int32, [c_void_p, c_void_p, c_char_p, c_uint32]),
     'relora_state_load': (c_int32, [c_void_p, c_void_p, c_void_p]),
+    'relora_state_set_export_layout': (c_int32, [c_void_p, c_int32]),
     'relora_state_export_merged': (c_int32, [c_void_p, c_void_p, c_char_p]),
     'relora_state_export_adapter': (c_int32, [c_void_p, c_void_p, c_char_p, c_char_p]),
     'relora_state_export_delta': (c_int32, [c_void_p, c_void_p, c_char_p]),
@@ -487,7 +496,7 @@ LAYOUT = {
     relora_step_report: (24, {'struct_size': 0, 'skipped': 4, 'grad_norm': 8, 'clip_factor': 16}),
     relora_read_report: (16, {'struct_size': 0, 'read': 4, 'missing': 8, 'left_over': 12}),
     relora_context_options: (80, {'struct_size': 0, 'flags': 4, 'threads': 8, 'log_level': 12, 'host_alloc': 16, 'host_free': 24, 'host_user': 32, 'log': 40, 'log_user': 48, 'module_dir': 56, 'on_destroy': 64, 'destroy_user': 72}),
-    relora_cycle_options: (56, {'struct_size': 0, 'flags': 4, 'first_step': 8, 'merge_every': 16, 'reset_every': 24, 'before': 32, 'after': 40, 'hook_user': 48}),
+    relora_cycle_options: (72, {'struct_size': 0, 'flags': 4, 'first_step': 8, 'merge_every': 16, 'reset_every': 24, 'before': 32, 'after': 40, 'hook_user': 48, 'period_growth': 56, 'stagger': 64}),
     relora_linear_options: (88, {'struct_size': 0, 'flags': 4, 'mode': 8, 'dtype': 12, 'in_features': 16, 'out_features': 24, 'rank': 32, 'alpha': 40, 'dropout': 48, 'seed': 56, 'layer': 64, 'rounding': 72, 'reserved': 76, 'init': 80, 'reserved2': 84}),
     relora_merge_report: (48, {'struct_size': 0, 'layers': 4, 'delta_norm': 8, 'weight_norm': 16, 'overlap': 24, 'gradient_before': 32, 'gradient_after': 40}),
     relora_full_rank_report: (40, {'struct_size': 0, 'reserved': 4, 'delta_norm': 8, 'weight_norm': 16, 'grad_norm': 24, 'grad_rank': 32}),
@@ -496,5 +505,5 @@ LAYOUT = {
     relora_reset_report: (40, {'struct_size': 0, 'params': 4, 'elements': 8, 'zeroed_first': 16, 'zeroed_second': 24, 'unpaired': 32}),
     relora_merge_options: (48, {'struct_size': 0, 'flags': 4, 'scale': 8, 'seed': 16, 'layer': 24, 'cycle': 32, 'rounding': 40, 'reserved': 44}),
     relora_factors_options: (32, {'struct_size': 0, 'init': 4, 'seed': 8, 'layer': 16, 'cycle': 24}),
-    relora_schedule_options: (72, {'struct_size': 0, 'kind': 4, 'lr': 8, 'min_lr_ratio': 16, 'first_step': 24, 'total_steps': 32, 'warmup_steps': 40, 'restart_warmup_steps': 48, 'restart_every': 56, 'adjust_step': 64}),
+    relora_schedule_options: (80, {'struct_size': 0, 'kind': 4, 'lr': 8, 'min_lr_ratio': 16, 'first_step': 24, 'total_steps': 32, 'warmup_steps': 40, 'restart_warmup_steps': 48, 'restart_every': 56, 'adjust_step': 64, 'period_growth': 72}),
 }

@@ -7,6 +7,7 @@ pub type relora_device_kind = i32;
 pub type relora_dtype = i32;
 pub type relora_init = i32;
 pub type relora_isa = i32;
+pub type relora_layout = i32;
 pub type relora_linear_mode = i32;
 pub type relora_moment = i32;
 pub type relora_order = i32;
@@ -151,6 +152,9 @@ pub const RELORA_SCHEDULE_CONSTANT: relora_schedule_kind = 1;
 pub const RELORA_SCHEDULE_LINEAR: relora_schedule_kind = 2;
 pub const RELORA_SCHEDULE_COSINE: relora_schedule_kind = 3;
 pub const RELORA_SCHEDULE_COSINE_RESTARTS: relora_schedule_kind = 4;
+pub const RELORA_LAYOUT_OWN: relora_layout = 1;
+pub const RELORA_LAYOUT_OUT_IN: relora_layout = 2;
+pub const RELORA_LAYOUT_IN_OUT: relora_layout = 3;
 pub const RELORA_OK: relora_status = 0;
 pub const RELORA_E_INTERNAL: relora_status = -1;
 pub const RELORA_E_ARGUMENT: relora_status = -10;
@@ -285,6 +289,8 @@ pub struct relora_cycle_options {
     pub before: relora_cycle_hook_fn,
     pub after: relora_cycle_hook_fn,
     pub hook_user: *mut c_void,
+    pub period_growth: i64,
+    pub stagger: i64,
 }
 
 impl Default for relora_cycle_options {
@@ -508,6 +514,7 @@ pub struct relora_schedule_options {
     pub restart_warmup_steps: i64,
     pub restart_every: i64,
     pub adjust_step: i64,
+    pub period_growth: i64,
 }
 
 impl Default for relora_schedule_options {
@@ -531,6 +538,7 @@ extern "C" {
     pub fn relora_adam_set_moments(adam: *mut relora_adam, index: i32, first: *mut relora_tensor, second: *mut relora_tensor) -> relora_status;
     pub fn relora_adam_add_linear(adam: *mut relora_adam, prefix: *const c_char, linear: *mut relora_linear) -> relora_status;
     pub fn relora_adam_add_group(adam: *mut relora_adam, group: *const relora_group) -> relora_status;
+    pub fn relora_adam_refresh(adam: *mut relora_adam, stream: *mut relora_stream) -> relora_status;
     pub fn relora_adam_set_factors(adam: *mut relora_adam, index: i32, lr_factor: f64, weight_decay: f64) -> relora_status;
     pub fn relora_adam_flatten_grads(adam: *mut relora_adam, stream: *mut relora_stream) -> relora_status;
     pub fn relora_adam_flat_grad(adam: *mut relora_adam) -> *mut relora_tensor;
@@ -607,6 +615,7 @@ extern "C" {
     pub fn relora_linear_create(out: *mut *mut relora_linear, device: *mut relora_device, options: *const relora_linear_options) -> relora_status;
     pub fn relora_linear_release(linear: *mut relora_linear);
     pub fn relora_linear_set_weight(linear: *mut relora_linear, weight: *mut relora_tensor, bias: *mut relora_tensor) -> relora_status;
+    pub fn relora_linear_wrap(out: *mut *mut relora_linear, device: *mut relora_device, weight: *mut relora_tensor, bias: *mut relora_tensor, options: *const relora_linear_options) -> relora_status;
     pub fn relora_linear_set_mode(linear: *mut relora_linear, stream: *mut relora_stream, mode: relora_linear_mode) -> relora_status;
     pub fn relora_linear_get_mode(linear: *const relora_linear) -> relora_linear_mode;
     pub fn relora_linear_param(linear: *mut relora_linear, param: relora_param) -> *mut relora_tensor;
@@ -653,6 +662,7 @@ extern "C" {
     pub fn relora_state_set(state: *mut relora_state, key: *const c_char, value: *const c_char) -> relora_status;
     pub fn relora_state_save(state: *mut relora_state, stream: *mut relora_stream, path: *const c_char, flags: u32) -> relora_status;
     pub fn relora_state_load(state: *mut relora_state, stream: *mut relora_stream, reader: *mut relora_reader) -> relora_status;
+    pub fn relora_state_set_export_layout(state: *mut relora_state, layout: relora_layout) -> relora_status;
     pub fn relora_state_export_merged(state: *mut relora_state, stream: *mut relora_stream, path: *const c_char) -> relora_status;
     pub fn relora_state_export_adapter(state: *mut relora_state, stream: *mut relora_stream, folder: *const c_char, base_model: *const c_char) -> relora_status;
     pub fn relora_state_export_delta(state: *mut relora_state, stream: *mut relora_stream, path: *const c_char) -> relora_status;
@@ -757,7 +767,7 @@ mod layout {
 
     #[test]
     fn cycle_options() {
-        assert_eq!(size_of::<super::relora_cycle_options>(), 56);
+        assert_eq!(size_of::<super::relora_cycle_options>(), 72);
         field!(relora_cycle_options, struct_size, 0);
         field!(relora_cycle_options, flags, 4);
         field!(relora_cycle_options, first_step, 8);
@@ -766,6 +776,8 @@ mod layout {
         field!(relora_cycle_options, before, 32);
         field!(relora_cycle_options, after, 40);
         field!(relora_cycle_options, hook_user, 48);
+        field!(relora_cycle_options, period_growth, 56);
+        field!(relora_cycle_options, stagger, 64);
     }
 
     #[test]
@@ -879,7 +891,7 @@ mod layout {
 
     #[test]
     fn schedule_options() {
-        assert_eq!(size_of::<super::relora_schedule_options>(), 72);
+        assert_eq!(size_of::<super::relora_schedule_options>(), 80);
         field!(relora_schedule_options, struct_size, 0);
         field!(relora_schedule_options, kind, 4);
         field!(relora_schedule_options, lr, 8);
@@ -890,5 +902,6 @@ mod layout {
         field!(relora_schedule_options, restart_warmup_steps, 48);
         field!(relora_schedule_options, restart_every, 56);
         field!(relora_schedule_options, adjust_step, 64);
+        field!(relora_schedule_options, period_growth, 72);
     }
 }
