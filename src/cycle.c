@@ -79,6 +79,11 @@ relora_status cycle_compare(const char *ours, const char *theirs, struct text *w
 
 /* ---- layers ---- */
 
+static const relora_linear *layer_at(const relora_cycle *cycle, int32_t index)
+{
+    return ((const struct member *)registry_at(&cycle->layers, index))->linear;
+}
+
 static relora_status check_layer(const struct call *c, const relora_linear *linear)
 {
     char label[LABEL_TEXT];
@@ -223,10 +228,9 @@ static relora_status open_work(struct call *c, const relora_cycle *cycle, relora
 /* Layers in FULL have nothing to restart, nor have those whose turn it is not at `step`; -1: it is that of all. */
 static int has_work(const relora_cycle *cycle, int64_t step)
 {
-    for (int32_t i = 0; i < cycle->layers.count; i++) {
-        const struct member *m = registry_at(&cycle->layers, i);
-        if (m->linear->options.mode == RELORA_MODE_LORA && (step < 0 || is_due(cycle, step, i))) return 1;
-    }
+    for (int32_t i = 0; i < cycle->layers.count; i++)
+        if (layer_at(cycle, i)->options.mode == RELORA_MODE_LORA && (step < 0 || is_due(cycle, step, i)))
+            return 1;
     return 0;
 }
 
@@ -304,7 +308,7 @@ static int32_t list_factors(relora_cycle *cycle, int64_t step)
 {
     int32_t count = 0;
     for (int32_t i = 0; i < cycle->layers.count; i++) {
-        const relora_linear *linear = ((const struct member *)registry_at(&cycle->layers, i))->linear;
+        const relora_linear *linear = layer_at(cycle, i);
         for (relora_param p = RELORA_PARAM_A; p <= RELORA_PARAM_B && is_due(cycle, step, i); p++) {
             int32_t index = linear->grad[p] ? adam_index_of(cycle->adam, linear, p) : -1;
             if (index >= 0) cycle->indices[count++] = index;
@@ -321,9 +325,10 @@ static relora_status reset_moments(const struct call *c, relora_cycle *cycle, in
     return adam_reset(c, cycle->adam, cycle->indices, list_factors(cycle, step), &o, report);
 }
 
-/* Before a layer changes: can the moments be reset afterwards? */
+/* Before a layer changes: does the optimizer know it as it is now, and can the moments be reset afterwards? */
 static relora_status look_at_moments(const struct call *c, relora_cycle *cycle, int64_t step)
 {
+    for (int32_t i = 0; i < cycle->layers.count; i++) TRY(check_factors(c, cycle, layer_at(cycle, i)));
     int32_t count = list_factors(cycle, step);
     TRY(call_check_device(c, "adam", cycle->adam->device));
     for (int32_t i = 0; i < count; i++) TRY(adam_check_moments(c, cycle->adam, cycle->indices[i]));

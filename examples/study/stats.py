@@ -23,7 +23,7 @@ class Record:
     """All recorded runs, looked at by cell."""
 
     def __init__(self, done, stages):
-        self.done, self.task = done, stages[0].cells[0].task
+        self.done, self.stages, self.task = done, stages, stages[0].cells[0].task
         self.cells = {}  # cell: {seed: line}, at the best learning rate
         self.parts, self.seeds = {}, {}
         for stage in stages:
@@ -45,7 +45,7 @@ class Record:
 
     def swept(self, cell):
         """{rate: loss} of seed 1, whatever has been tried so far."""
-        if isinstance(arms.ARMS[cell.arm].rates, str):
+        if isinstance(arms.ARMS[cell.arm].rates[0], str):
             return {}
         warm, found = plan.full_rate(cell, self.done), {}
         first = min(arms.ARMS[cell.arm].rates)

@@ -96,14 +96,11 @@ static int starts(const char *text, const char *with) { return !strncmp(text, wi
 /* What a failing call may have changed: nothing, but for memory that runs out in the middle of a result. */
 static int must_keep(relora_status status)
 {
-    static const char *const partial[] = {"relora_linear_forward",
-                                          "relora_linear_backward",
-                                          "relora_linear_forward_shared",
-                                          "relora_linear_backward_shared",
-                                          "relora_linear_forward_at",
-                                          "relora_linear_backward_at",
-                                          "relora_adam_reset",
-                                          "relora_cycle_advance"};
+    static const char *const partial[] = {
+        "relora_linear_forward",         "relora_linear_backward",       "relora_linear_forward_shared",
+        "relora_linear_backward_shared", "relora_linear_forward_at",     "relora_linear_backward_at",
+        "relora_full_rank_step",         "relora_linear_full_rank_step", "relora_adam_reset",
+        "relora_cycle_advance"};
     if (status >= 0) return 0;
     for (size_t i = 0; i < sizeof partial / sizeof *partial; i++)
         if (status == RELORA_E_NO_MEMORY && !strcmp(w.function, partial[i])) return 0;
@@ -262,7 +259,8 @@ relora_tensor *hollow(const relora_tensor *like, int32_t ndim, const int64_t *sh
     relora_tensor *t = NOWHERE;
     relora_device *device = relora_tensor_device(like);
     REQUIRE(w.temporary_count < (int)(sizeof w.temporaries / sizeof *w.temporaries));
-    if (CALL(relora_tensor_borrow, &t, device, RELORA_F32, ndim, shape, NULL, NULL, NULL, NULL) < 0) return NULL;
+    if (CALL(relora_tensor_borrow, &t, device, RELORA_F32, ndim, shape, NULL, NULL, NULL, NULL) < 0)
+        return NULL;
     w.handles++;
     w.touched = 1;
     return w.temporaries[w.temporary_count++] = t;
