@@ -101,7 +101,7 @@ static int same_matrix(struct view a, struct view b)
 
 static int same_products(const struct update *a, const struct update *b)
 {
-    return same_matrix(a->a, b->a) && same_matrix(a->b, b->b) && a->in_out == b->in_out;
+    return a->weight.data && same_matrix(a->a, b->a) && same_matrix(a->b, b->b) && a->in_out == b->in_out;
 }
 
 uint32_t merge_largest_finite(relora_dtype dtype)
@@ -207,7 +207,7 @@ static relora_status check_finite(const struct call *c, const struct update *upd
     TRY(copy_largest(c, memory.largest, largest, MERGE_BATCH, 1));
     for (int32_t i = 0; i < count; i++) TRY(check_largest(c, &updates[i], largest[i]));
     for (int32_t i = 0; i < count; i++)
-        if (!is_bounded(&updates[i], largest[i])) TRY(check_sums(c, &updates[i]));
+        if (updates[i].weight.data && !is_bounded(&updates[i], largest[i])) TRY(check_sums(c, &updates[i]));
     return RELORA_OK;
 }
 
@@ -215,6 +215,7 @@ relora_status merge_look(const struct call *c, const struct update *updates, int
 {
     for (int32_t i = 0; i < count; i++) {
         int32_t before = 0;
+        if (!updates[i].weight.data) continue; /* the host makes the product */
         while (before < i && !same_products(&updates[before], &updates[i])) before++;
         if (before == i) TRY(try_products(c, &updates[i]));
     }
@@ -223,13 +224,12 @@ relora_status merge_look(const struct call *c, const struct update *updates, int
 
 /* ---- doing it ---- */
 
-/* The sums begin at 0. They come first in the workspace, where no update's slices overwrite them. */
-relora_status merge_start(const struct call *c, const struct update *first)
+/* The sums come first in the workspace, where no update's slices overwrite them. */
+relora_status merge_start(const struct call *c, const struct update *first, const double sums[MERGE_SUMS])
 {
     struct merge_memory memory;
-    double sums[MERGE_SUMS] = {0};
     TRY(open_memory(c, &memory, first, 0));
-    struct copy down = {memory.norms, sums, 1, sizeof sums, 0, 0, COPY_TO_DEVICE};
+    struct copy down = {memory.norms, sums, 1, MERGE_SUMS * sizeof *sums, 0, 0, COPY_TO_DEVICE};
     return call_queue(c, c->backend->copy(c->queue, &down));
 }
 

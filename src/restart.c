@@ -127,10 +127,10 @@ static relora_status merge_update(const struct call *c, const struct update *u, 
                                   relora_merge_report *r)
 {
     char label[LABEL_TEXT];
-    double sums[MERGE_SUMS];
+    double sums[MERGE_SUMS] = {0};
     TRY(merge_look(c, u, 1));
     if (o->flags & RELORA_MERGE_LOOK) return RELORA_OK;
-    TRY(merge_start(c, u));
+    TRY(merge_start(c, u, sums));
     TRY(merge_add(c, u, o->cycle));
     TRY(merge_end(c, u, sums));
     merge_report(sums, r);
