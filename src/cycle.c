@@ -120,6 +120,17 @@ relora_status cycle_compare(const char *ours, const char *theirs, struct text *w
 
 /* ---- layers ---- */
 
+static relora_status check_layer(const struct call *c, const relora_linear *linear)
+{
+    char label[LABEL_TEXT];
+    const relora_linear_options *o = &linear->options;
+    if (o->mode != RELORA_MODE_FULL || !o->rank) return linear_check_merge(c, linear);
+    if (!linear->param[RELORA_PARAM_WEIGHT])
+        FAIL(c, RELORA_E_STATE, "linear (%s) has no weight; call relora_linear_set_weight",
+             linear_label(linear, label));
+    return RELORA_OK;
+}
+
 /* The optimizer holds the factors that the layer trains. */
 static relora_status check_factors(const struct call *c, const relora_cycle *cycle,
                                    const relora_linear *linear)
@@ -147,7 +158,7 @@ static relora_status add_layer(const struct call *c, relora_cycle *cycle, relora
 {
     struct member m = {.linear = linear};
     void *item;
-    TRY(linear_check_merge(c, linear));
+    TRY(check_layer(c, linear));
     TRY(registry_check(c, &cycle->layers, NULL, &m));
     TRY(check_factors(c, cycle, linear));
     TRY(grow_indices(c, cycle));
@@ -227,6 +238,26 @@ static relora_status open_work(struct call *c, const relora_cycle *cycle, relora
     return RELORA_OK;
 }
 
+/* Layers in FULL have nothing to restart. */
+static int has_work(const relora_cycle *cycle)
+{
+    for (int32_t i = 0; i < cycle->layers.count; i++) {
+        const struct member *m = registry_at(&cycle->layers, i);
+        if (m->linear->options.mode != RELORA_MODE_FULL) return 1;
+    }
+    return 0;
+}
+
+/* A branch whose target has gone is not left out in silence. */
+static relora_status check_branches(const struct call *c, const relora_cycle *cycle)
+{
+    for (int32_t i = 0; i < cycle->layers.count; i++) {
+        const relora_linear *linear = ((const struct member *)registry_at(&cycle->layers, i))->linear;
+        if (linear->options.mode == RELORA_MODE_LOWRANK) TRY(linear_check_merge(c, linear));
+    }
+    return RELORA_OK;
+}
+
 struct call_before { /* of the host's hook */
     const relora_cycle_options *options;
     int64_t step;
@@ -246,11 +277,13 @@ static relora_status work_on_layers(const struct call *c, relora_cycle *cycle, i
     struct call_before before = {&cycle->options, step, events};
     int32_t merges = (events & RELORA_CYCLE_MERGE) != 0;
     struct merge_job job = {.layers = &cycle->layers,
+                            .lora_only = 1,
                             .merges = merges,
                             .draws = merges,
                             .cycle = (uint64_t)number,
                             .before = call_before,
                             .user = &before};
+    TRY(check_branches(c, cycle));
     TRY(linear_merge_all(c, &job, report));
     if (merges)
         call_log(c, RELORA_LOG_INFO, "merge %lld of %d layers: |dW| %g, |W| %g", (long long)number,
@@ -306,10 +339,10 @@ static relora_status reset_moments(const struct call *c, relora_cycle *cycle, ui
 }
 
 /* Before a layer changes: can the moments be reset afterwards? */
-static relora_status look_at_moments(const struct call *c, const relora_cycle *cycle)
+static relora_status look_at_moments(const struct call *c, relora_cycle *cycle)
 {
-    for (int32_t i = 0; i < 2 * cycle->layers.count; i++)
-        TRY(adam_check_moments(c, cycle->adam, cycle->indices[i]));
+    int32_t count = list_factors(cycle);
+    for (int32_t i = 0; i < count; i++) TRY(adam_check_moments(c, cycle->adam, cycle->indices[i]));
     return RELORA_OK;
 }
 
@@ -332,7 +365,7 @@ relora_status relora_cycle_advance(relora_cycle *cycle, relora_stream *stream, i
     TRY(open_reports(&c, merge, reset));
     const relora_cycle_options *o = &cycle->options;
     int64_t n = step - o->first_step;
-    uint32_t due = events_at(cycle, step);
+    uint32_t due = has_work(cycle) ? events_at(cycle, step) : 0;
     if (due & RELORA_CYCLE_RESET) TRY(look_at_moments(&c, cycle));
     if (due) TRY(work_on_layers(&c, cycle, step, due, event_number(n, o->merge_every), &m));
     if (due & RELORA_CYCLE_RESET)
@@ -360,7 +393,9 @@ relora_status relora_cycle_finish(relora_cycle *cycle, relora_stream *stream, in
     TRY(open_reports(&c, merge, NULL));
     /* one more than any merge before it, so that no draw is used twice */
     int64_t number = n ? (n - 1) / o->merge_every + 1 : 1;
-    TRY(work_on_layers(&c, cycle, step, events, number, &m));
-    if (o->after) o->after(o->hook_user, step, events);
+    if (has_work(cycle)) {
+        TRY(work_on_layers(&c, cycle, step, events, number, &m));
+        if (o->after) o->after(o->hook_user, step, events);
+    }
     return report_write(merge, &m, sizeof m);
 }

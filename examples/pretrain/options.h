@@ -29,8 +29,9 @@ extern const int size_count;
 struct json_t;
 
 struct options {
-    int64_t size;                       /* index into sizes */
-    int64_t hidden, ffn, heads, layers; /* of a shape that is not in the table; those of `model` in the end */
+    int64_t size; /* index into sizes */
+    int64_t hidden, ffn, heads,
+        layers; /* of a shape that is not in the table; in the end those of `model`, or unset with --init */
     struct model_config model; /* its shape: that of the size, or of --init; vocab 0 if that is the data's */
     struct json_t *config;     /* what config.json of --init holds; NULL if there is none */
     int foreign_vocab;         /* model.vocab is that of a tokenizer: nobody said that bytes will do */

@@ -96,7 +96,7 @@ RELORA_API relora_status relora_adam_set_moments(relora_adam *adam, int32_t inde
                                                  relora_tensor *second);
 
 /** Register exactly the parameters that `linear` trains in its present mode: "<prefix>.weight" in FULL,
- *  otherwise ".lora_A.weight", ".lora_B.weight" and a trainable ".scaling"; then its ".bias". If one
+ *  otherwise ".lora_A.weight", ".lora_B.weight" unless frozen, and a trainable ".scaling"; then its ".bias". If one
  *  fails, none is registered. @since 0.1 @threads one @stream none */
 RELORA_API relora_status relora_adam_add_linear(relora_adam *adam, const char *prefix, relora_linear *linear);
 
@@ -105,6 +105,16 @@ RELORA_API relora_status relora_adam_add_linear(relora_adam *adam, const char *p
  *  fails, none is registered. Members added to the group later are not registered. RELORA_E_STATE if the
  *  group trains nothing. @since 0.5 @threads one @stream none */
 RELORA_API relora_status relora_adam_add_group(relora_adam *adam, const relora_group *group);
+
+/** Take the layers as they are now, after one has changed its mode, weight, parameters or gradients. What a layer
+ *  no longer trains is dropped with its moments. What it trains instead is registered, with moments and a count of
+ *  0, where relora_adam_add_linear() would have put it. Everything else keeps its moments, step count and factors,
+ *  but may have another index. The order is that of a new optimizer to which the same is added, so states fit both.
+ *  Names and moments that were borrowed before are no longer valid. Gradients that are new are in no buffer of
+ *  relora_adam_flatten_grads().
+ *  @return RELORA_E_EXISTS if memory would be registered twice. Whatever the failure, nothing changes
+ *  @since 0.6 @threads one @stream queues */
+RELORA_API relora_status relora_adam_refresh(relora_adam *adam, relora_stream *stream);
 
 /** Give one parameter its own step size and decay: its learning rate is lr_factor * lr, and weight_decay
  *  replaces that of the options. Norms and biases usually need no decay.
@@ -185,7 +195,8 @@ RELORA_API relora_status relora_adam_reset(relora_adam *adam, relora_stream *str
 /** Copy the moments and step counts of another optimizer to parameters of the same names. In a new optimizer
  *  they are 0. After a warm start that is right for A and B, which are new, while embeddings, norms, biases
  *  and a head go on as they were. The host chooses which of them keep their moments: all of them, with
- *  `indices` NULL and count 0; some, by their indices in `adam`; or none, without this call. Factors of
+ *  `indices` NULL and count 0; some, by their indices in `adam`; or none, without this call.
+ *  (relora_adam_refresh() keeps all of them, without a second optimizer.) Factors of
  *  relora_adam_set_factors() are not copied, and `from` does not change. Everything is checked first.
  *  @param from    of the same device. It may hold layers whose mode has changed since
  *  @param carried receives the number of parameters; may be NULL

@@ -98,14 +98,11 @@ static int starts(const char *text, const char *with) { return !strncmp(text, wi
 /* What a failing call may have changed: nothing, but for memory that runs out in the middle of a result. */
 static int must_keep(relora_status status)
 {
-    static const char *const partial[] = {"relora_linear_forward",
-                                          "relora_linear_backward",
-                                          "relora_linear_forward_shared",
-                                          "relora_linear_backward_shared",
-                                          "relora_linear_forward_at",
-                                          "relora_linear_backward_at",
-                                          "relora_adam_reset",
-                                          "relora_cycle_advance"};
+    static const char *const partial[] = {
+        "relora_linear_forward",         "relora_linear_backward",       "relora_linear_forward_shared",
+        "relora_linear_backward_shared", "relora_linear_forward_at",     "relora_linear_backward_at",
+        "relora_full_rank_step",         "relora_linear_full_rank_step", "relora_adam_reset",
+        "relora_cycle_advance"};
     if (status >= 0 || w.host_failed) return 0;
     for (size_t i = 0; i < sizeof partial / sizeof *partial; i++)
         if (status == RELORA_E_NO_MEMORY && !strcmp(w.function, partial[i])) return 0;
@@ -256,6 +253,17 @@ relora_tensor *temporary(const relora_tensor *like, relora_dtype dtype, int32_t 
     REQUIRE(w.temporary_count < (int)(sizeof w.temporaries / sizeof *w.temporaries));
     if (CALL(relora_tensor_create, &t, device, dtype, ndim, shape) < 0) return NULL;
     fill_tensor(t, seed);
+    w.handles++;
+    w.touched = 1;
+    return w.temporaries[w.temporary_count++] = t;
+}
+
+relora_tensor *hollow(const relora_tensor *like, int32_t ndim, const int64_t *shape)
+{
+    relora_tensor *t = NOWHERE;
+    relora_device *device = relora_tensor_device(like);
+    REQUIRE(w.temporary_count < (int)(sizeof w.temporaries / sizeof *w.temporaries));
+    if (CALL(relora_tensor_borrow, &t, device, RELORA_F32, ndim, shape, NULL, NULL, NULL, NULL) < 0) return NULL;
     w.handles++;
     w.touched = 1;
     return w.temporaries[w.temporary_count++] = t;

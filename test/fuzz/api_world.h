@@ -62,6 +62,9 @@ extern char nowhere;
 relora_tensor *temporary(const relora_tensor *like, relora_dtype dtype, int32_t ndim, const int64_t *shape,
                          uint8_t seed);
 
+/** The same in F32, borrowed with NULL: whoever keeps it has a tensor without memory. */
+relora_tensor *hollow(const relora_tensor *like, int32_t ndim, const int64_t *shape);
+
 /* ---- api_world.c: calls ---- */
 
 /** Call a function of the library and check what holds for all of them. Arguments must not choose. */
@@ -169,6 +172,7 @@ operation make_adam, add_param, add_linear, set_factors, flatten, zero_adam, ste
 operation make_writer, add_tensor, add_bytes, set_metadata, save_writer, open_file, open_memory, ask_reader,
     read_reader, make_state, add_to_state, save_state, load_state, export_state;
 operation make_group, wrap_weight, add_to_group, ask_group, group_mode, group_work, give_group, read_group;
+void step_full_rank(relora_linear *linear, relora_stream *stream); /* of merge() */
 operation merge_tensors, draw_factors, prune_moments, lend_part, lend_moments, pass_at, set_target,
     carry_moments, wrap_at, add_param_at;
 

@@ -147,7 +147,7 @@ static void make_objects(void)
     float data[3] = {0};
     relora_stream *st;
     relora_tensor *t, *b, *m;
-    relora_linear *l;
+    relora_linear *l, *wrapped;
     relora_group *g;
     relora_adam *a;
     relora_linear_options lo;
@@ -162,6 +162,8 @@ static void make_objects(void)
     ok(relora_tensor_borrow(&b, h->dev, RELORA_F32, 1, &n, NULL, data, NULL, NULL));
     ok(relora_tensor_borrow_matrix(&m, h->dev, RELORA_F32, 3, 1, data));
     ok(relora_linear_create(&l, h->dev, &lo));
+    lo.in_features = lo.out_features = 0;
+    ok(relora_linear_wrap(&wrapped, h->dev, relora_linear_param(h->linear, RELORA_PARAM_WEIGHT), NULL, &lo));
     ok(relora_group_create(&g, h->dev));
     ok(relora_adam_create(&a, h->dev, &ao));
     relora_stream_release(st);
@@ -169,6 +171,7 @@ static void make_objects(void)
     relora_tensor_release(b);
     relora_tensor_release(m);
     relora_linear_release(l);
+    relora_linear_release(wrapped);
     relora_group_release(g);
     relora_adam_release(a);
 }
@@ -205,6 +208,7 @@ static void make_others(void)
     ok(relora_step_report_init(&(relora_step_report){0}, sizeof(relora_step_report)));
     ok(relora_merge_options_init(&mo, sizeof mo));
     ok(relora_merge_report_init(&(relora_merge_report){0}, sizeof(relora_merge_report)));
+    ok(relora_full_rank_report_init(&(relora_full_rank_report){0}, sizeof(relora_full_rank_report)));
     ok(relora_reset_report_init(&(relora_reset_report){0}, sizeof(relora_reset_report)));
     ok(relora_read_report_init(&(relora_read_report){0}, sizeof(relora_read_report)));
     co.merge_every = 4;
