@@ -216,7 +216,7 @@ static int advance(struct trainer *t, const char **event)
     uint32_t events = 0;
     relora_merge_report merge = {.struct_size = sizeof merge};
     relora_reset_report reset = {.struct_size = sizeof reset};
-    if (!t->cycle) return 0;
+    if (!t->cycle || t->options->method != METHOD_RELORA) return 0; /* LoRA is merged at its end alone */
     if (check(t->ctx, relora_cycle_advance(t->cycle, t->stream, t->step, &events, &merge, &reset), "restart"))
         return -1;
     if (!events) return 0;
@@ -275,7 +275,7 @@ static int train_step(struct trainer *t, int *last)
 
     if (check(t->ctx, relora_schedule_lr(t->schedule, t->step, &row.lr), "learning rate")) return -1;
     step.lr = row.lr * o->full_rank_strength;
-    if (accumulate(t, is_full_rank(t) ? &step : NULL) ||
+    if (accumulate(t, step.lr > 0.0 && is_full_rank(t) ? &step : NULL) ||
         check(t->ctx,
               relora_adam_step(t->adam, t->stream, row.lr,
                                (double)o->seq / targets_in(t) / (double)o->accumulate, &report),

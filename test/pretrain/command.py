@@ -86,6 +86,27 @@ class Command(Case):
                 self.good(*shared, '--full-rank-every', '4', '--full-rank-strength', '3', '--out', 'far')
                 self.assertNotEqual(self.column('loss', 'with')[10:], self.column('loss', 'far')[10:])
 
+    def test_recipes(self):
+        """A recipe is what its options are; what is given besides counts, but for another method."""
+        run = ['--steps', '8', '--warmup', '1', '--restarts', '1']
+        for recipe, options in (('best', ['--method', 'lora', '--warm-start', '0', '--full-rank-every', '1']),
+                                ('paper', ['--method', 'relora'])):
+            self.good(*run, '--recipe', recipe, '--out', 'short')
+            self.good(*run, *options, '--out', 'long')
+            self.assertEqual(self.column('loss', 'short'), self.column('loss', 'long'))
+            self.wrong('--recipe', recipe, '--method', 'full', says=['--recipe ' + recipe, '--method full'])
+        self.good(*run, '--recipe', 'best', '--full-rank-every', '2', '--out', 'second')
+        self.assertNotEqual(self.column('event', 'second')[0], 'full_rank')
+        self.wrong('--recipe', 'bets', says=['--recipe bets', 'none, paper, best'])
+        self.good(*run, '--recipe', 'best', '--save', 'kept')
+        self.refused('--resume', 'kept', '--recipe', 'paper', says=['--recipe is paper', 'made with best'])
+
+    def test_lora_never_restarts(self):
+        """Not even if the run is prolonged."""
+        self.good('--method', 'lora', '--steps', '6', '--warm-start', '2', '--save', 'kept')
+        self.good('--resume', 'kept', '--steps', '16', '--out', 'o')
+        self.assertNotIn('restart', self.column('event', 'o'))
+
     def test_rank_beyond_the_matrix(self):
         self.wrong('--method', 'lowrank', '--rank', '129', says=['--rank 129', '128'])
         self.good(*SHORT, '--method', 'lowrank', '--rank', '128')
