@@ -142,6 +142,8 @@ void wrap_at(void)
     relora_linear *linear = NOWHERE;
     relora_group *group = pick(GROUP);
     relora_linear_options o = choose_layer();
+    if (o.in_features > 8) o.in_features = 8; /* what lies behind any place */
+    if (o.out_features > 8) o.out_features = 8;
     const char *name = choose_name();
     void *weight = choose_place(), *bias = choose() % 2 ? choose_place() : NULL;
     const void *options =
