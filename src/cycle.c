@@ -125,14 +125,14 @@ static const relora_linear *layer_at(const relora_cycle *cycle, int32_t index)
     return ((const struct member *)registry_at(&cycle->layers, index))->linear;
 }
 
+/* Layers take turns at full rank: one that is in FULL now may be merged later. */
 static relora_status check_layer(const struct call *c, const relora_linear *linear)
 {
     char label[LABEL_TEXT];
     const relora_linear_options *o = &linear->options;
     if (o->mode != RELORA_MODE_FULL || !o->rank) return linear_check_merge(c, linear);
     if (!linear->param[RELORA_PARAM_WEIGHT])
-        FAIL(c, RELORA_E_STATE, "linear (%s) has no weight; call relora_linear_set_weight",
-             linear_label(linear, label));
+        FAIL(c, RELORA_E_STATE, "%s has no weight; call relora_linear_set_weight", linear_label(linear, label));
     return RELORA_OK;
 }
 
@@ -279,7 +279,6 @@ static relora_status work_on_layers(const struct call *c, relora_cycle *cycle, i
     struct call_before before = {&cycle->options, step, events};
     int32_t merges = (events & RELORA_CYCLE_MERGE) != 0;
     struct merge_job job = {.layers = &cycle->layers,
-                            .lora_only = 1,
                             .merges = merges,
                             .draws = merges,
                             .cycle = (uint64_t)number,

@@ -60,7 +60,8 @@ static relora_status look_at(const struct call *c, relora_linear *const *linears
 static relora_linear *layer_at(const struct merge_job *job, int32_t index)
 {
     const struct member *m = registry_at(job->layers, index);
-    if (m->value || (job->lora_only && !linear_merges(m->linear))) return NULL;
+    if (m->value || m->linear->options.mode == RELORA_MODE_FULL) return NULL;
+    if (job->lora_only && !linear_merges(m->linear)) return NULL;
     return m->linear;
 }
 

@@ -62,10 +62,10 @@ RELORA_API relora_status relora_cycle_create(relora_cycle **out, relora_context 
                                              const relora_reset_options *reset);
 
 /** Keep `linear` alive and restart it with the others. RELORA_E_STATE unless its mode is LORA and it has
- *  its weight, or its mode is LOWRANK and it has a target (relora_linear_set_target). Since 0.6 a layer in
- *  FULL with a rank is accepted too: whenever a layer is in FULL, a restart leaves it out.
- *  RELORA_E_NOT_FOUND if the optimizer does not hold the factors that it trains. RELORA_E_EXISTS if the
- *  cycle already has this layer or another one over the same W: both would be merged into one W.
+ *  its weight, or its mode is LOWRANK and it has a target (relora_linear_set_target). Since 0.6 a layer in FULL
+ *  with a rank is accepted too: whenever a layer is in FULL, a restart leaves it out. RELORA_E_NOT_FOUND if the
+ *  optimizer does not hold the factors that it trains. RELORA_E_EXISTS if the cycle already has this layer or
+ *  another one over the same W: both would be merged into one W.
  *  @since 0.1 @threads one @stream none */
 RELORA_API relora_status relora_cycle_add(relora_cycle *cycle, relora_linear *linear);
 /** relora_cycle_add() for every layer of the group that is in mode LORA or has a target; all of them or, on
@@ -89,9 +89,9 @@ RELORA_API relora_status relora_cycle_due(const relora_cycle *cycle, int64_t ste
  *  twice if its number is repeated. The log also says so, once, if a restart follows an update whose learning
  *  rate was above a tenth of the highest: the cycle and the schedule then have different calendars, or the
  *  schedule has no restart warmup. (This needs the optimizer of the cycle, and rates given as numbers.) All
- *  layers are checked first. Nothing is merged or reset if the factors or the weight of one are not finite
- *  or W + s B A exceeds its type (RELORA_E_NOT_FINITE). Nothing is due while no layer is in LORA or has a
- *  target. RELORA_E_NOT_FOUND if the optimizer does not hold the factors that a layer trains now: call
+ *  layers are checked first. Nothing is merged or reset if the factors or the weight of one are not finite or
+ *  W + s B A exceeds its type (RELORA_E_NOT_FINITE). Nothing is due while each layer is in FULL.
+ *  RELORA_E_NOT_FOUND if the optimizer does not hold the factors that a layer trains now: call
  *  relora_adam_refresh().
  *  @param events receives what was done; may be NULL
  *  @param merge  totals over all layers, 0 if nothing was due; may be NULL

@@ -299,7 +299,8 @@ RELORA_API relora_status relora_linear_merge(relora_linear *linear, relora_strea
  *
  *      W -= lr * 0.2 sqrt(max(in, out)) U V^T        with grad = U S V^T
  *
- *  Every few updates of A and B, such a step gives W what a low rank cannot reach. It needs no moments.
+ *  In each or every few updates of A and B, such a step gives W what a low rank cannot reach. It needs no
+ *  moments.
  *  Optimizers that hold the layer step on, and with RELORA_LINEAR_KEEP_DELTA the change counts in the delta.
  *  RELORA_E_STATE unless the mode is LORA.
  *  @param grad   F32 with the shape of W, as relora_linear_weight_grad() makes it. It is overwritten with

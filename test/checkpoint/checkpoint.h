@@ -99,7 +99,7 @@ Suite *group_states(void);
 Suite *group_reads(void);
 Suite *other_files(void);
 Suite *locales(void);
-Suite *state_bytes(void);
 Suite *state_turns(void);
+Suite *state_bytes(void);
 
 #endif

@@ -49,7 +49,6 @@ Suite *linear_frozen(void);
 Suite *linear_turns(void);
 Suite *bias_bf16(void);
 Suite *gaps_suite(void);
-Suite *linear_turns(void);
 Suite *linear_wrap_suite(void);
 
 #endif
