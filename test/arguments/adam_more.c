@@ -138,6 +138,7 @@ START_TEST(test_carry)
     OK(relora_adam_create(&foreign, b.s.dev, NULL));
     FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_adam_carry(NULL, NULL, NULL, NULL, 0, &carried));
     FAILS(RELORA_E_ARGUMENT, relora_adam_carry(NULL, env.st, from, NULL, 0, &carried), "adam");
+    FAILS(RELORA_E_ARGUMENT, relora_adam_carry(NULL, NULL, from, NULL, 0, &carried), "");
     FAILS(RELORA_E_ARGUMENT, relora_adam_carry(b.a, NULL, from, NULL, 0, &carried), "stream");
     FAILS(RELORA_E_CONTEXT, relora_adam_carry(b.a, b.s.st, from, NULL, 0, &carried), "stream");
     FAILS(RELORA_E_ARGUMENT, relora_adam_carry(b.a, env.st, NULL, NULL, 0, &carried), "from");
