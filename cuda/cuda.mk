@@ -14,10 +14,12 @@ CUDA_FLAGS = -std=c++17 -fmad=false $(CUDA_CODE) $(CUDA_FLAGS_$(CONFIG)) -Isrc -
              -Xcompiler -Wall,-Wextra,-fPIC,-fvisibility=hidden,-fno-exceptions,-fno-rtti,-ffp-contract=off $(NVCCFLAGS)
 CUDA_OBJS := $(patsubst %.cu,$(B)/%.o,$(sort $(wildcard cuda/*.cu)))
 
-# MODULE is empty without CUDA=1.
+# MODULE and PRETRAIN_CUDA, the device's part of examples/pretrain, are empty without CUDA=1.
+PRETRAIN_CU := $(sort $(wildcard examples/pretrain/cuda/*.cu))
 ifeq ($(CUDA),1)
-  MODULE       := $(B)/librelora_cuda.so.$(ABI)
-  MODULE_STEPS := check-cuda-module $(if $(filter release,$(CONFIG)),check-cuda-kernel-table)
+  MODULE        := $(B)/librelora_cuda.so.$(ABI)
+  PRETRAIN_CUDA := $(PRETRAIN_CU:%.cu=$(B)/%.o)
+  MODULE_STEPS  := check-cuda-module $(if $(filter release,$(CONFIG)),check-cuda-kernel-table)
 endif
 
 # What ptxas says about registers and memory is kept beside the object, for the table in docs/cuda.md.
@@ -62,10 +64,8 @@ $(B)/load-module: $(B)/test/cuda_module/load.o
 # ---- the device's part of examples/pretrain ----
 # Linked with the program where there is an nvcc; elsewhere `--device cuda` says what is missing. Here a * b + c
 # may be fused.
-PRETRAIN_CU   := $(sort $(wildcard examples/pretrain/cuda/*.cu))
 ifeq ($(CUDA),1)
-  PRETRAIN_CUDA := $(PRETRAIN_CU:%.cu=$(B)/%.o)
-  CUDART         = -L$(CUDA_HOME)/lib64 -L$(CUDA_HOME)/lib -lcudart_static -lstdc++ -lpthread -ldl -lrt
+  CUDART = -L$(CUDA_HOME)/lib64 -L$(CUDA_HOME)/lib -lcudart_static -lstdc++ -lpthread -ldl -lrt
 endif
 
 $(B)/examples/pretrain/cuda/%.o: examples/pretrain/cuda/%.cu Makefile cuda/cuda.mk | $(FIRST)

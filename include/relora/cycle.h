@@ -53,8 +53,8 @@ typedef struct relora_cycle_options {
 RELORA_API relora_status relora_cycle_options_init(relora_cycle_options *options, size_t size);
 
 /** Take the calendar of a schedule: first_step from its first_step, merge_every from its restart_every,
- *  period_growth from its period_growth, and 0 for reset_every. Each restart then follows an update with learning rate 0. The other fields
- *  do not change.
+ *  period_growth from its period_growth, and 0 for reset_every. Each restart then follows an update with
+ *  learning rate 0. The other fields do not change.
  *  @param options filled by relora_cycle_options_init()
  *  @return RELORA_E_STATE if the schedule has no restarts; RELORA_E_UNSUPPORTED if adjust_step shifts its
  *          restarts
@@ -72,10 +72,10 @@ RELORA_API relora_status relora_cycle_create(relora_cycle **out, relora_context 
                                              const relora_reset_options *reset);
 
 /** Keep `linear` alive and restart it with the others. RELORA_E_STATE unless its mode is LORA and it has
- *  its weight, or its mode is LOWRANK and it has a target (relora_linear_set_target). Since 0.6 a layer in FULL
- *  with a rank is accepted too: whenever a layer is in FULL, a restart leaves it out. RELORA_E_NOT_FOUND if the
- *  optimizer does not hold the factors that it trains. RELORA_E_EXISTS if the cycle already has this layer or
- *  another one over the same W: both would be merged into one W.
+ *  its weight, or its mode is LOWRANK and it has a target (relora_linear_set_target). Since 0.6 a layer in
+ *  FULL with a rank is accepted too: whenever a layer is in FULL, a restart leaves it out.
+ *  RELORA_E_NOT_FOUND if the optimizer does not hold the factors that it trains. RELORA_E_EXISTS if the
+ *  cycle already has this layer or another one over the same W: both would be merged into one W.
  *  @since 0.1 @threads one @stream none */
 RELORA_API relora_status relora_cycle_add(relora_cycle *cycle, relora_linear *linear);
 /** relora_cycle_add() for every layer of the group that is in mode LORA or has a target; all of them or, on
@@ -86,11 +86,11 @@ RELORA_API relora_status relora_cycle_add_group(relora_cycle *cycle, const relor
 /** NULL is allowed. @since 0.1 @threads any @stream none */
 RELORA_API void relora_cycle_release(relora_cycle *cycle);
 
-/** The events that follow update number `step`. The result depends on `step` alone: an event with
- *  period P is due if (step - first_step) % P == 1, after the first period. The first one is therefore at
- *  first_step + P + 1. With `stagger` an event is due if it is due for one of the layers or, as long as there
- *  is no layer, for one of the groups. (With a jagged schedule of that period and a restart warmup, the update just
- *  done had learning rate 0.)
+/** The events that follow update number `step`. The result depends on `step` alone: an event with period P
+ *  is due if (step - first_step) % P == 1, after the first period. The first one is therefore at first_step
+ *  + P + 1. With `stagger` an event is due if it is due for one of the layers or, as long as there is no
+ *  layer, for one of the groups. (With a jagged schedule of that period and a restart warmup, the update
+ *  just done had learning rate 0.)
  *  @since 0.1 @threads any @stream none */
 RELORA_API relora_status relora_cycle_due(const relora_cycle *cycle, int64_t step, uint32_t *events);
 

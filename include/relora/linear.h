@@ -61,27 +61,27 @@ enum {
                                             Since 0.6 */
 };
 
-/* How a new A begins: when a layer is created, when a warm start ends, and at every reset. The first three are
- * functions of (seed, layer, cycle). B begins at 0 in each. */
+/* How a new A begins: when a layer is created, when a warm start ends, and at every reset. The first three
+ * are functions of (seed, layer, cycle). B begins at 0 in each. */
 typedef int32_t relora_init;
 enum {
     RELORA_INIT_UNIFORM = 1,  /**< uniform in +-1/sqrt(in), as in the authors' code */
-    RELORA_INIT_MATCHED = 2,  /**< orthonormal rows, times sqrt(in / rank): those of UNIFORM, made orthonormal. With
-                                   s = 1, which is alpha = rank, an update of B by the learning rate then
-                                   moves W by the learning rate, at any rank and size, as full training
-                                   does. With another s it moves W by s times that. (UNIFORM with s = 1
-                                   moves it by sqrt(rank / (3 in)) times that.) A rank above in gives
-                                   rows that are orthonormal in groups of in */
+    RELORA_INIT_MATCHED = 2,  /**< orthonormal rows, times sqrt(in / rank): those of UNIFORM, made
+                                   orthonormal. With s = 1, which is alpha = rank, an update of B by the
+                                   learning rate then moves W by the learning rate, at any rank and size, as
+                                   full training does. With another s it moves W by s times that. (UNIFORM
+                                   with s = 1 moves it by sqrt(rank / (3 in)) times that.) A rank above in
+                                   gives rows that are orthonormal in groups of in */
     RELORA_INIT_GRADIENT = 3, /**< the same for the row space of the gradient that A has when the layer is
                                    reset. dA = s B^T (dy^T x) sees the gradient of W through B, so this is
                                    half a step of subspace iteration, at no cost and with nothing of the size
                                    of W. Where rows of the gradient depend on each other, the old A completes
-                                   the space, then the draw of MATCHED; without a gradient it is MATCHED.
-                                   Do not zero the gradients between the last backward and the
-                                   reset. At the end of a warm start it is the leading row space of the
-                                   gradient of W, by a randomised method with one power step */
-    RELORA_INIT_GIVEN = 4     /**< A stays what it is, so the host may write its own after a reset. It starts as
-                                   in MATCHED */
+                                   the space, then the draw of MATCHED; without a gradient it is MATCHED. Do
+                                   not zero the gradients between the last backward and the reset. At the end
+                                   of a warm start it is the leading row space of the gradient of W, by a
+                                   randomised method with one power step */
+    RELORA_INIT_GIVEN = 4     /**< A stays what it is, so the host may write its own after a reset. It starts
+                                   as in MATCHED */
 };
 
 typedef struct relora_linear_options {
@@ -101,7 +101,8 @@ typedef struct relora_linear_options {
     relora_rounding rounding; /**< how a BF16 W is rounded when merging or training writes it;
                                    default STOCHASTIC. Training rounds a BF16 bias in the same way */
     int32_t reserved;         /**< 0 */
-    relora_init init;         /**< 0, the default, is UNIFORM; with RELORA_LINEAR_REFERENCE no other. Since 0.6 */
+    relora_init init;         /**< 0, the default, is UNIFORM; with RELORA_LINEAR_REFERENCE no other.
+                                   Since 0.6 */
     int32_t reserved2;        /**< 0 */
 } relora_linear_options;
 
@@ -130,11 +131,13 @@ typedef struct relora_merge_report {
     double delta_norm;    /**< L2 norm of the change of W, as stored after rounding */
     double weight_norm;   /**< L2 norm of W afterwards */
     /* Since 0.6, from a relora_cycle and relora_factors_renew(). 0 elsewhere, for layers with
-     * RELORA_INIT_UNIFORM, and where there is no gradient. Sums of squares over all other layers are divided */
-    double overlap;         /**< share of the new A inside of the row space of the old one. As rows of the new one are
-                                 orthonormal, this is the mean squared cosine between the two spaces */
-    double gradient_before; /**< share of the gradient of A inside of the row space of the old A: of the gradient of W as
-                                 seen through B, what the old A could still follow */
+     * RELORA_INIT_UNIFORM, and where there is no gradient. Sums of squares over all other layers are
+     * divided */
+    double overlap;         /**< share of the new A inside of the row space of the old one. As rows of the new
+                                 one are orthonormal, this is the mean squared cosine between the two
+                                 spaces */
+    double gradient_before; /**< share of the gradient of A inside of the row space of the old A: of the
+                                 gradient of W as seen through B, what the old A could still follow */
     double gradient_after;  /**< the same for the new A. In GRADIENT 1, or less if the gradient has more
                                  rows of use than the rank; in MATCHED about rank / in */
 } relora_merge_report;
@@ -199,13 +202,14 @@ RELORA_API relora_status relora_linear_wrap(relora_linear **out, relora_device *
  *  relora_linear_reset() draws them for cycle 0. RELORA_INIT_GRADIENT takes the gradient of W, so no reset
  *  has to follow. Inits other than UNIFORM wait for the stream.
  *
- *  LORA to FULL, since 0.6: W += s B A as relora_linear_merge() does it for cycle 0, with its checks. A, B, scale
- *  and delta are freed, and W is trained, with a gradient of 0. This waits for the stream.
+ *  LORA to FULL, since 0.6: W += s B A as relora_linear_merge() does it for cycle 0, with its checks. A, B,
+ *  scale and delta are freed, and W is trained, with a gradient of 0. This waits for the stream.
  *
- *  A layer may go back and forth. So that no draw is used twice, call relora_linear_merge() and relora_linear_reset()
- *  with the cycle before LORA to FULL, which leaves nothing to merge, and relora_linear_reset() with the cycle after
- *  FULL to LORA. Optimizers that hold the layer refuse to step from now on: call relora_adam_refresh() or create a
- *  new one. A cycle leaves the layer out while it is in FULL.
+ *  A layer may go back and forth. So that no draw is used twice, call relora_linear_merge() and
+ *  relora_linear_reset() with the cycle before LORA to FULL, which leaves nothing to merge, and
+ *  relora_linear_reset() with the cycle after FULL to LORA. Optimizers that hold the layer refuse to step
+ *  from now on: call relora_adam_refresh() or create a new one. A cycle leaves the layer out while it is in
+ *  FULL.
  *  @return RELORA_E_STATE if rank is 0, the layer already has that mode or, to FULL, it has no weight;
  *          RELORA_E_UNSUPPORTED for other changes. Nothing changes if the memory is not there
  *          (RELORA_E_NO_MEMORY) or the merge would not be finite (RELORA_E_NOT_FINITE)
@@ -306,8 +310,8 @@ RELORA_API relora_status relora_linear_backward_shared(relora_linear *const *lin
  *  Nothing else is computed and nothing in the layer changes.
  *  @param x     [rows, in], as in the matching forward
  *  @param dy    [rows, out]
- *  @param dw    F32, [out, in] ([in, out] with RELORA_LINEAR_IN_OUT), kept by the host. Rows may lie apart. It
- *               must not overlap x, dy or a parameter of the layer
+ *  @param dw    F32, [out, in] ([in, out] with RELORA_LINEAR_IN_OUT), kept by the host. Rows may lie apart.
+ *               It must not overlap x, dy or a parameter of the layer
  *  @param flags RELORA_OVERWRITE or 0
  *  @since 0.6 @threads one @stream queues */
 RELORA_API relora_status relora_linear_weight_grad(relora_linear *linear, relora_stream *stream,
@@ -317,11 +321,11 @@ RELORA_API relora_status relora_linear_weight_grad(relora_linear *linear, relora
 /** Set every gradient of the layer to 0. @since 0.1 @threads one @stream queues */
 RELORA_API relora_status relora_linear_zero_grad(relora_linear *linear, relora_stream *stream);
 
-/** Merge: W += s B A, with the product in F32 whatever the dtype of W. The factors are not changed, so
- *  the output counts them twice until relora_linear_reset(). If A, B or s contains a NaN or an infinity,
- *  the status is RELORA_E_NOT_FINITE and W is not changed. Since 0.5 the same happens if W contains one,
- *  or if W + s B A would exceed the range of W's type. RELORA_E_STATE unless the mode is LORA, or LOWRANK with
- *  a target (relora_linear_set_target).
+/** Merge: W += s B A, with the product in F32 whatever the dtype of W. The factors are not changed, so the
+ *  output counts them twice until relora_linear_reset(). If A, B or s contains a NaN or an infinity, the
+ *  status is RELORA_E_NOT_FINITE and W is not changed. Since 0.5 the same happens if W contains one, or if
+ *  W + s B A would exceed the range of W's type. RELORA_E_STATE unless the mode is LORA, or LOWRANK with a
+ *  target (relora_linear_set_target).
  *  @param cycle  stochastic rounding is a function of (seed, layer, cycle). Use each value once and begin
  *                with 1, because creating the layer used 0
  *  @param report may be NULL
@@ -334,9 +338,8 @@ RELORA_API relora_status relora_linear_merge(relora_linear *linear, relora_strea
  *      W -= lr * 0.2 sqrt(max(in, out)) U V^T        with grad = U S V^T
  *
  *  In each or every few updates of A and B, such a step gives W what a low rank cannot reach. It needs no
- *  moments.
- *  Optimizers that hold the layer step on, and with RELORA_LINEAR_KEEP_DELTA the change counts in the delta.
- *  RELORA_E_STATE unless the mode is LORA.
+ *  moments. Optimizers that hold the layer step on, and with RELORA_LINEAR_KEEP_DELTA the change counts in
+ *  the delta. RELORA_E_STATE unless the mode is LORA.
  *  @param grad   F32 with the shape of W, as relora_linear_weight_grad() makes it. It is overwritten with
  *                U V^T. Rows may lie apart. It must not overlap W or the delta
  *  @param lr     0 or more; often the learning rate of the present update, or twice that

@@ -7,10 +7,11 @@
  *  relora_linear_set_target() is for what lies between: a layer for the branch through the rank, beside a
  *  product and a weight of the host.
  *
- *  To restart a model, call relora_merge() for each weight. If all weights or none are to change, first call
- *  it for all of them with RELORA_MERGE_LOOK. Then call relora_factors_draw() or relora_factors_renew() for each
- *  pair of factors, and relora_moments_reset() or relora_moments_project() for the moments of each A and B. To find out when a restart is due, count the
- *  updates yourself, or ask relora_cycle_due() of a cycle without layers and optimizer. */
+ *  To restart a model, call relora_merge() for each weight. If all weights or none are to change, first
+ *  call it for all of them with RELORA_MERGE_LOOK. Then call relora_factors_draw() or
+ *  relora_factors_renew() for each pair of factors, and relora_moments_reset() or relora_moments_project()
+ *  for the moments of each A and B. To find out when a restart is due, count the updates yourself, or ask
+ *  relora_cycle_due() of a cycle without layers and optimizer. */
 #ifndef RELORA_RESTART_H
 #define RELORA_RESTART_H
 
@@ -76,9 +77,9 @@ typedef relora_status (*relora_merge_fn)(void *user, relora_stream *stream, cons
  *
  *  All layers are looked at before one is changed, and a callback is asked with RELORA_MERGE_LOOK. Then the
  *  callbacks merge, each followed by the drawing of its factors if the call draws, and after them the
- *  library. A callback that fails in spite of its look ends the call with its status. The callbacks before it
- *  have then merged, and nothing else has changed. The same step of a cycle may be tried again: the B of a layer that
- *  has been merged is 0 by then.
+ *  library. A callback that fails in spite of its look ends the call with its status. The callbacks before
+ *  it have then merged, and nothing else has changed. The same step of a cycle may be tried again: the B of
+ *  a layer that has been merged is 0 by then.
  *  @param weight [out, in], or [in, out] with RELORA_LINEAR_IN_OUT; F32 or BF16, whatever the layer's dtype.
  *                Retained. Must not overlap the parameters and gradients of the layer
  *  @param merge  used with `user` inside calls that merge, until the layer is released or this is called
@@ -137,12 +138,12 @@ typedef struct relora_factors_options {
  *  @since 0.6 @threads any @stream none */
 RELORA_API relora_status relora_factors_options_init(relora_factors_options *options, size_t size);
 
-/** Begin a new A by one of the inits of relora/linear.h, and set B to 0, as relora_linear_reset() does. UNIFORM is
- *  relora_factors_draw().
+/** Begin a new A by one of the inits of relora/linear.h, and set B to 0, as relora_linear_reset() does.
+ *  UNIFORM is relora_factors_draw().
  *  @param a        [rank, in] F32; GIVEN leaves it, and GRADIENT may complete the new one from it
  *  @param b        [out, rank] F32; must not overlap `a`
- *  @param gradient [rank, in] F32, of A, or NULL; only read, and must not overlap `a` or `b`. GRADIENT without it
- *                  is MATCHED, the others measure it for the report
+ *  @param gradient [rank, in] F32, of A, or NULL; only read, and must not overlap `a` or `b`. GRADIENT
+ *                  without it is MATCHED, the others measure it for the report
  *  @param options  NULL for the defaults
  *  @param report   may be NULL; layers is 1, and the norms are 0. Asking for it synchronises `stream`
  *  @since 0.6 @threads one @stream queues */
@@ -151,15 +152,16 @@ RELORA_API relora_status relora_factors_renew(relora_stream *stream, relora_tens
                                               const relora_factors_options *options,
                                               relora_merge_report *report);
 
-/** Carry the moments m and v of B from one A to another, in place, when B has returned to 0. With M the running mean of the
- *  gradient of W, m is s M A^T; the part of M in the row space of the old A is known from it, and
+/** Carry the moments m and v of B from one A to another, in place, when B has returned to 0. With M the
+ *  running mean of the gradient of W, m is s M A^T; the part of M in the row space of the old A is known
+ *  from it, and
  *
  *      m' = m X    X = (A_old A_old^T + d)^-1 A_old A_new^T    d = 1e-6 of the mean of the diagonal before it
- *      v' = c2 abs((v / c2 - (m / c1)^2) (X * X) + (m' / c1)^2)      c1 = 1 - beta1^steps, c2 = 1 - beta2^steps
+ *      v' = c2 abs((v / c2 - (m / c1)^2) (X * X) + (m' / c1)^2)    c1 = 1 - beta1^steps, c2 = 1 - beta2^steps
  *
- *  with squares and X * X element by element, and sums in double (LDAdam, arXiv 2410.16103, for any A). For orthonormal
- *  rows of one length X has the cosines between old and new rows. If A stays what it is, so do the moments, but for
- *  the ridge d.
+ *  with squares and X * X element by element, and sums in double (LDAdam, arXiv 2410.16103, for any A). For
+ *  orthonormal rows of one length X has the cosines between old and new rows. If A stays what it is, so do
+ *  the moments, but for the ridge d.
  *  @param first   m: [out, rank] F32, without gaps between its rows
  *  @param second  v: the same shape; must not overlap `first`
  *  @param a_old   [rank, in] F32, under which the moments came about. Neither A may overlap a moment
