@@ -2,7 +2,8 @@
 """Write what the bindings know of the interface: constants, structs and signatures, all from the public headers.
 
 bindings.py write ROOT    write every file of FILES below ROOT
-bindings.py check ROOT    refuse a file that is not what would be written, and a binding that leaves a function out
+bindings.py check ROOT    refuse a file that is not what would be written, a binding that leaves a function out, and a
+                          package with another version
 
 The headers are read by test/headers.py, which takes no declaration that it does not know. So no binding has a
 number, a field or a signature by hand; what is written by hand is how each language likes to have it."""
@@ -252,8 +253,8 @@ FILES = {'examples/rust/relora-sys/src/bindings.rs': rust, 'examples/go/api.go':
 BY_HAND = {'C++': 'include/relora/relora.hpp', 'Rust': 'examples/rust/relora/src', 'Go': 'examples/go',
            'Julia': 'examples/julia/src/Relora.jl', 'Python': 'examples/python/relora'}
 
-# What a program in C writes shorter, and another language says anyway.
-# Plain pointers, where other languages have tensors with owners; reports set their size themselves.
+# What a program in C writes shorter, and another language says anyway. Plain pointers, where other languages have
+# tensors with owners; reports set their size themselves.
 FOR_C = r'relora_tensor_borrow_matrix|relora_group_(wrap|add_param|linear)_at|\w+_report_init'
 
 # What is called by what is written for them, or by a name that is put together.
@@ -279,6 +280,20 @@ def left_out(api):
                 yield '%s: %s is not called in %s' % (language, name, path)
 
 
+VERSIONS = {  # what names the release of a binding
+    'examples/rust/relora-sys/Cargo.toml': r'(?m)^version = "(.*)"', 'examples/rust/relora/Cargo.toml': r'(?m)^version = "(.*)"',
+    'examples/julia/Project.toml': r'(?m)^version = "(.*)"', 'examples/python/pyproject.toml': r'(?m)^version = "(.*)"',
+    'examples/python/relora/__init__.py': r"(?m)^__version__ = '(.*)'"}
+
+
+def other_versions():
+    """Packages that do not have the version of the library."""
+    defined = re.findall(r'#define RELORA_VERSION_\w+ (\d+)', text_below(os.path.join(ROOT, 'include/relora/version.h')))
+    for path, pattern in VERSIONS.items():
+        if re.findall(pattern, text_below(os.path.join(ROOT, path))) != ['.'.join(defined)]:
+            yield '%s: the version is not %s' % (path, '.'.join(defined))
+
+
 def main(command):
     api = headers.Headers(os.path.join(ROOT, 'include', 'relora'))
     bad = list(api.bad)
@@ -291,7 +306,7 @@ def main(command):
         elif not os.path.exists(full) or text_below(full) != text:
             bad.append("%s is not what the headers say: run 'make bindings'" % path)
     if command == 'check':
-        bad += left_out(api)
+        bad += [*left_out(api), *other_versions()]
     print('\n'.join(bad) or '%d functions, %d structs, %d constants in %d languages' % (
         len(api.functions), len(api.structs), len(api.constants), len(BY_HAND)))
     return 1 if bad else 0

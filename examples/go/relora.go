@@ -51,7 +51,7 @@ func (s Status) Error() string { return s.String() }
 // Version of the library that is loaded, as major<<16 | minor<<8 | patch.
 func Version() uint32 { return uint32(C.relora_version()) }
 
-// VersionString is such as "0.5.0".
+// VersionString is such as "0.6.0".
 func VersionString() string { return C.GoString(C.relora_version_string()) }
 
 // BuildInfo is such as "gemm=onednn-2.6.3,threads=openmp".

@@ -16,4 +16,4 @@ from ._objects import Adam, Context, Cycle, Device, Group, Linear, Reader, Resta
 from ._restart import draw_factors, full_rank_step, merge, project_moments, renew_factors, reset_moments
 from ._tensor import Tensor, from_dlpack
 
-__version__ = '0.5.0'
+__version__ = '0.6.0'

@@ -97,7 +97,7 @@ pub fn version() -> u32 {
     unsafe { sys::relora_version() }
 }
 
-/// "0.5.0"
+/// "0.6.0"
 pub fn version_string() -> &'static str {
     // SAFETY: a static string.
     unsafe { CStr::from_ptr(sys::relora_version_string()) }.to_str().unwrap_or("")
