@@ -52,9 +52,9 @@ relora_status reset_options_read(const struct call *c, relora_reset_options *o, 
 relora_status reset_options_alone(const struct call *c, const relora_reset_options *o)
 {
     if (o->mode == RELORA_RESET_PROJECT)
-        FAIL(
-            c, RELORA_E_UNSUPPORTED,
-            "options.mode is PROJECT, which needs the A before the restart: use relora_cycle or relora_moments_project");
+        FAIL(c, RELORA_E_UNSUPPORTED,
+             "options.mode is PROJECT, which needs the A before the restart: use relora_cycle or "
+             "relora_moments_project");
     return RELORA_OK;
 }
 

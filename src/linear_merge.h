@@ -22,9 +22,9 @@ struct merge_job { /* what is done to the layers of a registry */
 /* Is there something to merge, and a place for it? */
 relora_status linear_check_merge(const struct call *c, const relora_linear *linear);
 
-/* All of the layers or, but for a failure of the device or of a host's callback, none: every mode and every factor is looked at first,
- * and the memory taken that the products need. Waits for the device once for MERGE_BATCH layers looked at,
- * and once at the end. Fills the report of what was merged. */
+/* All of the layers or, but for a failure of the device or of a host's callback, none: every mode and every
+ * factor is looked at first, and the memory taken that the products need. Waits for the device once for
+ * MERGE_BATCH layers looked at, and once at the end. Fills the report of what was merged. */
 relora_status linear_merge_all(const struct call *c, const struct merge_job *job,
                                relora_merge_report *report);
 

@@ -99,7 +99,7 @@ relora_status pass_tell(const struct call *c, const relora_linear *linear, int64
                         relora_plan_report *r)
 {
     struct paths p = {.call = c, .device = linear->device};
-    struct gemm_path path[2] = {{0}}, factors[2];
+    struct gemm_path path[2] = {{0}}, factors[2] = {{0}};
     const relora_linear_options *o = &linear->options;
     if (!p.device->backend->gemm_tell || !is_possible(o, rows)) return RELORA_OK;
     if (o->mode != RELORA_MODE_LOWRANK) TRY(tell_weight(&p, linear, rows, path));

@@ -24,9 +24,10 @@ struct update {                /* what one merge works on; a view without data i
  * but the device can fail. At most MERGE_BATCH at once; waits for the stream. */
 relora_status merge_look(const struct call *c, const struct update *updates, int32_t count);
 
-/* Between merge_start() and merge_end(), any number of updates that were looked at. The squares of their change
- * and of W are added to what merge_start() is given. merge_end() reads the sums, and waits for the stream. The sums come
- * first in the workspace, and whatever else works in between leaves room for them there. */
+/* Between merge_start() and merge_end(), any number of updates that were looked at. The squares of their
+ * change and of W are added to what merge_start() is given. merge_end() reads the sums, and waits for the
+ * stream. The sums come first in the workspace, and whatever else works in between leaves room for them
+ * there. */
 relora_status merge_start(const struct call *c, const struct update *first, const double sums[MERGE_SUMS]);
 relora_status merge_add(const struct call *c, const struct update *update, uint64_t cycle);
 relora_status merge_end(const struct call *c, const struct update *first, double sums[MERGE_SUMS]);

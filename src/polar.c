@@ -1,5 +1,5 @@
-/* U V^T by products alone: with G = X X^T, a step X := a X + (b G + c G^2) X makes a s + b s^3 + c s^5 of every singular
- * value s, and leaves the singular vectors. */
+/* U V^T by products alone: with G = X X^T, a step X := a X + (b G + c G^2) X makes a s + b s^3 + c s^5 of
+ * every singular value s, and leaves the singular vectors. */
 #include "polar.h"
 
 #include <math.h>

@@ -109,9 +109,10 @@ enum {
     MODEL_GRADIENT = 2 /* a model_backward() follows. The head's gradient is made here already,
                           chunk by chunk over the logits, so that they never exist all at once */
 };
-/* Adds the mean cross-entropy in nats of `targets` [batch, seq] after `tokens` [batch, seq], each below
- * vocab or classes, to what model_take_loss() tells. A target below 0 is none: its loss is 0, and counts in the mean. Both arrays may be reused on return. `call` names this use of the
- * layers: dropout is a function of it. Queues its work; does not wait. */
+/* Adds the mean cross-entropy in nats of `targets` [batch, seq] after `tokens` [batch, seq], each below vocab
+ * or classes, to what model_take_loss() tells. A target below 0 is none: its loss is 0, and counts in the
+ * mean. Both arrays may be reused on return. `call` names this use of the layers: dropout is a function of
+ * it. Queues its work; does not wait. */
 relora_status model_forward(struct model *model, struct activations *acts, relora_stream *stream,
                             const int32_t *tokens, const int32_t *targets, uint64_t call, unsigned flags);
 /* The sum over all forwards since it was last asked for. Waits for them. */

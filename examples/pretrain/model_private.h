@@ -57,8 +57,8 @@ struct block {                             /* activations of one block */
     struct matrix gate, up, product;       /* `product` enters down */
 };
 
-/* Elements from a row of gate, up and product, or of their gradients, to the next. Rows begin at a multiple of 16 bytes:
- * fast products want that. What is between them is 0. */
+/* Elements from a row of gate, up and product, or of their gradients, to the next. Rows begin at a multiple
+ * of 16 bytes: fast products want that. What is between them is 0. */
 int64_t ffn_stride(const struct model_config *config);
 
 struct activations {

@@ -1,8 +1,8 @@
-/* The matrix product by a BLAS. It gets pieces from the library's own loop, each to be made by the calling thread
- * alone, as oneDNN does. BLIS is told so in the call. The others have cblas_sgemm: where they run on OpenMP, they obey the
- * number of the calling thread; where they have threads of their own, there is only a number for the whole process,
- * which belongs to the host (docs/threads.md).
- * BF16 goes to the next provider, as does what is too large for a BLAS whose integers have 32 bits. */
+/* The matrix product by a BLAS. It gets pieces from the library's own loop, each to be made by the calling
+ * thread alone, as oneDNN does. BLIS is told so in the call. The others have cblas_sgemm: where they run on
+ * OpenMP, they obey the number of the calling thread; where they have threads of their own, there is only a
+ * number for the whole process, which belongs to the host (docs/threads.md). BF16 goes to the next provider,
+ * as does what is too large for a BLAS whose integers have 32 bits. */
 #if defined(RELORA_BLAS_blis)
 #include <blis.h>
 #elif defined(RELORA_BLAS_accelerate)

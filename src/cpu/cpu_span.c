@@ -1,5 +1,6 @@
-/* Orthonormal rows, what they hold of a matrix, and moments of B that go from one A to another. Gram-Schmidt with each row freed of those before it twice, which is
- * enough. A sum is whole within one thread, and its order is in span_math.h. */
+/* Orthonormal rows, what they hold of a matrix, and moments of B that go from one A to another. Gram-Schmidt
+ * with each row freed of those before it twice, which is enough. A sum is whole within one thread, and its
+ * order is in span_math.h. */
 #include <math.h>
 
 #include "cpu.h"
