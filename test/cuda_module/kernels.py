@@ -35,6 +35,8 @@ def tensor(products, reads, what, size=64):
 
 SMALL = {'what': 'a few elements', 'bytes': 0, 'simple': 0}
 RARE = {'what': 'not in BF16 training', 'bytes': 0, 'simple': 0}
+RESTART = {'what': 'a factor, at a restart', 'bytes': 0, 'simple': 0}
+ONE_BLOCK = {'what': 'a factor, at a restart, by one block', 'bytes': 0, 'simple': 0}
 MOMENTS = 'moments of 1e8 elements'
 MODEL = {  # name: threads of a block, work
     'adam_update_kernel': (128, memory(100 * MILLION, 28, 40, '1e8 elements, F32')),
@@ -67,6 +69,8 @@ MODEL = {  # name: threads of a block, work
     'mask_kernel': (256, memory(100 * MILLION, 12, 8, MOMENTS)),
     'random_kernel': (256, memory(100 * MILLION, 8, 30, MOMENTS)),
     'zeros_kernel': (256, memory(100 * MILLION, 8, 8, MOMENTS)),
+    'span_kernel': (1024, ONE_BLOCK), 'share_kernel': (256, RESTART), 'share_sums_kernel': (32, ONE_BLOCK),
+    'map_products_kernel': (256, RESTART), 'map_solve_kernel': (1024, ONE_BLOCK), 'project_kernel': (256, RESTART),
     'product': (256, {'what': 'what cuBLASLt refuses', 'bytes': 0, 'simple': 0}),
     'rotate_kernel': (256, memory(2 * HIDDEN, 4, 6, 'queries and keys')),
     'forward_kernel': (128, tensor(2, 2, 'one layer, heads of 64')),
