@@ -344,8 +344,10 @@ START_TEST(test_threads)
     step_with(1, direction[0], moved[0]);
     for (int32_t threads = 2; threads < 6; threads++) {
         step_with(threads, direction[1], moved[1]);
-        if (own) SAME_BYTES(direction[0], direction[1], sizeof direction[0]);
-        if (own) SAME_BYTES(moved[0], moved[1], sizeof moved[0]);
+        if (own) {
+            SAME_BYTES(direction[0], direction[1], sizeof direction[0]);
+            SAME_BYTES(moved[0], moved[1], sizeof moved[0]);
+        }
         for (int i = 0; i < MANY * FEW; i++) ck_assert_float_eq_tol(direction[0][i], direction[1][i], 1e-4f);
     }
 }

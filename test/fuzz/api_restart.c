@@ -185,8 +185,10 @@ static relora_status merge_branch(void *user, relora_stream *stream, const relor
     REQUIRE(stream && a && b && report && options->struct_size == sizeof *options);
     REQUIRE(relora_tensor_dim(a, 0) == relora_tensor_dim(b, 1) && isfinite(options->scale));
     if (options->flags & RELORA_MERGE_LOOK) return *how & 1 ? RELORA_E_IO : RELORA_OK;
-    if (*how & 2) world_host_failed();
-    if (*how & 2) return RELORA_E_UNSUPPORTED;
+    if (*how & 2) {
+        world_host_failed();
+        return RELORA_E_UNSUPPORTED;
+    }
     report->delta_norm = 3, report->weight_norm = 4;
     return RELORA_OK;
 }

@@ -117,11 +117,11 @@ static void renew(void)
     OK(relora_factors_options_init(&o, sizeof o));
     o.init = init;
     make_host(RELORA_F32);
-    relora_tensor *gradient = new_matrix(RELORA_F32, RANK, IN);
-    put(gradient, get(a));
+    relora_tensor *of_a = new_matrix(RELORA_F32, RANK, IN);
+    put(of_a, get(a));
     w = a, was = snapshot(a);
     oom_begin();
-    SURVIVES(check_weight, relora_factors_renew(env.st, a, b, gradient, &o, &report));
+    SURVIVES(check_weight, relora_factors_renew(env.st, a, b, of_a, &o, &report));
     oom_result_of(a);
     oom_result(&report, sizeof report);
 }
