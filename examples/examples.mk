@@ -48,9 +48,9 @@ examples: $(EXAMPLES)
 ## pretrain: the program of examples/pretrain, which trains a language model
 pretrain: $(B)/pretrain
 
-## demo: train a small language model with ReLoRA, here and now, and plot it as demo.png
+## demo: train a small language model here and now, and plot it as demo.png; RECIPE=paper trains as published
 demo: $(B)/pretrain | $(FIRST)
-	@examples/pretrain/demo.sh $(B)/pretrain demo.png
+	@examples/pretrain/demo.sh $(B)/pretrain demo.png $(if $(RECIPE),--recipe $(RECIPE))
 
 ## study: compare full rank, LoRA and ReLoRA, write docs/results.md; QUICK=1 takes ten minutes and writes build/quick/results.md
 STUDY := examples/study
