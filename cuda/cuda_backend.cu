@@ -100,6 +100,7 @@ static const struct backend backend_cuda = {
     cuda_scale_grad,
     cuda_largest,
     cuda_adam_norm,
+    cuda_adam_decide,
     cuda_adam_step,
     cuda_prune,
     2048, /* slice_rows: they fill a device, and stay in its L2 cache mostly */

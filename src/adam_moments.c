@@ -1,5 +1,5 @@
 /* Moments of an optimizer in memory of the host's. */
-#include "adam.h"
+#include "adam_comm.h"
 
 static relora_status check_moment(const struct call *c, const relora_adam *adam, const char *what,
                                   int32_t index, const relora_tensor *t)
@@ -28,6 +28,9 @@ static relora_status set_moments(const struct call *c, relora_adam *adam, int32_
                                  relora_tensor *second)
 {
     struct adam_entry *e = adam_at(adam, index);
+    if (adam_is_sharded(adam))
+        FAIL(c, RELORA_E_STATE, "first and second of \"%s\" are given, but adam has RELORA_ADAM_SHARD_STATE",
+             e->is.name);
     TRY(check_moment(c, adam, "first", index, first));
     TRY(check_moment(c, adam, "second", index, second));
     if (views_overlap(tensor_view(first), tensor_view(second)))

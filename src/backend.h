@@ -11,7 +11,7 @@
 #include "relora/types.h"
 #include "rng.h"
 
-enum { BACKEND_VERSION = 3 }; /* of this file and those it includes; a module made with another is refused */
+enum { BACKEND_VERSION = 4 }; /* of this file and those it includes; a module made with another is refused */
 
 struct queue; /* a backend's own stream state */
 
@@ -86,6 +86,7 @@ struct adam_param { /* one registered parameter; everything without gaps */
     int32_t reserved; /* 0, in place of padding: two of these are equal if their bytes are */
     struct draw draw; /* its `call` is the step count */
     int64_t *steps;
+    int64_t first; /* index of its first element among those of the draw; a multiple of 4 */
 };
 
 struct adam_chunk { /* a piece of one parameter; a multiple of 4 elements starts it */
@@ -108,6 +109,7 @@ struct adam {                        /* one update of all parameters */
     int32_t need_norm; /* 0: neither clipping, nor skipping, nor a report */
     double *partials;  /* on the device, one for each chunk */
     struct adam_control *control;
+    double *squares; /* on the device; if not NULL, adam_norm() puts the sum there and decides nothing */
 };
 
 struct prune { /* zero a share of m and v; mode, flags and ratio are those of relora_reset_options */
@@ -158,6 +160,7 @@ struct backend {
     /* *bits = max(*bits, those of each |x| as F32): numbers, then infinity, then NaNs */
     relora_status (*largest)(struct queue *q, struct view x, uint32_t *bits);
     relora_status (*adam_norm)(struct queue *q, const struct adam *a);
+    relora_status (*adam_decide)(struct queue *q, const struct adam *a); /* from *squares */
     relora_status (*adam_step)(struct queue *q, const struct adam *a);
     relora_status (*prune)(struct queue *q, const struct prune *p);
 

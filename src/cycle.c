@@ -1,6 +1,7 @@
 /* The restart: when it is due, and merging, drawing and resetting in the right order. */
 #include "cycle.h"
 
+#include "adam_comm.h"
 #include "adam_reset.h"
 #include "description.h"
 #include "linear_merge.h"
@@ -240,6 +241,29 @@ static relora_status open_work(struct call *c, const relora_cycle *cycle, relora
     return RELORA_OK;
 }
 
+/* The W of each layer, then what the optimizer trains. */
+static const relora_tensor *compared_at(void *user, int32_t index, const char **name)
+{
+    const relora_cycle *cycle = user;
+    if (index < cycle->layers.count) {
+        const struct member *m = registry_at(&cycle->layers, index);
+        *name = m->linear->name;
+        return m->linear->param[RELORA_PARAM_WEIGHT];
+    }
+    const struct adam_entry *e = adam_at(cycle->adam, index - cycle->layers.count);
+    *name = e->is.name;
+    return e->is.value;
+}
+
+/* Ranks that train together have the same bits before a restart, and so after it. */
+static relora_status check_ranks(const struct call *c, relora_cycle *cycle)
+{
+    if (!cycle->adam || !comm_has_others(&cycle->adam->comm)) return RELORA_OK;
+    TRY(call_check_device(c, "adam", cycle->adam->device));
+    return comm_check_same(c, &cycle->adam->comm, cycle->layers.count + cycle->adam->registry.count,
+                           compared_at, cycle);
+}
+
 struct call_before { /* of the host's hook */
     const relora_cycle_options *options;
     int64_t step;
@@ -310,6 +334,7 @@ relora_status relora_cycle_advance(relora_cycle *cycle, relora_stream *stream, i
     const relora_cycle_options *o = &cycle->options;
     int64_t n = step - o->first_step;
     uint32_t due = events_at(cycle, step);
+    if (due) TRY(check_ranks(&c, cycle));
     if (due) TRY(work_on_layers(&c, cycle, step, due, event_number(n, o->merge_every), &m));
     if (due & RELORA_CYCLE_RESET)
         TRY(reset_moments(&c, cycle, (uint64_t)event_number(n, o->reset_every), reset ? &r : NULL));
@@ -333,6 +358,7 @@ relora_status relora_cycle_finish(relora_cycle *cycle, relora_stream *stream, in
         FAIL(&c, RELORA_E_ARGUMENT, "step is %lld, but the cycle begins at %lld", (long long)step,
              (long long)o->first_step);
     TRY(open_reports(&c, merge, NULL));
+    TRY(check_ranks(&c, cycle));
     /* one more than any merge before it, so that no draw is used twice */
     int64_t number = n ? (n - 1) / o->merge_every + 1 : 1;
     TRY(work_on_layers(&c, cycle, step, events, number, &m));

@@ -89,7 +89,9 @@ RELORA_API relora_status relora_cycle_due(const relora_cycle *cycle, int64_t ste
  *  @param events receives what was done; may be NULL
  *  @param merge  totals over all layers, 0 if nothing was due; may be NULL
  *  @param reset  totals over their A and B, 0 if nothing was due; may be NULL
- *  @return RELORA_E_STATE if no layer was added
+ *  @return RELORA_E_STATE if no layer was added. Since 0.6 also if the optimizer has other ranks
+ *          (relora_adam_options.comm), something is due, and W or a trained parameter has other bits on one of them.
+ *          The text names it, and nothing is done on any rank
  *  @since 0.1 @threads one @stream synchronises */
 RELORA_API relora_status relora_cycle_advance(relora_cycle *cycle, relora_stream *stream, int64_t step,
                                               uint32_t *events, relora_merge_report *merge,
