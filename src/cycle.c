@@ -14,7 +14,7 @@ struct relora_cycle {
     relora_adam *adam;
     relora_reset_options reset;
     struct registry layers; /* of struct member */
-    int32_t *indices;       /* of their factors in the optimizer, two for each */
+    int32_t *indices;       /* room for those of their factors in the optimizer, two for each */
     int32_t index_capacity;
     int64_t advanced; /* the step of the last relora_cycle_advance(); -1 before the first */
 };
@@ -132,16 +132,15 @@ static relora_status check_layer(const struct call *c, const relora_linear *line
     return RELORA_OK;
 }
 
-/* Where the optimizer has A and B of a layer. */
-static relora_status find_factors(const struct call *c, const relora_cycle *cycle,
-                                  const relora_linear *linear, int32_t factors[2])
+/* The optimizer holds the factors that the layer trains. */
+static relora_status check_factors(const struct call *c, const relora_cycle *cycle,
+                                   const relora_linear *linear)
 {
     char label[LABEL_TEXT];
-    if (!cycle->adam) return RELORA_OK;
-    factors[0] = adam_index_of(cycle->adam, linear, RELORA_PARAM_A);
-    factors[1] = adam_index_of(cycle->adam, linear, RELORA_PARAM_B);
-    if (factors[0] < 0 || factors[1] < 0)
-        FAIL(c, RELORA_E_NOT_FOUND, "adam does not hold A and B of linear (%s)", linear_label(linear, label));
+    for (relora_param p = RELORA_PARAM_A; p <= RELORA_PARAM_B && cycle->adam; p++)
+        if (linear->grad[p] && adam_index_of(cycle->adam, linear, p) < 0)
+            FAIL(c, RELORA_E_NOT_FOUND, "adam does not hold %s of linear (%s)", linear_param_name(p),
+                 linear_label(linear, label));
     return RELORA_OK;
 }
 
@@ -159,13 +158,11 @@ static relora_status grow_indices(const struct call *c, relora_cycle *cycle)
 static relora_status add_layer(const struct call *c, relora_cycle *cycle, relora_linear *linear)
 {
     struct member m = {.linear = linear};
-    int32_t factors[2] = {-1, -1};
     void *item;
     TRY(check_layer(c, linear));
     TRY(registry_check(c, &cycle->layers, NULL, &m));
-    TRY(find_factors(c, cycle, linear, factors));
+    TRY(check_factors(c, cycle, linear));
     TRY(grow_indices(c, cycle));
-    memcpy(cycle->indices + 2 * (size_t)cycle->layers.count, factors, sizeof factors);
     TRY(registry_add(c, &cycle->layers, NULL, &m, &item));
     registry_warn(c, &cycle->layers, linear);
     return RELORA_OK;
@@ -305,13 +302,27 @@ static void note_step(const struct call *c, relora_cycle *cycle, int64_t step)
     cycle->advanced = step;
 }
 
+/* The trained factors of the layers in the optimizer; their number. */
+static int32_t list_factors(relora_cycle *cycle)
+{
+    int32_t count = 0;
+    for (int32_t i = 0; i < cycle->layers.count; i++) {
+        const relora_linear *linear = ((const struct member *)registry_at(&cycle->layers, i))->linear;
+        for (relora_param p = RELORA_PARAM_A; p <= RELORA_PARAM_B; p++) {
+            int32_t index = linear->grad[p] ? adam_index_of(cycle->adam, linear, p) : -1;
+            if (index >= 0) cycle->indices[count++] = index;
+        }
+    }
+    return count;
+}
+
 static relora_status reset_moments(const struct call *c, relora_cycle *cycle, uint64_t number,
                                    relora_reset_report *report)
 {
     relora_reset_options o = cycle->reset;
     o.cycle = number;
     TRY(call_check_device(c, "adam", cycle->adam->device));
-    return adam_reset(c, cycle->adam, cycle->indices, 2 * cycle->layers.count, &o, report);
+    return adam_reset(c, cycle->adam, cycle->indices, list_factors(cycle), &o, report);
 }
 
 static relora_status open_reports(const struct call *c, relora_merge_report *merge,

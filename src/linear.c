@@ -12,8 +12,8 @@
 /* ---- options ---- */
 
 static const char *const mode_names[] = {NULL, "FULL", "LORA", "LOWRANK", NULL};
-static const char *const flag_names[] = {"BIAS", "TRAINABLE_SCALE", "REFERENCE", "KEEP_DELTA",
-                                         "TF32", "IN_OUT",          NULL};
+static const char *const flag_names[] = {"BIAS",   "TRAINABLE_SCALE", "REFERENCE", "KEEP_DELTA", "TF32",
+                                         "IN_OUT", "FREEZE_A",        "FREEZE_B",  NULL};
 
 static const struct option linear_rows[] = {
     {FIELD(relora_linear_options, mode), OPTION_ENUM, .value = RELORA_MODE_LORA, .names = mode_names},
@@ -40,6 +40,18 @@ relora_status relora_linear_options_init(relora_linear_options *options, size_t 
     return options_write(&linear_table, options, size);
 }
 
+/* At most one factor is frozen, and the authors' code freezes none. */
+static relora_status check_frozen(const struct call *c, const relora_linear_options *o)
+{
+    const uint32_t both = RELORA_LINEAR_FREEZE_A | RELORA_LINEAR_FREEZE_B;
+    if ((o->flags & both) == both)
+        FAIL(c, RELORA_E_ARGUMENT, "options.flags has FREEZE_A and FREEZE_B, so no factor is trained");
+    if ((o->flags & both) && (o->flags & RELORA_LINEAR_REFERENCE))
+        FAIL(c, RELORA_E_ARGUMENT, "options.flags has REFERENCE, in which both factors are trained, and %s",
+             o->flags & RELORA_LINEAR_FREEZE_A ? "FREEZE_A" : "FREEZE_B");
+    return RELORA_OK;
+}
+
 /* What no row can say alone. */
 static relora_status check_options(const struct call *c, const relora_linear_options *o)
 {
@@ -50,7 +62,7 @@ static relora_status check_options(const struct call *c, const relora_linear_opt
         FAIL(c, RELORA_E_ARGUMENT, "options.alpha is %g, and alpha / rank no finite F32", o->alpha);
     if (o->mode == RELORA_MODE_LOWRANK && (o->flags & RELORA_LINEAR_KEEP_DELTA))
         FAIL(c, RELORA_E_ARGUMENT, "options.flags has KEEP_DELTA, but LOWRANK never merges");
-    return RELORA_OK;
+    return check_frozen(c, o);
 }
 
 /* ---- parameters ---- */
@@ -97,7 +109,8 @@ static int is_trained(const relora_linear_options *o, relora_param param)
     case RELORA_PARAM_BIAS: return (o->flags & RELORA_LINEAR_BIAS) != 0;
     case RELORA_PARAM_SCALE: return o->mode != RELORA_MODE_FULL && (o->flags & RELORA_LINEAR_TRAINABLE_SCALE);
     case RELORA_PARAM_DELTA: return 0;
-    default: return o->mode != RELORA_MODE_FULL;
+    case RELORA_PARAM_A: return o->mode != RELORA_MODE_FULL && !(o->flags & RELORA_LINEAR_FREEZE_A);
+    default: return o->mode != RELORA_MODE_FULL && !(o->flags & RELORA_LINEAR_FREEZE_B);
     }
 }
 
@@ -107,6 +120,7 @@ static int is_own(const relora_linear_options *o, relora_param param)
     if (param == RELORA_PARAM_WEIGHT) return 0;
     if (param == RELORA_PARAM_DELTA)
         return o->mode == RELORA_MODE_LORA && (o->flags & RELORA_LINEAR_KEEP_DELTA);
+    if (param == RELORA_PARAM_A || param == RELORA_PARAM_B) return o->mode != RELORA_MODE_FULL;
     return is_trained(o, param);
 }
 
@@ -152,9 +166,11 @@ struct draw linear_draw(const relora_linear *linear, enum draw_purpose purpose, 
 
 relora_status linear_draw_factors(relora_linear *linear, struct queue *queue, uint64_t cycle, int dead)
 {
-    return merge_draw_factors(linear->device->backend, queue, tensor_view(linear->param[RELORA_PARAM_A]),
-                              tensor_view(linear->param[RELORA_PARAM_B]),
-                              linear_draw(linear, DRAW_FACTOR_A, cycle), dead);
+    int draws_b = (linear->options.flags & RELORA_LINEAR_FREEZE_B) != 0;
+    struct view a = tensor_view(linear->param[RELORA_PARAM_A]),
+                b = tensor_view(linear->param[RELORA_PARAM_B]);
+    struct draw draw = linear_draw(linear, draws_b ? DRAW_FACTOR_B : DRAW_FACTOR_A, cycle);
+    return merge_draw_factors(linear->device->backend, queue, draws_b ? b : a, draws_b ? a : b, draw, dead);
 }
 
 static relora_status start_factors(const struct call *c, relora_linear *linear)

@@ -105,17 +105,20 @@ relora_status relora_linear_forward(relora_linear *linear, relora_stream *stream
 
 /* ---- backward ---- */
 
+/* dW = g^T x, or its transpose */
+static relora_status weight_product(const struct pass *p, struct view g, struct view dw, int accumulate)
+{
+    int in_out = linear_in_out(&p->linear->options);
+    return pass_product(
+        p, (struct gemm){
+               .a = in_out ? p->x : g, .ta = 1, .b = in_out ? g : p->x, .c = dw, .accumulate = accumulate});
+}
+
 /* Add to the gradients, or store them, of W or of A, B and scale; and of the bias. */
 static relora_status backward_params(const struct pass *p, struct pass_memory *m, struct view g,
                                      int accumulate)
 {
-    int in_out = linear_in_out(&p->linear->options);
-    if (!pass_has_branch(p->linear)) /* g^T x, or its transpose */
-        TRY(pass_product(p, (struct gemm){.a = in_out ? p->x : g,
-                                          .ta = 1,
-                                          .b = in_out ? g : p->x,
-                                          .c = pass_grad(p, RELORA_PARAM_WEIGHT),
-                                          .accumulate = accumulate}));
+    if (!pass_has_branch(p->linear)) TRY(weight_product(p, g, pass_grad(p, RELORA_PARAM_WEIGHT), accumulate));
     else if (p->order == RELORA_ORDER_THROUGH) TRY(through_backward(p, m, g, accumulate));
     else TRY(split_backward(p, m, g, accumulate));
     const relora_tensor *db = p->linear->grad[RELORA_PARAM_BIAS];
@@ -156,11 +159,12 @@ relora_status pass_backward_open(const struct call *c, struct pass *p, relora_li
 relora_status pass_backward_run(struct pass *p, const relora_tensor *dy, relora_tensor *dx, uint32_t flags)
 {
     struct scratch scratch = {0};
-    struct plan_case c = pass_plan_case(p->linear, p->rows, p->drops, dx != NULL);
+    p->wants_dx = dx != NULL;
+    struct plan_case c = pass_plan_case(p->linear, p->rows, p->drops, p->wants_dx);
     p->order = plan_backward(&c, p->linear->backward_order).order;
-    pass_layout_backward(p, dx != NULL, &scratch);
+    pass_layout_backward(p, &scratch);
     TRY(scratch_open(p->call, &scratch));
-    struct pass_memory m = pass_layout_backward(p, dx != NULL, &scratch);
+    struct pass_memory m = pass_layout_backward(p, &scratch);
     TRY(backward_params(p, &m, tensor_view(dy), !(flags & RELORA_OVERWRITE)));
     if (!dx) return RELORA_OK;
     return backward_input(p, &m, tensor_view(dy), tensor_view(dx), (flags & RELORA_ACCUMULATE_DX) != 0);
@@ -176,4 +180,32 @@ relora_status relora_linear_backward(relora_linear *linear, relora_stream *strea
     TRY(linear_open(&c, linear, stream));
     TRY(pass_backward_open(&c, &p, linear, x, "dy", dy, dx, call, flags));
     return pass_backward_run(&p, dy, dx, flags);
+}
+
+/* ---- the gradient of W alone ---- */
+
+static relora_status check_weight_grad(const struct pass *p, const relora_tensor *x, const relora_tensor *dy,
+                                       const relora_tensor *dw)
+{
+    const relora_linear *linear = p->linear;
+    TRY(check_matrix(p, "dy", dy, linear->options.out_features));
+    TRY(tensor_check(p->call, dw, "dw"));
+    TRY(linear_check_param(p->call, linear, "dw", dw, RELORA_PARAM_WEIGHT, RELORA_F32));
+    TRY(check_apart(p, "dw", dw, "x", x));
+    TRY(check_apart(p, "dw", dw, "dy", dy));
+    for (relora_param i = RELORA_PARAM_WEIGHT; i < PARAM_COUNT; i++)
+        if (linear->param[i]) TRY(check_apart(p, "dw", dw, linear_param_name(i), linear->param[i]));
+    return RELORA_OK;
+}
+
+relora_status relora_linear_weight_grad(relora_linear *linear, relora_stream *stream, const relora_tensor *x,
+                                        const relora_tensor *dy, relora_tensor *dw, uint32_t flags)
+{
+    const relora_tensor *first = x ? x : dy ? dy : dw; /* where a sentence may go */
+    struct call c = {.fn = "relora_linear_weight_grad", .ctx = first ? first->ctx : NULL};
+    struct pass p;
+    TRY(linear_open(&c, linear, stream));
+    TRY(pass_open(&c, &p, linear, x, 0, flags, RELORA_OVERWRITE));
+    TRY(check_weight_grad(&p, x, dy, dw));
+    return weight_product(&p, tensor_view(dy), tensor_view(dw), !(flags & RELORA_OVERWRITE));
 }

@@ -24,29 +24,43 @@ relora_status split_forward(const struct pass *p, struct pass_memory *m, struct 
         p, (struct gemm){.a = m->u, .b = m->b, .tb = 1, .c = y, .accumulate = accumulate, .bias = bias});
 }
 
+/* u = d A^T and h = g B, as far as they are needed, with the scale unless it is trainable. */
+static relora_status through_rank(const struct pass *p, struct pass_memory *m, struct view g, struct scale s)
+{
+    TRY(drop_input(p, m));
+    if (pass_needs_u(p)) {
+        TRY(pass_convert(p, m->scaled_a, pass_param(p, RELORA_PARAM_A), s));
+        TRY(pass_product(p, (struct gemm){.a = m->dropped, .b = m->scaled_a, .tb = 1, .c = m->u}));
+    }
+    if (!pass_needs_h(p)) return RELORA_OK;
+    TRY(pass_convert(p, m->b, pass_param(p, RELORA_PARAM_B), s));
+    return pass_product(p, (struct gemm){.a = g, .b = m->b, .c = m->h});
+}
+
+/* The gradient of a trainable scale needs h and u without it. */
+static relora_status scale_backward(const struct pass *p, struct pass_memory *m, struct scale s,
+                                    int accumulate)
+{
+    const struct backend *backend = p->call->backend;
+    float *grad = p->linear->grad[RELORA_PARAM_SCALE]->data;
+    TRY(call_queue(p->call, backend->scale_grad(p->call->queue, grad, s.trainable, m->h, m->u, accumulate)));
+    TRY(pass_convert(p, m->h, m->h, s));
+    return pass_convert(p, m->u, m->u, s);
+}
+
 relora_status split_backward(const struct pass *p, struct pass_memory *m, struct view g, int accumulate)
 {
     const relora_linear *linear = p->linear;
     struct scale s = linear_scale(linear);
-    /* the gradient of a trainable scale needs h and u without it */
-    struct scale early = s.trainable ? pass_unscaled : s, late = s.trainable ? s : pass_unscaled;
-    TRY(drop_input(p, m));
-    TRY(pass_convert(p, m->scaled_a, pass_param(p, RELORA_PARAM_A), early));
-    TRY(pass_convert(p, m->b, pass_param(p, RELORA_PARAM_B), early));
-    TRY(pass_product(p, (struct gemm){.a = m->dropped, .b = m->scaled_a, .tb = 1, .c = m->u}));
-    TRY(pass_product(p, (struct gemm){.a = g, .b = m->b, .c = m->h}));
-    if (s.trainable) {
-        float *grad = linear->grad[RELORA_PARAM_SCALE]->data;
-        TRY(call_queue(p->call, p->call->backend->scale_grad(p->call->queue, grad, s.trainable, m->h, m->u,
-                                                             accumulate)));
-        TRY(pass_convert(p, m->h, m->h, late));
-        TRY(pass_convert(p, m->u, m->u, late));
-    }
-    TRY(pass_product(p, (struct gemm){.a = m->h,
-                                      .ta = 1,
-                                      .b = m->dropped,
-                                      .c = pass_grad(p, RELORA_PARAM_A),
-                                      .accumulate = accumulate}));
+    TRY(through_rank(p, m, g, s.trainable ? pass_unscaled : s));
+    if (s.trainable) TRY(scale_backward(p, m, s, accumulate));
+    if (linear->grad[RELORA_PARAM_A])
+        TRY(pass_product(p, (struct gemm){.a = m->h,
+                                          .ta = 1,
+                                          .b = m->dropped,
+                                          .c = pass_grad(p, RELORA_PARAM_A),
+                                          .accumulate = accumulate}));
+    if (!linear->grad[RELORA_PARAM_B]) return RELORA_OK;
     return pass_product(
         p, (struct gemm){
                .a = g, .ta = 1, .b = m->u, .c = pass_grad(p, RELORA_PARAM_B), .accumulate = accumulate});

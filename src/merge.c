@@ -270,10 +270,10 @@ relora_status merge_onto(const struct call *c, const struct update *u, int64_t f
 }
 
 /* A layer is dead when A and B are both 0; the authors' code starts that way. */
-relora_status merge_draw_factors(const struct backend *backend, struct queue *queue, struct view a,
-                                 struct view b, struct draw draw, int dead)
+relora_status merge_draw_factors(const struct backend *backend, struct queue *queue, struct view drawn,
+                                 struct view other, struct draw draw, int dead)
 {
-    double bound = dead ? 0 : float_mode_quotient(1, float_mode_root((double)a.cols));
-    TRY(backend->uniform(queue, a, bound, draw));
-    return backend->fill(queue, b, 0);
+    double bound = dead ? 0 : float_mode_quotient(1, float_mode_root((double)drawn.cols));
+    TRY(backend->uniform(queue, drawn, bound, draw));
+    return backend->fill(queue, other, 0);
 }

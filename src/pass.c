@@ -29,8 +29,26 @@ struct plan_case pass_plan_case(const relora_linear *linear, int64_t rows, int d
         .may_fold = o->mode == RELORA_MODE_LORA && !drops &&
                     (o->dtype == RELORA_F32 || o->rounding == RELORA_ROUND_STOCHASTIC),
         .may_through = !(o->flags & RELORA_LINEAR_TRAINABLE_SCALE),
+        .freezes_a = (o->flags & RELORA_LINEAR_FREEZE_A) != 0,
+        .freezes_b = (o->flags & RELORA_LINEAR_FREEZE_B) != 0,
         .wants_dx = wants_dx,
     };
+}
+
+static int trains(const struct pass *p, relora_param param)
+{
+    return p->linear->grad[param] != NULL;
+}
+
+int pass_needs_u(const struct pass *p)
+{
+    return trains(p, RELORA_PARAM_B) || trains(p, RELORA_PARAM_SCALE);
+}
+
+int pass_needs_h(const struct pass *p)
+{
+    return trains(p, RELORA_PARAM_A) || trains(p, RELORA_PARAM_SCALE) ||
+           (p->wants_dx && p->order == RELORA_ORDER_SPLIT);
 }
 
 /* ---- temporaries ---- */
@@ -70,27 +88,36 @@ struct pass_memory pass_layout_forward(const struct pass *p, struct scratch *s)
     return m;
 }
 
-struct pass_memory pass_layout_backward(const struct pass *p, int wants_dx, struct scratch *s)
+/* The copies of the factors in F32 that take the scale to dA = s B^T G and dB = s G A^T. */
+static void layout_through(const struct pass *p, struct pass_memory *m, struct scratch *s)
 {
     const relora_linear_options *o = &p->linear->options;
-    int folds = p->order != RELORA_ORDER_SPLIT && wants_dx;
+    m->through = take_rows(p, s, o->out_features, o->in_features, RELORA_F32);
+    if (trains(p, RELORA_PARAM_B)) m->wide_a = take_rows(p, s, o->rank, o->in_features, RELORA_F32);
+    if (trains(p, RELORA_PARAM_A)) m->wide_b = take_rows(p, s, o->out_features, o->rank, RELORA_F32);
+}
+
+struct pass_memory pass_layout_backward(const struct pass *p, struct scratch *s)
+{
+    const relora_linear_options *o = &p->linear->options;
+    int through = p->order == RELORA_ORDER_THROUGH, folds = p->order != RELORA_ORDER_SPLIT && p->wants_dx;
     struct pass_memory m = {0};
     if (!pass_has_branch(p->linear)) return m;
     if (o->dtype != RELORA_F32) m.a = take_rows(p, s, o->rank, o->in_features, o->dtype);
-    m.b = take_rows(p, s, o->out_features, o->rank, o->dtype);
+    if (folds || (!through && pass_needs_h(p))) m.b = take_rows(p, s, o->out_features, o->rank, o->dtype);
     if (folds) m.folded = take_rows(p, s, linear_weight_rows(o), linear_weight_cols(o), o->dtype);
     if (folds && o->dtype != RELORA_F32) m.slice = take_slice(p, s);
-    if (p->order == RELORA_ORDER_THROUGH) {
-        m.through = take_rows(p, s, o->out_features, o->in_features, RELORA_F32);
-        m.wide_a = take_rows(p, s, o->rank, o->in_features, RELORA_F32);
-        m.wide_b = take_rows(p, s, o->out_features, o->rank, RELORA_F32);
+    if (through) {
+        layout_through(p, &m, s);
         return m;
     }
     if (p->drops) m.dropped = take_rows(p, s, p->rows, o->in_features, o->dtype);
-    if (p->drops && wants_dx) m.branch = take_rows(p, s, p->rows, o->in_features, o->dtype);
-    m.scaled_a = take_rows(p, s, o->rank, o->in_features, o->dtype);
-    m.u = take_rows(p, s, p->rows, o->rank, o->dtype);
-    m.h = take_rows(p, s, p->rows, o->rank, o->dtype);
+    if (p->drops && p->wants_dx) m.branch = take_rows(p, s, p->rows, o->in_features, o->dtype);
+    if (pass_needs_u(p)) {
+        m.scaled_a = take_rows(p, s, o->rank, o->in_features, o->dtype);
+        m.u = take_rows(p, s, p->rows, o->rank, o->dtype);
+    }
+    if (pass_needs_h(p)) m.h = take_rows(p, s, p->rows, o->rank, o->dtype);
     return m;
 }
 

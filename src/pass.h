@@ -13,6 +13,7 @@ struct pass {
     struct draw mask, rounding; /* of the dropout; of a fold */
     int drops;                  /* dropout acts on this pass */
     int adds;                   /* forward: to y */
+    int wants_dx;               /* backward */
     relora_order order;
 };
 
@@ -45,7 +46,11 @@ int pass_has_branch(const relora_linear *linear);
 int pass_drops(const relora_linear *linear, uint32_t flags); /* does dropout act? */
 struct plan_case pass_plan_case(const relora_linear *linear, int64_t rows, int drops, int wants_dx);
 struct pass_memory pass_layout_forward(const struct pass *p, struct scratch *s);
-struct pass_memory pass_layout_backward(const struct pass *p, int wants_dx, struct scratch *s);
+struct pass_memory pass_layout_backward(const struct pass *p, struct scratch *s);
+
+/* Does a backward that does not go through the gradient of W make u = d A^T, for dB, and h = g B, for dA and dx? */
+int pass_needs_u(const struct pass *p);
+int pass_needs_h(const struct pass *p);
 
 /* Backend calls that fail with a sentence. */
 relora_status pass_product(const struct pass *p, struct gemm g);

@@ -7,6 +7,9 @@
  *               FOLD     Tnm + 2Tr(n + m) + nmr   dx = g (W + s B A)
  *               THROUGH  2Tnm + 3nmr              dA = s B^T G, dB = s G A^T, G = g^T x
  *
+ * A backward in which one factor is frozen leaves out the products that nothing needs then: those of its
+ * gradient, and u = x A^T if B is frozen, or h = g B if A is and dx does not come from it.
+ *
  * Operations alone decide between orders that are far apart. Near the border it counts that a fold
  * passes over every element of W, and the second product of a SPLIT over every element of y or dx;
  * on a device, where memory is far slower than products, each product with a factor is such a pass. */
@@ -69,13 +72,24 @@ static struct cost forward_cost(const struct plan_case *c, relora_order order)
                          T * n * m + T * n * most(r, k->read) + T * m * (most(r, k->update) + k->split)};
 }
 
+/* The sides, n and m, of the products that lead to dA and dB without going through G: u = x A^T, g^T u, h = g B and
+ * h^T x. A trainable scale needs u and h whatever is frozen. */
+static double gradient_sides(const struct plan_case *c, relora_order order)
+{
+    double n = (double)c->in, m = (double)c->out;
+    int trains_a = !c->freezes_a, trains_b = !c->freezes_b, trains_scale = !c->may_through;
+    int needs_u = trains_b || trains_scale;
+    int needs_h = trains_a || trains_scale || (c->wants_dx && order == RELORA_ORDER_SPLIT);
+    return (needs_u ? n : 0) + (trains_b ? m : 0) + (needs_h ? m : 0) + (trains_a ? n : 0);
+}
+
 static struct cost backward_cost(const struct plan_case *c, relora_order order)
 {
     const struct costs *k = costs_of(c);
     double T = (double)c->rows, n = (double)c->in, m = (double)c->out, r = (double)c->rank;
-    double dx = c->wants_dx ? 1 : 0;
-    /* x A^T, g B, h^T x and g^T u */
-    struct cost gradients = {2 * T * r * (n + m), 2 * T * (n + m) * most(r, k->read)};
+    double dx = c->wants_dx ? 1 : 0, factors = 2 - (c->freezes_a ? 1 : 0) - (c->freezes_b ? 1 : 0);
+    double sides = gradient_sides(c, order);
+    struct cost gradients = {T * r * sides, T * sides * most(r, k->read)};
     struct cost fold = {dx * n * m * (T + r), dx * n * m * (T + r + k->fold)};
     switch (order) {
     case RELORA_ORDER_SPLIT:
@@ -84,8 +98,8 @@ static struct cost backward_cost(const struct plan_case *c, relora_order order)
     case RELORA_ORDER_FOLD:
         return (struct cost){fold.products + gradients.products, fold.time + gradients.time};
     default:
-        return (struct cost){fold.products + T * n * m + 2 * n * m * r,
-                             fold.time + T * n * m + n * m * (2 * r * k->f32 + k->fold)};
+        return (struct cost){fold.products + T * n * m + factors * n * m * r,
+                             fold.time + T * n * m + n * m * (factors * r * k->f32 + k->fold)};
     }
 }
 

@@ -11,6 +11,7 @@ struct plan_case { /* one forward or backward of a layer with W, A and B */
     int32_t may_fold;    /* dropout does not act, and small updates survive the rounding of W + s B A */
     int32_t may_through; /* the gradient of W may stand for those of A and B */
     int32_t wants_dx;
+    int32_t freezes_a, freezes_b; /* the gradient of A is not made, or that of B */
 };
 
 struct plan {

@@ -72,6 +72,8 @@ const (
 	LinearKeepDelta        uint32       = 8
 	LinearTF32             uint32       = 16
 	LinearInOut            uint32       = 32
+	LinearFreezeA          uint32       = 64
+	LinearFreezeB          uint32       = 128
 	ParamWeight            Param        = 1
 	ParamBias              Param        = 2
 	ParamA                 Param        = 3

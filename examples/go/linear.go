@@ -68,6 +68,16 @@ func (l *Linear) BackwardAt(s *Stream, rows int64, x unsafe.Pointer, ldx int64, 
 	return err
 }
 
+// WeightGrad adds dy^T x to dw, or stores it with OVERWRITE, of a frozen W too.
+func (l *Linear) WeightGrad(s *Stream, x, dy, dw *Tensor, flags uint32) error {
+	err := streamError(C.relora_linear_weight_grad(l.p(), s.p(), x.p(), dy.p(), dw.p(), C.uint32_t(flags)), s)
+	runtime.KeepAlive(l)
+	runtime.KeepAlive(x)
+	runtime.KeepAlive(dy)
+	runtime.KeepAlive(dw)
+	return err
+}
+
 // SetParam lets a parameter be memory of the program's.
 func (l *Linear) SetParam(param Param, t *Tensor) error {
 	err := contextError(C.relora_linear_set_param(l.p(), C.relora_param(param), t.p()), l.ctx)

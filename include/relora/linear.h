@@ -32,7 +32,7 @@ typedef int32_t relora_linear_mode;
 /* a bias is trained in every mode */
 enum {
     RELORA_MODE_FULL = 1,   /**< W trained, no A or B: warm start, lm_head, baselines */
-    RELORA_MODE_LORA = 2,   /**< W frozen; A and B trained, and scale if it is trainable */
+    RELORA_MODE_LORA = 2,   /**< W frozen; A and B trained, or one of them, and scale if it is trainable */
     RELORA_MODE_LOWRANK = 3 /**< no W; otherwise as LORA */
 };
 
@@ -49,10 +49,17 @@ enum {
                                             after the point) on devices that are faster with it; a
                                             merge never does. No effect on the CPU. Not part of a
                                             state's description. Since 0.4 */
-    RELORA_LINEAR_IN_OUT = 32 /**< W, its gradient and the delta are [in, out], as in GPT-2's Conv1D, in Keras
+    RELORA_LINEAR_IN_OUT =
+        32, /**< W, its gradient and the delta are [in, out], as in GPT-2's Conv1D, in Keras
                                            and in column-major arrays of [out, in]. A and B stay as they are. With
                                            other layouts the sums may be made in another order, and stochastic
                                            rounding takes other draws. Since 0.5 */
+    RELORA_LINEAR_FREEZE_A =
+        64, /**< train B alone. A is drawn at each restart and stays as it is drawn. It has
+                                           no gradient, and an optimizer keeps nothing for it. Since 0.6 */
+    RELORA_LINEAR_FREEZE_B =
+        128 /**< train A alone, likewise: A starts at 0, and B is drawn. Not together with
+                                           FREEZE_A, nor one of them with REFERENCE. Since 0.6 */
 };
 
 typedef struct relora_linear_options {
@@ -222,6 +229,19 @@ RELORA_API relora_status relora_linear_backward_shared(relora_linear *const *lin
                                                        relora_tensor *const *dy, relora_tensor *dx,
                                                        uint64_t call, uint32_t flags);
 
+/** Add dW = dy^T x to `dw`, or store it with RELORA_OVERWRITE: the gradient of W, or of W + s B A, whether
+ *  or not W is trained. It is summed from x as given, without dropout, and is what FULL would accumulate.
+ *  Nothing else is computed and nothing in the layer changes.
+ *  @param x     [rows, in], as in the matching forward
+ *  @param dy    [rows, out]
+ *  @param dw    F32, [out, in] ([in, out] with RELORA_LINEAR_IN_OUT), kept by the host. Rows may lie apart. It
+ *               must not overlap x, dy or a parameter of the layer
+ *  @param flags RELORA_OVERWRITE or 0
+ *  @since 0.6 @threads one @stream queues */
+RELORA_API relora_status relora_linear_weight_grad(relora_linear *linear, relora_stream *stream,
+                                                   const relora_tensor *x, const relora_tensor *dy,
+                                                   relora_tensor *dw, uint32_t flags);
+
 /** Set every gradient of the layer to 0. @since 0.1 @threads one @stream queues */
 RELORA_API relora_status relora_linear_zero_grad(relora_linear *linear, relora_stream *stream);
 
@@ -237,7 +257,8 @@ RELORA_API relora_status relora_linear_merge(relora_linear *linear, relora_strea
                                              relora_merge_report *report);
 
 /** Draw A uniformly in +-1/sqrt(in) as a function of (seed, layer, cycle), set B to 0 and a trainable
- *  scale to 1 (to 0 with RELORA_LINEAR_REFERENCE). Gradients are not changed. RELORA_E_STATE in FULL.
+ *  scale to 1 (to 0 with RELORA_LINEAR_REFERENCE). With RELORA_LINEAR_FREEZE_B, B is drawn in +-1/sqrt(rank)
+ *  and A is set to 0. Gradients are not changed. RELORA_E_STATE in FULL.
  *  @since 0.1 @threads one @stream queues */
 RELORA_API relora_status relora_linear_reset(relora_linear *linear, relora_stream *stream, uint64_t cycle);
 

@@ -504,6 +504,11 @@ public:
         detail::check(relora_linear_backward_at(get(), s.get(), rows, x, ldx, dy, lddy, dx, lddx, call, flags),
                       s.get());
     }
+    /** dw (+)= dy^T x, of a frozen W too. */
+    void weight_grad(const stream &s, const tensor &x, const tensor &dy, const tensor &dw, std::uint32_t flags) const
+    {
+        detail::check(relora_linear_weight_grad(get(), s.get(), x.get(), dy.get(), dw.get(), flags), s.get());
+    }
     /** Memory of the program's as a parameter, or as a gradient. */
     void set_param(relora_param param, const tensor &t) const { ok(relora_linear_set_param(get(), param, t.get())); }
     void set_grad(relora_param param, const tensor &t) const { ok(relora_linear_set_grad(get(), param, t.get())); }

@@ -242,3 +242,5 @@ FIELD(relora_comm, 32, relora_comm_fn, all_gather);
 FIELD(relora_comm, 40, relora_comm_error_fn, error);
 FIELD(relora_comm, 48, void *, user);
 SIZE(relora_comm, 56);
+CONSTANT(RELORA_LINEAR_FREEZE_A, 64);
+CONSTANT(RELORA_LINEAR_FREEZE_B, 128);

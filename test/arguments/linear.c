@@ -106,6 +106,43 @@ START_TEST(test_backward)
 }
 END_TEST
 
+START_TEST(test_weight_grad)
+{
+    struct bench b = new_bench();
+    relora_linear *l = b.l;
+    relora_stream *st = env.st;
+    relora_tensor *x37 = new_matrix(RELORA_F32, ROWS, 37), *dy41 = new_matrix(RELORA_F32, ROWS, 41);
+    relora_tensor *dy19 = new_matrix(RELORA_F32, 19, OUT), *dyb = new_matrix(RELORA_BF16, ROWS, OUT);
+    relora_tensor *dw = new_matrix(RELORA_F32, OUT, IN), *turned = new_matrix(RELORA_F32, IN, OUT);
+    relora_tensor *dwb = new_matrix(RELORA_BF16, OUT, IN);
+    relora_tensor *far = stranger_matrix(&b.s, RELORA_F32, OUT, IN);
+    put_all(dw, 5);
+    const void *was = snapshot(dw);
+    FAILS(RELORA_E_ARGUMENT, relora_linear_weight_grad(NULL, st, b.x, b.dy, dw, 0), "linear");
+    FAILS(RELORA_E_ARGUMENT, relora_linear_weight_grad(NULL, NULL, NULL, NULL, dw, 0), "linear");
+    FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_linear_weight_grad(NULL, NULL, NULL, NULL, NULL, 0));
+    FAILS(RELORA_E_ARGUMENT, relora_linear_weight_grad(l, NULL, b.x, b.dy, dw, 0), "stream");
+    FAILS(RELORA_E_CONTEXT, relora_linear_weight_grad(l, b.s.st, b.x, b.dy, dw, 0), "stream");
+    FAILS(RELORA_E_ARGUMENT, relora_linear_weight_grad(l, st, NULL, b.dy, dw, 0), "x");
+    FAILS(RELORA_E_ARGUMENT, relora_linear_weight_grad(l, st, b.x, NULL, dw, 0), "dy");
+    FAILS(RELORA_E_ARGUMENT, relora_linear_weight_grad(l, st, b.x, b.dy, NULL, 0), "dw");
+    FAILS(RELORA_E_SHAPE, relora_linear_weight_grad(l, st, x37, b.dy, dw, 0), "x", "37", "5");
+    FAILS(RELORA_E_SHAPE, relora_linear_weight_grad(l, st, b.x, dy41, dw, 0), "dy", "41", "3");
+    FAILS(RELORA_E_SHAPE, relora_linear_weight_grad(l, st, b.x, dy19, dw, 0), "dy", "19", "4");
+    FAILS(RELORA_E_SHAPE, relora_linear_weight_grad(l, st, b.x, b.dy, turned, 0), "dw", "5", "3");
+    FAILS(RELORA_E_DTYPE, relora_linear_weight_grad(l, st, b.x, dyb, dw, 0), "dy");
+    FAILS(RELORA_E_DTYPE, relora_linear_weight_grad(l, st, b.x, b.dy, dwb, 0), "dw", "BF16", "F32");
+    FAILS(RELORA_E_CONTEXT, relora_linear_weight_grad(l, st, b.x, b.dy, far, 0), "dw");
+    FAILS(RELORA_E_ARGUMENT, relora_linear_weight_grad(l, st, b.x, b.dy, dw, RELORA_TRAIN), "flags", "0x1");
+    FAILS(RELORA_E_ARGUMENT, relora_linear_weight_grad(l, st, b.x, b.dy, dw, 16), "flags", "0x10");
+    FAILS(RELORA_E_ARGUMENT,
+          relora_linear_weight_grad(l, st, b.x, b.dy, relora_linear_param(l, RELORA_PARAM_WEIGHT), 0), "dw",
+          "overlap", "weight");
+    UNCHANGED(dw, was);
+    untouched(&b);
+}
+END_TEST
+
 /* Outputs that lie over inputs, by one element and by all. */
 START_TEST(test_overlaps)
 {
@@ -122,6 +159,13 @@ START_TEST(test_overlaps)
     FAILS(RELORA_E_ARGUMENT, relora_linear_forward(l, env.st, x, shifted, 0, 0), "overlap");
     FAILS(RELORA_E_ARGUMENT, relora_linear_backward(l, env.st, x, dy, shifted, 0, 0), "overlap");
     FAILS(RELORA_E_ARGUMENT, relora_linear_backward(l, env.st, x, dy, under_dy, 0, 0), "overlap");
+    relora_tensor *over_x = NULL, *over_dy = NULL;
+    OK(relora_tensor_borrow_matrix(&over_x, env.dev, RELORA_F32, 4, 4, memory + 3));
+    defer((void (*)(void *))relora_tensor_release, over_x);
+    OK(relora_tensor_borrow_matrix(&over_dy, env.dev, RELORA_F32, 4, 4, memory + 53));
+    defer((void (*)(void *))relora_tensor_release, over_dy);
+    FAILS(RELORA_E_ARGUMENT, relora_linear_weight_grad(l, env.st, x, dy, over_x, 0), "dw", "overlap", "x");
+    FAILS(RELORA_E_ARGUMENT, relora_linear_weight_grad(l, env.st, x, dy, over_dy, 0), "dw", "overlap", "dy");
     ck_assert_double_eq(largest(get(new_borrowed(100, memory)), 100), 0);
     OK(relora_linear_forward(l, env.st, x, next, 0, 0)); /* side by side is no overlap */
 }
@@ -248,6 +292,7 @@ Suite *linear_arguments(void)
     TCase *tc = env_case(s, "linear", 20);
     tcase_add_test(tc, test_forward);
     tcase_add_test(tc, test_backward);
+    tcase_add_test(tc, test_weight_grad);
     tcase_add_test(tc, test_overlaps);
     tcase_add_test(tc, test_set_weight);
     tcase_add_test(tc, test_set_mode);

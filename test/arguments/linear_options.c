@@ -14,8 +14,8 @@ static relora_linear_options good(void) { return layer_options(RELORA_MODE_LORA,
 
 START_TEST(test_kinds)
 {
-    BAD(flags, 64, RELORA_E_ARGUMENT, "40");
-    BAD(flags, RELORA_LINEAR_KEEP_DELTA | 64, RELORA_E_ARGUMENT, "48");
+    BAD(flags, 256, RELORA_E_ARGUMENT, "100");
+    BAD(flags, RELORA_LINEAR_KEEP_DELTA | 256, RELORA_E_ARGUMENT, "108");
     BAD(flags, 1u << 31, RELORA_E_ARGUMENT, "");
     BAD(mode, 0, RELORA_E_ARGUMENT, "0");
     BAD(mode, 4, RELORA_E_ARGUMENT, "4");
@@ -59,6 +59,17 @@ START_TEST(test_sizes_that_overflow)
         FAILS(RELORA_E_OVERFLOW, relora_linear_create(&l, env.dev, &o), "");
         ck_assert_ptr_null(l);
     }
+}
+END_TEST
+
+/* One factor is left to train, and the authors train both. */
+START_TEST(test_frozen)
+{
+    const uint32_t a = RELORA_LINEAR_FREEZE_A, b = RELORA_LINEAR_FREEZE_B;
+    BAD(flags, a | b, RELORA_E_ARGUMENT, "FREEZE_A", "FREEZE_B");
+    BAD(flags, a | b | RELORA_LINEAR_TRAINABLE_SCALE, RELORA_E_ARGUMENT, "FREEZE_A", "FREEZE_B");
+    BAD(flags, a | RELORA_LINEAR_REFERENCE, RELORA_E_ARGUMENT, "FREEZE_A", "REFERENCE");
+    BAD(flags, b | RELORA_LINEAR_REFERENCE, RELORA_E_ARGUMENT, "FREEZE_B", "REFERENCE");
 }
 END_TEST
 
@@ -127,6 +138,7 @@ Suite *linear_options_arguments(void)
     Suite *s = suite_create("arguments of linear_create");
     TCase *tc = env_case(s, "linear options", 20);
     tcase_add_test(tc, test_kinds);
+    tcase_add_test(tc, test_frozen);
     tcase_add_test(tc, test_sizes);
     tcase_add_test(tc, test_numbers);
     tcase_add_test(tc, test_sizes_that_overflow);

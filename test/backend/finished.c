@@ -81,6 +81,7 @@ static void call_everything(void)
     SAYS_SO(relora_linear_backward_at(run.linear, env.st, 0, NULL, RUN_IN, NULL, RUN_OUT, NULL, 0, 0, 0));
     SAYS_SO(relora_linear_forward_shared(&run.linear, 1, env.st, run.x, y, 0, RELORA_TRAIN));
     SAYS_SO(relora_linear_backward_shared(&run.linear, 1, env.st, run.x, dy, NULL, 0, RELORA_TRAIN));
+    SAYS_SO(relora_linear_weight_grad(run.linear, env.st, run.x, run.dy, copy, 0));
     SAYS_SO(relora_linear_zero_grad(run.linear, env.st));
     SAYS_SO(relora_linear_merge(run.linear, env.st, 1, NULL));
     SAYS_SO(relora_linear_reset(run.linear, env.st, 1));

@@ -9,7 +9,7 @@ enum { ROWS = 3, IN = 6, MID = 5, OUT = 4, RANK = 2 };
 enum { WARM_STEPS = 2, STEPS = 4, MERGE_EVERY = 2, RESET_EVERY = 3 };
 
 static struct job {
-    relora_tensor *w1, *w2, *x, *mid, *x2, *y, *dy, *dx2, *dmid, *dx, *lr;
+    relora_tensor *w1, *w2, *x, *mid, *x2, *y, *dy, *dx2, *dmid, *dx, *dw, *lr;
     relora_linear *first, *second;
     relora_adam *warm, *adam;
     relora_cycle *cycle;
@@ -41,6 +41,7 @@ static relora_status make_tensors(void)
     MAKE(job.dx2, relora_tensor_create(&job.dx2, env.dev, RELORA_BF16, 2, mid));
     MAKE(job.dmid, relora_tensor_create(&job.dmid, env.dev, RELORA_F32, 2, mid));
     MAKE(job.dx, relora_tensor_create(&job.dx, env.dev, RELORA_F32, 2, x));
+    MAKE(job.dw, relora_tensor_create(&job.dw, env.dev, RELORA_F32, 2, w2));
     MAKE(job.lr, relora_tensor_create(&job.lr, env.dev, RELORA_F32, 0, NULL));
     return RELORA_OK;
 }
@@ -111,6 +112,7 @@ static relora_status pass(uint64_t call)
     CALL(env.st, relora_tensor_fill(job.dx2, env.st, 0));
     CALL(env.st, relora_linear_backward(job.second, env.st, job.x2, job.dy, job.dx2, call,
                                         RELORA_TRAIN | RELORA_ACCUMULATE_DX));
+    CALL(env.st, relora_linear_weight_grad(job.second, env.st, job.x2, job.dy, job.dw, RELORA_OVERWRITE));
     CALL(env.st, relora_tensor_copy(job.dmid, job.dx2, env.st));
     CALL(env.st, relora_linear_backward(job.first, env.st, job.x, job.dmid, job.dx, call, RELORA_TRAIN));
     CALL(side, relora_stream_wait(side, env.st));
@@ -221,6 +223,7 @@ static size_t visit(enum walk walk, unsigned char *bytes)
         used = visit_tensor(walk, bytes, used, relora_linear_param(job.second, p));
     }
     used = visit_tensor(walk, bytes, used, job.dx);
+    used = visit_tensor(walk, bytes, used, job.dw);
     used = visit_tensor(walk, bytes, used, job.lr);
     if (job.warm) used = visit_adam(walk, bytes, used, job.warm);
     return job.adam ? visit_adam(walk, bytes, used, job.adam) : used;
@@ -262,7 +265,7 @@ static void mend(void)
 static void drop(int backwards)
 {
     relora_tensor *const tensors[] = {job.w1, job.w2,  job.x,    job.mid, job.x2, job.y,
-                                      job.dy, job.dx2, job.dmid, job.dx,  job.lr};
+                                      job.dy, job.dx2, job.dmid, job.dx,  job.dw, job.lr};
     const int count = sizeof tensors / sizeof *tensors;
     if (backwards) relora_cycle_release(job.cycle);
     relora_adam_release(job.warm);

@@ -15,6 +15,8 @@ struct recipe recipe_of(int kind)
         {RELORA_MODE_FULL, RELORA_BF16, RELORA_LINEAR_BIAS | RELORA_LINEAR_KEEP_DELTA},
         {RELORA_MODE_LOWRANK, RELORA_F32, RELORA_LINEAR_BIAS | RELORA_LINEAR_TRAINABLE_SCALE},
         {RELORA_MODE_LOWRANK, RELORA_BF16, 0},
+        {RELORA_MODE_LORA, RELORA_F32, RELORA_LINEAR_FREEZE_A | RELORA_LINEAR_BIAS},
+        {RELORA_MODE_LORA, RELORA_BF16, RELORA_LINEAR_FREEZE_B | RELORA_LINEAR_TRAINABLE_SCALE},
     };
     struct recipe r = {.lr_factor = 0.5, .weight_decay = 0.01, .norm_dtype = RELORA_F32, .norm = 7};
     r.linear = layer_options(kinds[kind].mode, RUN_IN, RUN_OUT, RUN_RANK);

@@ -33,7 +33,7 @@ struct run {
 };
 
 /** Which of mode, dtype and flags: RUN_KINDS of them. */
-enum { RUN_KINDS = 8 };
+enum { RUN_KINDS = 10 };
 struct recipe recipe_of(int kind);
 
 /** Objects with random contents that depend on `seed`; nothing else does. */

@@ -63,7 +63,8 @@ static struct variant variant(int i)
     v.dtype = i % 2 ? RELORA_BF16 : RELORA_F32;
     v.flags = (uint32_t)(i / 2 % 4);
     v.mode = i / 8 % 3 + 1;
-    v.dropout = i / 24 ? 0.4 : 0;
+    v.dropout = i / 24 % 2 ? 0.4 : 0;
+    v.flags |= i / 48 == 1 ? RELORA_LINEAR_FREEZE_A : i / 48 == 2 ? RELORA_LINEAR_FREEZE_B : 0;
     return v;
 }
 
@@ -115,6 +116,6 @@ Suite *linear_gradient(void)
 {
     Suite *s = suite_create("linear gradient");
     TCase *tc = env_case(s, "central differences", 60);
-    tcase_add_loop_test(tc, test_central_differences, 0, 48);
+    tcase_add_loop_test(tc, test_central_differences, 0, 3 * 48);
     return s;
 }

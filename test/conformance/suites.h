@@ -40,5 +40,7 @@ Suite *restart_suite(void);
 Suite *host_memory(void);
 Suite *linear_at(void);
 Suite *in_out_suite(void);
+Suite *weight_grad_suite(void);
+Suite *linear_frozen(void);
 
 #endif

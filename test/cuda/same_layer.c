@@ -60,13 +60,16 @@ END_TEST
 static void draw(struct results *out, int variant)
 {
     static const int64_t shapes[][2] = {{1, 1}, {7, 3}, {1031, 5}, {4096, 64}}; /* in, rank */
-    relora_linear_options o = layer_options(RELORA_MODE_FULL, shapes[variant][0], 9, shapes[variant][1]);
+    const int64_t *shape = shapes[variant % 4];
+    relora_linear_options o = layer_options(RELORA_MODE_FULL, shape[0], 9, shape[1]);
+    o.flags = variant / 4 ? RELORA_LINEAR_FREEZE_B : 0;
     o.seed = 5;
     o.layer = 6;
     relora_linear *wrapped = new_linear(&o);
     OK(relora_linear_set_weight(wrapped, new_matrix(RELORA_F32, 9, o.in_features), NULL));
     OK(relora_linear_set_mode(wrapped, env.st, RELORA_MODE_LORA));
     keep(out, "A of set_mode", relora_linear_param(wrapped, RELORA_PARAM_A));
+    keep(out, "B of set_mode", relora_linear_param(wrapped, RELORA_PARAM_B));
     for (relora_linear_mode mode = RELORA_MODE_LORA; mode <= RELORA_MODE_LOWRANK; mode++) {
         o.mode = mode;
         relora_linear *l = new_linear(&o);
@@ -144,9 +147,10 @@ END_TEST
 static void whole(struct results *out, int variant)
 {
     struct rnd r = rnd_seed(4);
-    relora_linear_options o = layer_options(1 + variant / 2, IN, OUT, RANK);
+    static const uint32_t frozen[] = {0, RELORA_LINEAR_FREEZE_A, RELORA_LINEAR_FREEZE_B};
+    relora_linear_options o = layer_options(1 + variant / 2 % 3, IN, OUT, RANK);
     o.dtype = variant % 2 ? RELORA_BF16 : RELORA_F32;
-    o.flags = RELORA_LINEAR_BIAS | RELORA_LINEAR_TRAINABLE_SCALE;
+    o.flags = RELORA_LINEAR_BIAS | frozen[variant / 6] | (variant / 6 ? 0 : RELORA_LINEAR_TRAINABLE_SCALE);
     o.dropout = 0.25;
     relora_linear *l = new_filled_linear(&o, &r);
     relora_tensor *x = new_matrix(o.dtype, ROWS, IN), *y = new_matrix(o.dtype, ROWS, OUT);
@@ -155,8 +159,12 @@ static void whole(struct results *out, int variant)
     put_normal(dy, &r, 1);
     OK(relora_linear_forward(l, env.st, x, y, 9, RELORA_TRAIN));
     OK(relora_linear_backward(l, env.st, x, dy, dx, 9, RELORA_TRAIN));
+    relora_tensor *dw = new_matrix(RELORA_F32, OUT, IN);
+    put_normal(dw, &r, 1);
+    OK(relora_linear_weight_grad(l, env.st, x, dy, dw, 0));
     keep(out, "y", y);
     keep(out, "dx", dx);
+    keep(out, "dw", dw);
     for (relora_param p = RELORA_PARAM_WEIGHT; p <= RELORA_PARAM_SCALE; p++)
         if (relora_linear_grad(l, p)) keep(out, "a gradient", relora_linear_grad(l, p));
 }
@@ -189,10 +197,10 @@ Suite *same_layer(void)
     TCase *tc = env_case(s, "layers", 60);
     tcase_set_tags(tc, "sanitize");
     tcase_add_loop_test(tc, test_dropout, 0, 6);
-    tcase_add_loop_test(tc, test_draw, 0, 4);
+    tcase_add_loop_test(tc, test_draw, 0, 8);
     tcase_add_loop_test(tc, test_merge, 0, 4);
     tcase_add_loop_test(tc, test_fold, 0, 2);
-    tcase_add_loop_test(tc, test_whole, 0, 6);
+    tcase_add_loop_test(tc, test_whole, 0, 18);
     tcase_add_test(tc, test_tf32);
     return s;
 }

@@ -23,6 +23,8 @@ relora_linear_options choose_layer(void)
     o.out_features = sizes == 255 ? 300 : sizes / 8 % 8 + 1; /* more than one slice of a merge */
     o.rank = sizes / 64 + (o.mode != RELORA_MODE_FULL);
     o.flags = flags % 16 | (mode & 64 ? RELORA_LINEAR_IN_OUT : 0);
+    if (mode & 32) o.flags |= mode & 16 ? RELORA_LINEAR_FREEZE_A : RELORA_LINEAR_FREEZE_B;
+    if (sizes == 254) o.flags |= RELORA_LINEAR_FREEZE_A; /* which may be one too many */
     if (o.mode == RELORA_MODE_LOWRANK) o.flags &= ~(uint32_t)RELORA_LINEAR_KEEP_DELTA;
     o.rounding = flags & 16 ? RELORA_ROUND_NEAREST : RELORA_ROUND_STOCHASTIC;
     o.layer = flags / 32;
@@ -153,6 +155,16 @@ void forward(void)
     else CALL(relora_linear_forward, linear, stream, m[0], m[1], call, flags);
 }
 
+/* One that fits, or any tensor. */
+static relora_tensor *choose_weight_grad(relora_linear *linear, relora_tensor *m[3])
+{
+    int64_t in, out;
+    uint8_t c = choose();
+    if (!linear || c >= 208) return pick_any_tensor();
+    features(linear, &in, &out);
+    return matrix(m[0], RELORA_F32, c & 1 ? in : out, c & 1 ? out : in, c);
+}
+
 void backward(void)
 {
     relora_tensor *m[3];
@@ -164,6 +176,11 @@ void backward(void)
     int32_t shared = choose_shared(call, flags);
     relora_linear *const both[] = {linear, linear};
     relora_tensor *const dy[] = {m[1], m[1]};
+    if (call == 2 && m[0] && m[1]) {
+        relora_tensor *dw = choose_weight_grad(linear, m);
+        CALL(relora_linear_weight_grad, linear, stream, m[0], m[1], dw, flags & RELORA_OVERWRITE);
+        return;
+    }
     if (shared) CALL(relora_linear_backward_shared, both, shared, stream, m[0], dy, m[2], call, flags);
     else CALL(relora_linear_backward, linear, stream, m[0], m[1], m[2], call, flags);
 }

@@ -106,7 +106,7 @@ static void lend(void)
     oom_result_of(m[0]);
 }
 
-/* A pass on pointers: memory for its temporaries, and no more. */
+/* A pass on pointers: memory for its temporaries, and no more. The gradient of W needs none. */
 static void pass(void)
 {
     struct rnd rnd = rnd_seed(2);
@@ -116,11 +116,14 @@ static void pass(void)
     relora_tensor *x = new_matrix(RELORA_F32, 7, IN), *y = new_matrix(RELORA_F32, 7, OUT);
     OK(relora_linear_zero_grad(l, env.st));
     put_normal(x, &rnd, 1);
+    relora_tensor *dw = new_matrix(RELORA_F32, OUT, IN);
     oom_begin();
     SURVIVES(NULL, relora_linear_forward_at(l, env.st, 7, relora_tensor_data(x), IN, relora_tensor_data(y),
                                             OUT, 0, 0));
     SURVIVES(NULL, relora_linear_backward_at(l, env.st, 7, relora_tensor_data(x), IN, relora_tensor_data(y),
                                              OUT, NULL, 0, 0, RELORA_OVERWRITE));
+    SURVIVES(NULL, relora_linear_weight_grad(l, env.st, x, y, dw, RELORA_OVERWRITE));
+    oom_result_of(dw);
     oom_result_of(y);
     oom_result_of(relora_linear_grad(l, RELORA_PARAM_A));
 }

@@ -18,6 +18,20 @@ static const struct order backward_orders[] = {
     {RELORA_ORDER_THROUGH, "mTn rmn mnr", "mrn Tmn"},   /* G = g^T x, B^T G, G A^T; s B A, g V */
 };
 
+/* What is left of them where one factor is frozen, A and then B. */
+static const struct order frozen_orders[2][3] = {
+    {
+        {RELORA_ORDER_SPLIT, "Tnr mTr", "Tmr Tmn Trn"}, /* u, g^T u; h, g W, h A */
+        {RELORA_ORDER_FOLD, "Tnr mTr", "mrn Tmn"},
+        {RELORA_ORDER_THROUGH, "mTn mnr", "mrn Tmn"}, /* G = g^T x, G A^T */
+    },
+    {
+        {RELORA_ORDER_SPLIT, "Tmr rTn", "Tmn Trn"}, /* h, h^T x; g W, h A */
+        {RELORA_ORDER_FOLD, "Tmr rTn", "mrn Tmn"},
+        {RELORA_ORDER_THROUGH, "mTn rmn", "mrn Tmn"}, /* G = g^T x, B^T G */
+    },
+};
+
 static double side(const struct plan_case *c, char name)
 {
     return (double)(name == 'T' ? c->rows : name == 'n' ? c->in : name == 'm' ? c->out : c->rank);
@@ -80,6 +94,45 @@ START_TEST(test_products)
             ck_assert_double_eq(p.flops, flops(&c, &backward_orders[k]));
         }
     }
+}
+END_TEST
+
+/* With one factor frozen. A trainable scale needs u and h all the same, so one product fewer is left out. */
+START_TEST(test_frozen)
+{
+    struct rnd r = rnd_seed(7);
+    for (int i = 0; i < CASES; i++) {
+        struct plan_case c = any_case(&r);
+        int b = i % 2;
+        c.freezes_a = !b, c.freezes_b = b;
+        for (int k = 0; k < 3; k++) {
+            struct plan p = plan_backward(&c, frozen_orders[b][k].order);
+            ck_assert_int_eq(p.order, frozen_orders[b][k].order);
+            ck_assert_double_eq(p.flops, flops(&c, &frozen_orders[b][k]));
+        }
+        c.may_through = 0;
+        double all = flops(&c, &backward_orders[0]);
+        double left_out = 2 * products(&c, b ? "mTr" : "rTn");
+        ck_assert_double_eq(plan_backward(&c, RELORA_ORDER_SPLIT).flops, all - left_out);
+    }
+}
+END_TEST
+
+/* Leaving one factor out costs no more, whatever is chosen, and moves the border: THROUGH saves more of SPLIT. */
+START_TEST(test_frozen_is_cheaper)
+{
+    struct rnd r = rnd_seed(8);
+    int moved = 0;
+    for (int i = 0; i < CASES; i++) {
+        struct plan_case c = any_case(&r);
+        struct plan both = plan_backward(&c, RELORA_ORDER_AUTO);
+        struct plan split = plan_backward(&c, RELORA_ORDER_SPLIT);
+        c.freezes_a = i % 2, c.freezes_b = !c.freezes_a;
+        struct plan one = plan_backward(&c, RELORA_ORDER_AUTO);
+        ck_assert_double_lt(plan_backward(&c, RELORA_ORDER_SPLIT).flops, split.flops);
+        moved += one.order != both.order;
+    }
+    ck_assert_int_gt(moved, 0);
 }
 END_TEST
 
@@ -266,6 +319,8 @@ Suite *unit_plan(void)
     Suite *s = suite_create("plan");
     TCase *tc = tcase_create("plan");
     tcase_add_test(tc, test_products);
+    tcase_add_test(tc, test_frozen);
+    tcase_add_test(tc, test_frozen_is_cheaper);
     tcase_add_test(tc, test_auto_counts);
     tcase_add_test(tc, test_auto_is_near_the_least);
     tcase_add_loop_test(tc, test_borders, 0, 16);

@@ -363,6 +363,9 @@ forward!(l::Linear, s::Stream, x, y, call; flags=0) = check(relora_linear_forwar
 backward!(l::Linear, s::Stream, x, dy, dx, call; flags=0) =
     check(relora_linear_backward(l, s, x, dy, null(dx), call, flags), s)
 
+"dw (+)= dy^T x, of a frozen W too"
+weight_grad!(l::Linear, s::Stream, x, dy, dw; flags=0) = check(relora_linear_weight_grad(l, s, x, dy, dw, flags), s)
+
 "Passes on pointers into memory of the layer's device; each row is ld elements behind the last."
 forward_at!(l::Linear, s::Stream, rows, x, ldx, y, ldy, call; flags=0) =
     check(relora_linear_forward_at(l, s, rows, x, ldx, y, ldy, call, flags), s)

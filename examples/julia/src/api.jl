@@ -56,6 +56,8 @@ const RELORA_LINEAR_REFERENCE = UInt32(4)
 const RELORA_LINEAR_KEEP_DELTA = UInt32(8)
 const RELORA_LINEAR_TF32 = UInt32(16)
 const RELORA_LINEAR_IN_OUT = UInt32(32)
+const RELORA_LINEAR_FREEZE_A = UInt32(64)
+const RELORA_LINEAR_FREEZE_B = UInt32(128)
 const RELORA_PARAM_WEIGHT = relora_param(1)
 const RELORA_PARAM_BIAS = relora_param(2)
 const RELORA_PARAM_A = relora_param(3)
@@ -558,6 +560,9 @@ relora_linear_forward_shared(linears, count, stream, x, y, call, flags) =
 
 relora_linear_backward_shared(linears, count, stream, x, dy, dx, call, flags) =
     ccall((:relora_linear_backward_shared, librelora), relora_status, (Ptr{Ptr{relora_linear}}, Int32, Ptr{relora_stream}, Ptr{relora_tensor}, Ptr{Ptr{relora_tensor}}, Ptr{relora_tensor}, UInt64, UInt32), linears, count, stream, x, dy, dx, call, flags)
+
+relora_linear_weight_grad(linear, stream, x, dy, dw, flags) =
+    ccall((:relora_linear_weight_grad, librelora), relora_status, (Ptr{relora_linear}, Ptr{relora_stream}, Ptr{relora_tensor}, Ptr{relora_tensor}, Ptr{relora_tensor}, UInt32), linear, stream, x, dy, dw, flags)
 
 relora_linear_zero_grad(linear, stream) =
     ccall((:relora_linear_zero_grad, librelora), relora_status, (Ptr{relora_linear}, Ptr{relora_stream}), linear, stream)

@@ -7,15 +7,15 @@ __all__ = ['ADAM_DECOUPLED', 'ADAM_SKIP_NOT_FINITE', 'ADAM_SHARD_STATE', 'MOMENT
            'COMM_F64', 'COMM_I64', 'LOG_OFF', 'LOG_ERROR', 'LOG_WARN', 'LOG_INFO', 'LOG_DEBUG', 'CYCLE_MERGE',
            'CYCLE_RESET', 'CYCLE_FINISH', 'MODE_FULL', 'MODE_LORA', 'MODE_LOWRANK', 'LINEAR_BIAS',
            'LINEAR_TRAINABLE_SCALE', 'LINEAR_REFERENCE', 'LINEAR_KEEP_DELTA', 'LINEAR_TF32', 'LINEAR_IN_OUT',
-           'PARAM_WEIGHT', 'PARAM_BIAS', 'PARAM_A', 'PARAM_B', 'PARAM_SCALE', 'PARAM_DELTA', 'TRAIN', 'OVERWRITE',
-           'ACCUMULATE_DX', 'ACCUMULATE_Y', 'ORDER_AUTO', 'ORDER_SPLIT', 'ORDER_FOLD', 'ORDER_THROUGH',
-           'RESET_ZERO', 'RESET_RANDOM', 'RESET_MAGNITUDE', 'RESET_STEP_COUNT', 'RESET_INDEPENDENT',
-           'RESET_QUANTILE', 'MERGE_LOOK', 'MERGE_IN_OUT', 'SCHEDULE_CONSTANT', 'SCHEDULE_LINEAR',
-           'SCHEDULE_COSINE', 'SCHEDULE_COSINE_RESTARTS', 'OK', 'E_INTERNAL', 'E_ARGUMENT', 'E_STRUCT_SIZE',
-           'E_SHAPE', 'E_DTYPE', 'E_DEVICE', 'E_LAYOUT', 'E_CONTEXT', 'E_OVERFLOW', 'E_STATE', 'E_NOT_FOUND',
-           'E_EXISTS', 'E_READ_ONLY', 'E_UNSUPPORTED', 'E_NO_MEMORY', 'E_BACKEND', 'E_COMM', 'E_IO', 'E_FORMAT',
-           'E_VERSION', 'E_NOT_FINITE', 'MAX_DIMS', 'F32', 'BF16', 'DEVICE_CPU', 'DEVICE_CUDA', 'ROUND_NEAREST',
-           'ROUND_STOCHASTIC']
+           'LINEAR_FREEZE_A', 'LINEAR_FREEZE_B', 'PARAM_WEIGHT', 'PARAM_BIAS', 'PARAM_A', 'PARAM_B', 'PARAM_SCALE',
+           'PARAM_DELTA', 'TRAIN', 'OVERWRITE', 'ACCUMULATE_DX', 'ACCUMULATE_Y', 'ORDER_AUTO', 'ORDER_SPLIT',
+           'ORDER_FOLD', 'ORDER_THROUGH', 'RESET_ZERO', 'RESET_RANDOM', 'RESET_MAGNITUDE', 'RESET_STEP_COUNT',
+           'RESET_INDEPENDENT', 'RESET_QUANTILE', 'MERGE_LOOK', 'MERGE_IN_OUT', 'SCHEDULE_CONSTANT',
+           'SCHEDULE_LINEAR', 'SCHEDULE_COSINE', 'SCHEDULE_COSINE_RESTARTS', 'OK', 'E_INTERNAL', 'E_ARGUMENT',
+           'E_STRUCT_SIZE', 'E_SHAPE', 'E_DTYPE', 'E_DEVICE', 'E_LAYOUT', 'E_CONTEXT', 'E_OVERFLOW', 'E_STATE',
+           'E_NOT_FOUND', 'E_EXISTS', 'E_READ_ONLY', 'E_UNSUPPORTED', 'E_NO_MEMORY', 'E_BACKEND', 'E_COMM', 'E_IO',
+           'E_FORMAT', 'E_VERSION', 'E_NOT_FINITE', 'MAX_DIMS', 'F32', 'BF16', 'DEVICE_CPU', 'DEVICE_CUDA',
+           'ROUND_NEAREST', 'ROUND_STOCHASTIC']
 
 ABI = 0
 ADAM_DECOUPLED = 1
@@ -48,6 +48,8 @@ LINEAR_REFERENCE = 4
 LINEAR_KEEP_DELTA = 8
 LINEAR_TF32 = 16
 LINEAR_IN_OUT = 32
+LINEAR_FREEZE_A = 64
+LINEAR_FREEZE_B = 128
 PARAM_WEIGHT = 1
 PARAM_BIAS = 2
 PARAM_A = 3
@@ -382,6 +384,7 @@ FUNCTIONS = {
     'relora_linear_backward_at': (c_int32, [c_void_p, c_void_p, c_int64, c_void_p, c_int64, c_void_p, c_int64, c_void_p, c_int64, c_uint64, c_uint32]),
     'relora_linear_forward_shared': (c_int32, [c_void_p, c_int32, c_void_p, c_void_p, c_void_p, c_uint64, c_uint32]),
     'relora_linear_backward_shared': (c_int32, [c_void_p, c_int32, c_void_p, c_void_p, c_void_p, c_void_p, c_uint64, c_uint32]),
+    'relora_linear_weight_grad': (c_int32, [c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_uint32]),
     'relora_linear_zero_grad': (c_int32, [c_void_p, c_void_p]),
     'relora_linear_merge': (c_int32, [c_void_p, c_void_p, c_uint64, c_void_p]),
     'relora_linear_reset': (c_int32, [c_void_p, c_void_p, c_uint64]),

@@ -120,6 +120,11 @@ class Linear(Object):
         check_stream(lib.relora_linear_backward_at(self._handle, handle(stream), rows, x, ldx, dy, lddy, dx, lddx, call,
                                                    flags), stream)
 
+    def weight_grad(self, stream, x, dy, dw, flags=0):
+        """dw (+)= dy^T x, of a frozen W too."""
+        check_stream(lib.relora_linear_weight_grad(self._handle, handle(stream), handle(x), handle(dy), handle(dw),
+                                                   flags), stream)
+
     def set_param(self, param, tensor):
         """A parameter in memory of the program's."""
         self._ok(lib.relora_linear_set_param(self._handle, param, handle(tensor)))

@@ -115,6 +115,8 @@ pub const RELORA_LINEAR_REFERENCE: u32 = 4;
 pub const RELORA_LINEAR_KEEP_DELTA: u32 = 8;
 pub const RELORA_LINEAR_TF32: u32 = 16;
 pub const RELORA_LINEAR_IN_OUT: u32 = 32;
+pub const RELORA_LINEAR_FREEZE_A: u32 = 64;
+pub const RELORA_LINEAR_FREEZE_B: u32 = 128;
 pub const RELORA_PARAM_WEIGHT: relora_param = 1;
 pub const RELORA_PARAM_BIAS: relora_param = 2;
 pub const RELORA_PARAM_A: relora_param = 3;
@@ -581,6 +583,7 @@ extern "C" {
     pub fn relora_linear_backward_at(linear: *mut relora_linear, stream: *mut relora_stream, rows: i64, x: *const c_void, ldx: i64, dy: *const c_void, lddy: i64, dx: *mut c_void, lddx: i64, call: u64, flags: u32) -> relora_status;
     pub fn relora_linear_forward_shared(linears: *const *mut relora_linear, count: i32, stream: *mut relora_stream, x: *const relora_tensor, y: *const *mut relora_tensor, call: u64, flags: u32) -> relora_status;
     pub fn relora_linear_backward_shared(linears: *const *mut relora_linear, count: i32, stream: *mut relora_stream, x: *const relora_tensor, dy: *const *mut relora_tensor, dx: *mut relora_tensor, call: u64, flags: u32) -> relora_status;
+    pub fn relora_linear_weight_grad(linear: *mut relora_linear, stream: *mut relora_stream, x: *const relora_tensor, dy: *const relora_tensor, dw: *mut relora_tensor, flags: u32) -> relora_status;
     pub fn relora_linear_zero_grad(linear: *mut relora_linear, stream: *mut relora_stream) -> relora_status;
     pub fn relora_linear_merge(linear: *mut relora_linear, stream: *mut relora_stream, cycle: u64, report: *mut relora_merge_report) -> relora_status;
     pub fn relora_linear_reset(linear: *mut relora_linear, stream: *mut relora_stream, cycle: u64) -> relora_status;

@@ -103,6 +103,15 @@ impl Linear {
         stream.check(status)
     }
 
+    /// dw (+)= dy^T x, of a frozen W too.
+    pub fn weight_grad(&self, stream: &Stream, x: &Tensor, dy: &Tensor, dw: &Tensor, flags: u32) -> Result<()> {
+        // SAFETY: all handles live.
+        let status = unsafe {
+            sys::relora_linear_weight_grad(self.get(), stream.get(), x.get(), dy.get(), dw.get(), flags)
+        };
+        stream.check(status)
+    }
+
     /// A pass on memory of the layer's device, in its type; each row `ld` elements behind the last.
     ///
     /// # Safety
