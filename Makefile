@@ -77,7 +77,8 @@ ifeq ($(ONEDNN),0)
   SRCS := $(filter-out src/cpu/cpu_gemm_onednn.c,$(SRCS))
 endif
 OBJS     := $(SRCS:%.c=$(B)/%.o)
-HEADERS  := $(sort $(wildcard include/relora/*.h))
+ADAPTERS := include/relora/comm_mpi.h include/relora/comm_nccl.h # for hosts with these libraries; not part of the interface
+HEADERS  := $(sort $(filter-out $(ADAPTERS),$(wildcard include/relora/*.h)))
 SO       := $(B)/librelora.so.$(VERSION)
 ARCHIVE  := $(if $(filter-out 0,$(STATIC)),$(B)/librelora.a)
 BUILT    := $(SO) $(ARCHIVE)

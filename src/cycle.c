@@ -238,18 +238,20 @@ static relora_status open_work(struct call *c, const relora_cycle *cycle, relora
     return RELORA_OK;
 }
 
-/* The W of each layer, then what the optimizer trains. */
+/* What the optimizer trains; then W, A and B of each layer, of which some may be frozen. */
 static const relora_tensor *compared_at(void *user, int32_t index, const char **name)
 {
+    static const relora_param parts[] = {RELORA_PARAM_WEIGHT, RELORA_PARAM_A, RELORA_PARAM_B};
     const relora_cycle *cycle = user;
-    if (index < cycle->layers.count) {
-        const struct member *m = registry_at(&cycle->layers, index);
-        *name = m->linear->name;
-        return m->linear->param[RELORA_PARAM_WEIGHT];
+    int32_t trained = cycle->adam->registry.count;
+    if (index < trained) {
+        const struct adam_entry *e = adam_at(cycle->adam, index);
+        *name = e->is.name;
+        return e->is.value;
     }
-    const struct adam_entry *e = adam_at(cycle->adam, index - cycle->layers.count);
-    *name = e->is.name;
-    return e->is.value;
+    const struct member *m = registry_at(&cycle->layers, (index - trained) / 3);
+    *name = m->linear->name;
+    return m->linear->param[parts[(index - trained) % 3]];
 }
 
 /* Ranks that train together have the same bits before a restart, and so after it. */
@@ -257,7 +259,7 @@ static relora_status check_ranks(const struct call *c, relora_cycle *cycle)
 {
     if (!cycle->adam || !comm_has_others(&cycle->adam->comm)) return RELORA_OK;
     TRY(call_check_device(c, "adam", cycle->adam->device));
-    return comm_check_same(c, &cycle->adam->comm, cycle->layers.count + cycle->adam->registry.count,
+    return comm_check_same(c, &cycle->adam->comm, 3 * cycle->layers.count + cycle->adam->registry.count,
                            compared_at, cycle);
 }
 
