@@ -19,7 +19,7 @@ ifneq ($(CONFIG),tsan)
   PROGRAM_STEPS += check-init check-run check-resume check-crash
 endif
 
-.PHONY: examples pretrain demo bench bench-plot bench-torch check-examples check-readme-c check-pretrain \
+.PHONY: examples pretrain demo study study-report bench bench-plot bench-torch check-examples check-readme-c check-pretrain \
         check-crash check-resume check-init check-run check-transformers
 
 LINK_PROGRAM = $(CC) $(ALL_CFLAGS) $(EXAMPLE_CFLAGS) $(filter %.o %.a,$^) $(ALL_LDFLAGS) \
@@ -51,6 +51,21 @@ pretrain: $(B)/pretrain
 ## demo: train a small language model with ReLoRA, here and now, and plot it as demo.png
 demo: $(B)/pretrain | $(FIRST)
 	@examples/pretrain/demo.sh $(B)/pretrain demo.png
+
+## study: compare full rank, LoRA and ReLoRA, write docs/results.md; QUICK=1 takes ten minutes and writes build/quick/results.md
+STUDY := examples/study
+ifeq ($(QUICK),1)
+  STUDY_RUNS := build/quick/runs.jsonl build/quick/results.md --quick
+else
+  STUDY_RUNS := $(STUDY)/runs.jsonl docs/results.md
+endif
+study: $(B)/pretrain | $(FIRST)
+	@$(PYTHON) $(STUDY)/study.py $(B)/pretrain $(if $(filter 1,$(QUICK)),build/quick,build/study) $(STUDY_RUNS) \
+	  $(if $(JOBS),--jobs $(JOBS))
+
+## study-report: the same page, from the runs that are recorded already
+study-report:
+	@$(PYTHON) $(STUDY)/report.py $(STUDY_RUNS)
 
 ## bench: measure the library here, write bench.json; BENCH_ARGS=--help shows its options
 bench: $(B)/bench $(B)/pretrain | $(FIRST)

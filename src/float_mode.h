@@ -30,6 +30,15 @@ static inline double float_mode_quotient(double above, double below)
     return result;
 }
 
+static inline double float_mode_product(double x, double y)
+{
+    volatile double a = x, b = y;
+    fenv_t host = float_mode_enter();
+    volatile double result = a * b;
+    float_mode_leave(&host);
+    return result;
+}
+
 static inline double float_mode_root(double x)
 {
     volatile double square = x;

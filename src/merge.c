@@ -98,8 +98,7 @@ static int same_products(const struct update *a, const struct update *b)
     return same_matrix(a->a, b->a) && same_matrix(a->b, b->b) && a->in_out == b->in_out;
 }
 
-/* The largest bits that a finite number of the type has as F32. */
-static uint32_t largest_finite(relora_dtype dtype)
+uint32_t merge_largest_finite(relora_dtype dtype)
 {
     return dtype == RELORA_BF16 ? 0x7F7F0000u : 0x7F7FFFFFu;
 }
@@ -154,8 +153,8 @@ static relora_status check_sums(const struct call *c, const struct update *u)
         }
     }
     TRY(copy_largest(c, memory.largest, largest, 1, 1));
-    if (largest[0][PART_W] > largest_finite(u->weight.dtype) ||
-        largest[0][PART_DELTA] > largest_finite(RELORA_F32))
+    if (largest[0][PART_W] > merge_largest_finite(u->weight.dtype) ||
+        largest[0][PART_DELTA] > merge_largest_finite(RELORA_F32))
         FAIL(c, RELORA_E_NOT_FINITE, "W + s B A of %s is beyond the range of %s; nothing was merged",
              layer_label(u->name, u->layer, label), dtype_name(u->weight.dtype));
     return RELORA_OK;
@@ -166,8 +165,8 @@ static int is_bounded(const struct update *u, const uint32_t largest[PARTS])
 {
     double rank = (double)u->a.rows;
     double room = 1.01 + 1e-7 * rank; /* more than rounding adds to a sum of so many */
-    double range = (double)float_of_bits(largest_finite(RELORA_F32)) / room;
-    double weight_range = (double)float_of_bits(largest_finite(u->weight.dtype)) / room;
+    double range = (double)float_of_bits(merge_largest_finite(RELORA_F32)) / room;
+    double weight_range = (double)float_of_bits(merge_largest_finite(u->weight.dtype)) / room;
     double product = rank * (double)float_of_bits(largest[PART_A]) * (double)float_of_bits(largest[PART_B]);
     double s = u->scale.trainable ? 1 : fabs(u->scale.value); /* a tanh is less */
     return product < range && (double)float_of_bits(largest[PART_W]) + s * product < weight_range &&
@@ -177,7 +176,7 @@ static int is_bounded(const struct update *u, const uint32_t largest[PARTS])
 static relora_status check_largest(const struct call *c, const struct update *u,
                                    const uint32_t largest[PARTS])
 {
-    uint32_t most = largest_finite(RELORA_F32);
+    uint32_t most = merge_largest_finite(RELORA_F32);
     char label[LABEL_TEXT];
     if (largest[PART_A] > most || largest[PART_B] > most || largest[PART_SCALE] > most)
         FAIL(c, RELORA_E_NOT_FINITE, "a factor of %s is not finite; nothing was merged",

@@ -32,6 +32,9 @@ relora_status merge_onto(const struct call *c, const struct update *update, int6
 /* Matrices of the size of W are made in slices: the rows of the one that begins at row `first` of `rows`. */
 int64_t merge_slice_rows(const relora_device *device, int64_t rows, int64_t first);
 
+/* The largest bits that a finite number of the type has as F32. */
+uint32_t merge_largest_finite(relora_dtype dtype);
+
 /* The factors of a cycle, on any queue of the device: one is drawn, by the rule of nn.Linear in PyTorch from the
  * length of its rows, and the other is 0. Dead means that both are: nothing can train then. */
 relora_status merge_draw_factors(const struct backend *backend, struct queue *queue, struct view drawn,

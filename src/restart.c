@@ -2,6 +2,8 @@
 #include "restart.h"
 
 #include "adam_reset.h"
+#include "float_mode.h"
+#include "full_rank.h"
 #include "linear.h"
 #include "merge.h"
 #include "moments.h"
@@ -145,6 +147,48 @@ relora_status relora_merge(relora_stream *stream, relora_tensor *weight, const r
     TRY(check_weight(&c, weight, &u));
     TRY(call_write_report(&c, "report", report, &r, sizeof r));
     TRY(merge_update(&c, &u, &o, &r));
+    return report_write(report, &r, sizeof r);
+}
+
+/* ---- a step in full rank ---- */
+
+static relora_status check_gradient(const struct call *c, const relora_tensor *weight,
+                                    const struct argument *grad)
+{
+    char text[2][SHAPE_TEXT];
+    const struct shape *w = &weight->shape, *g = &grad->tensor->shape;
+    TRY(check_f32(c, grad));
+    if (w->ndim != 2 || !w->count)
+        FAIL(c, RELORA_E_SHAPE, "weight is %s, not a matrix with elements", shape_text(w, text[0]));
+    if (!shape_equal(w, g))
+        FAIL(c, RELORA_E_SHAPE, "weight is %s, but grad is %s", shape_text(w, text[0]),
+             shape_text(g, text[1]));
+    return RELORA_OK;
+}
+
+relora_status relora_full_rank_step(relora_stream *stream, relora_tensor *weight, relora_tensor *grad,
+                                    double lr, const relora_merge_options *options,
+                                    relora_full_rank_report *report)
+{
+    struct call c = {.fn = "relora_full_rank_step"};
+    relora_full_rank_report r = {.struct_size = sizeof r};
+    relora_merge_options o;
+    const struct argument arguments[] = {{"weight", weight}, {"grad", grad}};
+    TRY(open_restart(&c, stream, arguments, 2));
+    TRY(check_gradient(&c, weight, &arguments[1]));
+    TRY(full_rank_check_lr(&c, lr));
+    TRY(read_options(&c, &o, options));
+    TRY(call_write_report(&c, "report", report, &r, sizeof r));
+    struct full_rank f = {.name = "",
+                          .weight = tensor_view(weight),
+                          .grad = tensor_view(grad),
+                          .lr = float_mode_product(lr, o.scale),
+                          .rounding = o.rounding,
+                          .seed = o.seed,
+                          .layer = o.layer,
+                          .count = o.cycle,
+                          .only_looks = (o.flags & RELORA_MERGE_LOOK) != 0};
+    TRY(full_rank_run(&c, &f, &r));
     return report_write(report, &r, sizeof r);
 }
 

@@ -385,6 +385,27 @@ func newMergeReportC() C.relora_merge_report {
 	return c
 }
 
+// FullRankReport is relora_full_rank_report of the headers, where each field is explained.
+type FullRankReport struct {
+	DeltaNorm  float64
+	WeightNorm float64
+	GradNorm   float64
+	GradRank   float64
+}
+
+func (o *FullRankReport) fromC(c *C.relora_full_rank_report) {
+	o.DeltaNorm = float64(c.delta_norm)
+	o.WeightNorm = float64(c.weight_norm)
+	o.GradNorm = float64(c.grad_norm)
+	o.GradRank = float64(c.grad_rank)
+}
+
+func newFullRankReportC() C.relora_full_rank_report {
+	var c C.relora_full_rank_report
+	c.struct_size = C.uint32_t(unsafe.Sizeof(c))
+	return c
+}
+
 // PlanReport is relora_plan_report of the headers, where each field is explained.
 type PlanReport struct {
 	Forward       Order

@@ -213,6 +213,17 @@ func (l *Linear) Merge(s *Stream, cycle uint64) (MergeReport, error) {
 	return r, err
 }
 
+// FullRankStep moves the frozen W down the direction of its gradient, which is overwritten.
+func (l *Linear) FullRankStep(s *Stream, grad *Tensor, lr float64, step uint64) (FullRankReport, error) {
+	c := newFullRankReportC()
+	var r FullRankReport
+	err := streamError(C.relora_linear_full_rank_step(l.p(), s.p(), grad.p(), C.double(lr), C.uint64_t(step), &c), s)
+	r.fromC(&c)
+	runtime.KeepAlive(l)
+	runtime.KeepAlive(grad)
+	return r, err
+}
+
 // Reset draws A afresh and sets B to 0.
 func (l *Linear) Reset(s *Stream, cycle uint64) error {
 	err := streamError(C.relora_linear_reset(l.p(), s.p(), C.uint64_t(cycle)), s)

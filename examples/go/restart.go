@@ -17,6 +17,17 @@ func Merge(s *Stream, weight, a, b *Tensor, options MergeOptions) (MergeReport, 
 	return r, err
 }
 
+// FullRankStep moves W down the direction of its gradient, which is overwritten.
+func FullRankStep(s *Stream, weight, grad *Tensor, lr float64, options MergeOptions) (FullRankReport, error) {
+	o, c := options.toC(), newFullRankReportC()
+	var r FullRankReport
+	err := streamError(C.relora_full_rank_step(s.p(), weight.p(), grad.p(), C.double(lr), &o, &c), s)
+	r.fromC(&c)
+	runtime.KeepAlive(weight)
+	runtime.KeepAlive(grad)
+	return r, err
+}
+
 // DrawFactors draws A afresh for a cycle and sets B to 0.
 func DrawFactors(s *Stream, a, b *Tensor, seed, layer, cycle uint64) error {
 	err := streamError(C.relora_factors_draw(s.p(), a.p(), b.p(), C.uint64_t(seed), C.uint64_t(layer), C.uint64_t(cycle)), s)

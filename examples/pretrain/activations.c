@@ -88,11 +88,11 @@ static relora_status create_shared(struct model *model, struct activations *acts
     if (c->dtype != RELORA_F32) TRY(take(acts, &acts->dy, c->dtype, n, c->hidden));
     TRY(take_ffn(c, acts, stream, &acts->dgate));
     TRY(take_ffn(c, acts, stream, &acts->dup));
-    TRY(take(acts, &acts->logits, c->dtype, acts->head_rows, c->vocab));
+    TRY(take(acts, &acts->logits, c->dtype, acts->head_rows, model_outputs(c)));
     TRY(window(&acts->head_x, model, acts->head_rows, c->hidden, acts->normed.data));
     TRY(window(&acts->head_dx, model, acts->head_rows, c->hidden, acts->dnormed.data));
     TRY(window(&acts->last_x, model, 1, c->hidden, acts->normed.data));
-    return window(&acts->last_y, model, 1, c->vocab, acts->logits.data);
+    return window(&acts->last_y, model, 1, model_outputs(c), acts->logits.data);
 }
 
 /* As many whole sequences as keep the logits small, in a number that divides the batch. */
@@ -161,7 +161,7 @@ relora_status activations_create(struct activations **out, struct model *model, 
     acts->batch = batch;
     acts->seq = seq;
     acts->recompute = c->recompute;
-    acts->head_rows = rows_per_head(batch, seq, c->vocab, model->engine.ops->logits_at_once);
+    acts->head_rows = rows_per_head(batch, seq, model_outputs(c), model->engine.ops->logits_at_once);
     relora_status status = RELORA_E_NO_MEMORY;
     acts->blocks = calloc((size_t)c->layers, sizeof *acts->blocks);
     acts->owned = calloc((size_t)(c->layers * BLOCK_TENSORS + SHARED_TENSORS), sizeof *acts->owned);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include "lines.h"
 #include "philox.h"
 #include "report.h"
 
@@ -165,6 +166,8 @@ void data_close(struct data *data)
 {
     for (int i = 0; i < data->count; i++) source_close(&data->sources[i]);
     free(data->sources);
+    free(data->lines);
+    data->lines = NULL;
     data->sources = NULL;
     data->count = 0;
 }
@@ -205,7 +208,7 @@ static struct source *source_at(const struct data *data, int64_t index)
     return &data->sources[low];
 }
 
-static int read_tokens(const struct data *data, int64_t start, int64_t count, int32_t *tokens)
+int data_read(const struct data *data, int64_t start, int64_t count, int32_t *tokens)
 {
     for (int64_t at = 0, part; at < count; at += part) {
         struct source *s = source_at(data, start + at);
@@ -224,7 +227,7 @@ static int read_tokens(const struct data *data, int64_t start, int64_t count, in
 int data_window(const struct data *data, int64_t start, int64_t seq, int32_t *tokens, int32_t *targets)
 {
     int32_t last;
-    if (read_tokens(data, start, seq, tokens) || read_tokens(data, start + seq, 1, &last)) return -1;
+    if (data_read(data, start, seq, tokens) || data_read(data, start + seq, 1, &last)) return -1;
     memcpy(targets, tokens + 1, (size_t)(seq - 1) * sizeof *targets);
     targets[seq - 1] = last;
     return 0;
@@ -234,20 +237,24 @@ int data_train_row(const struct data *data, uint64_t seed, int64_t step, int64_t
                    int32_t *tokens, int32_t *targets)
 {
     struct philox bits = draw(seed, STREAM_BATCH, (uint64_t)step, (uint64_t)row);
-    uint64_t places = (uint64_t)(data->train_tokens - seq);
     uint64_t wide = (uint64_t)bits.word[0] << 32 | bits.word[1];
+    uint64_t places = (uint64_t)(data->lines ? data->training_lines : data->train_tokens - seq);
+    if (data->lines) return lines_row(data, (int64_t)(wide % places), seq, tokens, targets);
     return data_window(data, (int64_t)(wide % places), seq, tokens, targets);
 }
 
 int64_t data_validation_windows(const struct data *data, int64_t seq)
 {
-    return (data->tokens - data->train_tokens - 1) / seq;
+    return data->lines ? data->line_count - data->training_lines
+                       : (data->tokens - data->train_tokens - 1) / seq;
 }
 
 int data_validation_row(const struct data *data, int64_t index, int64_t count, int64_t seq, int32_t *tokens,
                         int32_t *targets)
 {
-    int64_t room = data->tokens - data->train_tokens - seq - 1;
-    int64_t start = count > 1 ? room * index / (count - 1) : 0;
+    int64_t lines = data->line_count - data->training_lines,
+            room = data->tokens - data->train_tokens - seq - 1;
+    int64_t start = count > 1 ? (data->lines ? lines - 1 : room) * index / (count - 1) : 0;
+    if (data->lines) return lines_row(data, data->training_lines + start, seq, tokens, targets);
     return data_window(data, data->train_tokens + start, seq, tokens, targets);
 }

@@ -165,13 +165,19 @@ static const char *stored_name(const struct weights *w, const char *name)
     return is_tied(w) && strcmp(name, embedding) == 0 && !find(w, name) ? head : name;
 }
 
+/* A head for classes begins at random. */
+static int is_new(const struct weights *w, const char *name)
+{
+    return w->t->options->classes && strcmp(name, "score.weight") == 0;
+}
+
 static int check_missing(const struct weights *w)
 {
     struct model_param param;
     char first[sizeof param.name] = "";
     int missing = 0;
     for (int i = 0; model_weight_get(w->t->model, i, &param); i++) {
-        if (find(w, stored_name(w, param.name))) continue;
+        if (find(w, stored_name(w, param.name)) || is_new(w, param.name)) continue;
         if (!missing++) memcpy(first, param.name, sizeof first);
     }
     if (!missing) return 0;
@@ -191,7 +197,8 @@ static int is_weight(const struct weights *w, const char *name)
 static int is_harmless(const struct weights *w, const char *name)
 {
     return strstr(name, "rotary_emb.inv_freq") || strstr(name, "rotary_emb.cos_cached") ||
-           strstr(name, "rotary_emb.sin_cached") || (w->checkpoint && strncmp(name, "optimizer.", 10) == 0);
+           strstr(name, "rotary_emb.sin_cached") || (w->checkpoint && strncmp(name, "optimizer.", 10) == 0) ||
+           (w->t->options->classes && strcmp(name, head) == 0);
 }
 
 /* A head beside the embedding that it is tied to. */
@@ -237,6 +244,7 @@ static int read_all(const struct weights *w)
     struct model_param param;
     for (int i = 0; model_weight_get(w->t->model, i, &param); i++) {
         const char *name = stored_name(w, param.name);
+        if (is_new(w, name)) continue;
         const struct piece *piece = find(w, name);
         if (check(w->t->ctx,
                   relora_reader_read(piece->reader, w->t->stream, name, param.value,

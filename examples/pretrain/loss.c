@@ -2,6 +2,7 @@
 #include "ops.h"
 
 #include <math.h>
+#include <string.h>
 #include "simd.h"
 
 enum { CHUNK = 256, LANES = 16 };
@@ -41,9 +42,23 @@ INLINE float row_sum(struct shape s, const void *logits, int64_t row, float *max
     return total;
 }
 
+/* A row without a target moves nothing. */
+static float no_loss(struct shape s, void *logits, int64_t row, float factor)
+{
+    float room[CHUNK];
+    for (int64_t at = 0; factor != 0.0f && at < s.width; at += CHUNK) {
+        int64_t n = smaller(CHUNK, s.width - at);
+        float *gradient = place(room, logits, s.dtype, row + at);
+        memset(gradient, 0, (size_t)n * sizeof *gradient);
+        settle(logits, s.dtype, row + at, gradient, n);
+    }
+    return 0.0f;
+}
+
 static float loss_row(struct shape s, void *logits, int64_t r, int32_t target, float factor)
 {
     int64_t row = r * s.width;
+    if (target < 0) return no_loss(s, logits, row, factor);
     float room[CHUNK], max, wanted;
     float sum = row_sum(s, logits, row, &max), scale = factor / sum;
     load(&wanted, logits, s.dtype, row + target, 1);

@@ -11,6 +11,7 @@
 #include "checkpoint.h"
 #include "data.h"
 #include "folder.h"
+#include "lines.h"
 #include "llama.h"
 #include "options.h"
 #include "processors.h"
@@ -69,6 +70,9 @@ static void print_header(const struct trainer *t)
         printf(", warm start %" PRId64, o->warm_start);
     if (o->method == METHOD_RELORA)
         printf(", %" PRId64 " restarts, one each %" PRId64 " updates", options_restarts(o), options_cycle(o));
+    if (o->full_rank_every)
+        printf(", a full-rank step of strength %g each %" PRId64 " updates", o->full_rank_strength,
+               o->full_rank_every);
     putchar('\n');
     if (o->adjusted)
         printf("(the warm start is %" PRId64 " longer, so that all cycles are equal)\n", o->adjusted);
@@ -108,10 +112,15 @@ static int print_summary(const struct trainer *t)
            model_count_trainable(t->model), model_count_all(t->model), (double)usage.ru_maxrss / 1024.0,
            rate);
     print_device_memory(t);
-    char line[200];
+    struct model_memory memory;
+    model_memory(t->model, &memory);
+    char line[320], accuracy[32] = "";
+    if (t->accuracy >= 0.0) snprintf(accuracy, sizeof accuracy, " accuracy=%.4f", t->accuracy);
     snprintf(line, sizeof line,
-             "val_loss=%.4f val_ppl=%.2f tokens_per_s=%.0f restarts=%" PRId64 " updates=%" PRId64 "/%" PRId64,
-             loss, exp(loss), rate, t->restarts, t->step, t->end);
+             "val_loss=%.4f val_ppl=%.2f tokens_per_s=%.0f restarts=%" PRId64 " updates=%" PRId64 "/%" PRId64
+             " trained=%" PRId64 " parameters=%" PRId64 " moments_bytes=%" PRId64 " peak_mb=%.1f%s",
+             loss, exp(loss), rate, t->restarts, t->step, t->end, model_count_trainable(t->model),
+             memory.parameters, memory.moments, (double)usage.ru_maxrss / 1024.0, accuracy);
     return metrics_summary(t->options->out, line);
 }
 
@@ -135,7 +144,7 @@ static int finish(struct trainer *t)
     int failed = metrics_close(&t->metrics) != 0;
     if (t->stopped) print_stopped(t);
     if (o->export) failed |= llama_export(t, o->export) != 0;
-    if (o->sample && !t->stopped) failed |= sample_print(t) != 0;
+    if (o->sample && !o->classes && !t->stopped) failed |= sample_print(t) != 0;
     failed |= print_summary(t) != 0;
     if (t->save_failed) failed |= fail("the last checkpoint of this run could not be written") != 0;
     return failed || t->died ? STATUS_FAILED : t->stopped ? STATUS_STOPPED : STATUS_DONE;
@@ -153,7 +162,11 @@ static int open_data(const struct options *o, struct data *data)
 {
     struct names bible = {0};
     char path[PATH_MAX];
-    if (o->data.count) return data_open(data, &o->data, &o->val_data, o->vocab, o->seq);
+    if (o->data.count)
+        return data_open(data, &o->data, &o->val_data, o->vocab, o->seq) ||
+                       (o->classes && lines_find(data, o->classes))
+                   ? -1
+                   : 0;
     if (snprintf(path, sizeof path, "%s/kjv.txt", o->out) >= (int)sizeof path)
         return fail("the name %s is too long", o->out);
     int result = data_make_bible(path) || names_add(&bible, path) ||

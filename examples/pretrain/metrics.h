@@ -19,7 +19,7 @@ struct metrics_row {
     int64_t step; /* updates done; a skipped one does not count */
     double loss, lr, grad_norm, clip, tokens_per_s;
     int skipped;
-    const char *event; /* "", "warm_start_end", "restart" or "finish" */
+    const char *event; /* "", "warm_start_end", "full_rank", "restart" or "finish" */
 };
 
 /* Where a resumed run goes on. */

@@ -99,7 +99,7 @@ static void linear_shape(const struct model *model, int index, int64_t *out, int
     const struct model_config *c = &model->config;
     int which = index % PROJECTIONS, head = index == model->linear_count - 1;
     *out = *in = c->hidden;
-    if (head) *out = c->vocab;
+    if (head) *out = model_outputs(c);
     else if (which == Q) *out = c->heads * c->head_dim;
     else if (which == K || which == V) *out = c->kv_heads * c->head_dim;
     else if (which == O) *in = c->heads * c->head_dim;
@@ -108,10 +108,27 @@ static void linear_shape(const struct model *model, int index, int64_t *out, int
 
 static void linear_name(const struct model *model, int index, char *name, size_t size)
 {
-    if (index == model->linear_count - 1) snprintf(name, size, "lm_head");
+    if (index == model->linear_count - 1)
+        snprintf(name, size, "%s", model->config.classes ? "score" : "lm_head");
     else
         snprintf(name, size, "model.layers.%d.%s", index / PROJECTIONS,
                  projection_names[index % PROJECTIONS]);
+}
+
+/* Memory for the gradient of one W at a time. */
+static relora_status create_gradient(struct model *model)
+{
+    int64_t out[PROJECTIONS], in[PROJECTIONS], most = 0;
+    if (!model->config.full_rank || model->linear_count < PROJECTIONS) return RELORA_OK;
+    for (int i = 0; i < PROJECTIONS; i++) {
+        linear_shape(model, i, &out[i], &in[i]);
+        most = out[i] * in[i] > most ? out[i] * in[i] : most;
+    }
+    TRY(matrix_create(&model->gradient, model->engine.device, RELORA_F32, 0, most));
+    for (int i = 0; i < PROJECTIONS; i++)
+        TRY(relora_tensor_borrow_matrix(&model->shaped[i], model->engine.device, RELORA_F32, out[i], in[i],
+                                        model->gradient.data));
+    return RELORA_OK;
 }
 
 static relora_status linear_create(struct model *model, relora_stream *stream, int index)
@@ -199,6 +216,7 @@ relora_status model_create(struct model **out, relora_context *ctx, relora_strea
     if (model->arrays && model->linears) status = open_engine(model, ctx, stream);
     for (int i = 0; status == RELORA_OK && i < model->linear_count; i++)
         status = linear_create(model, stream, i);
+    if (status == RELORA_OK) status = create_gradient(model);
     if (status == RELORA_OK) status = create_arrays(model, stream);
     if (status == RELORA_OK) status = fill_group(model);
     if (status != RELORA_OK) {
@@ -218,6 +236,8 @@ void model_destroy(struct model *model)
         relora_tensor_release(model->arrays[i].value.tensor);
         relora_tensor_release(model->arrays[i].grad.tensor);
     }
+    for (int i = 0; i < PROJECTIONS; i++) relora_tensor_release(model->shaped[i]);
+    relora_tensor_release(model->gradient.tensor);
     relora_tensor_release(model->loss.tensor);
     if (model->engine.ops) model->engine.ops->close(&model->engine);
     free(model->linears);
@@ -332,6 +352,7 @@ void model_memory(const struct model *model, struct model_memory *out)
         out->parameters += rows * cols;
     }
     if (model->head) out->weights += relora_tensor_count(model->head) * element;
+    if (model->gradient.tensor) out->full_rank = 4 * relora_tensor_count(model->gradient.tensor);
 }
 
 relora_linear *model_projection(const struct model *model, int index)

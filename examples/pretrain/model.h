@@ -25,6 +25,7 @@ struct model_config {
     int64_t vocab, hidden, ffn, heads, layers;
     int64_t kv_heads;        /* divides heads, neighbours share one; 0: heads */
     int64_t head_dim;        /* even; 0: hidden / heads */
+    int64_t classes;         /* the head scores so many classes; 0: it scores the tokens of the vocabulary */
     int tied;                /* the head's weight is the embedding */
     double norm_eps;         /* 0: 1e-6 */
     struct rope rope;        /* theta 0: 10000 */
@@ -33,12 +34,19 @@ struct model_config {
     int64_t rank;            /* 0 if the model stays FULL for good */
     double alpha, dropout;   /* of the projections */
     relora_order order;      /* of the products of the projections */
+    int full_rank;           /* model_backward() may be asked for steps in full rank; not in LOWRANK */
     int recompute;           /* keep what enters a block only; the backward makes the rest again */
     double init_std;         /* of every weight matrix and the embedding; the authors have 0.02 */
     uint64_t seed;
     relora_device_kind device; /* of which the first is taken; 0 for the CPU */
     int threads;               /* of our own loops; the library has its own setting */
 };
+
+/* Outputs of the head. */
+static inline int64_t model_outputs(const struct model_config *config)
+{
+    return config->classes ? config->classes : config->vocab;
+}
 
 struct ops;
 struct model;       /* parameters and layers */
@@ -70,10 +78,11 @@ int model_param_get(const struct model *model, int index, struct model_param *ou
 /* The same of the plain model, whatever is trained: every weight that a file of it has, by the names that Hugging
  * Face's Llama has. `grad` is NULL. Not for LOWRANK, which has no such weights. */
 int model_weight_get(const struct model *model, int index, struct model_param *out);
-/* Bytes that parameters, their gradients and Adam's two moments take now; and the number of
- * parameters of the plain model, without A and B. */
+/* Bytes that parameters, their gradients and Adam's two moments take now, and a gradient of a frozen W; and the
+ * number of parameters of the plain model, without A and B. */
 struct model_memory {
     int64_t parameters, weights, gradients, moments;
+    int64_t full_rank; /* the gradient of one W, which all layers take turns with */
 };
 void model_memory(const struct model *model, struct model_memory *out);
 /* Number of elements in that list, or with the frozen matrices as well. */
@@ -101,15 +110,26 @@ enum {
                           chunk by chunk over the logits, so that they never exist all at once */
 };
 /* Adds the mean cross-entropy in nats of `targets` [batch, seq] after `tokens` [batch, seq], each below
- * vocab, to what model_take_loss() tells. Both arrays may be reused on return. `call` names this use of the
+ * vocab or classes, to what model_take_loss() tells. A target below 0 is none: its loss is 0, and counts in the mean. Both arrays may be reused on return. `call` names this use of the
  * layers: dropout is a function of it. Queues its work; does not wait. */
 relora_status model_forward(struct model *model, struct activations *acts, relora_stream *stream,
                             const int32_t *tokens, const int32_t *targets, uint64_t call, unsigned flags);
 /* The sum over all forwards since it was last asked for. Waits for them. */
 relora_status model_take_loss(struct model *model, relora_stream *stream, double *sum);
-/* Add d loss / d parameter to every gradient. Tokens, call and dropout are those of the forward. */
-relora_status model_backward(struct model *model, struct activations *acts, relora_stream *stream);
-/* Logits [vocab] of the token that follows tokens[0 .. position] of the first sequence. */
+/* A step of every frozen W in full rank (relora_linear_full_rank_step()), and what it did. */
+struct full_rank {
+    double lr;
+    uint64_t number;        /* chooses the random numbers of its rounding: use each once */
+    int layers;             /* that moved: those whose gradient was finite */
+    double changed, weight; /* sums over those that moved: of |dW|^2 and |W|^2, */
+    double rank;            /* and of the effective ranks of their gradients */
+};
+/* Add d loss / d parameter to every gradient. Tokens, call and dropout are those of the forward. With `step`, which
+ * may be NULL, the frozen matrices move too, each as soon as its own layer is done, so that one gradient at a time is
+ * enough; that waits for the device. */
+relora_status model_backward(struct model *model, struct activations *acts, relora_stream *stream,
+                             struct full_rank *step);
+/* Logits, or scores of the classes, of the token that follows tokens[0 .. position] of the first sequence. */
 relora_status model_next(struct model *model, struct activations *acts, relora_stream *stream,
                          const int32_t *tokens, int64_t position, float *logits);
 

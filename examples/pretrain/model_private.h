@@ -34,7 +34,9 @@ struct model {
     relora_group *group;     /* both, by the names that Hugging Face's Llama has */
     relora_tensor *head;     /* its weight, if that is the embedding in another dtype; else NULL */
     int array_count, linear_count;
-    struct matrix loss; /* a double: sum of the losses not yet taken */
+    struct matrix gradient;             /* of the largest W, for steps in full rank; */
+    relora_tensor *shaped[PROJECTIONS]; /* and its memory in the shape of each projection */
+    struct matrix loss;                 /* a double: sum of the losses not yet taken */
 };
 
 static inline float *array_value(const struct array *array)

@@ -77,7 +77,7 @@ struct ops {
     void (*swiglu_backward)(struct shape s, void *dgate, void *dup, const void *dy, const void *gate,
                             const void *up); /* dgate or dup may be dy */
 
-    /* Cross-entropy of each row of logits, into `loss` [rows]. If factor is not 0, the row is replaced by
+    /* Cross-entropy of each row of logits with its target, or 0 if that is below 0, into `loss` [rows]. If factor is not 0, the row is replaced by
      * factor * (softmax - one at the target). */
     void (*cross_entropy)(struct shape s, void *logits, const int32_t *targets, float *loss, float factor);
     /* *total += the mean of the losses, in double. */

@@ -29,18 +29,20 @@ extern const int size_count;
 struct json_t;
 
 struct options {
-    int64_t size;              /* index into sizes */
+    int64_t size;                       /* index into sizes */
+    int64_t hidden, ffn, heads, layers; /* of a shape that is not in the table; those of `model` in the end */
     struct model_config model; /* its shape: that of the size, or of --init; vocab 0 if that is the data's */
     struct json_t *config;     /* what config.json of --init holds; NULL if there is none */
     int foreign_vocab;         /* model.vocab is that of a tokenizer: nobody said that bytes will do */
-    int64_t method, dtype, device, reset, order, recompute;
+    int64_t method, dtype, device, reset, masks, order, recompute;
     struct names data, val_data;
     const char *out, *prompt;
     const char *save, *resume, *init, *export;
     int64_t save_every, keep;
-    int64_t vocab;
+    int64_t vocab, classes;
     int64_t seq, batch, accumulate, steps, seed, threads;
-    int64_t rank, warm_start, warmup, restarts, restart_warmup;
+    int64_t rank, warm_start, warmup, restarts, restart_warmup, full_rank_every;
+    double full_rank_strength;
     double lr, lora_lr, min_lr_ratio;
     double alpha, dropout, init_std, reset_ratio;
     double beta1, beta2, eps, weight_decay, clip;

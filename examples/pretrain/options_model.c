@@ -63,6 +63,32 @@ static int check_size(const struct options *o)
     return 0;
 }
 
+/* What --hidden and its like say of the shape; the rest of it stays as it is. */
+static int shape_by_options(struct options *o)
+{
+    struct model_config *m = &o->model;
+    const struct {
+        const char *name;
+        int64_t *given, *shape;
+    } parts[] = {{"hidden", &o->hidden, &m->hidden},
+                 {"ffn", &o->ffn, &m->ffn},
+                 {"heads", &o->heads, &m->heads},
+                 {"layers", &o->layers, &m->layers}};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        if (o->config && options_given(o, parts[i].name))
+            return fail("--%s and --init %s: the shape is that of the folder", parts[i].name, o->init);
+        if (!o->config && *parts[i].given > 0) *parts[i].shape = *parts[i].given;
+        *parts[i].given = *parts[i].shape;
+    }
+    if (o->config) return 0;
+    m->kv_heads = m->heads;
+    m->head_dim = m->hidden / m->heads;
+    return m->hidden % (2 * m->heads) == 0
+               ? 0
+               : fail("--hidden %" PRId64 " is no even number of columns for each of %" PRId64 " heads",
+                      m->hidden, m->heads);
+}
+
 int options_model(struct options *o)
 {
     int given = options_given(o, "size");
@@ -70,7 +96,7 @@ int options_model(struct options *o)
     if (!o->config) {
         o->size = o->size >= 0 ? o->size : 0;
         o->model = options_shape(&sizes[o->size]);
-        return 0;
+        return shape_by_options(o);
     }
     if (!given) o->size = nearest_size(&o->model);
     else if (check_size(o)) return -1;
@@ -79,5 +105,5 @@ int options_model(struct options *o)
                     o->model.vocab);
     o->foreign_vocab = !o->vocab && o->model.vocab != 256;
     o->vocab = o->model.vocab;
-    return 0;
+    return shape_by_options(o);
 }

@@ -69,8 +69,18 @@ static int64_t smallest_side(const struct model_config *m)
     return at_most(at_most(m->hidden, m->ffn), m->head_dim * at_most(m->heads, m->kv_heads));
 }
 
+/* What a classifier is not for. */
+static int check_classes(const struct options *o)
+{
+    if (!o->classes) return 0;
+    if (o->classes < 2) return fail("--classify %" PRId64 ": accepted are two classes or more", o->classes);
+    if (!o->data.count) return fail("--classify needs --data and --val-data");
+    return o->export ? fail("--export writes a model of language; --classify trains none") : 0;
+}
+
 int options_resolve(struct options *o)
 {
+    if (check_classes(o)) return -1;
     if (options_model(o) != 0) return -1;
     take_size(o, &sizes[o->size]);
     if (o->end < o->steps) o->end = o->steps;
@@ -83,6 +93,10 @@ int options_resolve(struct options *o)
         return fail("--rank %" PRId64
                     " is more than the smallest side of a projection of the model, %" PRId64,
                     o->rank, smallest_side(&o->model));
+    if (o->full_rank_every && !has_warm_start(o))
+        return fail("--full-rank-every %" PRId64 " is for --method lora and relora, whose W is frozen; with "
+                    "--method %s there is no such W",
+                    o->full_rank_every, options_choice("method", o->method));
     if (o->method != METHOD_RELORA) o->restarts = 0;
     if (!has_warm_start(o)) o->warm_start = 0;
     else if (divide(o) != 0) return -1;

@@ -8,6 +8,7 @@ static const struct choice methods[] = {{"full", METHOD_FULL},
                                         {NULL, 0}};
 static const struct choice dtypes[] = {{"f32", RELORA_F32}, {"bf16", RELORA_BF16}, {NULL, 0}};
 static const struct choice devices[] = {{"cpu", RELORA_DEVICE_CPU}, {"cuda", RELORA_DEVICE_CUDA}, {NULL, 0}};
+static const struct choice masks[] = {{"joint", 0}, {"independent", RELORA_RESET_INDEPENDENT}, {NULL, 0}};
 static const struct choice orders[] = {
     {"auto", RELORA_ORDER_AUTO}, {"split", RELORA_ORDER_SPLIT}, {"fold", RELORA_ORDER_FOLD}, {NULL, 0}};
 static const struct choice recomputes[] = {{"none", 0}, {"blocks", 1}, {NULL, 0}};
@@ -22,6 +23,11 @@ static const struct choice resets[] = {{"zero", RELORA_RESET_ZERO},
 const struct option_row option_rows[] = {
     {"size", "NAME", "model size, see below (demo; with --init the settings of the nearest size)", CHOICE,
      AT(size), 0, 0, UNSET, NULL, BOUND},
+    {"hidden", "N", "hidden size (by size)", WHOLE, AT(hidden), 2, 65536, UNSET, NULL, BOUND},
+    {"ffn", "N", "columns of the feed-forward part (by size)", WHOLE, AT(ffn), 1, 1 << 20, UNSET, NULL,
+     BOUND},
+    {"heads", "N", "attention heads (by size)", WHOLE, AT(heads), 1, 65536, UNSET, NULL, BOUND},
+    {"layers", "N", "blocks (by size)", WHOLE, AT(layers), 1, 65536, UNSET, NULL, BOUND},
     {"method", "NAME", "full, lora, lowrank or relora (relora)", CHOICE, AT(method), 0, 0, METHOD_RELORA,
      methods, BOUND},
     {"data", "FILE",
@@ -32,6 +38,9 @@ const struct option_row option_rows[] = {
      AT(val_data), 0, 0, 0, NULL, FREE},
     {"vocab", "N", "size of the vocabulary (from --init; 256 for text; the largest token + 1 for .bin)",
      WHOLE, AT(vocab), 2, 1 << 24, 0, NULL, FREE},
+    {"classify", "N",
+     "N classes: --data and --val-data hold lines of a label below N, a tab and a text; 0 for none (0)",
+     WHOLE, AT(classes), 0, 65536, 0, NULL, BOUND},
     {"out", "DIR", "folder for train.csv, eval.csv and summary.txt (out)", TEXT, AT(out), 0, 0, 0, NULL,
      FREE},
     {"dtype", "NAME", "type of projections, head and their inputs: f32 or bf16 (f32)", CHOICE, AT(dtype), 0,
@@ -79,6 +88,15 @@ const struct option_row option_rows[] = {
      AT(reset), 0, 0, RELORA_RESET_MAGNITUDE, resets, BOUND},
     {"reset-ratio", "X", "share of the moments that random and magnitude clear (0.99)", REAL, AT(reset_ratio),
      0, 1, 0.99, NULL, BOUND},
+    {"full-rank-every", "N",
+     "in low-rank training, each N-th update also moves W in full rank, without moments; 0: never (0)", WHOLE,
+     AT(full_rank_every), 0, 4e9, 0, NULL, BOUND},
+    {"full-rank-strength", "X", "length of that step, in learning rates (1)", REAL, AT(full_rank_strength),
+     ABOVE_0, ANY, 1, NULL, BOUND},
+    {"reset-masks", "NAME",
+     "joint: what a restart clears of the first moment it clears of the second; or independent, as in the"
+     " authors' code (joint)",
+     CHOICE, AT(masks), 0, 0, 0, masks, BOUND},
     {"beta1", "X", "Adam's beta1, below 1 (0.9)", REAL, AT(beta1), 0, BELOW_1, 0.9, NULL, BOUND},
     {"beta2", "X", "Adam's beta2, below 1 (by size)", REAL, AT(beta2), 0, BELOW_1, UNSET, NULL, BOUND},
     {"eps", "X", "Adam's epsilon (1e-8)", REAL, AT(eps), ABOVE_0, 1, 1e-8, NULL, BOUND},

@@ -10,7 +10,8 @@ struct pass { /* what every step of the way needs */
     relora_stream *stream;
     const struct ops *ops;
     struct shape hidden, ffn;
-    float eps; /* of the norms */
+    float eps;              /* of the norms */
+    struct full_rank *step; /* NULL: of A and B alone */
 };
 
 static struct pass start(struct model *model, struct activations *acts, relora_stream *stream)
@@ -24,7 +25,8 @@ static struct pass start(struct model *model, struct activations *acts, relora_s
                          engine->ops,
                          {n, c->hidden, c->dtype, engine},
                          {n, ffn_stride(c), c->dtype, engine},
-                         (float)c->norm_eps};
+                         (float)c->norm_eps,
+                         NULL};
 }
 
 static struct array *norm_of(const struct pass *p, int64_t layer, int which)
@@ -52,19 +54,43 @@ static relora_status forward_shared(const struct pass *p, int64_t layer, enum pr
                                         x->tensor, y, p->acts->call, p->acts->layer_flags);
 }
 
+/* The step of a frozen W, when all that its layer had to make with it is made. */
+static relora_status step_full_rank(const struct pass *p, int64_t layer, enum projection which,
+                                    const struct matrix *x, const relora_tensor *dy)
+{
+    relora_linear *linear = p->model->linears[layer * PROJECTIONS + which];
+    relora_tensor *gradient = p->model->shaped[which];
+    relora_full_rank_report report = {.struct_size = sizeof report};
+    struct full_rank *step = p->step;
+    if (!step) return RELORA_OK;
+    TRY(relora_linear_weight_grad(linear, p->stream, x->tensor, dy, gradient, RELORA_OVERWRITE));
+    relora_status status =
+        relora_linear_full_rank_step(linear, p->stream, gradient, step->lr, step->number, &report);
+    if (status == RELORA_E_NOT_FINITE) return RELORA_OK; /* W stays, and the optimizer skips this update */
+    TRY(status);
+    step->layers++;
+    step->changed += report.delta_norm * report.delta_norm;
+    step->weight += report.weight_norm * report.weight_norm;
+    step->rank += report.grad_rank;
+    return RELORA_OK;
+}
+
 static relora_status backward_shared(const struct pass *p, int64_t layer, enum projection first,
                                      int32_t count, const struct matrix *x, relora_tensor *const *dy)
 {
-    return relora_linear_backward_shared(p->model->linears + layer * PROJECTIONS + first, count, p->stream,
-                                         x->tensor, dy, p->acts->dnormed.tensor, p->acts->call,
-                                         p->acts->layer_flags);
+    TRY(relora_linear_backward_shared(p->model->linears + layer * PROJECTIONS + first, count, p->stream,
+                                      x->tensor, dy, p->acts->dnormed.tensor, p->acts->call,
+                                      p->acts->layer_flags));
+    for (int32_t i = 0; i < count; i++) TRY(step_full_rank(p, layer, first + (enum projection)i, x, dy[i]));
+    return RELORA_OK;
 }
 
 static relora_status backward_linear(const struct pass *p, int64_t layer, enum projection which,
                                      const struct matrix *x, const relora_tensor *dy, struct matrix *dx)
 {
-    return relora_linear_backward(p->model->linears[layer * PROJECTIONS + which], p->stream, x->tensor, dy,
-                                  dx->tensor, p->acts->call, p->acts->layer_flags);
+    TRY(relora_linear_backward(p->model->linears[layer * PROJECTIONS + which], p->stream, x->tensor, dy,
+                               dx->tensor, p->acts->call, p->acts->layer_flags));
+    return step_full_rank(p, layer, which, x, dy);
 }
 
 /* Where what o or down adds to the residual stream is on its way. */
@@ -155,7 +181,8 @@ static relora_status head_pass(const struct pass *p, int gradient)
 {
     struct activations *acts = p->acts;
     relora_linear *head = p->model->linears[p->model->linear_count - 1];
-    struct shape chunk = {acts->head_rows, p->model->config.vocab, p->hidden.dtype, p->hidden.engine};
+    struct shape chunk = {acts->head_rows, model_outputs(&p->model->config), p->hidden.dtype,
+                          p->hidden.engine};
     float factor = gradient ? 1.0f / (float)p->hidden.rows : 0.0f;
     const int32_t *targets = acts->targets.data;
     float *losses = acts->losses.data;
@@ -194,8 +221,8 @@ relora_status model_next(struct model *model, struct activations *acts, relora_s
                          const int32_t *tokens, int64_t position, float *logits)
 {
     struct pass p = start(model, acts, stream);
-    int64_t vocab = model->config.vocab;
-    size_t bytes = (size_t)vocab * (p.hidden.dtype == RELORA_F32 ? 4 : 2);
+    int64_t outputs = model_outputs(&model->config);
+    size_t bytes = (size_t)outputs * (p.hidden.dtype == RELORA_F32 ? 4 : 2);
     relora_linear *head = model->linears[model->linear_count - 1];
     void *last = malloc(bytes);
     if (!last) return RELORA_E_NO_MEMORY;
@@ -206,7 +233,7 @@ relora_status model_next(struct model *model, struct activations *acts, relora_s
     if (status == RELORA_OK)
         status = relora_linear_forward(head, stream, acts->last_x, acts->last_y, acts->call, 0);
     if (status == RELORA_OK) status = relora_tensor_read(acts->last_y, stream, last, bytes);
-    if (status == RELORA_OK) load(logits, last, p.hidden.dtype, 0, vocab);
+    if (status == RELORA_OK) load(logits, last, p.hidden.dtype, 0, outputs);
     free(last);
     return status < 0 ? status : p.ops->status(&model->engine);
 }
@@ -266,10 +293,12 @@ static relora_status backward_block(const struct pass *p, int64_t layer)
     return RELORA_OK;
 }
 
-relora_status model_backward(struct model *model, struct activations *acts, relora_stream *stream)
+relora_status model_backward(struct model *model, struct activations *acts, relora_stream *stream,
+                             struct full_rank *step)
 {
     struct pass p = start(model, acts, stream);
     struct array *embedding = &model->arrays[0], *norm = &model->arrays[1];
+    p.step = step;
     backward_norm(&p, norm, &acts->x, &acts->inverse, 1);
     for (int64_t layer = acts->block_count - 1; layer >= 0; layer--) {
         TRY(recompute_block(&p, layer));

@@ -78,6 +78,7 @@ static int make_cycle(struct trainer *t)
     options.merge_every = options_cycle(o) < 2 ? 2 : options_cycle(o);
     relora_reset_options_init(&reset, sizeof reset);
     reset.mode = (relora_reset_mode)o->reset;
+    reset.flags = (uint32_t)o->masks;
     reset.ratio = o->reset_ratio;
     reset.seed = (uint64_t)o->seed;
     if (check(t->ctx, relora_cycle_create(&t->cycle, t->ctx, &options, t->adam, &reset), "cycle")) return -1;
@@ -89,13 +90,15 @@ void trainer_memory(const struct trainer *t, char *text, size_t size)
 {
     struct model_memory m;
     model_memory(t->model, &m);
+    char step[64] = "";
+    if (m.full_rank) snprintf(step, sizeof step, "; gradient of one W %.1f MB", (double)m.full_rank * 1e-6);
     double n = (double)m.parameters, all = (double)(m.weights + m.gradients + m.moments);
     snprintf(text, size,
              "%.1f bytes per parameter (weights %.1f, gradients %.1f, moments %.1f), %.1f MB; "
-             "activations %.1f MB%s",
+             "activations %.1f MB%s%s",
              all / n, (double)m.weights / n, (double)m.gradients / n, (double)m.moments / n, all * 1e-6,
              (double)activations_bytes(t->acts) * 1e-6,
-             t->options->recompute ? ", recomputed: one more forward in each step" : "");
+             t->options->recompute ? ", recomputed: one more forward in each step" : "", step);
 }
 
 /* The curve of the low-rank phase, which begins at t->step. */

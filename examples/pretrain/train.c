@@ -21,12 +21,15 @@ static int create_model(struct trainer *t)
     int full = o->method == METHOD_FULL;
     struct model_config config = o->model;
     config.vocab = t->data->vocab;
+    config.classes = o->classes;
+    config.tied = config.tied && !o->classes;
     config.dtype = (relora_dtype)o->dtype;
     config.mode = first_mode(o);
     config.rank = full ? 0 : o->rank;
     config.alpha = o->alpha;
     config.dropout = o->dropout;
     config.order = (relora_order)o->order;
+    config.full_rank = o->full_rank_every > 0;
     config.recompute = o->recompute != 0;
     config.init_std = o->init_std;
     config.seed = (uint64_t)o->seed;
@@ -82,7 +85,8 @@ static void pass_on(void *user, int32_t level, const char *message)
 
 int trainer_start(struct trainer *t, const struct options *options, struct folders *folders)
 {
-    *t = (struct trainer){.options = options, .folders = folders, .val_loss = -1.0, .saved = -1};
+    *t = (struct trainer){
+        .options = options, .folders = folders, .val_loss = -1.0, .accuracy = -1.0, .saved = -1};
     relora_context_options context;
     relora_context_options_init(&context, sizeof context);
     context.threads = (int32_t)options->threads;
@@ -98,7 +102,7 @@ int trainer_open(struct trainer *t, struct data *data)
     relora_device *device = find_device(t);
     if (!device || check(t->ctx, relora_stream_create(&t->stream, device), "stream") || create_model(t))
         return -1;
-    health_begin(&t->health, data->vocab, t->options->end);
+    health_begin(&t->health, t->options->classes ? t->options->classes : data->vocab, t->options->end);
     return 0;
 }
 
@@ -131,8 +135,16 @@ static int lose_data(struct trainer *t)
     return -1;
 }
 
-/* Queue forward and backward of every micro-batch; the gradients add up. */
-static int accumulate(struct trainer *t)
+/* Does the update under way move the frozen matrices too? */
+static int is_full_rank(const struct trainer *t)
+{
+    const struct options *o = t->options;
+    return t->cycle && o->full_rank_every && (t->step + 1 - o->warm_start) % o->full_rank_every == 0;
+}
+
+/* Queue forward and backward of every micro-batch; the gradients add up. The last backward takes the step in full rank,
+ * if there is one: until then the update can be dropped. */
+static int accumulate(struct trainer *t, struct full_rank *step)
 {
     const struct options *o = t->options;
     if (check(t->ctx, relora_group_zero_grad(model_group(t->model), t->stream), "zero_grad")) return -1;
@@ -145,18 +157,26 @@ static int accumulate(struct trainer *t)
                   model_forward(t->model, t->acts, t->stream, tokens, targets, call,
                                 MODEL_DROPOUT | MODEL_GRADIENT),
                   "forward") ||
-            check(t->ctx, model_backward(t->model, t->acts, t->stream), "backward"))
+            check(t->ctx,
+                  model_backward(t->model, t->acts, t->stream, micro + 1 < o->accumulate ? NULL : step),
+                  "backward"))
             return -1;
         if (micro + 1 < o->accumulate) progress_part(&t->progress, "micro-batch", micro + 1, o->accumulate);
     }
     return 0;
 }
 
+/* Targets in a sequence: of labelled lines only the last token has one, and the mean is over those. */
+static double targets_in(const struct trainer *t)
+{
+    return t->options->classes ? 1.0 : (double)t->options->seq;
+}
+
 /* The mean over `count` forwards. */
 static int take_loss(struct trainer *t, int64_t count, double *loss)
 {
     if (check(t->ctx, model_take_loss(t->model, t->stream, loss), "loss")) return -1;
-    *loss /= (double)count;
+    *loss *= (double)t->options->seq / targets_in(t) / (double)count;
     return 0;
 }
 
@@ -210,6 +230,19 @@ static int advance(struct trainer *t, const char **event)
     return 0;
 }
 
+/* The first one of a process is told of, for the others are much the same. */
+static void tell_full_rank(struct trainer *t, const struct full_rank *step, const char **event)
+{
+    if (!step->layers) return;
+    *event = "full_rank";
+    if (t->stepped) return;
+    t->stepped = 1;
+    progress_line(&t->progress,
+                  "step %" PRId64 ": full-rank step of %d layers, |dW|/|W| = %.5f; the gradients have an "
+                  "effective rank of %.1f on average",
+                  t->step + 1, step->layers, sqrt(step->changed / step->weight), step->rank / step->layers);
+}
+
 /* An update that was skipped moves neither schedule nor cycle. */
 static int count_update(struct trainer *t, const relora_step_report *report, const char **event)
 {
@@ -237,14 +270,20 @@ static int train_step(struct trainer *t, int *last)
     const struct options *o = t->options;
     relora_step_report report = {.struct_size = sizeof report};
     struct metrics_row row = {.event = ""};
+    struct full_rank step = {.number = (uint64_t)t->attempts};
     double begin = progress_now();
 
-    if (check(t->ctx, relora_schedule_lr(t->schedule, t->step, &row.lr), "learning rate") || accumulate(t) ||
-        check(t->ctx, relora_adam_step(t->adam, t->stream, row.lr, 1.0 / (double)o->accumulate, &report),
+    if (check(t->ctx, relora_schedule_lr(t->schedule, t->step, &row.lr), "learning rate")) return -1;
+    step.lr = row.lr * o->full_rank_strength;
+    if (accumulate(t, is_full_rank(t) ? &step : NULL) ||
+        check(t->ctx,
+              relora_adam_step(t->adam, t->stream, row.lr,
+                               (double)o->seq / targets_in(t) / (double)o->accumulate, &report),
               "update") || /* the report of which is the one thing waited for in a step; */
-        take_loss(t, o->accumulate, &row.loss) || /* the loss is there by then */
-        count_update(t, &report, &row.event))
+        take_loss(t, o->accumulate, &row.loss)) /* the loss is there by then */
         return -1;
+    tell_full_rank(t, &step, &row.event);
+    if (count_update(t, &report, &row.event)) return -1;
 
     double seconds = progress_now() - begin;
     t->seconds += seconds;
@@ -354,7 +393,8 @@ int trainer_run(struct trainer *t)
         if (!result) save_on_the_way(t, last);
     }
     if (result) result = t->adam ? leave(t) : -1;
-    else if (finish(t) || evaluate(t)) result = t->stopped ? 0 : -1; /* the checkpoint is there */
+    else if (finish(t) || evaluate(t) || (t->options->classes && classify(t)))
+        result = t->stopped ? 0 : -1; /* the checkpoint is there */
     else if (data_check(t->data)) result = is_stopped(t) ? 0 : -1;
     else if (health_end(&t->health, t->val_loss, text, sizeof text)) {
         t->died = 1;

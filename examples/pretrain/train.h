@@ -46,8 +46,10 @@ struct trainer {
     int64_t skipped, restarts;
     double seconds;   /* spent in training steps */
     double val_loss;  /* of the last evaluation, below 0 before the first; */
+    double accuracy;  /* of --classify, at the end; below 0 before */
     int64_t val_step; /* after how many updates it was */
     int64_t saved;    /* step of the last checkpoint of this process, or -1 */
+    int stepped;      /* a step in full rank was told of */
     int skipping;     /* the update just tried was skipped */
     int save_failed;  /* the last checkpoint could not be written */
     int stopped;      /* an end was asked for and came before that of the run */
@@ -74,5 +76,9 @@ void trainer_memory(const struct trainer *trainer, char *text, size_t size);
 
 /* sample.c: continue the prompt on stdout; not to the end if an end is asked for. */
 int sample_print(struct trainer *trainer);
+
+/* classify.c: t->accuracy, the share of the validation's lines that are given their label. -1 after a sentence, or if
+ * an end is asked for. */
+int classify(struct trainer *trainer);
 
 #endif

@@ -111,6 +111,20 @@ typedef struct relora_merge_report {
  *  struct_size by hand does the same. @since 0.5 @threads any @stream none */
 RELORA_API relora_status relora_merge_report_init(relora_merge_report *report, size_t size);
 
+typedef struct relora_full_rank_report {
+    uint32_t struct_size; /**< set by the caller; no more than this is written */
+    int32_t reserved;     /**< 0 */
+    double delta_norm;    /**< L2 norm of the change of W, as stored after rounding */
+    double weight_norm;   /**< L2 norm of W afterwards */
+    double grad_norm;     /**< L2 norm of the gradient */
+    double grad_rank;     /**< effective rank of the gradient: (sum of s^2)^2 / sum of s^4 over its singular
+                               values s, from 1 to min(in, out). 0 of a gradient that is 0 */
+} relora_full_rank_report;
+
+/** Prepare a report: 0 everywhere, and struct_size for the `size` bytes that the caller has. Setting
+ *  struct_size by hand does the same. @since 0.6 @threads any @stream none */
+RELORA_API relora_status relora_full_rank_report_init(relora_full_rank_report *report, size_t size);
+
 /** Fill `options` with the defaults, writing exactly `size` bytes.
  *  @since 0.1 @threads any @stream none */
 RELORA_API relora_status relora_linear_options_init(relora_linear_options *options, size_t size);
@@ -255,6 +269,24 @@ RELORA_API relora_status relora_linear_zero_grad(relora_linear *linear, relora_s
  *  @since 0.1 @threads one @stream synchronises */
 RELORA_API relora_status relora_linear_merge(relora_linear *linear, relora_stream *stream, uint64_t cycle,
                                              relora_merge_report *report);
+
+/** Move the frozen W one step down the direction of its gradient, as relora_full_rank_step() does:
+ *
+ *      W -= lr * 0.2 sqrt(max(in, out)) U V^T        with grad = U S V^T
+ *
+ *  Every few updates of A and B, such a step gives W what a low rank cannot reach. It needs no moments.
+ *  Optimizers that hold the layer step on, and with RELORA_LINEAR_KEEP_DELTA the change counts in the delta.
+ *  RELORA_E_STATE unless the mode is LORA.
+ *  @param grad   F32 with the shape of W, as relora_linear_weight_grad() makes it. It is overwritten with
+ *                U V^T. Rows may lie apart. It must not overlap W or the delta
+ *  @param lr     0 or more; often the learning rate of the present update, or twice that
+ *  @param step   stochastic rounding is a function of (seed, layer, step), so use each value once, such as
+ *                the number of the update
+ *  @param report may be NULL
+ *  @since 0.6 @threads one @stream synchronises */
+RELORA_API relora_status relora_linear_full_rank_step(relora_linear *linear, relora_stream *stream,
+                                                      relora_tensor *grad, double lr, uint64_t step,
+                                                      relora_full_rank_report *report);
 
 /** Draw A uniformly in +-1/sqrt(in) as a function of (seed, layer, cycle), set B to 0 and a trainable
  *  scale to 1 (to 0 with RELORA_LINEAR_REFERENCE). With RELORA_LINEAR_FREEZE_B, B is drawn in +-1/sqrt(rank)

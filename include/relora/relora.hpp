@@ -413,6 +413,14 @@ inline relora_merge_report merge(const stream &s, const tensor &weight, const te
     detail::check(relora_merge(s.get(), weight.get(), a.get(), b.get(), &options, &r), s.get());
     return r;
 }
+/** W -= lr * 0.2 sqrt(max(in, out)) U V^T, which takes the place of the gradient. */
+inline relora_full_rank_report full_rank_step(const stream &s, const tensor &weight, const tensor &grad, double lr,
+                                              const relora_merge_options &options)
+{
+    auto r = report<relora_full_rank_report>();
+    detail::check(relora_full_rank_step(s.get(), weight.get(), grad.get(), lr, &options, &r), s.get());
+    return r;
+}
 inline void draw_factors(const stream &s, const tensor &a, const tensor &b, std::uint64_t seed, std::uint64_t layer,
                          std::uint64_t cycle)
 {
@@ -516,6 +524,13 @@ public:
     {
         auto r = report<relora_merge_report>();
         detail::check(relora_linear_merge(get(), s.get(), cycle, &r), s.get());
+        return r;
+    }
+    /** One step of the frozen W down the direction of its gradient, which is overwritten. */
+    relora_full_rank_report full_rank_step(const stream &s, const tensor &grad, double lr, std::uint64_t step) const
+    {
+        auto r = report<relora_full_rank_report>();
+        detail::check(relora_linear_full_rank_step(get(), s.get(), grad.get(), lr, step, &r), s.get());
         return r;
     }
     void reset(const stream &s, std::uint64_t cycle) const

@@ -54,6 +54,35 @@ RELORA_API relora_status relora_merge(relora_stream *stream, relora_tensor *weig
                                       const relora_tensor *b, const relora_merge_options *options,
                                       relora_merge_report *report);
 
+/** Move a frozen W one step down the direction of its gradient:
+ *
+ *      W -= lr * scale * 0.2 sqrt(max(in, out)) U V^T        with grad = U S V^T
+ *
+ *  The elements of the step have the root mean square 0.2 lr, as those of a step of Adam often have. This is
+ *  the update of Muon (Jordan et al. 2024) without momentum. It is not part of ReLoRA's paper. docs/method.md
+ *  says what it is for.
+ *
+ *  U V^T comes from 24 products in F32: 8 min^2 (2 max + min) multiply-adds, for min and max of in and out.
+ *  Singular values from 1e-4 of the largest become 1 within 0.003, unless more than 256 are as large as the
+ *  largest. Smaller ones become less than 1: 0.36 at 1e-5. A gradient that is 0 moves nothing. The workspace
+ *  of the stream holds two F32 matrices of min by min, a third of max(min, 256) by min, and 16 bytes for each
+ *  row of W.
+ *
+ *  If W or the gradient holds a NaN or an infinity, or if W could leave the range of its type, nothing
+ *  changes and the status is RELORA_E_NOT_FINITE. After any other failure, `grad` may have been overwritten.
+ *  @param weight  [out, in] or [in, out], F32 or BF16; must not overlap `grad`
+ *  @param grad    F32, the shape of W; is overwritten with U V^T
+ *  @param lr      0 or more
+ *  @param options NULL for the defaults; `scale` multiplies lr. With RELORA_MERGE_LOOK neither W nor `grad`
+ *                 changes. Stochastic rounding is a function of (seed, layer, cycle), of other random numbers
+ *                 than in a merge. RELORA_MERGE_IN_OUT makes no difference
+ *  @param report  may be NULL; with RELORA_MERGE_LOOK it is 0
+ *  @since 0.6 @threads one @stream synchronises */
+RELORA_API relora_status relora_full_rank_step(relora_stream *stream, relora_tensor *weight,
+                                               relora_tensor *grad, double lr,
+                                               const relora_merge_options *options,
+                                               relora_full_rank_report *report);
+
 /** Draw A uniformly in +-1/sqrt(in) from (seed, layer, cycle), and set B to 0, as relora_linear_reset() does.
  *  Use cycle 0 when training begins.
  *  @param a  [rank, in] F32

@@ -20,5 +20,6 @@ Suite *golden_layer(void);
 Suite *golden_schedule(void);
 Suite *golden_prune(void);
 Suite *golden_trajectory(void);
+Suite *golden_polar(void);
 
 #endif

@@ -6,5 +6,6 @@ int main(void)
     srunner_add_suite(runner, golden_schedule());
     srunner_add_suite(runner, golden_prune());
     srunner_add_suite(runner, golden_trajectory());
+    srunner_add_suite(runner, golden_polar());
     return env_run(runner);
 }

@@ -7,7 +7,7 @@ import unittest
 
 import harness
 
-SUITES = ['stopping', 'prolonging', 'folders', 'inputs', 'screen', 'dying', 'command', 'processors']
+SUITES = ['stopping', 'prolonging', 'folders', 'inputs', 'screen', 'dying', 'command', 'processors', 'classify']
 
 
 def main():

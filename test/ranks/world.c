@@ -119,6 +119,11 @@ struct rank *world_run(int32_t size, rank_fn prepare, struct plan *plan)
     return ranks;
 }
 
+void world_run_here(const relora_comm *comm, struct plan *plan)
+{
+    ck_assert_int_eq(rank_run(comm, run_body, plan)->bad_memory, 0);
+}
+
 void world_set_grads(struct rank *rank, struct world *w, int64_t step)
 {
     for (int i = 0; i < PLAIN; i++) fill(rank, w->grad[i], i, step, w);

@@ -29,6 +29,8 @@ struct plan { /* of a run; `user` of each rank */
 
 /** Run plan->work in `size` ranks. With one, it has the data of plan->of ranks. */
 struct rank *world_run(int32_t size, rank_fn prepare, struct plan *plan);
+/** The same in this process, as the rank of `comm`. */
+void world_run_here(const relora_comm *comm, struct plan *plan);
 /** An update of exact gradients. */
 void world_step(struct rank *rank, struct world *world, int64_t step, relora_step_report *report);
 void world_set_grads(struct rank *rank, struct world *world, int64_t step);

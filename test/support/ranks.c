@@ -225,3 +225,12 @@ struct rank *ranks_run(int32_t size, rank_fn prepare, rank_fn body, void *user)
     for (int32_t r = 0; r < size; r++) pthread_join(threads[r], NULL);
     return last->rank;
 }
+
+struct rank *rank_run(const relora_comm *comm, rank_fn body, void *user)
+{
+    static struct rank rank;
+    rank = (struct rank){.comm = *comm, .user = user};
+    struct job job = {&rank, body};
+    work(&job);
+    return &rank;
+}

@@ -30,6 +30,9 @@ struct rank {
 typedef void (*rank_fn)(struct rank *rank);
 struct rank *ranks_run(int32_t size, rank_fn prepare, rank_fn body, void *user);
 
+/** body() in this process, which is the rank that `comm` says. */
+struct rank *rank_run(const relora_comm *comm, rank_fn body, void *user);
+
 /** The call must succeed, or the process ends with a sentence: a thread cannot leave by longjmp. */
 #define RANK_OK(rank, call) rank_ok((rank), (call), #call, __FILE__, __LINE__)
 void rank_ok(const struct rank *rank, relora_status status, const char *call, const char *file, int line);

@@ -197,6 +197,7 @@ static double cross_entropy(const struct llama *l, const double *logits, const i
     double loss = 0;
     for (int64_t t = 0; t < l->seq; t++) {
         double sum = 0;
+        if (targets[t] < 0) continue;
         for (int64_t i = 0; i < l->c.vocab; i++) sum += exp(logits[t * l->c.vocab + i]);
         loss += log(sum) - logits[t * l->c.vocab + targets[t]];
     }

@@ -188,7 +188,8 @@ for (kind, init) in ((:relora_context_options, :relora_context_options_init),
     end
 end
 
-for kind in (:relora_step_report, :relora_read_report, :relora_reset_report, :relora_merge_report, :relora_plan_report)
+for kind in (:relora_step_report, :relora_read_report, :relora_reset_report, :relora_merge_report, :relora_plan_report,
+             :relora_full_rank_report)
     @eval function report(::Type{$kind})
         r = $kind()
         r.struct_size = sizeof($kind)
@@ -399,6 +400,13 @@ function merge!(l::Linear, s::Stream, cycle)
     return r
 end
 
+"One step of the frozen W down the direction of its gradient, which is overwritten"
+function full_rank_step!(l::Linear, s::Stream, grad, lr, step)
+    r = report(relora_full_rank_report)
+    check(relora_linear_full_rank_step(l, s, grad, lr, step, Ref(r)), s)
+    return r
+end
+
 reset!(l::Linear, s::Stream, cycle) = check(relora_linear_reset(l, s, cycle), s)
 
 # ---- restarts without objects ----
@@ -407,6 +415,13 @@ reset!(l::Linear, s::Stream, cycle) = check(relora_linear_reset(l, s, cycle), s)
 function merge!(weight::Tensor, a::Tensor, b::Tensor, s::Stream; fields...)
     r, o = report(relora_merge_report), Ref(defaults(relora_merge_options; fields...))
     check(relora_merge(s, weight, a, b, o, Ref(r)), s)
+    return r
+end
+
+"W moves down the direction of its gradient, which is overwritten. Fields are those of `relora_merge_options`."
+function full_rank_step!(weight::Tensor, grad::Tensor, s::Stream, lr; fields...)
+    r, o = report(relora_full_rank_report), Ref(defaults(relora_merge_options; fields...))
+    check(relora_full_rank_step(s, weight, grad, lr, o, Ref(r)), s)
     return r
 end
 

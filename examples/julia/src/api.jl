@@ -211,6 +211,16 @@ mutable struct relora_merge_report
     relora_merge_report() = new()
 end
 
+mutable struct relora_full_rank_report
+    struct_size::UInt32
+    reserved::Int32
+    delta_norm::Float64
+    weight_norm::Float64
+    grad_norm::Float64
+    grad_rank::Float64
+    relora_full_rank_report() = new()
+end
+
 mutable struct relora_plan_report
     struct_size::UInt32
     forward::relora_order
@@ -513,6 +523,9 @@ relora_group_zero_grad(group, stream) =
 relora_merge_report_init(report, size) =
     ccall((:relora_merge_report_init, librelora), relora_status, (Ptr{relora_merge_report}, Csize_t), report, size)
 
+relora_full_rank_report_init(report, size) =
+    ccall((:relora_full_rank_report_init, librelora), relora_status, (Ptr{relora_full_rank_report}, Csize_t), report, size)
+
 relora_linear_options_init(options, size) =
     ccall((:relora_linear_options_init, librelora), relora_status, (Ptr{relora_linear_options}, Csize_t), options, size)
 
@@ -570,6 +583,9 @@ relora_linear_zero_grad(linear, stream) =
 relora_linear_merge(linear, stream, cycle, report) =
     ccall((:relora_linear_merge, librelora), relora_status, (Ptr{relora_linear}, Ptr{relora_stream}, UInt64, Ptr{relora_merge_report}), linear, stream, cycle, report)
 
+relora_linear_full_rank_step(linear, stream, grad, lr, step, report) =
+    ccall((:relora_linear_full_rank_step, librelora), relora_status, (Ptr{relora_linear}, Ptr{relora_stream}, Ptr{relora_tensor}, Float64, UInt64, Ptr{relora_full_rank_report}), linear, stream, grad, lr, step, report)
+
 relora_linear_reset(linear, stream, cycle) =
     ccall((:relora_linear_reset, librelora), relora_status, (Ptr{relora_linear}, Ptr{relora_stream}, UInt64), linear, stream, cycle)
 
@@ -593,6 +609,9 @@ relora_merge_options_init(options, size) =
 
 relora_merge(stream, weight, a, b, options, report) =
     ccall((:relora_merge, librelora), relora_status, (Ptr{relora_stream}, Ptr{relora_tensor}, Ptr{relora_tensor}, Ptr{relora_tensor}, Ptr{relora_merge_options}, Ptr{relora_merge_report}), stream, weight, a, b, options, report)
+
+relora_full_rank_step(stream, weight, grad, lr, options, report) =
+    ccall((:relora_full_rank_step, librelora), relora_status, (Ptr{relora_stream}, Ptr{relora_tensor}, Ptr{relora_tensor}, Float64, Ptr{relora_merge_options}, Ptr{relora_full_rank_report}), stream, weight, grad, lr, options, report)
 
 relora_factors_draw(stream, a, b, seed, layer, cycle) =
     ccall((:relora_factors_draw, librelora), relora_status, (Ptr{relora_stream}, Ptr{relora_tensor}, Ptr{relora_tensor}, UInt64, UInt64, UInt64), stream, a, b, seed, layer, cycle)
@@ -760,6 +779,7 @@ const LAYOUT = [
     (relora_cycle_options, 56, [:struct_size => 0, :flags => 4, :first_step => 8, :merge_every => 16, :reset_every => 24, :before => 32, :after => 40, :hook_user => 48]),
     (relora_linear_options, 80, [:struct_size => 0, :flags => 4, :mode => 8, :dtype => 12, :in_features => 16, :out_features => 24, :rank => 32, :alpha => 40, :dropout => 48, :seed => 56, :layer => 64, :rounding => 72, :reserved => 76]),
     (relora_merge_report, 24, [:struct_size => 0, :layers => 4, :delta_norm => 8, :weight_norm => 16]),
+    (relora_full_rank_report, 40, [:struct_size => 0, :reserved => 4, :delta_norm => 8, :weight_norm => 16, :grad_norm => 24, :grad_rank => 32]),
     (relora_plan_report, 48, [:struct_size => 0, :forward => 4, :backward => 8, :reserved => 12, :forward_flops => 16, :backward_flops => 24, :forward_bytes => 32, :backward_bytes => 40]),
     (relora_reset_options, 40, [:struct_size => 0, :flags => 4, :mode => 8, :reserved => 12, :ratio => 16, :seed => 24, :cycle => 32]),
     (relora_reset_report, 40, [:struct_size => 0, :params => 4, :elements => 8, :zeroed_first => 16, :zeroed_second => 24, :unpaired => 32]),

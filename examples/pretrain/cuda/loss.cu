@@ -48,11 +48,11 @@ static __global__ void __launch_bounds__(THREADS)
 {
     T *row = logits + blockIdx.x * width;
     int64_t target = targets[blockIdx.x];
-    float wanted = threadIdx.x == 0 ? widen(row[target]) : 0.0f; /* before anybody writes */
+    float wanted = threadIdx.x == 0 && target >= 0 ? widen(row[target]) : 0.0f; /* before anybody writes */
     struct softmax all = block_join(row_part<T, N>(row, width));
-    if (threadIdx.x == 0) loss[blockIdx.x] = logf(all.sum) + all.max - wanted;
+    if (threadIdx.x == 0) loss[blockIdx.x] = target < 0 ? 0.0f : logf(all.sum) + all.max - wanted;
     if (factor == 0.0f) return;
-    float scale = factor / all.sum;
+    float scale = target < 0 ? 0.0f : factor / all.sum;
     for (int64_t at = threadIdx.x * N; at < width; at += THREADS * N) {
         float x[N];
         load(x, row + at);

@@ -221,6 +221,17 @@ class relora_merge_report(Structure):
     ]
 
 
+class relora_full_rank_report(Structure):
+    _fields_ = [
+        ('struct_size', c_uint32),
+        ('reserved', c_int32),
+        ('delta_norm', c_double),
+        ('weight_norm', c_double),
+        ('grad_norm', c_double),
+        ('grad_rank', c_double),
+    ]
+
+
 class relora_plan_report(Structure):
     _fields_ = [
         ('struct_size', c_uint32),
@@ -368,6 +379,7 @@ FUNCTIONS = {
     'relora_group_reset': (c_int32, [c_void_p, c_void_p, c_uint64]),
     'relora_group_zero_grad': (c_int32, [c_void_p, c_void_p]),
     'relora_merge_report_init': (c_int32, [c_void_p, c_size_t]),
+    'relora_full_rank_report_init': (c_int32, [c_void_p, c_size_t]),
     'relora_linear_options_init': (c_int32, [c_void_p, c_size_t]),
     'relora_linear_create': (c_int32, [c_void_p, c_void_p, c_void_p]),
     'relora_linear_release': (None, [c_void_p]),
@@ -387,6 +399,7 @@ FUNCTIONS = {
     'relora_linear_weight_grad': (c_int32, [c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_uint32]),
     'relora_linear_zero_grad': (c_int32, [c_void_p, c_void_p]),
     'relora_linear_merge': (c_int32, [c_void_p, c_void_p, c_uint64, c_void_p]),
+    'relora_linear_full_rank_step': (c_int32, [c_void_p, c_void_p, c_void_p, c_double, c_uint64, c_void_p]),
     'relora_linear_reset': (c_int32, [c_void_p, c_void_p, c_uint64]),
     'relora_plan_report_init': (c_int32, [c_void_p, c_size_t]),
     'relora_linear_plan': (c_int32, [c_void_p, c_int64, c_uint32, c_void_p]),
@@ -395,6 +408,7 @@ FUNCTIONS = {
     'relora_reset_options_init': (c_int32, [c_void_p, c_size_t]),
     'relora_merge_options_init': (c_int32, [c_void_p, c_size_t]),
     'relora_merge': (c_int32, [c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p]),
+    'relora_full_rank_step': (c_int32, [c_void_p, c_void_p, c_void_p, c_double, c_void_p, c_void_p]),
     'relora_factors_draw': (c_int32, [c_void_p, c_void_p, c_void_p, c_uint64, c_uint64, c_uint64]),
     'relora_moments_reset': (c_int32, [c_void_p, c_void_p, c_void_p, c_uint64, c_void_p, c_void_p]),
     'relora_schedule_options_init': (c_int32, [c_void_p, c_size_t]),
@@ -459,6 +473,7 @@ LAYOUT = {
     relora_cycle_options: (56, {'struct_size': 0, 'flags': 4, 'first_step': 8, 'merge_every': 16, 'reset_every': 24, 'before': 32, 'after': 40, 'hook_user': 48}),
     relora_linear_options: (80, {'struct_size': 0, 'flags': 4, 'mode': 8, 'dtype': 12, 'in_features': 16, 'out_features': 24, 'rank': 32, 'alpha': 40, 'dropout': 48, 'seed': 56, 'layer': 64, 'rounding': 72, 'reserved': 76}),
     relora_merge_report: (24, {'struct_size': 0, 'layers': 4, 'delta_norm': 8, 'weight_norm': 16}),
+    relora_full_rank_report: (40, {'struct_size': 0, 'reserved': 4, 'delta_norm': 8, 'weight_norm': 16, 'grad_norm': 24, 'grad_rank': 32}),
     relora_plan_report: (48, {'struct_size': 0, 'forward': 4, 'backward': 8, 'reserved': 12, 'forward_flops': 16, 'backward_flops': 24, 'forward_bytes': 32, 'backward_bytes': 40}),
     relora_reset_options: (40, {'struct_size': 0, 'flags': 4, 'mode': 8, 'reserved': 12, 'ratio': 16, 'seed': 24, 'cycle': 32}),
     relora_reset_report: (40, {'struct_size': 0, 'params': 4, 'elements': 8, 'zeroed_first': 16, 'zeroed_second': 24, 'unpaired': 32}),

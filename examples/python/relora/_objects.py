@@ -182,6 +182,13 @@ class Linear(Object):
         check_stream(lib.relora_linear_merge(self._handle, handle(stream), cycle, ctypes.byref(r)), stream)
         return r
 
+    def full_rank_step(self, stream, grad, lr, step):
+        """One step of the frozen W down the direction of its gradient, which is overwritten."""
+        r = report('full_rank')
+        check_stream(lib.relora_linear_full_rank_step(self._handle, handle(stream), handle(grad), lr, step,
+                                                      ctypes.byref(r)), stream)
+        return r
+
     def reset(self, stream, cycle):
         check_stream(lib.relora_linear_reset(self._handle, handle(stream), cycle), stream)
 

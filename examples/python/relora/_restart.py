@@ -12,6 +12,15 @@ def merge(stream, weight, a, b, **fields):
     return r
 
 
+def full_rank_step(stream, weight, grad, lr, **fields):
+    """One step of W down the direction of its gradient, which is overwritten. Options: scale, flags, seed, layer, cycle,
+    rounding."""
+    r = report('full_rank')
+    check_stream(lib.relora_full_rank_step(handle(stream), handle(weight), handle(grad), lr,
+                                           ctypes.byref(options('merge', fields)), ctypes.byref(r)), stream)
+    return r
+
+
 def draw_factors(stream, a, b, seed, layer, cycle):
     """A drawn afresh for a cycle, B := 0."""
     check_stream(lib.relora_factors_draw(handle(stream), handle(a), handle(b), seed, layer, cycle), stream)

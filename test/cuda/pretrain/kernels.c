@@ -118,7 +118,7 @@ START_TEST(test_attention)
 }
 END_TEST
 
-/* Rows of any width, with logits of any size, and one that is sure. */
+/* Rows of any width, with logits of any size, one that is sure, and one without a target. */
 START_TEST(test_cross_entropy)
 {
     static const int64_t widths[] = {3, 8, 37, 1000, 4104};
@@ -134,6 +134,7 @@ START_TEST(test_cross_entropy)
         rnd_fill_normal(&r, values, rows * width, 20);
         values[width] = 300;
         for (int i = 0; i < rows; i++) targets[i] = (int32_t)(rnd_bits(&r) % (uint64_t)width);
+        targets[3] = -1;
         relora_tensor *x = new_array(m, dtype, rows * width, values),
                       *loss = new_array(m, RELORA_F32, rows, NULL);
         relora_tensor *on_device = new_array(m, RELORA_F32, rows, NULL),

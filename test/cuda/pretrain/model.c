@@ -60,7 +60,7 @@ static void backward(struct twin *t, double loss[SIDES])
         OK(relora_group_zero_grad(model_group(t->model[side]), stream_of(side)));
         OK(model_forward(t->model[side], t->acts[side], stream_of(side), t->tokens, t->targets, 7,
                          MODEL_GRADIENT | MODEL_DROPOUT));
-        OK(model_backward(t->model[side], t->acts[side], stream_of(side)));
+        OK(model_backward(t->model[side], t->acts[side], stream_of(side), NULL));
         OK(model_take_loss(t->model[side], stream_of(side), &loss[side]));
     }
 }

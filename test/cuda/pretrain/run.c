@@ -51,7 +51,7 @@ static void queue_step(struct twin *t, const struct optimizer *o, enum side side
     OK(relora_group_zero_grad(model_group(t->model[side]), stream_of(side)));
     OK(model_forward(t->model[side], t->acts[side], stream_of(side), t->tokens, t->targets, (uint64_t)step,
                      MODEL_GRADIENT | MODEL_DROPOUT));
-    OK(model_backward(t->model[side], t->acts[side], stream_of(side)));
+    OK(model_backward(t->model[side], t->acts[side], stream_of(side), NULL));
     OK(relora_adam_step(o->adam, stream_of(side), 0.002, 1.0, NULL));
 }
 

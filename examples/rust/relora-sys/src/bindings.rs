@@ -368,6 +368,28 @@ impl Default for relora_merge_report {
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
+pub struct relora_full_rank_report {
+    pub struct_size: u32,
+    pub reserved: i32,
+    pub delta_norm: f64,
+    pub weight_norm: f64,
+    pub grad_norm: f64,
+    pub grad_rank: f64,
+}
+
+impl Default for relora_full_rank_report {
+    fn default() -> Self {
+        let mut s = std::mem::MaybeUninit::<Self>::zeroed();
+        // SAFETY: the library writes exactly these bytes, and zeros are a value of every field.
+        unsafe {
+            relora_full_rank_report_init(s.as_mut_ptr(), std::mem::size_of::<Self>());
+            s.assume_init()
+        }
+    }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
 pub struct relora_plan_report {
     pub struct_size: u32,
     pub forward: relora_order,
@@ -567,6 +589,7 @@ extern "C" {
     pub fn relora_group_reset(group: *mut relora_group, stream: *mut relora_stream, cycle: u64) -> relora_status;
     pub fn relora_group_zero_grad(group: *mut relora_group, stream: *mut relora_stream) -> relora_status;
     pub fn relora_merge_report_init(report: *mut relora_merge_report, size: usize) -> relora_status;
+    pub fn relora_full_rank_report_init(report: *mut relora_full_rank_report, size: usize) -> relora_status;
     pub fn relora_linear_options_init(options: *mut relora_linear_options, size: usize) -> relora_status;
     pub fn relora_linear_create(out: *mut *mut relora_linear, device: *mut relora_device, options: *const relora_linear_options) -> relora_status;
     pub fn relora_linear_release(linear: *mut relora_linear);
@@ -586,6 +609,7 @@ extern "C" {
     pub fn relora_linear_weight_grad(linear: *mut relora_linear, stream: *mut relora_stream, x: *const relora_tensor, dy: *const relora_tensor, dw: *mut relora_tensor, flags: u32) -> relora_status;
     pub fn relora_linear_zero_grad(linear: *mut relora_linear, stream: *mut relora_stream) -> relora_status;
     pub fn relora_linear_merge(linear: *mut relora_linear, stream: *mut relora_stream, cycle: u64, report: *mut relora_merge_report) -> relora_status;
+    pub fn relora_linear_full_rank_step(linear: *mut relora_linear, stream: *mut relora_stream, grad: *mut relora_tensor, lr: f64, step: u64, report: *mut relora_full_rank_report) -> relora_status;
     pub fn relora_linear_reset(linear: *mut relora_linear, stream: *mut relora_stream, cycle: u64) -> relora_status;
     pub fn relora_plan_report_init(report: *mut relora_plan_report, size: usize) -> relora_status;
     pub fn relora_linear_plan(linear: *const relora_linear, rows: i64, flags: u32, report: *mut relora_plan_report) -> relora_status;
@@ -594,6 +618,7 @@ extern "C" {
     pub fn relora_reset_options_init(options: *mut relora_reset_options, size: usize) -> relora_status;
     pub fn relora_merge_options_init(options: *mut relora_merge_options, size: usize) -> relora_status;
     pub fn relora_merge(stream: *mut relora_stream, weight: *mut relora_tensor, a: *const relora_tensor, b: *const relora_tensor, options: *const relora_merge_options, report: *mut relora_merge_report) -> relora_status;
+    pub fn relora_full_rank_step(stream: *mut relora_stream, weight: *mut relora_tensor, grad: *mut relora_tensor, lr: f64, options: *const relora_merge_options, report: *mut relora_full_rank_report) -> relora_status;
     pub fn relora_factors_draw(stream: *mut relora_stream, a: *mut relora_tensor, b: *mut relora_tensor, seed: u64, layer: u64, cycle: u64) -> relora_status;
     pub fn relora_moments_reset(stream: *mut relora_stream, first: *mut relora_tensor, second: *mut relora_tensor, index: u64, options: *const relora_reset_options, report: *mut relora_reset_report) -> relora_status;
     pub fn relora_schedule_options_init(options: *mut relora_schedule_options, size: usize) -> relora_status;
@@ -767,6 +792,17 @@ mod layout {
         field!(relora_merge_report, layers, 4);
         field!(relora_merge_report, delta_norm, 8);
         field!(relora_merge_report, weight_norm, 16);
+    }
+
+    #[test]
+    fn full_rank_report() {
+        assert_eq!(size_of::<super::relora_full_rank_report>(), 40);
+        field!(relora_full_rank_report, struct_size, 0);
+        field!(relora_full_rank_report, reserved, 4);
+        field!(relora_full_rank_report, delta_norm, 8);
+        field!(relora_full_rank_report, weight_norm, 16);
+        field!(relora_full_rank_report, grad_norm, 24);
+        field!(relora_full_rank_report, grad_rank, 32);
     }
 
     #[test]

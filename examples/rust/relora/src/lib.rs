@@ -34,13 +34,14 @@ pub use cycle::{Cycle, Hooks, Restart, Schedule};
 pub use files::{Reader, State, Writer};
 pub use group::Group;
 pub use linear::Linear;
-pub use restart::{draw_factors, merge, reset_moments};
+pub use restart::{draw_factors, full_rank_step, merge, reset_moments};
 pub use relora_sys as sys;
 pub use tensor::Tensor;
 
 pub use sys::{
     relora_adam_options as AdamOptions, relora_context_options as ContextOptions,
-    relora_cycle_options as CycleOptions, relora_dtype as Dtype, relora_linear_mode as Mode,
+    relora_cycle_options as CycleOptions, relora_dtype as Dtype,
+    relora_full_rank_report as FullRankReport, relora_linear_mode as Mode,
     relora_linear_options as LinearOptions, relora_merge_options as MergeOptions,
     relora_merge_report as MergeReport, relora_param as Param,
     relora_plan_report as PlanReport, relora_read_report as ReadReport, relora_reset_options as ResetOptions,

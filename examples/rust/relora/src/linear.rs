@@ -1,5 +1,6 @@
 use crate::{
-    sys, Device, Error, Group, Handle, LinearOptions, MergeReport, Mode, Param, PlanReport, Result, Stream,
+    sys, Device, Error, FullRankReport, Group, Handle, LinearOptions, MergeReport, Mode, Param, PlanReport,
+    Result, Stream,
     Tensor,
 };
 use std::mem::size_of;
@@ -213,6 +214,15 @@ impl Linear {
         let mut report = MergeReport::default();
         // SAFETY: all handles live.
         stream.check(unsafe { sys::relora_linear_merge(self.get(), stream.get(), cycle, &mut report) })?;
+        Ok(report)
+    }
+
+    /// One step of the frozen W down the direction of its gradient, which is overwritten.
+    pub fn full_rank_step(&self, stream: &Stream, grad: &Tensor, lr: f64, step: u64) -> Result<FullRankReport> {
+        let mut report = FullRankReport::default();
+        let (l, s) = (self.get(), stream.get());
+        // SAFETY: all handles live.
+        stream.check(unsafe { sys::relora_linear_full_rank_step(l, s, grad.get(), lr, step, &mut report) })?;
         Ok(report)
     }
 

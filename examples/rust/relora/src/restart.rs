@@ -1,4 +1,6 @@
-use crate::{sys, MergeOptions, MergeReport, ResetOptions, ResetReport, Result, Stream, Tensor};
+use crate::{
+    sys, FullRankReport, MergeOptions, MergeReport, ResetOptions, ResetReport, Result, Stream, Tensor,
+};
 use std::mem::size_of;
 
 /// W += s B A, for a program with factors of its own.
@@ -14,6 +16,22 @@ pub fn merge(
     let (s, w) = (stream.get(), weight.get());
     // SAFETY: all handles live.
     stream.check(unsafe { sys::relora_merge(s, w, a.get(), b.get(), &o, &mut report) })?;
+    Ok(report)
+}
+
+/// One step of W down the direction of its gradient, which is overwritten.
+pub fn full_rank_step(
+    stream: &Stream,
+    weight: &Tensor,
+    grad: &Tensor,
+    lr: f64,
+    options: &MergeOptions,
+) -> Result<FullRankReport> {
+    let o = MergeOptions { struct_size: size_of::<MergeOptions>() as u32, ..*options };
+    let mut report = FullRankReport::default();
+    let (s, w) = (stream.get(), weight.get());
+    // SAFETY: all handles live.
+    stream.check(unsafe { sys::relora_full_rank_step(s, w, grad.get(), lr, &o, &mut report) })?;
     Ok(report)
 }
 

@@ -1,0 +1,107 @@
+"""What the study compares: one row for each task, one for each arm, and the order in which the runs are done.
+
+A cell is an arm at one rank on one task. Its learning rate is swept with seed 1, from two neighbours outwards until the
+best lies between two worse ones; then the other seeds are run at that rate. With one seed every arm of a task has the
+same batches and the same first weights, so arms are compared pair by pair.
+"""
+
+from collections import namedtuple
+
+# `scale`: None sweeps learning rates; a number takes the best of the base task times this; 0 the first of the arm's.
+Task = namedtuple('Task', 'name shape steps warm_start batch seq evaluate bin scale data')
+Arm = namedtuple('Arm', 'name title ranks rates options')
+Cell = namedtuple('Cell', 'task arm rank')
+Stage = namedtuple('Stage', 'part cells seeds')
+
+# 0.23 M parameters, 1,024 bytes of the King James Bible an update. Losses of single updates are kept as means over
+# `bin` updates, which divides the warm start and each cycle.
+BASE = Task('base', '--hidden 64 --ffn 176 --heads 4 --layers 4', 2000, 500, 8, 128, 200, 25, None, 'kjv.txt')
+SETTINGS = '--beta2 0.99 --init-std 0.05 --dropout 0 --eval-batches 40'
+
+RANKS = (8, 4, 16)  # of a hidden size of 64: an eighth, a sixteenth, a quarter
+SEEDS = 4
+EXTENT = 6  # learning rates tried at most
+
+# A control is a full-rank net with as many trained parameters as the low-rank arms have at that rank.
+CONTROL = {4: '--hidden 32 --ffn 52', 8: '--hidden 32 --ffn 104', 16: '--hidden 40 --ffn 138'}
+
+AUTHORS = '--method relora --reset-masks independent --rank {rank}'
+ARMS = {arm.name: arm for arm in (
+    #   name        title                                     ranks  rates to begin with, or the arm that has them; options
+    Arm('full',     'full rank',                              (0,),  (3e-3, 6e-3), '--method full'),
+    Arm('lora',     'LoRA after a warm start',                RANKS, (6e-3, 1.2e-2), '--method lora --rank {rank} {warm}'),
+    Arm('relora',   'ReLoRA as published',                    RANKS, (6e-3, 1.2e-2), AUTHORS + ' --restarts 3 {warm}'),
+    Arm('joint',    'ReLoRA as published, one mask',          RANKS, (6e-3, 1.2e-2),
+        '--method relora --restarts 3 --rank {rank} {warm}'),
+    Arm('control',  'a smaller full-rank net',                RANKS, (6e-3, 1.2e-2), '--method full {control}'),
+    Arm('lowrank',  'low rank from the start, no W',          RANKS, (6e-3, 1.2e-2), '--method lowrank --rank {rank}'),
+    # one thing changed in the published recipe
+    Arm('warm-0',   'no warm start',                          (8,),  'relora', AUTHORS + ' --restarts 3 --warm-start 0'),
+    Arm('warm-10',  'a warm start of a tenth',                (8,),  'relora', AUTHORS + ' --restarts 3 --warm-start 200'),
+    Arm('restart-1', 'one restart',                           (8,),  'relora', AUTHORS + ' --restarts 1 {warm}'),
+    Arm('restart-9', 'nine restarts',                         (8,),  'relora', AUTHORS + ' --restarts 9 {warm}'),
+    Arm('no-ramp',  'no climb of the rate after a restart',   (8,),  'relora',
+        AUTHORS + ' --restarts 3 {warm} --restart-warmup 0'),
+    Arm('zero',     'all moments cleared',                    (8,),  'relora', AUTHORS + ' --restarts 3 {warm} --reset zero'),
+    Arm('keep',     'no moment cleared',                      (8,),  'relora',
+        AUTHORS + ' --restarts 3 {warm} --reset-ratio 0'),
+)}
+BEST = ()  # arms that are candidates for the best recipe
+RESTARTS = ('lora', 'relora', 'joint')
+SPECTRUM = ('full', *RESTARTS, *BEST)
+ABLATION = ('warm-0', 'warm-10', 'restart-1', 'restart-9', 'no-ramp', 'zero', 'keep')
+
+
+def cells(names, ranks=RANKS, task=BASE):
+    return [Cell(task, name, rank) for name in names for rank in (ARMS[name].ranks if ARMS[name].ranks == (0,) else ranks)]
+
+
+# The same nets for longer, at the rates of the base task.
+LONG = [BASE._replace(name='long-%d' % steps, steps=steps, warm_start=steps // 4, evaluate=steps // 10, bin=steps // 80, scale=1.0)
+        for steps in (4000, 8000)]
+
+
+def larger(name, hidden, ffn, heads, layers, steps, batch, seq=256):
+    """20 tokens for each parameter. Such a text needs more bytes than the Bible has: text.txt, which fetch.py makes."""
+    return Task(name, '--hidden %d --ffn %d --heads %d --layers %d' % (hidden, ffn, heads, layers), steps, steps // 4, batch, seq,
+                steps // 10, steps // 80, 64 / hidden, 'text.txt')
+
+
+SCALING = [larger('0.2m', 64, 176, 4, 4, 2400, 8), larger('0.5m', 96, 264, 4, 4, 2400, 16), larger('1.3m', 160, 440, 4, 4, 3200, 32),
+           larger('3.3m', 256, 688, 4, 4, 4000, 64), larger('11m', 384, 1024, 8, 6, 6400, 128)]
+SCALED = ('full', 'lora', 'relora')
+
+
+def eighth(task):
+    return int(task.shape.split()[1]) // 8
+
+
+STAGES = [
+    Stage('upstream', cells(['full']), 2),
+    Stage('upstream', cells(RESTARTS, (8,)), 2),
+    Stage('upstream', cells(RESTARTS, (4,)), 2),
+    Stage('upstream', cells(['full', *RESTARTS], (8, 4)), SEEDS),
+    Stage('upstream', cells(RESTARTS, (16,)), SEEDS),
+    Stage('upstream', cells(('control', 'lowrank'), (8,)), SEEDS),
+    Stage('ablation', cells(ABLATION, (8,)), 2),
+    Stage('length', [cell for task in LONG for cell in cells(('full', 'lora', 'relora'), (4,), task)], 2),
+    Stage('upstream', cells(('control', 'lowrank'), (4, 16)), SEEDS),
+    *[Stage('scaling', cells(SCALED, (eighth(task),), task), 1) for task in SCALING],
+]
+
+# Five to ten minutes on two cores: no sweep, one rank, somewhat shorter.
+QUICK_TASK = BASE._replace(name='quick', steps=1600, warm_start=400, evaluate=160, bin=20, scale=0)
+QUICK = [Stage('upstream', cells(['full', *RESTARTS, *BEST], (8,), QUICK_TASK), SEEDS)]
+
+
+def options(cell, rate, seed, full_rate):
+    """The words that make a run what it is; what is not said here has no effect on its numbers."""
+    task, arm = cell.task, ARMS[cell.arm]
+    own = arm.options.format(rank=cell.rank, warm='--warm-start %d' % task.warm_start, control=CONTROL.get(cell.rank))
+    rates = '--lr %g' % rate if is_full(arm) else '--lr %g --lora-lr %g' % (full_rate, rate)
+    return ('--data %s %s %s --steps %d --batch %d --accumulate 1 --seq %d --eval-every %d %s %s --seed %d' %
+            (task.data, task.shape, own, task.steps, task.batch, task.seq, task.evaluate, SETTINGS, rates, seed))
+
+
+def is_full(arm):
+    return '--method full' in arm.options

@@ -1,0 +1,234 @@
+"""report.py RUNS RESULTS: write the page of results and its pictures from the recorded runs. No number is put in by hand."""
+
+import os
+import sys
+
+import arms
+import plan
+import plot
+import stats
+
+HEAD = '''# Results
+
+This page and its pictures are written by `make study` from the recorded runs, [runs.jsonl](%(runs)s). Each line there is one
+run with its options, so `pretrain` repeats it. [The study](%(study)s) says how to add runs.
+A loss is the validation loss in nats per byte. After ± stands the standard error of the mean over seeds. A difference is
+the mean of the differences between runs with the same seed, hence the same first weights and the same batches.
+'''
+
+
+def number(mean, form='%.4f'):
+    """With its error if there is one."""
+    if mean is None:
+        return ''
+    return form % mean.value + (' ± ' + form.replace('+', '') % mean.error if mean.error is not None else '')
+
+
+def difference(mean):
+    return number(mean, '%+.4f')
+
+
+def table(head, rows):
+    return ['| %s |' % ' | '.join(head), '|%s|' % '|'.join('---' for _ in head), *('| %s |' % ' | '.join(map(str, row)) for row in rows), '']
+
+
+def picture(folder, name, panels, text):
+    path = os.path.join(folder, 'results-%s.png' % name)
+    if plot.draw(path, panels):
+        return ['![%s](%s)' % (text, os.path.basename(path)), '']
+    return []
+
+
+def machines(lines):
+    """Which processors the runs were made on."""
+    found = {}
+    for line in lines:
+        found[line['processor']] = found.get(line['processor'], 0) + 1
+    return '; '.join('%d runs on %s' % (count, name) for name, count in sorted(found.items())) or 'no runs yet'
+
+
+def title(arm):
+    return arms.ARMS[arm].title
+
+
+LOW_RANK = (*arms.RESTARTS, *arms.BEST)
+
+
+class Page:
+    def __init__(self, record, folder):
+        self.record, self.folder, self.task = record, folder, record.task
+
+    def lines(self, part):
+        return [line for line in self.record.done.values() if line['part'] == part]
+
+    # ---- upstream ----
+
+    def upstream(self):
+        task, get = self.task, self.record.get
+        full, rows = get('full'), []
+        for rank in (0, *sorted(arms.RANKS)):
+            for arm in (['full'] if not rank else [*LOW_RANK, 'control', 'lowrank']):
+                runs = get(arm, rank)
+                if runs:
+                    line = next(iter(runs.values()))
+                    rows.append([title(arm), rank or '', '%g' % line['lr'], len(runs), number(stats.mean(run['val_loss'] for run in runs.values())),
+                                 difference(stats.difference(runs, full)) if rank else '',
+                                 difference(stats.difference(runs, get('lora', rank))) if rank and arm != 'lora' else '',
+                                 '{:,}'.format(line['trained']), '%.1f' % (line['moments_bytes'] / line['parameters'])])
+        size = next(iter(full.values()))['parameters'] if full else 0
+        return ['## Upstream: full rank and low rank', '',
+                '%s parameters, %d updates of %d bytes of the King James Bible, warm start %d. The learning rate of each row is the best of its '
+                'sweep with seed 1. %s.' % ('{:,}'.format(size), task.steps, task.batch * task.seq, task.warm_start, machines(self.lines('upstream'))), '',
+                *table(['arm', 'rank', 'rate', 'seeds', 'loss', 'above full rank', 'above LoRA', 'trained at the end', 'moments, bytes per parameter'], rows),
+                *self.curves(), *self.rates()]
+
+    def curves(self):
+        task, full, panels = self.task, self.record.get('full'), []
+        shown = 'set xrange [%d:%d]' % (task.warm_start, task.steps)
+        for rank in sorted(arms.RANKS):
+            panel = plot.Panel('rank %d' % rank, 'updates of %d bytes' % (task.batch * task.seq), 'loss above full rank', limits=shown, zero=True)
+            for arm in (*LOW_RANK, 'control', 'lowrank'):
+                runs = self.record.get(arm, rank)
+                paired = {seed: runs[seed] for seed in runs if seed in full}
+                points = []
+                for i in range(len(next(iter(paired.values()))['eval']) if paired else 0):
+                    m = stats.mean(paired[seed]['eval'][i][1] - full[seed]['eval'][i][1] for seed in paired)
+                    points.append((next(iter(paired.values()))['eval'][i][0], m.value, m.error or 0))
+                panel.add(arm, title(arm), points)
+            panels.append(panel)
+        return (picture(self.folder, 'upstream', panels, 'loss above full rank during the runs, at each rank') +
+                picture(self.folder, 'time', [self.against('updates', 'updates of %d bytes' % (task.batch * task.seq)),
+                                              self.against('seconds', 'seconds of one processor')],
+                        'loss against updates and against processor time, at rank 8') +
+                picture(self.folder, 'restarts', [self.around_restarts(rank) for rank in sorted(arms.RANKS)],
+                        'training loss beside that of LoRA around the restarts'))
+
+    def against(self, what, label):
+        panel = plot.Panel('rank 8', label, 'loss')
+        for arm in ('full', *LOW_RANK):
+            runs = self.record.get(arm, 8 if arm != 'full' else 0)
+            seconds = stats.mean(run['cpu_seconds'] for run in runs.values() if 'cpu_seconds' in run)
+            if not runs or (what == 'seconds' and not seconds):
+                continue
+            line = next(iter(runs.values()))
+            scale = 1 if what == 'updates' else seconds.value / line['updates']
+            means = [stats.mean(run['eval'][i][1] for run in runs.values()) for i in range(len(line['eval']))]
+            points = [(step * scale, m.value) for (step, _), m in zip(line['eval'], means) if step > line['updates'] / 5]
+            panel.add(arm, title(arm), points)
+        return panel
+
+    def around_restarts(self, rank):
+        """The batches are the same, so the difference has little noise."""
+        lora, task = self.record.get('lora', rank), self.task
+        cycle = (task.steps - task.warm_start) // 4
+        panel = plot.Panel('rank %d; restarts dashed' % rank, 'updates', 'training loss above LoRA', zero=True,
+                           vertical=[task.warm_start + cycle * k for k in (1, 2, 3)], limits='set xrange [%d:%d]' % (task.warm_start, task.steps))
+        for arm in LOW_RANK:
+            runs = self.record.get(arm, rank)
+            paired = [(runs[seed], lora[seed]) for seed in runs if seed in lora]
+            if arm == 'lora' or not paired:
+                continue
+            count = len(paired[0][0]['train'])
+            points = [((i + 0.5) * task.bin, stats.mean(a['train'][i] - b['train'][i] for a, b in paired).value) for i in range(count)]
+            panel.add(arm, title(arm), points, 'lines')
+        return panel
+
+    def rates(self):
+        panels = []
+        for rank in (0, *sorted(arms.RANKS)):
+            panel = plot.Panel('rank %d' % rank if rank else 'full rank', 'learning rate', 'loss, seed 1', log='x')
+            for arm in (['full'] if not rank else [*LOW_RANK, 'control', 'lowrank']):
+                found = self.record.swept(arms.Cell(self.task, arm, rank))
+                panel.add(arm, title(arm), sorted((rate, loss) for rate, loss in found.items() if loss is not None))
+            panels.append(panel)
+        return picture(self.folder, 'rates', panels, 'the sweep of learning rates')
+
+    # ---- other parts ----
+
+    def ablation(self):
+        rows, published = [], self.record.get('relora', 8)
+        for arm in arms.ABLATION:
+            runs = self.record.get(arm, 8)
+            if runs:
+                rows.append([title(arm), len(runs), number(stats.mean(run['val_loss'] for run in runs.values())),
+                             difference(stats.difference(runs, published))])
+        return ['## Ablation: one thing changed in the published recipe', '', 'Rank 8, the rate of the published recipe. %s.' %
+                machines(self.lines('ablation')), '', *table(['changed', 'seeds', 'loss', 'above the published recipe'], rows)] if rows else []
+
+    def length(self):
+        panels = [plot.Panel('rank 4', 'updates of the whole run', 'ReLoRA above LoRA', log='x', zero=True),
+                  plot.Panel('rank 4', 'updates of the whole run', 'loss above full rank', log='x', zero=True)]
+        for arm in [arm for arm in LOW_RANK]:
+            points = [[], []]
+            for task in (self.task, *arms.LONG):
+                for k, other in enumerate((self.record.get('lora', 4, task), self.record.get('full', 0, task))):
+                    m = stats.difference(self.record.get(arm, 4, task), other)
+                    if m and not (k == 0 and arm == 'lora'):
+                        points[k].append((task.steps, m.value, m.error or 0))
+            for panel, found in zip(panels, points):
+                panel.add(arm, title(arm), found)
+        if not self.lines('length'):
+            return []
+        return ['## Longer runs: where restarts begin to pay', '', 'The base task at the same rates. %s.' % machines(self.lines('length')), '',
+                *picture(self.folder, 'length', panels, 'ReLoRA and LoRA by the length of the run')]
+
+    def spectrum(self):
+        rows, panels = [], []
+        for rank in sorted(arms.RANKS):
+            panel = plot.Panel('rank %d' % rank, 'number of the singular value', 'share of the largest', log='y', limits='set yrange [1e-4:1]')
+            for arm in arms.SPECTRUM:
+                runs = self.record.get(arm, 0 if arm == 'full' else rank)
+                line = next((line for line in runs.values() if 'spectrum' in line), None)
+                if not line:
+                    continue
+                kinds = line['spectrum'].values()
+                values = [stats.mean(kind['values'][i] / kind['values'][0] for kind in kinds).value
+                          for i in range(min(len(kind['values']) for kind in kinds))]
+                panel.add(arm, title(arm), [(i + 1, max(value, 1e-5)) for i, value in enumerate(values)], 'lines')
+                if arm != 'full' or rank == min(arms.RANKS):
+                    rows.append([title(arm), '' if arm == 'full' else rank, *('%.1f' % stats.mean(kind[key] for kind in kinds).value
+                                                                             for key in ('stable', 'effective')),
+                                 sum(value > 0.1 for value in values), sum(value > 0.01 for value in values)])
+            panels.append(panel)
+        if not rows:
+            return []
+        return ['## Spectrum of what was learned after the warm start', '',
+                'Singular values of W at the end less W at the end of the warm start, seed %d, means over all projections. The stable rank is the '
+                'sum of squares over the largest square. The effective rank is the exponential of the entropy of the values. A projection has %d '
+                'singular values.' % (2, 64), '',
+                *table(['arm', 'rank', 'stable rank', 'effective rank', 'values above 0.1 of the largest', 'above 0.01'], rows),
+                *picture(self.folder, 'spectrum', panels, 'singular values of the learned update')]
+
+    def cost(self):
+        rows = []
+        for arm, rank in [('full', 0), *((arm, rank) for rank in sorted(arms.RANKS) for arm in (*LOW_RANK, 'control', 'lowrank'))]:
+            timed = [run for run in self.record.get(arm, rank).values() if 'cpu_seconds' in run]
+            if timed:
+                rows.append([title(arm), rank or '', '{:,}'.format(timed[0]['trained']), '{:,}'.format(timed[0]['moments_bytes']),
+                             '%.0f' % max(run['peak_mb'] for run in timed),
+                             number(stats.mean(run['tokens'] / run['cpu_seconds'] / 1000 for run in timed), '%.1f'),
+                             '%.0f' % stats.mean(run['load'] for run in timed).value])
+        return ['## Cost', '', 'Memory is the peak of the process, which with a warm start is that of full rank. Thousands of tokens for each second of '
+                'processor time, evaluations included. Other programs ran beside these runs where the load is above the number of processors; '
+                'they share caches, so only rows of like load compare. %s.' % machines(self.lines('upstream')), '',
+                *table(['arm', 'rank', 'trained at the end', 'bytes of moments', 'peak, MB', 'thousand tokens/s', 'load'], rows)] if rows else []
+
+    def missing(self):
+        rows = [[part, title(cell.arm), cell.rank or '', cell.task.name, '%d of %d' % (done, wanted)]
+                for part, cell, done, wanted in self.record.missing()]
+        return ['## Not done', '', *(table(['part', 'arm', 'rank', 'task', 'seeds recorded'], rows) if rows else ['Every run of the table is recorded.', ''])]
+
+
+def main(path, results, quick=False):
+    folder = os.path.dirname(results)
+    page = Page(stats.Record(plan.read(path), arms.QUICK if quick else arms.STAGES), folder)
+    relative = {'runs': os.path.relpath(path, folder), 'study': os.path.relpath(os.path.join(os.path.dirname(__file__), 'README.md'), folder)}
+    parts = (page.upstream, page.ablation, page.length, page.spectrum, page.cost, page.missing)
+    text = '\n'.join([HEAD % relative, *(line for part in parts for line in part())])
+    with open(results, 'w') as file:
+        file.write(text.rstrip('\n') + '\n')
+    print('%s is written' % results)
+
+
+if __name__ == '__main__':
+    main(sys.argv[1], sys.argv[2], '--quick' in sys.argv)

@@ -1,0 +1,202 @@
+"""study.py PROGRAM FOLDER RUNS RESULTS [--quick] [--jobs N]: do what runs are missing, one line of RUNS for each.
+
+Stop it at any time: a run that was under way goes on from its last checkpoint. A line of RUNS is a JSON object; lines of
+several machines may be put together. In the end RESULTS is written from them.
+"""
+
+import argparse
+import csv
+import fcntl
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import arms
+import plan
+import report
+import spectrum
+
+SPECTRUM_SEED = 2
+
+
+def append(path, run):
+    with open(path, 'a') as file:
+        file.write(json.dumps(run, separators=(',', ':')) + '\n')
+
+
+# ---- one run ----
+
+def processor():
+    with open('/proc/cpuinfo') as file:
+        for line in file:
+            if line.startswith('model name'):
+                return line.split(':', 1)[1].strip()
+    return platform.machine()
+
+
+def curves(out, bin_size):
+    """Validation losses, and means of `bin_size` training losses."""
+    with open(os.path.join(out, 'eval.csv')) as file:
+        evaluations = [[int(row['step']), float(row['val_loss'])] for row in csv.DictReader(file)]
+    with open(os.path.join(out, 'train.csv')) as file:
+        losses = [float(row['loss']) for row in csv.DictReader(file)]
+    bins = [losses[i:i + bin_size] for i in range(0, len(losses), bin_size)]
+    return evaluations, [round(sum(part) / len(part), 4) for part in bins]
+
+
+def record(run, out, version, seconds, usage, status):
+    """The line of a run that has ended. One that died has no loss. One that was resumed has no times."""
+    task = run.cell.task
+    line = {'part': run.part, 'task': task.name, 'arm': run.cell.arm, 'rank': run.cell.rank, 'lr': run.rate, 'seed': run.seed,
+            'updates': task.steps, 'tokens': run.tokens, 'val_loss': None}
+    if status == 0:
+        with open(os.path.join(out, 'summary.txt')) as file:
+            summary = dict(word.split('=') for word in file.read().split())
+        evaluations, losses = curves(out, task.bin)
+        line.update(val_loss=evaluations[-1][1], eval=evaluations, train=losses, bin=task.bin)
+        line.update((key, float(summary[key]) if '.' in summary[key] else int(summary[key]))
+                    for key in ('tokens_per_s', 'trained', 'parameters', 'moments_bytes', 'peak_mb'))
+    if seconds:
+        line.update(seconds=round(seconds, 1), cpu_seconds=round(usage.ru_utime + usage.ru_stime, 1))
+    line.update(load=round(os.getloadavg()[0], 1), processor=processor(), version=version, options=run.options)
+    return line
+
+
+def clean_up(run, folder, line):
+    """Of a finished run the trained model stays, and what the spectrum is made of."""
+    saved = os.path.join(folder, 'save')
+    first = os.path.join(saved, 'step-%08d.safetensors' % run.cell.task.warm_start)
+    last = os.path.join(folder, 'model', 'model.safetensors')
+    if run.seed == SPECTRUM_SEED and line['val_loss'] is not None and os.path.exists(first) and run.cell.arm in arms.SPECTRUM:
+        line['spectrum'] = spectrum.of_update(first, last)
+    shutil.rmtree(saved, ignore_errors=True)
+
+
+def make_bible(path):
+    if not os.path.exists(path):
+        with open(path + '.new', 'wb') as file:
+            subprocess.run(['bible', '-f', 'gen1:1-rev22:21'], stdout=file, check=True)
+        os.rename(path + '.new', path)
+
+
+class Study:
+    def __init__(self, program, folder, path, stages, jobs):
+        self.program, self.folder, self.path, self.stages, self.jobs = program, folder, path, stages, jobs
+        self.version = subprocess.run([program, '--version'], capture_output=True, text=True, check=True).stdout.split('\n')[0]
+        self.running, self.failed, self.children = set(), set(), set()
+        self.lock, self.stopping = threading.Lock(), False
+
+    def next(self):
+        with self.lock:
+            done = plan.read(self.path)
+            runs, tokens = plan.missing(self.stages, done)
+            runs = [run for run in runs if run.options not in self.running | self.failed and self.has_text(run)]
+            if self.stopping or not runs:
+                return None, bool(self.running) and not self.stopping
+            self.running.add(runs[0].options)
+            self.say(runs[0], done, tokens)
+            return runs[0], True
+
+    def has_text(self, run):
+        return os.path.exists(os.path.join(self.folder, run.cell.task.data))
+
+    def say(self, run, done, tokens):
+        """An estimate, from the runs of this processor."""
+        known = [line for line in done.values() if line['processor'] == processor() and 'seconds' in line]
+        left = '?'
+        if known:
+            speed = sum(line['tokens'] for line in known) / sum(line['seconds'] for line in known)
+            left = '%d min' % (tokens / speed / self.jobs / 60 + 1)
+        print('%s %d runs recorded, %s left at this speed; now %s' % (time.strftime('%H:%M'), len(done), left, run.name()), flush=True)
+
+    def train(self, run):
+        folder = os.path.join(self.folder, run.name())
+        os.makedirs(folder, exist_ok=True)
+        command = [self.program, *run.options.split(), '--threads', '1', '--sample', '0', '--out', run.name() + '/out',
+                   '--save', run.name() + '/save', '--save-every', str(run.cell.task.warm_start), '--keep', '0',
+                   '--resume', 'auto', '--export', run.name() + '/model']
+        resumed = os.path.isdir(os.path.join(folder, 'save')) and os.listdir(os.path.join(folder, 'save'))
+        begin = time.time()
+        with open(os.path.join(folder, 'log'), 'a') as log:
+            child = subprocess.Popen(command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.children.add(child)
+            _, status, usage = os.wait4(child.pid, 0)
+            child.returncode = os.waitstatus_to_exitcode(status)
+            self.children.discard(child)
+        self.finish(run, folder, None if resumed else time.time() - begin, usage, child.returncode)
+
+    def finish(self, run, folder, seconds, usage, status):
+        with open(os.path.join(folder, 'log')) as log:
+            died = status == 1 and 'died' in log.read()
+        if status == 0 or died:
+            line = record(run, os.path.join(folder, 'out'), self.version, seconds, usage, status)
+            clean_up(run, folder, line)
+            with self.lock:
+                append(self.path, line)
+        elif not self.stopping and status != 3:
+            print('%s ended with status %d: %s/log says why' % (run.name(), status, folder), file=sys.stderr, flush=True)
+            self.failed.add(run.options)
+
+    def work(self):
+        while True:
+            run, go_on = self.next()
+            if not go_on:
+                return
+            if not run:
+                time.sleep(2)  # what comes next depends on a run of another process
+                continue
+            self.train(run)
+            self.running.discard(run.options)
+
+    def stop(self):
+        self.stopping = True
+        for child in list(self.children):
+            child.terminate()
+
+    def everything(self):
+        make_bible(os.path.join(self.folder, 'kjv.txt'))
+        workers = [threading.Thread(target=self.work) for _ in range(self.jobs)]
+        for worker in workers:
+            worker.start()
+        try:
+            for worker in workers:
+                worker.join()
+        except KeyboardInterrupt:
+            self.stop()
+            for worker in workers:
+                worker.join()
+            print('stopped; the same command goes on', file=sys.stderr)
+            return 3
+        return 1 if self.failed else 0
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument('program')
+    parser.add_argument('folder')
+    parser.add_argument('runs')
+    parser.add_argument('results')
+    parser.add_argument('--quick', action='store_true')
+    parser.add_argument('--jobs', type=int, default=len(os.sched_getaffinity(0)))
+    given = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    os.makedirs(given.folder, exist_ok=True)
+    lock = open(os.path.join(given.folder, 'lock'), 'w')
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        sys.exit('study: another one is at work in ' + given.folder)
+    stages = arms.QUICK if given.quick else arms.STAGES
+    status = Study(os.path.abspath(given.program), given.folder, given.runs, stages, given.jobs).everything()
+    report.main(given.runs, given.results, given.quick)
+    return status
+
+
+if __name__ == '__main__':
+    sys.exit(main())
