@@ -20,7 +20,7 @@ Q          := $(if $(filter 1,$(V)),,@)
 
 # Debian packages: to build and install; for the tests; for the demonstration.
 DEPS := gcc g++ make pkg-config libdnnl-dev libjansson-dev libxxhash-dev \
-        check python3 abigail-tools locales \
+        check python3 abigail-tools locales libopenmpi-dev openmpi-bin \
         gnuplot-nox bible-kjv
 
 # Toolchains of other languages and package managers; `make deps-bindings` installs them. What is not here is skipped.
@@ -138,7 +138,7 @@ include examples/bindings.mk
 ifneq ($(filter release debug,$(CONFIG)),)
   INSTALL_STEPS := check-install check-packages
 endif
-STEPS := check-headers symbols $(ABI_STEPS) $(SUITES:%=check-%) check-module check-unload check-system-memory check-fuzz \
+STEPS := check-headers symbols $(ABI_STEPS) $(SUITES:%=check-%) check-mpi check-module check-unload check-system-memory check-fuzz \
          $(PROGRAM_STEPS) $(INSTALL_STEPS) $(BINDING_STEPS) $(MODULE_STEPS) $(CUDA_STEPS) check-emulator $(EMULATED_STEPS)
 
 ## check: every test, to the end even if one fails; the last line counts them

@@ -69,6 +69,18 @@ $(foreach s,$(SUITES),$(eval $(call SUITE,$(s))))
 
 -include $(wildcard $(B)/test/*/*.d $(B)/test/*/*/*.d $(B)/emulated/test/*/*.d)
 
+# ---- several processes ----
+## check-mpi: runs of several processes under each MPI that is installed
+.PHONY: check-mpi
+MPI_OBJECTS := $(patsubst %,$(B)/test/%.o,ranks/world support/ranks support/track)
+check-mpi: $(MPI_OBJECTS) $(B)/librelora.a $(B)/pretrain
+ifneq ($(filter asan tsan,$(CONFIG)),)
+	@echo "left out: an MPI has leaks and races of its own"
+else
+	$(Q)CC="$(CC)" PKG_CONFIG="$(PKG_CONFIG)" FLAGS="-D_DEFAULT_SOURCE $(TEST_CPPFLAGS) $(ALL_CFLAGS) $(TEST_CFLAGS)" \
+	  OBJECTS="$(MPI_OBJECTS) $(B)/librelora.a" LIBS="$(ALL_LDFLAGS) $(LDLIBS) $(CHECK_LIBS)" sh test/mpi/check.sh $(B)
+endif
+
 # ---- the interface (docs/abi.md). The headers are the same in every configuration: two are enough to check them ----
 .PHONY: check-docs check-ffi check-python abi-check abi-store abi-pins check-breaks check-callers check-growth
 ABI_STEPS := check-callers check-growth

@@ -115,13 +115,14 @@ static void run_body(struct rank *rank)
 struct rank *world_run(int32_t size, rank_fn prepare, struct plan *plan)
 {
     struct rank *ranks = ranks_run(size, prepare, run_body, plan);
-    for (int32_t r = 0; r < size; r++) ck_assert_int_eq(ranks[r].bad_memory, 0);
+    for (int32_t r = 0; r < size; r++) RANK_TRUE(&ranks[r], !ranks[r].bad_memory);
     return ranks;
 }
 
 void world_run_here(const relora_comm *comm, struct plan *plan)
 {
-    ck_assert_int_eq(rank_run(comm, run_body, plan)->bad_memory, 0);
+    const struct rank *rank = rank_run(comm, run_body, plan);
+    RANK_TRUE(rank, !rank->bad_memory);
 }
 
 void world_set_grads(struct rank *rank, struct world *w, int64_t step)
