@@ -77,7 +77,7 @@ check-mpi: $(MPI_OBJECTS) $(B)/librelora.a $(B)/pretrain
 ifneq ($(filter asan tsan,$(CONFIG)),)
 	@echo "left out: an MPI has leaks and races of its own"
 else
-	$(Q)CC="$(CC)" PKG_CONFIG="$(PKG_CONFIG)" FLAGS="-D_DEFAULT_SOURCE $(TEST_CPPFLAGS) $(ALL_CFLAGS) $(TEST_CFLAGS)" \
+	$(Q)CC="$(CC)" PKG_CONFIG="$(PKG_CONFIG)" PYTHON="$(PYTHON)" FLAGS="-D_DEFAULT_SOURCE $(TEST_CPPFLAGS) $(ALL_CFLAGS) $(TEST_CFLAGS)" \
 	  OBJECTS="$(MPI_OBJECTS) $(B)/librelora.a" LIBS="$(ALL_LDFLAGS) $(LDLIBS) $(CHECK_LIBS)" sh test/mpi/check.sh $(B)
 endif
 

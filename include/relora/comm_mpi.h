@@ -228,8 +228,10 @@ static inline void relora_comm_mpi_leave(relora_comm_mpi *mpi, const char *why, 
         if (r == mpi->rank) continue;
         if (MPI_Issend((void *)(size_t)why, length, MPI_CHAR, r, RELORA_COMM_MPI_LEAVE, mpi->comm, &request))
             continue;
-        for (done = 0; !done && MPI_Wtime() - begin < seconds; sched_yield())
+        for (done = 0; !done && MPI_Wtime() - begin < seconds; sched_yield()) {
             if (MPI_Test(&request, &done, MPI_STATUS_IGNORE)) break;
+            relora_comm_mpi_is_left(mpi); /* two that leave do not wait for each other */
+        }
     }
 }
 

@@ -43,3 +43,11 @@ case $found in
     [ "$(grep -c 'was told' "$log")" = 2 ] || fault "a rank that is killed: not both other ranks were told" ;;
 esac
 echo "relora/comm_mpi.h:$found"
+
+# The program is linked with one of them.
+case $(ldd "$build/pretrain") in
+*libmpich*) launch=$mpich ;;
+*libmpi.so*) launch="$openmpi --oversubscribe -quiet" ;;
+*) echo "the program is made without MPI"; exit 0 ;;
+esac
+exec "${PYTHON:-python3}" "$here/pretrain.py" "$build/pretrain" "$launch"
