@@ -9,6 +9,7 @@ NM         ?= nm
 PYTHON     ?= python3
 CONFIG     ?= release
 ONEDNN     ?= 1
+BLAS       ?=
 OPENMP     ?= 1
 STATIC     ?= 1
 WERROR     ?= 0
@@ -17,6 +18,14 @@ prefix     ?= $(or $(PREFIX),/usr/local)
 libdir     ?= $(or $(LIBDIR),$(prefix)/lib)
 includedir ?= $(or $(INCLUDEDIR),$(prefix)/include)
 Q          := $(if $(filter 1,$(V)),,@)
+
+# Names of a BLAS for pkg-config: MKL without threads of its own. And for the linker, where there is no such name.
+BLAS_PC              = $(or $(BLAS_PC_$(BLAS)),$(BLAS))
+BLAS_PC_mkl         := mkl-dynamic-lp64-seq
+BLAS_LIBS_openblas  := -lopenblas
+BLAS_LIBS_blis      := -lblis
+BLAS_LIBS_mkl       := -lmkl_intel_lp64 -lmkl_sequential -lmkl_core
+BLAS_LIBS_accelerate := -framework Accelerate
 
 # Debian packages: to build and install; for the tests; for the demonstration.
 DEPS := gcc g++ make pkg-config libdnnl-dev libjansson-dev libxxhash-dev \
@@ -51,17 +60,27 @@ endif
 ifeq ($(OPENMP),0) # and none with oneDNN, which asks OpenMP for its threads
   override ONEDNN := 0
 endif
+ifneq ($(BLAS),) # in place of oneDNN; pkg-config knows where, or the linker does
+  ifeq ($(filter openblas blis mkl accelerate,$(BLAS)),)
+    $(error BLAS=$(BLAS) is not one of openblas blis mkl accelerate)
+  endif
+  override ONEDNN := 0
+  BLAS_PACKAGE := $(shell $(PKG_CONFIG) --exists $(BLAS_PC) 2> /dev/null && echo $(BLAS_PC))
+  BLAS_CFLAGS  := -DRELORA_BLAS=$(BLAS) -DRELORA_BLAS_$(BLAS) $(if $(BLAS_PACKAGE),$(shell $(PKG_CONFIG) --cflags $(BLAS_PACKAGE)))
+  BLAS_LDFLAGS := $(if $(BLAS_PACKAGE),$(shell $(PKG_CONFIG) --libs-only-L $(BLAS_PACKAGE)))
+  BLAS_LIBS    := $(if $(BLAS_PACKAGE),$(shell $(PKG_CONFIG) --libs-only-l $(BLAS_PACKAGE)),$(BLAS_LIBS_$(BLAS)))
+endif
 PARALLEL := $(if $(filter-out 0,$(OPENMP)),-fopenmp,-Wno-unknown-pragmas -Wno-unused-function -pthread)
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef \
         -Wpointer-arith -Wcast-qual -Wwrite-strings -Wdouble-promotion $(if $(filter 1,$(WERROR)),-Werror)
 ALL_CPPFLAGS = -Iinclude -D_POSIX_C_SOURCE=200809L $(CPPFLAGS)
 ALL_CFLAGS   = -std=c11 $(WARN) $(CFLAGS_$(CONFIG)) $(PARALLEL) $(CFLAGS)
-ALL_LDFLAGS  = -Wl,-z,noexecstack -Wl,--as-needed $(LDFLAGS)
-LDLIBS       = $(if $(filter 1,$(ONEDNN)),-ldnnl) -ljansson -lm -ldl
+ALL_LDFLAGS  = -Wl,-z,noexecstack -Wl,--as-needed $(BLAS_LDFLAGS) $(LDFLAGS)
+LDLIBS       = $(if $(filter 1,$(ONEDNN)),-ldnnl) $(BLAS_LIBS) -ljansson -lm -ldl
 
 # The library: bits must not depend on whether a compiler fuses a * b + c. The two after that let it
 # vectorise sqrtf() and comparisons, and change no bit.
-LIB_CPPFLAGS = -Isrc -DRELORA_ONEDNN=$(ONEDNN) $(ALL_CPPFLAGS)
+LIB_CPPFLAGS = -Isrc -DRELORA_ONEDNN=$(ONEDNN) $(BLAS_CFLAGS) $(ALL_CPPFLAGS)
 LIB_CFLAGS   = -ffp-contract=off -fno-math-errno -fno-trapping-math \
                -fPIC -fvisibility=hidden $(ALL_CFLAGS)
 LIB_LDFLAGS  = $(if $(filter asan tsan,$(CONFIG)),,-Wl,-z,defs) -Wl,-soname,librelora.so.$(ABI) \
@@ -70,11 +89,14 @@ LIB_LDFLAGS  = $(if $(filter asan tsan,$(CONFIG)),,-Wl,-z,defs) -Wl,-soname,libr
 
 # ---- files ----
 # Configurations, and compilers other than gcc, have folders of their own, so objects never mix.
-B    := build/$(CONFIG)$(if $(filter 0,$(ONEDNN)),-portable)$(if $(filter tsan,$(CONFIG)),,$(if $(filter-out 0,$(OPENMP)),,-threads))
+B    := build/$(CONFIG)$(if $(BLAS),-$(BLAS),$(if $(filter 0,$(ONEDNN)),-portable))$(if $(filter tsan,$(CONFIG)),,$(if $(filter-out 0,$(OPENMP)),,-threads))
 B    := $(B)$(patsubst %,-%,$(filter-out cc gcc,$(notdir $(lastword $(CC)))))
 SRCS := $(sort $(wildcard src/*.c src/cpu/*.c))
 ifeq ($(ONEDNN),0)
-  SRCS := $(filter-out src/cpu/cpu_gemm_onednn.c,$(SRCS))
+  SRCS := $(filter-out src/cpu/%onednn.c,$(SRCS))
+endif
+ifeq ($(BLAS),)
+  SRCS := $(filter-out src/cpu/cpu_gemm_blas.c,$(SRCS))
 endif
 OBJS     := $(SRCS:%.c=$(B)/%.o)
 ADAPTERS := include/relora/comm_mpi.h include/relora/comm_nccl.h # for hosts with these libraries; not part of the interface

@@ -139,6 +139,7 @@ adam_update_kernel(struct adam a, const struct adam_ready *all)
     for (int64_t k = blockIdx.x; k < a.chunk_count * PARTS; k += gridDim.x) {
         const struct adam_chunk chunk = a.chunks[k / PARTS];
         const struct adam_param p = a.params[chunk.param];
+        if (p.gap) continue; /* of the kernel below */
         const struct adam_ready ready = all[chunk.param];
         int part = (int)(k % PARTS);
         if (p.param_dtype == RELORA_F32 && p.grad_dtype == RELORA_F32)
@@ -152,6 +153,36 @@ adam_update_kernel(struct adam a, const struct adam_ready *all)
     }
 }
 
+/* Parameters whose rows have gaps, an element at a time. It is a kernel of its own, because the division costs the
+ * other registers that it has not. */
+static __device__ inline void update_one(const struct adam_ready *ready, const struct adam_param *p, int64_t i)
+{
+    uint32_t words[FOUR];
+    int64_t place = p->first + i, at = place + place / p->cols * p->gap;
+    int is_f32 = p->param_dtype == RELORA_F32, stochastic = p->rounding != RELORA_ROUND_NEAREST;
+    float *wide = (float *)p->param + at, grad;
+    bf16 *narrow = (bf16 *)p->param + at;
+    grad = p->grad_dtype == RELORA_F32 ? ((const float *)p->grad)[i] : widen(((const bf16 *)p->grad)[i]);
+    float moved = adam_element(&ready->constants, is_f32 ? *wide : widen(*narrow), grad, &p->m[i], &p->v[i]);
+    if (!is_f32 && stochastic) cuda_draw_four(words, ready->draw, (uint64_t)place / FOUR * FOUR);
+    if (is_f32)
+        *wide = moved;
+    else
+        update_store(narrow, moved, words[place % FOUR], stochastic);
+}
+
+static __global__ void adam_gaps_kernel(struct adam a, const struct adam_ready *all)
+{
+    if (is_skipped(a)) return;
+    for (int64_t k = blockIdx.x; k < a.chunk_count * PARTS; k += gridDim.x) {
+        const struct adam_chunk chunk = a.chunks[k / PARTS];
+        const struct adam_param *p = &a.params[chunk.param];
+        if (!p->gap) continue;
+        int64_t end = chunk.start + chunk.count, first = chunk.start + k % PARTS * UPDATE_THREADS + threadIdx.x;
+        for (int64_t i = first; i < end; i += PARTS * UPDATE_THREADS) update_one(&all[chunk.param], p, i);
+    }
+}
+
 relora_status cuda_adam_step(struct queue *q, const struct adam *a)
 {
     if (!a->param_count) return RELORA_OK;
@@ -161,11 +192,14 @@ relora_status cuda_adam_step(struct queue *q, const struct adam *a)
     relora_status status = cuda_launch(q, "the update", adam_ready_kernel, (unsigned)((a->param_count + CUDA_THREADS - 1) / CUDA_THREADS),
                                        CUDA_THREADS, *a, ready);
     if (status < 0) return status;
-    return cuda_launch(q, "the update", adam_update_kernel, blocks_at_most(a->chunk_count * PARTS, INT32_MAX),
-                       UPDATE_THREADS, *a, ready);
+    unsigned blocks = blocks_at_most(a->chunk_count * PARTS, INT32_MAX);
+    status = cuda_launch(q, "the update", adam_update_kernel, blocks, UPDATE_THREADS, *a, ready);
+    if (status < 0 || !a->gaps) return status;
+    return cuda_launch(q, "the update", adam_gaps_kernel, blocks, UPDATE_THREADS, *a, ready);
 }
 
 cudaError_t cuda_load_adam(void)
 {
-    return cuda_load(adam_squares_kernel, adam_control_kernel, adam_decide_kernel, adam_ready_kernel, adam_update_kernel);
+    return cuda_load(adam_squares_kernel, adam_control_kernel, adam_decide_kernel, adam_ready_kernel, adam_update_kernel,
+                     adam_gaps_kernel);
 }

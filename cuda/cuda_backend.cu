@@ -92,6 +92,7 @@ static const struct backend backend_cuda = {
     cuda_fill,
     cuda_convert,
     cuda_gemm,
+    NULL, /* gemm_tell */
     cuda_merge,
     cuda_fold,
     cuda_sum_rows,

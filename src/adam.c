@@ -151,6 +151,12 @@ relora_status adam_check_part(const struct call *c, const relora_adam *adam, con
     if (t->device != adam->device)
         FAIL(c, RELORA_E_DEVICE, "%s of \"%s\" is on %s, adam on %s", what, name, t->device->name,
              adam->device->name);
+    return RELORA_OK;
+}
+
+relora_status adam_check_dense(const struct call *c, const char *what, const char *name,
+                               const relora_tensor *t)
+{
     if (!shape_is_dense(&t->shape))
         FAIL(c, RELORA_E_LAYOUT, "%s of \"%s\" has rows %lld apart, but %lld long", what, name,
              (long long)t->shape.ld, (long long)t->shape.cols);
@@ -184,6 +190,7 @@ static relora_status check_entry(const struct call *c, const relora_adam *adam, 
     if (!name[0]) FAIL(c, RELORA_E_ARGUMENT, "name is empty");
     TRY(adam_check_part(c, adam, "param", name, m->value));
     TRY(adam_check_part(c, adam, "grad", name, m->grad));
+    TRY(adam_check_dense(c, "grad", name, m->grad));
     if (!shape_equal(&m->value->shape, &m->grad->shape))
         FAIL(c, RELORA_E_SHAPE, "param of \"%s\" is %s, but grad is %s", name,
              shape_text(&m->value->shape, a), shape_text(&m->grad->shape, b));

@@ -63,9 +63,18 @@ relora_status adam_open_index(struct call *c, const relora_adam *adam, relora_st
 
 relora_status adam_check_entry_index(const struct call *c, const relora_adam *adam, int32_t index);
 
-/* A parameter or another tensor of it, `what` in sentences: there, of the optimizer's device, without gaps. */
+/* A parameter or another tensor of it, `what` in sentences: there, and of the optimizer's device. */
 relora_status adam_check_part(const struct call *c, const relora_adam *adam, const char *what,
                               const char *name, const relora_tensor *tensor);
+/* Is it without gaps? */
+relora_status adam_check_dense(const struct call *c, const char *what, const char *name,
+                               const relora_tensor *tensor);
+
+/* Has a tensor of the parameter, `what` in sentences, its memory? */
+relora_status adam_check_memory(const struct call *c, const struct adam_entry *e, const char *what,
+                                const relora_tensor *tensor);
+/* Have the moments at `index`? */
+relora_status adam_check_moments(const struct call *c, const relora_adam *adam, int32_t index);
 
 /* relora_adam_add() in an open call. */
 relora_status adam_add(const struct call *c, relora_adam *adam, const char *name, relora_tensor *param,

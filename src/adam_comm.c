@@ -1,20 +1,48 @@
 /* What an optimizer exchanges with other ranks in a step. */
 #include "adam_comm.h"
 
+/* Between views of as many rows. */
 static relora_status copy_between(const struct call *c, struct view to, struct view from)
 {
     const struct scale one = {.value = 1};
-    struct copy copy = {to.data, from.data, 1, (size_t)from.cols * sizeof(float), 0, 0, COPY_ON_DEVICE};
+    const struct copy copy = {.to = to.data,
+                              .from = from.data,
+                              .rows = to.rows,
+                              .bytes = (size_t)to.cols * sizeof(float),
+                              .to_pitch = (size_t)to.ld * sizeof(float),
+                              .from_pitch = (size_t)from.ld * sizeof(float),
+                              .direction = COPY_ON_DEVICE};
     int plain = to.dtype == RELORA_F32 && from.dtype == RELORA_F32;
     return call_queue(c, plain ? c->backend->copy(c->queue, &copy)
                                : c->backend->convert(c->queue, to, from, one));
 }
 
-/* `count` elements of a tensor without gaps, from `first` on. */
-static struct view piece_of(const relora_tensor *t, int64_t first, int64_t count)
+/* Some of the elements `first` to `end` of a tensor, as many as are a matrix: all, or where rows have gaps the rest of
+ * a row or whole rows. */
+static struct view piece_of(const relora_tensor *t, int64_t first, int64_t end)
 {
-    unsigned char *data = t->data;
-    return (struct view){data + (size_t)first * dtype_size(t->shape.dtype), 1, count, count, t->shape.dtype};
+    const struct shape *s = &t->shape;
+    int dense = shape_is_dense(s);
+    int64_t column = dense ? 0 : first % s->cols, left = end - first;
+    int64_t cols = dense || column + left < s->cols ? left : s->cols - column;
+    int64_t rows = dense || column || left < s->cols ? 1 : left / s->cols;
+    int64_t at = dense ? first : first / s->cols * s->ld + column;
+    unsigned char *data = (unsigned char *)t->data + (size_t)at * dtype_size(s->dtype);
+    return (struct view){data, rows, cols, dense ? cols : s->ld, s->dtype};
+}
+
+/* Elements `first` to `end` of a tensor into `wire`, or out of it. */
+static relora_status copy_elements(const struct call *c, const relora_tensor *t, int64_t first, int64_t end,
+                                   int to_wire, float *wire)
+{
+    while (first < end) {
+        struct view own = piece_of(t, first, end);
+        struct view out = {wire, own.rows, own.cols, own.cols, RELORA_F32};
+        TRY(to_wire ? copy_between(c, out, own) : copy_between(c, own, out));
+        first += own.rows * own.cols;
+        wire += own.rows * own.cols;
+    }
+    return RELORA_OK;
 }
 
 enum what { GRADS, PARAMS };
@@ -27,11 +55,9 @@ static relora_status copy_range(const struct call *c, const relora_adam *adam, e
         const struct adam_entry *e = adam_at(adam, i);
         int64_t at = e->at, n = e->is.value->shape.count;
         int64_t low = begin > at ? begin : at, high = end < at + n ? end : at + n;
-        if (low < high) {
-            struct view own = piece_of(what == GRADS ? e->is.grad : e->is.value, low - at, high - low);
-            struct view out = {wire + (low - begin), 1, high - low, high - low, RELORA_F32};
-            TRY(to_wire ? copy_between(c, out, own) : copy_between(c, own, out));
-        }
+        if (low < high)
+            TRY(copy_elements(c, what == GRADS ? e->is.grad : e->is.value, low - at, high - at, to_wire,
+                              wire + (low - begin)));
     }
     return RELORA_OK;
 }

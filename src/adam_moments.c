@@ -1,5 +1,20 @@
-/* Moments of an optimizer in memory of the host's. */
+/* Moments of an optimizer in memory of the host's; and what of its memory has not come yet. */
 #include "adam_comm.h"
+
+relora_status adam_check_memory(const struct call *c, const struct adam_entry *e, const char *what,
+                                const relora_tensor *tensor)
+{
+    if (tensor_lacks_memory(tensor)) FAIL(c, RELORA_E_STATE, "%s of \"%s\" " NO_MEMORY_YET, what, e->is.name);
+    return RELORA_OK;
+}
+
+relora_status adam_check_moments(const struct call *c, const relora_adam *adam, int32_t index)
+{
+    const struct adam_entry *e = adam_at(adam, index);
+    if (adam_is_sharded(adam)) return RELORA_OK; /* they are the library's */
+    TRY(adam_check_memory(c, e, "first", e->first));
+    return adam_check_memory(c, e, "second", e->second);
+}
 
 static relora_status check_moment(const struct call *c, const relora_adam *adam, const char *what,
                                   int32_t index, const relora_tensor *t)
@@ -7,6 +22,7 @@ static relora_status check_moment(const struct call *c, const relora_adam *adam,
     const struct adam_entry *own = adam_at(adam, index);
     char a[SHAPE_TEXT], b[SHAPE_TEXT];
     TRY(adam_check_part(c, adam, what, own->is.name, t));
+    TRY(adam_check_dense(c, what, own->is.name, t));
     if (t->shape.dtype != RELORA_F32)
         FAIL(c, RELORA_E_DTYPE, "%s of \"%s\" is %s, but must be F32", what, own->is.name,
              dtype_name(t->shape.dtype));

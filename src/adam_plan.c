@@ -6,7 +6,7 @@
 
 enum { CHUNK = 65536 }; /* elements; a multiple of 4, so that chunks start with a Philox block */
 
-_Static_assert(sizeof(struct adam_param) == 104, "no padding, as refresh() compares bytes");
+_Static_assert(sizeof(struct adam_param) == 120, "no padding, as refresh() compares bytes");
 
 static int64_t chunks_of(int64_t count)
 {
@@ -83,24 +83,36 @@ static void *element_at(const relora_tensor *t, int64_t index)
     return (unsigned char *)t->data + (size_t)index * dtype_size(t->shape.dtype);
 }
 
+/* What is rounded as its layer says, W and a BF16 bias, draws as a function of the layer. */
+static struct draw param_draw(const relora_adam *adam, const struct adam_entry *e, int32_t i)
+{
+    switch (e->role) {
+    case RELORA_PARAM_WEIGHT: return linear_draw(e->is.linear, DRAW_TRAIN, 0);
+    case RELORA_PARAM_BIAS: return linear_draw(e->is.linear, DRAW_TRAIN_BIAS, 0);
+    default: return draw_make(adam->options.seed, (uint64_t)i, DRAW_TRAIN_PARAM, 0);
+    }
+}
+
 static struct adam_param param_now(const relora_adam *adam, int32_t i)
 {
     const struct adam_entry *e = adam_at(adam, i);
     struct adam_own own = adam_own(adam, i);
-    const relora_linear *layer = e->role == RELORA_PARAM_WEIGHT ? e->is.linear : NULL;
+    const struct shape *s = &e->is.value->shape;
+    int64_t gap = shape_is_dense(s) ? 0 : s->ld - s->cols;
     return (struct adam_param){
-        .param = element_at(e->is.value, own.first),
+        .param = element_at(e->is.value, gap ? 0 : own.first),
         .grad = element_at(e->is.grad, own.first),
         .m = e->first ? e->first->data : NULL,
         .v = e->second ? e->second->data : NULL,
         .count = own.count,
-        .param_dtype = e->is.value->shape.dtype,
+        .cols = s->cols,
+        .gap = gap,
+        .param_dtype = s->dtype,
         .grad_dtype = e->is.grad->shape.dtype,
         .lr_factor = e->lr_factor,
         .weight_decay = e->weight_decay,
-        .rounding = layer ? layer->options.rounding : adam->options.rounding,
-        .draw = layer ? linear_draw(layer, DRAW_TRAIN, 0)
-                      : draw_make(adam->options.seed, (uint64_t)i, DRAW_TRAIN_PARAM, 0),
+        .rounding = e->is.linear ? e->is.linear->options.rounding : adam->options.rounding,
+        .draw = param_draw(adam, e, i),
         .steps = e->steps,
         .first = own.first,
     };
@@ -127,9 +139,28 @@ static relora_status refresh(const struct call *c, relora_adam *adam)
     return RELORA_OK;
 }
 
+static relora_status check_memory(const struct call *c, const relora_adam *adam)
+{
+    for (int32_t i = 0; i < adam->registry.count; i++) {
+        const struct adam_entry *e = adam_at(adam, i);
+        TRY(adam_check_memory(c, e, "param", e->is.value));
+        TRY(adam_check_memory(c, e, "grad", e->is.grad));
+        TRY(adam_check_moments(c, adam, i));
+    }
+    return RELORA_OK;
+}
+
+static int have_gaps(const relora_adam *adam)
+{
+    for (int32_t i = 0; i < adam->registry.count; i++)
+        if (adam->params[i].gap) return 1;
+    return 0;
+}
+
 relora_status adam_sweep_open(const struct call *c, struct adam *sweep, relora_adam *adam)
 {
     if (!adam->registry.count) FAIL(c, RELORA_E_STATE, "no parameter is registered");
+    TRY(check_memory(c, adam));
     TRY(adam_share(c, adam));
     TRY(make_plan(c, adam));
     TRY(refresh(c, adam));
@@ -138,6 +169,7 @@ relora_status adam_sweep_open(const struct call *c, struct adam *sweep, relora_a
         .chunks = adam->device_chunks,
         .param_count = adam->registry.count,
         .chunk_count = adam->chunk_count,
+        .gaps = have_gaps(adam),
         .grad_scale = 1,
         .beta1 = adam->options.beta1,
         .beta2 = adam->options.beta2,

@@ -124,6 +124,12 @@ static int32_t next_index(const struct reset *r, int32_t *i)
     return -1;
 }
 
+static relora_status look_at_moments(const struct call *c, const struct reset *r)
+{
+    for (int32_t i = 0, index; (index = next_index(r, &i)) >= 0;) TRY(adam_check_moments(c, r->adam, index));
+    return RELORA_OK;
+}
+
 static relora_status make_whole(const struct call *c, struct reset *r)
 {
     int64_t most = 0, both;
@@ -155,6 +161,7 @@ relora_status adam_reset(const struct call *c, relora_adam *adam, const int32_t 
     TRY(reset_options_read(c, &reset.options, "options", options));
     TRY(indices ? check_listed(c, adam, indices, count) : check_factors(c, adam, count));
     TRY(call_write_report(c, "report", report, &r, sizeof r));
+    TRY(look_at_moments(c, &reset));
     if (report) TRY(moments_count(c, &reset.counts));
     TRY(make_whole(c, &reset));
     relora_status status = reset_all(c, &reset, &r);

@@ -145,6 +145,8 @@ relora_status relora_adam_zero_grad(relora_adam *adam, relora_stream *stream)
     struct call c = {.fn = "relora_adam_zero_grad"};
     TRY(adam_open(&c, adam, stream));
     for (int32_t i = 0; i < adam->registry.count; i++)
+        TRY(adam_check_memory(&c, adam_at(adam, i), "grad", adam_at(adam, i)->is.grad));
+    for (int32_t i = 0; i < adam->registry.count; i++)
         TRY(call_queue(&c, c.backend->fill(c.queue, tensor_view(adam_at(adam, i)->is.grad), 0)));
     return RELORA_OK;
 }

@@ -8,6 +8,7 @@
 
 #include "memory.h"
 #include "relora/adam.h"
+#include "relora/plan.h"
 #include "relora/types.h"
 #include "rng.h"
 
@@ -52,6 +53,13 @@ struct gemm { /* c = op(a) op(b) (+ c) (+ bias in every row); a and b of one dty
     const float *bias;
 };
 
+struct gemm_path { /* how a product is made */
+    relora_provider provider;
+    relora_isa isa;
+    int32_t converts; /* BF16 operands to F32, for it */
+    size_t bytes;     /* of the queue, to work in */
+};
+
 struct merge { /* y = round(y + s * x); norms += {|change of y|^2, |y|^2} as stored */
     struct view y, x;
     struct scale scale;
@@ -76,17 +84,20 @@ struct dropout { /* y = (y +) mask * x / (1 - p); element i is dropped by word i
     int32_t accumulate;
 };
 
-struct adam_param { /* one registered parameter; everything without gaps */
-    void *param, *grad;
+struct adam_param { /* one registered parameter; all without gaps, but rows of `param` may have them */
+    void *param; /* its first element; if there are gaps, that of the whole parameter */
+    void *grad;
     float *m, *v;
     int64_t count;
+    int64_t cols; /* of `param`; not read if gap is 0 */
+    int64_t gap;  /* elements from the end of a row of it to the next */
     relora_dtype param_dtype, grad_dtype;
     double lr_factor, weight_decay;
     relora_rounding rounding;
     int32_t reserved; /* 0, in place of padding: two of these are equal if their bytes are */
     struct draw draw; /* its `call` is the step count */
     int64_t *steps;
-    int64_t first; /* index of its first element among those of the draw; a multiple of 4 */
+    int64_t first; /* index of its first element in the whole parameter; a multiple of 4 */
 };
 
 struct adam_chunk { /* a piece of one parameter; a multiple of 4 elements starts it */
@@ -106,6 +117,7 @@ struct adam {                        /* one update of all parameters */
     const float *lr_device; /* if not NULL, the learning rate is there when the step runs, not in lr */
     double lr, grad_scale, beta1, beta2, eps, max_norm;
     uint32_t flags;    /* of relora_adam_options */
+    int32_t gaps;      /* some parameter has rows with gaps */
     int32_t need_norm; /* 0: neither clipping, nor skipping, nor a report */
     double *partials;  /* on the device, one for each chunk */
     struct adam_control *control;
@@ -149,6 +161,9 @@ struct backend {
     relora_status (*fill)(struct queue *q, struct view y, double value);
     relora_status (*convert)(struct queue *q, struct view y, struct view x, struct scale s);
     relora_status (*gemm)(struct queue *q, const struct gemm *g);
+    /* How gemm() would make it, of shapes alone: its views have no data. By any thread, whatever runs on the queue.
+     * NULL: nobody knows. */
+    relora_status (*gemm_tell)(const struct queue *q, const struct gemm *g, struct gemm_path *path);
     relora_status (*merge)(struct queue *q, const struct merge *m);
     relora_status (*fold)(struct queue *q, const struct fold *f);
     relora_status (*sum_rows)(struct queue *q, float *sums, struct view x, int32_t accumulate);

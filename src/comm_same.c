@@ -18,6 +18,7 @@ static relora_status add_tensor(const struct sameness *s, checksum *sum, const r
     const struct view v = tensor_view(tensor);
     size_t row = (size_t)v.cols * dtype_size(v.dtype), pitch = (size_t)v.ld * dtype_size(v.dtype);
     size_t rows = (size_t)v.rows;
+    if (!v.data) return RELORA_OK; /* its memory has not come yet, which is said elsewhere */
     if (v.ld == v.cols) row *= rows, rows = 1;
     for (size_t i = 0; i < rows; i++)
         for (size_t done = 0; done < row;) {

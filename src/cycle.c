@@ -327,6 +327,14 @@ static relora_status reset_moments(const struct call *c, relora_cycle *cycle, ui
     return adam_reset(c, cycle->adam, cycle->indices, list_factors(cycle), &o, report);
 }
 
+/* Before a layer changes: can the moments be reset afterwards? */
+static relora_status look_at_moments(const struct call *c, const relora_cycle *cycle)
+{
+    for (int32_t i = 0; i < 2 * cycle->layers.count; i++)
+        TRY(adam_check_moments(c, cycle->adam, cycle->indices[i]));
+    return RELORA_OK;
+}
+
 static relora_status open_reports(const struct call *c, relora_merge_report *merge,
                                   relora_reset_report *reset)
 {
@@ -347,6 +355,7 @@ relora_status relora_cycle_advance(relora_cycle *cycle, relora_stream *stream, i
     const relora_cycle_options *o = &cycle->options;
     int64_t n = step - o->first_step;
     uint32_t due = events_at(cycle, step);
+    if (due & RELORA_CYCLE_RESET) TRY(look_at_moments(&c, cycle));
     if (due) TRY(check_ranks(&c, cycle));
     if (due) TRY(work_on_layers(&c, cycle, step, due, event_number(n, o->merge_every), &m));
     if (due & RELORA_CYCLE_RESET)

@@ -136,6 +136,7 @@ relora_status relora_tensor_to_dlpack(struct DLManagedTensorVersioned **out, rel
         TRY(call_open(&c, producer, "producer", producer->ctx, NULL));
         TRY(tensor_check(&c, tensor, "tensor"));
     }
+    if (tensor_lacks_memory(tensor)) FAIL(&c, RELORA_E_STATE, "tensor " NO_MEMORY_YET);
     struct shared *shared = context_new(ctx, sizeof *shared);
     if (!shared) return call_fail_memory(&c, sizeof *shared);
     relora_status status = producer ? hand_over(&c, consumer) : RELORA_OK;

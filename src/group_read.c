@@ -44,6 +44,7 @@ static void add_name(const struct reading *r, struct names *names, const char *w
 static relora_status look_at_tensor(struct reading *r, const char *name, const relora_tensor *target)
 {
     int32_t index = st_header_find(&r->reader->header, name);
+    if (tensor_lacks_memory(target)) FAIL(r->call, RELORA_E_STATE, "\"%s\" " NO_MEMORY_YET, name);
     r->found[r->count++] = index;
     if (index < 0) {
         add_name(r, &r->missing, "not in the file", name);

@@ -51,27 +51,43 @@ relora_status relora_group_merge(relora_group *group, relora_stream *stream, uin
     return report_write(report, &r, sizeof r);
 }
 
+/* Has it factors? */
+static int draws(const struct member *m)
+{
+    return !m->value && m->linear->options.mode != RELORA_MODE_FULL;
+}
+
 relora_status relora_group_reset(relora_group *group, relora_stream *stream, uint64_t cycle)
 {
     struct call c = {.fn = "relora_group_reset"};
     int32_t layers = 0;
     TRY(group_open(&c, group, stream));
     for (int32_t i = 0; i < group->members.count; i++) {
-        const struct member *m = group_at(group, i);
-        if (m->value || m->linear->options.mode == RELORA_MODE_FULL) continue;
-        TRY(linear_reset_run(&c, m->linear, cycle));
+        if (!draws(group_at(group, i))) continue;
+        TRY(linear_check_memory(&c, group_at(group, i)->linear, RELORA_PARAM_A));
         layers++;
     }
     if (!layers) FAIL(&c, RELORA_E_STATE, "no layer has factors");
+    for (int32_t i = 0; i < group->members.count; i++)
+        if (draws(group_at(group, i))) TRY(linear_reset_run(&c, group_at(group, i)->linear, cycle));
     return RELORA_OK;
 }
 
 /* ---- gradients ---- */
 
+static relora_status check_grads(const struct call *c, const struct member *m)
+{
+    if (!m->value) return linear_check_grads(c, m->linear);
+    if (m->grad && tensor_lacks_memory(m->grad))
+        FAIL(c, RELORA_E_STATE, "the gradient of \"%s\" " NO_MEMORY_YET, m->name);
+    return RELORA_OK;
+}
+
 relora_status relora_group_zero_grad(relora_group *group, relora_stream *stream)
 {
     struct call c = {.fn = "relora_group_zero_grad"};
     TRY(group_open(&c, group, stream));
+    for (int32_t i = 0; i < group->members.count; i++) TRY(check_grads(&c, group_at(group, i)));
     for (int32_t i = 0; i < group->members.count; i++) {
         const struct member *m = group_at(group, i);
         if (!m->value) TRY(linear_zero_grad(&c, m->linear));

@@ -287,7 +287,9 @@ relora_status linear_set_weight(const struct call *c, relora_linear *linear, rel
     if (bias && !(o->flags & RELORA_LINEAR_BIAS))
         FAIL(c, RELORA_E_ARGUMENT, "bias is given, but the layer has no RELORA_LINEAR_BIAS");
     if (weight) TRY(linear_check_param(c, linear, "weight", weight, RELORA_PARAM_WEIGHT, o->dtype));
-    if (bias) TRY(linear_check_param(c, linear, "bias", bias, RELORA_PARAM_BIAS, RELORA_F32));
+    if (bias)
+        TRY(linear_check_param(c, linear, "bias", bias, RELORA_PARAM_BIAS,
+                               linear_param_dtype(o, RELORA_PARAM_BIAS, bias->shape.dtype)));
     const relora_tensor *beside = bias ? bias : linear->param[RELORA_PARAM_BIAS];
     if (weight && beside && views_overlap(tensor_view(weight), tensor_view(beside)))
         FAIL(c, RELORA_E_ARGUMENT, "the memory of bias overlaps that of weight");
@@ -403,6 +405,7 @@ relora_status linear_open(struct call *c, const relora_linear *linear, relora_st
 
 relora_status linear_zero_grad(const struct call *c, relora_linear *linear)
 {
+    TRY(linear_check_grads(c, linear));
     for (relora_param p = RELORA_PARAM_WEIGHT; p < PARAM_COUNT; p++)
         if (linear->grad[p]) TRY(call_queue(c, c->backend->fill(c->queue, tensor_view(linear->grad[p]), 0)));
     return RELORA_OK;

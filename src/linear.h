@@ -56,6 +56,8 @@ relora_status linear_zero_grad(const struct call *c, relora_linear *linear);
 /* Is a tensor of the host's, `name` in sentences, one for this parameter? */
 relora_status linear_check_param(const struct call *c, const relora_linear *linear, const char *name,
                                  const relora_tensor *tensor, relora_param param, relora_dtype dtype);
+/* The type it must have. A bias may have that of the layer. */
+relora_dtype linear_param_dtype(const relora_linear_options *o, relora_param param, relora_dtype given);
 void linear_replace(relora_tensor **slot, relora_tensor *tensor);
 
 /* The host's options over the defaults. Their values are not looked at yet. */
@@ -77,6 +79,10 @@ void linear_set_name(relora_linear *linear, const char *name);
 
 /* The layer in a sentence, `layer "head"`, or `layer 3` by its option before it has a name. Returns `text`. */
 const char *linear_label(const relora_linear *linear, char text[LABEL_TEXT]);
+
+/* Have the parameters from `first` on their memory, and have the gradients? What the layer lacks is not looked at. */
+relora_status linear_check_memory(const struct call *c, const relora_linear *linear, relora_param first);
+relora_status linear_check_grads(const struct call *c, const relora_linear *linear);
 
 /* s as a number, or where the trainable one stands. */
 struct scale linear_scale(const relora_linear *linear);

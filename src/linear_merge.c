@@ -44,6 +44,7 @@ static relora_status look_at(const struct call *c, relora_linear *const *linears
     for (int32_t i = 0; i < count; i++) {
         TRY(call_check_device(c, "linear", linears[i]->device));
         TRY(check_mode(c, linears[i]));
+        TRY(linear_check_memory(c, linears[i], RELORA_PARAM_WEIGHT));
         updates[i] = update_of(linears[i]);
     }
     return merge_look(c, updates, count);
@@ -153,6 +154,7 @@ relora_status relora_linear_reset(relora_linear *linear, relora_stream *stream, 
     TRY(linear_open(&c, linear, stream));
     if (linear->options.mode == RELORA_MODE_FULL)
         FAIL(&c, RELORA_E_STATE, "linear is in mode FULL and has no factors");
+    TRY(linear_check_memory(&c, linear, RELORA_PARAM_A));
     return linear_reset_run(&c, linear, cycle);
 }
 

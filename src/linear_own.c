@@ -1,6 +1,39 @@
 /* Parameters and gradients of a layer in memory of the host's. */
 #include "linear.h"
 
+/* ---- what has come with NULL ---- */
+
+static relora_status fail_memory(const struct call *c, const relora_linear *linear, const char *what,
+                                 relora_param param)
+{
+    char label[LABEL_TEXT];
+    FAIL(c, RELORA_E_STATE, "%s%s of %s " NO_MEMORY_YET, what, linear_param_name(param),
+         linear_label(linear, label));
+}
+
+relora_status linear_check_memory(const struct call *c, const relora_linear *linear, relora_param first)
+{
+    for (relora_param p = first; p < PARAM_COUNT; p++)
+        if (linear->param[p] && tensor_lacks_memory(linear->param[p])) return fail_memory(c, linear, "", p);
+    return RELORA_OK;
+}
+
+relora_status linear_check_grads(const struct call *c, const relora_linear *linear)
+{
+    for (relora_param p = RELORA_PARAM_WEIGHT; p < PARAM_COUNT; p++)
+        if (linear->grad[p] && tensor_lacks_memory(linear->grad[p]))
+            return fail_memory(c, linear, "the gradient of ", p);
+    return RELORA_OK;
+}
+
+/* ---- giving a layer memory ---- */
+
+relora_dtype linear_param_dtype(const relora_linear_options *o, relora_param param, relora_dtype given)
+{
+    int is_layers = param == RELORA_PARAM_WEIGHT || (param == RELORA_PARAM_BIAS && given == o->dtype);
+    return is_layers ? o->dtype : RELORA_F32;
+}
+
 static relora_status check_apart(const struct call *c, const relora_linear *linear,
                                  const relora_tensor *tensor, const relora_tensor *replaced)
 {
@@ -16,13 +49,13 @@ static relora_status check_apart(const struct call *c, const relora_linear *line
 }
 
 static relora_status set(const struct call *c, relora_linear *linear, relora_param param,
-                         relora_tensor **slot, relora_tensor *tensor)
+                         relora_tensor **slot, relora_tensor *tensor, relora_dtype dtype)
 {
     char label[LABEL_TEXT];
     if (!*slot)
         FAIL(c, RELORA_E_STATE, "%s has no such %s in mode %s", linear_label(linear, label),
              linear_param_name(param), linear_mode_name(linear->options.mode));
-    TRY(linear_check_param(c, linear, "tensor", tensor, param, RELORA_F32));
+    TRY(linear_check_param(c, linear, "tensor", tensor, param, dtype));
     if (!shape_is_dense(&tensor->shape))
         FAIL(c, RELORA_E_LAYOUT, "tensor has rows %lld apart, but %lld long", (long long)tensor->shape.ld,
              (long long)tensor->shape.cols);
@@ -49,7 +82,8 @@ relora_status relora_linear_set_param(relora_linear *linear, relora_param param,
                             : tensor ? tensor->ctx
                                      : NULL};
     TRY(check_arguments(&c, linear, param, RELORA_PARAM_BIAS, tensor));
-    return set(&c, linear, param, &linear->param[param], tensor);
+    relora_dtype dtype = linear_param_dtype(&linear->options, param, tensor->shape.dtype);
+    return set(&c, linear, param, &linear->param[param], tensor, dtype);
 }
 
 relora_status relora_linear_set_grad(relora_linear *linear, relora_param param, relora_tensor *tensor)
@@ -59,5 +93,5 @@ relora_status relora_linear_set_grad(relora_linear *linear, relora_param param, 
                             : tensor ? tensor->ctx
                                      : NULL};
     TRY(check_arguments(&c, linear, param, RELORA_PARAM_WEIGHT, tensor));
-    return set(&c, linear, param, &linear->grad[param], tensor);
+    return set(&c, linear, param, &linear->grad[param], tensor, RELORA_F32);
 }

@@ -46,6 +46,7 @@ static relora_status pass_open(const struct call *c, struct pass *p, relora_line
     if (o->mode != RELORA_MODE_LOWRANK && !linear->param[RELORA_PARAM_WEIGHT])
         FAIL(c, RELORA_E_STATE, "%s has no weight; call relora_linear_set_weight",
              linear_label(linear, label));
+    TRY(linear_check_memory(c, linear, RELORA_PARAM_WEIGHT));
     p->drops = pass_drops(linear, flags);
     p->adds = (flags & RELORA_ACCUMULATE_Y) != 0;
     p->mask = linear_draw(linear, DRAW_DROPOUT, call);
@@ -57,8 +58,8 @@ static relora_status pass_open(const struct call *c, struct pass *p, relora_line
 
 static relora_status forward_products(const struct pass *p, struct pass_memory *m, struct view y)
 {
-    const relora_tensor *b = p->linear->param[RELORA_PARAM_BIAS];
-    const float *bias = b ? b->data : NULL;
+    const float *bias;
+    TRY(pass_bias(p, m, &bias));
     int in_out = linear_in_out(&p->linear->options);
     struct gemm g = {.a = p->x, .tb = !in_out, .c = y, .bias = bias, .accumulate = p->adds};
     if (p->linear->options.mode == RELORA_MODE_LOWRANK) return split_forward(p, m, y, p->adds, bias);
@@ -149,6 +150,7 @@ relora_status pass_backward_open(const struct call *c, struct pass *p, relora_li
 {
     const uint32_t known = RELORA_TRAIN | RELORA_OVERWRITE | RELORA_ACCUMULATE_DX;
     TRY(pass_open(c, p, linear, x, call, flags, known));
+    TRY(linear_check_grads(c, linear));
     TRY(check_matrix(p, dy_name, dy, p->linear->options.out_features));
     if (!dx) return RELORA_OK;
     TRY(check_matrix(p, "dx", dx, p->linear->options.in_features));

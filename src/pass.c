@@ -74,7 +74,9 @@ static struct view take_slice(const struct pass *p, struct scratch *s)
 struct pass_memory pass_layout_forward(const struct pass *p, struct scratch *s)
 {
     const relora_linear_options *o = &p->linear->options;
+    const relora_tensor *bias = p->linear->param[RELORA_PARAM_BIAS];
     struct pass_memory m = {0};
+    if (bias && bias->shape.dtype != RELORA_F32) m.bias = take_rows(p, s, 1, o->out_features, RELORA_F32);
     if (!pass_has_branch(p->linear)) return m;
     if (o->dtype != RELORA_F32) m.a = take_rows(p, s, o->rank, o->in_features, o->dtype);
     m.b = take_rows(p, s, o->out_features, o->rank, o->dtype);
@@ -141,4 +143,12 @@ relora_status pass_cast_a(const struct pass *p, struct pass_memory *m)
     if (m->a.data) return pass_convert(p, m->a, a, pass_unscaled);
     m->a = a;
     return RELORA_OK;
+}
+
+/* Products add it in F32, whatever its own type. */
+relora_status pass_bias(const struct pass *p, const struct pass_memory *m, const float **bias)
+{
+    const relora_tensor *own = p->linear->param[RELORA_PARAM_BIAS];
+    *bias = !own ? NULL : m->bias.data ? m->bias.data : own->data;
+    return m->bias.data ? pass_convert(p, m->bias, tensor_view(own), pass_unscaled) : RELORA_OK;
 }

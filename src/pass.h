@@ -28,6 +28,7 @@ struct pass_memory {
     struct view slice;          /* of B A, F32, if W is not */
     struct view through;        /* g^T x, F32 */
     struct view wide_a, wide_b; /* s A and s B in F32, if the layer is not */
+    struct view bias;           /* in F32, if it is not */
 };
 
 static const struct scale pass_unscaled = {1, NULL};
@@ -55,6 +56,8 @@ int pass_needs_h(const struct pass *p);
 /* Backend calls that fail with a sentence. */
 relora_status pass_product(const struct pass *p, struct gemm g);
 relora_status pass_cast_a(const struct pass *p, struct pass_memory *m); /* m->a := A in the layer's dtype */
+relora_status pass_bias(const struct pass *p, const struct pass_memory *m,
+                        const float **bias); /* in F32, or NULL */
 relora_status pass_convert(const struct pass *p, struct view y, struct view x, struct scale s);
 
 #endif

@@ -103,7 +103,7 @@ const char *shape_text(const struct shape *shape, char text[SHAPE_TEXT])
 
 int views_overlap(struct view a, struct view b)
 {
-    if (a.rows <= 0 || a.cols <= 0 || b.rows <= 0 || b.cols <= 0) return 0;
+    if (!a.data || !b.data || a.rows <= 0 || a.cols <= 0 || b.rows <= 0 || b.cols <= 0) return 0;
     size_t size_a = dtype_size(a.dtype), size_b = dtype_size(b.dtype);
     uintptr_t a0 = (uintptr_t)a.data, b0 = (uintptr_t)b.data;
     uintptr_t a1 = a0 + (size_t)((a.rows - 1) * a.ld + a.cols) * size_a;

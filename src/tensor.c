@@ -65,7 +65,7 @@ relora_status tensor_over(const struct call *c, relora_tensor **out, relora_devi
     struct shape s;
     relora_tensor *t = NULL;
     TRY(shape_make(c, &s, dtype, ndim, shape, strides));
-    TRY(check_data(c, &s, data));
+    if (data || owner.memory != MEMORY_BORROWED) TRY(check_data(c, &s, data)); /* NULL may be set later */
     TRY(tensor_allocate(c, &t, device, &s));
     t->memory = owner.memory;
     t->data = data;
@@ -215,6 +215,7 @@ relora_status tensor_check(const struct call *c, const relora_tensor *tensor, co
     if (tensor->device != c->stream->device)
         FAIL(c, RELORA_E_DEVICE, "%s is on %s, stream on %s", name, tensor->device->name,
              c->stream->device->name);
+    if (tensor_lacks_memory(tensor)) FAIL(c, RELORA_E_STATE, "%s " NO_MEMORY_YET, name);
     return RELORA_OK;
 }
 

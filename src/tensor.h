@@ -53,7 +53,14 @@ void tensor_move_into(relora_tensor *tensor, relora_tensor *whole, size_t offset
 /* All elements to the host, which has room for them. */
 relora_status tensor_read(const struct call *c, const relora_tensor *tensor, void *target);
 
-/* Check one tensor argument: not NULL, of the context and device of `stream`. */
+/* What the host borrowed with NULL has no memory until relora_tensor_set_data(). */
+static inline int tensor_lacks_memory(const relora_tensor *t)
+{
+    return !t->data && t->shape.count;
+}
+#define NO_MEMORY_YET "has no memory yet; call relora_tensor_set_data"
+
+/* Check one tensor argument: not NULL, of the context and device of `stream`, with memory. */
 relora_status tensor_check(const struct call *c, const relora_tensor *tensor, const char *name);
 
 #endif

@@ -31,8 +31,10 @@ const char *relora_build_info(void)
     return
 #if RELORA_ONEDNN
         "gemm=onednn-" TEXT(DNNL_VERSION_MAJOR) "." TEXT(DNNL_VERSION_MINOR) "." TEXT(DNNL_VERSION_PATCH)
+#elif defined(RELORA_BLAS)
+        "gemm=" TEXT(RELORA_BLAS)
 #else
-        "gemm=portable"
+        "gemm=own"
 #endif
 #ifdef _OPENMP
             ",threads=openmp"

@@ -103,8 +103,8 @@ static relora_status put_merged(struct save *s, relora_linear *linear)
     return status;
 }
 
-/* Values come through the stream, so all of them are on its device. */
-static relora_status check_devices(const struct save *s)
+/* Values come through the stream, so all of them are on its device; and there. */
+static relora_status check_sources(const struct save *s)
 {
     for (int32_t i = 0; i < s->writer->count; i++) {
         const struct writer_entry *e = &s->writer->entries[i];
@@ -112,6 +112,9 @@ static relora_status check_devices(const struct save *s)
         if (device && device != s->call->stream->device)
             FAIL(s->call, RELORA_E_DEVICE, "\"%s\" is on %s, stream on %s", e->name, device->name,
                  s->call->stream->device->name);
+        if (e->tensor && tensor_lacks_memory(e->tensor))
+            FAIL(s->call, RELORA_E_STATE, "\"%s\" " NO_MEMORY_YET, e->name);
+        if (e->merged) TRY(linear_check_memory(s->call, e->merged, RELORA_PARAM_WEIGHT));
     }
     return RELORA_OK;
 }
@@ -167,7 +170,7 @@ static relora_status open_checksums(struct save *s)
 static relora_status save(struct save *s, const char *path, uint32_t flags)
 {
     const relora_context *ctx = s->writer->ctx;
-    TRY(check_devices(s));
+    TRY(check_sources(s));
     TRY(make_order(s));
     if (flags & RELORA_SAVE_CHECKSUM) TRY(open_checksums(s));
     s->buffer = memory_alloc(&ctx->memory, BUFFER_BYTES);

@@ -16,6 +16,9 @@ type DeviceKind int32
 // Dtype is relora_dtype of the headers.
 type Dtype int32
 
+// Isa is relora_isa of the headers.
+type Isa int32
+
 // LinearMode is relora_linear_mode of the headers.
 type LinearMode int32
 
@@ -27,6 +30,9 @@ type Order int32
 
 // Param is relora_param of the headers.
 type Param int32
+
+// Provider is relora_provider of the headers.
+type Provider int32
 
 // ResetMode is relora_reset_mode of the headers.
 type ResetMode int32
@@ -88,6 +94,14 @@ const (
 	OrderSplit             Order        = 2
 	OrderFold              Order        = 3
 	OrderThrough           Order        = 4
+	ProviderOwn            Provider     = 1
+	ProviderOnednn         Provider     = 2
+	ProviderBlas           Provider     = 3
+	IsaBase                Isa          = 1
+	IsaNeon                Isa          = 2
+	IsaAVX2                Isa          = 3
+	IsaAVX512              Isa          = 4
+	IsaAmx                 Isa          = 5
 	ResetZero              ResetMode    = 1
 	ResetRandom            ResetMode    = 2
 	ResetMagnitude         ResetMode    = 3
@@ -408,12 +422,19 @@ func newFullRankReportC() C.relora_full_rank_report {
 
 // PlanReport is relora_plan_report of the headers, where each field is explained.
 type PlanReport struct {
-	Forward       Order
-	Backward      Order
-	ForwardFlops  float64
-	BackwardFlops float64
-	ForwardBytes  int64
-	BackwardBytes int64
+	Forward          Order
+	Backward         Order
+	ForwardFlops     float64
+	BackwardFlops    float64
+	ForwardBytes     int64
+	BackwardBytes    int64
+	ForwardProvider  Provider
+	BackwardProvider Provider
+	ForwardIsa       Isa
+	BackwardIsa      Isa
+	ForwardConverts  int32
+	BackwardConverts int32
+	ProductBytes     int64
 }
 
 func (o *PlanReport) fromC(c *C.relora_plan_report) {
@@ -423,6 +444,13 @@ func (o *PlanReport) fromC(c *C.relora_plan_report) {
 	o.BackwardFlops = float64(c.backward_flops)
 	o.ForwardBytes = int64(c.forward_bytes)
 	o.BackwardBytes = int64(c.backward_bytes)
+	o.ForwardProvider = Provider(c.forward_provider)
+	o.BackwardProvider = Provider(c.backward_provider)
+	o.ForwardIsa = Isa(c.forward_isa)
+	o.BackwardIsa = Isa(c.backward_isa)
+	o.ForwardConverts = int32(c.forward_converts)
+	o.BackwardConverts = int32(c.backward_converts)
+	o.ProductBytes = int64(c.product_bytes)
 }
 
 func newPlanReportC() C.relora_plan_report {

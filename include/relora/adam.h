@@ -40,8 +40,8 @@ typedef struct relora_adam_options {
                                    RELORA_E_NOT_FINITE unless it is skipped. Without clipping, the
                                    gradient spoils only its own element */
     uint64_t seed;            /**< for stochastic rounding; default 0 */
-    relora_rounding rounding; /**< of BF16 parameters, except the W of a layer, which has the
-                                   rounding of its layer; default STOCHASTIC */
+    relora_rounding rounding; /**< of BF16 parameters, except W and bias of a layer, which have the
+                                   rounding of their layer; default STOCHASTIC */
     int32_t reserved;         /**< 0 */
     const relora_comm *comm;  /**< the other ranks that train the same parameters, each with its own data; the
                                    table is copied. NULL, the default: there are none. See relora_adam_step().
@@ -77,7 +77,8 @@ RELORA_API relora_status relora_adam_create(relora_adam **out, relora_device *de
 RELORA_API void relora_adam_release(relora_adam *adam);
 
 /** Register one parameter. `name` is copied and must be new. Both tensors are retained. They must have the
- *  same shape and be row-major without gaps; each may be F32 or BF16. The moments are F32 and start at 0.
+ *  same shape; each may be F32 or BF16. Since 0.6 rows of `param` may have gaps between them, which a step
+ *  does not touch; `grad` must have none. The moments are F32, without gaps, and start at 0.
  *  The same memory cannot be registered twice (RELORA_E_EXISTS).
  *  There is no F32 copy of a BF16 parameter: what is less than its last bit survives by stochastic
  *  rounding alone.

@@ -33,8 +33,8 @@ RELORA_API void relora_group_release(relora_group *group);
  *  @param name    copied; must not be empty, nor be taken in the group (RELORA_E_EXISTS)
  *  @param weight  [out, in] ([in, out] with RELORA_LINEAR_IN_OUT), retained and used in place; must be NULL
  *                 in mode LOWRANK, and in no other
- *  @param bias    [out] F32, retained and used in place. NULL means no bias or, with RELORA_LINEAR_BIAS, a
- *                 bias that the layer allocates
+ *  @param bias    [out], F32 or (since 0.6) of the weight's dtype, retained and used in place. NULL means no
+ *                 bias or, with RELORA_LINEAR_BIAS, an F32 bias that the layer allocates
  *  @param linear  receives the layer, which is borrowed and lives as long as the group. May be NULL
  *  @return RELORA_E_EXISTS also if the weight shares memory with a member
  *  @since 0.5 @threads one @stream none */

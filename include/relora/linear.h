@@ -2,19 +2,19 @@
  *  y = x W^T + b + s * drop(x) A^T B^T. The mode determines which parts exist and which are trained.
  *
  *  W is [out, in] ([in, out] with RELORA_LINEAR_IN_OUT), A is [rank, in], B is [out, rank], b is [out],
- *  all row-major as in PyTorch, and s = alpha / rank, or tanh(scale) if the scale is trainable. With g = dL/dy, d = drop(x),
- *  u = d A^T, h = g B:
+ *  all row-major as in PyTorch, and s = alpha / rank, or tanh(scale) if the scale is trainable. With
+ *  g = dL/dy, d = drop(x), u = d A^T, h = g B:
  *
  *      dA = s h^T d    dB = s g^T u    db = sum of the rows of g
  *      dx = g W + drop'(s h A)         dscale = (1 - s^2) * sum of h * u, element by element
  *
  *  (Lialin et al., ICLR 2024, and docs/method.md.) W, x, y, dx and dy have the dtype of the layer.
- *  A, B, b, scale and every gradient are F32. Each product sums in F32 or wider. In BF16 the operands
- *  d, u, h, A, s A and s B are rounded to nearest before a product, h A before its dropout, and each of
- *  the two parts of y and dx when it is stored. If W + s B A is made first (relora_order), it is rounded
- *  stochastically, and y and dx are rounded once. In every order s multiplies a factor, not the product:
- *  an element of A or B that exceeds F32 when multiplied by s becomes an infinity, even where scaling
- *  the product would not.
+ *  A, B, scale and every gradient are F32. b is F32 or, since 0.6, may have the dtype of the layer; its
+ *  values are added in F32. Each product sums in F32 or wider. In BF16 the operands d, u, h, A, s A and
+ *  s B are rounded to nearest before a product, h A before its dropout, and each of the two parts of y
+ *  and dx when it is stored. If W + s B A is made first (relora_order), it is rounded stochastically, and
+ *  y and dx are rounded once. In every order s multiplies a factor, not the product: an element of A or B
+ *  that exceeds F32 when multiplied by s becomes an infinity, even where scaling the product would not.
  *
  *  A layer keeps nothing between forward and backward. Several micro-batches may therefore be in
  *  progress, and one layer may be used several times in a graph (each use with its own `call`). */
@@ -49,17 +49,16 @@ enum {
                                             after the point) on devices that are faster with it; a
                                             merge never does. No effect on the CPU. Not part of a
                                             state's description. Since 0.4 */
-    RELORA_LINEAR_IN_OUT =
-        32, /**< W, its gradient and the delta are [in, out], as in GPT-2's Conv1D, in Keras
-                                           and in column-major arrays of [out, in]. A and B stay as they are. With
-                                           other layouts the sums may be made in another order, and stochastic
-                                           rounding takes other draws. Since 0.5 */
-    RELORA_LINEAR_FREEZE_A =
-        64, /**< train B alone. A is drawn at each restart and stays as it is drawn. It has
-                                           no gradient, and an optimizer keeps nothing for it. Since 0.6 */
-    RELORA_LINEAR_FREEZE_B =
-        128 /**< train A alone, likewise: A starts at 0, and B is drawn. Not together with
-                                           FREEZE_A, nor one of them with REFERENCE. Since 0.6 */
+    RELORA_LINEAR_IN_OUT = 32,         /**< W, its gradient and the delta are [in, out], as in GPT-2's Conv1D,
+                                            in Keras and in column-major arrays of [out, in]. A and B stay as
+                                            they are. With other layouts the sums may be made in another
+                                            order, and stochastic rounding takes other draws. Since 0.5 */
+    RELORA_LINEAR_FREEZE_A = 64,       /**< train B alone. A is drawn at each restart and stays as it is
+                                            drawn. It has no gradient, and an optimizer keeps nothing for it.
+                                            Since 0.6 */
+    RELORA_LINEAR_FREEZE_B = 128       /**< train A alone, likewise: A starts at 0, and B is drawn. Not
+                                            together with FREEZE_A, nor one of them with REFERENCE.
+                                            Since 0.6 */
 };
 
 typedef struct relora_linear_options {
@@ -77,7 +76,7 @@ typedef struct relora_linear_options {
     uint64_t layer;           /**< distinguishes layers that share a seed: two with the same seed and
                                    layer draw the same A and the same dropout masks */
     relora_rounding rounding; /**< how a BF16 W is rounded when merging or training writes it;
-                                   default STOCHASTIC */
+                                   default STOCHASTIC. Training rounds a BF16 bias in the same way */
     int32_t reserved;         /**< 0 */
 } relora_linear_options;
 
@@ -141,9 +140,11 @@ RELORA_API void relora_linear_release(relora_linear *linear);
 
 /** Retain `weight` [out, in] ([in, out] with RELORA_LINEAR_IN_OUT) and `bias` [out] and use them in
  *  place. Training and merging write into them, so the host's own saving and inference code sees every
- *  change. `weight` must be NULL in LOWRANK and only there. If `bias` is NULL, the layer keeps its own; a bias is refused without
- *  RELORA_LINEAR_BIAS, and if its memory overlaps that of W. Without W, forward returns RELORA_E_STATE. Optimizers that already hold the
- *  layer refuse to step from now on: create a new one.
+ *  change. Rows of `weight` may have gaps between them. `weight` must be NULL in LOWRANK and only there.
+ *  `bias` is F32 or, since 0.6, of the layer's dtype. If it is NULL, the layer keeps its own, which is F32.
+ *  A bias is refused without RELORA_LINEAR_BIAS, and if its memory overlaps that of W. Without W, forward
+ *  returns RELORA_E_STATE. Optimizers that already hold the layer refuse to step from now on: create a new
+ *  one.
  *  @since 0.1 @threads one @stream none */
 RELORA_API relora_status relora_linear_set_weight(relora_linear *linear, relora_tensor *weight,
                                                   relora_tensor *bias);
@@ -172,14 +173,15 @@ RELORA_API relora_tensor *relora_linear_grad(relora_linear *linear, relora_param
  *  @param param  RELORA_PARAM_A, _B, _SCALE or _BIAS; RELORA_E_STATE if the layer has no such parameter now.
  *                A layer creates its A and B when it leaves the warm start, so set them afterwards
  *  @param tensor F32, the shape of the parameter, without gaps between rows; must not overlap the layer's
- *                other parameters or gradients
+ *                other parameters or gradients. Since 0.6 a bias may have the dtype of the layer
  *  @since 0.5 @threads one @stream none */
 RELORA_API relora_status relora_linear_set_param(relora_linear *linear, relora_param param,
                                                  relora_tensor *tensor);
 
 /** Retain `tensor` and use it in place as the gradient of a parameter that is trained now, for example a
- *  slice of one buffer for all gradients. Its values count, since backward adds to them. Any trained
- *  parameter is accepted, including W in FULL. Otherwise this function works like relora_linear_set_param().
+ *  slice of one buffer for all gradients. It is F32. Its values count, since backward adds to them. Any
+ *  trained parameter is accepted, including W in FULL. Otherwise this function works like
+ *  relora_linear_set_param().
  *  @since 0.5 @threads one @stream none */
 RELORA_API relora_status relora_linear_set_grad(relora_linear *linear, relora_param param,
                                                 relora_tensor *tensor);
@@ -188,8 +190,8 @@ RELORA_API relora_status relora_linear_set_grad(relora_linear *linear, relora_pa
  *  @param x     [rows, in]; any number of rows, 0 included
  *  @param y     [rows, out]; must not overlap x
  *  @param call  identifies this use of the layer: dropout is a function of (seed, layer, call). Give
- *               each micro-batch and each use in a graph its own number, such as step * uses + use
- *               In BF16 a folded pass is rounded as a function of it as well, without dropout too
+ *               each micro-batch and each use in a graph its own number, such as step * uses + use.
+ *               In BF16 a folded pass is rounded as a function of it as well, even without dropout
  *  @param flags RELORA_TRAIN, RELORA_ACCUMULATE_Y, both or 0
  *  @since 0.1 @threads one @stream queues */
 RELORA_API relora_status relora_linear_forward(relora_linear *linear, relora_stream *stream,

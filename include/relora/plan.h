@@ -20,15 +20,41 @@ enum {
                                   G = g^T x as if W were trained */
 };
 
+typedef int32_t relora_provider;
+/* what multiplies matrices. Since 0.6 */
+enum {
+    RELORA_PROVIDER_OWN = 1,    /**< the library's own product */
+    RELORA_PROVIDER_ONEDNN = 2, /**< oneDNN */
+    RELORA_PROVIDER_BLAS = 3    /**< the BLAS of this build, see relora_build_info() */
+};
+
+typedef int32_t relora_isa;
+/* the instruction set of a product. Since 0.6 */
+enum {
+    RELORA_ISA_BASE = 1,   /**< what every processor of the architecture has, such as SSE2 */
+    RELORA_ISA_NEON = 2,   /**< of aarch64 */
+    RELORA_ISA_AVX2 = 3,   /**< with FMA */
+    RELORA_ISA_AVX512 = 4, /**< BF16 by AVX512_BF16, where it does not convert */
+    RELORA_ISA_AMX = 5     /**< tiles of BF16 */
+};
+
 typedef struct relora_plan_report {
-    uint32_t struct_size;   /**< set by the caller; no more than this is written */
-    relora_order forward;   /**< SPLIT or FOLD */
-    relora_order backward;  /**< SPLIT, FOLD or THROUGH */
-    int32_t reserved;       /**< 0 */
-    double forward_flops;   /**< operations of the products; a multiply-add counts as two */
-    double backward_flops;  /**< with dx */
-    int64_t forward_bytes;  /**< temporary memory, in the workspace of the stream */
-    int64_t backward_bytes; /**< with dx */
+    uint32_t struct_size;              /**< set by the caller; no more than this is written */
+    relora_order forward;              /**< SPLIT or FOLD */
+    relora_order backward;             /**< SPLIT, FOLD or THROUGH */
+    int32_t reserved;                  /**< 0 */
+    double forward_flops;              /**< operations of the products; a multiply-add counts as two */
+    double backward_flops;             /**< with dx */
+    int64_t forward_bytes;             /**< temporary memory, in the workspace of the stream */
+    int64_t backward_bytes;            /**< with dx */
+    relora_provider forward_provider;  /**< of the product with W, or with A in LOWRANK; 0: not known, as on a
+                                            GPU. Since 0.6, as are the fields below */
+    relora_provider backward_provider; /**< of the product that makes dx */
+    relora_isa forward_isa;            /**< 0: not known, as with a BLAS */
+    relora_isa backward_isa;
+    int32_t forward_converts; /**< 1: BF16 operands are converted to F32 for the product; 0: none are */
+    int32_t backward_converts;
+    int64_t product_bytes; /**< memory of the products beside, at most; the stream keeps it */
 } relora_plan_report;
 
 /** Prepare a report: 0 everywhere, and struct_size for the `size` bytes that the caller has. Setting

@@ -32,8 +32,10 @@ RELORA_API relora_status relora_tensor_create(relora_tensor **out, relora_device
  *  that a garbage collector may move or free. Pin it and unpin it in the deleter, or use
  *  relora_tensor_create() and relora_tensor_data() instead.
  *  @param strides in elements; NULL means row-major
- *  @param data    aligned to the element size; may be NULL only if the tensor has no element
- *  @param deleter may be NULL; not called if this function fails
+ *  @param data    aligned to the element size. Since 0.6 it may be NULL for memory that does not exist yet,
+ *                 such as activations: until relora_tensor_set_data() every use is RELORA_E_STATE, and the
+ *                 text says what the tensor is
+ *  @param deleter may be NULL; not called if this function fails. It is called for a `data` of NULL, too
  *  @since 0.1 @threads any @stream none */
 RELORA_API relora_status relora_tensor_borrow(relora_tensor **out, relora_device *device, relora_dtype dtype,
                                               int32_t ndim, const int64_t *shape, const int64_t *strides,
@@ -80,7 +82,8 @@ RELORA_API int64_t relora_tensor_dim(const relora_tensor *tensor, int32_t axis);
 RELORA_API int64_t relora_tensor_stride(const relora_tensor *tensor, int32_t axis);
 /** Number of elements; -1 if `tensor` is NULL. @since 0.1 @threads any @stream none */
 RELORA_API int64_t relora_tensor_count(const relora_tensor *tensor);
-/** Pointer to the first element on the device, borrowed. @since 0.1 @threads any @stream none */
+/** Pointer to the first element on the device, borrowed. NULL if the tensor has no memory yet.
+ *  @since 0.1 @threads any @stream none */
 RELORA_API void *relora_tensor_data(const relora_tensor *tensor);
 /** The tensor's device. Borrowed: lives as long as the context.
  *  @since 0.1 @threads any @stream none */

@@ -34,6 +34,11 @@ typedef void (*cpu_body)(void *job, int64_t i);
 void cpu_loop(const struct queue *q, int64_t n, int worth_it, cpu_body body, void *job);
 void cpu_loop_open(struct queue *q, const struct queue *parent);
 
+/* Matrix libraries ask OpenMP how many threads they may have: between these, one. The host's number of the calling
+ * thread is put back. Without OpenMP they do nothing. */
+int cpu_one_thread(void);
+void cpu_host_threads(int host);
+
 /* Words of a draw, a batch at a time. */
 enum { DRAW_BATCH = 256 };
 
@@ -76,17 +81,35 @@ struct gemm_cut { /* of a product into pieces, the last of a row or column the s
 struct gemm_cut cpu_gemm_cut(const struct gemm *g, int32_t threads);
 struct gemm cpu_gemm_piece(const struct gemm *g, const struct gemm_cut *cut, int64_t i);
 
+/* The product, by the first of the providers of this build that can make it. */
+relora_status cpu_gemm(struct queue *q, const struct gemm *g);
+relora_status cpu_gemm_tell(const struct queue *q, const struct gemm *g, struct gemm_path *path);
+/* Of views of one shape, F32 and BF16; by one thread */
+void cpu_gemm_widen(struct view to, struct view from);
+void cpu_gemm_round(struct view to, struct view from);
+/* c += bias in every row */
+void cpu_gemm_add_bias(struct view c, const float *bias);
+
+/* The providers. They return RELORA_E_UNSUPPORTED for a product that another has to make. Telling how one is made
+ * makes nothing, and keeps nothing. */
+
 /* of the library's own product; PLAIN is NEON on ARM */
 enum own_tile { OWN_PLAIN, OWN_AVX2, OWN_AVX512, OWN_TILES };
 enum own_tile cpu_gemm_own_best(void); /* on this processor */
 relora_status cpu_gemm_own(struct queue *q, const struct gemm *g, enum own_tile tile);
-
-/* The oracle of the tests: slow, in double. */
-relora_status cpu_gemm_portable(struct queue *q, const struct gemm *g);
+relora_status cpu_gemm_own_tell(const struct queue *q, const struct gemm *g, struct gemm_path *path);
 #if RELORA_ONEDNN
 relora_status cpu_gemm_onednn(struct queue *q, const struct gemm *g);
+relora_status cpu_gemm_onednn_tell(const struct queue *q, const struct gemm *g, struct gemm_path *path);
 void cpu_gemm_cache_free(struct queue *q);
 #endif
+#ifdef RELORA_BLAS
+relora_status cpu_gemm_blas(struct queue *q, const struct gemm *g);
+relora_status cpu_gemm_blas_tell(const struct queue *q, const struct gemm *g, struct gemm_path *path);
+#endif
+
+/* The oracle of the tests: slow, in double. It makes products without elements or depth, too. */
+relora_status cpu_gemm_portable(struct queue *q, const struct gemm *g);
 
 relora_status cpu_fill(struct queue *q, struct view y, double value);
 relora_status cpu_convert(struct queue *q, struct view y, struct view x, struct scale s);

@@ -95,6 +95,29 @@ static void update_mixed(const struct adam_constants *c, const struct adam_param
     }
 }
 
+static void update(const struct adam_constants *c, const struct adam_param *p, const struct adam_chunk *chunk,
+                   struct draw draw)
+{
+    if (p->param_dtype == RELORA_F32 && p->grad_dtype == RELORA_F32) update_f32(c, p, chunk);
+    else update_mixed(c, p, chunk, draw);
+}
+
+/* Row by row, each as if there were no gaps before it. */
+static void update_rows(const struct adam_constants *c, const struct adam_param *p,
+                        const struct adam_chunk *chunk, struct draw draw)
+{
+    const int64_t item = p->param_dtype == RELORA_F32 ? sizeof(float) : sizeof(bf16);
+    const int64_t end = chunk->start + chunk->count;
+    for (int64_t i = chunk->start; i < end;) {
+        struct adam_param row = *p;
+        int64_t above = (p->first + i) / p->cols, last = (above + 1) * p->cols - p->first;
+        struct adam_chunk part = {chunk->param, i, (last < end ? last : end) - i};
+        row.param = (char *)p->param + (p->first + above * p->gap) * item;
+        update(c, &row, &part, draw);
+        i += part.count;
+    }
+}
+
 static void update_chunk(void *job, int64_t k)
 {
     const struct adam *a = job;
@@ -103,8 +126,8 @@ static void update_chunk(void *job, int64_t k)
     double clip = a->need_norm ? a->control->clip_factor : 1;
     struct adam_constants c = adam_constants_make(a, p, clip, *p->steps);
     struct draw draw = {{p->draw.key[0], p->draw.key[1]}, (uint64_t)*p->steps};
-    if (p->param_dtype == RELORA_F32 && p->grad_dtype == RELORA_F32) update_f32(&c, p, chunk);
-    else update_mixed(&c, p, chunk, draw);
+    if (p->gap) update_rows(&c, p, chunk, draw);
+    else update(&c, p, chunk, draw);
 }
 
 relora_status cpu_adam_step(struct queue *q, const struct adam *a)

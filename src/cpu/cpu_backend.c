@@ -119,11 +119,7 @@ static relora_status convert(struct queue *q, struct view y, struct view x, stru
 static relora_status gemm(struct queue *q, const struct gemm *g)
 {
     fenv_t host = float_mode_enter();
-#if RELORA_ONEDNN
-    return leave(&host, cpu_gemm_onednn(q, g));
-#else
-    return leave(&host, cpu_gemm_own(q, g, cpu_gemm_own_best()));
-#endif
+    return leave(&host, cpu_gemm(q, g));
 }
 
 static relora_status merge(struct queue *q, const struct merge *m)
@@ -211,6 +207,7 @@ const struct backend backend_cpu = {
     .fill = fill,
     .convert = convert,
     .gemm = gemm,
+    .gemm_tell = cpu_gemm_tell,
     .merge = merge,
     .fold = fold,
     .sum_rows = sum_rows,

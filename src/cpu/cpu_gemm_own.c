@@ -94,9 +94,11 @@ INLINE void panel_pack(float *to, const struct panel *p, int64_t count)
 #define TILE_TARGET
 #define TILE_BYTES 16
 #if defined(__aarch64__)
+#define PLAIN_ISA RELORA_ISA_NEON
 #define TILE_MR 8
 #define TILE_NV 3
 #else
+#define PLAIN_ISA RELORA_ISA_BASE
 #define TILE_MR 4
 #define TILE_NV 2
 #endif
@@ -231,22 +233,6 @@ static void sum_columns(const struct product *p, const struct gemm *g, const str
     }
 }
 
-static void add_bias(struct view c, const float *bias)
-{
-    for (int64_t i = 0; i < c.rows; i++)
-        for (int64_t j = 0; j < c.cols; j++) row_f32(c, i)[j] += bias[j];
-}
-
-CPU_CLONES static void round_row(bf16 *c, const float *sums, int64_t n)
-{
-    for (int64_t j = 0; j < n; j++) c[j] = bf16_nearest(sums[j]);
-}
-
-CPU_CLONES static void widen_row(float *sums, const bf16 *c, int64_t n)
-{
-    for (int64_t j = 0; j < n; j++) sums[j] = bf16_to_float(c[j]);
-}
-
 /* Rows of c and of op(a) */
 static struct gemm rows_of(const struct gemm *g, int64_t first, int64_t rows)
 {
@@ -264,10 +250,10 @@ static void make_rounded(const struct product *p, const struct gemm *g, const st
     struct view sums = {m->sums, g->c.rows, cols, cols, RELORA_F32}, c = g->c;
     c.data = (bf16 *)c.data + col;
     c.cols = cols;
-    for (int64_t i = 0; i < c.rows && g->accumulate; i++) widen_row(row_f32(sums, i), row_bf16(c, i), cols);
+    if (g->accumulate) cpu_gemm_widen(sums, c);
     sum_columns(p, g, m, sums, col, cols, g->accumulate);
-    if (g->bias) add_bias(sums, g->bias + col);
-    for (int64_t i = 0; i < c.rows; i++) round_row(row_bf16(c, i), row_f32(sums, i), cols);
+    if (g->bias) cpu_gemm_add_bias(sums, g->bias + col);
+    cpu_gemm_round(c, sums);
 }
 
 static void make_piece(void *job, int64_t i)
@@ -283,7 +269,7 @@ static void make_piece(void *job, int64_t i)
             c.data = row_f32(c, 0) + col;
             c.cols = cols;
             sum_columns(p, &g, &m, c, col, cols, g.accumulate);
-            if (g.bias) add_bias(c, g.bias + col);
+            if (g.bias) cpu_gemm_add_bias(c, g.bias + col);
         } else {
             for (int64_t row = 0; row < g.c.rows; row += ROUNDED) {
                 struct gemm part = rows_of(&g, row, least(ROUNDED, g.c.rows - row));
@@ -313,5 +299,19 @@ relora_status cpu_gemm_own(struct queue *q, const struct gemm *g, enum own_tile 
     p.memory = cpu_scratch(q, (size_t)pieces * p.pitch);
     if (!p.memory) return RELORA_E_NO_MEMORY;
     cpu_loop(q, pieces, 1, make_piece, &p);
+    return RELORA_OK;
+}
+
+relora_status cpu_gemm_own_tell(const struct queue *q, const struct gemm *g, struct gemm_path *path)
+{
+    static const relora_isa isa[] = {
+        [OWN_PLAIN] = PLAIN_ISA, [OWN_AVX2] = RELORA_ISA_AVX2, [OWN_AVX512] = RELORA_ISA_AVX512};
+    struct gemm_cut cut = cpu_gemm_cut(g, q->threads);
+    size_t pitch;
+    layout(NULL, &pitch);
+    path->provider = RELORA_PROVIDER_OWN;
+    path->isa = isa[cpu_gemm_own_best()];
+    path->converts = g->a.dtype != RELORA_F32;
+    path->bytes = (size_t)(cut.down * cut.across) * pitch;
     return RELORA_OK;
 }

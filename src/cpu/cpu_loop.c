@@ -8,6 +8,9 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
 
 #if defined(__GLIBC__) && defined(__GLIBC_PREREQ)
 #if __GLIBC_PREREQ(2, 32)
@@ -65,6 +68,18 @@ static void run_own(const struct loop *loop, int64_t threads)
 
 #ifdef _OPENMP
 
+int cpu_one_thread(void)
+{
+    int host = omp_get_max_threads();
+    if (host != 1) omp_set_num_threads(1);
+    return host;
+}
+
+void cpu_host_threads(int host)
+{
+    if (host != 1) omp_set_num_threads(host);
+}
+
 /* PF_FORKNOEXEC of Linux: forked, and no other program started since. */
 static int is_forked(void)
 {
@@ -106,6 +121,16 @@ static void run_threads(const struct queue *q, const struct loop *loop, int64_t 
 }
 
 #else
+
+int cpu_one_thread(void)
+{
+    return 1;
+}
+
+void cpu_host_threads(int host)
+{
+    (void)host;
+}
 
 void cpu_loop_open(struct queue *q, const struct queue *parent)
 {

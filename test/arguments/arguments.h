@@ -43,5 +43,6 @@ Suite *group_arguments(void);
 Suite *restart_arguments(void);
 Suite *host_memory_arguments(void);
 Suite *linear_at_arguments(void);
+Suite *placeholder_arguments(void);
 
 #endif

@@ -53,6 +53,9 @@ START_TEST(test_set_param)
     FAILS(RELORA_E_EXISTS, relora_linear_set_param(l, RELORA_PARAM_A, relora_linear_grad(l, RELORA_PARAM_A)),
           "gradient of lora_A.weight");
     OK(relora_linear_set_param(l, RELORA_PARAM_A, relora_linear_param(l, RELORA_PARAM_A)));
+    l = layer(RELORA_LINEAR_BIAS);
+    FAILS(RELORA_E_DTYPE, relora_linear_set_param(l, RELORA_PARAM_BIAS, new_vector(RELORA_BF16, OUT)), "BF16",
+          "F32"); /* the layer is F32 */
 }
 END_TEST
 
@@ -64,6 +67,11 @@ START_TEST(test_set_grad)
     FAILS(RELORA_E_STATE, relora_linear_set_grad(l, RELORA_PARAM_WEIGHT, w), "weight", "LORA");
     FAILS(RELORA_E_EXISTS, relora_linear_set_grad(l, RELORA_PARAM_A, relora_linear_param(l, RELORA_PARAM_A)),
           "lora_A.weight");
+    relora_linear_options o = layer_options(RELORA_MODE_LORA, IN, OUT, RANK);
+    o.dtype = RELORA_BF16, o.flags = RELORA_LINEAR_BIAS;
+    FAILS(RELORA_E_DTYPE,
+          relora_linear_set_grad(new_linear(&o), RELORA_PARAM_BIAS, new_vector(RELORA_BF16, OUT)), "BF16",
+          "F32"); /* gradients are always F32 */
 }
 END_TEST
 

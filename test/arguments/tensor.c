@@ -81,11 +81,6 @@ START_TEST(test_borrow_nulls)
     ck_assert_ptr_null(t);
     FAILS(RELORA_E_ARGUMENT,
           relora_tensor_borrow(NULL, env.dev, RELORA_F32, 2, two_three, NULL, twelve, NULL, NULL), "out");
-    t = POISON;
-    FAILS(RELORA_E_ARGUMENT,
-          relora_tensor_borrow(&t, env.dev, RELORA_F32, 2, two_three, NULL, NULL, count_deleter, NULL),
-          "data");
-    ck_assert_ptr_null(t);
     ck_assert_int_eq(deleted, 0);
 }
 END_TEST
@@ -125,8 +120,9 @@ START_TEST(test_borrow_matrix)
     FAILS(RELORA_E_ARGUMENT, relora_tensor_borrow_matrix(&t, env.dev, RELORA_F32, -2, 3, data), "shape",
           "-2");
     FAILS(RELORA_E_OVERFLOW, relora_tensor_borrow_matrix(&t, env.dev, RELORA_F32, INT64_MAX, 3, data), "");
-    FAILS(RELORA_E_ARGUMENT, relora_tensor_borrow_matrix(&t, env.dev, RELORA_F32, 2, 3, NULL), "data");
     OK(relora_tensor_borrow_matrix(&t, env.dev, RELORA_F32, 0, 3, NULL)); /* no element */
+    relora_tensor_release(t);
+    OK(relora_tensor_borrow_matrix(&t, env.dev, RELORA_F32, 2, 3, NULL)); /* for placeholders.c */
     relora_tensor_release(t);
     OK(relora_tensor_borrow_matrix(&t, env.dev, RELORA_F32, 2, 3, data));
     ck_assert_int_eq(relora_tensor_ndim(t), 2);

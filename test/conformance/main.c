@@ -7,7 +7,7 @@ static const suite_fn suites[] = {
     reset_quantile, reset_random,       reset_rules,    reset_transient, cycle_when,        cycle_work,
     linear_orders,  linear_order_rules, linear_fold,    linear_plan,     linear_shared,     adam_lr,
     layer_names,    group_members,      group_work,     restart_suite,   host_memory,       linear_at,
-    in_out_suite,   weight_grad_suite,  linear_frozen,
+    in_out_suite,   weight_grad_suite,  linear_frozen,  bias_bf16,       gaps_suite,
 };
 
 int main(void)

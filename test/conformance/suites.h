@@ -42,5 +42,7 @@ Suite *linear_at(void);
 Suite *in_out_suite(void);
 Suite *weight_grad_suite(void);
 Suite *linear_frozen(void);
+Suite *bias_bf16(void);
+Suite *gaps_suite(void);
 
 #endif

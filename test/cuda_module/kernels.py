@@ -38,6 +38,7 @@ RARE = {'what': 'not in BF16 training', 'bytes': 0, 'simple': 0}
 MOMENTS = 'moments of 1e8 elements'
 MODEL = {  # name: threads of a block, work
     'adam_update_kernel': (128, memory(100 * MILLION, 28, 40, '1e8 elements, F32')),
+    'adam_gaps_kernel': (128, {'what': 'a W with gaps between rows', 'bytes': 0, 'simple': 0}),
     'adam_squares_kernel': (256, memory(100 * MILLION, 4, 3, '1e8 elements, F32')),
     'adam_ready_kernel': (256, SMALL), 'adam_control_kernel': (256, SMALL), 'write_kernel': (512, SMALL),
     'fill_kernel<float>': (256, memory(100 * MILLION, 4, 1, '1e8 elements')),

@@ -3,7 +3,7 @@
 FUZZ_TIME ?= 60
 FUZZ_CC   ?= clang
 FUZZERS   := api safetensors tokens
-FUZZ_LIB  := $(filter-out src/cpu/cpu_gemm_onednn.c,$(SRCS)) # a replay takes $(OBJS) in its place
+FUZZ_LIB  := $(filter-out src/cpu/%onednn.c src/cpu/cpu_gemm_blas.c,$(SRCS)) # a replay takes $(OBJS) in its place
 FUZZ_SRCS_api         := $(sort $(wildcard test/fuzz/api_*.c)) $(FUZZ_LIB)
 FUZZ_SRCS_safetensors := $(FUZZ_LIB)
 FUZZ_SRCS_tokens      := $(patsubst %,examples/pretrain/%.c,data kind shards source stop)

@@ -21,7 +21,7 @@ enum { MODES = sizeof modes / sizeof *modes };
 static void steps_and_resets(struct rank *rank, struct world *w)
 {
     const int *mode = ((struct plan *)rank->user)->more;
-    static const int32_t all[PARAMS] = {0, 1, 2, 3, 4, 5, 6, 7, 8};
+    static const int32_t all[PARAMS] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
     relora_reset_options o;
     relora_reset_options_init(&o, sizeof o);
     o.mode = modes[*mode].mode;

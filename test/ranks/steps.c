@@ -139,7 +139,7 @@ START_TEST(test_shares_of_memory)
 {
     int64_t bytes[RANKS_MOST] = {0}, sum = 0;
     struct plan plan = {.flags = RELORA_ADAM_SHARD_STATE, .work = measure, .more = bytes};
-    int64_t moments = 2 * 4 * (70000 + 77 + 3 + 1024 + 1 + LAYERS * RANK * (IN + OUT));
+    int64_t moments = 2 * 4 * (70000 + 77 + 3 + 1024 + 1 + 31 * 33 + LAYERS * RANK * (IN + OUT));
     world_run(4, NULL, &plan);
     for (int r = 0; r < 4; r++) {
         ck_assert_int_gt(bytes[r], moments / 4);

@@ -3,8 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const int64_t counts[PLAIN] = {70000, 77, 3, 1024, 1};
-static const relora_dtype types[PLAIN] = {RELORA_F32, RELORA_BF16, RELORA_F32, RELORA_BF16, RELORA_F32};
+static const int64_t counts[PLAIN] = {70000, 77, 3, 1024, 1, 31 * 33};
+static const relora_dtype types[PLAIN] = {RELORA_F32,  RELORA_BF16, RELORA_F32,
+                                          RELORA_BF16, RELORA_F32,  RELORA_BF16};
+enum { GAPPED = PLAIN - 1, ROWS = 31, COLS = 33, PITCH = 40 };
 
 static float start_of(int64_t i, int64_t k) { return (float)((i * 37 + k * 11) % 101 - 50) / 64; }
 
@@ -13,7 +15,7 @@ static float gradient_of(int64_t i, int64_t k, int64_t step, int64_t rank)
     return (float)((i * 7 + k * 5 + step * 13 + rank * rank * 3 + i / 1000) % 33 - 16) / 64;
 }
 
-static void put_floats(struct rank *rank, relora_tensor *t, const float *values)
+static void put_floats(struct rank *rank, relora_tensor *t, const float *values, int gapped)
 {
     int64_t n = relora_tensor_count(t);
     if (relora_tensor_dtype(t) == RELORA_F32) {
@@ -25,7 +27,7 @@ static void put_floats(struct rank *rank, relora_tensor *t, const float *values)
         uint32_t bits;
         memcpy(&bits, &values[i], sizeof bits);
         RANK_TRUE(rank, (bits & 0xFFFF) == 0);
-        to[i] = (uint16_t)(bits >> 16);
+        to[gapped ? i / COLS * PITCH + i % COLS : i] = (uint16_t)(bits >> 16);
     }
 }
 
@@ -38,7 +40,7 @@ static void fill(struct rank *rank, relora_tensor *t, int64_t k, int64_t step, c
         for (int32_t r = 0; sums && r < sums->data; r++)
             values[i] += gradient_of(i, k, step, sums->first + r);
     }
-    put_floats(rank, t, values);
+    put_floats(rank, t, values, k == GAPPED && !sums);
     free(values);
 }
 
@@ -47,6 +49,14 @@ static relora_tensor *make(struct rank *rank, relora_dtype dtype, int32_t ndim, 
     relora_tensor *t = NULL;
     RANK_OK(rank, relora_tensor_create(&t, rank->dev, dtype, ndim, shape));
     return t;
+}
+
+static void make_gapped(struct rank *rank, struct world *w)
+{
+    const int64_t shape[] = {ROWS, COLS}, strides[] = {PITCH, 1};
+    w->gapped = calloc(ROWS * PITCH, sizeof *w->gapped);
+    RANK_OK(rank, relora_tensor_borrow(&w->value[GAPPED], rank->dev, RELORA_BF16, 2, shape, strides,
+                                       w->gapped, NULL, NULL));
 }
 
 static void make_layer(struct rank *rank, struct world *w, int i)
@@ -94,8 +104,11 @@ static void run_body(struct rank *rank)
     int alone = rank->comm.size == 1;
     struct world w = {.first = alone ? 0 : rank->comm.rank, .data = alone ? plan->of : 1};
     for (int i = 0; i < PLAIN; i++) {
-        w.value[i] = make(rank, types[i], 1, &counts[i]);
-        w.grad[i] = make(rank, i == 3 ? RELORA_BF16 : RELORA_F32, 1, &counts[i]);
+        if (i == GAPPED) make_gapped(rank, &w);
+        else w.value[i] = make(rank, types[i], 1, &counts[i]);
+        const int64_t shape[] = {ROWS, COLS};
+        w.grad[i] = i == GAPPED ? make(rank, RELORA_F32, 2, shape)
+                                : make(rank, i == 3 ? RELORA_BF16 : RELORA_F32, 1, &counts[i]);
         fill(rank, w.value[i], i, 0, NULL);
     }
     for (int i = 0; i < LAYERS; i++) make_layer(rank, &w, i);
@@ -110,6 +123,7 @@ static void run_body(struct rank *rank)
         relora_linear_release(w.layer[i]);
         relora_tensor_release(w.weight[i]);
     }
+    free(w.gapped);
 }
 
 struct rank *world_run(int32_t size, rank_fn prepare, struct plan *plan)
@@ -160,7 +174,8 @@ static void keep_tensor(struct rank *rank, const relora_tensor *t)
 
 void world_keep(struct rank *rank, const struct world *w)
 {
-    for (int i = 0; i < PLAIN; i++) keep_tensor(rank, w->value[i]);
+    for (int i = 0; i < GAPPED; i++) keep_tensor(rank, w->value[i]);
+    world_keep_bytes(rank, w->gapped, ROWS * PITCH * sizeof *w->gapped);
     for (int i = 0; i < LAYERS; i++) {
         keep_tensor(rank, w->weight[i]);
         keep_tensor(rank, relora_linear_param(w->layer[i], RELORA_PARAM_A));

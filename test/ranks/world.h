@@ -7,10 +7,11 @@
 #include <check.h>
 #include "support/ranks.h"
 
-enum { PLAIN = 5, LAYERS = 2, IN = 24, OUT = 20, RANK = 4, PARAMS = PLAIN + 2 * LAYERS };
+enum { PLAIN = 6, LAYERS = 2, IN = 24, OUT = 20, RANK = 4, PARAMS = PLAIN + 2 * LAYERS };
 
 struct world {
     relora_adam *adam;
+    uint16_t *gapped; /* memory of the last one, whose rows have gaps */
     relora_tensor *value[PLAIN], *grad[PLAIN], *weight[LAYERS];
     relora_linear *layer[LAYERS];
     int32_t first, data; /* gradients are those of ranks first to first + data - 1 */

@@ -53,6 +53,16 @@ START_TEST(test_unknown)
 }
 END_TEST
 
+#define TEXT2(x) #x
+#define TEXT(x) TEXT2(x)
+#if RELORA_ONEDNN
+#define GEMM "gemm=onednn-"
+#elif defined(RELORA_BLAS)
+#define GEMM "gemm=" TEXT(RELORA_BLAS) ","
+#else
+#define GEMM "gemm=own,"
+#endif
+
 START_TEST(test_version)
 {
     char text[32];
@@ -60,7 +70,7 @@ START_TEST(test_version)
     ck_assert_uint_eq(relora_version(), version);
     snprintf(text, sizeof text, "%d.%d.%d", RELORA_VERSION_MAJOR, RELORA_VERSION_MINOR, RELORA_VERSION_PATCH);
     ck_assert_str_eq(relora_version_string(), text);
-    ck_assert_ptr_nonnull(strstr(relora_build_info(), RELORA_ONEDNN ? "gemm=onednn-" : "gemm=portable"));
+    ck_assert_ptr_nonnull(strstr(relora_build_info(), GEMM));
     ck_assert_ptr_nonnull(strstr(relora_build_info(), ",threads="));
 }
 END_TEST

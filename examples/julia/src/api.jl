@@ -3,10 +3,12 @@
 const relora_comm_type = Int32
 const relora_device_kind = Int32
 const relora_dtype = Int32
+const relora_isa = Int32
 const relora_linear_mode = Int32
 const relora_moment = Int32
 const relora_order = Int32
 const relora_param = Int32
+const relora_provider = Int32
 const relora_reset_mode = Int32
 const relora_rounding = Int32
 const relora_schedule_kind = Int32
@@ -72,6 +74,14 @@ const RELORA_ORDER_AUTO = relora_order(1)
 const RELORA_ORDER_SPLIT = relora_order(2)
 const RELORA_ORDER_FOLD = relora_order(3)
 const RELORA_ORDER_THROUGH = relora_order(4)
+const RELORA_PROVIDER_OWN = relora_provider(1)
+const RELORA_PROVIDER_ONEDNN = relora_provider(2)
+const RELORA_PROVIDER_BLAS = relora_provider(3)
+const RELORA_ISA_BASE = relora_isa(1)
+const RELORA_ISA_NEON = relora_isa(2)
+const RELORA_ISA_AVX2 = relora_isa(3)
+const RELORA_ISA_AVX512 = relora_isa(4)
+const RELORA_ISA_AMX = relora_isa(5)
 const RELORA_RESET_ZERO = relora_reset_mode(1)
 const RELORA_RESET_RANDOM = relora_reset_mode(2)
 const RELORA_RESET_MAGNITUDE = relora_reset_mode(3)
@@ -230,6 +240,13 @@ mutable struct relora_plan_report
     backward_flops::Float64
     forward_bytes::Int64
     backward_bytes::Int64
+    forward_provider::relora_provider
+    backward_provider::relora_provider
+    forward_isa::relora_isa
+    backward_isa::relora_isa
+    forward_converts::Int32
+    backward_converts::Int32
+    product_bytes::Int64
     relora_plan_report() = new()
 end
 
@@ -780,7 +797,7 @@ const LAYOUT = [
     (relora_linear_options, 80, [:struct_size => 0, :flags => 4, :mode => 8, :dtype => 12, :in_features => 16, :out_features => 24, :rank => 32, :alpha => 40, :dropout => 48, :seed => 56, :layer => 64, :rounding => 72, :reserved => 76]),
     (relora_merge_report, 24, [:struct_size => 0, :layers => 4, :delta_norm => 8, :weight_norm => 16]),
     (relora_full_rank_report, 40, [:struct_size => 0, :reserved => 4, :delta_norm => 8, :weight_norm => 16, :grad_norm => 24, :grad_rank => 32]),
-    (relora_plan_report, 48, [:struct_size => 0, :forward => 4, :backward => 8, :reserved => 12, :forward_flops => 16, :backward_flops => 24, :forward_bytes => 32, :backward_bytes => 40]),
+    (relora_plan_report, 80, [:struct_size => 0, :forward => 4, :backward => 8, :reserved => 12, :forward_flops => 16, :backward_flops => 24, :forward_bytes => 32, :backward_bytes => 40, :forward_provider => 48, :backward_provider => 52, :forward_isa => 56, :backward_isa => 60, :forward_converts => 64, :backward_converts => 68, :product_bytes => 72]),
     (relora_reset_options, 40, [:struct_size => 0, :flags => 4, :mode => 8, :reserved => 12, :ratio => 16, :seed => 24, :cycle => 32]),
     (relora_reset_report, 40, [:struct_size => 0, :params => 4, :elements => 8, :zeroed_first => 16, :zeroed_second => 24, :unpaired => 32]),
     (relora_merge_options, 48, [:struct_size => 0, :flags => 4, :scale => 8, :seed => 16, :layer => 24, :cycle => 32, :rounding => 40, :reserved => 44]),

@@ -9,13 +9,14 @@ __all__ = ['ADAM_DECOUPLED', 'ADAM_SKIP_NOT_FINITE', 'ADAM_SHARD_STATE', 'MOMENT
            'LINEAR_TRAINABLE_SCALE', 'LINEAR_REFERENCE', 'LINEAR_KEEP_DELTA', 'LINEAR_TF32', 'LINEAR_IN_OUT',
            'LINEAR_FREEZE_A', 'LINEAR_FREEZE_B', 'PARAM_WEIGHT', 'PARAM_BIAS', 'PARAM_A', 'PARAM_B', 'PARAM_SCALE',
            'PARAM_DELTA', 'TRAIN', 'OVERWRITE', 'ACCUMULATE_DX', 'ACCUMULATE_Y', 'ORDER_AUTO', 'ORDER_SPLIT',
-           'ORDER_FOLD', 'ORDER_THROUGH', 'RESET_ZERO', 'RESET_RANDOM', 'RESET_MAGNITUDE', 'RESET_STEP_COUNT',
-           'RESET_INDEPENDENT', 'RESET_QUANTILE', 'MERGE_LOOK', 'MERGE_IN_OUT', 'SCHEDULE_CONSTANT',
-           'SCHEDULE_LINEAR', 'SCHEDULE_COSINE', 'SCHEDULE_COSINE_RESTARTS', 'OK', 'E_INTERNAL', 'E_ARGUMENT',
-           'E_STRUCT_SIZE', 'E_SHAPE', 'E_DTYPE', 'E_DEVICE', 'E_LAYOUT', 'E_CONTEXT', 'E_OVERFLOW', 'E_STATE',
-           'E_NOT_FOUND', 'E_EXISTS', 'E_READ_ONLY', 'E_UNSUPPORTED', 'E_NO_MEMORY', 'E_BACKEND', 'E_COMM', 'E_IO',
-           'E_FORMAT', 'E_VERSION', 'E_NOT_FINITE', 'MAX_DIMS', 'F32', 'BF16', 'DEVICE_CPU', 'DEVICE_CUDA',
-           'ROUND_NEAREST', 'ROUND_STOCHASTIC']
+           'ORDER_FOLD', 'ORDER_THROUGH', 'PROVIDER_OWN', 'PROVIDER_ONEDNN', 'PROVIDER_BLAS', 'ISA_BASE',
+           'ISA_NEON', 'ISA_AVX2', 'ISA_AVX512', 'ISA_AMX', 'RESET_ZERO', 'RESET_RANDOM', 'RESET_MAGNITUDE',
+           'RESET_STEP_COUNT', 'RESET_INDEPENDENT', 'RESET_QUANTILE', 'MERGE_LOOK', 'MERGE_IN_OUT',
+           'SCHEDULE_CONSTANT', 'SCHEDULE_LINEAR', 'SCHEDULE_COSINE', 'SCHEDULE_COSINE_RESTARTS', 'OK',
+           'E_INTERNAL', 'E_ARGUMENT', 'E_STRUCT_SIZE', 'E_SHAPE', 'E_DTYPE', 'E_DEVICE', 'E_LAYOUT', 'E_CONTEXT',
+           'E_OVERFLOW', 'E_STATE', 'E_NOT_FOUND', 'E_EXISTS', 'E_READ_ONLY', 'E_UNSUPPORTED', 'E_NO_MEMORY',
+           'E_BACKEND', 'E_COMM', 'E_IO', 'E_FORMAT', 'E_VERSION', 'E_NOT_FINITE', 'MAX_DIMS', 'F32', 'BF16',
+           'DEVICE_CPU', 'DEVICE_CUDA', 'ROUND_NEAREST', 'ROUND_STOCHASTIC']
 
 ABI = 0
 ADAM_DECOUPLED = 1
@@ -64,6 +65,14 @@ ORDER_AUTO = 1
 ORDER_SPLIT = 2
 ORDER_FOLD = 3
 ORDER_THROUGH = 4
+PROVIDER_OWN = 1
+PROVIDER_ONEDNN = 2
+PROVIDER_BLAS = 3
+ISA_BASE = 1
+ISA_NEON = 2
+ISA_AVX2 = 3
+ISA_AVX512 = 4
+ISA_AMX = 5
 RESET_ZERO = 1
 RESET_RANDOM = 2
 RESET_MAGNITUDE = 3
@@ -242,6 +251,13 @@ class relora_plan_report(Structure):
         ('backward_flops', c_double),
         ('forward_bytes', c_int64),
         ('backward_bytes', c_int64),
+        ('forward_provider', c_int32),
+        ('backward_provider', c_int32),
+        ('forward_isa', c_int32),
+        ('backward_isa', c_int32),
+        ('forward_converts', c_int32),
+        ('backward_converts', c_int32),
+        ('product_bytes', c_int64),
     ]
 
 
@@ -474,7 +490,7 @@ LAYOUT = {
     relora_linear_options: (80, {'struct_size': 0, 'flags': 4, 'mode': 8, 'dtype': 12, 'in_features': 16, 'out_features': 24, 'rank': 32, 'alpha': 40, 'dropout': 48, 'seed': 56, 'layer': 64, 'rounding': 72, 'reserved': 76}),
     relora_merge_report: (24, {'struct_size': 0, 'layers': 4, 'delta_norm': 8, 'weight_norm': 16}),
     relora_full_rank_report: (40, {'struct_size': 0, 'reserved': 4, 'delta_norm': 8, 'weight_norm': 16, 'grad_norm': 24, 'grad_rank': 32}),
-    relora_plan_report: (48, {'struct_size': 0, 'forward': 4, 'backward': 8, 'reserved': 12, 'forward_flops': 16, 'backward_flops': 24, 'forward_bytes': 32, 'backward_bytes': 40}),
+    relora_plan_report: (80, {'struct_size': 0, 'forward': 4, 'backward': 8, 'reserved': 12, 'forward_flops': 16, 'backward_flops': 24, 'forward_bytes': 32, 'backward_bytes': 40, 'forward_provider': 48, 'backward_provider': 52, 'forward_isa': 56, 'backward_isa': 60, 'forward_converts': 64, 'backward_converts': 68, 'product_bytes': 72}),
     relora_reset_options: (40, {'struct_size': 0, 'flags': 4, 'mode': 8, 'reserved': 12, 'ratio': 16, 'seed': 24, 'cycle': 32}),
     relora_reset_report: (40, {'struct_size': 0, 'params': 4, 'elements': 8, 'zeroed_first': 16, 'zeroed_second': 24, 'unpaired': 32}),
     relora_merge_options: (48, {'struct_size': 0, 'flags': 4, 'scale': 8, 'seed': 16, 'layer': 24, 'cycle': 32, 'rounding': 40, 'reserved': 44}),

@@ -6,10 +6,12 @@ use std::os::raw::{c_char, c_void};
 pub type relora_comm_type = i32;
 pub type relora_device_kind = i32;
 pub type relora_dtype = i32;
+pub type relora_isa = i32;
 pub type relora_linear_mode = i32;
 pub type relora_moment = i32;
 pub type relora_order = i32;
 pub type relora_param = i32;
+pub type relora_provider = i32;
 pub type relora_reset_mode = i32;
 pub type relora_rounding = i32;
 pub type relora_schedule_kind = i32;
@@ -131,6 +133,14 @@ pub const RELORA_ORDER_AUTO: relora_order = 1;
 pub const RELORA_ORDER_SPLIT: relora_order = 2;
 pub const RELORA_ORDER_FOLD: relora_order = 3;
 pub const RELORA_ORDER_THROUGH: relora_order = 4;
+pub const RELORA_PROVIDER_OWN: relora_provider = 1;
+pub const RELORA_PROVIDER_ONEDNN: relora_provider = 2;
+pub const RELORA_PROVIDER_BLAS: relora_provider = 3;
+pub const RELORA_ISA_BASE: relora_isa = 1;
+pub const RELORA_ISA_NEON: relora_isa = 2;
+pub const RELORA_ISA_AVX2: relora_isa = 3;
+pub const RELORA_ISA_AVX512: relora_isa = 4;
+pub const RELORA_ISA_AMX: relora_isa = 5;
 pub const RELORA_RESET_ZERO: relora_reset_mode = 1;
 pub const RELORA_RESET_RANDOM: relora_reset_mode = 2;
 pub const RELORA_RESET_MAGNITUDE: relora_reset_mode = 3;
@@ -399,6 +409,13 @@ pub struct relora_plan_report {
     pub backward_flops: f64,
     pub forward_bytes: i64,
     pub backward_bytes: i64,
+    pub forward_provider: relora_provider,
+    pub backward_provider: relora_provider,
+    pub forward_isa: relora_isa,
+    pub backward_isa: relora_isa,
+    pub forward_converts: i32,
+    pub backward_converts: i32,
+    pub product_bytes: i64,
 }
 
 impl Default for relora_plan_report {
@@ -807,7 +824,7 @@ mod layout {
 
     #[test]
     fn plan_report() {
-        assert_eq!(size_of::<super::relora_plan_report>(), 48);
+        assert_eq!(size_of::<super::relora_plan_report>(), 80);
         field!(relora_plan_report, struct_size, 0);
         field!(relora_plan_report, forward, 4);
         field!(relora_plan_report, backward, 8);
@@ -816,6 +833,13 @@ mod layout {
         field!(relora_plan_report, backward_flops, 24);
         field!(relora_plan_report, forward_bytes, 32);
         field!(relora_plan_report, backward_bytes, 40);
+        field!(relora_plan_report, forward_provider, 48);
+        field!(relora_plan_report, backward_provider, 52);
+        field!(relora_plan_report, forward_isa, 56);
+        field!(relora_plan_report, backward_isa, 60);
+        field!(relora_plan_report, forward_converts, 64);
+        field!(relora_plan_report, backward_converts, 68);
+        field!(relora_plan_report, product_bytes, 72);
     }
 
     #[test]
