@@ -43,10 +43,9 @@ static __global__ void adam_decide_kernel(struct adam a)
     *a.control = adam_control_make(&a, *a.squares);
 }
 
-/* One at least: a share of few elements may be empty. */
 static unsigned blocks_at_most(int64_t count, int64_t most)
 {
-    return (unsigned)(count < 1 ? 1 : count < most ? count : most);
+    return (unsigned)(count < most ? count : most);
 }
 
 relora_status cuda_adam_norm(struct queue *q, const struct adam *a)
