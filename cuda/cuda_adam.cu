@@ -156,7 +156,7 @@ adam_update_kernel(struct adam a, const struct adam_ready *all)
  * other registers that it has not. */
 static __device__ inline void update_one(const struct adam_ready *ready, const struct adam_param *p, int64_t i)
 {
-    uint32_t words[FOUR];
+    uint32_t words[FOUR] = {0};
     int64_t place = p->first + i, at = place + place / p->cols * p->gap;
     int is_f32 = p->param_dtype == RELORA_F32, stochastic = p->rounding != RELORA_ROUND_NEAREST;
     float *wide = (float *)p->param + at, grad;

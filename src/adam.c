@@ -78,8 +78,7 @@ relora_status relora_adam_create(relora_adam **out, relora_device *device, const
     return RELORA_OK;
 }
 
-/* Let go of what the optimizer has made for the last parameters, and of them, so that `count` stay. */
-static void drop_entries(relora_adam *adam, int32_t count)
+void adam_drop_entries(relora_adam *adam, int32_t count)
 {
     const relora_device *device = adam->device;
     for (int32_t i = adam->registry.count - 1; i >= count; i--) {
@@ -104,7 +103,7 @@ void adam_plan_free(relora_adam *adam)
 static void destroy(relora_adam *adam)
 {
     adam_plan_free(adam);
-    drop_entries(adam, 0);
+    adam_drop_entries(adam, 0);
     comm_free(&adam->comm);
     registry_free(&adam->registry);
     relora_tensor_release(adam->flat);
@@ -163,9 +162,8 @@ relora_status adam_check_dense(const struct call *c, const char *what, const cha
     return RELORA_OK;
 }
 
-/* Moments that the host has lent are not to be a parameter or a gradient. */
-static relora_status check_lent(const struct call *c, const relora_adam *adam, const char *name,
-                                const struct member *m)
+relora_status adam_check_lent(const struct call *c, const relora_adam *adam, const char *name,
+                              const struct member *m)
 {
     for (int32_t i = 0; i < adam->registry.count; i++) {
         const struct adam_entry *e = adam_at(adam, i);
@@ -197,7 +195,7 @@ static relora_status check_entry(const struct call *c, const relora_adam *adam, 
     if (views_overlap(tensor_view(m->value), tensor_view(m->grad)))
         FAIL(c, RELORA_E_ARGUMENT, "param and grad of \"%s\" share memory", name);
     TRY(registry_check(c, &adam->registry, name, m));
-    return check_lent(c, adam, name, m);
+    return adam_check_lent(c, adam, name, m);
 }
 
 static relora_status make_moment(const struct call *c, relora_tensor **out, const relora_adam *adam,
@@ -207,13 +205,8 @@ static relora_status make_moment(const struct call *c, relora_tensor **out, cons
     return tensor_preset(c, *out, 0);
 }
 
-/* Make what the optimizer adds to a parameter: two moments, a step count. */
-static relora_status fill_entry(const struct call *c, relora_adam *adam, struct adam_entry *e)
+static relora_status make_steps(const struct call *c, relora_adam *adam, struct adam_entry *e)
 {
-    if (!adam_is_sharded(adam)) { /* shares are made when all parameters are known */
-        TRY(make_moment(c, &e->first, adam, &e->is.value->shape));
-        TRY(make_moment(c, &e->second, adam, &e->is.value->shape));
-    }
     struct queue *queue = adam->device->queue;
     void *steps = NULL;
     TRY(device_alloc(c, adam->device, queue, sizeof *e->steps, &steps));
@@ -223,8 +216,33 @@ static relora_status fill_entry(const struct call *c, relora_adam *adam, struct 
     return device_finish(c, adam->device, adam->device->backend->copy(queue, &copy));
 }
 
-static relora_status add(const struct call *c, relora_adam *adam, const char *name, const struct member *m,
-                         relora_param role)
+/* Make what the optimizer adds to a parameter: two moments, a step count. */
+static relora_status fill_entry(const struct call *c, relora_adam *adam, struct adam_entry *e)
+{
+    e->lr_factor = 1;
+    e->weight_decay = adam->options.weight_decay;
+    if (!adam_is_sharded(adam)) { /* shares are made when all parameters are known */
+        TRY(make_moment(c, &e->first, adam, &e->is.value->shape));
+        TRY(make_moment(c, &e->second, adam, &e->is.value->shape));
+    }
+    return make_steps(c, adam, e);
+}
+
+/* ... or go on with what it has. */
+static relora_status inherit_entry(const struct call *c, relora_adam *adam, struct adam_entry *e,
+                                   const struct adam_entry *from)
+{
+    e->lr_factor = from->lr_factor;
+    e->weight_decay = from->weight_decay;
+    linear_replace(&e->first, from->first);
+    linear_replace(&e->second, from->second);
+    TRY(make_steps(c, adam, e));
+    struct copy copy = {e->steps, from->steps, 1, sizeof *e->steps, 0, 0, COPY_ON_DEVICE};
+    return call_queue(c, c->backend->copy(c->queue, &copy));
+}
+
+relora_status adam_register(const struct call *c, relora_adam *adam, const char *name, const struct member *m,
+                            relora_param role, const struct adam_entry *from)
 {
     void *item;
     TRY(check_entry(c, adam, name, m));
@@ -232,12 +250,10 @@ static relora_status add(const struct call *c, relora_adam *adam, const char *na
     TRY(registry_add(c, &adam->registry, name, m, &item));
     struct adam_entry *e = item;
     e->at = at;
-    e->lr_factor = 1;
-    e->weight_decay = adam->options.weight_decay;
     e->generation = m->linear ? m->linear->generation : 0;
     e->role = role;
-    relora_status status = fill_entry(c, adam, e);
-    if (status < 0) drop_entries(adam, adam->registry.count - 1);
+    relora_status status = from ? inherit_entry(c, adam, e, from) : fill_entry(c, adam, e);
+    if (status < 0) adam_drop_entries(adam, adam->registry.count - 1);
     return status;
 }
 
@@ -246,12 +262,12 @@ relora_status adam_add(const struct call *c, relora_adam *adam, const char *name
 {
     if (!adam) FAIL(c, RELORA_E_ARGUMENT, "adam is NULL");
     if (!name) FAIL(c, RELORA_E_ARGUMENT, "name is NULL");
-    return add(c, adam, name, &(struct member){.value = param, .grad = grad}, 0);
+    return adam_register(c, adam, name, &(struct member){.value = param, .grad = grad}, 0, NULL);
 }
 
 void adam_drop_last(relora_adam *adam)
 {
-    drop_entries(adam, adam->registry.count - 1);
+    adam_drop_entries(adam, adam->registry.count - 1);
 }
 
 relora_status relora_adam_add(relora_adam *adam, const char *name, relora_tensor *param, relora_tensor *grad,
@@ -265,7 +281,7 @@ relora_status relora_adam_add(relora_adam *adam, const char *name, relora_tensor
 }
 
 static relora_status add_part(const struct call *c, relora_adam *adam, const char *prefix,
-                              relora_linear *linear, relora_param role)
+                              relora_linear *linear, relora_param role, const struct adam_entry *from)
 {
     const struct memory *memory = &adam->ctx->memory;
     size_t bytes = strlen(prefix) + 1 + strlen(linear_param_name(role)) + 1;
@@ -273,13 +289,13 @@ static relora_status add_part(const struct call *c, relora_adam *adam, const cha
     if (!name) return call_fail_memory(c, bytes);
     snprintf(name, bytes, "%s.%s", prefix, linear_param_name(role));
     struct member m = {.linear = linear, .value = linear->param[role], .grad = linear->grad[role]};
-    relora_status status = add(c, adam, name, &m, role);
+    relora_status status = adam_register(c, adam, name, &m, role, from);
     memory_free(memory, name, bytes);
     return status;
 }
 
-static relora_status add_linear(const struct call *c, relora_adam *adam, const char *prefix,
-                                relora_linear *linear)
+relora_status adam_add_linear(const struct call *c, relora_adam *adam, const char *prefix,
+                              relora_linear *linear, const struct registry *old)
 {
     static const relora_param order[] = {RELORA_PARAM_WEIGHT, RELORA_PARAM_A, RELORA_PARAM_B,
                                          RELORA_PARAM_SCALE, RELORA_PARAM_BIAS};
@@ -289,9 +305,10 @@ static relora_status add_linear(const struct call *c, relora_adam *adam, const c
     int32_t before = adam->registry.count;
     for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
         if (!linear->grad[order[i]]) continue;
-        relora_status status = add_part(c, adam, prefix, linear, order[i]);
+        const struct adam_entry *from = old ? adam_find_part(old, linear, order[i]) : NULL;
+        relora_status status = add_part(c, adam, prefix, linear, order[i], from);
         if (status >= 0) continue;
-        drop_entries(adam, before);
+        adam_drop_entries(adam, before);
         return status;
     }
     linear_set_name(linear, prefix);
@@ -305,14 +322,14 @@ relora_status relora_adam_add_linear(relora_adam *adam, const char *prefix, relo
     if (!adam) FAIL(&c, RELORA_E_ARGUMENT, "adam is NULL");
     if (!prefix) FAIL(&c, RELORA_E_ARGUMENT, "prefix is NULL");
     if (!linear) FAIL(&c, RELORA_E_ARGUMENT, "linear is NULL");
-    return add_linear(&c, adam, prefix, linear);
+    return adam_add_linear(&c, adam, prefix, linear, NULL);
 }
 
 static relora_status add_member(const struct call *c, relora_adam *adam, const struct member *m)
 {
-    if (!m->value) return add_linear(c, adam, m->name, m->linear);
+    if (!m->value) return adam_add_linear(c, adam, m->name, m->linear, NULL);
     if (!m->grad) return RELORA_OK;
-    return add(c, adam, m->name, &(struct member){.value = m->value, .grad = m->grad}, 0);
+    return adam_register(c, adam, m->name, &(struct member){.value = m->value, .grad = m->grad}, 0, NULL);
 }
 
 relora_status relora_adam_add_group(relora_adam *adam, const relora_group *group)
@@ -324,7 +341,7 @@ relora_status relora_adam_add_group(relora_adam *adam, const relora_group *group
     for (int32_t i = 0; i < group->members.count; i++) {
         relora_status status = add_member(&c, adam, group_at(group, i));
         if (status >= 0) continue;
-        drop_entries(adam, before);
+        adam_drop_entries(adam, before);
         return status;
     }
     if (adam->registry.count == before) FAIL(&c, RELORA_E_STATE, "the group trains nothing");
@@ -376,11 +393,20 @@ relora_status relora_adam_find(const relora_adam *adam, const char *name, int32_
     FAIL(&c, RELORA_E_NOT_FOUND, "no parameter is called \"%s\"", name);
 }
 
+struct adam_entry *adam_find_part(const struct registry *parameters, const relora_linear *linear,
+                                  relora_param role)
+{
+    for (int32_t i = 0; i < parameters->count; i++) {
+        struct adam_entry *e = registry_at(parameters, i);
+        if (e->is.linear == linear && e->role == role) return e;
+    }
+    return NULL;
+}
+
 int32_t adam_index_of(const relora_adam *adam, const relora_linear *linear, relora_param role)
 {
-    for (int32_t i = 0; i < adam->registry.count; i++)
-        if (adam_at(adam, i)->is.linear == linear && adam_at(adam, i)->role == role) return i;
-    return -1;
+    const struct adam_entry *e = adam_find_part(&adam->registry, linear, role);
+    return e ? (int32_t)(e - adam_at(adam, 0)) : -1;
 }
 
 relora_tensor *relora_adam_moment(relora_adam *adam, int32_t index, relora_moment moment)
@@ -393,36 +419,4 @@ relora_tensor *relora_adam_moment(relora_adam *adam, int32_t index, relora_momen
 relora_tensor *relora_adam_flat_grad(relora_adam *adam)
 {
     return adam ? adam->flat : NULL;
-}
-
-/* ---- step counts ---- */
-
-relora_status adam_write_steps(relora_adam *adam, struct queue *queue, int32_t index, int64_t steps)
-{
-    struct copy copy = {adam_at(adam, index)->steps, &steps, 1, sizeof steps, 0, 0, COPY_TO_DEVICE};
-    return adam->device->backend->copy(queue, &copy);
-}
-
-relora_status adam_read_steps(const struct call *c, const relora_adam *adam, int32_t index, int64_t *steps)
-{
-    struct copy copy = {steps, adam_at(adam, index)->steps, 1, sizeof *steps, 0, 0, COPY_TO_HOST};
-    TRY(call_queue(c, c->backend->copy(c->queue, &copy)));
-    return call_queue(c, c->backend->queue_sync(c->queue));
-}
-
-relora_status relora_adam_steps(relora_adam *adam, relora_stream *stream, int32_t index, int64_t *steps)
-{
-    struct call c = {.fn = "relora_adam_steps"};
-    TRY(adam_open_index(&c, adam, stream, index));
-    if (!steps) FAIL(&c, RELORA_E_ARGUMENT, "steps is NULL");
-    return adam_read_steps(&c, adam, index, steps);
-}
-
-relora_status relora_adam_set_steps(relora_adam *adam, relora_stream *stream, int32_t index, int64_t steps)
-{
-    struct call c = {.fn = "relora_adam_set_steps"};
-    TRY(adam_open_index(&c, adam, stream, index));
-    if (steps < 0 || steps > ADAM_STEPS_MAX)
-        FAIL(&c, RELORA_E_ARGUMENT, "steps is %lld, outside 0 to 2^53", (long long)steps);
-    return call_queue(&c, adam_write_steps(adam, c.queue, index, steps));
 }

@@ -81,7 +81,25 @@ relora_status adam_add(const struct call *c, relora_adam *adam, const char *name
                        relora_tensor *grad);
 void adam_drop_last(relora_adam *adam);
 
-/* Index of a layer's parameter, or -1. */
+/* Let go of what the optimizer has made for the last parameters, and of them, so that `count` stay. */
+void adam_drop_entries(relora_adam *adam, int32_t count);
+
+/* Add one parameter with moments and a step count of 0 or, if a registered one is given that it stands in for,
+ * with the moments, the count and the factors of that one. */
+relora_status adam_register(const struct call *c, relora_adam *adam, const char *name,
+                            const struct member *member, relora_param role, const struct adam_entry *from);
+
+/* Add what the layer trains, or none of it. What is in `old`, if that is given, is stood in for. */
+relora_status adam_add_linear(const struct call *c, relora_adam *adam, const char *prefix,
+                              relora_linear *linear, const struct registry *old);
+
+/* Moments that the host has lent are not to be a parameter or a gradient. */
+relora_status adam_check_lent(const struct call *c, const relora_adam *adam, const char *name,
+                              const struct member *member);
+
+/* A layer's parameter among those of a registry, or NULL; its index in the optimizer, or -1. */
+struct adam_entry *adam_find_part(const struct registry *parameters, const relora_linear *linear,
+                                  relora_param role);
 int32_t adam_index_of(const relora_adam *adam, const relora_linear *linear, relora_param role);
 
 extern const struct options adam_table;

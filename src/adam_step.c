@@ -26,7 +26,9 @@ static relora_status check_step(const struct call *c, const relora_adam *adam, d
         const struct adam_entry *e = adam_at(adam, i);
         if (e->is.linear && e->is.linear->generation != e->generation)
             FAIL(c, RELORA_E_STATE,
-                 "the layer of \"%s\" has changed its mode or weight; make a new optimizer", e->is.name);
+                 "the layer of \"%s\" has changed its mode or weight; call relora_adam_refresh or make a new "
+                 "optimizer",
+                 e->is.name);
     }
     return RELORA_OK;
 }

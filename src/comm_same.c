@@ -15,10 +15,11 @@ struct sameness {
 static relora_status add_tensor(const struct sameness *s, checksum *sum, const relora_tensor *tensor)
 {
     const struct call *c = s->call;
+    if (!tensor || !tensor->data)
+        return RELORA_OK; /* not there, or without memory so far, which is said elsewhere */
     const struct view v = tensor_view(tensor);
     size_t row = (size_t)v.cols * dtype_size(v.dtype), pitch = (size_t)v.ld * dtype_size(v.dtype);
     size_t rows = (size_t)v.rows;
-    if (!v.data) return RELORA_OK; /* its memory has not come yet, which is said elsewhere */
     if (v.ld == v.cols) row *= rows, rows = 1;
     for (size_t i = 0; i < rows; i++)
         for (size_t done = 0; done < row;) {

@@ -123,9 +123,10 @@ relora_status cycle_compare(const char *ours, const char *theirs, struct text *w
 static relora_status check_layer(const struct call *c, const relora_linear *linear)
 {
     char label[LABEL_TEXT];
-    if (linear->options.mode != RELORA_MODE_LORA)
+    const relora_linear_options *o = &linear->options;
+    if (o->mode != RELORA_MODE_LORA && !(o->mode == RELORA_MODE_FULL && o->rank))
         FAIL(c, RELORA_E_STATE, "linear (%s) is in mode %s, not LORA", linear_label(linear, label),
-             linear_mode_name(linear->options.mode));
+             linear_mode_name(o->mode));
     if (!linear->param[RELORA_PARAM_WEIGHT])
         FAIL(c, RELORA_E_STATE, "linear (%s) has no weight; call relora_linear_set_weight",
              linear_label(linear, label));
@@ -263,6 +264,16 @@ static relora_status check_ranks(const struct call *c, relora_cycle *cycle)
                            compared_at, cycle);
 }
 
+/* Layers in FULL have nothing to restart. */
+static int has_work(const relora_cycle *cycle)
+{
+    for (int32_t i = 0; i < cycle->layers.count; i++) {
+        const struct member *m = registry_at(&cycle->layers, i);
+        if (m->linear->options.mode == RELORA_MODE_LORA) return 1;
+    }
+    return 0;
+}
+
 struct call_before { /* of the host's hook */
     const relora_cycle_options *options;
     int64_t step;
@@ -282,6 +293,7 @@ static relora_status work_on_layers(const struct call *c, relora_cycle *cycle, i
     struct call_before before = {&cycle->options, step, events};
     int32_t merges = (events & RELORA_CYCLE_MERGE) != 0;
     struct merge_job job = {.layers = &cycle->layers,
+                            .lora_only = 1,
                             .merges = merges,
                             .draws = merges,
                             .cycle = (uint64_t)number,
@@ -328,9 +340,10 @@ static relora_status reset_moments(const struct call *c, relora_cycle *cycle, ui
 }
 
 /* Before a layer changes: can the moments be reset afterwards? */
-static relora_status look_at_moments(const struct call *c, const relora_cycle *cycle)
+static relora_status look_at_moments(const struct call *c, relora_cycle *cycle)
 {
-    for (int32_t i = 0; i < 2 * cycle->layers.count; i++)
+    int32_t count = list_factors(cycle);
+    for (int32_t i = 0; i < count; i++)
         TRY(adam_check_moments(c, cycle->adam, cycle->indices[i]));
     return RELORA_OK;
 }
@@ -354,7 +367,7 @@ relora_status relora_cycle_advance(relora_cycle *cycle, relora_stream *stream, i
     TRY(open_reports(&c, merge, reset));
     const relora_cycle_options *o = &cycle->options;
     int64_t n = step - o->first_step;
-    uint32_t due = events_at(cycle, step);
+    uint32_t due = has_work(cycle) ? events_at(cycle, step) : 0;
     if (due & RELORA_CYCLE_RESET) TRY(look_at_moments(&c, cycle));
     if (due) TRY(check_ranks(&c, cycle));
     if (due) TRY(work_on_layers(&c, cycle, step, due, event_number(n, o->merge_every), &m));
@@ -383,7 +396,9 @@ relora_status relora_cycle_finish(relora_cycle *cycle, relora_stream *stream, in
     TRY(check_ranks(&c, cycle));
     /* one more than any merge before it, so that no draw is used twice */
     int64_t number = n ? (n - 1) / o->merge_every + 1 : 1;
-    TRY(work_on_layers(&c, cycle, step, events, number, &m));
-    if (o->after) o->after(o->hook_user, step, events);
+    if (has_work(cycle)) {
+        TRY(work_on_layers(&c, cycle, step, events, number, &m));
+        if (o->after) o->after(o->hook_user, step, events);
+    }
     return report_write(merge, &m, sizeof m);
 }

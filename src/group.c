@@ -216,45 +216,15 @@ static uint64_t count_layers(const relora_group *group)
     return count;
 }
 
-/* A number of features that the host has set must be that of the weight. */
-static relora_status take_features(const struct call *c, const char *field, int64_t *features,
-                                   const relora_tensor *weight, int32_t axis)
-{
-    char text[SHAPE_TEXT];
-    if (*features && *features != weight->shape.dim[axis])
-        FAIL(c, RELORA_E_SHAPE, "options.%s is %lld, but weight is %s", field, (long long)*features,
-             shape_text(&weight->shape, text));
-    *features = weight->shape.dim[axis];
-    return RELORA_OK;
-}
-
-/* What tells the layer apart from others that are made from the same options. */
-static relora_status fill_options(const struct call *c, const relora_group *group,
-                                  const relora_tensor *weight, const relora_tensor *bias,
-                                  relora_linear_options *o)
-{
-    char text[SHAPE_TEXT];
-    o->layer = count_layers(group);
-    if (bias) o->flags |= RELORA_LINEAR_BIAS;
-    if (!weight) return RELORA_OK;
-    TRY(check_home(c, group, "weight", weight->ctx, weight->device));
-    if (weight->shape.ndim != 2)
-        FAIL(c, RELORA_E_SHAPE, "weight is %s, and must be %s", shape_text(&weight->shape, text),
-             linear_in_out(o) ? "[in, out]" : "[out, in]");
-    o->dtype = weight->shape.dtype;
-    TRY(take_features(c, "out_features", &o->out_features, weight, linear_in_out(o)));
-    return take_features(c, "in_features", &o->in_features, weight, !linear_in_out(o));
-}
-
+/* The number is what tells the layer apart from others that are made from the same options. */
 static relora_status wrap(const struct call *c, relora_group *group, const char *name, relora_tensor *weight,
                           relora_tensor *bias, const relora_linear_options *options, relora_linear **linear)
 {
     relora_linear_options o;
     TRY(check_name(c, name));
     TRY(linear_options_read(c, &o, options));
-    TRY(fill_options(c, group, weight, bias, &o));
-    TRY(linear_create(c, linear, group->device, &o));
-    TRY(linear_set_weight(c, *linear, weight, bias));
+    o.layer = count_layers(group);
+    TRY(linear_wrap(c, linear, group->device, weight, bias, &o));
     return add_linear(c, group, name, *linear);
 }
 

@@ -1,38 +1,24 @@
 /* What is done to a whole group: every layer is looked at before the first one is changed. */
 #include "group.h"
 #include "linear_merge.h"
+#include "linear_mode.h"
 #include "options.h"
 
-/* ---- the end of a warm start ---- */
-
-/* Is it a layer that waits for the end of a warm start? */
-static int is_warm(const struct member *m)
-{
-    return !m->value && m->linear->options.mode == RELORA_MODE_FULL && m->linear->options.rank;
-}
-
-static relora_status check_warm(const struct call *c, const relora_group *group, relora_linear_mode mode)
-{
-    if (mode < RELORA_MODE_FULL || mode > RELORA_MODE_LOWRANK)
-        FAIL(c, RELORA_E_ARGUMENT, "mode is %d, not a RELORA_MODE", mode);
-    if (mode != RELORA_MODE_LORA)
-        FAIL(c, RELORA_E_UNSUPPORTED, "mode is %s; only FULL to LORA is offered", linear_mode_name(mode));
-    for (int32_t i = 0; i < group->members.count; i++)
-        if (is_warm(group_at(group, i))) return RELORA_OK;
-    FAIL(c, RELORA_E_STATE, "no layer is in mode FULL with a rank of 1 or more");
-}
+/* ---- the end of a warm start, and back ---- */
 
 relora_status relora_group_set_mode(relora_group *group, relora_stream *stream, relora_linear_mode mode)
 {
     struct call c = {.fn = "relora_group_set_mode"};
-    relora_status status = RELORA_OK;
+    int32_t taken = 0;
     TRY(group_open(&c, group, stream));
-    TRY(check_warm(&c, group, mode));
-    for (int32_t i = 0; i < group->members.count && status >= 0; i++)
-        if (is_warm(group_at(group, i))) status = linear_prepare_lora(&c, group_at(group, i)->linear);
-    for (int32_t i = 0; i < group->members.count; i++)
-        if (is_warm(group_at(group, i))) linear_settle_mode(group_at(group, i)->linear, status >= 0);
-    return status;
+    TRY(linear_check_mode(&c, mode));
+    if (mode == RELORA_MODE_LOWRANK)
+        FAIL(&c, RELORA_E_UNSUPPORTED, "mode is LOWRANK; only FULL to LORA and back is offered");
+    for (int32_t i = 0; i < group->members.count; i++) taken += linear_takes_mode(group_at(group, i), mode);
+    if (!taken)
+        FAIL(&c, RELORA_E_STATE, "no layer is in mode %s",
+             mode == RELORA_MODE_LORA ? "FULL with a rank of 1 or more" : "LORA");
+    return linear_change_mode(&c, &group->members, mode);
 }
 
 /* ---- the end of a cycle ---- */

@@ -312,50 +312,21 @@ relora_status relora_linear_set_weight(relora_linear *linear, relora_tensor *wei
     return linear_set_weight(&c, linear, weight, bias);
 }
 
-relora_status linear_prepare_lora(const struct call *c, relora_linear *linear)
+relora_status linear_prepare_mode(const struct call *c, relora_linear *linear, relora_linear_mode mode)
 {
-    linear->options.mode = RELORA_MODE_LORA;
+    const relora_linear_mode now = linear->options.mode;
+    linear->options.mode = mode;
     relora_status status = add_parts(c, linear);
     if (status >= 0) status = start_factors(c, linear);
-    linear->options.mode = RELORA_MODE_FULL;
+    linear->options.mode = now;
     return status;
 }
 
-void linear_settle_mode(relora_linear *linear, int becomes_lora)
+void linear_settle_mode(relora_linear *linear, relora_linear_mode mode)
 {
-    if (becomes_lora) {
-        linear->options.mode = RELORA_MODE_LORA;
-        linear->generation++;
-    }
+    if (linear->options.mode != mode) linear->generation++;
+    linear->options.mode = mode;
     drop_parts(linear);
-}
-
-static relora_status check_mode(const struct call *c, const relora_linear *linear, relora_linear_mode mode)
-{
-    char label[LABEL_TEXT];
-    const relora_linear_options *o = &linear->options;
-    if (mode < RELORA_MODE_FULL || mode > RELORA_MODE_LOWRANK)
-        FAIL(c, RELORA_E_ARGUMENT, "mode is %d, not a RELORA_MODE", mode);
-    if (mode == o->mode)
-        FAIL(c, RELORA_E_STATE, "%s is in mode %s already", linear_label(linear, label),
-             linear_mode_name(mode));
-    if (mode != RELORA_MODE_LORA || o->mode != RELORA_MODE_FULL)
-        FAIL(c, RELORA_E_UNSUPPORTED, "%s from mode %s to %s; only FULL to LORA is offered",
-             linear_label(linear, label), linear_mode_name(o->mode), linear_mode_name(mode));
-    if (!o->rank)
-        FAIL(c, RELORA_E_STATE, "options.rank was 0 when %s was made, LORA needs 1 or more",
-             linear_label(linear, label));
-    return RELORA_OK;
-}
-
-relora_status relora_linear_set_mode(relora_linear *linear, relora_stream *stream, relora_linear_mode mode)
-{
-    struct call c = {.fn = "relora_linear_set_mode"};
-    TRY(linear_open(&c, linear, stream));
-    TRY(check_mode(&c, linear, mode));
-    relora_status status = linear_prepare_lora(&c, linear);
-    linear_settle_mode(linear, status >= 0);
-    return status;
 }
 
 relora_linear_mode relora_linear_get_mode(const relora_linear *linear)

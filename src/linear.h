@@ -49,6 +49,8 @@ relora_status linear_compare(const char *ours, const char *theirs, struct text *
 /* The public functions of these names, in an open call; `options` are complete, the handles checked. */
 relora_status linear_create(const struct call *c, relora_linear **out, relora_device *device,
                             const relora_linear_options *options);
+relora_status linear_wrap(const struct call *c, relora_linear **out, relora_device *device,
+                          relora_tensor *weight, relora_tensor *bias, const relora_linear_options *options);
 relora_status linear_set_weight(const struct call *c, relora_linear *linear, relora_tensor *weight,
                                 relora_tensor *bias);
 relora_status linear_zero_grad(const struct call *c, relora_linear *linear);
@@ -64,10 +66,10 @@ void linear_replace(relora_tensor **slot, relora_tensor *tensor);
 relora_status linear_options_read(const struct call *c, relora_linear_options *options,
                                   const relora_linear_options *from);
 
-/* The end of a warm start in two steps, so that the first can be taken for many layers before the second:
- * make what LORA needs, beside what FULL has; then let go of FULL or, if a layer failed, of what was made. */
-relora_status linear_prepare_lora(const struct call *c, relora_linear *linear);
-void linear_settle_mode(relora_linear *linear, int becomes_lora);
+/* Another mode in two steps, so that the first can be taken for many layers before the second: make what the
+ * mode needs, beside what there is; then let go of the rest or, with the old mode, of what was made. */
+relora_status linear_prepare_mode(const struct call *c, relora_linear *linear, relora_linear_mode mode);
+void linear_settle_mode(relora_linear *linear, relora_linear_mode mode);
 
 /* "lora_A.weight" and so on: the name of a parameter in the authors' files. */
 const char *linear_param_name(relora_param param);

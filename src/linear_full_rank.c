@@ -14,7 +14,9 @@ static relora_status check_step(const struct call *c, const relora_linear *linea
              linear_mode_name(linear->options.mode));
     if (!linear->param[RELORA_PARAM_WEIGHT])
         FAIL(c, RELORA_E_STATE, "%s has no weight; call relora_linear_set_weight", label);
+    TRY(linear_check_memory(c, linear, RELORA_PARAM_WEIGHT));
     TRY(linear_check_param(c, linear, "grad", grad, RELORA_PARAM_WEIGHT, RELORA_F32));
+    if (tensor_lacks_memory(grad)) FAIL(c, RELORA_E_STATE, "grad " NO_MEMORY_YET);
     for (int i = 0; i < 2; i++) {
         const relora_tensor *t = linear->param[beside[i]];
         if (t && views_overlap(tensor_view(grad), tensor_view(t)))

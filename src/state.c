@@ -17,6 +17,7 @@ relora_status relora_state_create(relora_state **out, relora_context *ctx)
     relora_state *state = context_new(ctx, sizeof *state);
     if (!state) return call_fail_memory(&c, sizeof *state);
     state->ctx = ctx;
+    state->layout = RELORA_LAYOUT_OWN;
     state->parts = (struct registry){.ctx = ctx, .size = sizeof(struct state_part)};
     *out = state;
     return RELORA_OK;

@@ -22,6 +22,7 @@ struct state_part {
 struct relora_state {
     relora_context *ctx;
     struct registry parts; /* of struct state_part */
+    relora_layout layout;  /* of weights in exports */
 };
 
 static inline struct state_part *state_at(const relora_state *state, int32_t index)

@@ -28,20 +28,51 @@ static relora_status open_export(struct call *c, struct exporting *e, const relo
     return status;
 }
 
-/* Add one tensor, or with `merged` the merged weight of a layer, under prefix + "." + name. */
+/* Add one tensor under prefix + "." + name. */
 static relora_status add_named(const struct exporting *e, const char *before, const char *prefix,
-                               const char *name, relora_tensor *tensor, relora_linear *merged)
+                               const char *name, relora_tensor *tensor)
 {
     struct text text = {.memory = &e->state->ctx->memory};
-    relora_status status;
     text_put(&text, "%s", before);
     text_join(&text, prefix, name);
-    if (text.failed) status = call_fail_memory(e->call, text.capacity);
-    else
-        status = merged ? writer_add_merged(e->call, e->writer, text.data, merged)
-                        : writer_add(e->call, e->writer, text.data, tensor);
+    relora_status status = text.failed ? call_fail_memory(e->call, text.capacity)
+                                       : writer_add(e->call, e->writer, text.data, tensor);
     text_free(&text);
     return status;
+}
+
+/* The layout that a layer's weight is to have in the file: is it [in, out]? */
+static int is_in_out(const relora_state *state, const relora_linear *linear)
+{
+    return state->layout == RELORA_LAYOUT_OWN ? linear_in_out(&linear->options)
+                                              : state->layout == RELORA_LAYOUT_IN_OUT;
+}
+
+/* Add what has the shape of W: the merged weight of a layer or, if it is not NULL, a tensor of it. */
+static relora_status add_weight(const struct exporting *e, const struct state_part *part,
+                                relora_tensor *tensor)
+{
+    relora_linear *linear = part->is.linear;
+    int turned = is_in_out(e->state, linear) != linear_in_out(&linear->options);
+    struct text text = {.memory = &e->state->ctx->memory};
+    relora_status status;
+    text_join(&text, part->is.name, "weight");
+    if (text.failed) status = call_fail_memory(e->call, text.capacity);
+    else if (!tensor) status = writer_add_merged(e->call, e->writer, text.data, linear, turned);
+    else if (turned) status = writer_add_turned(e->call, e->writer, text.data, tensor);
+    else status = writer_add(e->call, e->writer, text.data, tensor);
+    text_free(&text);
+    return status;
+}
+
+relora_status relora_state_set_export_layout(relora_state *state, relora_layout layout)
+{
+    if (!state) return RELORA_E_ARGUMENT;
+    struct call c = {.fn = "relora_state_set_export_layout", .ctx = state->ctx};
+    if (layout < RELORA_LAYOUT_OWN || layout > RELORA_LAYOUT_IN_OUT)
+        FAIL(&c, RELORA_E_ARGUMENT, "layout is %d, not a RELORA_LAYOUT", layout);
+    state->layout = layout;
+    return RELORA_OK;
 }
 
 static relora_status save(const struct exporting *e, relora_status status, const char *path, const char *what)
@@ -67,8 +98,8 @@ static relora_status add_merged(struct exporting *e, const struct state_part *pa
     if (linear->options.mode != RELORA_MODE_LOWRANK && !linear->param[RELORA_PARAM_WEIGHT])
         FAIL(e->call, RELORA_E_STATE, "\"%s\" has no weight; call relora_linear_set_weight", part->is.name);
     e->layers++;
-    TRY(add_named(e, "", part->is.name, "weight", NULL, linear));
-    return bias ? add_named(e, "", part->is.name, "bias", bias, NULL) : RELORA_OK;
+    TRY(add_weight(e, part, NULL));
+    return bias ? add_named(e, "", part->is.name, "bias", bias) : RELORA_OK;
 }
 
 relora_status relora_state_export_merged(relora_state *state, relora_stream *stream, const char *path)
@@ -94,7 +125,7 @@ relora_status relora_state_export_delta(relora_state *state, relora_stream *stre
         const struct state_part *part = state_at(state, i);
         if (part->kind != PART_LINEAR || !part->is.linear->param[RELORA_PARAM_DELTA]) continue;
         e.layers++;
-        status = add_named(&e, "", part->is.name, "weight", part->is.linear->param[RELORA_PARAM_DELTA], NULL);
+        status = add_weight(&e, part, part->is.linear->param[RELORA_PARAM_DELTA]);
     }
     return save(&e, status, path, "keeps a delta");
 }
@@ -111,8 +142,8 @@ static relora_status add_adapter(struct exporting *e, const struct state_part *p
     static const char before[] = "base_model.model.";
     if (!is_adapter(part)) return RELORA_OK;
     e->layers++;
-    TRY(add_named(e, before, part->is.name, "lora_A.weight", part->is.linear->param[RELORA_PARAM_A], NULL));
-    return add_named(e, before, part->is.name, "lora_B.weight", part->is.linear->param[RELORA_PARAM_B], NULL);
+    TRY(add_named(e, before, part->is.name, "lora_A.weight", part->is.linear->param[RELORA_PARAM_A]));
+    return add_named(e, before, part->is.name, "lora_B.weight", part->is.linear->param[RELORA_PARAM_B]);
 }
 
 /* alpha of a layer: PEFT scales by alpha / r, so a trainable scale s is alpha = s * r. */
@@ -162,12 +193,13 @@ static relora_status config_layers(const struct exporting *e, json_t *config)
         if (!first) {
             first = part->is.linear;
             first_alpha = alpha;
-            failed |= json_object_set_new(config, "fan_in_fan_out", json_boolean(linear_in_out(o))) != 0;
+            failed |=
+                json_object_set_new(config, "fan_in_fan_out", json_boolean(is_in_out(e->state, first))) != 0;
             failed |= json_object_set_new(config, "r", json_integer(o->rank)) != 0;
             failed |= json_object_set_new(config, "lora_alpha", number(alpha)) != 0;
             failed |= json_object_set_new(config, "lora_dropout", number(o->dropout)) != 0;
         }
-        if (linear_in_out(o) != linear_in_out(&first->options))
+        if (is_in_out(e->state, part->is.linear) != is_in_out(e->state, first))
             FAIL(
                 e->call, RELORA_E_UNSUPPORTED,
                 "some layers have RELORA_LINEAR_IN_OUT and some not, but PEFT has one fan_in_fan_out for all");

@@ -99,17 +99,31 @@ static relora_status add(const struct call *c, relora_writer *writer, const char
     return RELORA_OK;
 }
 
-relora_status writer_add(const struct call *c, relora_writer *writer, const char *name, relora_tensor *tensor)
+static relora_status add_tensor(const struct call *c, relora_writer *writer, const char *name,
+                                relora_tensor *tensor, const int64_t *shape, int32_t turned)
 {
     TRY(check_name(c, writer, name));
     if (!tensor) FAIL(c, RELORA_E_ARGUMENT, "tensor is NULL");
     if (tensor->ctx != writer->ctx)
         FAIL(c, RELORA_E_CONTEXT, "tensor belongs to another context than writer");
-    return add(c, writer, name, tensor->shape.dim,
+    return add(c, writer, name, shape,
                (struct writer_entry){.dtype = st_dtype_of(tensor->shape.dtype),
                                      .ndim = tensor->shape.ndim,
                                      .bytes = shape_bytes(&tensor->shape),
-                                     .tensor = tensor});
+                                     .tensor = tensor,
+                                     .turned = turned});
+}
+
+relora_status writer_add(const struct call *c, relora_writer *writer, const char *name, relora_tensor *tensor)
+{
+    return add_tensor(c, writer, name, tensor, tensor ? tensor->shape.dim : NULL, 0);
+}
+
+relora_status writer_add_turned(const struct call *c, relora_writer *writer, const char *name,
+                                relora_tensor *matrix)
+{
+    const int64_t shape[2] = {matrix->shape.dim[1], matrix->shape.dim[0]};
+    return add_tensor(c, writer, name, matrix, shape, 1);
 }
 
 relora_status relora_writer_add(relora_writer *writer, const char *name, relora_tensor *tensor)
@@ -152,15 +166,17 @@ relora_status relora_writer_add_bytes(relora_writer *writer, const char *name, c
 }
 
 relora_status writer_add_merged(const struct call *c, relora_writer *writer, const char *name,
-                                relora_linear *linear)
+                                relora_linear *linear, int32_t turned)
 {
     const relora_linear_options *o = &linear->options;
-    int64_t shape[2] = {linear_weight_rows(o), linear_weight_cols(o)};
+    int64_t rows = linear_weight_rows(o), cols = linear_weight_cols(o);
+    int64_t shape[2] = {turned ? cols : rows, turned ? rows : cols};
     TRY(check_name(c, writer, name));
     size_t bytes = size_mul(size_mul((size_t)shape[0], (size_t)shape[1]), dtype_size(o->dtype));
     return add(
         c, writer, name, shape,
-        (struct writer_entry){.dtype = st_dtype_of(o->dtype), .ndim = 2, .bytes = bytes, .merged = linear});
+        (struct writer_entry){
+            .dtype = st_dtype_of(o->dtype), .ndim = 2, .bytes = bytes, .merged = linear, .turned = turned});
 }
 
 /* Where the pair of that key is, or the place after the last. */

@@ -16,6 +16,7 @@ struct writer_entry {
     relora_tensor *tensor; /* its values, or */
     const void *data;      /* these bytes, or */
     relora_linear *merged; /* W + s B A of a layer, made as it is written */
+    int32_t turned;        /* written as its transpose, whose shape is above */
 };
 
 struct relora_writer {
@@ -39,9 +40,12 @@ relora_status writer_save(const struct call *c, const relora_writer *writer, con
                           uint32_t flags);
 int writer_has_metadata(const relora_writer *writer, const char *key);
 
-/* W + s B A of a layer under `name`. The layer is not kept alive. */
+/* W + s B A of a layer under `name`, or its transpose. The layer is not kept alive. */
 relora_status writer_add_merged(const struct call *c, relora_writer *writer, const char *name,
-                                relora_linear *linear);
+                                relora_linear *linear, int32_t turned);
+/* The transpose of a matrix. */
+relora_status writer_add_turned(const struct call *c, relora_writer *writer, const char *name,
+                                relora_tensor *matrix);
 
 /* The text of the header with its padding, allocated by the context: `*bytes` of it. The order of the
  * tensors is that of `order`; `checksums`, if not NULL, is hexadecimal text of 16 digits for each. */

@@ -84,6 +84,58 @@ static relora_status put_view(struct save *s, struct view v)
     return RELORA_OK;
 }
 
+static void turn(void *to, const void *from, int64_t rows, int64_t cols, size_t item)
+{
+    for (int64_t j = 0; j < cols; j++)
+        for (int64_t i = 0; i < rows; i++) {
+            if (item == sizeof(uint32_t))
+                ((uint32_t *)to)[j * rows + i] = ((const uint32_t *)from)[i * cols + j];
+            else ((uint16_t *)to)[j * rows + i] = ((const uint16_t *)from)[i * cols + j];
+        }
+}
+
+/* A part of a matrix that fits half of the buffer; its transpose is made in the other. */
+static relora_status put_turned_part(struct save *s, struct view v)
+{
+    size_t item = dtype_size(v.dtype), row = (size_t)v.cols * item, bytes = row * (size_t)v.rows;
+    struct copy copy = {s->buffer, v.data, v.rows, row, row, (size_t)v.ld * item, COPY_TO_HOST};
+    TRY(call_queue(s->call, s->call->backend->copy(s->call->queue, &copy)));
+    TRY(call_queue(s->call, s->call->backend->queue_sync(s->call->queue)));
+    turn(s->buffer + BUFFER_BYTES / 2, s->buffer, v.rows, v.cols, item);
+    return put(s, s->buffer + BUFFER_BYTES / 2, bytes);
+}
+
+/* The transpose: as many whole columns at a time as fit, or pieces of one. */
+static relora_status put_turned(struct save *s, struct view v)
+{
+    int64_t most = BUFFER_BYTES / 2 / (int64_t)dtype_size(v.dtype);
+    int64_t rows = v.rows < most ? v.rows : most, cols = most / rows;
+    for (int64_t j = 0; j < v.cols; j += cols)
+        for (int64_t i = 0; i < v.rows; i += rows) {
+            struct view part = view_cols(v, j, v.cols - j < cols ? v.cols - j : cols);
+            TRY(put_turned_part(s, view_rows(part, i, v.rows - i < rows ? v.rows - i : rows)));
+        }
+    return RELORA_OK;
+}
+
+/* All of it at once: its rows are made in slices, but written by columns. */
+static relora_status put_merged_turned(struct save *s, relora_linear *linear)
+{
+    const relora_linear_options *o = &linear->options;
+    int64_t shape[2] = {linear_weight_rows(o), linear_weight_cols(o)};
+    relora_tensor *whole = NULL;
+    if (o->mode == RELORA_MODE_FULL) return put_turned(s, tensor_view(linear->param[RELORA_PARAM_WEIGHT]));
+    TRY(tensor_new(s->call, &whole, linear->device, o->dtype, 2, shape));
+    relora_status status = RELORA_OK;
+    for (int64_t first = 0, rows; first < shape[0] && status >= 0; first += rows) {
+        rows = linear_slice_rows(linear, first);
+        status = linear_merged_rows(s->call, linear, first, view_rows(tensor_view(whole), first, rows));
+    }
+    if (status >= 0) status = put_turned(s, tensor_view(whole));
+    relora_tensor_release(whole);
+    return status;
+}
+
 /* A slice of rows at a time, on the device, through a tensor of its own. */
 static relora_status put_merged(struct save *s, relora_linear *linear)
 {
@@ -121,7 +173,8 @@ static relora_status check_sources(const struct save *s)
 
 static relora_status put_entry(struct save *s, const struct writer_entry *e)
 {
-    if (e->merged) return put_merged(s, e->merged);
+    if (e->merged) return e->turned ? put_merged_turned(s, e->merged) : put_merged(s, e->merged);
+    if (e->turned) return put_turned(s, tensor_view(e->tensor));
     return e->tensor ? put_view(s, tensor_view(e->tensor)) : put(s, e->data, (size_t)e->bytes);
 }
 

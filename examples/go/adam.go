@@ -200,6 +200,13 @@ func (a *Adam) Steps(s *Stream, index int) (int64, error) {
 	return int64(n), err
 }
 
+// Refresh takes the layers as they are now; indices may change.
+func (a *Adam) Refresh(s *Stream) error {
+	err := streamError(C.relora_adam_refresh(a.p(), s.p()), s)
+	runtime.KeepAlive(a)
+	return err
+}
+
 // SetSteps sets that count.
 func (a *Adam) SetSteps(s *Stream, index int, n int64) error {
 	err := streamError(C.relora_adam_set_steps(a.p(), s.p(), C.int32_t(index), C.int64_t(n)), s)

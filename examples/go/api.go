@@ -19,6 +19,9 @@ type Dtype int32
 // Isa is relora_isa of the headers.
 type Isa int32
 
+// Layout is relora_layout of the headers.
+type Layout int32
+
 // LinearMode is relora_linear_mode of the headers.
 type LinearMode int32
 
@@ -114,6 +117,9 @@ const (
 	ScheduleLinear         ScheduleKind = 2
 	ScheduleCosine         ScheduleKind = 3
 	ScheduleCosineRestarts ScheduleKind = 4
+	LayoutOwn              Layout       = 1
+	LayoutOutIn            Layout       = 2
+	LayoutInOut            Layout       = 3
 	Ok                     Status       = 0
 	EInternal              Status       = -1
 	EArgument              Status       = -10

@@ -294,6 +294,12 @@ func (t *State) Load(s *Stream, r *Reader) error {
 	return streamError(C.relora_state_load(t.c, s.p(), r.c), s)
 }
 
+// SetExportLayout chooses how exports write the weights of layers.
+func (t *State) SetExportLayout(layout Layout) error {
+	defer runtime.KeepAlive(t)
+	return contextError(C.relora_state_set_export_layout(t.c, C.relora_layout(layout)), t.ctx)
+}
+
 // ExportMerged writes plain weights.
 func (t *State) ExportMerged(s *Stream, path string) error {
 	text, free := cString(path)

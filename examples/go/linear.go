@@ -34,6 +34,21 @@ func NewLinear(d *Device, options LinearOptions) (*Linear, error) {
 	return l, nil
 }
 
+// WrapLinear makes a layer over a weight; the sizes and the type are those of the weight. bias may be nil.
+func WrapLinear(d *Device, weight, bias *Tensor, options LinearOptions) (*Linear, error) {
+	defer runtime.KeepAlive(d.ctx)
+	defer runtime.KeepAlive(weight)
+	defer runtime.KeepAlive(bias)
+	o := options.toC()
+	var c *C.relora_linear
+	if err := contextError(C.relora_linear_wrap(&c, d.c, weight.p(), bias.p(), &o), d.ctx.c); err != nil {
+		return nil, err
+	}
+	l := &Linear{object[C.relora_linear]{c, d.ctx.c}, nil}
+	runtime.SetFinalizer(l, (*Linear).Close)
+	return l, nil
+}
+
 // Close drops this reference. Optimizers and cycles keep their own.
 func (l *Linear) Close() {
 	if l.group == nil {

@@ -120,8 +120,22 @@ func TestBorrowed(t *testing.T) {
 	if !reflect.DeepEqual(done, map[string]int{"a": 1, "b": 1, "c": 1}) {
 		t.Error(done)
 	}
-	if _, err := BorrowTensor(d, F32, nil, func() { done["e"]++ }, 2); err == nil || done["e"] != 0 {
+	if _, err := BorrowTensor(d, F32, nil, func() { done["e"]++ }, -2); err == nil || done["e"] != 0 {
 		t.Error(err)
+	}
+	hollow, err := BorrowTensor(d, F32, nil, func() { done["e"]++ }, 2)
+	ok(t, err)
+	if err := hollow.Fill(s, 1); !errors.Is(err, EState) {
+		t.Error(err)
+	}
+	if err := hollow.With(func([]float32) {}); err == nil {
+		t.Error("memory that does not exist was shown")
+	}
+	ok(t, hollow.SetData(a, nil))
+	ok(t, hollow.Fill(s, 1))
+	hollow.Close()
+	if done["e"] != 1 {
+		t.Error(done)
 	}
 }
 
@@ -298,6 +312,28 @@ func TestGroup(t *testing.T) {
 		}
 	}))
 	l.Close()
+}
+
+func TestLayouts(t *testing.T) {
+	ctx, d, s := open(t, nil)
+	o := DefaultLinearOptions()
+	o.Rank, o.Dropout = 1, 0
+	l, err := WrapLinear(d, floats(t, d, s, 1, 2, 3), nil, o)
+	ok(t, err)
+	if _, err := WrapLinear(d, nil, nil, o); !errors.Is(err, EArgument) {
+		t.Error(err)
+	}
+	state, err := NewState(ctx)
+	ok(t, err)
+	ok(t, state.Add("l", l))
+	ok(t, state.SetExportLayout(LayoutInOut))
+	path := filepath.Join(t.TempDir(), "merged")
+	ok(t, state.ExportMerged(s, path))
+	r, err := OpenReader(ctx, path)
+	ok(t, err)
+	if shape, err := r.Shape("l.weight"); err != nil || shape[0] != 3 || shape[1] != 2 {
+		t.Error(shape, err)
+	}
 }
 
 func TestRestart(t *testing.T) {

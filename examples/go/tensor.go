@@ -54,7 +54,7 @@ func NewTensor(d *Device, dtype Dtype, shape ...int64) (*Tensor, error) {
 }
 
 // BorrowTensor is a tensor over memory that is not Go's, such as that of C.malloc. done, which may be nil, is
-// called once the library needs it no more.
+// called once the library needs it no more. data may be nil for memory that comes later, by SetData.
 func BorrowTensor(d *Device, dtype Dtype, data unsafe.Pointer, done func(), shape ...int64) (*Tensor, error) {
 	defer runtime.KeepAlive(d.ctx)
 	var c *C.relora_tensor
@@ -152,6 +152,9 @@ func (t *Tensor) With(look func(values []float32)) error {
 	gaps := C.relora_tensor_ndim(c) > 1 && int64(C.relora_tensor_stride(c, 0))*int64(C.relora_tensor_dim(c, 0)) != int64(n)
 	if c == nil || t.Dtype() != F32 || gaps || C.relora_device_get_kind(C.relora_tensor_device(c)) != C.RELORA_DEVICE_CPU {
 		return refused("relora: With needs F32 on the CPU without gaps")
+	}
+	if n > 0 && C.relora_tensor_data(c) == nil {
+		return refused("relora: With needs a tensor that has memory")
 	}
 	if n == 0 {
 		look(nil)

@@ -29,10 +29,19 @@ AUTHORS = '--method relora --reset-masks independent --rank {rank}'
 ARMS = {arm.name: arm for arm in (
     #   name        title                                     ranks  rates to begin with, or the arm that has them; options
     Arm('full',     'full rank',                              (0,),  (3e-3, 6e-3), '--method full'),
-    Arm('lora',     'LoRA after a warm start',                RANKS, (6e-3, 1.2e-2), '--method lora --rank {rank} {warm}'),
-    Arm('relora',   'ReLoRA as published',                    RANKS, (6e-3, 1.2e-2), AUTHORS + ' --restarts 3 {warm}'),
-    Arm('joint',    'ReLoRA as published, one mask',          RANKS, (6e-3, 1.2e-2),
+    Arm('lora',     'LoRA after a warm start',                RANKS, (3e-3, 6e-3), '--method lora --rank {rank} {warm}'),
+    Arm('relora',   'ReLoRA as published',                    RANKS, (3e-3, 6e-3), AUTHORS + ' --restarts 3 {warm}'),
+    Arm('joint',    'ReLoRA as published, one mask',          RANKS, (3e-3, 6e-3),
         '--method relora --restarts 3 --rank {rank} {warm}'),
+    # candidates for the best recipe: besides A and B, W takes a step along its orthogonalised gradient now and then
+    Arm('dense-1',  'LoRA, a full-rank step every update',    RANKS, (1.5e-3, 3e-3),
+        '--method lora --full-rank-every 1 --full-rank-strength 1 --rank {rank} {warm}'),
+    Arm('dense-1-cold', 'the same without a warm start',      RANKS, 'dense-1',
+        '--method lora --full-rank-every 1 --full-rank-strength 1 --rank {rank} --warm-start 0'),
+    Arm('dense-2',  'LoRA, a full-rank step every 2',         RANKS, (3e-3, 6e-3),
+        '--method lora --full-rank-every 2 --full-rank-strength 1 --rank {rank} {warm}'),
+    Arm('dense-5',  'LoRA, a full-rank step every 5',         RANKS, (3e-3, 6e-3),
+        '--method lora --full-rank-every 5 --full-rank-strength 1.5 --rank {rank} {warm}'),
     Arm('control',  'a smaller full-rank net',                RANKS, (6e-3, 1.2e-2), '--method full {control}'),
     Arm('lowrank',  'low rank from the start, no W',          RANKS, (6e-3, 1.2e-2), '--method lowrank --rank {rank}'),
     # one thing changed in the published recipe
@@ -46,7 +55,7 @@ ARMS = {arm.name: arm for arm in (
     Arm('keep',     'no moment cleared',                      (8,),  'relora',
         AUTHORS + ' --restarts 3 {warm} --reset-ratio 0'),
 )}
-BEST = ()  # arms that are candidates for the best recipe
+BEST = ('dense-1', 'dense-1-cold', 'dense-2', 'dense-5')
 RESTARTS = ('lora', 'relora', 'joint')
 SPECTRUM = ('full', *RESTARTS, *BEST)
 ABLATION = ('warm-0', 'warm-10', 'restart-1', 'restart-9', 'no-ramp', 'zero', 'keep')
@@ -77,12 +86,16 @@ def eighth(task):
 
 
 STAGES = [
-    Stage('upstream', cells(['full']), 2),
-    Stage('upstream', cells(RESTARTS, (8,)), 2),
-    Stage('upstream', cells(RESTARTS, (4,)), 2),
-    Stage('upstream', cells(['full', *RESTARTS], (8, 4)), SEEDS),
-    Stage('upstream', cells(RESTARTS, (16,)), SEEDS),
+    Stage('upstream', cells(['full']), 1),
+    Stage('upstream', cells(('dense-1', 'lora', 'relora'), (8,)), 2),
+    Stage('upstream', cells(('full', 'dense-1', 'lora', 'relora'), (8,)), SEEDS),
+    Stage('upstream', cells(('dense-2', 'dense-1-cold'), (8,)), SEEDS),
+    Stage('upstream', cells(('dense-1', 'lora', 'relora'), (4,)), SEEDS),
+    Stage('upstream', cells(('joint', 'dense-5'), (8,)), SEEDS),
+    Stage('upstream', cells(('dense-1', 'lora', 'relora'), (16,)), SEEDS),
+    Stage('upstream', cells(('joint', 'dense-2'), (4, 16)), SEEDS),
     Stage('upstream', cells(('control', 'lowrank'), (8,)), SEEDS),
+    Stage('downstream', (), SEEDS),
     Stage('ablation', cells(ABLATION, (8,)), 2),
     Stage('length', [cell for task in LONG for cell in cells(('full', 'lora', 'relora'), (4,), task)], 2),
     Stage('upstream', cells(('control', 'lowrank'), (4, 16)), SEEDS),

@@ -7,13 +7,18 @@ import arms
 
 
 class Run:
-    def __init__(self, part, cell, rate, seed, full_rate):
-        self.part, self.cell, self.rate, self.seed = part, cell, rate, seed
-        self.options = arms.options(cell, rate, seed, full_rate)
-        self.tokens = cell.task.steps * cell.task.batch * cell.task.seq
+    """`line`: what its line of the record says of which run it is. `save_every`: a checkpoint is made then."""
 
-    def name(self):
-        return '%s-%s-r%d-lr%g-s%d' % (self.cell.task.name, self.cell.arm, self.cell.rank, self.rate, self.seed)
+    def __init__(self, line, options, tokens, save_every, bin_size, name):
+        self.line, self.options, self.tokens = line, options, tokens
+        self.save_every, self.bin, self.name = save_every, bin_size, name
+
+
+def make(part, cell, rate, seed, warm):
+    task = cell.task
+    line = {'part': part, 'task': task.name, 'arm': cell.arm, 'rank': cell.rank, 'lr': rate, 'seed': seed}
+    return Run(line, arms.options(cell, rate, seed, warm), task.steps * task.batch * task.seq, task.warm_start, task.bin,
+               '%s-%s-r%d-lr%g-s%d' % (task.name, cell.arm, cell.rank, rate, seed))
 
 
 def read(path):
@@ -71,18 +76,22 @@ def runs_of(part, cell, seeds, done):
     untried, best = rates(cell, done)
     warm = full_rate(cell, done)
     if best and (warm or arms.is_full(arms.ARMS[cell.arm])):
-        return [Run(part, cell, best, seed, warm) for seed in range(1, seeds + 1)], 0
-    return [Run(part, cell, rate, 1, warm) for rate in untried], seeds - 1 + (0 if untried else 3)
+        return [make(part, cell, best, seed, warm) for seed in range(1, seeds + 1)], 0
+    return [make(part, cell, rate, 1, warm) for rate in untried], seeds - 1 + (0 if untried else 3)
 
 
-def missing(stages, done):
-    """Runs to do now, the most decisive first, and how many tokens all that is missing has, as far as is known."""
-    found, waiting = {}, {}
+def missing(stages, done, others):
+    """Runs to do now, the most decisive first, and how many tokens all that is missing in each part has, as far as is known.
+    `others` are runs of parts whose stages have no cells."""
+    found, waiting, tokens = {}, {}, {}
     for stage in stages:
-        for cell in stage.cells:
-            now, later = runs_of(stage.part, cell, stage.seeds, done)
+        ready = [(others.get(stage.part, []), 0)] if not stage.cells else [runs_of(stage.part, cell, stage.seeds, done) for cell in stage.cells]
+        for cell, (now, later) in zip(stage.cells or (None,), ready):
             for run in now:
                 if run.options not in done:
                     found.setdefault(run.options, run)
-            waiting[cell] = later * cell.task.steps * cell.task.batch * cell.task.seq
-    return list(found.values()), sum(run.tokens for run in found.values()) + sum(waiting.values())
+            if cell:
+                waiting[cell] = stage.part, later * cell.task.steps * cell.task.batch * cell.task.seq
+    for part, count in [*waiting.values(), *((run.line['part'], run.tokens) for run in found.values())]:
+        tokens[part] = tokens.get(part, 0) + count
+    return list(found.values()), tokens

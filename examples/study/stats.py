@@ -1,6 +1,7 @@
 """What the recorded runs say: cells with their runs, and paired differences with standard errors."""
 
 import math
+import random
 from collections import namedtuple
 
 import arms
@@ -36,7 +37,7 @@ class Record:
         if not plan.rates(cell, self.done)[1]:
             return {}
         runs, _ = plan.runs_of('', cell, seeds, self.done)
-        lines = {run.seed: self.done.get(run.options) for run in runs}
+        lines = {run.line['seed']: self.done.get(run.options) for run in runs}
         return {seed: line for seed, line in lines.items() if line and line['val_loss'] is not None}
 
     def get(self, arm, rank=0, task=None):
@@ -65,3 +66,36 @@ class Record:
 def difference(runs, others, key='val_loss'):
     """Of the runs with the same seeds."""
     return mean(runs[seed][key] - others[seed][key] for seed in runs if seed in others)
+
+
+def fit_power_law(points):
+    """E, a, b of L = E + a N^-b: for each b the rest is a line, so b is searched. None if nothing fits."""
+    best = None
+    for step in range(1, 120):
+        b = step / 100
+        xs, ys = [n ** -b for n, _ in points], [loss for _, loss in points]
+        x, y = sum(xs) / len(xs), sum(ys) / len(ys)
+        spread = sum((value - x) ** 2 for value in xs)
+        if not spread:
+            return None
+        a = sum((p - x) * (q - y) for p, q in zip(xs, ys)) / spread
+        e = y - a * x
+        error = sum((e + a * p - q) ** 2 for p, q in zip(xs, ys))
+        if a > 0 and e > 0 and (best is None or error < best[0]):
+            best = error, (e, a, b)
+    return best and best[1]
+
+
+def power_law(points, times=300):
+    """(value, 5 %, 95 %) of E, a and b; the bands are of fits to points drawn again with replacement. Needs five sizes."""
+    law, drawn = fit_power_law(points) if len(points) >= 5 else None, random.Random(1)
+    if not law:
+        return None
+    fits = []
+    while len(fits) < times:
+        again = [drawn.choice(points) for _ in points]
+        fit = len(set(again)) > 3 and fit_power_law(again)
+        if fit:
+            fits.append(fit)
+    columns = [sorted(column) for column in zip(*fits)]
+    return [(value, column[times // 20], column[-1 - times // 20]) for value, column in zip(law, columns)]

@@ -18,11 +18,15 @@ import threading
 import time
 
 import arms
+import downstream
+import fetch
 import plan
 import report
 import spectrum
 
+HERE = os.path.dirname(os.path.abspath(__file__))
 SPECTRUM_SEED = 2
+KEYS = ('tokens_per_s', 'trained', 'parameters', 'moments_bytes', 'peak_mb', 'accuracy')
 
 
 def append(path, run):
@@ -52,16 +56,15 @@ def curves(out, bin_size):
 
 def record(run, out, version, seconds, usage, status):
     """The line of a run that has ended. One that died has no loss. One that was resumed has no times."""
-    task = run.cell.task
-    line = {'part': run.part, 'task': task.name, 'arm': run.cell.arm, 'rank': run.cell.rank, 'lr': run.rate, 'seed': run.seed,
-            'updates': task.steps, 'tokens': run.tokens, 'val_loss': None}
+    line = dict(run.line, tokens=run.tokens, val_loss=None)
     if status == 0:
         with open(os.path.join(out, 'summary.txt')) as file:
             summary = dict(word.split('=') for word in file.read().split())
-        evaluations, losses = curves(out, task.bin)
-        line.update(val_loss=evaluations[-1][1], eval=evaluations, train=losses, bin=task.bin)
-        line.update((key, float(summary[key]) if '.' in summary[key] else int(summary[key]))
-                    for key in ('tokens_per_s', 'trained', 'parameters', 'moments_bytes', 'peak_mb'))
+        line['val_loss'] = float(summary['val_loss'])
+        if os.path.exists(os.path.join(out, 'eval.csv')):
+            evaluations, losses = curves(out, run.bin)
+            line.update(val_loss=evaluations[-1][1], updates=evaluations[-1][0], eval=evaluations, train=losses, bin=run.bin)
+        line.update((key, float(summary[key]) if '.' in summary[key] else int(summary[key])) for key in KEYS if key in summary)
     if seconds:
         line.update(seconds=round(seconds, 1), cpu_seconds=round(usage.ru_utime + usage.ru_stime, 1))
     line.update(load=round(os.getloadavg()[0], 1), processor=processor(), version=version, options=run.options)
@@ -70,10 +73,9 @@ def record(run, out, version, seconds, usage, status):
 
 def clean_up(run, folder, line):
     """Of a finished run the trained model stays, and what the spectrum is made of."""
-    saved = os.path.join(folder, 'save')
-    first = os.path.join(saved, 'step-%08d.safetensors' % run.cell.task.warm_start)
-    last = os.path.join(folder, 'model', 'model.safetensors')
-    if run.seed == SPECTRUM_SEED and line['val_loss'] is not None and os.path.exists(first) and run.cell.arm in arms.SPECTRUM:
+    saved, last = os.path.join(folder, 'save'), os.path.join(folder, 'model', 'model.safetensors')
+    first = os.path.join(saved, 'step-%08d.safetensors' % run.save_every)
+    if line['seed'] == SPECTRUM_SEED and line['part'] != 'downstream' and line['arm'] in arms.SPECTRUM and os.path.exists(last):
         line['spectrum'] = spectrum.of_update(first, last)
     shutil.rmtree(saved, ignore_errors=True)
 
@@ -95,7 +97,7 @@ class Study:
     def next(self):
         with self.lock:
             done = plan.read(self.path)
-            runs, tokens = plan.missing(self.stages, done)
+            runs, tokens = plan.missing(self.stages, done, {'downstream': downstream.runs(done, self.folder)})
             runs = [run for run in runs if run.options not in self.running | self.failed and self.has_text(run)]
             if self.stopping or not runs:
                 return None, bool(self.running) and not self.stopping
@@ -104,27 +106,33 @@ class Study:
             return runs[0], True
 
     def has_text(self, run):
-        return os.path.exists(os.path.join(self.folder, run.cell.task.data))
+        return os.path.exists(os.path.join(self.folder, run.options.split()[1]))
 
     def say(self, run, done, tokens):
-        """An estimate, from the runs of this processor."""
+        """With an estimate from the runs of this processor."""
         known = [line for line in done.values() if line['processor'] == processor() and 'seconds' in line]
-        left = '?'
+        left = 'nothing is known yet of the time it takes'
         if known:
-            speed = sum(line['tokens'] for line in known) / sum(line['seconds'] for line in known)
-            left = '%d min' % (tokens / speed / self.jobs / 60 + 1)
-        print('%s %d runs recorded, %s left at this speed; now %s' % (time.strftime('%H:%M'), len(done), left, run.name()), flush=True)
+            speed = self.jobs * sum(line['tokens'] for line in known) / sum(line['seconds'] for line in known)
+            left = ', '.join('%s %.1f h' % (part, count / speed / 3600) for part, count in tokens.items() if count)
+        print('%s %d runs recorded; left at the speed so far: %s; now %s' % (time.strftime('%H:%M'), len(done), left, run.name), flush=True)
+
+    def command(self, run):
+        words = run.options.split()
+        if words[0] == 'bag':
+            return [sys.executable, os.path.join(HERE, 'bag.py'), *words[1:], run.name + '/out']
+        return [self.program, *words, '--threads', '1', '--sample', '0', '--out', run.name + '/out', '--save', run.name + '/save',
+                '--save-every', str(run.save_every), '--keep', '0', '--resume', 'auto',
+                *(() if '--classify' in words else ('--export', run.name + '/model'))]
 
     def train(self, run):
-        folder = os.path.join(self.folder, run.name())
+        folder = os.path.join(self.folder, run.name)
         os.makedirs(folder, exist_ok=True)
-        command = [self.program, *run.options.split(), '--threads', '1', '--sample', '0', '--out', run.name() + '/out',
-                   '--save', run.name() + '/save', '--save-every', str(run.cell.task.warm_start), '--keep', '0',
-                   '--resume', 'auto', '--export', run.name() + '/model']
         resumed = os.path.isdir(os.path.join(folder, 'save')) and os.listdir(os.path.join(folder, 'save'))
         begin = time.time()
         with open(os.path.join(folder, 'log'), 'a') as log:
-            child = subprocess.Popen(command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            child = subprocess.Popen(self.command(run), cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                     start_new_session=True)  # Ctrl-C comes here alone, and a busy machine shares by session
             self.children.add(child)
             _, status, usage = os.wait4(child.pid, 0)
             child.returncode = os.waitstatus_to_exitcode(status)
@@ -140,7 +148,7 @@ class Study:
             with self.lock:
                 append(self.path, line)
         elif not self.stopping and status != 3:
-            print('%s ended with status %d: %s/log says why' % (run.name(), status, folder), file=sys.stderr, flush=True)
+            print('%s ended with status %d: %s/log says why' % (run.name, status, folder), file=sys.stderr, flush=True)
             self.failed.add(run.options)
 
     def work(self):

@@ -104,7 +104,7 @@ RELORA_API relora_status relora_adam_set_moments(relora_adam *adam, int32_t inde
                                                  relora_tensor *second);
 
 /** Register exactly the parameters that `linear` trains in its present mode: "<prefix>.weight" in FULL,
- *  otherwise ".lora_A.weight", ".lora_B.weight" and a trainable ".scaling"; then its ".bias". If one
+ *  otherwise ".lora_A.weight", ".lora_B.weight" unless frozen, and a trainable ".scaling"; then its ".bias". If one
  *  fails, none is registered. @since 0.1 @threads one @stream none */
 RELORA_API relora_status relora_adam_add_linear(relora_adam *adam, const char *prefix, relora_linear *linear);
 
@@ -113,6 +113,17 @@ RELORA_API relora_status relora_adam_add_linear(relora_adam *adam, const char *p
  *  fails, none is registered. Members added to the group later are not registered. RELORA_E_STATE if the
  *  group trains nothing. @since 0.5 @threads one @stream none */
 RELORA_API relora_status relora_adam_add_group(relora_adam *adam, const relora_group *group);
+
+/** Take the layers as they are now, after one has changed its mode, weight, parameters or gradients. What a layer
+ *  no longer trains is dropped with its moments. What it trains instead is registered, with moments and a count of
+ *  0, where relora_adam_add_linear() would have put it. Everything else keeps its moments, step count and factors,
+ *  but may have another index. The order is that of a new optimizer to which the same is added, so states fit both.
+ *  Names and moments that were borrowed before are no longer valid. Gradients that are new are in no buffer of
+ *  relora_adam_flatten_grads().
+ *  @return RELORA_E_EXISTS if memory would be registered twice; RELORA_E_UNSUPPORTED with
+ *          RELORA_ADAM_SHARD_STATE. Whatever the failure, nothing changes
+ *  @since 0.6 @threads one @stream queues */
+RELORA_API relora_status relora_adam_refresh(relora_adam *adam, relora_stream *stream);
 
 /** Give one parameter its own step size and decay: its learning rate is lr_factor * lr, and weight_decay
  *  replaces that of the options. Norms and biases usually need no decay.

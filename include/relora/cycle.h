@@ -62,7 +62,8 @@ RELORA_API relora_status relora_cycle_create(relora_cycle **out, relora_context 
                                              const relora_reset_options *reset);
 
 /** Keep `linear` alive and restart it with the others. RELORA_E_STATE unless its mode is LORA and it has
- *  its weight. RELORA_E_NOT_FOUND if the optimizer does not hold its A and B. RELORA_E_EXISTS if the
+ *  its weight. Since 0.6 a layer in FULL with a rank is accepted too: whenever a layer is in FULL, a restart leaves
+ *  it out. RELORA_E_NOT_FOUND if the optimizer does not hold the factors that it trains. RELORA_E_EXISTS if the
  *  cycle already has this layer or another one over the same W: both would be merged into one W.
  *  @since 0.1 @threads one @stream none */
 RELORA_API relora_status relora_cycle_add(relora_cycle *cycle, relora_linear *linear);
@@ -84,8 +85,8 @@ RELORA_API relora_status relora_cycle_due(const relora_cycle *cycle, int64_t ste
  *  counting skipped ones. The first number may be any. If a later one is not the last plus 1, it is
  *  accepted with a line at RELORA_LOG_WARN: a restart is lost if its number is left out, and is done
  *  twice if its number is repeated. All layers are checked first. Nothing is merged or reset if the
- *  factors or the weight of one are not finite or W + s B A exceeds its type (RELORA_E_NOT_FINITE), or
- *  if a mode has changed.
+ *  factors or the weight of one are not finite or W + s B A exceeds its type (RELORA_E_NOT_FINITE).
+ *  Nothing is due while no layer is in LORA.
  *  @param events receives what was done; may be NULL
  *  @param merge  totals over all layers, 0 if nothing was due; may be NULL
  *  @param reset  totals over their A and B, 0 if nothing was due; may be NULL

@@ -77,12 +77,14 @@ RELORA_API relora_tensor *relora_group_value(const relora_group *group, int32_t 
  *  @since 0.5 @threads any @stream none */
 RELORA_API relora_tensor *relora_group_grad(const relora_group *group, int32_t index);
 
-/** End a warm start: call relora_linear_set_mode() for every layer in mode FULL whose rank is not 0. Other
- *  layers stay as they are. Either all these layers change or none does: the memory is allocated and filled
- *  for every layer before the first one changes. The new factors therefore exist beside the gradients of
- *  W for a while. Optimizers that hold one of these layers refuse further steps; create a new one.
- *  @param mode  must be RELORA_MODE_LORA; others are RELORA_E_UNSUPPORTED
- *  @return RELORA_E_STATE if no layer is in mode FULL with a rank
+/** Call relora_linear_set_mode() for every layer that can take the mode: to LORA, at the end of a warm start, all
+ *  layers in FULL whose rank is not 0; to FULL, since 0.6, all layers in LORA, which waits for the stream. Other
+ *  layers stay as they are. Either all these layers change or none does: the memory is allocated and filled for
+ *  every layer before the first one changes. What a mode needs therefore exists for a while beside what the other
+ *  had. Optimizers that hold one of these layers refuse further steps: call relora_adam_refresh() or create a new
+ *  one.
+ *  @param mode  RELORA_MODE_LORA or RELORA_MODE_FULL; LOWRANK is RELORA_E_UNSUPPORTED
+ *  @return RELORA_E_STATE if there is no such layer
  *  @since 0.5 @threads one @stream queues */
 RELORA_API relora_status relora_group_set_mode(relora_group *group, relora_stream *stream,
                                                relora_linear_mode mode);

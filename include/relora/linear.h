@@ -149,10 +149,32 @@ RELORA_API void relora_linear_release(relora_linear *linear);
 RELORA_API relora_status relora_linear_set_weight(relora_linear *linear, relora_tensor *weight,
                                                   relora_tensor *bias);
 
-/** Change from FULL to LORA in place, at the end of a warm start. W is frozen, its gradient is freed, A
- *  is drawn for cycle 0 and B is set to 0, so y does not change. Optimizers that already hold the layer
- *  refuse to step from now on: create a new one. RELORA_E_STATE if rank is 0 or the layer already has
- *  that mode; RELORA_E_UNSUPPORTED for other changes. RELORA_E_NO_MEMORY leaves the layer unchanged.
+/** relora_linear_create() and relora_linear_set_weight() in one call. in_features, out_features and dtype
+ *  come from `weight`. Features that are set in `options` must agree with it. RELORA_LINEAR_BIAS is set if
+ *  `bias` is given. `options` itself does not change. relora_group_wrap() does the same for a member of a
+ *  group.
+ *  @param weight  as for relora_linear_set_weight(); NULL in mode LOWRANK, which needs both features
+ *  @param bias    as for relora_linear_set_weight(). NULL means no bias or, with RELORA_LINEAR_BIAS, an F32
+ *                 bias that the layer allocates
+ *  @since 0.6 @threads any @stream none */
+RELORA_API relora_status relora_linear_wrap(relora_linear **out, relora_device *device, relora_tensor *weight,
+                                            relora_tensor *bias, const relora_linear_options *options);
+
+/** Change the mode in place; y does not change, but for the rounding of the merge.
+ *
+ *  FULL to LORA, at the end of a warm start: W is frozen, its gradient is freed, and factors are drawn as
+ *  relora_linear_reset() draws them for cycle 0.
+ *
+ *  LORA to FULL, since 0.6: W += s B A as relora_linear_merge() does it for cycle 0, with its checks. A, B, scale
+ *  and delta are freed, and W is trained, with a gradient of 0. This waits for the stream.
+ *
+ *  A layer may go back and forth. So that no draw is used twice, call relora_linear_merge() and relora_linear_reset()
+ *  with the cycle before LORA to FULL, which leaves nothing to merge, and relora_linear_reset() with the cycle after
+ *  FULL to LORA. Optimizers that hold the layer refuse to step from now on: call relora_adam_refresh() or create a
+ *  new one. A cycle leaves the layer out while it is in FULL.
+ *  @return RELORA_E_STATE if rank is 0, the layer already has that mode or, to FULL, it has no weight;
+ *          RELORA_E_UNSUPPORTED for other changes. Nothing changes if the memory is not there
+ *          (RELORA_E_NO_MEMORY) or the merge would not be finite (RELORA_E_NOT_FINITE)
  *  @since 0.1 @threads one @stream queues */
 RELORA_API relora_status relora_linear_set_mode(relora_linear *linear, relora_stream *stream,
                                                 relora_linear_mode mode);

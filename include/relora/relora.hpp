@@ -300,7 +300,7 @@ public:
         check_size(memory.size(), dims);
         return over(d, RELORA_F32, memory.data(), dims, nullptr, nullptr);
     }
-    /** Over memory that the tensor owns together with others. */
+    /** Over memory that the tensor owns together with others. It may be empty, and come later by set_shared(). */
     template <typename T>
     static tensor share(const device &d, std::shared_ptr<T> memory, relora_dtype dtype, const shape &dims)
     {
@@ -362,6 +362,7 @@ public:
         const bool whole = ndim() < 2 || dim(0) < 2 || stride(0) * dim(0) == count();
         if (dtype() != RELORA_F32 || kind != RELORA_DEVICE_CPU || !whole)
             throw error(RELORA_E_LAYOUT, "relora::tensor::values: not F32 on the CPU without gaps");
+        if (!data() && count()) throw error(RELORA_E_STATE, "relora::tensor::values: the tensor has no memory yet");
         return {static_cast<float *>(data()), static_cast<std::size_t>(count())};
     }
 
@@ -439,6 +440,13 @@ public:
     linear(const device &d, const relora_linear_options &options)
     {
         make(d.ctx(), [&](auto out) { return relora_linear_create(out, d.get(), &options); });
+    }
+    /** A layer over a weight of the host; the sizes and the type are those of the weight. */
+    static linear wrap(const device &d, const tensor &weight, const tensor &bias, const relora_linear_options &options)
+    {
+        linear l;
+        l.make(d.ctx(), [&](auto out) { return relora_linear_wrap(out, d.get(), weight.get(), bias.get(), &options); });
+        return l;
     }
     /** A layer that something else owns and that lives long enough. */
     static linear lent(relora_linear *handle, relora_context *ctx)
@@ -687,6 +695,8 @@ public:
     {
         detail::check(relora_adam_set_steps(get(), s.get(), index, n), s.get());
     }
+    /** Take the layers as they are now; indices may change. */
+    void refresh(const stream &s) const { detail::check(relora_adam_refresh(get(), s.get()), s.get()); }
 };
 
 class schedule : public detail::object<relora_schedule> {
@@ -906,6 +916,8 @@ public:
     {
         detail::check(relora_state_load(get(), s.get(), from.get()), s.get());
     }
+    /** How exports write the weights of layers. */
+    void set_export_layout(relora_layout layout) const { ok(relora_state_set_export_layout(get(), layout)); }
     void export_merged(const stream &s, const std::string &path) const
     {
         detail::check(relora_state_export_merged(get(), s.get(), path.c_str()), s.get());

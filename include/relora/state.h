@@ -78,9 +78,24 @@ RELORA_API relora_status relora_state_save(relora_state *state, relora_stream *s
  *  @since 0.2 @threads one @stream synchronises */
 RELORA_API relora_status relora_state_load(relora_state *state, relora_stream *stream, relora_reader *reader);
 
+/* how exports write a weight */
+typedef int32_t relora_layout;
+enum {
+    RELORA_LAYOUT_OWN = 1,    /**< as each layer has it */
+    RELORA_LAYOUT_OUT_IN = 2, /**< [out, in], as in PyTorch's nn.Linear */
+    RELORA_LAYOUT_IN_OUT = 3  /**< [in, out], as in GPT-2's Conv1D */
+};
+
+/** Choose the layout in which the exports below write the weights and deltas of all layers. At first it is
+ *  RELORA_LAYOUT_OWN. The values are the same in every layout. A layout that is not the layer's own takes
+ *  memory for one W on the device. Saving and loading are not affected.
+ *  @since 0.6 @threads one @stream none */
+RELORA_API relora_status relora_state_set_export_layout(relora_state *state, relora_layout layout);
+
 /** Write plain weights: W + s B A of each layer (rounded to nearest into the layer's dtype), its
  *  bias, and the tensors of the host. The layers are not changed. Little memory is needed.
- *  A layer with RELORA_LINEAR_IN_OUT is written as [in, out], which is how GPT-2's Conv1D has it.
+ *  A layer with RELORA_LINEAR_IN_OUT is written as [in, out], unless relora_state_set_export_layout() says
+ *  otherwise.
  *  @since 0.2 @threads one @stream synchronises */
 RELORA_API relora_status relora_state_export_merged(relora_state *state, relora_stream *stream,
                                                     const char *path);
@@ -90,7 +105,8 @@ RELORA_API relora_status relora_state_export_merged(relora_state *state, relora_
  *  merge. Each of the two files is replaced whole; a failure between them leaves the new tensors beside
  *  the old configuration. @param base_model  name or path of the base model, for the configuration; may be ""
  *  @return RELORA_E_NOT_FOUND if no layer is in mode LORA; RELORA_E_UNSUPPORTED if some of them have
- *          RELORA_LINEAR_IN_OUT and some not, because PEFT has one fan_in_fan_out for all
+ *          RELORA_LINEAR_IN_OUT and some not, because PEFT has one fan_in_fan_out for all: choose one with
+ *          relora_state_set_export_layout()
  *  @since 0.2 @threads one @stream synchronises */
 RELORA_API relora_status relora_state_export_adapter(relora_state *state, relora_stream *stream,
                                                      const char *folder, const char *base_model);

@@ -266,4 +266,6 @@ FIELD(relora_plan_report, 60, relora_isa, backward_isa);
 FIELD(relora_plan_report, 64, int32_t, forward_converts);
 FIELD(relora_plan_report, 68, int32_t, backward_converts);
 FIELD(relora_plan_report, 72, int64_t, product_bytes);
-SIZE(relora_plan_report, 80);
+CONSTANT(RELORA_LAYOUT_OWN, 1);
+CONSTANT(RELORA_LAYOUT_OUT_IN, 2);
+CONSTANT(RELORA_LAYOUT_IN_OUT, 3);

@@ -188,6 +188,17 @@ START_TEST(test_steps)
 }
 END_TEST
 
+START_TEST(test_refresh)
+{
+    struct bench b = new_bench();
+    FAILS(RELORA_E_ARGUMENT, relora_adam_refresh(NULL, env.st), "adam");
+    FAILS(RELORA_E_ARGUMENT, relora_adam_refresh(b.a, NULL), "stream");
+    FAILS(RELORA_E_CONTEXT, relora_adam_refresh(b.a, b.s.st), "stream");
+    FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_adam_refresh(NULL, NULL));
+    untouched(&b);
+}
+END_TEST
+
 Suite *adam_more_arguments(void)
 {
     Suite *s = suite_create("arguments of adam_reset and the rest of adam");
@@ -199,5 +210,6 @@ Suite *adam_more_arguments(void)
     tcase_add_test(tc, test_flatten);
     tcase_add_test(tc, test_getters);
     tcase_add_test(tc, test_steps);
+    tcase_add_test(tc, test_refresh);
     return s;
 }

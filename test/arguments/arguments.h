@@ -44,5 +44,6 @@ Suite *restart_arguments(void);
 Suite *host_memory_arguments(void);
 Suite *linear_at_arguments(void);
 Suite *placeholder_arguments(void);
+Suite *linear_wrap_arguments(void);
 
 #endif

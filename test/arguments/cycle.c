@@ -109,7 +109,9 @@ START_TEST(test_add)
     FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_cycle_add(NULL, NULL));
     FAILS(RELORA_E_ARGUMENT, relora_cycle_add(NULL, l), "cycle");
     FAILS(RELORA_E_ARGUMENT, relora_cycle_add(c, NULL), "linear");
-    FAILS(RELORA_E_STATE, relora_cycle_add(c, layer(RELORA_MODE_FULL, &r)), "mode");
+    bare.mode = RELORA_MODE_FULL, bare.rank = 0;
+    FAILS(RELORA_E_STATE, relora_cycle_add(c, new_filled_linear(&bare, &r)), "mode");
+    bare = layer_options(RELORA_MODE_LORA, 5, 3, 2);
     FAILS(RELORA_E_STATE, relora_cycle_add(c, layer(RELORA_MODE_LOWRANK, &r)), "mode");
     FAILS(RELORA_E_STATE, relora_cycle_add(c, new_linear(&bare)), "weight");
     FAILS(RELORA_E_NOT_FOUND, relora_cycle_add(c, unknown), "adam");

@@ -192,7 +192,7 @@ START_TEST(test_work)
 #undef HANDLES
     FAILS(RELORA_E_ARGUMENT, relora_group_set_mode(full, env.st, 0), "mode", "0");
     FAILS(RELORA_E_ARGUMENT, relora_group_set_mode(full, env.st, 4), "mode", "4");
-    FAILS(RELORA_E_UNSUPPORTED, relora_group_set_mode(full, env.st, RELORA_MODE_FULL), "FULL");
+    FAILS(RELORA_E_STATE, relora_group_set_mode(full, env.st, RELORA_MODE_FULL), "LORA");
     FAILS(RELORA_E_UNSUPPORTED, relora_group_set_mode(full, env.st, RELORA_MODE_LOWRANK), "LOWRANK");
     FAILS(RELORA_E_STATE, relora_group_set_mode(full, env.st, RELORA_MODE_LORA), "FULL", "rank");
     FAILS(RELORA_E_STRUCT_SIZE, relora_group_merge(g, env.st, 1, &bad), "report", "struct_size");

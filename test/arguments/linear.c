@@ -209,6 +209,8 @@ START_TEST(test_set_mode)
     relora_linear *full = new_filled_linear(&o, &r);
     o = layer_options(RELORA_MODE_LOWRANK, IN, OUT, RANK);
     relora_linear *lowrank = new_linear(&o);
+    o = layer_options(RELORA_MODE_LORA, IN, OUT, RANK);
+    relora_linear *bare = new_linear(&o);
     FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_linear_set_mode(NULL, NULL, RELORA_MODE_LORA));
     FAILS(RELORA_E_ARGUMENT, relora_linear_set_mode(NULL, env.st, RELORA_MODE_LORA), "linear");
     FAILS(RELORA_E_ARGUMENT, relora_linear_set_mode(full, NULL, RELORA_MODE_LORA), "stream");
@@ -218,11 +220,15 @@ START_TEST(test_set_mode)
     FAILS(RELORA_E_STATE, relora_linear_set_mode(full, env.st, RELORA_MODE_LORA), "rank");
     FAILS(RELORA_E_STATE, relora_linear_set_mode(b.l, env.st, RELORA_MODE_LORA), "LORA");
     FAILS(RELORA_E_UNSUPPORTED, relora_linear_set_mode(full, env.st, RELORA_MODE_LOWRANK), "mode");
-    FAILS(RELORA_E_UNSUPPORTED, relora_linear_set_mode(b.l, env.st, RELORA_MODE_FULL), "mode");
+    FAILS(RELORA_E_UNSUPPORTED, relora_linear_set_mode(b.l, env.st, RELORA_MODE_LOWRANK), "mode");
+    FAILS(RELORA_E_UNSUPPORTED, relora_linear_set_mode(lowrank, env.st, RELORA_MODE_FULL), "mode");
+    FAILS(RELORA_E_STATE, relora_linear_set_mode(lowrank, env.st, RELORA_MODE_LOWRANK), "LOWRANK");
+    FAILS(RELORA_E_STATE, relora_linear_set_mode(bare, env.st, RELORA_MODE_FULL), "weight");
     FAILS(RELORA_E_UNSUPPORTED, relora_linear_set_mode(lowrank, env.st, RELORA_MODE_LORA), "mode");
     ck_assert_int_eq(relora_linear_get_mode(full), RELORA_MODE_FULL);
     ck_assert_int_eq(relora_linear_get_mode(b.l), RELORA_MODE_LORA);
     ck_assert_int_eq(relora_linear_get_mode(lowrank), RELORA_MODE_LOWRANK);
+    ck_assert_int_eq(relora_linear_get_mode(bare), RELORA_MODE_LORA);
     untouched(&b);
 }
 END_TEST
@@ -254,6 +260,46 @@ START_TEST(test_merge_reset_zero_grad)
 }
 END_TEST
 
+START_TEST(test_full_rank)
+{
+    struct rnd r = rnd_seed(4);
+    struct bench b = new_bench();
+    relora_linear *l = b.l;
+    relora_stream *st = env.st;
+    relora_linear_options o = layer_options(RELORA_MODE_FULL, IN, OUT, 0);
+    relora_linear *full = new_filled_linear(&o, &r);
+    o = layer_options(RELORA_MODE_LOWRANK, IN, OUT, RANK);
+    relora_linear *lowrank = new_filled_linear(&o, &r);
+    o = layer_options(RELORA_MODE_LORA, IN, OUT, RANK);
+    o.flags = RELORA_LINEAR_KEEP_DELTA;
+    relora_linear *keeps = new_filled_linear(&o, &r);
+    relora_full_rank_report bad = {.struct_size = 3};
+    relora_tensor *g = new_matrix(RELORA_F32, OUT, IN), *turned = new_matrix(RELORA_F32, IN, OUT);
+    relora_tensor *bf16 = new_matrix(RELORA_BF16, OUT, IN), *far = stranger_matrix(&b.s, RELORA_F32, OUT, IN);
+    put_all(g, 5);
+    const void *was = snapshot(g);
+    FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_linear_full_rank_step(NULL, NULL, NULL, 1, 1, NULL));
+    FAILS(RELORA_E_ARGUMENT, relora_linear_full_rank_step(NULL, NULL, g, 1, 1, NULL), "linear");
+    FAILS(RELORA_E_ARGUMENT, relora_linear_full_rank_step(NULL, st, g, 1, 1, NULL), "linear");
+    FAILS(RELORA_E_ARGUMENT, relora_linear_full_rank_step(l, NULL, g, 1, 1, NULL), "stream");
+    FAILS(RELORA_E_CONTEXT, relora_linear_full_rank_step(l, b.s.st, g, 1, 1, NULL), "stream");
+    FAILS(RELORA_E_ARGUMENT, relora_linear_full_rank_step(l, st, NULL, 1, 1, NULL), "grad is NULL");
+    FAILS(RELORA_E_CONTEXT, relora_linear_full_rank_step(l, st, far, 1, 1, NULL), "grad");
+    FAILS(RELORA_E_DTYPE, relora_linear_full_rank_step(l, st, bf16, 1, 1, NULL), "grad", "BF16", "F32");
+    FAILS(RELORA_E_SHAPE, relora_linear_full_rank_step(l, st, turned, 1, 1, NULL), "grad", "[5, 3]");
+    for (relora_param p = RELORA_PARAM_WEIGHT; p <= RELORA_PARAM_DELTA; p += 5)
+        FAILS(RELORA_E_ARGUMENT,
+              relora_linear_full_rank_step(keeps, st, relora_linear_param(keeps, p), 1, 1, NULL), "overlap",
+              p == RELORA_PARAM_DELTA ? "delta" : "weight");
+    FAILS(RELORA_E_ARGUMENT, relora_linear_full_rank_step(l, st, g, -1, 1, NULL), "lr is -1");
+    FAILS(RELORA_E_STRUCT_SIZE, relora_linear_full_rank_step(l, st, g, 1, 1, &bad), "report");
+    FAILS(RELORA_E_STATE, relora_linear_full_rank_step(full, st, g, 1, 1, NULL), "mode FULL", "frozen");
+    FAILS(RELORA_E_STATE, relora_linear_full_rank_step(lowrank, st, g, 1, 1, NULL), "mode LOWRANK");
+    UNCHANGED(g, was);
+    untouched(&b);
+}
+END_TEST
+
 /* Without W nothing can be computed or merged, and the layer says so. */
 START_TEST(test_weight_missing)
 {
@@ -263,6 +309,8 @@ START_TEST(test_weight_missing)
     FAILS(RELORA_E_STATE, relora_linear_forward(l, env.st, b.x, b.y, 0, 0), "weight");
     FAILS(RELORA_E_STATE, relora_linear_backward(l, env.st, b.x, b.dy, b.dx, 0, 0), "weight");
     FAILS(RELORA_E_STATE, relora_linear_merge(l, env.st, 1, NULL), "weight");
+    FAILS(RELORA_E_STATE,
+          relora_linear_full_rank_step(l, env.st, new_matrix(RELORA_F32, OUT, IN), 1, 1, NULL), "weight");
     untouched(&b);
 }
 END_TEST
@@ -296,6 +344,7 @@ Suite *linear_arguments(void)
     tcase_add_test(tc, test_overlaps);
     tcase_add_test(tc, test_set_weight);
     tcase_add_test(tc, test_set_mode);
+    tcase_add_test(tc, test_full_rank);
     tcase_add_test(tc, test_merge_reset_zero_grad);
     tcase_add_test(tc, test_weight_missing);
     tcase_add_test(tc, test_rows_that_overflow);

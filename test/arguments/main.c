@@ -18,5 +18,6 @@ int main(void)
     srunner_add_suite(runner, host_memory_arguments());
     srunner_add_suite(runner, linear_at_arguments());
     srunner_add_suite(runner, placeholder_arguments());
+    srunner_add_suite(runner, linear_wrap_arguments());
     return env_run(runner);
 }

@@ -101,6 +101,9 @@ START_TEST(test_activations)
     HOLLOW(relora_linear_forward_shared(both, 2, env.st, x, ys, 0, 0), "y[1]");
     HOLLOW(relora_linear_backward_shared(both, 2, env.st, x, ys, dx, 0, 0), "dy[1]");
     UNCHANGED(y, before);
+    relora_tensor *no_dw = hollow(RELORA_F32, 2, OUT, IN);
+    HOLLOW(relora_linear_weight_grad(l, env.st, x, y, no_dw, 0), "dw");
+    HOLLOW(relora_linear_full_rank_step(l, env.st, no_dw, 0.1, 1, NULL), "grad");
     fill(no_x), fill(no_y);
     OK(relora_linear_forward(l, env.st, no_x, no_y, 0, 0));
     OK(relora_linear_backward(l, env.st, x, y, no_x, 0, 0));
@@ -142,6 +145,10 @@ START_TEST(test_params)
     FAILS(RELORA_E_STATE, relora_linear_backward(l, env.st, x, y, NULL, 0, 0), role);
     FAILS(RELORA_E_STATE, relora_linear_merge(l, env.st, 1, NULL), role);
     FAILS(RELORA_E_STATE, relora_group_merge(g, env.st, 1, NULL), role);
+    FAILS(RELORA_E_STATE, relora_linear_weight_grad(l, env.st, x, y, new_matrix(RELORA_F32, OUT, IN), 0),
+          role);
+    FAILS(RELORA_E_STATE,
+          relora_linear_full_rank_step(l, env.st, new_matrix(RELORA_F32, OUT, IN), 0.1, 1, NULL), role);
     FAILS(RELORA_E_STATE, relora_state_save(state, env.st, "/nowhere/x", 0), param_names[p]);
     FAILS(RELORA_E_STATE, relora_state_export_merged(state, env.st, "/nowhere/x"), role);
     if (p >= RELORA_PARAM_A) {
@@ -278,6 +285,8 @@ START_TEST(test_restart)
     relora_tensor *no_w = hollow_like(w), *no_a = hollow_like(a), *no_b = hollow_like(b),
                   *no_m = hollow_like(m);
     relora_reset_options o = reset_options(RELORA_RESET_ZERO, 0, 0);
+    HOLLOW(relora_full_rank_step(env.st, no_w, w, 0.1, NULL, NULL), "weight");
+    HOLLOW(relora_full_rank_step(env.st, w, no_w, 0.1, NULL, NULL), "grad");
     HOLLOW(relora_merge(env.st, no_w, a, b, NULL, NULL), "weight");
     HOLLOW(relora_merge(env.st, w, no_a, b, NULL, NULL), "a");
     HOLLOW(relora_merge(env.st, w, a, no_b, NULL, NULL), "b");

@@ -141,6 +141,46 @@ START_TEST(test_overlap)
 }
 END_TEST
 
+START_TEST(test_full_rank)
+{
+    struct stranger s = new_stranger();
+    make_host();
+    relora_tensor *w = host.w, *g = new_matrix(RELORA_F32, OUT, IN), *bf16 = new_matrix(RELORA_BF16, OUT, IN);
+    relora_tensor *far[] = {stranger_matrix(&s, RELORA_F32, OUT, IN),
+                            stranger_matrix(&s, RELORA_F32, OUT, IN)};
+    relora_full_rank_report bad = {.struct_size = 3};
+    put_all(g, 5);
+    void *was = snapshot(g);
+    FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_full_rank_step(NULL, NULL, NULL, 1, NULL, NULL));
+    FAILS(RELORA_E_ARGUMENT, relora_full_rank_step(NULL, w, g, 1, NULL, NULL), "stream");
+    FAILS(RELORA_E_ARGUMENT, relora_full_rank_step(NULL, NULL, g, 1, NULL, NULL), "stream");
+    FAILS(RELORA_E_ARGUMENT, relora_full_rank_step(env.st, NULL, g, 1, NULL, NULL), "weight is NULL");
+    FAILS(RELORA_E_ARGUMENT, relora_full_rank_step(env.st, w, NULL, 1, NULL, NULL), "grad is NULL");
+    FAILS(RELORA_E_ARGUMENT, relora_full_rank_step(env.st, w, w, 1, NULL, NULL), "overlap", "weight", "grad");
+    FAILS(RELORA_E_CONTEXT, relora_full_rank_step(env.st, far[0], g, 1, NULL, NULL), "weight");
+    FAILS(RELORA_E_CONTEXT, relora_full_rank_step(env.st, w, far[1], 1, NULL, NULL), "grad");
+    FAILS(RELORA_E_DTYPE, relora_full_rank_step(env.st, w, bf16, 1, NULL, NULL), "grad", "BF16");
+    FAILS(RELORA_E_SHAPE, relora_full_rank_step(env.st, w, new_matrix(RELORA_F32, IN, OUT), 1, NULL, NULL),
+          "weight is [3, 5]", "grad is [5, 3]");
+    FAILS(RELORA_E_SHAPE, relora_full_rank_step(env.st, host.m, g, 1, NULL, NULL), "weight is [7]");
+    FAILS(RELORA_E_SHAPE, relora_full_rank_step(env.st, new_matrix(RELORA_F32, 0, IN), g, 1, NULL, NULL),
+          "weight is [0, 5]");
+    static const double rates[] = {-1, 1e39, (double)NAN, (double)INFINITY};
+    for (int i = 0; i < 4; i++)
+        FAILS(RELORA_E_ARGUMENT, relora_full_rank_step(env.st, w, g, rates[i], NULL, NULL), "lr is");
+    FAILS(RELORA_E_STRUCT_SIZE, relora_full_rank_step(env.st, w, g, 1, NULL, &bad), "report", "struct_size");
+    relora_merge_options o = merge_options();
+    o.scale = 1e30;
+    FAILS(RELORA_E_ARGUMENT, relora_full_rank_step(env.st, w, g, 1e30, &o, NULL), "lr is 1e+60");
+    o.scale = (double)NAN;
+    FAILS(RELORA_E_ARGUMENT, relora_full_rank_step(env.st, w, g, 1, &o, NULL), "options.scale");
+    o.scale = 1, o.flags = 4;
+    FAILS(RELORA_E_ARGUMENT, relora_full_rank_step(env.st, w, g, 1, &o, NULL), "options.flags", "0x4");
+    UNCHANGED(g, was);
+    host_unchanged();
+}
+END_TEST
+
 START_TEST(test_draw)
 {
     struct stranger s = new_stranger();
@@ -196,6 +236,7 @@ Suite *restart_arguments(void)
     tcase_add_test(tc, test_merge_options);
     tcase_add_loop_test(tc, test_merge_struct_size, 0, 5);
     tcase_add_test(tc, test_overlap);
+    tcase_add_test(tc, test_full_rank);
     tcase_add_test(tc, test_draw);
     tcase_add_test(tc, test_moments);
     return s;

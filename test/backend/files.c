@@ -6,7 +6,7 @@
 #include "checkpoint/run.h"
 
 static const char *const names[] = {
-    "state", "tensors", "merged", "adapter_model.safetensors", "adapter_config.json", "delta"};
+    "state", "tensors", "merged", "adapter_model.safetensors", "adapter_config.json", "delta", "turned"};
 enum { FILES = sizeof names / sizeof *names };
 
 static struct job {
@@ -35,6 +35,7 @@ static void make(void)
 
 static relora_status write_files(void)
 {
+    OK(relora_state_set_export_layout(job.from.state, RELORA_LAYOUT_OWN));
     CALL(env.st, relora_state_save(job.from.state, env.st, at("state"), RELORA_SAVE_CHECKSUM));
     job.written = 1;
     CALL(side, relora_writer_save(job.writer, side, at("tensors"), 0));
@@ -45,6 +46,9 @@ static relora_status write_files(void)
     job.written = 5;
     CALL(env.st, relora_state_export_delta(job.from.state, env.st, at("delta")));
     job.written = 6;
+    OK(relora_state_set_export_layout(job.from.state, RELORA_LAYOUT_IN_OUT));
+    CALL(env.st, relora_state_export_merged(job.from.state, env.st, at("turned")));
+    job.written = 7;
     return RELORA_OK;
 }
 

@@ -146,7 +146,14 @@ void groups_and_files(const char *path)
     REQUIRE(reader && reader->metadata("by") == "C++" && reader->dims("a.weight") == std::vector<std::int64_t>({2, 3}));
     REQUIRE(refused([&] { reader->read(stream, group); }) == RELORA_E_NOT_FOUND);
     REQUIRE(reader->read(stream, group, RELORA_READ_ALLOW_MISSING).read == 1);
+    relora::state state(context);
+    state.add("b", relora::linear::wrap(context.device(), w, {}, o));
+    state.set_export_layout(RELORA_LAYOUT_IN_OUT);
+    state.export_merged(stream, path);
+    REQUIRE(relora::reader(context, path).dims("b.weight") == std::vector<std::int64_t>({3, 2}));
     std::remove(path);
+    const auto empty = relora::tensor::share(context.device(), std::shared_ptr<float>(), RELORA_F32, {3});
+    REQUIRE(!empty.data() && refused([&] { empty.values(); }) == RELORA_E_STATE);
 }
 
 } // namespace

@@ -90,6 +90,7 @@ Suite *state_resumes(void);
 Suite *exports_merged(void);
 Suite *exports_adapter(void);
 Suite *exports_delta(void);
+Suite *exports_layout(void);
 Suite *failing_json(void);
 Suite *devices(void);
 Suite *old_states(void);
@@ -98,5 +99,6 @@ Suite *group_states(void);
 Suite *group_reads(void);
 Suite *other_files(void);
 Suite *locales(void);
+Suite *state_turns(void);
 
 #endif

@@ -41,8 +41,11 @@ Suite *host_memory(void);
 Suite *linear_at(void);
 Suite *in_out_suite(void);
 Suite *weight_grad_suite(void);
+Suite *full_rank_suite(void);
 Suite *linear_frozen(void);
 Suite *bias_bf16(void);
 Suite *gaps_suite(void);
+Suite *linear_turns(void);
+Suite *linear_wrap_suite(void);
 
 #endif

@@ -9,6 +9,7 @@ int main(void)
     srunner_add_suite(runner, same_adam());
     srunner_add_suite(runner, same_reset());
     srunner_add_suite(runner, same_training());
+    srunner_add_suite(runner, same_export());
     srunner_add_suite(runner, streams_suite());
     srunner_add_suite(runner, queueing());
     srunner_add_suite(runner, graphs());

@@ -15,7 +15,7 @@ enum { ROWS = 33, IN = 40, OUT = 24, RANK = 4, ROUNDS = 2, MANY = 1 << 18, WIDE 
 struct bench { /* what can be changed once only is there for each round */
     relora_linear *l[2], *full[ROUNDS];
     relora_adam *adam, *flat[ROUNDS];
-    relora_tensor *x, *y[2], *dy[2], *dx, *lr, *other, *many, *block;
+    relora_tensor *x, *y[2], *dy[2], *dx, *dw, *lr, *other, *many, *block;
     relora_stream *second;
 };
 
@@ -56,6 +56,7 @@ static struct bench new_bench(void)
     b.adam = adam_of(b.l[0]);
     b.x = new_matrix(RELORA_BF16, ROWS, IN);
     b.dx = new_matrix(RELORA_BF16, ROWS, IN);
+    b.dw = new_matrix(RELORA_F32, OUT, IN);
     for (int i = 0; i < 2; i++) {
         b.y[i] = new_matrix(RELORA_BF16, ROWS, OUT);
         b.dy[i] = new_matrix(RELORA_BF16, ROWS, OUT);
@@ -79,6 +80,7 @@ static void layers(struct bench *b, uint64_t call)
     QUEUES(relora_linear_forward(b->l[0], env.st, b->x, b->y[0], call, 0)); /* a fold, perhaps */
     QUEUES(relora_linear_forward_shared(b->l, 2, env.st, b->x, b->y, call, RELORA_TRAIN));
     QUEUES(relora_linear_backward_shared(b->l, 2, env.st, b->x, dy, b->dx, call, flags));
+    QUEUES(relora_linear_weight_grad(b->l[0], env.st, b->x, b->dy[0], b->dw, 0));
     QUEUES(relora_linear_zero_grad(b->l[1], env.st));
     QUEUES(relora_linear_reset(b->l[1], env.st, call));
     QUEUES(relora_linear_set_mode(b->full[call], env.st, RELORA_MODE_LORA));
@@ -96,6 +98,7 @@ static void optimizers(struct bench *b, int round)
     relora_reset_options o = reset_options(RELORA_RESET_MAGNITUDE, 0.9, RELORA_RESET_QUANTILE);
     QUEUES(relora_adam_reset(b->adam, env.st, NULL, 0, &o, NULL));
     QUEUES(relora_adam_set_steps(b->adam, env.st, 0, 3));
+    QUEUES(relora_adam_refresh(b->adam, env.st));
     QUEUES(relora_adam_zero_grad(b->adam, env.st));
     QUEUES(relora_adam_flatten_grads(b->flat[round], env.st));
 }

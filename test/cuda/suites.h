@@ -9,6 +9,7 @@ Suite *same_layer(void);
 Suite *same_adam(void);
 Suite *same_reset(void);
 Suite *same_training(void);
+Suite *same_export(void);
 Suite *streams_suite(void);
 Suite *queueing(void);
 Suite *graphs(void);

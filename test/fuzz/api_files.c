@@ -219,6 +219,7 @@ void export_state(void)
     const char *model = c >= 192 ? choose_name() : "base";
     const char *path = c % 3 == 2 ? choose_folder() : choose_path();
     relora_status status;
+    if (c >= 128 && state) CALL(relora_state_set_export_layout, state, c % 5);
     if (c % 3 == 0) status = CALL(relora_state_export_merged, state, stream, path);
     else if (c % 3 == 1) status = CALL(relora_state_export_delta, state, stream, path);
     else status = CALL(relora_state_export_adapter, state, stream, path, model);

@@ -37,6 +37,13 @@ void wrap_weight(void)
     relora_tensor *bias = c >= 224 ? pick_any_tensor() : NULL;
     if (c % 8) o.in_features = o.out_features = 0;
     const void *options = choose_options(&o, sizeof o, sizeof o);
+    if (c & 16) {
+        relora_device *device = pick_device();
+        relora_linear **out = c == 255 ? NULL : &linear;
+        relora_status made = CALL(relora_linear_wrap, out, device, weight, bias, options);
+        keep(LINEAR, made, linear, out != NULL);
+        return;
+    }
     int32_t before = relora_group_count(group);
     relora_status status =
         CALL(relora_group_wrap, group, name, weight, bias, options, c & 2 ? NULL : &linear);
@@ -77,7 +84,7 @@ void group_mode(void)
     uint8_t c = choose();
     relora_linear_mode mode = c < 200 ? RELORA_MODE_LORA : c % 6 - 1;
     if (CALL(relora_group_set_mode, group, stream, mode) < 0) return;
-    REQUIRE(mode == RELORA_MODE_LORA);
+    REQUIRE(mode == RELORA_MODE_LORA || mode == RELORA_MODE_FULL);
 }
 
 void group_work(void)

@@ -79,6 +79,7 @@ void set_weight(void)
         features(linear, &in, &out);
         weight = matrix(any_part(linear), how % 8 ? RELORA_F32 : RELORA_BF16, how & 16 ? in : out,
                         how & 16 ? out : in, how);
+        if (how & 32) bias = temporary(any_part(linear), how & 64 ? RELORA_BF16 : RELORA_F32, 1, &out, how);
     } else {
         weight = pick_any_tensor();
         bias = pick_any_tensor();
@@ -91,8 +92,12 @@ void set_mode(void)
     relora_linear *linear = pick(LINEAR);
     relora_stream *stream = pick(STREAM);
     uint8_t c = choose();
-    relora_linear_mode mode = c < 200 ? RELORA_MODE_LORA : c % 6 - 1;
+    relora_linear_mode mode = c < 100 ? RELORA_MODE_LORA : c < 200 ? RELORA_MODE_FULL : c % 6 - 1;
     CALL(relora_linear_set_mode, linear, stream, mode);
+    if (!(c & 64)) return;
+    relora_adam *adam = pick(ADAM);
+    stream = pick(STREAM);
+    CALL(relora_adam_refresh, adam, stream);
 }
 
 /* x and y, or x, dy and dx, for some rows; mostly of the layer's sizes. */

@@ -43,6 +43,7 @@ static uint64_t look_tensor(uint64_t h, const relora_tensor *t)
     h = hash(h, about, sizeof about);
     if (!t) return h;
     struct rows rows = rows_of(t);
+    if (!rows.data) return h; /* borrowed with NULL */
     for (int64_t i = 0; i < rows.count; i++) h = hash(h, rows.data + (size_t)i * rows.pitch, rows.bytes);
     return h;
 }
@@ -114,6 +115,7 @@ void fill_tensor(relora_tensor *tensor, uint8_t seed)
     struct rows rows = rows_of(tensor);
     int wide = relora_tensor_dtype(tensor) == RELORA_F32;
     int64_t n = 0;
+    if (!rows.data) return;
     for (int64_t i = 0; i < rows.count; i++)
         for (size_t at = 0; at < rows.bytes; at += wide ? 4 : 2) {
             float value = some_value(seed, n++);

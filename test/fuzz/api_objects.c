@@ -163,7 +163,7 @@ void borrow_tensor(void)
     relora_dtype dtype = choose_dtype();
     int32_t ndim = choose_strides(shape, strides);
     uint8_t block = choose(), how = choose(), seed = choose();
-    unsigned char *data = how == 255 ? NULL : lent[block % BLOCKS] + (how >= 250);
+    unsigned char *data = how >= 252 ? NULL : lent[block % BLOCKS] + (how >= 250);
     struct loan *loan = how % 2 ? loan_new() : NULL;
     const int64_t *used = how % 4 == 2 ? NULL : strides;
     relora_status status = CALL(relora_tensor_borrow, &t, device, dtype, ndim, shape, used, data,

@@ -73,6 +73,7 @@ static relora_tensor *choose_like(const relora_tensor *like)
     int64_t shape[2];
     if (c >= 200 || !like || relora_tensor_ndim(like) > 2) return pick_any_tensor();
     for (int32_t i = 0; i < relora_tensor_ndim(like); i++) shape[i] = relora_tensor_dim(like, i);
+    if (c >= 192) return hollow(like, relora_tensor_ndim(like), shape);
     return temporary(like, RELORA_F32, relora_tensor_ndim(like), shape, c);
 }
 

@@ -257,6 +257,17 @@ relora_tensor *temporary(const relora_tensor *like, relora_dtype dtype, int32_t 
     return w.temporaries[w.temporary_count++] = t;
 }
 
+relora_tensor *hollow(const relora_tensor *like, int32_t ndim, const int64_t *shape)
+{
+    relora_tensor *t = NOWHERE;
+    relora_device *device = relora_tensor_device(like);
+    REQUIRE(w.temporary_count < (int)(sizeof w.temporaries / sizeof *w.temporaries));
+    if (CALL(relora_tensor_borrow, &t, device, RELORA_F32, ndim, shape, NULL, NULL, NULL, NULL) < 0) return NULL;
+    w.handles++;
+    w.touched = 1;
+    return w.temporaries[w.temporary_count++] = t;
+}
+
 /* ---- life ---- */
 
 void end_operation(void)

@@ -62,6 +62,9 @@ extern char nowhere;
 relora_tensor *temporary(const relora_tensor *like, relora_dtype dtype, int32_t ndim, const int64_t *shape,
                          uint8_t seed);
 
+/** The same in F32, borrowed with NULL: whoever keeps it has a tensor without memory. */
+relora_tensor *hollow(const relora_tensor *like, int32_t ndim, const int64_t *shape);
+
 /* ---- api_world.c: calls ---- */
 
 /** Call a function of the library and check what holds for all of them. Arguments must not choose. */

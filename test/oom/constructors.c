@@ -122,6 +122,22 @@ START_TEST(test_linear)
 }
 END_TEST
 
+static void wrap_weight(void)
+{
+    relora_linear_options o = layer_options(RELORA_MODE_LORA, 0, 0, 2);
+    relora_tensor *w = new_matrix(RELORA_BF16, 6, 4), *bias = new_vector(RELORA_BF16, 6);
+    relora_linear *linear;
+    o.flags = RELORA_LINEAR_KEEP_DELTA;
+    oom_begin();
+    MAKES(linear, relora_linear_wrap(&linear, env.dev, w, bias, &o));
+    for (relora_param p = RELORA_PARAM_A; p <= RELORA_PARAM_B; p++)
+        oom_result_of(relora_linear_param(linear, p));
+    relora_linear_release(linear);
+}
+
+START_TEST(test_wrap) { oom_play(wrap_weight, _i, 9); }
+END_TEST
+
 /* ---- optimizers, schedules, cycles ---- */
 
 static void make_adam(void)
@@ -260,6 +276,7 @@ Suite *oom_constructors(void)
     tcase_add_loop_test(tc, test_tensor, 0, OOM_KINDS);
     tcase_add_loop_test(tc, test_borrowed, 0, OOM_KINDS);
     tcase_add_loop_test(tc, test_linear, 0, OOM_KINDS);
+    tcase_add_loop_test(tc, test_wrap, 0, OOM_KINDS);
     tcase_add_loop_test(tc, test_adam, 0, OOM_KINDS);
     tcase_add_loop_test(tc, test_schedules, 0, OOM_KINDS);
     tcase_add_loop_test(tc, test_cycles, 0, OOM_KINDS);

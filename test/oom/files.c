@@ -184,6 +184,15 @@ static void export_merged(void)
     result_file("file");
 }
 
+static void export_turned(void)
+{
+    prepare_exports();
+    OK(relora_state_set_export_layout(run.state, RELORA_LAYOUT_IN_OUT));
+    oom_begin();
+    SURVIVES(check_three_old, relora_state_export_merged(run.state, env.st, at("file")));
+    result_file("file");
+}
+
 static void export_delta(void)
 {
     prepare_exports();
@@ -216,6 +225,7 @@ static void export_adapter(void)
 START_TEST(test_exports)
 {
     oom_play(export_merged, _i, 8);
+    oom_play(export_turned, _i, 8);
     oom_play(export_delta, _i, 8);
     oom_play(export_adapter, _i, 10);
 }

@@ -119,6 +119,49 @@ static void leave_with_optimizer(void)
 START_TEST(test_optimizer) { oom_play(leave_with_optimizer, 0, 10 * LAYERS); }
 END_TEST
 
+/* ---- back to full rank ---- */
+
+static void check_lora(void)
+{
+    for (int i = 0; i < LAYERS; i++) {
+        ck_assert_int_eq(relora_linear_get_mode(layer[i]), RELORA_MODE_LORA);
+        ck_assert_ptr_null(relora_linear_grad(layer[i], RELORA_PARAM_WEIGHT));
+        for (relora_param p = RELORA_PARAM_A; p <= RELORA_PARAM_SCALE; p++)
+            ck_assert_ptr_nonnull(relora_linear_grad(layer[i], p));
+    }
+}
+
+/* The optimizer still has what it had, in the same order, or all of what it is to have. */
+static void check_parameters(void)
+{
+    oom_end();
+    ck_assert_int_eq(relora_adam_count(adam), 4 * LAYERS + 3);
+    ck_assert_str_eq(relora_adam_name(adam, 1), "l0.lora_B.weight");
+    int64_t steps;
+    OK(relora_adam_steps(adam, env.st, 1, &steps));
+    ck_assert_int_eq(steps, 1);
+}
+
+static void return_to_full(void)
+{
+    fill_group(RELORA_MODE_LORA);
+    adam = new_adam(NULL);
+    OK(relora_adam_add_group(adam, group));
+    OK(relora_adam_step(adam, env.st, 0.1, 1, NULL));
+    relora_stream_release(env.st); /* a stream without a workspace */
+    OK(relora_stream_create(&env.st, env.dev));
+    oom_begin();
+    SURVIVES(check_lora, relora_group_set_mode(group, env.st, RELORA_MODE_FULL));
+    SURVIVES(check_parameters, relora_adam_refresh(adam, env.st));
+    oom_end();
+    ck_assert_int_eq(relora_adam_count(adam), 2 * LAYERS + 3);
+    OK(relora_adam_step(adam, env.st, 0.1, 1, NULL));
+    for (int i = 0; i < LAYERS; i++) oom_result_of(relora_linear_param(layer[i], RELORA_PARAM_WEIGHT));
+}
+
+START_TEST(test_return) { oom_play(return_to_full, 0, 10 * LAYERS); }
+END_TEST
+
 /* ---- merging ---- */
 
 static const void *weights[LAYERS], *factors[LAYERS];
@@ -245,6 +288,7 @@ Suite *oom_groups(void)
     tcase_add_loop_test(tc, test_wrap, 0, OOM_KINDS);
     tcase_add_loop_test(tc, test_set_mode, 0, OOM_KINDS);
     tcase_add_test(tc, test_optimizer);
+    tcase_add_test(tc, test_return);
     tcase_add_test(tc, test_merge);
     tcase_add_loop_test(tc, test_give, 0, OOM_KINDS);
     tcase_add_test(tc, test_read);

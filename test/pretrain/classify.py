@@ -65,12 +65,12 @@ class Classify(Case):
     def test_stopped_and_resumed(self):
         self.good(*NET, *TASK)
         rows = self.rows()
-        child = self.start(*NET, *TASK, '--save', 's')
-        self.wait_rows(20, child)
+        child = self.start(*NET, *TASK, '--out', 'p', '--save', 's')
+        self.wait_rows(20, child, 'p')
         child.send_signal(signal.SIGINT)
         self.assertIn(self.finish(child)[0], (STOPPED, DONE))
-        self.good(*TASK, '--resume', 's')
-        self.assertEqual(self.rows(), rows)
+        self.good(*TASK, '--out', 'p', '--resume', 's')
+        self.assertEqual(self.rows('p'), rows)
 
     def test_lines_that_are_none(self):
         for text, number in ((b'0\tone\nno label\n', 2), (b'0\tone\n3\ttwo\n', 2), (b'0 one\n', 1), (b'1\t\n', 1), (b'\tone\n', 1),

@@ -41,6 +41,8 @@ static void no_share(struct rank *rank, struct world *w)
     RANK_TRUE(rank, says(rank, "SHARD_STATE"));
     RANK_TRUE(rank, relora_adam_set_moments(w->adam, 0, w->grad[0], w->value[0]) == RELORA_E_STATE);
     RANK_TRUE(rank, says(rank, "SHARD_STATE"));
+    RANK_TRUE(rank,
+              relora_adam_refresh(w->adam, rank->st) == RELORA_E_UNSUPPORTED && says(rank, "SHARD_STATE"));
     world_step(rank, w, 0, NULL);
     RANK_TRUE(rank, relora_adam_add(w->adam, "late", w->value[0], w->grad[0], NULL) == RELORA_E_STATE);
     RANK_TRUE(rank, says(rank, "late"));

@@ -145,7 +145,7 @@ static void make_objects(void)
     float data[3] = {0};
     relora_stream *st;
     relora_tensor *t, *b, *m;
-    relora_linear *l;
+    relora_linear *l, *wrapped;
     relora_group *g;
     relora_adam *a;
     relora_linear_options lo;
@@ -160,6 +160,8 @@ static void make_objects(void)
     ok(relora_tensor_borrow(&b, h->dev, RELORA_F32, 1, &n, NULL, data, NULL, NULL));
     ok(relora_tensor_borrow_matrix(&m, h->dev, RELORA_F32, 3, 1, data));
     ok(relora_linear_create(&l, h->dev, &lo));
+    lo.in_features = lo.out_features = 0;
+    ok(relora_linear_wrap(&wrapped, h->dev, relora_linear_param(h->linear, RELORA_PARAM_WEIGHT), NULL, &lo));
     ok(relora_group_create(&g, h->dev));
     ok(relora_adam_create(&a, h->dev, &ao));
     relora_stream_release(st);
@@ -167,6 +169,7 @@ static void make_objects(void)
     relora_tensor_release(b);
     relora_tensor_release(m);
     relora_linear_release(l);
+    relora_linear_release(wrapped);
     relora_group_release(g);
     relora_adam_release(a);
 }

@@ -41,7 +41,7 @@ static struct model_config config(relora_linear_mode mode, const struct form *f)
                                  .kv_heads = f->kv_heads, .head_dim = f->head_dim, .tied = f->tied,
                                  .norm_eps = f->eps, .rope = f->rope, .layers = LAYERS,
                                  .dtype = RELORA_F32, .mode = mode, .rank = RANK, .alpha = 2 * RANK,
-                                 .dropout = 0, .init_std = 0.3, .seed = f->seed, .threads = 1};
+                                 .dropout = 0, .init_std = 0.3, .full_rank = 1, .seed = f->seed, .threads = 1};
     /* clang-format on */
 }
 
@@ -113,7 +113,7 @@ END_TEST
 
 /* Central differences in double with h = 1e-5: h^2 of truncation, 1e-16 / h of rounding, both below 1e-9
  * of a loss near 3. What remains is the model's own F32. */
-static double difference(struct bench *b, double *value)
+static double difference(const struct bench *b, double *value)
 {
     const double h = 1e-5, was = *value;
     *value = was + h;
@@ -171,6 +171,61 @@ START_TEST(test_gradients_add)
 }
 END_TEST
 
+static double dot(const double *a, const double *b, int64_t n)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) sum += a[i] * b[i];
+    return sum;
+}
+
+/* W has moved along U V^T of its gradient, by central differences. Of all matrices of norm 1 it has the largest product
+ * with the gradient, however small singular values come out. */
+static void check_direction(const struct bench *b, int index, const double *before)
+{
+    struct llama_linear *w = &b->l->blocks[index / LL_PROJECTIONS].p[index % LL_PROJECTIONS];
+    int64_t n = w->out * w->in;
+    relora_tensor *weight = new_matrix(RELORA_F32, w->out, w->in),
+                  *grad = new_matrix(RELORA_F32, w->out, w->in);
+    double *gradient = doubles(n), *moved = doubles(n);
+    double *after = get(relora_linear_param(model_projection(b->model, index), RELORA_PARAM_WEIGHT));
+    double step = 0.2 * sqrt((double)(w->out > w->in ? w->out : w->in));
+    for (int64_t k = 0; k < n; k++) gradient[k] = difference(b, &w->w[k]);
+    put(grad, gradient);
+    OK(relora_full_rank_step(env.st, weight, grad, 1, NULL, NULL));
+    for (int64_t k = 0; k < n; k++) moved[k] = (before[k] - after[k]) / step;
+    double most = dot(get(grad), gradient, n);
+    ck_assert_double_gt(most, 0);
+    ck_assert_double_eq_tol(dot(moved, gradient, n), most, 0.01 * most);
+}
+
+/* The frozen matrices move on the way back, and no gradient of A, B and the rest changes by a bit. */
+START_TEST(test_full_rank)
+{
+    enum { GRADS = 64, LAYERS_OF_MODEL = LL_PROJECTIONS * LAYERS };
+    if (cpu_only()) return;                 /* the model's buffers are the host's */
+    struct bench *b = new_bench(KINDS + 1); /* LORA, grouped */
+    struct model_param p;
+    struct full_rank step = {.lr = 1, .number = 3};
+    const void *grads[GRADS];
+    double *before[LAYERS_OF_MODEL];
+    for (int i = 0; i < LAYERS_OF_MODEL; i++)
+        before[i] = get(relora_linear_param(model_projection(b->model, i), RELORA_PARAM_WEIGHT));
+    OK(relora_group_zero_grad(model_group(b->model), env.st));
+    forward(b, MODEL_GRADIENT);
+    OK(model_backward(b->model, b->acts, env.st, NULL));
+    for (int i = 0; model_param_get(b->model, i, &p); i++) grads[i] = snapshot(p.grad);
+    OK(relora_group_zero_grad(model_group(b->model), env.st));
+    forward(b, MODEL_GRADIENT);
+    OK(model_backward(b->model, b->acts, env.st, &step));
+    for (int i = 0; model_param_get(b->model, i, &p); i++) UNCHANGED(p.grad, grads[i]);
+    ck_assert_int_eq(step.layers, LAYERS_OF_MODEL);
+    ck_assert_double_gt(step.changed, 0);
+    ck_assert_double_gt(step.weight, 0);
+    ck_assert_double_ge(step.rank, LAYERS_OF_MODEL);
+    for (int i = 0; i < LAYERS_OF_MODEL; i++) check_direction(b, i, before[i]);
+}
+END_TEST
+
 /* The end of a warm start changes no bit of the loss. */
 START_TEST(test_set_lora)
 {
@@ -191,6 +246,7 @@ Suite *train_model(void)
     tcase_add_loop_test(tc, test_next, 0, KINDS * FORMS);
     tcase_add_loop_test(tc, test_gradients, 0, KINDS * FORMS);
     tcase_add_test(tc, test_gradients_add);
+    tcase_add_test(tc, test_full_rank);
     tcase_add_test(tc, test_set_lora);
     return s;
 }

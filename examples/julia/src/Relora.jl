@@ -332,6 +332,7 @@ function with(look, t::Tensor)
     gaps = length(dims) > 1 && whole[end] * dims[end] != length(t)
     (dtype(t) == RELORA_F32 && kind(t) == RELORA_DEVICE_CPU && !gaps) ||
         throw(ArgumentError("with() needs F32 on the CPU without gaps"))
+    (length(t) == 0 || relora_tensor_data(t) != C_NULL) || throw(ArgumentError("with() needs a tensor that has memory"))
     GC.@preserve t look(unsafe_wrap(Array, Ptr{Float32}(relora_tensor_data(t)), dims))
 end
 
@@ -351,6 +352,11 @@ fill!(t::Tensor, s::Stream, value) = check(relora_tensor_fill(t, s, value), s)
 "    Linear(device; in_features, out_features, rank, alpha, dropout, ...)"
 Linear(d::Device; fields...) = make(Linear, relora_linear, d.context.context, relora_linear_create, d,
                                     Ref(defaults(relora_linear_options; fields...)))
+
+"A layer over a weight, whose sizes and type it takes."
+wrap(d::Device, weight, bias=nothing; fields...) = make(Linear, relora_linear, d.context.context, relora_linear_wrap, d,
+                                                        null(weight), null(bias),
+                                                        Ref(defaults(relora_linear_options; fields...)))
 
 set_weight!(l::Linear, weight, bias=nothing) = check(relora_linear_set_weight(l, null(weight), null(bias)), l)
 set_param!(l::Linear, which, t::Tensor) = check(relora_linear_set_param(l, which, t), l)
@@ -553,6 +559,8 @@ function steps(a::Adam, s::Stream, index)
     return n[]
 end
 
+"Take the layers as they are now; indices may change."
+refresh!(a::Adam, s::Stream) = check(relora_adam_refresh(a, s), s)
 set_steps!(a::Adam, s::Stream, index, n) = check(relora_adam_set_steps(a, s, index, n), s)
 
 # ---- rate and restarts ----
@@ -706,6 +714,8 @@ add!(t::State, name, part::Cycle) = check(relora_state_add_cycle(t, name, part),
 set!(t::State, key::AbstractString, value) = check(relora_state_set(t, key, value), t)
 save(t::State, s::Stream, path; flags=0) = check(relora_state_save(t, s, path, flags), s)
 load!(t::State, s::Stream, r::Reader) = check(relora_state_load(t, s, r), s)
+"How exports write the weights of layers."
+set_export_layout!(t::State, layout) = check(relora_state_set_export_layout(t, layout), t)
 export_merged(t::State, s::Stream, path) = check(relora_state_export_merged(t, s, path), s)
 export_adapter(t::State, s::Stream, folder, base="") = check(relora_state_export_adapter(t, s, folder, base), s)
 export_delta(t::State, s::Stream, path) = check(relora_state_export_delta(t, s, path), s)

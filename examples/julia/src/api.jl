@@ -4,6 +4,7 @@ const relora_comm_type = Int32
 const relora_device_kind = Int32
 const relora_dtype = Int32
 const relora_isa = Int32
+const relora_layout = Int32
 const relora_linear_mode = Int32
 const relora_moment = Int32
 const relora_order = Int32
@@ -94,6 +95,9 @@ const RELORA_SCHEDULE_CONSTANT = relora_schedule_kind(1)
 const RELORA_SCHEDULE_LINEAR = relora_schedule_kind(2)
 const RELORA_SCHEDULE_COSINE = relora_schedule_kind(3)
 const RELORA_SCHEDULE_COSINE_RESTARTS = relora_schedule_kind(4)
+const RELORA_LAYOUT_OWN = relora_layout(1)
+const RELORA_LAYOUT_OUT_IN = relora_layout(2)
+const RELORA_LAYOUT_IN_OUT = relora_layout(3)
 const RELORA_OK = relora_status(0)
 const RELORA_E_INTERNAL = relora_status(-1)
 const RELORA_E_ARGUMENT = relora_status(-10)
@@ -323,6 +327,9 @@ relora_adam_add_linear(adam, prefix, linear) =
 
 relora_adam_add_group(adam, group) =
     ccall((:relora_adam_add_group, librelora), relora_status, (Ptr{relora_adam}, Ptr{relora_group}), adam, group)
+
+relora_adam_refresh(adam, stream) =
+    ccall((:relora_adam_refresh, librelora), relora_status, (Ptr{relora_adam}, Ptr{relora_stream}), adam, stream)
 
 relora_adam_set_factors(adam, index, lr_factor, weight_decay) =
     ccall((:relora_adam_set_factors, librelora), relora_status, (Ptr{relora_adam}, Int32, Float64, Float64), adam, index, lr_factor, weight_decay)
@@ -555,6 +562,9 @@ relora_linear_release(linear) =
 relora_linear_set_weight(linear, weight, bias) =
     ccall((:relora_linear_set_weight, librelora), relora_status, (Ptr{relora_linear}, Ptr{relora_tensor}, Ptr{relora_tensor}), linear, weight, bias)
 
+relora_linear_wrap(out, device, weight, bias, options) =
+    ccall((:relora_linear_wrap, librelora), relora_status, (Ptr{Ptr{relora_linear}}, Ptr{relora_device}, Ptr{relora_tensor}, Ptr{relora_tensor}, Ptr{relora_linear_options}), out, device, weight, bias, options)
+
 relora_linear_set_mode(linear, stream, mode) =
     ccall((:relora_linear_set_mode, librelora), relora_status, (Ptr{relora_linear}, Ptr{relora_stream}, relora_linear_mode), linear, stream, mode)
 
@@ -683,6 +693,9 @@ relora_state_save(state, stream, path, flags) =
 
 relora_state_load(state, stream, reader) =
     ccall((:relora_state_load, librelora), relora_status, (Ptr{relora_state}, Ptr{relora_stream}, Ptr{relora_reader}), state, stream, reader)
+
+relora_state_set_export_layout(state, layout) =
+    ccall((:relora_state_set_export_layout, librelora), relora_status, (Ptr{relora_state}, relora_layout), state, layout)
 
 relora_state_export_merged(state, stream, path) =
     ccall((:relora_state_export_merged, librelora), relora_status, (Ptr{relora_state}, Ptr{relora_stream}, Cstring), state, stream, path)

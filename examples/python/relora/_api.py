@@ -12,11 +12,12 @@ __all__ = ['ADAM_DECOUPLED', 'ADAM_SKIP_NOT_FINITE', 'ADAM_SHARD_STATE', 'MOMENT
            'ORDER_FOLD', 'ORDER_THROUGH', 'PROVIDER_OWN', 'PROVIDER_ONEDNN', 'PROVIDER_BLAS', 'ISA_BASE',
            'ISA_NEON', 'ISA_AVX2', 'ISA_AVX512', 'ISA_AMX', 'RESET_ZERO', 'RESET_RANDOM', 'RESET_MAGNITUDE',
            'RESET_STEP_COUNT', 'RESET_INDEPENDENT', 'RESET_QUANTILE', 'MERGE_LOOK', 'MERGE_IN_OUT',
-           'SCHEDULE_CONSTANT', 'SCHEDULE_LINEAR', 'SCHEDULE_COSINE', 'SCHEDULE_COSINE_RESTARTS', 'OK',
-           'E_INTERNAL', 'E_ARGUMENT', 'E_STRUCT_SIZE', 'E_SHAPE', 'E_DTYPE', 'E_DEVICE', 'E_LAYOUT', 'E_CONTEXT',
-           'E_OVERFLOW', 'E_STATE', 'E_NOT_FOUND', 'E_EXISTS', 'E_READ_ONLY', 'E_UNSUPPORTED', 'E_NO_MEMORY',
-           'E_BACKEND', 'E_COMM', 'E_IO', 'E_FORMAT', 'E_VERSION', 'E_NOT_FINITE', 'MAX_DIMS', 'F32', 'BF16',
-           'DEVICE_CPU', 'DEVICE_CUDA', 'ROUND_NEAREST', 'ROUND_STOCHASTIC']
+           'SCHEDULE_CONSTANT', 'SCHEDULE_LINEAR', 'SCHEDULE_COSINE', 'SCHEDULE_COSINE_RESTARTS', 'LAYOUT_OWN',
+           'LAYOUT_OUT_IN', 'LAYOUT_IN_OUT', 'OK', 'E_INTERNAL', 'E_ARGUMENT', 'E_STRUCT_SIZE', 'E_SHAPE',
+           'E_DTYPE', 'E_DEVICE', 'E_LAYOUT', 'E_CONTEXT', 'E_OVERFLOW', 'E_STATE', 'E_NOT_FOUND', 'E_EXISTS',
+           'E_READ_ONLY', 'E_UNSUPPORTED', 'E_NO_MEMORY', 'E_BACKEND', 'E_COMM', 'E_IO', 'E_FORMAT', 'E_VERSION',
+           'E_NOT_FINITE', 'MAX_DIMS', 'F32', 'BF16', 'DEVICE_CPU', 'DEVICE_CUDA', 'ROUND_NEAREST',
+           'ROUND_STOCHASTIC']
 
 ABI = 0
 ADAM_DECOUPLED = 1
@@ -85,6 +86,9 @@ SCHEDULE_CONSTANT = 1
 SCHEDULE_LINEAR = 2
 SCHEDULE_COSINE = 3
 SCHEDULE_COSINE_RESTARTS = 4
+LAYOUT_OWN = 1
+LAYOUT_OUT_IN = 2
+LAYOUT_IN_OUT = 3
 OK = 0
 E_INTERNAL = -1
 E_ARGUMENT = -10
@@ -323,6 +327,7 @@ FUNCTIONS = {
     'relora_adam_set_moments': (c_int32, [c_void_p, c_int32, c_void_p, c_void_p]),
     'relora_adam_add_linear': (c_int32, [c_void_p, c_char_p, c_void_p]),
     'relora_adam_add_group': (c_int32, [c_void_p, c_void_p]),
+    'relora_adam_refresh': (c_int32, [c_void_p, c_void_p]),
     'relora_adam_set_factors': (c_int32, [c_void_p, c_int32, c_double, c_double]),
     'relora_adam_flatten_grads': (c_int32, [c_void_p, c_void_p]),
     'relora_adam_flat_grad': (c_void_p, [c_void_p]),
@@ -400,6 +405,7 @@ FUNCTIONS = {
     'relora_linear_create': (c_int32, [c_void_p, c_void_p, c_void_p]),
     'relora_linear_release': (None, [c_void_p]),
     'relora_linear_set_weight': (c_int32, [c_void_p, c_void_p, c_void_p]),
+    'relora_linear_wrap': (c_int32, [c_void_p, c_void_p, c_void_p, c_void_p, c_void_p]),
     'relora_linear_set_mode': (c_int32, [c_void_p, c_void_p, c_int32]),
     'relora_linear_get_mode': (c_int32, [c_void_p]),
     'relora_linear_param': (c_void_p, [c_void_p, c_int32]),
@@ -443,6 +449,7 @@ FUNCTIONS = {
     'relora_state_set': (c_int32, [c_void_p, c_char_p, c_char_p]),
     'relora_state_save': (c_int32, [c_void_p, c_void_p, c_char_p, c_uint32]),
     'relora_state_load': (c_int32, [c_void_p, c_void_p, c_void_p]),
+    'relora_state_set_export_layout': (c_int32, [c_void_p, c_int32]),
     'relora_state_export_merged': (c_int32, [c_void_p, c_void_p, c_char_p]),
     'relora_state_export_adapter': (c_int32, [c_void_p, c_void_p, c_char_p, c_char_p]),
     'relora_state_export_delta': (c_int32, [c_void_p, c_void_p, c_char_p]),

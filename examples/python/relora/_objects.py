@@ -107,6 +107,14 @@ class Linear(Object):
     def __init__(self, device, **fields):
         self._make(lib.relora_linear_create, device._context, device._handle, ctypes.byref(options('linear', fields)))
 
+    @classmethod
+    def wrap(cls, device, weight, bias=None, **fields):
+        """A layer over a weight, whose sizes and type it takes."""
+        layer = cls.__new__(cls)
+        layer._make(lib.relora_linear_wrap, device._context, device._handle, handle(weight), handle(bias),
+                    ctypes.byref(options('linear', fields)))
+        return layer
+
     def set_weight(self, weight, bias=None):
         """The layer trains and merges in these tensors."""
         self._ok(lib.relora_linear_set_weight(self._handle, handle(weight), handle(bias)))
@@ -357,6 +365,10 @@ class Adam(Object):
         check_stream(lib.relora_adam_steps(self._handle, handle(stream), index, ctypes.byref(n)), stream)
         return n.value
 
+    def refresh(self, stream):
+        """Take the layers as they are now; indices may change."""
+        check_stream(lib.relora_adam_refresh(self._handle, handle(stream)), stream)
+
     def set_steps(self, stream, index, steps):
         check_stream(lib.relora_adam_set_steps(self._handle, handle(stream), index, steps), stream)
 
@@ -579,6 +591,10 @@ class State(Object):
 
     def load(self, stream, reader):
         check_stream(lib.relora_state_load(self._handle, handle(stream), handle(reader)), stream)
+
+    def set_export_layout(self, layout):
+        """How exports write the weights of layers: LAYOUT_OWN, LAYOUT_OUT_IN or LAYOUT_IN_OUT."""
+        self._ok(lib.relora_state_set_export_layout(self._handle, layout))
 
     def export_merged(self, stream, path):
         check_stream(lib.relora_state_export_merged(self._handle, handle(stream), str(path).encode()), stream)

@@ -295,6 +295,19 @@ class Optimizer(Kit):
         layer.forward(self.stream, x, y, 0)
         self.assertEqual(list(y.view()), [3, 3])
 
+    def test_wrap_and_layout(self):
+        layer = relora.Linear.wrap(self.cpu, relora.Tensor(self.cpu, (2, 3)), rank=1)
+        layer.param(relora.PARAM_WEIGHT).fill(self.stream, 1)
+        with self.assertRaisesRegex(relora.Error, 'in_features'):
+            relora.Linear.wrap(self.cpu, None, rank=1)
+        state = relora.State(self.context)
+        state.add('l', layer)
+        state.set_export_layout(relora.LAYOUT_IN_OUT)
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, 'merged')
+            state.export_merged(self.stream, path)
+            self.assertEqual(relora.Reader(self.context, path).shape('l.weight'), (3, 2))
+
     def test_layers_that_share_x(self):
         layers = [self.layer(layer=n) for n in (0, 1)]
         tensors = [relora.Tensor(self.cpu, (4, n)) for n in (3, 2, 2)]

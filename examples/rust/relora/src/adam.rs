@@ -165,6 +165,12 @@ impl Adam {
         Ok(steps)
     }
 
+    /// Take the layers as they are now; indices may change.
+    pub fn refresh(&self, stream: &Stream) -> Result<()> {
+        // SAFETY: all handles live.
+        stream.check(unsafe { sys::relora_adam_refresh(self.get(), stream.get()) })
+    }
+
     pub fn set_steps(&self, stream: &Stream, index: i32, steps: i64) -> Result<()> {
         // SAFETY: all handles live.
         stream.check(unsafe { sys::relora_adam_set_steps(self.get(), stream.get(), index, steps) })

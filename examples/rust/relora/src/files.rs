@@ -1,5 +1,5 @@
 use crate::{
-    borrowed, c_string, sys, Adam, Context, Cycle, Error, Group, Handle, Linear, ReadReport, Result,
+    borrowed, c_string, sys, Adam, Context, Cycle, Error, Group, Handle, Layout, Linear, ReadReport, Result,
     Schedule, Stream, Tensor,
 };
 use std::fs;
@@ -256,6 +256,12 @@ impl State {
     pub fn load(&mut self, stream: &Stream, reader: &Reader) -> Result<()> {
         // SAFETY: all handles live.
         stream.check(unsafe { sys::relora_state_load(self.0.get(), stream.get(), reader.handle.get()) })
+    }
+
+    /// How exports write the weights of layers.
+    pub fn set_export_layout(&mut self, layout: Layout) -> Result<()> {
+        // SAFETY: the state lives.
+        self.0.context.check(unsafe { sys::relora_state_set_export_layout(self.0.get(), layout) })
     }
 
     pub fn export_merged(&self, stream: &Stream, path: &str) -> Result<()> {

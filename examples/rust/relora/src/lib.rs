@@ -41,7 +41,7 @@ pub use tensor::Tensor;
 pub use sys::{
     relora_adam_options as AdamOptions, relora_context_options as ContextOptions,
     relora_cycle_options as CycleOptions, relora_dtype as Dtype,
-    relora_full_rank_report as FullRankReport, relora_linear_mode as Mode,
+    relora_full_rank_report as FullRankReport, relora_layout as Layout, relora_linear_mode as Mode,
     relora_linear_options as LinearOptions, relora_merge_options as MergeOptions,
     relora_merge_report as MergeReport, relora_param as Param,
     relora_plan_report as PlanReport, relora_read_report as ReadReport, relora_reset_options as ResetOptions,

@@ -24,6 +24,20 @@ impl Linear {
         Ok(Linear(Handle::new(&device.context, sys::relora_linear_release, make)?, None))
     }
 
+    /// A layer over a weight; the sizes and the type are those of the weight.
+    pub fn wrap(
+        device: &Device,
+        weight: Option<&Tensor>,
+        bias: Option<&Tensor>,
+        options: &LinearOptions,
+    ) -> Result<Linear> {
+        let o = LinearOptions { struct_size: size_of::<LinearOptions>() as u32, ..*options };
+        let (weight, bias) = (or_null(weight), or_null(bias));
+        // SAFETY: the tensors live and are retained, and the options are read during the call only.
+        let make = |out: *mut *mut _| unsafe { sys::relora_linear_wrap(out, device.get(), weight, bias, &o) };
+        Ok(Linear(Handle::new(&device.context, sys::relora_linear_release, make)?, None))
+    }
+
     /// A layer of a group, which it keeps; None for NULL.
     pub(crate) fn lent(group: &Group, linear: *mut sys::relora_linear) -> Option<Linear> {
         unsafe extern "C" fn keep(_: *mut sys::relora_linear) {}

