@@ -129,6 +129,42 @@ relora_status adam_gather_params(const struct call *c, relora_adam *adam)
     return RELORA_OK;
 }
 
+/* From 0, so that the result is a function of the sum alone, not of what this rank had. */
+static relora_status put_mean(const struct call *c, const struct relora_adam *adam, int32_t index,
+                              int64_t first, int64_t end, struct merge merge)
+{
+    const struct adam_entry *e = adam_at(adam, index);
+    float *wire = merge.x.data;
+    while (first < end) {
+        merge.y = piece_of(e->is.value, first, end);
+        merge.x = (struct view){wire, merge.y.rows, merge.y.cols, merge.y.cols, RELORA_F32};
+        merge.first = (uint64_t)first;
+        TRY(call_queue(c, c->backend->fill(c->queue, merge.y, 0)));
+        TRY(call_queue(c, c->backend->merge(c->queue, &merge)));
+        first += merge.y.rows * merge.y.cols;
+        wire += merge.y.rows * merge.y.cols;
+    }
+    return RELORA_OK;
+}
+
+relora_status adam_average(const struct call *c, const struct comm *comm, relora_adam *adam, int32_t index,
+                           uint64_t number)
+{
+    const struct adam_entry *e = adam_at(adam, index);
+    int64_t n = e->is.value->shape.count, piece = comm_part(comm) * comm->table.size;
+    struct merge mean = {.x = {.data = comm->wire},
+                         .scale = {.value = 1.0 / comm->table.size},
+                         .rounding = e->is.linear ? e->is.linear->options.rounding : adam->options.rounding,
+                         .draw = draw_make(adam->options.seed, (uint64_t)index, DRAW_MEAN, number)};
+    for (int64_t begin = 0; begin < n; begin += piece) {
+        int64_t end = begin + at_most(n - begin, piece);
+        TRY(copy_elements(c, e->is.value, begin, end, 1, comm->wire));
+        TRY(comm_sum(c, comm, "parameters", comm->wire, end - begin, RELORA_COMM_F32));
+        TRY(put_mean(c, adam, index, begin, end, mean));
+    }
+    return RELORA_OK;
+}
+
 relora_status adam_sum_squares(const struct call *c, const relora_adam *adam, double *sum)
 {
     return comm_sum(c, &adam->comm, "the norm", sum, 1, RELORA_COMM_F64);

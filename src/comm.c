@@ -149,3 +149,16 @@ relora_status comm_number_of(const struct call *c, const struct comm *comm, int3
 {
     return copy_bytes(c, number, (const int64_t *)comm->wire + rank, sizeof *number, 1);
 }
+
+relora_status comm_agree(const struct call *c, const struct comm *comm, relora_status status)
+{
+    TRY(comm_share_number(c, comm, "statuses", status));
+    for (int32_t rank = 0; rank < comm->table.size && status >= 0; rank++) {
+        int64_t other;
+        TRY(comm_number_of(c, comm, rank, &other));
+        if (other < 0)
+            FAIL(c, (relora_status)other, "rank %d has failed: %s", rank,
+                 relora_status_text((relora_status)other));
+    }
+    return status;
+}

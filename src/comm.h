@@ -47,6 +47,9 @@ relora_status comm_share_number(const struct call *c, const struct comm *comm, c
                                 int64_t number);
 relora_status comm_number_of(const struct call *c, const struct comm *comm, int32_t rank, int64_t *number);
 
+/* The status of the first rank that has failed, on all of them: what each can fail in by itself comes before it. */
+relora_status comm_agree(const struct call *c, const struct comm *comm, relora_status status);
+
 /* Do all ranks have the same bits in `count` tensors? at() gives one of them and its name. If not, RELORA_E_STATE
  * on all ranks, with the first that differs. */
 typedef const relora_tensor *(*comm_item_fn)(void *user, int32_t index, const char **name);

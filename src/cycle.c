@@ -12,6 +12,7 @@ struct relora_cycle {
     relora_context *ctx;
     relora_cycle_options options;
     relora_adam *adam;
+    struct comm apart; /* ranks that meet at merges alone; of size 1 if there are none */
     relora_reset_options reset;
     struct registry layers; /* of struct member */
     int32_t *indices;       /* room for those of their factors in the optimizer, two for each */
@@ -29,6 +30,7 @@ static const struct option cycle_rows[] = {
     {FIELD(relora_cycle_options, before), OPTION_POINTER},
     {FIELD(relora_cycle_options, after), OPTION_POINTER},
     {FIELD(relora_cycle_options, hook_user), OPTION_POINTER},
+    {FIELD(relora_cycle_options, comm), OPTION_POINTER, .since = 6},
 };
 const struct options cycle_table = {
     ROWS(cycle_rows), .size = sizeof(relora_cycle_options),
@@ -61,6 +63,17 @@ relora_status relora_cycle_options_follow(relora_cycle_options *options, const r
 
 /* ---- life ---- */
 
+static relora_status take_comm(const struct call *c, struct comm *apart, const relora_cycle_options *o,
+                               const relora_adam *adam)
+{
+    if (!o->comm) return RELORA_OK;
+    if (!adam) FAIL(c, RELORA_E_ARGUMENT, "options.comm is given, but adam is NULL");
+    TRY(comm_take(c, "options.comm", apart, adam->device, o->comm));
+    if (comm_has_others(apart) && comm_has_others(&adam->comm))
+        FAIL(c, RELORA_E_ARGUMENT, "options.comm is given, but the ranks of adam train together already");
+    return comm_has_others(apart) ? comm_reserve(c, apart) : RELORA_OK;
+}
+
 relora_status relora_cycle_create(relora_cycle **out, relora_context *ctx,
                                   const relora_cycle_options *options, relora_adam *adam,
                                   const relora_reset_options *reset)
@@ -77,10 +90,16 @@ relora_status relora_cycle_create(relora_cycle **out, relora_context *ctx,
     if (reset && !adam) FAIL(&c, RELORA_E_ARGUMENT, "reset is given, but adam is NULL");
     if (adam && adam->ctx != ctx) FAIL(&c, RELORA_E_CONTEXT, "adam belongs to another context");
     TRY(reset_options_read(&c, &r, "reset", reset));
+    struct comm apart = {.table = {.size = 1}};
+    TRY(take_comm(&c, &apart, &o, adam));
     if (!o.reset_every) o.reset_every = o.merge_every;
 
     relora_cycle *cycle = context_new(ctx, sizeof *cycle);
-    if (!cycle) return call_fail_memory(&c, sizeof *cycle);
+    if (!cycle) {
+        if (o.comm) comm_free(&apart);
+        return call_fail_memory(&c, sizeof *cycle);
+    }
+    cycle->apart = apart;
     cycle->ctx = ctx;
     cycle->options = o;
     cycle->reset = r;
@@ -97,6 +116,7 @@ void relora_cycle_release(relora_cycle *cycle)
     if (!cycle) return;
     registry_free(&cycle->layers);
     memory_free(&cycle->ctx->memory, cycle->indices, (size_t)cycle->index_capacity * sizeof *cycle->indices);
+    if (comm_has_others(&cycle->apart)) comm_free(&cycle->apart);
     relora_adam_release(cycle->adam);
     context_delete(cycle->ctx, cycle, sizeof *cycle);
 }
@@ -255,9 +275,19 @@ static const relora_tensor *compared_at(void *user, int32_t index, const char **
     return m->linear->param[parts[(index - trained) % 3]];
 }
 
-/* Ranks that train together have the same bits before a restart, and so after it. */
+static const relora_tensor *weight_at(void *user, int32_t index, const char **name)
+{
+    const relora_cycle *cycle = user;
+    const struct member *m = registry_at(&cycle->layers, index);
+    *name = m->linear->name;
+    return m->linear->param[RELORA_PARAM_WEIGHT];
+}
+
+/* Ranks that train together have the same bits before a restart, and so after it; those that train apart, the same W. */
 static relora_status check_ranks(const struct call *c, relora_cycle *cycle)
 {
+    if (comm_has_others(&cycle->apart))
+        return comm_check_same(c, &cycle->apart, cycle->layers.count, weight_at, cycle);
     if (!cycle->adam || !comm_has_others(&cycle->adam->comm)) return RELORA_OK;
     TRY(call_check_device(c, "adam", cycle->adam->device));
     return comm_check_same(c, &cycle->adam->comm, 3 * cycle->layers.count + cycle->adam->registry.count,
@@ -286,6 +316,24 @@ static void call_before(void *user)
     if (call->options->before) call->options->before(call->options->hook_user, call->step, call->events);
 }
 
+static int is_restarted(const relora_cycle *cycle, const struct adam_entry *e)
+{
+    if (e->role != RELORA_PARAM_A && e->role != RELORA_PARAM_B && e->role != RELORA_PARAM_SCALE) return 0;
+    for (int32_t i = 0; i < cycle->layers.count; i++)
+        if (((const struct member *)registry_at(&cycle->layers, i))->linear == e->is.linear) return 1;
+    return 0;
+}
+
+/* A and B of the cycle's layers are merged and drawn afresh. All else that is trained becomes its mean. */
+static relora_status average_rest(const struct call *c, relora_cycle *cycle, uint64_t number)
+{
+    for (int32_t i = 0; i < cycle->adam->registry.count; i++) {
+        const struct adam_entry *e = adam_at(cycle->adam, i);
+        if (!is_restarted(cycle, e)) TRY(adam_average(c, &cycle->apart, cycle->adam, i, number));
+    }
+    return RELORA_OK;
+}
+
 /* Look at every layer, tell the host, and merge and draw afresh if that is among the events. */
 static relora_status work_on_layers(const struct call *c, relora_cycle *cycle, int64_t step, uint32_t events,
                                     int64_t number, relora_merge_report *report)
@@ -295,11 +343,13 @@ static relora_status work_on_layers(const struct call *c, relora_cycle *cycle, i
     struct merge_job job = {.layers = &cycle->layers,
                             .lora_only = 1,
                             .merges = merges,
+                            .comm = comm_has_others(&cycle->apart) ? &cycle->apart : NULL,
                             .draws = merges,
                             .cycle = (uint64_t)number,
                             .before = call_before,
                             .user = &before};
     TRY(linear_merge_all(c, &job, report));
+    if (merges && job.comm) TRY(average_rest(c, cycle, (uint64_t)number));
     if (merges)
         call_log(c, RELORA_LOG_INFO, "merge %lld of %d layers: |dW| %g, |W| %g", (long long)number,
                  report->layers, report->delta_norm, report->weight_norm);
@@ -343,8 +393,7 @@ static relora_status reset_moments(const struct call *c, relora_cycle *cycle, ui
 static relora_status look_at_moments(const struct call *c, relora_cycle *cycle)
 {
     int32_t count = list_factors(cycle);
-    for (int32_t i = 0; i < count; i++)
-        TRY(adam_check_moments(c, cycle->adam, cycle->indices[i]));
+    for (int32_t i = 0; i < count; i++) TRY(adam_check_moments(c, cycle->adam, cycle->indices[i]));
     return RELORA_OK;
 }
 

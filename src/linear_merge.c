@@ -1,7 +1,7 @@
 /* The end of a cycle: W += s B A, and factors drawn afresh. */
 #include "linear_merge.h"
 
-#include "merge.h"
+#include "merge_together.h"
 
 static struct view view_of(const relora_tensor *tensor)
 {
@@ -80,21 +80,46 @@ static relora_status look_at_all(const struct call *c, const struct merge_job *j
     return RELORA_OK;
 }
 
+/* Room for the factors of all ranks, and products of that size. */
+static relora_status prepare_together(const struct call *c, const struct merge_job *job, struct together *t)
+{
+    for (int32_t i = 0; i < job->layers->count; i++) {
+        struct update update;
+        if (!layer_at(job, i)) continue;
+        update = update_of(layer_at(job, i));
+        together_count(t, &update);
+    }
+    TRY(together_open(c, t, first_layer(job)->device));
+    for (int32_t i = 0; i < job->layers->count; i++) {
+        struct update update;
+        if (!layer_at(job, i)) continue;
+        update = update_of(layer_at(job, i));
+        TRY(together_look(c, t, &update));
+    }
+    return RELORA_OK;
+}
+
+/* What can fail on one rank alone, on all of them. */
+static relora_status look(const struct call *c, const struct merge_job *job, struct together *t)
+{
+    relora_status status = look_at_all(c, job);
+    if (!job->comm || status == RELORA_E_BACKEND) return status;
+    if (status >= 0 && job->merges) status = prepare_together(c, job, t);
+    return comm_agree(c, job->comm, status);
+}
+
 /* ---- doing it ---- */
 
-relora_status linear_merge_all(const struct call *c, const struct merge_job *job, relora_merge_report *report)
+static relora_status merge_layers(const struct call *c, const struct merge_job *job, const struct together *t,
+                                  relora_merge_report *report)
 {
-    const relora_linear *first = first_layer(job);
-    if (!first) FAIL(c, RELORA_E_STATE, "no layer is in mode LORA");
-    TRY(look_at_all(c, job));
-    if (job->before) job->before(job->user);
-    if (!job->merges) return RELORA_OK;
-    struct update update = update_of(first);
+    struct update update = update_of(first_layer(job));
     TRY(merge_start(c, &update));
     for (int32_t i = 0; i < job->layers->count; i++) {
         relora_linear *linear = layer_at(job, i);
         if (!linear) continue;
         update = update_of(linear);
+        if (job->comm) TRY(together_gather(c, t, &update));
         TRY(merge_add(c, &update, job->cycle));
         if (job->draws) TRY(linear_reset_run(c, linear, job->cycle));
         report->layers++;
@@ -104,6 +129,17 @@ relora_status linear_merge_all(const struct call *c, const struct merge_job *job
     report->delta_norm = norms[0];
     report->weight_norm = norms[1];
     return RELORA_OK;
+}
+
+relora_status linear_merge_all(const struct call *c, const struct merge_job *job, relora_merge_report *report)
+{
+    struct together together = {.comm = job->comm};
+    if (!first_layer(job)) FAIL(c, RELORA_E_STATE, "no layer is in mode LORA");
+    relora_status status = look(c, job, &together);
+    if (status >= 0 && job->before) job->before(job->user);
+    if (status >= 0 && job->merges) status = merge_layers(c, job, &together, report);
+    together_close(&together);
+    return status;
 }
 
 relora_status linear_merged_rows(const struct call *c, relora_linear *linear, int64_t first, struct view out)

@@ -312,7 +312,7 @@ relora_status relora_state_save(relora_state *state, relora_stream *stream, cons
     relora_status status = state_gather(&c, state, comm, &gathered);
     if (status >= 0 && comm->table.rank == 0) status = save(&w, path, flags);
     state_gather_free(state, &gathered);
-    return status == RELORA_E_COMM ? status : state_agree(&c, comm, status);
+    return status == RELORA_E_COMM ? status : comm_agree(&c, comm, status);
 }
 
 static relora_status load(struct walk *w)

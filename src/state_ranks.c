@@ -11,19 +11,6 @@ const struct comm *state_comm(const relora_state *state)
     return NULL;
 }
 
-relora_status state_agree(const struct call *c, const struct comm *comm, relora_status status)
-{
-    TRY(comm_share_number(c, comm, "statuses", status));
-    for (int32_t rank = 0; rank < comm->table.size && status >= 0; rank++) {
-        int64_t other;
-        TRY(comm_number_of(c, comm, rank, &other));
-        if (other < 0)
-            FAIL(c, (relora_status)other, "rank %d has failed: %s", rank,
-                 relora_status_text((relora_status)other));
-    }
-    return status;
-}
-
 /* ---- moments in shares ---- */
 
 static int is_sharded(const struct state_part *part)
@@ -87,7 +74,7 @@ relora_status state_gather(const struct call *c, const relora_state *state, cons
         g->moments = memory_alloc_zero(memory, bytes);
         if (!g->moments) status = call_fail_memory(c, bytes);
     }
-    TRY(state_agree(c, comm, status)); /* all have room, or none goes on */
+    TRY(comm_agree(c, comm, status)); /* all have room, or none goes on */
     int32_t next = 0;
     for (int32_t i = 0; i < state->parts.count; i++) {
         if (!is_sharded(state_at(state, i))) continue;

@@ -19,9 +19,6 @@ relora_status state_gather(const struct call *c, const relora_state *state, cons
                            struct gathered *gathered);
 void state_gather_free(const relora_state *state, struct gathered *gathered);
 
-/* The status of the first rank that has failed, on all of them. */
-relora_status state_agree(const struct call *c, const struct comm *comm, relora_status status);
-
 /* This rank's share of a moment that is whole in a file. */
 relora_status state_load_share(const struct call *c, const relora_adam *adam, int32_t index,
                                relora_moment moment, const unsigned char *whole);

@@ -186,7 +186,6 @@ FIELD(relora_cycle_options, 24, int64_t, reset_every);
 FIELD(relora_cycle_options, 32, relora_cycle_hook_fn, before);
 FIELD(relora_cycle_options, 40, relora_cycle_hook_fn, after);
 FIELD(relora_cycle_options, 48, void *, hook_user);
-SIZE(relora_cycle_options, 56);
 
 /* ---- checkpoint.h ---- */
 CONSTANT(RELORA_SAVE_CHECKSUM, 1);
@@ -269,3 +268,5 @@ FIELD(relora_plan_report, 72, int64_t, product_bytes);
 CONSTANT(RELORA_LAYOUT_OWN, 1);
 CONSTANT(RELORA_LAYOUT_OUT_IN, 2);
 CONSTANT(RELORA_LAYOUT_IN_OUT, 3);
+FIELD(relora_cycle_options, 56, const relora_comm *, comm);
+SIZE(relora_cycle_options, 64);

@@ -68,7 +68,8 @@ static void make_layer(struct rank *rank, struct world *w, int i)
     o.out_features = OUT;
     o.rank = RANK;
     o.layer = (uint64_t)i;
-    w->weight[i] = make(rank, RELORA_F32, 2, shape);
+    o.dtype = i ? RELORA_BF16 : RELORA_F32;
+    w->weight[i] = make(rank, o.dtype, 2, shape);
     fill(rank, w->weight[i], 20 + i, 0, NULL);
     RANK_OK(rank, relora_linear_create(&w->layer[i], rank->dev, &o));
     RANK_OK(rank, relora_linear_set_weight(w->layer[i], w->weight[i], NULL));
@@ -83,7 +84,7 @@ relora_adam *world_adam(struct rank *rank, struct world *w)
     o.flags |= plan->flags;
     o.max_norm = plan->max_norm;
     o.weight_decay = 0.01;
-    o.comm = rank->comm.size > 1 ? &rank->comm : NULL;
+    o.comm = rank->comm.size > 1 && !plan->apart ? &rank->comm : NULL;
     RANK_OK(rank, relora_adam_create(&adam, rank->dev, &o));
     for (int i = 0; i < PLAIN; i++) {
         char name[8];

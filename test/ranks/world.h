@@ -20,6 +20,7 @@ struct world {
 struct plan { /* of a run; `user` of each rank */
     uint32_t flags;
     double max_norm;
+    int apart;                                            /* the optimizer does not know of other ranks */
     void (*work)(struct rank *rank, struct world *world); /* after the world is made */
     int32_t of;                                           /* ranks whose data one rank alone has */
     unsigned char *bytes[RANKS_MOST];                     /* what world_keep() kept of each rank */
@@ -49,5 +50,6 @@ Suite *ranks_steps(void);
 Suite *ranks_failures(void);
 Suite *ranks_resets(void);
 Suite *ranks_states(void);
+Suite *ranks_apart(void);
 
 #endif

@@ -204,6 +204,7 @@ class relora_cycle_options(Structure):
         ('before', relora_cycle_hook_fn),
         ('after', relora_cycle_hook_fn),
         ('hook_user', c_void_p),
+        ('comm', c_void_p),
     ]
 
 
@@ -493,7 +494,7 @@ LAYOUT = {
     relora_read_report: (16, {'struct_size': 0, 'read': 4, 'missing': 8, 'left_over': 12}),
     relora_comm: (56, {'struct_size': 0, 'rank': 4, 'size': 8, 'memory': 12, 'sum': 16, 'reduce_scatter': 24, 'all_gather': 32, 'error': 40, 'user': 48}),
     relora_context_options: (80, {'struct_size': 0, 'flags': 4, 'threads': 8, 'log_level': 12, 'host_alloc': 16, 'host_free': 24, 'host_user': 32, 'log': 40, 'log_user': 48, 'module_dir': 56, 'on_destroy': 64, 'destroy_user': 72}),
-    relora_cycle_options: (56, {'struct_size': 0, 'flags': 4, 'first_step': 8, 'merge_every': 16, 'reset_every': 24, 'before': 32, 'after': 40, 'hook_user': 48}),
+    relora_cycle_options: (64, {'struct_size': 0, 'flags': 4, 'first_step': 8, 'merge_every': 16, 'reset_every': 24, 'before': 32, 'after': 40, 'hook_user': 48, 'comm': 56}),
     relora_linear_options: (80, {'struct_size': 0, 'flags': 4, 'mode': 8, 'dtype': 12, 'in_features': 16, 'out_features': 24, 'rank': 32, 'alpha': 40, 'dropout': 48, 'seed': 56, 'layer': 64, 'rounding': 72, 'reserved': 76}),
     relora_merge_report: (24, {'struct_size': 0, 'layers': 4, 'delta_norm': 8, 'weight_norm': 16}),
     relora_full_rank_report: (40, {'struct_size': 0, 'reserved': 4, 'delta_norm': 8, 'weight_norm': 16, 'grad_norm': 24, 'grad_rank': 32}),

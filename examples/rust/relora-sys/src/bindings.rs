@@ -318,6 +318,7 @@ pub struct relora_cycle_options {
     pub before: relora_cycle_hook_fn,
     pub after: relora_cycle_hook_fn,
     pub hook_user: *mut c_void,
+    pub comm: *const relora_comm,
 }
 
 impl Default for relora_cycle_options {
@@ -780,7 +781,7 @@ mod layout {
 
     #[test]
     fn cycle_options() {
-        assert_eq!(size_of::<super::relora_cycle_options>(), 56);
+        assert_eq!(size_of::<super::relora_cycle_options>(), 64);
         field!(relora_cycle_options, struct_size, 0);
         field!(relora_cycle_options, flags, 4);
         field!(relora_cycle_options, first_step, 8);
@@ -789,6 +790,7 @@ mod layout {
         field!(relora_cycle_options, before, 32);
         field!(relora_cycle_options, after, 40);
         field!(relora_cycle_options, hook_user, 48);
+        field!(relora_cycle_options, comm, 56);
     }
 
     #[test]
