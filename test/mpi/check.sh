@@ -44,6 +44,8 @@ case $found in
 esac
 echo "relora/comm_mpi.h:$found"
 
+"${PYTHON:-python3}" "$here/table.py" docs/many.md || exit 1
+
 # The program is linked with one of them.
 case $(ldd "$build/pretrain") in
 *libmpich*) launch=$mpich ;;
