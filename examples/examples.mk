@@ -16,11 +16,11 @@ ifneq ($(filter release debug asan,$(CONFIG)),) # the address sanitizer goes wit
   PROGRAM_STEPS += check-readme-c
 endif
 ifneq ($(CONFIG),tsan)
-  PROGRAM_STEPS += check-init check-run check-resume check-crash
+  PROGRAM_STEPS += check-init check-run check-resume check-crash check-study
 endif
 
-.PHONY: examples pretrain demo study study-report bench bench-plot bench-torch check-examples check-readme-c check-pretrain \
-        check-crash check-resume check-init check-run check-transformers
+.PHONY: examples pretrain demo study study-report study-texts bench bench-plot bench-torch check-examples check-readme-c check-pretrain \
+        check-crash check-resume check-init check-run check-study check-transformers
 
 LINK_PROGRAM = $(CC) $(ALL_CFLAGS) $(EXAMPLE_CFLAGS) $(filter %.o %.a,$^) $(ALL_LDFLAGS) \
                $(LDLIBS) -o $@
@@ -78,6 +78,10 @@ study: $(B)/pretrain | $(FIRST)
 study-report:
 	@$(PYTHON) $(STUDY)/report.py $(STUDY_RUNS)
 
+## study-texts: fetch the texts of its larger nets and of its fine-tuning into build/study, 60 MB
+study-texts:
+	@$(PYTHON) $(STUDY)/fetch.py build/study
+
 ## bench: measure the library here, write bench.json; BENCH_ARGS=--help shows its options
 bench: $(B)/bench $(B)/pretrain | $(FIRST)
 	@$(B)/bench --json bench.json --pretrain $(B)/pretrain $(BENCH_ARGS)
@@ -115,6 +119,10 @@ check-pretrain: $(B)/pretrain
 ## check-run: signals, folders, data, terminals, processors and command lines, as the program of examples/pretrain meets them
 check-run: $(B)/pretrain
 	$(Q)$(PYTHON) test/pretrain/check.py $< $(RUN_TESTS)
+
+## check-study: examples/study in small: its plan, its statistics, and tiny runs, killed and gone on with
+check-study: $(B)/pretrain
+	$(Q)$(PYTHON) test/study.py $<
 
 ## check-crash: kill the program of examples/pretrain CRASHES times while it trains and saves, and resume it
 CRASHES ?= 10

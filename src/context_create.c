@@ -1,5 +1,6 @@
 /* Making a context: its options, the memory hooks, and the CPU. */
 #include "call.h"
+#include "path.h"
 
 static const char *const level_names[] = {"OFF", "ERROR", "WARN", "INFO", "DEBUG", NULL};
 
@@ -87,6 +88,8 @@ relora_status relora_context_create(relora_context **out, const relora_context_o
     }
     ctx->on_destroy = o.on_destroy; /* not before: a failure calls nothing */
     ctx->destroy_user = o.destroy_user;
+    c.ctx = ctx;
+    path_log(&c, &ctx->cpu);
     *out = ctx;
     return RELORA_OK;
 }

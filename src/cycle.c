@@ -140,6 +140,11 @@ relora_status cycle_compare(const char *ours, const char *theirs, struct text *w
 
 /* ---- layers ---- */
 
+static const relora_linear *layer_at(const relora_cycle *cycle, int32_t index)
+{
+    return ((const struct member *)registry_at(&cycle->layers, index))->linear;
+}
+
 static relora_status check_layer(const struct call *c, const relora_linear *linear)
 {
     char label[LABEL_TEXT];
@@ -297,10 +302,8 @@ static relora_status check_ranks(const struct call *c, relora_cycle *cycle)
 /* Layers in FULL have nothing to restart. */
 static int has_work(const relora_cycle *cycle)
 {
-    for (int32_t i = 0; i < cycle->layers.count; i++) {
-        const struct member *m = registry_at(&cycle->layers, i);
-        if (m->linear->options.mode == RELORA_MODE_LORA) return 1;
-    }
+    for (int32_t i = 0; i < cycle->layers.count; i++)
+        if (layer_at(cycle, i)->options.mode == RELORA_MODE_LORA) return 1;
     return 0;
 }
 
@@ -371,7 +374,7 @@ static int32_t list_factors(relora_cycle *cycle)
 {
     int32_t count = 0;
     for (int32_t i = 0; i < cycle->layers.count; i++) {
-        const relora_linear *linear = ((const struct member *)registry_at(&cycle->layers, i))->linear;
+        const relora_linear *linear = layer_at(cycle, i);
         for (relora_param p = RELORA_PARAM_A; p <= RELORA_PARAM_B; p++) {
             int32_t index = linear->grad[p] ? adam_index_of(cycle->adam, linear, p) : -1;
             if (index >= 0) cycle->indices[count++] = index;
@@ -389,9 +392,10 @@ static relora_status reset_moments(const struct call *c, relora_cycle *cycle, ui
     return adam_reset(c, cycle->adam, cycle->indices, list_factors(cycle), &o, report);
 }
 
-/* Before a layer changes: can the moments be reset afterwards? */
+/* Before a layer changes: does the optimizer know it as it is now, and can the moments be reset afterwards? */
 static relora_status look_at_moments(const struct call *c, relora_cycle *cycle)
 {
+    for (int32_t i = 0; i < cycle->layers.count; i++) TRY(check_factors(c, cycle, layer_at(cycle, i)));
     int32_t count = list_factors(cycle);
     for (int32_t i = 0; i < count; i++) TRY(adam_check_moments(c, cycle->adam, cycle->indices[i]));
     return RELORA_OK;

@@ -51,6 +51,7 @@ relora_status relora_linear_plan(const relora_linear *linear, int64_t rows, uint
     pass_layout_backward(&p, &backward);
     r.forward_bytes = bytes_of(&forward);
     r.backward_bytes = bytes_of(&backward);
+    TRY(pass_tell(&c, linear, rows, &r));
     return call_write_report(&c, "report", report, &r, sizeof r);
 }
 

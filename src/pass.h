@@ -53,6 +53,10 @@ struct pass_memory pass_layout_backward(const struct pass *p, struct scratch *s)
 int pass_needs_u(const struct pass *p);
 int pass_needs_h(const struct pass *p);
 
+/* The fields of a report from forward_provider on, and a line at INFO. */
+relora_status pass_tell(const struct call *call, const relora_linear *linear, int64_t rows,
+                        relora_plan_report *report);
+
 /* Backend calls that fail with a sentence. */
 relora_status pass_product(const struct pass *p, struct gemm g);
 relora_status pass_cast_a(const struct pass *p, struct pass_memory *m); /* m->a := A in the layer's dtype */

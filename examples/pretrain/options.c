@@ -180,6 +180,7 @@ int options_read(struct options *options, int argc, char **argv)
         }
         if (read_option(options, argv, &at)) return -1;
     }
+    if (options_take_recipe(options)) return -1;
     if (options->resume && strcmp(options->resume, "auto") == 0 && !options->save)
         return fail("--resume auto looks in the folder of --save, which is not given");
     if (options->threads < 0) options->threads = processors_default() < 1024 ? processors_default() : 1024;

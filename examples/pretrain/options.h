@@ -15,6 +15,12 @@ enum method {
     METHOD_RELORA   /* warm start, then restarts */
 };
 
+enum recipe {
+    RECIPE_NONE,
+    RECIPE_PAPER, /* ReLoRA as published */
+    RECIPE_BEST   /* what docs/results.md found to train best */
+};
+
 /* A row of the table: the shape, and what the authors train it with (method.md 6.1), or for `demo`
  * what works in two minutes. The options override every field but the shape. */
 struct size {
@@ -29,12 +35,13 @@ extern const int size_count;
 struct json_t;
 
 struct options {
-    int64_t size;                       /* index into sizes */
-    int64_t hidden, ffn, heads, layers; /* of a shape that is not in the table; those of `model` in the end */
+    int64_t size; /* index into sizes */
+    int64_t hidden, ffn, heads,
+        layers; /* of a shape that is not in the table; in the end those of `model`, or unset with --init */
     struct model_config model; /* its shape: that of the size, or of --init; vocab 0 if that is the data's */
     struct json_t *config;     /* what config.json of --init holds; NULL if there is none */
     int foreign_vocab;         /* model.vocab is that of a tokenizer: nobody said that bytes will do */
-    int64_t method, dtype, device, reset, masks, order, recompute, shard_state;
+    int64_t recipe, method, dtype, device, reset, masks, order, recompute, shard_state;
     struct names data, val_data;
     const char *out, *prompt;
     const char *save, *resume, *init, *export;
@@ -60,6 +67,8 @@ int options_read(struct options *options, int argc, char **argv);
 void options_free(struct options *options);
 /* Fill in what was not given. */
 int options_resolve(struct options *options);
+/* Set what belongs to options->recipe and was not given. */
+int options_take_recipe(struct options *options);
 /* Was it on the command line? */
 int options_given(const struct options *options, const char *name);
 /* "relora", "magnitude": what an option that names a choice is set to. */

@@ -77,7 +77,8 @@ static int shape_by_options(struct options *o)
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         if (o->config && options_given(o, parts[i].name))
             return fail("--%s and --init %s: the shape is that of the folder", parts[i].name, o->init);
-        if (!o->config && *parts[i].given > 0) *parts[i].shape = *parts[i].given;
+        if (o->config) continue;
+        if (*parts[i].given > 0) *parts[i].shape = *parts[i].given;
         *parts[i].given = *parts[i].shape;
     }
     if (o->config) return 0;

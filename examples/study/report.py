@@ -80,7 +80,8 @@ class Page:
         size = next(iter(full.values()))['parameters'] if full else 0
         return ['## Upstream: full rank and low rank', '',
                 '%s parameters, %d updates of %d bytes of the King James Bible, warm start %d. The learning rate of each row is the best of its '
-                'sweep with seed 1. %s.' % ('{:,}'.format(size), task.steps, task.batch * task.seq, task.warm_start, machines(self.lines('upstream'))), '',
+                'sweep with seed 1. Full rank is AdamW. A full-rank step, beside LoRA, moves W against its orthogonalised gradient of the last batch, '
+                'as Muon does but without momentum, and keeps no state. %s.' % ('{:,}'.format(size), task.steps, task.batch * task.seq, task.warm_start, machines(self.lines('upstream'))), '',
                 *table(['arm', 'rank', 'rate', 'seeds', 'loss', 'above full rank', 'above LoRA', 'trained at the end', 'moments, bytes per parameter'], rows),
                 *self.curves(), *self.rates()]
 
@@ -109,7 +110,7 @@ class Page:
         panel = plot.Panel('rank 8', label, 'loss')
         for arm in ('full', *LOW_RANK):
             runs = self.record.get(arm, 8 if arm != 'full' else 0)
-            seconds = stats.mean(run['cpu_seconds'] for run in runs.values() if 'cpu_seconds' in run)
+            seconds = stats.mean(run['cpu_seconds'] for run in runs.values() if run.get('cpu_seconds'))
             if not runs or (what == 'seconds' and not seconds):
                 continue
             line = next(iter(runs.values()))
@@ -191,21 +192,21 @@ class Page:
                 machines(self.lines('ablation')), '', *table(['changed', 'seeds', 'loss', 'above the published recipe'], rows)] if rows else []
 
     def length(self):
-        panels = [plot.Panel('rank 4', 'updates of the whole run', 'loss above LoRA', log=True, zero=True),
-                  plot.Panel('rank 4', 'updates of the whole run', 'loss above full rank', log=True, zero=True)]
-        for arm in [arm for arm in LOW_RANK]:
-            points = [[], []]
-            for task in (self.task, *arms.LONG):
-                for k, other in enumerate((self.record.get('lora', 4, task), self.record.get('full', 0, task))):
-                    m = stats.difference(self.record.get(arm, 4, task), other)
-                    if m and not (k == 0 and arm == 'lora'):
-                        points[k].append((task.steps, m.value, m.error or 0))
-            for panel, found in zip(panels, points):
-                panel.add(arm, found)
+        panels = []
+        for rank in sorted(arms.RANKS):
+            above = {'lora': plot.Panel('rank %d' % rank, 'updates of the whole run', 'loss above LoRA', log=True, zero=True),
+                     'full': plot.Panel('rank %d' % rank, 'updates of the whole run', 'loss above full rank', log=True, zero=True)}
+            for arm, other in [(arm, other) for arm in LOW_RANK for other in above if arm != other]:
+                points = []
+                for task in (self.task, *arms.LONG):
+                    m = stats.difference(self.record.get(arm, rank, task), self.record.get(other, rank if other != 'full' else 0, task))
+                    points += [(task.steps, m.value, m.error or 0)] if m else []
+                above[other].add(arm, points if len(points) > 1 else [])
+            panels += above.values()
         if not self.lines('length'):
             return []
         return ['## Longer runs: where restarts begin to pay', '', 'The base task at the same rates. %s.' % machines(self.lines('length')), '',
-                *picture(self.folder, 'length', panels, 'ReLoRA and LoRA by the length of the run')]
+                *picture(self.folder, 'length', panels, 'differences to LoRA and to full rank by the length of the run')]
 
     def scaling(self):
         """Loss against parameters, with the power law L = E + a N^-b where there are enough sizes."""
@@ -264,17 +265,17 @@ class Page:
             panels.append(panel)
         if not rows:
             return []
-        return ['## Spectrum of what was learned after the warm start', '',
-                'Singular values of W at the end less W at the end of the warm start, seed %d, means over all projections. The stable rank is the '
+        return ['## Spectrum of what was learned', '',
+                'Singular values of W + s B A at the end less the same after %d updates, where a warm start ends; seed %d, means over all projections. The stable rank is the '
                 'sum of squares over the largest square. The effective rank is the exponential of the entropy of the values. A projection has %d '
-                'singular values.' % (2, 64), '',
+                'singular values.' % (self.task.warm_start, 2, 64), '',
                 *table(['arm', 'rank', 'stable rank', 'effective rank', 'values above 0.1 of the largest', 'above 0.01'], rows),
                 *picture(self.folder, 'spectrum', panels, 'singular values of the learned update')]
 
     def cost(self):
         rows = []
         for arm, rank in [('full', 0), *((arm, rank) for rank in sorted(arms.RANKS) for arm in (*LOW_RANK, 'control', 'lowrank'))]:
-            timed = [run for run in self.record.get(arm, rank).values() if 'cpu_seconds' in run]
+            timed = [run for run in self.record.get(arm, rank).values() if run.get('cpu_seconds')]
             if timed:
                 rows.append([title(arm), rank or '', '{:,}'.format(timed[0]['trained']), '{:,}'.format(timed[0]['moments_bytes']),
                              '%.0f' % max(run['peak_mb'] for run in timed),

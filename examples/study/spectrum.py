@@ -9,7 +9,7 @@ KINDS = ('q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_p
 
 
 def read(path):
-    """F32 matrices of a safetensors file, as lists of rows."""
+    """F32 matrices of a safetensors file, as lists of rows. A and B of a checkpoint are added to the W that they belong to."""
     with open(path, 'rb') as file:
         size, = struct.unpack('<Q', file.read(8))
         header = json.loads(file.read(size))
@@ -21,7 +21,18 @@ def read(path):
                 values.frombytes(file.read(4 * entry['shape'][0] * entry['shape'][1]))
                 columns = entry['shape'][1]
                 matrices[name] = [list(values[i:i + columns]) for i in range(0, len(values), columns)]
+    for name in [name for name in matrices if name.endswith('.lora_A.weight')]:
+        layer = name[:-len('.lora_A.weight')]
+        notes = dict(line.split('=') for line in header['__metadata__']['relora.linear.' + layer].split())
+        merge(matrices[layer + '.weight'], matrices[layer + '.lora_B.weight'], matrices[name], float(notes['alpha']) / float(notes['rank']))
     return matrices
+
+
+def merge(w, b, a, scale):
+    columns = list(zip(*a))
+    for row, left in zip(w, b):
+        for j, column in enumerate(columns):
+            row[j] += scale * sum(x * y for x, y in zip(left, column))
 
 
 def eigenvalues(a):
@@ -66,7 +77,7 @@ def of_update(first, last):
     before, after, result = read(first), read(last), {}
     for kind in KINDS:
         lists = [singular_values([[y - x for x, y in zip(p, q)] for p, q in zip(before[name], after[name])])
-                 for name in sorted(after) if kind in name and name in before]
+                 for name in sorted(after) if name.endswith(kind + '.weight') and name in before]
         ranks = [measures(values) for values in lists]
         count = len(lists)
         result[kind] = {'values': [float('%.4g' % (sum(column) / count)) for column in zip(*lists)],

@@ -45,7 +45,7 @@ class Record:
 
     def swept(self, cell):
         """{rate: loss} of seed 1, whatever has been tried so far."""
-        if isinstance(arms.ARMS[cell.arm].rates, str):
+        if isinstance(arms.ARMS[cell.arm].rates[0], str):
             return {}
         warm, found = plan.full_rate(cell, self.done), {}
         first = min(arms.ARMS[cell.arm].rates)

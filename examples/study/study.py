@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 
 import arms
 import downstream
@@ -66,7 +67,7 @@ def record(run, out, version, seconds, usage, status):
             line.update(val_loss=evaluations[-1][1], updates=evaluations[-1][0], eval=evaluations, train=losses, bin=run.bin)
         line.update((key, float(summary[key]) if '.' in summary[key] else int(summary[key])) for key in KEYS if key in summary)
     if seconds:
-        line.update(seconds=round(seconds, 1), cpu_seconds=round(usage.ru_utime + usage.ru_stime, 1))
+        line.update(seconds=round(seconds, 1), cpu_seconds=round(usage.ru_utime + usage.ru_stime, 2))
     line.update(load=round(os.getloadavg()[0], 1), processor=processor(), version=version, options=run.options)
     return line
 
@@ -80,8 +81,14 @@ def clean_up(run, folder, line):
     shutil.rmtree(saved, ignore_errors=True)
 
 
+def need(program):
+    if not shutil.which(program):
+        sys.exit('study: there is no %s; `make deps` installs it' % program)
+
+
 def make_bible(path):
     if not os.path.exists(path):
+        need('bible')
         with open(path + '.new', 'wb') as file:
             subprocess.run(['bible', '-f', 'gen1:1-rev22:21'], stdout=file, check=True)
         os.rename(path + '.new', path)
@@ -129,10 +136,10 @@ class Study:
         folder = os.path.join(self.folder, run.name)
         os.makedirs(folder, exist_ok=True)
         resumed = os.path.isdir(os.path.join(folder, 'save')) and os.listdir(os.path.join(folder, 'save'))
+        guard = ['setpriv', '--pdeathsig', 'TERM'] if shutil.which('setpriv') else []  # ended with the study, even if that is killed
         begin = time.time()
         with open(os.path.join(folder, 'log'), 'a') as log:
-            child = subprocess.Popen(self.command(run), cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                     start_new_session=True)  # Ctrl-C comes here alone, and a busy machine shares by session
+            child = subprocess.Popen([*guard, *self.command(run)], cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
             self.children.add(child)
             _, status, usage = os.wait4(child.pid, 0)
             child.returncode = os.waitstatus_to_exitcode(status)
@@ -159,7 +166,11 @@ class Study:
             if not run:
                 time.sleep(2)  # what comes next depends on a run of another process
                 continue
-            self.train(run)
+            try:
+                self.train(run)
+            except Exception:  # one run is no reason to lose the others
+                traceback.print_exc()
+                self.failed.add(run.options)
             self.running.discard(run.options)
 
     def stop(self):
@@ -194,6 +205,7 @@ def main():
     parser.add_argument('--jobs', type=int, default=len(os.sched_getaffinity(0)))
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    need('gnuplot')
     os.makedirs(given.folder, exist_ok=True)
     lock = open(os.path.join(given.folder, 'lock'), 'w')
     try:

@@ -94,7 +94,8 @@ RELORA_API relora_status relora_cycle_due(const relora_cycle *cycle, int64_t ste
  *  accepted with a line at RELORA_LOG_WARN: a restart is lost if its number is left out, and is done
  *  twice if its number is repeated. All layers are checked first. Nothing is merged or reset if the
  *  factors or the weight of one are not finite or W + s B A exceeds its type (RELORA_E_NOT_FINITE).
- *  Nothing is due while no layer is in LORA.
+ *  Nothing is due while no layer is in LORA. RELORA_E_NOT_FOUND if the optimizer does not hold the factors that a
+ *  layer trains now: call relora_adam_refresh().
  *  @param events receives what was done; may be NULL
  *  @param merge  totals over all layers, 0 if nothing was due; may be NULL
  *  @param reset  totals over their A and B, 0 if nothing was due; may be NULL

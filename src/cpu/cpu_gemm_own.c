@@ -168,6 +168,7 @@ static struct blocks layout(unsigned char *base, size_t *bytes)
     const size_t a = sizeof(float) * (TALL + WIDEST_COL) * DEPTH;
     const size_t b = sizeof(float) * (WIDE + WIDEST_ROW) * DEPTH;
     *bytes = a + b + (size_t)ROUNDED * WIDE * sizeof(float);
+    if (!base) return (struct blocks){NULL, NULL, NULL}; /* only the size is asked for */
     return (struct blocks){(void *)base, (void *)(base + a), (void *)(base + a + b)};
 }
 

@@ -100,9 +100,11 @@ static relora_status init_merge_report(void *o, size_t n) { return relora_merge_
 static relora_status init_reset_report(void *o, size_t n) { return relora_reset_report_init(o, n); }
 static relora_status init_plan_report(void *o, size_t n) { return relora_plan_report_init(o, n); }
 static relora_status init_read_report(void *o, size_t n) { return relora_read_report_init(o, n); }
-static const init_fn inits[] = {init_context,      init_linear,       init_adam,        init_reset,
-                                init_schedule,     init_cycle,        init_merge,       init_step_report,
-                                init_merge_report, init_reset_report, init_plan_report, init_read_report};
+static relora_status init_full_rank_report(void *o, size_t n) { return relora_full_rank_report_init(o, n); }
+static const init_fn inits[] = {init_context,         init_linear,       init_adam,        init_reset,
+                                init_schedule,        init_cycle,        init_merge,       init_step_report,
+                                init_merge_report,    init_reset_report, init_plan_report, init_read_report,
+                                init_full_rank_report};
 enum { INITS = sizeof inits / sizeof *inits };
 
 START_TEST(test_options_init)

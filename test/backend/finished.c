@@ -11,7 +11,7 @@ static relora_writer *writer;
 static relora_reader *reader;
 static relora_linear *full;
 static relora_group *group, *warm; /* of the run's layer; of the other */
-static relora_tensor *copy;
+static relora_tensor *copy, *weight_grad;
 
 static void open_all(void)
 {
@@ -31,6 +31,7 @@ static void open_all(void)
     OK(relora_group_add_linear(group, "layer", run.linear));
     OK(relora_group_add_linear(warm, "full", full));
     copy = new_vector(RELORA_F32, recipe.norm);
+    weight_grad = new_matrix(RELORA_F32, RUN_OUT, RUN_IN);
     writer = new_writer();
     OK(relora_writer_add(writer, "norm", run.norm));
     OK(relora_state_save(run.state, env.st, at("file"), 0));
@@ -86,6 +87,8 @@ static void call_everything(void)
     SAYS_SO(relora_linear_merge(run.linear, env.st, 1, NULL));
     SAYS_SO(relora_linear_reset(run.linear, env.st, 1));
     SAYS_SO(relora_merge(env.st, weight, a, b, NULL, NULL));
+    SAYS_SO(relora_full_rank_step(env.st, weight, weight_grad, 1, NULL, NULL));
+    SAYS_SO(relora_linear_full_rank_step(run.linear, env.st, weight_grad, 1, 1, NULL));
     SAYS_SO(relora_factors_draw(env.st, a, b, 0, 0, 1));
     SAYS_SO(relora_moments_reset(env.st, a, other_a, 0, NULL, NULL));
     SAYS_SO(relora_group_set_mode(warm, env.st, RELORA_MODE_LORA));
@@ -158,6 +161,8 @@ START_TEST(test_late_reports)
     REPORTS(relora_linear_merge(run.linear, env.st, 1, NULL));
     REPORTS(relora_group_merge(group, env.st, 1, NULL));
     REPORTS(relora_merge(env.st, weight, a, b, NULL, NULL));
+    REPORTS(relora_full_rank_step(env.st, weight, weight_grad, 1, NULL, NULL));
+    REPORTS(relora_linear_full_rank_step(run.linear, env.st, weight_grad, 1, 1, NULL));
     REPORTS(relora_moments_reset(env.st, a, other_a, 0, NULL, &reset));
     REPORTS(relora_adam_grad_norm(run.adam, env.st, &norm));
     REPORTS(relora_adam_steps(run.adam, env.st, 0, &steps));

@@ -113,6 +113,7 @@ static relora_status pass(uint64_t call)
     CALL(env.st, relora_linear_backward(job.second, env.st, job.x2, job.dy, job.dx2, call,
                                         RELORA_TRAIN | RELORA_ACCUMULATE_DX));
     CALL(env.st, relora_linear_weight_grad(job.second, env.st, job.x2, job.dy, job.dw, RELORA_OVERWRITE));
+    CALL(env.st, relora_linear_full_rank_step(job.second, env.st, job.dw, 0.01, call, NULL));
     CALL(env.st, relora_tensor_copy(job.dmid, job.dx2, env.st));
     CALL(env.st, relora_linear_backward(job.first, env.st, job.x, job.dmid, job.dx, call, RELORA_TRAIN));
     CALL(side, relora_stream_wait(side, env.st));

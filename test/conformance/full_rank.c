@@ -100,6 +100,7 @@ START_TEST(test_scale)
     relora_full_rank_report one = {.struct_size = sizeof one}, other = {.struct_size = sizeof other};
     if (powers[_i] < -100) /* no more bits than a denormal number has */
         for (int64_t i = 0; i < n; i++) k.values[i] = floor(k.values[i] * 256 + 0.5) / 256;
+    put_all(w, 0);
     put(grad, k.values);
     OK(relora_full_rank_step(env.st, w, grad, 1, NULL, &one));
     const void *want = snapshot(grad);
@@ -358,6 +359,7 @@ static int64_t peak_of(int64_t rows, int64_t cols)
 {
     struct rnd r = rnd_seed(3);
     relora_tensor *w = new_matrix(RELORA_F32, rows, cols), *grad = new_matrix(RELORA_F32, rows, cols);
+    put_all(w, 0);
     put_normal(grad, &r, 1);
     relora_stream *fresh;
     int64_t before = env.mem.bytes;

@@ -79,6 +79,9 @@ static int64_t growth(struct run *run, int back, int64_t bytes)
     return env.mem.bytes - before;
 }
 
+/* What oneDNN's primitives need beside their working memory: a list of them, and handles. */
+enum { LIST = RELORA_ONEDNN ? 512 * 256 : 0 };
+
 /* A new stream has no workspace. After a pass it has what was reported, and the context's memory, if that is the
  * device's, has grown by that and by what the backend takes for itself: as much as it takes where a workspace
  * was there. */
@@ -91,6 +94,7 @@ START_TEST(test_bytes)
         ck_assert_int_ge(bytes, 0);
         if (env_kind() == RELORA_DEVICE_CPU) {
             ck_assert_int_eq(alone, bytes + backend);
+            ck_assert_int_le(backend, run.plan.product_bytes + LIST);
             if (bytes) ck_assert_int_gt(growth(&run, back, bytes - 1), backend);
         }
         new_stream();
@@ -223,6 +227,62 @@ START_TEST(test_full_without_rank)
 }
 END_TEST
 
+static relora_plan_report path_of(relora_linear_mode mode, relora_dtype dtype)
+{
+    relora_linear_options o = layer_options(mode, 512, 512, 64);
+    o.dtype = dtype;
+    return plan_of(new_linear(&o), 2048, 0);
+}
+
+/* The provider of this build makes what is F32, with something that this processor has. */
+START_TEST(test_path)
+{
+    relora_plan_report f32 = path_of(_i + 1, RELORA_F32), half = path_of(_i + 1, RELORA_BF16);
+    if (cpu_only()) return; /* a device does not tell */
+    relora_provider first = RELORA_PROVIDER_OWN;
+#if RELORA_ONEDNN
+    first = RELORA_PROVIDER_ONEDNN;
+#elif defined(RELORA_BLAS)
+    first = RELORA_PROVIDER_BLAS;
+#endif
+    ck_assert_int_eq(f32.forward_provider, first);
+    ck_assert_int_eq(f32.backward_provider, first);
+    ck_assert_int_eq(f32.forward_converts, 0);
+    ck_assert_int_eq(f32.backward_converts, 0);
+    ck_assert(half.forward_provider == RELORA_PROVIDER_OWN ||
+              half.forward_provider == RELORA_PROVIDER_ONEDNN);
+    if (half.forward_provider == RELORA_PROVIDER_OWN) {
+        ck_assert_int_eq(half.forward_converts, 1);
+        ck_assert_int_ge(half.product_bytes, 4 << 20);
+    }
+    if (first == RELORA_PROVIDER_OWN) ck_assert_int_eq(f32.product_bytes, half.product_bytes);
+    ck_assert_ptr_nonnull(
+        strstr(env.info, "relora_linear_plan: 2048 rows of 512 to 512 in BF16: forward by "));
+}
+END_TEST
+
+/* The library's own product needs its memory once for each thread; without elements there is no product. */
+START_TEST(test_product_bytes)
+{
+    if (cpu_only()) return;
+    int64_t bytes[2];
+    for (int threads = 1; threads <= 2; threads++) {
+        struct view wide = {NULL, 2048, 512, 512, RELORA_BF16}, square = {NULL, 512, 512, 512, RELORA_BF16};
+        struct gemm g = {.a = wide, .b = square, .tb = 1, .c = wide};
+        struct gemm_path path;
+        env_close();
+        env_open_threads(threads);
+        OK(cpu_gemm_own_tell(env.st->queue, &g, &path));
+        bytes[threads - 1] = (int64_t)path.bytes;
+    }
+    ck_assert_int_gt(bytes[0], 0);
+    ck_assert_int_eq(bytes[1], 2 * bytes[0]);
+    relora_linear_options o = layer_options(RELORA_MODE_LORA, IN, OUT, RANK);
+    relora_plan_report none = plan_of(new_linear(&o), 0, 0);
+    ck_assert_int_eq(none.forward_provider, 0);
+}
+END_TEST
+
 Suite *linear_plan(void)
 {
     Suite *s = suite_create("linear plan");
@@ -233,5 +293,7 @@ Suite *linear_plan(void)
     tcase_add_loop_test(tc, test_without_memory, 0, VARIANTS);
     tcase_add_loop_test(tc, test_flops, 0, 5);
     tcase_add_test(tc, test_full_without_rank);
+    tcase_add_loop_test(tc, test_path, 0, 3);
+    tcase_add_test(tc, test_product_bytes);
     return s;
 }

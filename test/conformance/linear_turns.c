@@ -376,6 +376,9 @@ START_TEST(test_cycle)
     /* the turn of the next */
     OK(relora_linear_set_mode(m.l[0], env.st, RELORA_MODE_LORA));
     OK(relora_linear_set_mode(m.l[1], env.st, RELORA_MODE_FULL));
+    const void *before = snapshot(param(m.l[0], RELORA_PARAM_WEIGHT));
+    FAILS(RELORA_E_NOT_FOUND, relora_cycle_advance(cycle, env.st, 5, NULL, NULL, NULL), "lora_A", "\"a\"");
+    UNCHANGED(param(m.l[0], RELORA_PARAM_WEIGHT), before);
     OK(relora_adam_refresh(adam, env.st));
     put_gradients(&m, 2);
     OK(relora_adam_step(adam, env.st, 0.01, 1, NULL));

@@ -43,6 +43,7 @@ Suite *in_out_suite(void);
 Suite *weight_grad_suite(void);
 Suite *full_rank_suite(void);
 Suite *linear_frozen(void);
+Suite *linear_turns(void);
 Suite *bias_bf16(void);
 Suite *gaps_suite(void);
 Suite *linear_turns(void);

@@ -175,6 +175,29 @@ static void whole(struct results *out, int variant)
 START_TEST(test_whole) { near_on_both(whole, _i, 16 * (IN + RANK)); }
 END_TEST
 
+/* U V^T, and the W that moved along it: wide, tall, with slices. */
+static void full_rank(struct results *out, int variant)
+{
+    static const int64_t shapes[][2] = {{64, 96}, {96, 64}, {20, 700}, {700, 20}};
+    const int64_t rows = shapes[variant][0], cols = shapes[variant][1];
+    struct rnd r = rnd_seed(6);
+    relora_full_rank_report report = {.struct_size = sizeof report};
+    relora_tensor *w = new_matrix(RELORA_F32, rows, cols), *grad = new_matrix(RELORA_F32, rows, cols);
+    relora_tensor *norms = new_vector(RELORA_F32, 4);
+    put_normal(w, &r, 1);
+    put_normal(grad, &r, 1e-3);
+    OK(relora_full_rank_step(env.st, w, grad, 0.1, NULL, &report));
+    put(norms, (double[]){report.delta_norm, report.weight_norm, report.grad_norm, report.grad_rank});
+    keep(out, "W", w);
+    keep(out, "U V^T", grad);
+    keep(out, "report", norms);
+}
+
+/* What the sums of a step are off by is multiplied by the largest singular value over the one it falls on: up to a
+ * hundred here. */
+START_TEST(test_full_rank) { near_on_both(full_rank, _i, 700 * 100 * 100); }
+END_TEST
+
 static void rough(struct results *out, int variant)
 {
     struct rnd r = rnd_seed(4);
@@ -199,6 +222,7 @@ Suite *same_layer(void)
     tcase_add_loop_test(tc, test_dropout, 0, 6);
     tcase_add_loop_test(tc, test_draw, 0, 8);
     tcase_add_loop_test(tc, test_merge, 0, 4);
+    tcase_add_loop_test(tc, test_full_rank, 0, 4);
     tcase_add_loop_test(tc, test_fold, 0, 2);
     tcase_add_loop_test(tc, test_whole, 0, 18);
     tcase_add_test(tc, test_tf32);

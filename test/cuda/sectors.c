@@ -37,6 +37,9 @@ static void layers(void)
         OK(relora_linear_forward(l, env.st, x, y, 0, RELORA_TRAIN));
         OK(relora_linear_forward(l, env.st, x, y, 0, 0));
         OK(relora_linear_merge(l, env.st, 1, &report));
+        relora_tensor *dw = new_matrix(RELORA_F32, 256, 512);
+        OK(relora_linear_weight_grad(l, env.st, x, y, dw, RELORA_OVERWRITE));
+        OK(relora_linear_full_rank_step(l, env.st, dw, 0.1, 1, NULL));
     }
 }
 

@@ -244,6 +244,10 @@ void merge(void)
     relora_linear *linear = pick(LINEAR);
     relora_stream *stream = pick(STREAM);
     uint64_t cycle = (uint64_t)choose_number(1);
+    if (cycle == 2) {
+        step_full_rank(linear, stream);
+        return;
+    }
     relora_merge_report *report = choose_report(sizeof *report);
     if (CALL(relora_linear_merge, linear, stream, cycle, report) < 0) return;
     check_merged(linear);

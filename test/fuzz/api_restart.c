@@ -18,6 +18,36 @@ static void choose_factors(relora_tensor *like, relora_tensor **a, relora_tensor
     *b = temporary(like, RELORA_F32, 2, (int64_t[]){out, rank}, seed / 2);
 }
 
+/* A gradient that fits, mostly. */
+static relora_tensor *choose_gradient(relora_tensor *like)
+{
+    uint8_t c = choose();
+    if (c >= 208 || !like || relora_tensor_ndim(like) != 2) return pick_any_tensor();
+    return temporary(like, RELORA_F32, 2, (int64_t[]){relora_tensor_dim(like, 0), relora_tensor_dim(like, 1)},
+                     c);
+}
+
+void step_full_rank(relora_linear *linear, relora_stream *stream)
+{
+    relora_tensor *grad = choose_gradient(relora_linear_param(linear, RELORA_PARAM_WEIGHT));
+    double lr = choose_real(0.01);
+    uint64_t step = (uint64_t)choose_number(1);
+    relora_full_rank_report *report = choose_report(sizeof *report);
+    if (CALL(relora_linear_full_rank_step, linear, stream, grad, lr, step, report) == RELORA_OK && report)
+        result(report, report->struct_size);
+}
+
+static void step_tensors(relora_stream *stream, relora_tensor *weight, const relora_merge_options *o)
+{
+    relora_tensor *grad = choose_gradient(weight);
+    double lr = choose_real(0.01);
+    if (!stream && !weight && !grad) return; /* the factors are handles that the call is not given */
+    const void *options = choose_options(o, sizeof *o, sizeof *o);
+    relora_full_rank_report *report = choose_report(sizeof *report);
+    if (CALL(relora_full_rank_step, stream, weight, grad, lr, options, report) == RELORA_OK && report)
+        result(report, report->struct_size);
+}
+
 void merge_tensors(void)
 {
     relora_merge_options o;
@@ -31,6 +61,10 @@ void merge_tensors(void)
     o.rounding = c / 4 % 2 + 1;
     o.scale = choose_real(1);
     o.cycle = (uint64_t)choose_number(1);
+    if (o.cycle == 2) {
+        step_tensors(stream, weight, &o);
+        return;
+    }
     const void *options = choose_options(&o, sizeof o, sizeof o);
     relora_merge_report *report = choose_report(sizeof *report);
     if (CALL(relora_merge, stream, weight, a, b, options, report) == RELORA_OK && report)

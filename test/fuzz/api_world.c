@@ -96,14 +96,11 @@ static int starts(const char *text, const char *with) { return !strncmp(text, wi
 /* What a failing call may have changed: nothing, but for memory that runs out in the middle of a result. */
 static int must_keep(relora_status status)
 {
-    static const char *const partial[] = {"relora_linear_forward",
-                                          "relora_linear_backward",
-                                          "relora_linear_forward_shared",
-                                          "relora_linear_backward_shared",
-                                          "relora_linear_forward_at",
-                                          "relora_linear_backward_at",
-                                          "relora_adam_reset",
-                                          "relora_cycle_advance"};
+    static const char *const partial[] = {
+        "relora_linear_forward",         "relora_linear_backward",       "relora_linear_forward_shared",
+        "relora_linear_backward_shared", "relora_linear_forward_at",     "relora_linear_backward_at",
+        "relora_full_rank_step",         "relora_linear_full_rank_step", "relora_adam_reset",
+        "relora_cycle_advance"};
     if (status >= 0) return 0;
     for (size_t i = 0; i < sizeof partial / sizeof *partial; i++)
         if (status == RELORA_E_NO_MEMORY && !strcmp(w.function, partial[i])) return 0;

@@ -170,6 +170,7 @@ operation make_adam, add_param, add_linear, set_factors, flatten, zero_adam, ste
 operation make_writer, add_tensor, add_bytes, set_metadata, save_writer, open_file, open_memory, ask_reader,
     read_reader, make_state, add_to_state, save_state, load_state, export_state;
 operation make_group, wrap_weight, add_to_group, ask_group, group_mode, group_work, give_group, read_group;
+void step_full_rank(relora_linear *linear, relora_stream *stream); /* of merge() */
 operation merge_tensors, draw_factors, prune_moments, lend_part, lend_moments, pass_at;
 
 #endif

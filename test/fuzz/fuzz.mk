@@ -6,7 +6,7 @@ FUZZERS   := api safetensors tokens
 FUZZ_LIB  := $(filter-out src/cpu/%onednn.c src/cpu/cpu_gemm_blas.c,$(SRCS)) # a replay takes $(OBJS) in its place
 FUZZ_SRCS_api         := $(sort $(wildcard test/fuzz/api_*.c)) $(FUZZ_LIB)
 FUZZ_SRCS_safetensors := $(FUZZ_LIB)
-FUZZ_SRCS_tokens      := $(patsubst %,examples/pretrain/%.c,data kind shards source stop)
+FUZZ_SRCS_tokens      := $(patsubst %,examples/pretrain/%.c,data kind lines shards source stop)
 define FUZZ
 build/fuzz-$(1): test/fuzz/$(1).c $(wildcard test/fuzz/*.h) $(FUZZ_SRCS_$(1)) $(wildcard src/*.h src/cpu/*.h) $(HEADERS)
 	@mkdir -p $$(@D)

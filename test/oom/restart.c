@@ -50,6 +50,30 @@ static void merge_in_out(void)
     oom_result_of(w);
 }
 
+static relora_tensor *gradient;
+static const double *values;
+
+/* The gradient is the call's to overwrite. */
+static void check_step(void)
+{
+    oom_end();
+    UNCHANGED(w, was);
+    put(gradient, values);
+}
+
+static void step_full_rank(void)
+{
+    struct rnd rnd = rnd_seed(3);
+    make_host(RELORA_BF16);
+    gradient = new_matrix(RELORA_F32, OUT, IN);
+    put_normal(gradient, &rnd, 1);
+    values = get(gradient);
+    oom_begin();
+    SURVIVES(check_step, relora_full_rank_step(env.st, w, gradient, 0.1, &options, NULL));
+    oom_result_of(w);
+    oom_result_of(gradient);
+}
+
 static void draw(void)
 {
     make_host(RELORA_F32);
@@ -76,6 +100,9 @@ START_TEST(test_merge)
     oom_play(merge, _i, 1);
     oom_play(merge_in_out, _i, 1);
 }
+END_TEST
+
+START_TEST(test_full_rank) { oom_play(step_full_rank, _i, 1); }
 END_TEST
 
 START_TEST(test_draw) { oom_play(draw, _i, 0); }
@@ -139,6 +166,7 @@ Suite *oom_restart(void)
     Suite *s = suite_create("restart without objects");
     TCase *tc = env_case(s, "restart", 60);
     tcase_add_loop_test(tc, test_merge, 0, OOM_KINDS);
+    tcase_add_loop_test(tc, test_full_rank, 0, OOM_KINDS);
     tcase_add_loop_test(tc, test_draw, 0, OOM_KINDS);
     tcase_add_loop_test(tc, test_reset, 0, OOM_KINDS);
     tcase_add_loop_test(tc, test_lend, 0, OOM_KINDS);

@@ -65,6 +65,48 @@ class Command(Case):
                 self.wrong('%s=%s' % (option, value), says=[option, word])
         self.wrong('--method', 'reLoRA', says=['full, lora, lowrank, relora'])
 
+    def test_steps_in_full_rank(self):
+        """In the low-rank part, each N-th of its updates moves W; a step of its own, as the learning rate says."""
+        for method in ('full', 'lowrank'):
+            self.wrong('--method', method, '--full-rank-every', '3', says=['--full-rank-every 3', '--method ' + method])
+        self.wrong('--full-rank-every', '-1', says=['--full-rank-every', 'whole number'])
+        self.wrong('--full-rank-strength', '0', says=['--full-rank-strength', 'above 0'])
+        run = ['--steps', '24', '--warm-start', '6', '--restarts', '2', '--restart-warmup', '0', '--accumulate', '2']
+        for method in ('lora', 'relora'):
+            for dtype in ('f32', 'bf16'):
+                shared = [*run, '--method', method, '--dtype', dtype]
+                self.good(*shared, '--out', 'without')
+                out, err = self.good(*shared, '--full-rank-every', '4', '--out', 'with')
+                self.assertIn('a full-rank step of strength 1 each 4 updates', out)
+                self.assertIn('step 10: full-rank step of 28 layers', err)
+                steps = [i + 1 for i, e in enumerate(self.column('event', 'with')) if e == 'full_rank']
+                self.assertEqual(steps, [10, 14, 18, 22])
+                self.assertEqual(self.column('loss', 'with')[:10], self.column('loss', 'without')[:10])
+                self.assertNotEqual(self.column('loss', 'with')[10:], self.column('loss', 'without')[10:])
+                self.good(*shared, '--full-rank-every', '4', '--full-rank-strength', '3', '--out', 'far')
+                self.assertNotEqual(self.column('loss', 'with')[10:], self.column('loss', 'far')[10:])
+
+    def test_recipes(self):
+        """A recipe is what its options are; what is given besides counts, but for another method."""
+        run = ['--steps', '8', '--warmup', '1', '--restarts', '1']
+        for recipe, options in (('best', ['--method', 'lora', '--warm-start', '0', '--full-rank-every', '1']),
+                                ('paper', ['--method', 'relora'])):
+            self.good(*run, '--recipe', recipe, '--out', 'short')
+            self.good(*run, *options, '--out', 'long')
+            self.assertEqual(self.column('loss', 'short'), self.column('loss', 'long'))
+            self.wrong('--recipe', recipe, '--method', 'full', says=['--recipe ' + recipe, '--method full'])
+        self.good(*run, '--recipe', 'best', '--full-rank-every', '2', '--out', 'second')
+        self.assertNotEqual(self.column('event', 'second')[0], 'full_rank')
+        self.wrong('--recipe', 'bets', says=['--recipe bets', 'none, paper, best'])
+        self.good(*run, '--recipe', 'best', '--save', 'kept')
+        self.refused('--resume', 'kept', '--recipe', 'paper', says=['--recipe is paper', 'made with best'])
+
+    def test_lora_never_restarts(self):
+        """Not even if the run is prolonged."""
+        self.good('--method', 'lora', '--steps', '6', '--warm-start', '2', '--save', 'kept')
+        self.good('--resume', 'kept', '--steps', '16', '--out', 'o')
+        self.assertNotIn('restart', self.column('event', 'o'))
+
     def test_rank_beyond_the_matrix(self):
         self.wrong('--method', 'lowrank', '--rank', '129', says=['--rank 129', '128'])
         self.good(*SHORT, '--method', 'lowrank', '--rank', '128')

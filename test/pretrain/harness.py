@@ -44,6 +44,13 @@ def shard(values, wide=False):
     return head + (tokens32 if wide else tokens16)(values)
 
 
+def small_for(options):
+    """A resumed run has the options of its checkpoint, and a recipe brings its method."""
+    if '--resume' in options:
+        return QUICK
+    return [word for word in SMALL if word not in ('--method', 'full')] if '--recipe' in options else SMALL
+
+
 class Case(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.mkdtemp(prefix='pretrain-')
@@ -77,7 +84,7 @@ class Case(unittest.TestCase):
               **more):
         """The program with the small options, then those given, in the folder. A resumed run has those of the file."""
         named = ['--data', data] if data and '--data' not in options else []
-        command = list(program or [PROGRAM]) + (QUICK if '--resume' in options else SMALL) + named + list(options)
+        command = list(program or [PROGRAM]) + small_for(options) + named + list(options)
         environment = dict(os.environ, **(env or {}))
         child = subprocess.Popen(command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
                                  env={k: v for k, v in environment.items() if v is not None}, **more)

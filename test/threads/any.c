@@ -206,6 +206,7 @@ static void make_others(void)
     ok(relora_step_report_init(&(relora_step_report){0}, sizeof(relora_step_report)));
     ok(relora_merge_options_init(&mo, sizeof mo));
     ok(relora_merge_report_init(&(relora_merge_report){0}, sizeof(relora_merge_report)));
+    ok(relora_full_rank_report_init(&(relora_full_rank_report){0}, sizeof(relora_full_rank_report)));
     ok(relora_reset_report_init(&(relora_reset_report){0}, sizeof(relora_reset_report)));
     ok(relora_read_report_init(&(relora_read_report){0}, sizeof(relora_read_report)));
     co.merge_every = 4;

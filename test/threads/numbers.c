@@ -87,7 +87,7 @@ enum { N_IN = 272, N_OUT = 208, N_RANK = 16, N_ROWS = 144, N_PARAM = 66000 };
 
 struct things {
     relora_stream *st;
-    relora_tensor *w, *x, *y, *dy, *dx, *param, *grad;
+    relora_tensor *w, *x, *y, *dy, *dx, *dw, *param, *grad;
     relora_linear *l;
     relora_adam *adam;
 };
@@ -114,6 +114,7 @@ static relora_status open_things(struct things *k, relora_device *dev, relora_dt
     TRY(relora_tensor_create(&k->y, dev, dtype, 2, (int64_t[]){N_ROWS, N_OUT}));
     TRY(relora_tensor_create(&k->dy, dev, dtype, 2, (int64_t[]){N_ROWS, N_OUT}));
     TRY(relora_tensor_create(&k->dx, dev, dtype, 2, (int64_t[]){N_ROWS, N_IN}));
+    TRY(relora_tensor_create(&k->dw, dev, RELORA_F32, 2, (int64_t[]){N_OUT, N_IN}));
     TRY(relora_tensor_create(&k->param, dev, RELORA_F32, 1, (int64_t[]){N_PARAM}));
     TRY(relora_tensor_create(&k->grad, dev, RELORA_F32, 1, (int64_t[]){N_PARAM}));
     TRY(fill_tensor(k->w, scale, 1));
@@ -129,7 +130,7 @@ static void close_things(struct things *k)
 {
     relora_adam_release(k->adam);
     relora_linear_release(k->l);
-    relora_tensor *const all[] = {k->w, k->x, k->y, k->dy, k->dx, k->param, k->grad};
+    relora_tensor *const all[] = {k->w, k->x, k->y, k->dy, k->dx, k->dw, k->param, k->grad};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) relora_tensor_release(all[i]);
     relora_stream_release(k->st);
 }
@@ -161,7 +162,7 @@ static relora_status step(struct things *k, uint64_t i, double scale, uint64_t *
 }
 
 /* The same once more, as a host without objects does it. */
-static relora_status restart_tensors(struct things *k, const relora_reset_options *reset)
+static relora_status restart_tensors(struct things *k, const relora_reset_options *reset, double scale)
 {
     relora_tensor *a = relora_linear_param(k->l, RELORA_PARAM_A),
                   *b = relora_linear_param(k->l, RELORA_PARAM_B);
@@ -170,6 +171,8 @@ static relora_status restart_tensors(struct things *k, const relora_reset_option
     o.cycle = 2;
     TRY(fill_tensor(b, 1, 40));
     TRY(relora_merge(k->st, k->w, a, b, &o, NULL));
+    TRY(fill_tensor(k->dw, scale, 50));
+    TRY(relora_full_rank_step(k->st, k->w, k->dw, 0.01, &o, NULL));
     TRY(relora_factors_draw(k->st, a, b, 1, 2, 3));
     return relora_moments_reset(k->st, relora_adam_moment(k->adam, 3, RELORA_MOMENT_FIRST),
                                 relora_adam_moment(k->adam, 3, RELORA_MOMENT_SECOND), 3, reset, NULL);
@@ -188,13 +191,14 @@ static relora_status train_all(relora_context *ctx, relora_dtype dtype, double s
     if (status >= 0) status = relora_linear_merge(k.l, k.st, 1, NULL);
     if (status >= 0) status = relora_linear_reset(k.l, k.st, 1);
     if (status >= 0) status = relora_adam_reset(k.adam, k.st, everything, 4, &half, NULL);
-    if (status >= 0) status = restart_tensors(&k, &half);
+    if (status >= 0) status = restart_tensors(&k, &half, scale);
     for (int32_t i = 0; status >= 0 && i < relora_adam_count(k.adam); i++) {
         add_tensor(sum, relora_adam_moment(k.adam, i, RELORA_MOMENT_FIRST));
         add_tensor(sum, relora_adam_moment(k.adam, i, RELORA_MOMENT_SECOND));
     }
     for (relora_param p = RELORA_PARAM_WEIGHT; status >= 0 && p <= RELORA_PARAM_B; p++)
         add_tensor(sum, relora_linear_param(k.l, p));
+    add_tensor(sum, k.dw);
     add_tensor(sum, k.param);
     close_things(&k);
     return status;

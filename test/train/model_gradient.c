@@ -190,6 +190,7 @@ static void check_direction(const struct bench *b, int index, const double *befo
     double *after = get(relora_linear_param(model_projection(b->model, index), RELORA_PARAM_WEIGHT));
     double step = 0.2 * sqrt((double)(w->out > w->in ? w->out : w->in));
     for (int64_t k = 0; k < n; k++) gradient[k] = difference(b, &w->w[k]);
+    put_all(weight, 0);
     put(grad, gradient);
     OK(relora_full_rank_step(env.st, weight, grad, 1, NULL, NULL));
     for (int64_t k = 0; k < n; k++) moved[k] = (before[k] - after[k]) / step;

@@ -16,6 +16,7 @@ static const struct model_config config = {.dtype = RELORA_F32,
                                            .heads = 2,
                                            .layers = 2,
                                            .rank = 8,
+                                           .full_rank = 1,
                                            .mode = RELORA_MODE_FULL,
                                            .alpha = 16,
                                            .dropout = 0.1,
@@ -51,7 +52,8 @@ static void queue_step(struct twin *t, const struct optimizer *o, enum side side
     OK(relora_group_zero_grad(model_group(t->model[side]), stream_of(side)));
     OK(model_forward(t->model[side], t->acts[side], stream_of(side), t->tokens, t->targets, (uint64_t)step,
                      MODEL_GRADIENT | MODEL_DROPOUT));
-    OK(model_backward(t->model[side], t->acts[side], stream_of(side), NULL));
+    struct full_rank full = {.lr = 0.002, .number = (uint64_t)step};
+    OK(model_backward(t->model[side], t->acts[side], stream_of(side), step % 3 == 0 ? &full : NULL));
     OK(relora_adam_step(o->adam, stream_of(side), 0.002, 1.0, NULL));
 }
 

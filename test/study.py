@@ -1,0 +1,201 @@
+"""study.py PROGRAM: the study of examples/study in small: its plan, its statistics, its spectrum, and a few tiny runs."""
+
+import json
+import math
+import os
+import random
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+STUDY = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'examples', 'study')
+sys.path.insert(0, STUDY)
+sys.dont_write_bytecode = True
+import arms
+import plan
+import spectrum
+import stats
+
+PROGRAM = None
+TINY = arms.BASE._replace(name='tiny', shape='--hidden 16 --ffn 32 --heads 2 --layers 1', steps=40, warm_start=8, batch=2, seq=16, evaluate=8, bin=2)
+STAGES = [arms.Stage('upstream', arms.cells(['full'], task=TINY), 2), arms.Stage('upstream', arms.cells(['lora', 'relora'], (4,), TINY), 2)]
+# The study with these stages, in a process of its own.
+CHILD = '''
+import sys
+sys.path[:0] = [%r, %r]
+import test_of_study
+import study
+study.arms.STAGES, study.SPECTRUM_SEED = test_of_study.STAGES, 2
+study.arms.EXTENT = 3
+sys.exit(study.main())
+'''
+
+
+def pretend(losses, stages):
+    """Do all runs at once, with losses that are a function of the run."""
+    done = {}
+    while True:
+        runs, _ = plan.missing(stages, done, {})
+        if not runs:
+            return done
+        for run in runs:
+            done[run.options] = dict(run.line, val_loss=losses(run.line), options=run.options, tokens=run.tokens)
+
+
+class Plan(unittest.TestCase):
+    def best(self, wanted, seeds=False):
+        done = pretend(lambda line: abs(math.log(line['lr'] / wanted)), STAGES)
+        cell = STAGES[0].cells[0]
+        return plan.rates(cell, done)[1], [line['lr'] for line in done.values() if line['arm'] == 'full']
+
+    def test_a_sweep_ends_between_two_worse_rates(self):
+        for wanted in (3e-3, 6e-3, 1.2e-2, 7.5e-4):
+            best, tried = self.best(wanted)
+            self.assertAlmostEqual(best, wanted)
+            self.assertLess(min(tried), wanted)
+            self.assertGreater(max(tried), wanted)
+
+    def test_a_sweep_that_finds_no_end_stops(self):
+        best, tried = self.best(1e3)
+        self.assertEqual((best, len(set(tried))), (max(tried), arms.EXTENT))
+
+    def test_one_that_died_is_the_worst(self):
+        done = pretend(lambda line: None if line['lr'] > 4e-3 else -line['lr'], STAGES)
+        self.assertAlmostEqual(plan.rates(STAGES[0].cells[0], done)[1], 3e-3)
+
+    def test_low_rank_waits_for_the_rate_of_its_warm_start(self):
+        runs, tokens = plan.missing(STAGES, {}, {})
+        self.assertEqual({run.line['arm'] for run in runs}, {'full'})
+        length = TINY.steps * TINY.batch * TINY.seq
+        self.assertEqual(tokens, {'upstream': length * (2 + 1 + 2 * (3 + 1))})
+
+    def test_every_cell_has_its_seeds(self):
+        record = stats.Record(pretend(lambda line: line['seed'], STAGES), STAGES)
+        self.assertEqual([sorted(runs) for runs in record.cells.values()], [[1, 2]] * 3)
+        self.assertEqual(list(record.missing()), [])
+
+
+class Numbers(unittest.TestCase):
+    def test_mean_and_paired_difference(self):
+        m = stats.mean([1.0, 2.0, 4.0])
+        self.assertAlmostEqual(m.value, 7 / 3)
+        self.assertAlmostEqual(m.error, math.sqrt(((4 / 3) ** 2 + (1 / 3) ** 2 + (5 / 3) ** 2) / 2 / 3))
+        self.assertIsNone(stats.mean([1.0]).error)
+        runs = {seed: {'val_loss': seed + 0.25} for seed in (1, 2, 3)}
+        others = {seed: {'val_loss': float(seed)} for seed in (2, 3, 4)}
+        self.assertEqual(stats.difference(runs, others), (0.25, 0.0, 2))
+
+    def test_power_law(self):
+        points = [(n * 1e6, 1.2 + 40 * (n * 1e6) ** -0.3) for n in (0.2, 0.5, 1.3, 3.3, 11)]
+        (e, *_), (a, *_), (b, low, high) = stats.power_law(points)
+        self.assertAlmostEqual(e, 1.2, 3)
+        self.assertAlmostEqual(a, 40, 1)
+        self.assertAlmostEqual(b, 0.3, 3)
+        self.assertTrue(low <= b <= high)
+        self.assertIsNone(stats.power_law(points[:4]))
+
+    def test_singular_values(self):
+        """Of sums of outer products of orthonormal vectors they are the factors."""
+        r, n, m, wanted = random.Random(1), 9, 14, [3.0, 1.0, 0.5, 0.01]
+        left, right = self.orthonormal(r, n, len(wanted)), self.orthonormal(r, m, len(wanted))
+        matrix = [[sum(s * u[i] * v[j] for s, u, v in zip(wanted, left, right)) for j in range(m)] for i in range(n)]
+        for d in (matrix, [list(column) for column in zip(*matrix)]):
+            found = spectrum.singular_values(d)
+            for value, expected in zip(found, wanted + [0.0] * (n - len(wanted))):
+                self.assertAlmostEqual(value, expected, 6)
+        stable, effective = spectrum.measures([2.0, 2.0, 2.0])
+        self.assertAlmostEqual(stable, 3)
+        self.assertAlmostEqual(effective, 3)
+
+    def test_a_checkpoint_in_low_rank_is_merged(self):
+        header = {'__metadata__': {'relora.linear.q': 'rank=1\nalpha=3\n'}}
+        data, tensors = b'', {'q.weight': [[1, 2], [3, 4]], 'q.lora_A.weight': [[1, 10]], 'q.lora_B.weight': [[1], [2]]}
+        for name, rows in tensors.items():
+            values = struct.pack('<%df' % (len(rows) * len(rows[0])), *(x for row in rows for x in row))
+            header[name] = {'dtype': 'F32', 'shape': [len(rows), len(rows[0])], 'data_offsets': [len(data), len(data) + len(values)]}
+            data += values
+        text = json.dumps(header).encode()
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(struct.pack('<Q', len(text)) + text + data)
+            file.flush()
+            self.assertEqual(spectrum.read(file.name)['q.weight'], [[4, 32], [9, 64]])
+
+    @staticmethod
+    def orthonormal(r, n, count):
+        vectors = []
+        while len(vectors) < count:
+            v = [r.gauss(0, 1) for _ in range(n)]
+            for u in vectors:
+                dot = sum(x * y for x, y in zip(u, v))
+                v = [y - dot * x for x, y in zip(u, v)]
+            norm = math.sqrt(sum(x * x for x in v))
+            vectors.append([x / norm for x in v])
+        return vectors
+
+
+class Runs(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix='study-')
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+        os.mkdir(os.path.join(self.folder, 'work'))
+        r = random.Random(1)
+        with open(os.path.join(self.folder, 'work', 'kjv.txt'), 'w') as file:
+            file.write(' '.join(r.choice(('in', 'the', 'beginning', 'was', 'word')) for _ in range(4000)))
+        shutil.copy(__file__, os.path.join(self.folder, 'test_of_study.py'))
+
+    def start(self):
+        return subprocess.Popen([sys.executable, '-c', CHILD % (self.folder, STUDY), PROGRAM, 'work', 'runs.jsonl', 'results.md', '--jobs', '2'],
+                                cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    def runs(self):
+        return list(plan.read(os.path.join(self.folder, 'runs.jsonl')).values())
+
+    def interrupt(self, count, sign):
+        """The study is ended when so many runs are recorded."""
+        child = self.start()
+        end = time.monotonic() + 100
+        while len(self.runs()) < count and time.monotonic() < end:
+            time.sleep(0.05)
+        child.send_signal(sign)
+        status = child.wait(60)
+        child.stdout.close()
+        return status
+
+    def test_killed_and_gone_on_with(self):
+        self.assertEqual(self.interrupt(2, signal.SIGTERM), 3)
+        self.assertEqual(self.interrupt(5, signal.SIGKILL), -signal.SIGKILL)
+        before = self.runs()
+        self.assertGreaterEqual(len(before), 5)
+        again = self.start()
+        out = again.communicate(timeout=100)[0]
+        self.assertEqual(again.returncode, 0, out)
+        after = self.runs()
+        self.assertEqual(after[:len(before)], before)
+        self.assertEqual(len(after), 3 + 1 + 2 * (3 + 1))
+        self.look_at(after)
+
+    def look_at(self, lines):
+        for line in lines:
+            self.assertEqual((len(line['eval']), len(line['train']), line['updates']), (5, 20, 40))
+            self.assertEqual(line['eval'][-1][1], line['val_loss'])
+            self.assertEqual('spectrum' in line, line['seed'] == 2)
+        lora = next(line['spectrum'] for line in lines if line['arm'] == 'lora' and line['seed'] == 2)
+        self.assertGreater(lora['q_proj']['values'][3], 1e-4 * lora['q_proj']['values'][0])
+        self.assertLess(lora['q_proj']['values'][4], 1e-4 * lora['q_proj']['values'][0])  # what LoRA of rank 4 adds has rank 4
+        with open(os.path.join(self.folder, 'results.md')) as file:
+            page = file.read()
+        self.assertIn('| ReLoRA as published | 4 |', page)
+        self.assertIn('results-upstream.png', os.listdir(self.folder))
+
+
+if __name__ == '__main__':
+    PROGRAM = os.path.abspath(sys.argv.pop(1))
+    result = unittest.main(exit=False).result
+    print('100%%: Checks: %d, Failures: %d, Errors: %d' % (result.testsRun, len(result.failures), len(result.errors)))
+    sys.exit(not result.wasSuccessful())
