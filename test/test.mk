@@ -70,6 +70,7 @@ $(foreach s,$(SUITES),$(eval $(call SUITE,$(s))))
 -include $(wildcard $(B)/test/*/*.d $(B)/test/*/*/*.d $(B)/emulated/test/*/*.d)
 
 # ---- several processes ----
+$(B)/test/ranks/nccl.o: CPPFLAGS += -Itest/mpi/stub # in the place of NCCL's header
 ## check-mpi: runs of several processes under each MPI that is installed
 .PHONY: check-mpi
 MPI_OBJECTS := $(patsubst %,$(B)/test/%.o,ranks/world support/ranks support/track)
@@ -202,6 +203,6 @@ lint-compilers:
 	$(Q)$(MAKE) --no-print-directory everything CC=gcc
 	$(Q)$(MAKE) --no-print-directory everything CC=clang
 $(LINT): $(OBJS)
-	$(Q)FLAGS='-Itest -I$(EMULATOR) -DRELORA_TEST_DATA=__FILE__ -DRELORA_TEST_MODULES=__FILE__ $(LIB_CPPFLAGS)' NM=$(NM) sh test/lint/lint.sh $(@:lint-%=%) $(OBJS)
+	$(Q)FLAGS='-Itest -I$(EMULATOR) -Itest/mpi/stub -DRELORA_TEST_DATA=__FILE__ -DRELORA_TEST_MODULES=__FILE__ $(LIB_CPPFLAGS)' NM=$(NM) sh test/lint/lint.sh $(@:lint-%=%) $(OBJS)
 
 ## check-SUITE: one folder of test/, such as check-unit

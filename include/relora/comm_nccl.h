@@ -8,7 +8,7 @@
  *      relora_comm_nccl_open(&table, &comm, nccl);
  *      options.comm = &comm;                      // of relora_adam_options_init(), for a CUDA device
  *
- *  Exchanges are queued in the stream of the call, and the host does not wait. A rank that fails later is seen by a
+ *  The communicator must be a blocking one, as ncclCommInitRank() makes it. Exchanges are queued in the stream of the call, and the host does not wait. A rank that fails later is seen by a
  *  following exchange, or by ncclCommGetAsyncError(); ncclCommAbort() then lets the streams end. */
 #ifndef RELORA_COMM_NCCL_H
 #define RELORA_COMM_NCCL_H
@@ -39,7 +39,7 @@ static inline relora_status relora_comm_nccl_done(relora_comm_nccl *table, ncclR
     ncclResult_t before = ncclSuccess;
     if (result == ncclSuccess) result = ncclCommGetAsyncError(table->nccl, &before);
     table->result = result == ncclSuccess ? before : result;
-    return table->result == ncclSuccess || table->result == ncclInProgress ? RELORA_OK : RELORA_E_IO;
+    return table->result == ncclSuccess ? RELORA_OK : RELORA_E_IO;
 }
 
 static inline relora_status relora_comm_nccl_sum(void *user, void *native, void *data, int64_t count,

@@ -51,5 +51,6 @@ Suite *ranks_failures(void);
 Suite *ranks_resets(void);
 Suite *ranks_states(void);
 Suite *ranks_apart(void);
+Suite *ranks_nccl(void);
 
 #endif
