@@ -85,7 +85,7 @@ struct dropout { /* y = (y +) mask * x / (1 - p); element i is dropped by word i
 };
 
 struct adam_param { /* one registered parameter; all without gaps, but rows of `param` may have them */
-    void *param; /* its first element; if there are gaps, that of the whole parameter */
+    void *param;    /* its first element; if there are gaps, that of the whole parameter */
     void *grad;
     float *m, *v;
     int64_t count;

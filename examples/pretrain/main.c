@@ -77,6 +77,7 @@ static void print_header(const struct trainer *t)
     if (t->ranks->count > 1)
         printf(", %d processes of %" PRId64 " thread%s", t->ranks->count, o->threads,
                o->threads > 1 ? "s" : "");
+    if (t->ranks->count > 1 && o->sync) printf(", apart between restarts");
     putchar('\n');
     if (t->batch != o->batch)
         printf("(micro-batches are of %" PRId64 " sequences, so that they go round)\n", t->batch);

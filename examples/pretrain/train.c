@@ -117,10 +117,28 @@ int trainer_start(struct trainer *t, const struct options *options, const struct
     return check(NULL, relora_context_create(&t->ctx, &context), "cannot start the library");
 }
 
+/* What processes cannot do that meet at restarts alone. */
+static int check_sync(const struct trainer *t)
+{
+    const struct options *o = t->options;
+    if (!o->sync) return 0;
+    if (o->method != METHOD_RELORA) return fail("--sync restart needs --method relora, which has restarts");
+    if (o->save || o->resume)
+        return fail(
+            "--sync restart has no checkpoints: between restarts each process has factors and moments of its own");
+    if (t->accumulate < t->ranks->count)
+        return fail("--sync restart: %d processes have %" PRId64
+                    " micro-batches, so one would learn nothing; use a "
+                    "larger --batch or --accumulate",
+                    t->ranks->count, t->accumulate);
+    return 0;
+}
+
 int trainer_open(struct trainer *t, struct data *data)
 {
     t->data = data;
     divide(t);
+    if (t->ranks->count > 1 && check_sync(t)) return -1;
     if (t->ranks->count > 1 && t->options->full_rank_every)
         return fail("--full-rank-every is for one process: its steps would be other ones on each of %d",
                     t->ranks->count);
@@ -147,10 +165,15 @@ void trainer_close(struct trainer *t)
     free(t->targets);
 }
 
-/* An end was asked for: what is under way is dropped. */
+int trainer_is_apart(const struct trainer *t)
+{
+    return t->ranks->count > 1 && t->options->sync && t->step >= t->options->warm_start;
+}
+
+/* An end was asked for: what is under way is dropped. Processes that are apart end when they have agreed. */
 static int is_stopped(struct trainer *t)
 {
-    if (stop_look()) t->stopped = 1;
+    if (!trainer_is_apart(t) && stop_look()) t->stopped = 1;
     return t->stopped;
 }
 
@@ -201,18 +224,28 @@ static double targets_in(const struct trainer *t)
 /* An end that one rank was asked for, or data that one has lost, is the business of all: none may wait for the others. */
 static int agree(struct trainer *t, int result)
 {
-    double flags[3] = {result != 0, t->stopped, t->data_failed};
-    if (t->ranks->count == 1) return result;
+    enum { SOMETIMES = 16 }; /* steps of processes that are apart */
+    int apart = trainer_is_apart(t);
+    double flags[3] = {result != 0, t->stopped || (apart && stop_look()), t->data_failed};
+    if (t->ranks->count == 1 || (apart && (result || t->attempts % SOMETIMES))) return result;
     if (ranks_sum(t->ranks, flags, 3)) return -1;
     t->stopped = flags[1] > 0.0;
     t->data_failed = flags[2] > 0.0;
-    return flags[0] > 0.0 ? -1 : 0;
+    return flags[0] > 0.0 || t->stopped ? -1 : 0;
 }
 
-/* The mean over `count` forwards of all ranks. */
-static int take_loss(struct trainer *t, int64_t count, double *loss)
+/* Micro-batches of an update: of all processes or, if they are apart, of this one. */
+static int64_t micros(const struct trainer *t)
 {
-    if (check(t->ctx, model_take_loss(t->model, t->stream, loss), "loss") || ranks_sum(t->ranks, loss, 1))
+    int64_t others = t->ranks->count - 1 - t->ranks->index;
+    return trainer_is_apart(t) ? (t->accumulate + others) / t->ranks->count : t->accumulate;
+}
+
+/* The mean over `count` forwards, of all processes if they have made them together. */
+static int take_loss(struct trainer *t, int64_t count, int together, double *loss)
+{
+    if (check(t->ctx, model_take_loss(t->model, t->stream, loss), "loss") ||
+        (together && ranks_sum(t->ranks, loss, 1)))
         return -1;
     *loss *= (double)t->options->seq / targets_in(t) / (double)count;
     return 0;
@@ -242,7 +275,7 @@ static int evaluate(struct trainer *t)
     int64_t enough = (data_validation_windows(t->data, o->seq) + o->batch - 1) / o->batch;
     int64_t batches = (o->eval_batches < enough ? o->eval_batches : enough) * (o->batch / t->batch);
     if (agree(t, evaluate_own(t, batches))) return -1;
-    if (take_loss(t, batches, &t->val_loss)) return -1;
+    if (take_loss(t, batches, 1, &t->val_loss)) return -1;
     t->val_step = t->step;
     if (t->ranks->index) return 0;
     if (folders_open(t->folders, "out", o->out) == 0) /* it may be gone since the run began */
@@ -289,17 +322,15 @@ static void tell_full_rank(struct trainer *t, const struct full_rank *step, cons
                   t->step + 1, step->layers, sqrt(step->changed / step->weight), step->rank / step->layers);
 }
 
-/* An update that was skipped moves neither schedule nor cycle. */
+/* An update that was skipped moves neither schedule nor cycle; but if one process skips it alone, it keeps pace. */
 static int count_update(struct trainer *t, const relora_step_report *report, const char **event)
 {
     t->attempts++;
     t->skipping = report->skipped;
-    if (!report->skipped) {
-        t->step++;
-        return advance(t, event);
-    }
-    t->skipped++;
-    return 0;
+    t->skipped += report->skipped != 0;
+    if (report->skipped && !trainer_is_apart(t)) return 0;
+    t->step++;
+    return advance(t, event);
 }
 
 /* After the row of the step is written: is there any sense in going on? */
@@ -323,10 +354,10 @@ static int train_step(struct trainer *t, int *last)
     step.lr = row.lr * o->full_rank_strength;
     if (agree(t, accumulate(t, is_full_rank(t) ? &step : NULL)) ||
         check(t->ctx,
-              relora_adam_step(t->adam, t->stream, row.lr,
-                               (double)o->seq / targets_in(t) / (double)t->accumulate, &report),
+              relora_adam_step(t->adam, t->stream, row.lr, (double)o->seq / targets_in(t) / (double)micros(t),
+                               &report),
               "update") || /* the report of which is the one thing waited for in a step; */
-        take_loss(t, t->accumulate, &row.loss)) /* the loss is there by then */
+        take_loss(t, micros(t), !trainer_is_apart(t), &row.loss)) /* the loss is there by then */
         return -1;
     tell_full_rank(t, &step, &row.event);
     if (count_update(t, &report, &row.event)) return -1;

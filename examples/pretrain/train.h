@@ -69,6 +69,9 @@ void trainer_close(struct trainer *trainer);
 /* To the end, or until it is asked to stop: then the update under way is dropped, and a checkpoint written. */
 int trainer_run(struct trainer *trainer);
 
+/* Do the processes train by themselves now, and meet at restarts? */
+int trainer_is_apart(const struct trainer *trainer);
+
 /* phase.c: enter full-rank or low-rank training with an optimizer and a schedule of its own. */
 int phase_full(struct trainer *trainer);
 int phase_low_rank(struct trainer *trainer);

@@ -30,7 +30,8 @@ class Ranks(unittest.TestCase):
 
     def command(self, out, *options):
         new = [] if '--resume' in options else OPTIONS
-        return [PROGRAM, '--data', self.path('t.txt'), '--out', self.path(out), '--save', self.path(out, 'saved')] + new + list(options)
+        save = [] if '--sync' in options else ['--save', self.path(out, 'saved')]
+        return [PROGRAM, '--data', self.path('t.txt'), '--out', self.path(out)] + save + new + list(options)
 
     def start(self, ranks, command):
         launch = MPIRUN + ['-n', str(ranks)] if ranks > 1 else []
@@ -84,6 +85,19 @@ class Ranks(unittest.TestCase):
         self.run_in(1, 'one', '--batch', '1', '--accumulate', '1')
         self.run_in(2, 'two', '--batch', '1', '--accumulate', '1')
         self.assert_close('two', 'one')
+
+    def test_apart(self):
+        """Exchanges at restarts alone: other losses, which are the same the next time, and one model at the end."""
+        self.run_in(1, 'one')
+        for out in ('a', 'b'):
+            text = self.run_in(3, out, '--sync', 'restart')
+            self.assertIn('apart between restarts', text)
+            self.assertEqual(text.count('restart 2:'), 1, text)
+        self.assertEqual(self.rows('a'), self.rows('b'))
+        self.assertNotEqual(self.rows('a')[6:], self.rows('one')[6:])
+        ours, theirs = (float(self.rows(out, 'eval.csv')[-1]['val_loss']) for out in ('a', 'one'))
+        self.assertLess(ours, float(self.rows('a')[0]['loss']) - 1)
+        self.assertAlmostEqual(ours, theirs, delta=0.3)
 
     def of(self, child):
         """Process ids of the program below the launcher."""
@@ -151,6 +165,8 @@ class Ranks(unittest.TestCase):
         self.assertEqual(text.count('unknown option'), 1, text)
         text = self.run_in(2, 'run', '--full-rank-every', '2', status=1)
         self.assertIn('--full-rank-every is for one process', text)
+        text = self.run_in(4, 'run', '--batch', '1', '--sync', 'restart', status=1)
+        self.assertIn('4 processes have 3 micro-batches', text)
         with open(self.path('file'), 'w', encoding='utf-8'):
             pass
         text = self.run_in(2, 'file', status=1)
