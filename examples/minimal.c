@@ -43,12 +43,10 @@ int main(void)
     relora_linear *layer; /* y = x W^T + alpha / rank * x A^T B^T: W is frozen, A and B are trained */
     relora_linear_options linear;
     CHECK(relora_linear_options_init(&linear, sizeof linear));
-    linear.in_features = linear.out_features = N;
     linear.rank = 4;
     linear.alpha = 4;
     linear.dropout = 0;
-    CHECK(relora_linear_create(&layer, cpu, &linear));
-    CHECK(relora_linear_set_weight(layer, weight, NULL));
+    CHECK(relora_linear_wrap(&layer, cpu, weight, NULL, &linear));
 
     relora_adam *adam; /* takes from the layer what is to be trained */
     CHECK(relora_adam_create(&adam, cpu, NULL));

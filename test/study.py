@@ -190,7 +190,7 @@ class Runs(unittest.TestCase):
         self.assertLess(lora['q_proj']['values'][4], 1e-4 * lora['q_proj']['values'][0])  # what LoRA of rank 4 adds has rank 4
         with open(os.path.join(self.folder, 'results.md')) as file:
             page = file.read()
-        self.assertIn('| ReLoRA as published | 4 |', page)
+        self.assertIn('| ReLoRA as published, one mask | 4 |', page)
         self.assertIn('results-upstream.png', os.listdir(self.folder))
 
 

@@ -345,6 +345,10 @@ func TestRestart(t *testing.T) {
 	}
 	ok(t, DrawFactors(s, a, b, 1, 2, 3))
 	m, v := floats(t, d, s, 1, 100), floats(t, d, s, 1, 100)
+	step, err := FullRankStep(s, w, floats(t, d, s, 1, 2, 3), 0.1, DefaultMergeOptions())
+	if err != nil || math.Abs(step.GradRank-1) > 1e-6 || math.Abs(step.DeltaNorm-0.02*math.Sqrt(3)) > 1e-3 {
+		t.Error(step, err)
+	}
 	reset, err := ResetMoments(s, m, v, 0, DefaultResetOptions())
 	if err != nil || reset.Params != 1 || reset.ZeroedFirst != 99 {
 		t.Error(reset, err)

@@ -352,7 +352,7 @@ static int train_step(struct trainer *t, int *last)
 
     if (check(t->ctx, relora_schedule_lr(t->schedule, t->step, &row.lr), "learning rate")) return -1;
     step.lr = row.lr * o->full_rank_strength;
-    if (agree(t, accumulate(t, is_full_rank(t) ? &step : NULL)) ||
+    if (agree(t, accumulate(t, step.lr > 0.0 && is_full_rank(t) ? &step : NULL)) ||
         check(t->ctx,
               relora_adam_step(t->adam, t->stream, row.lr, (double)o->seq / targets_in(t) / (double)micros(t),
                                &report),

@@ -25,15 +25,17 @@ EXTENT = 6  # learning rates tried at most
 # A control is a full-rank net with as many trained parameters as the low-rank arms have at that rank.
 CONTROL = {4: '--hidden 32 --ffn 52', 8: '--hidden 32 --ffn 104', 16: '--hidden 40 --ffn 138'}
 
-AUTHORS = '--method relora --reset-masks independent --rank {rank}'
+# One mask for both moments. With a mask for each, as in the authors' code, a first moment that is kept over a second that
+# is cleared makes steps of any size.
+PUBLISHED = '--method relora --rank {rank}'
 STEPS = '--method lora --full-rank-every {} --full-rank-strength {} --rank {{rank}} '
 ARMS = {arm.name: arm for arm in (
     #   name        title                                     ranks  rates to begin with, or whose they are: arm, or (arm, rank); options
-    Arm('full',     'full rank',                              (0,),  (3e-3, 6e-3), '--method full'),
+    Arm('full',     'full rank',                              (0,),  (1.5e-3, 3e-3), '--method full'),
     Arm('lora',     'LoRA after a warm start',                RANKS, (3e-3, 6e-3), '--method lora --rank {rank} {warm}'),
-    Arm('relora',   'ReLoRA as published',                    RANKS, (3e-3, 6e-3), AUTHORS + ' --restarts 3 {warm}'),
-    Arm('joint',    'ReLoRA as published, one mask',          RANKS, (3e-3, 6e-3),
-        '--method relora --restarts 3 --rank {rank} {warm}'),
+    Arm('relora',   'ReLoRA as published, one mask',          RANKS, (3e-3, 6e-3), PUBLISHED + ' --restarts 3 {warm}'),
+    Arm('two-masks', "ReLoRA, two masks as in the authors' code", RANKS, (1.5e-3, 3e-3),
+        '--method relora --reset-masks independent --rank {rank} --restarts 3 {warm}'),
     # candidates for the best recipe: besides A and B, W takes a step along its orthogonalised gradient now and then
     Arm('dense-1',  'LoRA + full-rank steps, warm start',     RANKS, (1.5e-3, 3e-3), STEPS.format(1, 1) + '{warm}'),
     Arm('cold-1',   'LoRA + full-rank steps',                 RANKS, (6e-3, 1.2e-2), STEPS.format(1, 1) + '--warm-start 0'),
@@ -46,20 +48,21 @@ ARMS = {arm.name: arm for arm in (
     Arm('control',  'a smaller full-rank net',                RANKS, (6e-3, 1.2e-2), '--method full {control}'),
     Arm('lowrank',  'low rank from the start, no W',          RANKS, (6e-3, 1.2e-2), '--method lowrank --rank {rank}'),
     # one thing changed in the published recipe
-    Arm('warm-0',   'no warm start',                          (8,),  'relora', AUTHORS + ' --restarts 3 --warm-start 0'),
-    Arm('warm-10',  'a warm start of a tenth',                (8,),  'relora', AUTHORS + ' --restarts 3 --warm-start 200'),
-    Arm('restart-1', 'one restart',                           (8,),  'relora', AUTHORS + ' --restarts 1 {warm}'),
-    Arm('restart-9', 'nine restarts',                         (8,),  'relora', AUTHORS + ' --restarts 9 {warm}'),
+    Arm('warm-0',   'no warm start',                          (8,),  'relora', PUBLISHED + ' --restarts 3 --warm-start 0'),
+    Arm('warm-10',  'a warm start of a tenth',                (8,),  'relora', PUBLISHED + ' --restarts 3 --warm-start 200'),
+    Arm('restart-1', 'one restart',                           (8,),  'relora', PUBLISHED + ' --restarts 1 {warm}'),
+    Arm('restart-9', 'nine restarts',                         (8,),  'relora', PUBLISHED + ' --restarts 9 {warm}'),
     Arm('no-ramp',  'no climb of the rate after a restart',   (8,),  'relora',
-        AUTHORS + ' --restarts 3 {warm} --restart-warmup 0'),
-    Arm('zero',     'all moments cleared',                    (8,),  'relora', AUTHORS + ' --restarts 3 {warm} --reset zero'),
+        PUBLISHED + ' --restarts 3 {warm} --restart-warmup 0'),
+    Arm('zero',     'all moments cleared',                    (8,),  'relora', PUBLISHED + ' --restarts 3 {warm} --reset zero'),
     Arm('keep',     'no moment cleared',                      (8,),  'relora',
-        AUTHORS + ' --restarts 3 {warm} --reset-ratio 0'),
+        PUBLISHED + ' --restarts 3 {warm} --reset-ratio 0'),
 )}
 BEST = ('dense-1', 'cold-1', 'cold-1x2', 'cold-2', 'cold-4', 'cold-restarts')
-RESTARTS = ('lora', 'relora', 'joint')
+RESTARTS = ('lora', 'relora', 'two-masks')
 SPECTRUM = ('full', *RESTARTS, *BEST)
-ABLATION = ('warm-0', 'warm-10', 'restart-1', 'restart-9', 'no-ramp', 'zero', 'keep')
+STEP_ABLATION = ('dense-1', 'cold-1x2', 'cold-2', 'cold-4', 'cold-restarts', 'step-only')
+ABLATION = ('two-masks', 'warm-0', 'warm-10', 'restart-1', 'restart-9', 'no-ramp', 'zero', 'keep')
 
 
 def cells(names, ranks=RANKS, task=BASE):
@@ -91,17 +94,18 @@ STAGES = [
     Stage('upstream', cells(('dense-1', 'lora', 'relora', 'cold-1'), (8,)), 1),
     Stage('upstream', cells(('full', 'cold-1', 'lora', 'relora', 'dense-1'), (8,)), 2),
     Stage('upstream', cells(('full', 'cold-1', 'lora', 'relora', 'dense-1'), (8,)), SEEDS),
-    Stage('upstream', cells(('cold-1x2', 'cold-restarts'), (8,)) + cells(('step-only',), (1,)), 2),
-    Stage('upstream', cells(('cold-2', 'cold-4'), (8,)), 2),
+    Stage('ablation', cells(('cold-1x2', 'cold-restarts'), (8,)) + cells(('step-only',), (1,)), 2),
+    Stage('ablation', cells(('cold-2', 'cold-4'), (8,)), 2),
     Stage('upstream', cells(('cold-1', 'lora', 'relora'), (4, 16)), 2),
     Stage('length', cells(('full', 'lora', 'relora', 'cold-1'), (8,), LONG[0]), 1),
+    Stage('downstream', (), 1),
     Stage('upstream', cells(('cold-1', 'lora', 'relora'), (4, 16)), SEEDS),
-    Stage('upstream', cells(('joint',), (8,)), SEEDS),
+    Stage('upstream', cells(('two-masks',), (8,)), 2),
     Stage('upstream', cells(('control', 'lowrank'), (8,)), SEEDS),
     Stage('downstream', (), SEEDS),
-    Stage('ablation', cells(ABLATION, (8,)), 2),
+    Stage('ablation', cells(ABLATION[1:], (8,)), 2),
     Stage('length', [cell for task in LONG for cell in cells(('full', 'lora', 'relora', 'cold-1'), (8, 4), task)], 2),
-    Stage('upstream', cells(('joint', 'control', 'lowrank'), (4, 16)), SEEDS),
+    Stage('upstream', cells(('two-masks', 'control', 'lowrank'), (4, 16)), SEEDS),
     *[Stage('scaling', cells(SCALED, (eighth(task),), task), 1) for task in SCALING],
 ]
 

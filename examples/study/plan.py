@@ -1,5 +1,6 @@
 """Which runs are missing, and which learning rate is a cell's."""
 
+import hashlib
 import json
 import os
 
@@ -11,7 +12,8 @@ class Run:
 
     def __init__(self, line, options, tokens, save_every, bin_size, name):
         self.line, self.options, self.tokens = line, options, tokens
-        self.save_every, self.bin, self.name = save_every, bin_size, name
+        self.save_every, self.bin = save_every, bin_size
+        self.name = '%s-%s' % (name, hashlib.sha256(options.encode()).hexdigest()[:6])  # of its folder, where it may be gone on with
 
 
 def make(part, cell, rate, seed, warm):
@@ -87,7 +89,9 @@ def missing(stages, done, others):
     `others` are runs of parts whose stages have no cells."""
     found, waiting, tokens = {}, {}, {}
     for stage in stages:
-        ready = [(others.get(stage.part, []), 0)] if not stage.cells else [runs_of(stage.part, cell, stage.seeds, done) for cell in stage.cells]
+        ready = [runs_of(stage.part, cell, stage.seeds, done) for cell in stage.cells]
+        if not stage.cells:
+            ready = [([run for run in others.get(stage.part, []) if run.line['seed'] <= stage.seeds], 0)]
         for cell, (now, later) in zip(stage.cells or (None,), ready):
             for run in now:
                 if run.options not in done:

@@ -78,10 +78,12 @@ class Page:
                                  difference(stats.difference(runs, get('lora', rank))) if rank and arm != 'lora' else '',
                                  '{:,}'.format(line['trained']), '%.1f' % (line['moments_bytes'] / line['parameters'])])
         size = next(iter(full.values()))['parameters'] if full else 0
+        rate = 'is that of the table of arms' if task.scale == 0 else 'is the best of its sweep with seed 1'
         return ['## Upstream: full rank and low rank', '',
-                '%s parameters, %d updates of %d bytes of the King James Bible, warm start %d. The learning rate of each row is the best of its '
-                'sweep with seed 1. Full rank is AdamW. A full-rank step, beside LoRA, moves W against its orthogonalised gradient of the last batch, '
-                'as Muon does but without momentum, and keeps no state. %s.' % ('{:,}'.format(size), task.steps, task.batch * task.seq, task.warm_start, machines(self.lines('upstream'))), '',
+                '%s parameters, %d updates of %d bytes of the King James Bible, warm start %d. The learning rate of each row %s. %s.' %
+                ('{:,}'.format(size), task.steps, task.batch * task.seq, task.warm_start, rate, machines(self.lines('upstream'))), '',
+                'Full rank is AdamW. A full-rank step, beside LoRA, moves W against the orthogonalised gradient of the last batch, as Muon does '
+                'but without momentum, and keeps no state.', '',
                 *table(['arm', 'rank', 'rate', 'seeds', 'loss', 'above full rank', 'above LoRA', 'trained at the end', 'moments, bytes per parameter'], rows),
                 *self.curves(), *self.rates()]
 
@@ -182,14 +184,19 @@ class Page:
     # ---- other parts ----
 
     def ablation(self):
-        rows, published = [], self.record.get('relora', 8)
-        for arm in arms.ABLATION:
-            runs = self.record.get(arm, 8)
-            if runs:
-                rows.append([title(arm), len(runs), number(stats.mean(run['val_loss'] for run in runs.values())),
-                             difference(stats.difference(runs, published))])
-        return ['## Ablation: one thing changed in the published recipe', '', 'Rank 8, the rate of the published recipe. %s.' %
-                machines(self.lines('ablation')), '', *table(['changed', 'seeds', 'loss', 'above the published recipe'], rows)] if rows else []
+        text = []
+        for base, name, names in (('cold-1', 'LoRA + full-rank steps', arms.STEP_ABLATION), ('relora', 'the published recipe', arms.ABLATION)):
+            rows, whole = [], self.record.get(base, 8)
+            for arm in names:
+                rank = 8 if 8 in arms.ARMS[arm].ranks else arms.ARMS[arm].ranks[0]
+                runs = self.record.get(arm, rank)
+                if runs and whole:
+                    rows.append([title(arm), rank, '%g' % next(iter(runs.values()))['lr'], len(runs),
+                                 number(stats.mean(run['val_loss'] for run in runs.values())), difference(stats.difference(runs, whole))])
+            if rows:
+                text += ['### %s' % (name[0].upper() + name[1:]), '', *table(['changed', 'rank', 'rate', 'seeds', 'loss', 'above ' + name], rows)]
+        return ['## Ablation: one thing changed', '', 'Paired with the same recipe unchanged at rank 8. %s.' % machines(self.lines('ablation')), '',
+                *text] if text else []
 
     def length(self):
         panels = []
@@ -289,8 +296,14 @@ class Page:
     def missing(self):
         rows = [[part, title(cell.arm), cell.rank or '', cell.task.name, '%d of %d' % (done, wanted)]
                 for part, cell, done, wanted in self.record.missing()]
+        if not any(stage.part == 'downstream' for stage in self.record.stages):
+            return self.not_done(rows)
         wanted = len(fetch.CLASSES) * (downstream.SEEDS * (2 * len(downstream.INITS) - 1) + 1)
         rows += [['downstream', 'all', '', ', '.join(fetch.CLASSES), '%d of at least %d runs' % (len(self.lines('downstream')), wanted)]]
+        return self.not_done(rows)
+
+    @staticmethod
+    def not_done(rows):
         return ['## Not done', '', *(table(['part', 'arm', 'rank', 'task', 'seeds recorded'], rows) if rows else ['Every run of the table is recorded.', ''])]
 
 

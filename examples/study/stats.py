@@ -23,7 +23,7 @@ class Record:
     """All recorded runs, looked at by cell."""
 
     def __init__(self, done, stages):
-        self.done, self.task = done, stages[0].cells[0].task
+        self.done, self.stages, self.task = done, stages, stages[0].cells[0].task
         self.cells = {}  # cell: {seed: line}, at the best learning rate
         self.parts, self.seeds = {}, {}
         for stage in stages:

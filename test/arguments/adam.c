@@ -72,7 +72,8 @@ START_TEST(test_add)
     FAILS(RELORA_E_ARGUMENT, relora_adam_add(a, "p", p, NULL, &index), "grad");
     FAILS(RELORA_E_SHAPE, relora_adam_add(a, "p", p, g41, &index), "6", "41");
     FAILS(RELORA_E_SHAPE, relora_adam_add(a, "p", p, row, &index), "grad"); /* one shape, not one count */
-    FAILS(RELORA_E_LAYOUT, relora_adam_add(a, "p", view, view, &index), "grad"); /* only param may have gaps */
+    FAILS(RELORA_E_LAYOUT, relora_adam_add(a, "p", view, view, &index),
+          "grad"); /* only param may have gaps */
     FAILS(RELORA_E_LAYOUT, relora_adam_add(a, "p", g23, view, &index), "grad");
     FAILS(RELORA_E_ARGUMENT, relora_adam_add(a, "p", p, p, &index), "param", "grad", "memory");
     FAILS(RELORA_E_CONTEXT, relora_adam_add(a, "p", row, far, &index), "grad");

@@ -259,7 +259,8 @@ relora_tensor *hollow(const relora_tensor *like, int32_t ndim, const int64_t *sh
     relora_tensor *t = NOWHERE;
     relora_device *device = relora_tensor_device(like);
     REQUIRE(w.temporary_count < (int)(sizeof w.temporaries / sizeof *w.temporaries));
-    if (CALL(relora_tensor_borrow, &t, device, RELORA_F32, ndim, shape, NULL, NULL, NULL, NULL) < 0) return NULL;
+    if (CALL(relora_tensor_borrow, &t, device, RELORA_F32, ndim, shape, NULL, NULL, NULL, NULL) < 0)
+        return NULL;
     w.handles++;
     w.touched = 1;
     return w.temporaries[w.temporary_count++] = t;

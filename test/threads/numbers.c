@@ -83,11 +83,12 @@ static relora_status multiply_all(relora_stream *st, double scale, struct number
 
 /* ---- training ---- */
 
-enum { N_IN = 272, N_OUT = 208, N_RANK = 16, N_ROWS = 144, N_PARAM = 66000 };
+enum { N_IN = 272, N_OUT = 208, N_RANK = 16, N_ROWS = 144, N_HIGH = 264, N_WIDE = 250, N_PITCH = 253 };
 
 struct things {
     relora_stream *st;
-    relora_tensor *w, *x, *y, *dy, *dx, *dw, *param, *grad;
+    relora_tensor *w, *bias, *x, *y, *dy, *dx, *dw;
+    relora_tensor *whole, *param, *grad; /* the parameter is the first columns of `whole` */
     relora_linear *l;
     relora_adam *adam;
 };
@@ -115,12 +116,16 @@ static relora_status open_things(struct things *k, relora_device *dev, relora_dt
     TRY(relora_tensor_create(&k->dy, dev, dtype, 2, (int64_t[]){N_ROWS, N_OUT}));
     TRY(relora_tensor_create(&k->dx, dev, dtype, 2, (int64_t[]){N_ROWS, N_IN}));
     TRY(relora_tensor_create(&k->dw, dev, RELORA_F32, 2, (int64_t[]){N_OUT, N_IN}));
-    TRY(relora_tensor_create(&k->param, dev, RELORA_F32, 1, (int64_t[]){N_PARAM}));
-    TRY(relora_tensor_create(&k->grad, dev, RELORA_F32, 1, (int64_t[]){N_PARAM}));
+    TRY(relora_tensor_create(&k->bias, dev, dtype, 1, (int64_t[]){N_OUT}));
+    TRY(relora_tensor_create(&k->whole, dev, dtype, 2, (int64_t[]){N_HIGH, N_PITCH}));
+    TRY(relora_tensor_create(&k->grad, dev, RELORA_F32, 2, (int64_t[]){N_HIGH, N_WIDE}));
+    TRY(relora_tensor_borrow(&k->param, dev, dtype, 2, (int64_t[]){N_HIGH, N_WIDE}, (int64_t[]){N_PITCH, 1},
+                             relora_tensor_data(k->whole), NULL, NULL));
     TRY(fill_tensor(k->w, scale, 1));
-    TRY(fill_tensor(k->param, scale, 2));
+    TRY(fill_tensor(k->whole, scale, 2));
+    TRY(fill_tensor(k->bias, scale, 3));
     TRY(relora_linear_create(&k->l, dev, &o));
-    TRY(relora_linear_set_weight(k->l, k->w, NULL));
+    TRY(relora_linear_set_weight(k->l, k->w, k->bias));
     TRY(relora_adam_create(&k->adam, dev, NULL));
     TRY(relora_adam_add_linear(k->adam, "l", k->l));
     return relora_adam_add(k->adam, "p", k->param, k->grad, NULL);
@@ -130,7 +135,8 @@ static void close_things(struct things *k)
 {
     relora_adam_release(k->adam);
     relora_linear_release(k->l);
-    relora_tensor *const all[] = {k->w, k->x, k->y, k->dy, k->dx, k->dw, k->param, k->grad};
+    relora_tensor *const all[] = {k->w,  k->bias, k->x,     k->y,     k->dy,
+                                  k->dx, k->dw,   k->param, k->whole, k->grad};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) relora_tensor_release(all[i]);
     relora_stream_release(k->st);
 }
@@ -199,7 +205,7 @@ static relora_status train_all(relora_context *ctx, relora_dtype dtype, double s
     for (relora_param p = RELORA_PARAM_WEIGHT; status >= 0 && p <= RELORA_PARAM_B; p++)
         add_tensor(sum, relora_linear_param(k.l, p));
     add_tensor(sum, k.dw);
-    add_tensor(sum, k.param);
+    add_tensor(sum, k.whole);
     close_things(&k);
     return status;
 }

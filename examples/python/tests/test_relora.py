@@ -261,6 +261,12 @@ class Optimizer(Kit):
         self.assertEqual(relora.merge(self.stream, w, a, b, scale=2).layers, 1)
         relora.draw_factors(self.stream, a, b, seed=1, layer=2, cycle=3)
         self.assertEqual(relora.reset_moments(self.stream, ones(100), ones(100), 0).zeroed_first, 99)
+        step = relora.full_rank_step(self.stream, w, ones(2, 3), 0.1)
+        self.assertAlmostEqual(step.grad_rank, 1)
+        self.assertAlmostEqual(step.delta_norm, 0.1 * 0.2 * 3 ** 0.5, places=3)
+        layer, weight = self.layer(), ones(2, 3)
+        layer.set_weight(weight)
+        self.assertAlmostEqual(layer.full_rank_step(self.stream, ones(2, 3), 0.1, 1).grad_norm, 6 ** 0.5, places=5)
         with self.assertRaisesRegex(relora.Error, 'relora_merge: weight is'):
             relora.merge(self.stream, ones(2, 2), a, b)
 

@@ -121,6 +121,9 @@ fn restarts_without_objects() {
     let (w, a, b) = (tensor(&[2, 3]), tensor(&[1, 3]), tensor(&[2, 1]));
     let report = relora::merge(&stream, &w, &a, &b, &relora::MergeOptions::default()).unwrap();
     assert_eq!((report.layers, w.cells().unwrap()[5].get()), (1, 2.0));
+    let step =
+        relora::full_rank_step(&stream, &w, &tensor(&[2, 3]), 0.1, &relora::MergeOptions::default()).unwrap();
+    assert!((step.grad_rank - 1.0).abs() < 1e-6 && (step.delta_norm - 0.02 * 3f64.sqrt()).abs() < 1e-3);
     relora::draw_factors(&stream, &a, &b, 1, 2, 3).unwrap();
     assert_eq!(b.cells().unwrap()[0].get(), 0.0);
     let (m, v) = (tensor(&[100]), tensor(&[100]));
