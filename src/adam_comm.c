@@ -17,7 +17,8 @@ static relora_status copy_between(const struct call *c, struct view to, struct v
                                : c->backend->convert(c->queue, to, from, one));
 }
 
-/* Some of the elements `first` to `end` of a tensor, as many as are a matrix: all, or where rows have gaps the rest of
+/* Some of the elements `first` to `end` of a tensor, as many as are a matrix: all, or where rows have gaps
+ * the rest of
  * a row or whole rows. */
 static struct view piece_of(const relora_tensor *t, int64_t first, int64_t end)
 {

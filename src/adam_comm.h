@@ -1,6 +1,7 @@
-/* An optimizer among other ranks. All registered parameters form one row of elements, each parameter at a multiple
- * of COMM_ALIGN, which is sent in pieces. With RELORA_ADAM_SHARD_STATE rank r has the moments of share r of this
- * row: equal pieces, the last ones shorter or empty. A cut may go through a parameter. */
+/* An optimizer among other ranks. All registered parameters form one row of elements, each parameter at a
+ * multiple
+ * of COMM_ALIGN, which is sent in pieces. With RELORA_ADAM_SHARD_STATE rank r has the moments of share r of
+ * this row: equal pieces, the last ones shorter or empty. A cut may go through a parameter. */
 #ifndef RELORA_SRC_ADAM_COMM_H
 #define RELORA_SRC_ADAM_COMM_H
 
@@ -27,14 +28,16 @@ relora_status adam_gather_params(const struct call *c, relora_adam *adam);
 /* *sum, on the device, becomes the sum over all ranks. */
 relora_status adam_sum_squares(const struct call *c, const relora_adam *adam, double *sum);
 
-/* Both moments of a parameter from all shares, into arrays of its size on the device; and the own share of such
+/* Both moments of a parameter from all shares, into arrays of its size on the device; and the own share of
+ * such
  * arrays back. */
 relora_status adam_gather_moment(const struct call *c, const relora_adam *adam, int32_t index,
                                  relora_moment moment, float *whole);
 relora_status adam_take_share(const struct call *c, const relora_adam *adam, int32_t index,
                               relora_moment moment, const float *whole);
 
-/* A parameter becomes its mean over the ranks of `comm`, rounded alike on all of them as a function of `number`. */
+/* A parameter becomes its mean over the ranks of `comm`, rounded alike on all of them as a function of
+ * `number`. */
 relora_status adam_average(const struct call *c, const struct comm *comm, relora_adam *adam, int32_t index,
                            uint64_t number);
 

@@ -78,7 +78,8 @@ static relora_status copy_share(const struct call *c, const relora_adam *adam, i
     return own.count ? call_queue(c, c->backend->copy(c->queue, &copy)) : RELORA_OK;
 }
 
-/* Every element is one rank's, and 0 elsewhere. As whole numbers the sum keeps each bit, of -0 and of a NaN too: a
+/* Every element is one rank's, and 0 elsewhere. As whole numbers the sum keeps each bit, of -0 and of a NaN
+ * too: a
  * share begins and ends at a multiple of COMM_ALIGN, so that no number is made of two ranks' elements. */
 relora_status adam_gather_moment(const struct call *c, const relora_adam *adam, int32_t index,
                                  relora_moment moment, float *whole)

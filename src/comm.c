@@ -1,4 +1,5 @@
-/* Exchanges between ranks: through the host's table, by way of the host's memory where the table wants that. */
+/* Exchanges between ranks: through the host's table, by way of the host's memory where the table wants that.
+ * */
 #include "comm.h"
 
 #include <limits.h>

@@ -42,15 +42,18 @@ relora_status comm_reduce_scatter(const struct call *c, const struct comm *comm,
                                   int64_t count);
 relora_status comm_all_gather(const struct call *c, const struct comm *comm, const char *what, int64_t count);
 
-/* One number of each rank to all of them; then, until the next exchange, that of a rank. No memory is needed. */
+/* One number of each rank to all of them; then, until the next exchange, that of a rank. No memory is
+ * needed. */
 relora_status comm_share_number(const struct call *c, const struct comm *comm, const char *what,
                                 int64_t number);
 relora_status comm_number_of(const struct call *c, const struct comm *comm, int32_t rank, int64_t *number);
 
-/* The status of the first rank that has failed, on all of them: what each can fail in by itself comes before it. */
+/* The status of the first rank that has failed, on all of them: what each can fail in by itself comes before
+ * it. */
 relora_status comm_agree(const struct call *c, const struct comm *comm, relora_status status);
 
-/* Do all ranks have the same bits in `count` tensors? at() gives one of them and its name. If not, RELORA_E_STATE
+/* Do all ranks have the same bits in `count` tensors? at() gives one of them and its name. If not,
+ * RELORA_E_STATE
  * on all ranks, with the first that differs. */
 typedef const relora_tensor *(*comm_item_fn)(void *user, int32_t index, const char **name);
 relora_status comm_check_same(const struct call *c, const struct comm *comm, int32_t count, comm_item_fn at,

@@ -1,4 +1,5 @@
-/* Replicas that have drifted apart train on as if nothing were wrong. So ranks compare what must be equal, by the
+/* Replicas that have drifted apart train on as if nothing were wrong. So ranks compare what must be equal,
+ * by the
  * checksum of its bytes; in a build without checksums nothing is seen. */
 #include "checksum.h"
 #include "comm.h"
@@ -34,7 +35,8 @@ static relora_status add_tensor(const struct sameness *s, checksum *sum, const r
     return RELORA_OK;
 }
 
-/* The first rank whose tensors `first` to `last` have another sum than those of rank 0; 0 if there is none. */
+/* The first rank whose tensors `first` to `last` have another sum than those of rank 0; 0 if there is none.
+ * */
 static relora_status compare(const struct sameness *s, int32_t first, int32_t last, comm_item_fn at,
                              void *user, int32_t *rank)
 {
@@ -53,7 +55,8 @@ static relora_status compare(const struct sameness *s, int32_t first, int32_t la
     return RELORA_OK;
 }
 
-/* All at once; only if they differ, one after the other. All ranks see the same numbers, and so do the same. */
+/* All at once; only if they differ, one after the other. All ranks see the same numbers, and so do the same.
+ * */
 static relora_status check(const struct sameness *s, int32_t count, comm_item_fn at, void *user)
 {
     const char *name = "";

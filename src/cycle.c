@@ -1,24 +1,11 @@
 /* The restart: when it is due, and merging, drawing and resetting in the right order. */
 #include "cycle.h"
 
-#include "adam_comm.h"
 #include "adam_reset.h"
 #include "description.h"
 #include "linear_merge.h"
 #include "list.h"
 #include "schedule.h"
-
-struct relora_cycle {
-    relora_context *ctx;
-    relora_cycle_options options;
-    relora_adam *adam;
-    struct comm apart; /* ranks that meet at merges alone; of size 1 if there are none */
-    relora_reset_options reset;
-    struct registry layers; /* of struct member */
-    int32_t *indices;       /* room for those of their factors in the optimizer, two for each */
-    int32_t index_capacity;
-    int64_t advanced; /* the step of the last relora_cycle_advance(); -1 before the first */
-};
 
 /* ---- options ---- */
 
@@ -63,17 +50,6 @@ relora_status relora_cycle_options_follow(relora_cycle_options *options, const r
 
 /* ---- life ---- */
 
-static relora_status take_comm(const struct call *c, struct comm *apart, const relora_cycle_options *o,
-                               const relora_adam *adam)
-{
-    if (!o->comm) return RELORA_OK;
-    if (!adam) FAIL(c, RELORA_E_ARGUMENT, "options.comm is given, but adam is NULL");
-    TRY(comm_take(c, "options.comm", apart, adam->device, o->comm));
-    if (comm_has_others(apart) && comm_has_others(&adam->comm))
-        FAIL(c, RELORA_E_ARGUMENT, "options.comm is given, but the ranks of adam train together already");
-    return comm_has_others(apart) ? comm_reserve(c, apart) : RELORA_OK;
-}
-
 relora_status relora_cycle_create(relora_cycle **out, relora_context *ctx,
                                   const relora_cycle_options *options, relora_adam *adam,
                                   const relora_reset_options *reset)
@@ -91,7 +67,7 @@ relora_status relora_cycle_create(relora_cycle **out, relora_context *ctx,
     if (adam && adam->ctx != ctx) FAIL(&c, RELORA_E_CONTEXT, "adam belongs to another context");
     TRY(reset_options_read(&c, &r, "reset", reset));
     struct comm apart = {.table = {.size = 1}};
-    TRY(take_comm(&c, &apart, &o, adam));
+    TRY(cycle_take_comm(&c, &apart, &o, adam));
     if (!o.reset_every) o.reset_every = o.merge_every;
 
     relora_cycle *cycle = context_new(ctx, sizeof *cycle);
@@ -264,41 +240,6 @@ static relora_status open_work(struct call *c, const relora_cycle *cycle, relora
     return RELORA_OK;
 }
 
-/* What the optimizer trains; then W, A and B of each layer, of which some may be frozen. */
-static const relora_tensor *compared_at(void *user, int32_t index, const char **name)
-{
-    static const relora_param parts[] = {RELORA_PARAM_WEIGHT, RELORA_PARAM_A, RELORA_PARAM_B};
-    const relora_cycle *cycle = user;
-    int32_t trained = cycle->adam->registry.count;
-    if (index < trained) {
-        const struct adam_entry *e = adam_at(cycle->adam, index);
-        *name = e->is.name;
-        return e->is.value;
-    }
-    const struct member *m = registry_at(&cycle->layers, (index - trained) / 3);
-    *name = m->linear->name;
-    return m->linear->param[parts[(index - trained) % 3]];
-}
-
-static const relora_tensor *weight_at(void *user, int32_t index, const char **name)
-{
-    const relora_cycle *cycle = user;
-    const struct member *m = registry_at(&cycle->layers, index);
-    *name = m->linear->name;
-    return m->linear->param[RELORA_PARAM_WEIGHT];
-}
-
-/* Ranks that train together have the same bits before a restart, and so after it; those that train apart, the same W. */
-static relora_status check_ranks(const struct call *c, relora_cycle *cycle)
-{
-    if (comm_has_others(&cycle->apart))
-        return comm_check_same(c, &cycle->apart, cycle->layers.count, weight_at, cycle);
-    if (!cycle->adam || !comm_has_others(&cycle->adam->comm)) return RELORA_OK;
-    TRY(call_check_device(c, "adam", cycle->adam->device));
-    return comm_check_same(c, &cycle->adam->comm, 3 * cycle->layers.count + cycle->adam->registry.count,
-                           compared_at, cycle);
-}
-
 /* Layers in FULL have nothing to restart. */
 static int has_work(const relora_cycle *cycle)
 {
@@ -319,24 +260,6 @@ static void call_before(void *user)
     if (call->options->before) call->options->before(call->options->hook_user, call->step, call->events);
 }
 
-static int is_restarted(const relora_cycle *cycle, const struct adam_entry *e)
-{
-    if (e->role != RELORA_PARAM_A && e->role != RELORA_PARAM_B && e->role != RELORA_PARAM_SCALE) return 0;
-    for (int32_t i = 0; i < cycle->layers.count; i++)
-        if (((const struct member *)registry_at(&cycle->layers, i))->linear == e->is.linear) return 1;
-    return 0;
-}
-
-/* A and B of the cycle's layers are merged and drawn afresh. All else that is trained becomes its mean. */
-static relora_status average_rest(const struct call *c, relora_cycle *cycle, uint64_t number)
-{
-    for (int32_t i = 0; i < cycle->adam->registry.count; i++) {
-        const struct adam_entry *e = adam_at(cycle->adam, i);
-        if (!is_restarted(cycle, e)) TRY(adam_average(c, &cycle->apart, cycle->adam, i, number));
-    }
-    return RELORA_OK;
-}
-
 /* Look at every layer, tell the host, and merge and draw afresh if that is among the events. */
 static relora_status work_on_layers(const struct call *c, relora_cycle *cycle, int64_t step, uint32_t events,
                                     int64_t number, relora_merge_report *report)
@@ -352,7 +275,7 @@ static relora_status work_on_layers(const struct call *c, relora_cycle *cycle, i
                             .before = call_before,
                             .user = &before};
     TRY(linear_merge_all(c, &job, report));
-    if (merges && job.comm) TRY(average_rest(c, cycle, (uint64_t)number));
+    if (merges && job.comm) TRY(cycle_average_rest(c, cycle, (uint64_t)number));
     if (merges)
         call_log(c, RELORA_LOG_INFO, "merge %lld of %d layers: |dW| %g, |W| %g", (long long)number,
                  report->layers, report->delta_norm, report->weight_norm);
@@ -392,7 +315,8 @@ static relora_status reset_moments(const struct call *c, relora_cycle *cycle, ui
     return adam_reset(c, cycle->adam, cycle->indices, list_factors(cycle), &o, report);
 }
 
-/* Before a layer changes: does the optimizer know it as it is now, and can the moments be reset afterwards? */
+/* Before a layer changes: does the optimizer know it as it is now, and can the moments be reset afterwards?
+ * */
 static relora_status look_at_moments(const struct call *c, relora_cycle *cycle)
 {
     for (int32_t i = 0; i < cycle->layers.count; i++) TRY(check_factors(c, cycle, layer_at(cycle, i)));
@@ -422,7 +346,7 @@ relora_status relora_cycle_advance(relora_cycle *cycle, relora_stream *stream, i
     int64_t n = step - o->first_step;
     uint32_t due = has_work(cycle) ? events_at(cycle, step) : 0;
     if (due & RELORA_CYCLE_RESET) TRY(look_at_moments(&c, cycle));
-    if (due) TRY(check_ranks(&c, cycle));
+    if (due) TRY(cycle_check_ranks(&c, cycle));
     if (due) TRY(work_on_layers(&c, cycle, step, due, event_number(n, o->merge_every), &m));
     if (due & RELORA_CYCLE_RESET)
         TRY(reset_moments(&c, cycle, (uint64_t)event_number(n, o->reset_every), reset ? &r : NULL));
@@ -446,7 +370,7 @@ relora_status relora_cycle_finish(relora_cycle *cycle, relora_stream *stream, in
         FAIL(&c, RELORA_E_ARGUMENT, "step is %lld, but the cycle begins at %lld", (long long)step,
              (long long)o->first_step);
     TRY(open_reports(&c, merge, NULL));
-    TRY(check_ranks(&c, cycle));
+    TRY(cycle_check_ranks(&c, cycle));
     /* one more than any merge before it, so that no draw is used twice */
     int64_t number = n ? (n - 1) / o->merge_every + 1 : 1;
     if (has_work(cycle)) {

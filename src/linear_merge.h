@@ -17,7 +17,8 @@ struct merge_job { /* what is done to the layers of a registry */
     void *user;
 };
 
-/* All of the layers or, but for a failure of the device, none: every mode and every factor is looked at first,
+/* All of the layers or, but for a failure of the device, none: every mode and every factor is looked at
+ * first,
  * and the memory taken that the products need. Waits for the device once for MERGE_BATCH layers looked at,
  * and once at the end. Fills the report of what was merged. */
 relora_status linear_merge_all(const struct call *c, const struct merge_job *job,

@@ -56,7 +56,8 @@ static relora_status copy_rows(const struct call *c, struct view to, struct view
     return call_queue(c, c->backend->copy(c->queue, &copy));
 }
 
-/* A factor of each rank, times its scale, into `to`: stacked, or side by side. As many rows at once as fit the wire. */
+/* A factor of each rank, times its scale, into `to`: stacked, or side by side. As many rows at once as fit
+ * the wire. */
 static relora_status gather(const struct call *c, const struct together *t, struct view from,
                             struct scale scale, struct view to, int stacked)
 {

@@ -1,4 +1,5 @@
-/* Ranks that train apart between merges: the factors of all of them, merged as one pair of N times the rank. */
+/* Ranks that train apart between merges: the factors of all of them, merged as one pair of N times the rank.
+ * */
 #ifndef RELORA_SRC_MERGE_TOGETHER_H
 #define RELORA_SRC_MERGE_TOGETHER_H
 
@@ -19,7 +20,8 @@ void together_close(struct together *t);
 /* As merge_look() of the pair that will come: after it nothing but the device or another rank can fail. */
 relora_status together_look(const struct call *c, const struct together *t, const struct update *update);
 
-/* `update` becomes that of the mean over all ranks: W += 1/N [s B_1 .. s B_N] [A_1; ..; A_N]. Exact, where the product of the
+/* `update` becomes that of the mean over all ranks: W += 1/N [s B_1 .. s B_N] [A_1; ..; A_N]. Exact, where
+ * the product of the
  * means of the factors is not. Every rank has the same factors then, and so the same W. */
 relora_status together_gather(const struct call *c, const struct together *t, struct update *update);
 

@@ -1,4 +1,5 @@
-/* Saving a state in several ranks: what lies in shares comes together first, rank 0 writes, and then all know how it
+/* Saving a state in several ranks: what lies in shares comes together first, rank 0 writes, and then all
+ * know how it
  * went. No rank leaves before, as the others would wait for it. */
 #include "state_ranks.h"
 

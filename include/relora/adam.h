@@ -20,10 +20,10 @@ enum {
                                           after clipping, squares that exceed F32. A skipped step
                                           changes nothing and does not advance the step count used
                                           for bias correction. Without this flag see max_norm */
-    RELORA_ADAM_SHARD_STATE = 4 /**< with `comm`, each rank keeps the moments of its share of all elements
-                                          alone, as ZeRO stage 1 does. A step sends as much as without it, and the
-                                          numbers are the same up to the rounding of the norm. Not part of a
-                                          state's description. Since 0.6 */
+    RELORA_ADAM_SHARD_STATE = 4      /**< with `comm`, each rank keeps the moments of its share of all
+                                          elements alone, as ZeRO stage 1 does. A step sends as much as
+                                          without it, and the numbers are the same up to the rounding of
+                                          the norm. Not part of a state's description. Since 0.6 */
 };
 
 typedef struct relora_adam_options {
@@ -161,12 +161,13 @@ RELORA_API relora_status relora_adam_zero_grad(relora_adam *adam, relora_stream 
  *  The caller passes `lr` each time; the optimizer keeps none. Clipping and skipping happen on the
  *  device, without the host. Equal inputs give equal bits on any number of threads.
  *
- *  With relora_adam_options.comm, g is the sum of the gradients of all ranks, so that grad_scale divides by the
- *  micro-batches of all of them. A rank without data takes part with a gradient of 0. Clipping, skipping and
- *  the report are about the sum, and equal on all ranks. The step leaves the sum in the gradients
- *  (with RELORA_ADAM_SHARD_STATE anything), so overwrite them or set them to 0 before the next pass, as ever. The first step
- *  checks that all ranks have the same bits in the same parameters, and is RELORA_E_STATE on each of them if not.
- *  Ranks that share seeds draw the same dropout masks: give each micro-batch of all ranks its own `call`.
+ *  With relora_adam_options.comm, g is the sum of the gradients of all ranks, so that grad_scale divides
+ *  by the micro-batches of all of them. A rank without data takes part with a gradient of 0. Clipping,
+ *  skipping and the report are about the sum, and equal on all ranks. The step leaves the sum in the
+ *  gradients (with RELORA_ADAM_SHARD_STATE anything), so overwrite them or set them to 0 before the next
+ *  pass, as ever. The first step checks that all ranks have the same bits in the same parameters, and is
+ *  RELORA_E_STATE on each of them if not. Ranks that share seeds draw the same dropout masks: give each
+ *  micro-batch of all ranks its own `call`.
  *  @param lr         0 or more, finite as F32. If lr times a factor or a decay is not finite, the
  *                    parameter does not change, as with 0
  *  @param grad_scale multiplies every gradient first, for accumulation over micro-batches. Finite as F32
@@ -216,8 +217,8 @@ RELORA_API const char *relora_adam_name(const relora_adam *adam, int32_t index);
 /** Index of the parameter called `name`; RELORA_E_NOT_FOUND if there is none.
  *  @since 0.1 @threads any @stream none */
 RELORA_API relora_status relora_adam_find(const relora_adam *adam, const char *name, int32_t *index);
-/** A moment of a parameter: F32, with its shape; NULL if there is no such parameter or moment, or if it lies in
- *  shares (RELORA_ADAM_SHARD_STATE). Borrowed: lives as long as `adam`.
+/** A moment of a parameter: F32, with its shape; NULL if there is no such parameter or moment, or if it
+ *  lies in shares (RELORA_ADAM_SHARD_STATE). Borrowed: lives as long as `adam`.
  *  @since 0.1 @threads any @stream none */
 RELORA_API relora_tensor *relora_adam_moment(relora_adam *adam, int32_t index, relora_moment moment);
 /** Number of updates of a parameter since its step count was last reset: t of relora_adam_step().

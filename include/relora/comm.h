@@ -1,12 +1,12 @@
 /** @file relora/comm.h
  *  How one process of a training run talks to the others. The library itself links neither MPI nor NCCL: the
- *  host fills this table with functions of whatever it runs on, and an optimizer uses it. relora/comm_mpi.h and
- *  relora/comm_nccl.h fill one in a single call. A run of one process needs none of this.
+ *  host fills this table with functions of whatever it runs on, and an optimizer uses it. relora/comm_mpi.h
+ *  and relora/comm_nccl.h fill one in a single call. A run of one process needs none of this.
  *
  *  A process is a rank. All ranks of a table are equal: they make the same calls in the same order, with
- *  parameters, options and numbers that are the same. They differ in their data alone. A rank that fails before
- *  it has communicated, for example for want of memory, leaves the others waiting. It must end, or make the
- *  communicator fail, and a communicator should give up after a while. */
+ *  parameters, options and numbers that are the same. They differ in their data alone. A rank that fails
+ *  before it has communicated, for example for want of memory, leaves the others waiting. It must end, or
+ *  make the communicator fail, and a communicator should give up after a while. */
 #ifndef RELORA_COMM_H
 #define RELORA_COMM_H
 
@@ -25,13 +25,14 @@ enum {
 };
 
 /** One exchange between all ranks, in place.
- *  @param native the cudaStream_t of the call, in which the work is queued; NULL for the CPU, where the exchange
+ *  @param native the cudaStream_t of the call, in which the work is queued; NULL for the CPU, where the
+ *  exchange
  *                is done on return
  *  @param data   elements at a multiple of 64 bytes, in the memory that relora_comm.memory names
  *  @param count  1 or more; its meaning is that of the function
  *  @return RELORA_OK, or any negative status. Then the call of the library fails with RELORA_E_COMM, and its
- *          stream is finished: nobody knows which ranks have which numbers. What holds for every callback is in
- *          relora/context.h */
+ *          stream is finished: nobody knows which ranks have which numbers. What holds for every callback is
+ *          in relora/context.h */
 typedef relora_status (*relora_comm_fn)(void *user, void *native, void *data, int64_t count,
                                         relora_comm_type type);
 /** Why the last exchange failed, in one line; valid until the next one. */

@@ -1,6 +1,6 @@
 /** @file relora/comm_mpi.h
- *  relora_comm over MPI, for whoever includes this file: it needs the host's <mpi.h>, and the library does not. It
- *  is not part of the binary interface.
+ *  relora_comm over MPI, for whoever includes this file: it needs the host's <mpi.h>, and the library does
+ *  not. It is not part of the binary interface.
  *
  *      relora_comm_mpi mpi;
  *      relora_comm comm;
@@ -11,10 +11,11 @@
  *      relora_comm_mpi_close(&mpi);               // after what was made with it
  *      MPI_Finalize();
  *
- *  Floating-point numbers are added in the order of the ranks, so a run with the same number of ranks gives the same
- *  bits, whatever the network and the MPI. A rank that cannot go on calls relora_comm_mpi_leave(); the others then
- *  have its sentence instead of waiting. If none comes, for example because a machine is gone, they give up after
- *  relora_comm_mpi.seconds. Then end the process: an exchange that is given up stays unfinished. */
+ *  Floating-point numbers are added in the order of the ranks, so a run with the same number of ranks gives
+ *  the same bits, whatever the network and the MPI. A rank that cannot go on calls relora_comm_mpi_leave();
+ *  the others then have its sentence instead of waiting. If none comes, for example because a machine is
+ *  gone, they give up after relora_comm_mpi.seconds. Then end the process: an exchange that is given up
+ *  stays unfinished. */
 #ifndef RELORA_COMM_MPI_H
 #define RELORA_COMM_MPI_H
 
@@ -186,7 +187,8 @@ static inline const char *relora_comm_mpi_error(void *user)
     return ((relora_comm_mpi *)user)->error;
 }
 
-/** Fill `comm` for the ranks of `world`, which is duplicated: every one of them makes this call. `mpi` must stay where it
+/** Fill `comm` for the ranks of `world`, which is duplicated: every one of them makes this call. `mpi` must
+ * stay where it
  *  is as long as `comm` is used.
  *  @return RELORA_E_IO if MPI fails, RELORA_E_NO_MEMORY; mpi->error has a sentence */
 static inline relora_status relora_comm_mpi_open(relora_comm_mpi *mpi, relora_comm *comm, MPI_Comm world)
@@ -216,7 +218,8 @@ static inline relora_status relora_comm_mpi_open(relora_comm_mpi *mpi, relora_co
     return RELORA_OK;
 }
 
-/** Tell the other ranks that this one goes, and why. Each has the sentence in its next exchange, or the present one. This
+/** Tell the other ranks that this one goes, and why. Each has the sentence in its next exchange, or the
+ * present one. This
  *  returns when all have it, or after `seconds`. Do not exchange anything after it. */
 static inline void relora_comm_mpi_leave(relora_comm_mpi *mpi, const char *why, double seconds)
 {

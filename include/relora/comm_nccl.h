@@ -1,6 +1,6 @@
 /** @file relora/comm_nccl.h
- *  relora_comm over NCCL, for whoever includes this file: it needs the host's <nccl.h>, and the library does not. It
- *  is not part of the binary interface.
+ *  relora_comm over NCCL, for whoever includes this file: it needs the host's <nccl.h>, and the library does
+ *  not. It is not part of the binary interface.
  *
  *      ncclComm_t nccl;                           // from ncclCommInitRank(), one rank for each GPU
  *      relora_comm_nccl table;
@@ -8,8 +8,9 @@
  *      relora_comm_nccl_open(&table, &comm, nccl);
  *      options.comm = &comm;                      // of relora_adam_options_init(), for a CUDA device
  *
- *  The communicator must be a blocking one, as ncclCommInitRank() makes it. Exchanges are queued in the stream of the call, and the host does not wait. A rank that fails later is seen by a
- *  following exchange, or by ncclCommGetAsyncError(); ncclCommAbort() then lets the streams end. */
+ *  The communicator must be a blocking one, as ncclCommInitRank() makes it. Exchanges are queued in the
+ *  stream of the call, and the host does not wait. A rank that fails later is seen by a following exchange,
+ *  or by ncclCommGetAsyncError(); ncclCommAbort() then lets the streams end. */
 #ifndef RELORA_COMM_NCCL_H
 #define RELORA_COMM_NCCL_H
 

@@ -138,6 +138,41 @@ START_TEST(test_no_memory)
 }
 END_TEST
 
+/* A constructor that needs memory for exchanges, refused at each request. */
+static void starve_constructors(struct rank *rank, struct world *w)
+{
+    relora_adam_options o;
+    relora_cycle_options y;
+    relora_adam_options_init(&o, sizeof o);
+    relora_cycle_options_init(&y, sizeof y);
+    y.merge_every = 2;
+    o.comm = y.comm = &rank->comm;
+    for (int which = 0; which < 2; which++)
+        for (int64_t n = 1;; n++) {
+            relora_adam *adam = NULL;
+            relora_cycle *cycle = NULL;
+            track_refuse(&rank->mem, n, 0);
+            relora_status status = which ? relora_cycle_create(&cycle, rank->ctx, &y, w->adam, NULL)
+                                         : relora_adam_create(&adam, rank->dev, &o);
+            int refused = rank->mem.refused > 0;
+            track_refuse(&rank->mem, 0, 0);
+            relora_adam_release(adam);
+            relora_cycle_release(cycle);
+            RANK_TRUE(rank, status == (refused ? RELORA_E_NO_MEMORY : RELORA_OK));
+            if (!refused) {
+                RANK_TRUE(rank, n > 2);
+                break;
+            }
+        }
+}
+
+START_TEST(test_constructors)
+{
+    struct plan plan = {.apart = 1, .work = starve_constructors};
+    world_run(2, NULL, &plan);
+}
+END_TEST
+
 Suite *ranks_failures(void)
 {
     Suite *s = suite_create("failures");
@@ -147,6 +182,7 @@ Suite *ranks_failures(void)
     tcase_add_test(tc, test_shares_refuse);
     tcase_add_loop_test(tc, test_rank_that_leaves, 0, 4);
     tcase_add_loop_test(tc, test_no_memory, 0, WAYS);
+    tcase_add_test(tc, test_constructors);
     suite_add_tcase(s, tc);
     return s;
 }

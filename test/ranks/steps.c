@@ -45,6 +45,32 @@ START_TEST(test_clipped)
 }
 END_TEST
 
+/* ---- a device that is not where the table wants its data ---- */
+
+static void steps_and_reset(struct rank *rank, struct world *w)
+{
+    for (int64_t step = 0; step < STEPS; step++) {
+        world_step(rank, w, step, NULL);
+        RANK_OK(rank, relora_adam_reset(w->adam, rank->st, NULL, 0, NULL, NULL));
+    }
+    world_keep(rank, w);
+}
+
+/* A module that passes the CPU off as a GPU: what it has goes to the host and back. */
+static void on_fake(struct rank *rank) { rank->module_dir = RELORA_TEST_MODULES "/fake"; }
+
+START_TEST(test_by_way_of_the_host)
+{
+    struct plan plan = {.flags = ways[_i], .max_norm = 0.5, .work = steps_and_reset};
+    struct plan alone = {.max_norm = 0.5, .work = steps_and_reset, .of = 3};
+    world_run(1, NULL, &alone);
+    world_run(3, on_fake, &plan);
+    world_same(&plan, 3, &alone);
+    world_free(&plan);
+    world_free(&alone);
+}
+END_TEST
+
 /* ---- NaN ---- */
 
 static void one_bad_gradient(struct rank *rank, struct world *w)
@@ -198,6 +224,7 @@ Suite *ranks_steps(void)
     tcase_set_timeout(tc, 60);
     tcase_add_loop_test(tc, test_like_one, 0, 8 * WAYS);
     tcase_add_loop_test(tc, test_clipped, 0, 4 * WAYS);
+    tcase_add_loop_test(tc, test_by_way_of_the_host, 0, WAYS);
     tcase_add_loop_test(tc, test_skips, 0, WAYS);
     tcase_add_loop_test(tc, test_refuses, 0, WAYS);
     tcase_add_loop_test(tc, test_idle_ranks, 0, WAYS);

@@ -166,8 +166,9 @@ static void open_rank(struct rank *rank)
     relora_context_options_init(&options, sizeof options);
     track_init(&rank->mem);
     track_install(&rank->mem, &options);
+    options.module_dir = rank->module_dir;
     if (relora_context_create(&rank->ctx, &options) < 0) abort();
-    rank->dev = relora_device_get(rank->ctx, RELORA_DEVICE_CPU, 0);
+    rank->dev = relora_device_get(rank->ctx, rank->module_dir ? RELORA_DEVICE_CUDA : RELORA_DEVICE_CPU, 0);
     RANK_OK(rank, relora_stream_create(&rank->st, rank->dev));
 }
 

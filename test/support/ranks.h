@@ -17,10 +17,11 @@ struct rank {
     relora_device *dev;
     relora_stream *st;
     void *user;
-    int64_t exchanges;   /* calls of the table so far */
-    int64_t fails_at;    /* the exchange, from 1, in which this rank fails and leaves; 0: none */
-    uint64_t sent_bytes; /* that a good ring sends for it */
-    int bad_memory;      /* bytes were left */
+    const char *module_dir; /* of a module whose device the rank takes; NULL: the CPU */
+    int64_t exchanges;      /* calls of the table so far */
+    int64_t fails_at;       /* the exchange, from 1, in which this rank fails and leaves; 0: none */
+    uint64_t sent_bytes;    /* that a good ring sends for it */
+    int bad_memory;         /* bytes were left */
     char error[80];
     struct ranks *all;
 };
