@@ -8,7 +8,7 @@
 
 enum { HAVE_A_RATIO = 1 << RELORA_RESET_RANDOM | 1 << RELORA_RESET_MAGNITUDE };
 
-static const char *const mode_names[] = {NULL, "ZERO", "RANDOM", "MAGNITUDE", NULL};
+static const char *const mode_names[] = {NULL, "ZERO", "RANDOM", "MAGNITUDE", "KEEP", "PROJECT", NULL};
 static const char *const flag_names[] = {"STEP_COUNT", "INDEPENDENT", "QUANTILE", NULL};
 
 static const struct option reset_rows[] = {
@@ -44,6 +44,18 @@ relora_status reset_options_read(const struct call *c, relora_reset_options *o, 
     if ((o->flags & RELORA_RESET_QUANTILE) && o->mode != RELORA_RESET_MAGNITUDE)
         FAIL(c, RELORA_E_ARGUMENT, "%s.flags has QUANTILE, but %s.mode is %s, not MAGNITUDE", name, name,
              mode_names[o->mode]);
+    if ((o->flags & RELORA_RESET_STEP_COUNT) && o->mode == RELORA_RESET_KEEP)
+        FAIL(c, RELORA_E_ARGUMENT,
+             "%s.flags has STEP_COUNT, but %s.mode is KEEP: moments that stay have their bias", name, name);
+    return RELORA_OK;
+}
+
+relora_status reset_options_alone(const struct call *c, const relora_reset_options *o)
+{
+    if (o->mode == RELORA_RESET_PROJECT)
+        FAIL(
+            c, RELORA_E_UNSUPPORTED,
+            "options.mode is PROJECT, which needs the A before the restart: use relora_cycle or relora_moments_project");
     return RELORA_OK;
 }
 
@@ -54,8 +66,8 @@ static int is_factor(const struct adam_entry *e)
     return e->is.linear && (e->role == RELORA_PARAM_A || e->role == RELORA_PARAM_B);
 }
 
-static relora_status check_listed(const struct call *c, const relora_adam *adam, const int32_t *indices,
-                                  int32_t count)
+relora_status adam_check_listed(const struct call *c, const relora_adam *adam, const int32_t *indices,
+                                int32_t count)
 {
     if (count < 1) FAIL(c, RELORA_E_ARGUMENT, "count is %d, less than 1", count);
     for (int32_t i = 0; i < count; i++) {
@@ -99,11 +111,15 @@ static relora_status reset_one(const struct call *c, relora_adam *adam, int32_t 
                                const relora_reset_options *o, int64_t *counts, float *whole)
 {
     const struct adam_entry *e = adam_at(adam, index);
-    if (whole) TRY(reset_whole(c, adam, index, o, counts, whole));
+    relora_reset_options own = *o;
+    int projected = o->mode == RELORA_RESET_PROJECT;
+    if (projected && e->role == RELORA_PARAM_A) own.mode = RELORA_RESET_ZERO, projected = 0;
+    if (whole) TRY(reset_whole(c, adam, index, &own, counts, whole));
     else
-        TRY(moments_reset(c, e->first->data, e->second->data, e->first->shape.count, (uint64_t)index, o,
+        TRY(moments_reset(c, e->first->data, e->second->data, e->first->shape.count, (uint64_t)index, &own,
                           counts));
-    if (o->flags & RELORA_RESET_STEP_COUNT) TRY(call_queue(c, adam_write_steps(adam, c->queue, index, 0)));
+    if ((o->flags & RELORA_RESET_STEP_COUNT) && !projected)
+        TRY(call_queue(c, adam_write_steps(adam, c->queue, index, 0)));
     return RELORA_OK;
 }
 
@@ -155,12 +171,11 @@ static relora_status reset_all(const struct call *c, const struct reset *r, relo
 }
 
 relora_status adam_reset(const struct call *c, relora_adam *adam, const int32_t *indices, int32_t count,
-                         const relora_reset_options *options, relora_reset_report *report)
+                         const relora_reset_options *o, relora_reset_report *report)
 {
     relora_reset_report r = {.struct_size = sizeof r};
-    struct reset reset = {.adam = adam, .indices = indices, .count = count};
-    TRY(reset_options_read(c, &reset.options, "options", options));
-    TRY(indices ? check_listed(c, adam, indices, count) : check_factors(c, adam, count));
+    struct reset reset = {.adam = adam, .indices = indices, .count = count, .options = *o};
+    TRY(indices ? adam_check_listed(c, adam, indices, count) : check_factors(c, adam, count));
     TRY(call_write_report(c, "report", report, &r, sizeof r));
     TRY(look_at_moments(c, &reset));
     if (report) TRY(moments_count(c, &reset.counts));
@@ -182,6 +197,9 @@ relora_status relora_adam_reset(relora_adam *adam, relora_stream *stream, const 
                                 relora_reset_report *report)
 {
     struct call c = {.fn = "relora_adam_reset"};
+    relora_reset_options o;
     TRY(adam_open(&c, adam, stream));
-    return adam_reset(&c, adam, indices, count, options, report);
+    TRY(reset_options_read(&c, &o, "options", options));
+    TRY(reset_options_alone(&c, &o));
+    return adam_reset(&c, adam, indices, count, &o, report);
 }

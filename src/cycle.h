@@ -18,6 +18,7 @@ struct relora_cycle {
     int32_t *indices;       /* room for those of their factors in the optimizer, two for each */
     int32_t index_capacity;
     int64_t advanced; /* the step of the last relora_cycle_advance(); -1 before the first */
+    int32_t warned;   /* of a restart at a high rate */
 };
 
 /* NULL for NULL. */
@@ -25,13 +26,17 @@ relora_context *cycle_context(const relora_cycle *cycle);
 
 extern const struct options cycle_table;
 
+/* What no row can say alone. */
+relora_status cycle_check_options(const struct call *c, const relora_cycle_options *o,
+                                  const relora_reset_options *reset);
+
 /* What it is (description.h), and whether a file's cycle is the same. */
 void cycle_describe(const relora_cycle *cycle, struct text *text);
 relora_status cycle_compare(const char *ours, const char *theirs, struct text *why);
 
 /* The ranks of a cycle: cycle_ranks.c. The table of the options, for ranks that meet at merges alone. */
 relora_status cycle_take_comm(const struct call *c, struct comm *apart, const relora_cycle_options *options,
-                              const relora_adam *adam);
+                              const relora_reset_options *reset, const relora_adam *adam);
 
 /* Before a restart. Ranks that train together have the same bits, and so they do after it; those that train
  * apart,

@@ -3,8 +3,10 @@
 #include "cycle.h"
 
 relora_status cycle_take_comm(const struct call *c, struct comm *apart, const relora_cycle_options *o,
-                              const relora_adam *adam)
+                              const relora_reset_options *reset, const relora_adam *adam)
 {
+    if (adam && adam_is_sharded(adam) && reset->mode == RELORA_RESET_PROJECT)
+        FAIL(c, RELORA_E_UNSUPPORTED, "reset.mode is PROJECT, but the moments of adam lie in shares");
     if (!o->comm) return RELORA_OK;
     if (!adam) FAIL(c, RELORA_E_ARGUMENT, "options.comm is given, but adam is NULL");
     TRY(comm_take(c, "options.comm", apart, adam->device, o->comm));

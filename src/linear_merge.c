@@ -1,6 +1,7 @@
 /* The end of a cycle: W += s B A, and factors drawn afresh. */
 #include "linear_merge.h"
 
+#include "float_mode.h"
 #include "merge_together.h"
 
 static struct view view_of(const relora_tensor *tensor)
@@ -12,7 +13,8 @@ static struct update update_of(const relora_linear *linear)
 {
     const relora_linear_options *o = &linear->options;
     return (struct update){.name = linear->name,
-                           .weight = view_of(linear->param[RELORA_PARAM_WEIGHT]),
+                           .weight =
+                               view_of(linear->target ? linear->target : linear->param[RELORA_PARAM_WEIGHT]),
                            .delta = view_of(linear->param[RELORA_PARAM_DELTA]),
                            .a = view_of(linear->param[RELORA_PARAM_A]),
                            .b = view_of(linear->param[RELORA_PARAM_B]),
@@ -25,13 +27,16 @@ static struct update update_of(const relora_linear *linear)
 
 /* ---- looking ---- */
 
-static relora_status check_mode(const struct call *c, const relora_linear *linear)
+relora_status linear_check_merge(const struct call *c, const relora_linear *linear)
 {
     char label[LABEL_TEXT];
-    if (linear->options.mode != RELORA_MODE_LORA)
-        FAIL(c, RELORA_E_STATE, "%s is in mode %s; only LORA has what to merge", linear_label(linear, label),
-             linear_mode_name(linear->options.mode));
-    if (!linear->param[RELORA_PARAM_WEIGHT])
+    relora_linear_mode mode = linear->options.mode;
+    if (mode == RELORA_MODE_FULL)
+        FAIL(c, RELORA_E_STATE, "%s is in mode FULL, and has nothing to merge", linear_label(linear, label));
+    if (mode == RELORA_MODE_LOWRANK && !linear_merges(linear))
+        FAIL(c, RELORA_E_STATE, "%s is in mode LOWRANK without a target; call relora_linear_set_target",
+             linear_label(linear, label));
+    if (mode == RELORA_MODE_LORA && !linear->param[RELORA_PARAM_WEIGHT])
         FAIL(c, RELORA_E_STATE, "%s has no weight; call relora_linear_set_weight",
              linear_label(linear, label));
     return RELORA_OK;
@@ -43,8 +48,9 @@ static relora_status look_at(const struct call *c, relora_linear *const *linears
     struct update updates[MERGE_BATCH];
     for (int32_t i = 0; i < count; i++) {
         TRY(call_check_device(c, "linear", linears[i]->device));
-        TRY(check_mode(c, linears[i]));
+        TRY(linear_check_merge(c, linears[i]));
         TRY(linear_check_memory(c, linears[i], RELORA_PARAM_WEIGHT));
+        if (linears[i]->target) TRY(tensor_check(c, linears[i]->target, "the target of a layer"));
         updates[i] = update_of(linears[i]);
     }
     return merge_look(c, updates, count);
@@ -54,46 +60,88 @@ static relora_status look_at(const struct call *c, relora_linear *const *linears
 static relora_linear *layer_at(const struct merge_job *job, int32_t index)
 {
     const struct member *m = registry_at(job->layers, index);
-    if (m->value || (job->lora_only && m->linear->options.mode != RELORA_MODE_LORA)) return NULL;
+    if (job->includes && !job->includes(job->user, index)) return NULL;
+    if (m->value || m->linear->options.mode == RELORA_MODE_FULL) return NULL;
+    if (job->lora_only && !linear_merges(m->linear)) return NULL;
     return m->linear;
 }
 
-/* The first layer, for what all of them share; NULL if there is none. */
-static relora_linear *first_layer(const struct merge_job *job)
+static relora_linear *own_layer_at(const struct merge_job *job, int32_t index)
+{
+    relora_linear *linear = layer_at(job, index);
+    return linear && !linear->merge ? linear : NULL;
+}
+
+/* And those that the host merges by a callback. */
+static relora_linear *hosts_layer_at(const struct merge_job *job, int32_t index)
+{
+    relora_linear *linear = layer_at(job, index);
+    return linear && linear->merge ? linear : NULL;
+}
+
+/* The first of what one of these three gives, or NULL. */
+static relora_linear *first_layer(const struct merge_job *job,
+                                  relora_linear *(*at)(const struct merge_job *, int32_t))
 {
     for (int32_t i = 0; i < job->layers->count; i++)
-        if (layer_at(job, i)) return layer_at(job, i);
+        if (at(job, i)) return at(job, i);
     return NULL;
+}
+
+static struct linear_reset reset_of(const struct merge_job *job, int32_t index)
+{
+    /* what the host merges comes before the sums are there */
+    int measures = job->measures && own_layer_at(job, index);
+    struct linear_reset reset = {.cycle = job->cycle, .measures = measures};
+    if (job->moments) job->moments(job->user, index, &reset.transport);
+    return reset;
+}
+
+static relora_status reserve(const struct call *c, const struct merge_job *job, const relora_linear *linear,
+                             int32_t index)
+{
+    struct linear_reset reset = reset_of(job, index);
+    return linear_reset_reserve(c, linear, &reset);
 }
 
 static relora_status look_at_all(const struct call *c, const struct merge_job *job)
 {
     relora_linear *batch[MERGE_BATCH];
+    double squares[2]; /* of no use yet */
     int32_t n = 0;
     for (int32_t i = 0; i < job->layers->count; i++) {
         relora_linear *linear = layer_at(job, i);
         if (linear) batch[n++] = linear;
+        if (linear && job->draws) TRY(reserve(c, job, linear, i));
         if (n < MERGE_BATCH && i + 1 < job->layers->count) continue;
         if (n) TRY(look_at(c, batch, n));
         n = 0;
     }
+    for (int32_t i = 0; i < job->layers->count; i++)
+        if (hosts_layer_at(job, i))
+            TRY(linear_call_merge(c, hosts_layer_at(job, i), job->cycle, RELORA_MERGE_LOOK, squares));
     return RELORA_OK;
 }
 
 /* Room for the factors of all ranks, and products of that size. */
 static relora_status prepare_together(const struct call *c, const struct merge_job *job, struct together *t)
 {
+    const relora_linear *first = first_layer(job, own_layer_at);
+    if (first_layer(job, hosts_layer_at))
+        FAIL(c, RELORA_E_UNSUPPORTED,
+             "a layer is merged by the host, which ranks that train apart cannot do");
+    if (!first) return RELORA_OK;
     for (int32_t i = 0; i < job->layers->count; i++) {
         struct update update;
-        if (!layer_at(job, i)) continue;
-        update = update_of(layer_at(job, i));
+        if (!own_layer_at(job, i)) continue;
+        update = update_of(own_layer_at(job, i));
         together_count(t, &update);
     }
-    TRY(together_open(c, t, first_layer(job)->device));
+    TRY(together_open(c, t, first->device));
     for (int32_t i = 0; i < job->layers->count; i++) {
         struct update update;
-        if (!layer_at(job, i)) continue;
-        update = update_of(layer_at(job, i));
+        if (!own_layer_at(job, i)) continue;
+        update = update_of(own_layer_at(job, i));
         TRY(together_look(c, t, &update));
     }
     return RELORA_OK;
@@ -110,34 +158,63 @@ static relora_status look(const struct call *c, const struct merge_job *job, str
 
 /* ---- doing it ---- */
 
-static relora_status merge_layers(const struct call *c, const struct merge_job *job, const struct together *t,
+static relora_status finish_layer(const struct call *c, const struct merge_job *job, int32_t index,
                                   relora_merge_report *report)
 {
-    struct update update = update_of(first_layer(job));
-    TRY(merge_start(c, &update));
+    relora_linear *linear = layer_at(job, index);
+    struct linear_reset reset = reset_of(job, index);
+    report->layers++;
+    return job->draws ? linear_reset_run(c, linear, &reset) : RELORA_OK;
+}
+
+/* First the layers whose merge can still be refused. */
+static relora_status merge_hosts(const struct call *c, const struct merge_job *job, double sums[MERGE_SUMS],
+                                 relora_merge_report *report)
+{
     for (int32_t i = 0; i < job->layers->count; i++) {
-        relora_linear *linear = layer_at(job, i);
+        relora_linear *linear = hosts_layer_at(job, i);
+        if (!linear) continue;
+        TRY(linear_call_merge(c, linear, job->cycle, 0, sums));
+        TRY(finish_layer(c, job, i, report));
+    }
+    return RELORA_OK;
+}
+
+static relora_status merge_own(const struct call *c, const struct merge_job *job, const struct together *t,
+                               double sums[MERGE_SUMS], relora_merge_report *report)
+{
+    const relora_linear *first = first_layer(job, own_layer_at);
+    if (!first) return RELORA_OK;
+    struct update update = update_of(first);
+    TRY(merge_start(c, &update, sums));
+    for (int32_t i = 0; i < job->layers->count; i++) {
+        relora_linear *linear = own_layer_at(job, i);
         if (!linear) continue;
         update = update_of(linear);
         if (job->comm) TRY(together_gather(c, t, &update));
         TRY(merge_add(c, &update, job->cycle));
-        if (job->draws) TRY(linear_reset_run(c, linear, job->cycle));
-        report->layers++;
+        TRY(finish_layer(c, job, i, report));
     }
-    double norms[2];
-    TRY(merge_end(c, &update, norms));
-    report->delta_norm = norms[0];
-    report->weight_norm = norms[1];
+    return merge_end(c, &update, sums);
+}
+
+static relora_status merge_all(const struct call *c, const struct merge_job *job, const struct together *t,
+                               relora_merge_report *report)
+{
+    double sums[MERGE_SUMS] = {0};
+    TRY(merge_hosts(c, job, sums, report));
+    TRY(merge_own(c, job, t, sums, report));
+    merge_report(sums, report);
     return RELORA_OK;
 }
 
 relora_status linear_merge_all(const struct call *c, const struct merge_job *job, relora_merge_report *report)
 {
     struct together together = {.comm = job->comm};
-    if (!first_layer(job)) FAIL(c, RELORA_E_STATE, "no layer is in mode LORA");
+    if (!first_layer(job, layer_at)) FAIL(c, RELORA_E_STATE, "no layer is in mode LORA or has a target");
     relora_status status = look(c, job, &together);
     if (status >= 0 && job->before) job->before(job->user);
-    if (status >= 0 && job->merges) status = merge_layers(c, job, &together, report);
+    if (status >= 0 && job->merges) status = merge_all(c, job, &together, report);
     together_close(&together);
     return status;
 }
@@ -153,18 +230,6 @@ relora_status linear_merged_rows(const struct call *c, relora_linear *linear, in
     if (linear->options.mode == RELORA_MODE_FULL) return RELORA_OK;
     struct update update = update_of(linear);
     return merge_onto(c, &update, first, out);
-}
-
-relora_status linear_reset_run(const struct call *c, relora_linear *linear, uint64_t cycle)
-{
-    relora_tensor *scale = linear->param[RELORA_PARAM_SCALE];
-    double start = linear->options.flags & RELORA_LINEAR_REFERENCE ? 0 : 1;
-    char label[LABEL_TEXT];
-    TRY(call_queue(c, linear_draw_factors(linear, c->queue, cycle, 0)));
-    if (scale) TRY(call_queue(c, c->backend->fill(c->queue, tensor_view(scale), start)));
-    call_log(c, RELORA_LOG_DEBUG, "factors of %s drawn for cycle %llu", linear_label(linear, label),
-             (unsigned long long)cycle);
-    return RELORA_OK;
 }
 
 relora_status relora_linear_merge(relora_linear *linear, relora_stream *stream, uint64_t cycle,
@@ -190,8 +255,9 @@ relora_status relora_linear_reset(relora_linear *linear, relora_stream *stream, 
     TRY(linear_open(&c, linear, stream));
     if (linear->options.mode == RELORA_MODE_FULL)
         FAIL(&c, RELORA_E_STATE, "linear is in mode FULL and has no factors");
+    struct linear_reset reset = {.cycle = cycle};
     TRY(linear_check_memory(&c, linear, RELORA_PARAM_A));
-    return linear_reset_run(&c, linear, cycle);
+    return linear_reset_run(&c, linear, &reset);
 }
 
 relora_status relora_merge_report_init(relora_merge_report *report, size_t size)

@@ -23,6 +23,7 @@ import stats
 
 PROGRAM = None
 TINY = arms.BASE._replace(name='tiny', shape='--hidden 16 --ffn 32 --heads 2 --layers 1', steps=40, warm_start=8, batch=2, seq=16, evaluate=8, bin=2)
+arms.UNSWEPT = ()
 STAGES = [arms.Stage('upstream', arms.cells(['full'], task=TINY), 2), arms.Stage('upstream', arms.cells(['lora', 'relora'], (4,), TINY), 2)]
 # The study with these stages, in a process of its own.
 CHILD = '''

@@ -21,6 +21,7 @@ SETTINGS = '--beta2 0.99 --init-std 0.05 --dropout 0 --eval-batches 40'
 RANKS = (8, 4, 16)  # of a hidden size of 64: an eighth, a sixteenth, a quarter
 SEEDS = 4
 EXTENT = 6  # learning rates tried at most
+UNSWEPT = (4, 16)  # ranks that take the learning rates of rank 8; with more time, ()
 
 # A control is a full-rank net with as many trained parameters as the low-rank arms have at that rank.
 CONTROL = {4: '--hidden 32 --ffn 52', 8: '--hidden 32 --ffn 104', 16: '--hidden 40 --ffn 138'}
@@ -30,8 +31,10 @@ CONTROL = {4: '--hidden 32 --ffn 52', 8: '--hidden 32 --ffn 104', 16: '--hidden 
 PUBLISHED = '--method relora --rank {rank}'
 STEPS = '--method lora --full-rank-every {} --full-rank-strength {} --rank {{rank}} '
 ARMS = {arm.name: arm for arm in (
-    #   name        title                                     ranks  rates to begin with, or whose they are: arm, or (arm, rank); options
+    #   name        title                                     ranks  rates to begin with (one is no sweep), or whose they are; options
     Arm('full',     'full rank',                              (0,),  (1.5e-3, 3e-3), '--method full'),
+    Arm('full-2x',  'full rank, at twice the rate',           (0,),  (3e-3,), '--method full'),  # is one seed enough for a sweep?
+    Arm('full-4x',  'full rank, at four times the rate',      (0,),  (6e-3,), '--method full'),
     Arm('lora',     'LoRA after a warm start',                RANKS, (3e-3, 6e-3), '--method lora --rank {rank} {warm}'),
     Arm('relora',   'ReLoRA as published, one mask',          RANKS, (3e-3, 6e-3), PUBLISHED + ' --restarts 3 {warm}'),
     Arm('two-masks', "ReLoRA, two masks as in the authors' code", RANKS, (1.5e-3, 3e-3),
@@ -40,8 +43,8 @@ ARMS = {arm.name: arm for arm in (
     Arm('dense-1',  'LoRA + full-rank steps, warm start',     RANKS, (1.5e-3, 3e-3), STEPS.format(1, 1) + '{warm}'),
     Arm('cold-1',   'LoRA + full-rank steps',                 RANKS, (6e-3, 1.2e-2), STEPS.format(1, 1) + '--warm-start 0'),
     Arm('cold-1x2', 'LoRA + full-rank steps, twice as strong', RANKS, (3e-3, 6e-3),  STEPS.format(1, 2) + '--warm-start 0'),
-    Arm('cold-2',   'LoRA + full-rank steps, every 2',        RANKS, (6e-3, 1.2e-2), STEPS.format(2, 1.5) + '--warm-start 0'),
-    Arm('cold-4',   'LoRA + full-rank steps, every 4',        RANKS, (6e-3, 1.2e-2), STEPS.format(4, 2) + '--warm-start 0'),
+    Arm('cold-2',   'LoRA + full-rank steps, every 2',        RANKS, 'cold-1',       STEPS.format(2, 1.5) + '--warm-start 0'),
+    Arm('cold-4',   'LoRA + full-rank steps, every 4',        RANKS, 'cold-1',       STEPS.format(4, 2) + '--warm-start 0'),
     Arm('cold-restarts', 'ReLoRA + full-rank steps',          RANKS, 'cold-1',
         '--method relora --restarts 3 --full-rank-every 1 --full-rank-strength 1 --rank {rank} --warm-start 0'),
     Arm('step-only', 'full-rank steps, LoRA of rank 1 only',  (1,),  ('cold-1', 8), STEPS.format(1, 1) + '--alpha 4 --warm-start 0'),
@@ -59,6 +62,7 @@ ARMS = {arm.name: arm for arm in (
         PUBLISHED + ' --restarts 3 {warm} --reset-ratio 0'),
 )}
 BEST = ('dense-1', 'cold-1', 'cold-1x2', 'cold-2', 'cold-4', 'cold-restarts')
+FULL = ('full', 'full-2x', 'full-4x')
 RESTARTS = ('lora', 'relora', 'two-masks')
 SPECTRUM = ('full', *RESTARTS, *BEST)
 STEP_ABLATION = ('dense-1', 'cold-1x2', 'cold-2', 'cold-4', 'cold-restarts', 'step-only')
@@ -94,10 +98,12 @@ STAGES = [
     Stage('upstream', cells(('dense-1', 'lora', 'relora', 'cold-1'), (8,)), 1),
     Stage('upstream', cells(('full', 'cold-1', 'lora', 'relora', 'dense-1'), (8,)), 2),
     Stage('upstream', cells(('full', 'cold-1', 'lora', 'relora', 'dense-1'), (8,)), SEEDS),
-    Stage('ablation', cells(('cold-1x2', 'cold-restarts'), (8,)) + cells(('step-only',), (1,)), 2),
-    Stage('ablation', cells(('cold-2', 'cold-4'), (8,)), 2),
+    Stage('upstream', cells(['full-2x']), SEEDS),
     Stage('upstream', cells(('cold-1', 'lora', 'relora'), (4, 16)), 2),
+    Stage('upstream', cells(['full-4x']), SEEDS),
+    Stage('ablation', cells(('cold-restarts',), (8,)) + cells(('step-only',), (1,)) + cells(('cold-2',), (8,)), 2),
     Stage('length', cells(('full', 'lora', 'relora', 'cold-1'), (8,), LONG[0]), 1),
+    Stage('ablation', cells(('cold-4', 'cold-1x2'), (8,)), 2),
     Stage('downstream', (), 1),
     Stage('upstream', cells(('cold-1', 'lora', 'relora'), (4, 16)), SEEDS),
     Stage('upstream', cells(('two-masks',), (8,)), 2),

@@ -64,6 +64,10 @@ def rates(cell, done):
         return [], rates(cell._replace(arm=given), done)[1]
     if isinstance(given[0], str):
         return [], rates(cell._replace(arm=given[0], rank=given[1]), done)[1]
+    if cell.rank in arms.UNSWEPT and task == arms.BASE:
+        return [], rates(cell._replace(rank=8), done)[1]
+    if len(given) == 1:
+        return [], given[0]
     if task.scale == 0:
         return [], min(given)
     if task.scale:

@@ -63,32 +63,40 @@ class Page:
     def lines(self, part):
         return [line for line in self.record.done.values() if line['part'] == part]
 
+    def full(self):
+        """The runs of full rank at the rate that is best over all seeds. (One seed chose the rate of every other arm.)"""
+        runs = [self.record.get(arm) for arm in arms.FULL]
+        most = max(map(len, runs))
+        return min((found for found in runs if len(found) == most), key=lambda found: sum(run['val_loss'] for run in found.values()))
+
     # ---- upstream ----
 
     def upstream(self):
         task, get = self.task, self.record.get
-        full, rows = get('full'), []
+        full, rows = self.full(), []
         for rank in (0, *sorted(arms.RANKS)):
-            for arm in (['full'] if not rank else [*LOW_RANK, 'control', 'lowrank']):
+            for arm in (arms.FULL if not rank else [*LOW_RANK, 'control', 'lowrank']):
                 runs = get(arm, rank)
                 if runs:
                     line = next(iter(runs.values()))
                     rows.append([title(arm), rank or '', '%g' % line['lr'], len(runs), number(stats.mean(run['val_loss'] for run in runs.values())),
-                                 difference(stats.difference(runs, full)) if rank else '',
+                                 difference(stats.difference(runs, full)) if runs is not full else '',
                                  difference(stats.difference(runs, get('lora', rank))) if rank and arm != 'lora' else '',
                                  '{:,}'.format(line['trained']), '%.1f' % (line['moments_bytes'] / line['parameters'])])
         size = next(iter(full.values()))['parameters'] if full else 0
         rate = 'is that of the table of arms' if task.scale == 0 else 'is the best of its sweep with seed 1'
+        if arms.UNSWEPT:
+            rate += '; ranks %s take that of rank 8' % ' and '.join(map(str, arms.UNSWEPT))
         return ['## Upstream: full rank and low rank', '',
                 '%s parameters, %d updates of %d bytes of the King James Bible, warm start %d. The learning rate of each row %s. %s.' %
                 ('{:,}'.format(size), task.steps, task.batch * task.seq, task.warm_start, rate, machines(self.lines('upstream'))), '',
-                'Full rank is AdamW. A full-rank step, beside LoRA, moves W against the orthogonalised gradient of the last batch, as Muon does '
+                'Full rank is AdamW, and what is above it is above its best row. A full-rank step, beside LoRA, moves W against the orthogonalised gradient of the last batch, as Muon does '
                 'but without momentum, and keeps no state.', '',
                 *table(['arm', 'rank', 'rate', 'seeds', 'loss', 'above full rank', 'above LoRA', 'trained at the end', 'moments, bytes per parameter'], rows),
                 *self.curves(), *self.rates()]
 
     def curves(self):
-        task, full, panels = self.task, self.record.get('full'), []
+        task, full, panels = self.task, self.full(), []
         shown = 'set xrange [%d:%d]' % (task.warm_start, task.steps)
         for rank in sorted(arms.RANKS):
             panel = plot.Panel('rank %d' % rank, 'updates of %d bytes' % (task.batch * task.seq), 'loss above full rank', settings=shown, zero=True)
@@ -109,17 +117,19 @@ class Page:
                         'training loss beside that of LoRA around the restarts'))
 
     def against(self, what, label):
-        panel = plot.Panel('rank 8', label, 'loss')
+        """Means over the seeds that all arms have."""
+        panel, shown = plot.Panel('rank 8', label, 'loss'), {}
         for arm in ('full', *LOW_RANK):
-            runs = self.record.get(arm, 8 if arm != 'full' else 0)
-            seconds = stats.mean(run['cpu_seconds'] for run in runs.values() if run.get('cpu_seconds'))
-            if not runs or (what == 'seconds' and not seconds):
-                continue
-            line = next(iter(runs.values()))
-            scale = 1 if what == 'updates' else seconds.value / line['updates']
-            means = [stats.mean(run['eval'][i][1] for run in runs.values()) for i in range(len(line['eval']))]
-            points = [(step * scale, m.value) for (step, _), m in zip(line['eval'], means) if step > line['updates'] / 5]
-            panel.add(arm, points)
+            runs = self.record.get(arm, 8) if arm != 'full' else self.full()
+            if runs and any(run.get('cpu_seconds') for run in runs.values()):
+                shown[arm] = runs
+        common = set.intersection(*(set(runs) for runs in shown.values())) if shown else set()
+        for arm, runs in shown.items():
+            seconds = stats.mean(run['cpu_seconds'] for run in runs.values() if run.get('cpu_seconds')).value
+            steps = [step for step, _ in next(iter(runs.values()))['eval']]
+            scale = 1 if what == 'updates' else seconds / steps[-1]
+            panel.add(arm, [(step * scale, stats.mean(runs[seed]['eval'][i][1] for seed in common).value)
+                            for i, step in enumerate(steps) if step > steps[-1] / 5 and common])
         return panel
 
     def around_restarts(self, rank):
@@ -161,7 +171,7 @@ class Page:
                           for a, b in ((runs[seed], lora[seed]) for seed in runs if seed in lora))
 
     def verdict(self):
-        rows, full = [], self.record.get('full')
+        rows, full = [], self.full()
         for rank in sorted(arms.RANKS):
             published = self.record.get('relora', rank)
             far = stats.difference(published, full)
@@ -269,7 +279,7 @@ class Page:
                     rows.append([title(arm), '' if arm == 'full' else rank, *('%.1f' % stats.mean(kind[key] for kind in kinds).value
                                                                              for key in ('stable', 'effective')),
                                  sum(value > 0.1 for value in values), sum(value > 0.01 for value in values)])
-            panels.append(panel)
+            panels += [panel] if len(panel.series) > 1 else []
         if not rows:
             return []
         return ['## Spectrum of what was learned', '',

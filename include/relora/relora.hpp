@@ -170,6 +170,7 @@ inline relora_status init(relora_adam_options *o) { return relora_adam_options_i
 inline relora_status init(relora_reset_options *o) { return relora_reset_options_init(o, sizeof *o); }
 inline relora_status init(relora_schedule_options *o) { return relora_schedule_options_init(o, sizeof *o); }
 inline relora_status init(relora_merge_options *o) { return relora_merge_options_init(o, sizeof *o); }
+inline relora_status init(relora_factors_options *o) { return relora_factors_options_init(o, sizeof *o); }
 inline relora_status init(relora_cycle_options *o) { return relora_cycle_options_init(o, sizeof *o); }
 
 inline std::string_view view(const char *text) { return text ? text : std::string_view(); }
@@ -427,6 +428,21 @@ inline void draw_factors(const stream &s, const tensor &a, const tensor &b, std:
 {
     detail::check(relora_factors_draw(s.get(), a.get(), b.get(), seed, layer, cycle), s.get());
 }
+/** Without a gradient of A, GRADIENT is MATCHED. */
+inline relora_merge_report renew_factors(const stream &s, const tensor &a, const tensor &b, const tensor &gradient,
+                                         const relora_factors_options &options)
+{
+    auto r = report<relora_merge_report>();
+    detail::check(relora_factors_renew(s.get(), a.get(), b.get(), gradient.get(), &options, &r), s.get());
+    return r;
+}
+inline void project_moments(const stream &s, const tensor &first, const tensor &second, const tensor &a_old,
+                            const tensor &a_new, double beta1, double beta2, std::int64_t steps)
+{
+    detail::check(relora_moments_project(s.get(), first.get(), second.get(), a_old.get(), a_new.get(), beta1, beta2,
+                                         steps),
+                  s.get());
+}
 inline relora_reset_report reset_moments(const stream &s, const tensor &first, const tensor &second,
                                          std::uint64_t index, const relora_reset_options &options)
 {
@@ -528,6 +544,12 @@ public:
     /** Memory of the program's as a parameter, or as a gradient. */
     void set_param(relora_param param, const tensor &t) const { ok(relora_linear_set_param(get(), param, t.get())); }
     void set_grad(relora_param param, const tensor &t) const { ok(relora_linear_set_grad(get(), param, t.get())); }
+    /** What a LOWRANK layer is merged into. A callback is used with `user` as long as the layer lives. */
+    void set_target(const tensor &weight) const { ok(relora_linear_set_target(get(), weight.get(), nullptr, nullptr)); }
+    void set_target(relora_merge_fn merge, void *user) const
+    {
+        ok(relora_linear_set_target(get(), nullptr, merge, user));
+    }
     relora_merge_report merge(const stream &s, std::uint64_t cycle) const
     {
         auto r = report<relora_merge_report>();
@@ -671,6 +693,16 @@ public:
                                         static_cast<std::int32_t>(indices.size()), &options, &r),
                       s.get());
         return r;
+    }
+
+    /** Moments of parameters with the same names; no index means all of them. Returns how many. */
+    std::int32_t carry(const stream &s, const adam &from, span<const std::int32_t> indices = {}) const
+    {
+        std::int32_t carried = 0;
+        detail::check(relora_adam_carry(get(), s.get(), from.get(), indices.size() ? indices.data() : nullptr,
+                                        static_cast<std::int32_t>(indices.size()), &carried),
+                      s.get());
+        return carried;
     }
 
     std::int32_t count() const { return relora_adam_count(get()); }
@@ -904,6 +936,11 @@ public:
         ok(relora_state_add_schedule(get(), prefix.c_str(), c.get()));
     }
     void add(const std::string &prefix, const cycle &c) const { ok(relora_state_add_cycle(get(), prefix.c_str(), c.get())); }
+    /** Bytes that are saved from, and restored to, where they are; they must live as long as the state. */
+    void add_bytes(const std::string &name, span<unsigned char> bytes) const
+    {
+        ok(relora_state_add_bytes(get(), name.c_str(), bytes.data(), bytes.size()));
+    }
     void set(const std::string &key, const std::string &value) const
     {
         ok(relora_state_set(get(), key.c_str(), value.c_str()));

@@ -4,9 +4,12 @@
  *  (relora/adam.h) and cycles (relora/cycle.h) restart by the same code. The same tensors, seeds and numbers
  *  give the same bits.
  *
+ *  relora_linear_set_target() is for what lies between: a layer for the branch through the rank, beside a
+ *  product and a weight of the host.
+ *
  *  To restart a model, call relora_merge() for each weight. If all weights or none are to change, first call
- *  it for all of them with RELORA_MERGE_LOOK. Then call relora_factors_draw() for each pair of factors, and
- *  relora_moments_reset() for the moments of each A and B. To find out when a restart is due, count the
+ *  it for all of them with RELORA_MERGE_LOOK. Then call relora_factors_draw() or relora_factors_renew() for each
+ *  pair of factors, and relora_moments_reset() or relora_moments_project() for the moments of each A and B. To find out when a restart is due, count the
  *  updates yourself, or ask relora_cycle_due() of a cycle without layers and optimizer. */
 #ifndef RELORA_RESTART_H
 #define RELORA_RESTART_H
@@ -54,6 +57,37 @@ RELORA_API relora_status relora_merge(relora_stream *stream, relora_tensor *weig
                                       const relora_tensor *b, const relora_merge_options *options,
                                       relora_merge_report *report);
 
+/** Merges the factors of a LOWRANK layer into a weight that only the host can write: quantised, F16 or
+ *  inside a convolution. The parameters are those of relora_merge(), which it may call on the same stream.
+ *  `a` and `b` are finite and computed. With RELORA_MERGE_LOOK in options->flags it must change nothing, and
+ *  says by its status whether the merge can be done. Without it, it adds options->scale times B A to the
+ *  weight. Work on `stream` may still be queued when it returns; work elsewhere must be done. It must make
+ *  no other call with the layer or with what holds it. It may fill the two norms of `report`, which is never
+ *  NULL.
+ *  @return RELORA_OK, or a negative status, which the function that merges returns as its own */
+typedef relora_status (*relora_merge_fn)(void *user, relora_stream *stream, const relora_tensor *a,
+                                         const relora_tensor *b, const relora_merge_options *options,
+                                         relora_merge_report *report);
+
+/** Say where a layer in mode LOWRANK is merged, if it is a branch beside a product of the host: into
+ *  `weight`, or by `merge`. From then on relora_linear_merge(), relora_group_merge() and a relora_cycle
+ *  treat it as a layer in mode LORA. With both NULL it has no target again. Its forward and backward passes
+ *  do not change.
+ *
+ *  All layers are looked at before one is changed, and a callback is asked with RELORA_MERGE_LOOK. Then the
+ *  callbacks merge, each followed by the drawing of its factors if the call draws, and after them the
+ *  library. A callback that fails in spite of its look ends the call with its status. The callbacks before it
+ *  have then merged, and nothing else has changed. The same step of a cycle may be tried again: the B of a layer that
+ *  has been merged is 0 by then.
+ *  @param weight [out, in], or [in, out] with RELORA_LINEAR_IN_OUT; F32 or BF16, whatever the layer's dtype.
+ *                Retained. Must not overlap the parameters and gradients of the layer
+ *  @param merge  used with `user` inside calls that merge, until the layer is released or this is called
+ *                again
+ *  @return RELORA_E_STATE in another mode; RELORA_E_ARGUMENT if both `weight` and `merge` are given
+ *  @since 0.6 @threads one @stream none */
+RELORA_API relora_status relora_linear_set_target(relora_linear *linear, relora_tensor *weight,
+                                                  relora_merge_fn merge, void *user);
+
 /** Move a frozen W one step down the direction of its gradient:
  *
  *      W -= lr * scale * 0.2 sqrt(max(in, out)) U V^T        with grad = U S V^T
@@ -90,6 +124,53 @@ RELORA_API relora_status relora_full_rank_step(relora_stream *stream, relora_ten
  *  @since 0.5 @threads one @stream queues */
 RELORA_API relora_status relora_factors_draw(relora_stream *stream, relora_tensor *a, relora_tensor *b,
                                              uint64_t seed, uint64_t layer, uint64_t cycle);
+
+typedef struct relora_factors_options {
+    uint32_t struct_size;
+    relora_init init; /**< default RELORA_INIT_UNIFORM, and 0 is the same */
+    uint64_t seed;    /**< default 0 */
+    uint64_t layer;   /**< distinguishes factors that share a seed; default 0 */
+    uint64_t cycle;   /**< 0, the default, when training begins */
+} relora_factors_options;
+
+/** Fill `options` with the defaults, writing exactly `size` bytes.
+ *  @since 0.6 @threads any @stream none */
+RELORA_API relora_status relora_factors_options_init(relora_factors_options *options, size_t size);
+
+/** Begin a new A by one of the inits of relora/linear.h, and set B to 0, as relora_linear_reset() does. UNIFORM is
+ *  relora_factors_draw().
+ *  @param a        [rank, in] F32; GIVEN leaves it, and GRADIENT may complete the new one from it
+ *  @param b        [out, rank] F32; must not overlap `a`
+ *  @param gradient [rank, in] F32, of A, or NULL; only read, and must not overlap `a` or `b`. GRADIENT without it
+ *                  is MATCHED, the others measure it for the report
+ *  @param options  NULL for the defaults
+ *  @param report   may be NULL; layers is 1, and the norms are 0. Asking for it synchronises `stream`
+ *  @since 0.6 @threads one @stream queues */
+RELORA_API relora_status relora_factors_renew(relora_stream *stream, relora_tensor *a, relora_tensor *b,
+                                              const relora_tensor *gradient,
+                                              const relora_factors_options *options,
+                                              relora_merge_report *report);
+
+/** Carry the moments m and v of B from one A to another, in place, when B has returned to 0. With M the running mean of the
+ *  gradient of W, m is s M A^T; the part of M in the row space of the old A is known from it, and
+ *
+ *      m' = m X    X = (A_old A_old^T + d)^-1 A_old A_new^T    d = 1e-6 of the mean of the diagonal before it
+ *      v' = c2 abs((v / c2 - (m / c1)^2) (X * X) + (m' / c1)^2)      c1 = 1 - beta1^steps, c2 = 1 - beta2^steps
+ *
+ *  with squares and X * X element by element, and sums in double (LDAdam, arXiv 2410.16103, for any A). For orthonormal
+ *  rows of one length X has the cosines between old and new rows. If A stays what it is, so do the moments, but for
+ *  the ridge d.
+ *  @param first   m: [out, rank] F32, without gaps between its rows
+ *  @param second  v: the same shape; must not overlap `first`
+ *  @param a_old   [rank, in] F32, under which the moments came about. Neither A may overlap a moment
+ *  @param a_new   the same shape
+ *  @param beta1   of the optimizer, in [0, 1), as is `beta2`
+ *  @param steps   updates that the moments have seen; with 0 they count as free of bias
+ *  @since 0.6 @threads one @stream queues */
+RELORA_API relora_status relora_moments_project(relora_stream *stream, relora_tensor *first,
+                                                relora_tensor *second, const relora_tensor *a_old,
+                                                const relora_tensor *a_new, double beta1, double beta2,
+                                                int64_t steps);
 
 /** Partially reset the two moments of one parameter in place, as relora_adam_reset() does.
  *  @param first   F32, without gaps between its rows

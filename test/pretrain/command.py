@@ -118,6 +118,16 @@ class Command(Case):
             self.assertTrue(all(rate >= 0 for rate in rates))
             self.assertLess(rates[-1], 0.03 * max(rates))
 
+    def test_masks_of_a_reset(self):
+        """Both are the same up to the first restart, of 8 warm steps and cycles of 8, and its own row."""
+        runs = []
+        for masks in ('joint', 'independent'):
+            self.good('--method', 'relora', '--steps', '24', '--warm-start', '8', '--restarts', '1', '--reset-ratio', '0.5',
+                      '--reset-masks', masks, '--out', masks)
+            runs.append(self.rows(masks))
+        self.assertEqual(runs[0][:17], runs[1][:17])
+        self.assertNotEqual(runs[0][17:], runs[1][17:])
+
     def test_output_that_is_full(self):
         with open('/dev/full', 'w') as full:
             for options in (['--help'], ['--version'], SHORT):

@@ -100,6 +100,8 @@ static void ask_training(uint64_t *sum)
     ok(relora_group_find(h->group, "norm", &index));
     add(sum, (uint64_t)index);
     add(sum, relora_group_linear(h->group, 0) == h->linear);
+    const void *weight = relora_tensor_data(relora_linear_param(h->linear, RELORA_PARAM_WEIGHT));
+    add(sum, relora_group_linear_at(h->group, weight) == h->linear);
     add(sum, relora_group_value(h->group, 1) == h->x);
     add(sum, relora_group_grad(h->group, 1) == NULL);
     add(sum, (uint64_t)relora_adam_count(h->adam));
@@ -200,11 +202,13 @@ static void make_others(void)
     relora_cycle_options co;
     relora_schedule_options so;
     relora_merge_options mo;
+    relora_factors_options fo;
     ok(relora_context_options_init(&xo, sizeof xo));
     ok(relora_cycle_options_init(&co, sizeof co));
     ok(relora_schedule_options_init(&so, sizeof so));
     ok(relora_step_report_init(&(relora_step_report){0}, sizeof(relora_step_report)));
     ok(relora_merge_options_init(&mo, sizeof mo));
+    ok(relora_factors_options_init(&fo, sizeof fo));
     ok(relora_merge_report_init(&(relora_merge_report){0}, sizeof(relora_merge_report)));
     ok(relora_full_rank_report_init(&(relora_full_rank_report){0}, sizeof(relora_full_rank_report)));
     ok(relora_reset_report_init(&(relora_reset_report){0}, sizeof(relora_reset_report)));

@@ -179,6 +179,7 @@ for (kind, init) in ((:relora_context_options, :relora_context_options_init),
                      (:relora_adam_options, :relora_adam_options_init),
                      (:relora_reset_options, :relora_reset_options_init),
                      (:relora_merge_options, :relora_merge_options_init),
+                     (:relora_factors_options, :relora_factors_options_init),
                      (:relora_schedule_options, :relora_schedule_options_init),
                      (:relora_cycle_options, :relora_cycle_options_init))
     @eval function defaults(::Type{$kind}; fields...)
@@ -360,6 +361,8 @@ wrap(d::Device, weight, bias=nothing; fields...) = make(Linear, relora_linear, d
 
 set_weight!(l::Linear, weight, bias=nothing) = check(relora_linear_set_weight(l, null(weight), null(bias)), l)
 set_param!(l::Linear, which, t::Tensor) = check(relora_linear_set_param(l, which, t), l)
+"What a LOWRANK layer is merged into; `nothing` for nothing."
+set_target!(l::Linear, t) = check(relora_linear_set_target(l, null(t), C_NULL, C_NULL), l)
 set_grad!(l::Linear, which, t::Tensor) = check(relora_linear_set_grad(l, which, t), l)
 set_mode!(l::Linear, s::Stream, mode) = check(relora_linear_set_mode(l, s, mode), s)
 mode(l::Linear) = relora_linear_get_mode(l)
@@ -434,6 +437,17 @@ end
 "A drawn afresh for a cycle, B := 0."
 draw_factors!(a::Tensor, b::Tensor, s::Stream, seed, layer, cycle) =
     check(relora_factors_draw(s, a, b, seed, layer, cycle), s)
+
+"A new A by one of the inits, B := 0. Fields are those of `relora_factors_options`."
+function renew_factors!(a::Tensor, b::Tensor, s::Stream, gradient=nothing; fields...)
+    r, o = report(relora_merge_report), Ref(defaults(relora_factors_options; fields...))
+    check(relora_factors_renew(s, a, b, null(gradient), o, Ref(r)), s)
+    return r
+end
+
+"The moments of B, carried from one A to another."
+project_moments!(first::Tensor, second::Tensor, s::Stream, a_old, a_new, beta1, beta2, steps) =
+    check(relora_moments_project(s, first, second, a_old, a_new, beta1, beta2, steps), s)
 
 "The partial reset of two moments. Fields are those of `relora_reset_options`."
 function reset_moments!(first::Tensor, second::Tensor, s::Stream, index; fields...)
@@ -536,6 +550,13 @@ function reset!(a::Adam, s::Stream, indices=Int32[]; fields...)
     o = Ref(defaults(relora_reset_options; fields...))
     GC.@preserve list check(relora_adam_reset(a, s, isempty(list) ? C_NULL : pointer(list), length(list), o, Ref(r)), s)
     return r
+end
+
+"Moments of parameters with the same names; without indices all of them. Gives their number."
+function carry!(a::Adam, s::Stream, from::Adam, indices=Int32[])
+    carried, list = Ref{Int32}(0), collect(Int32, indices)
+    GC.@preserve list check(relora_adam_carry(a, s, from, isempty(list) ? C_NULL : pointer(list), length(list), carried), s)
+    return Int(carried[])
 end
 
 Base.length(a::Adam) = Int(relora_adam_count(a))
@@ -704,7 +725,13 @@ end
 
 verify(r::Reader) = check(relora_reader_verify(r), r)
 
-State(c::Context) = make(State, relora_state, c.context, relora_state_create, c)
+State(c::Context) = make(State, relora_state, c.context, relora_state_create, c; extra=Any[])
+"Bytes that are saved from, and restored to, where they are. The array must not be resized."
+function add!(t::State, name, bytes::Vector{UInt8})
+    check(relora_state_add_bytes(t, name, pointer(bytes), sizeof(bytes)), t)
+    push!(t.extra, bytes)
+    return nothing
+end
 add!(t::State, name, part::Tensor) = check(relora_state_add_tensor(t, name, part), t)
 add!(t::State, name, part::Linear) = check(relora_state_add_linear(t, name, part), t)
 add!(t::State, g::Group) = check(relora_state_add_group(t, g), t)
