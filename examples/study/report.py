@@ -53,6 +53,7 @@ def title(arm):
     return arms.ARMS[arm].title
 
 
+HIGH = 0.25  # losses so far above the least of a sweep are named, not drawn
 LOW_RANK = (*arms.RESTARTS, *arms.BEST)
 
 
@@ -149,16 +150,23 @@ class Page:
         return panel
 
     def rates(self):
-        panels = []
-        for rank in (0, *sorted(arms.RANKS)):
-            panel, tried = plot.Panel('rank %d' % rank if rank else 'full rank', 'learning rate', 'loss, seed 1', log=True), set()
-            for arm in (['full'] if not rank else [*LOW_RANK, 'control', 'lowrank']):
-                found = self.record.swept(arms.Cell(self.task, arm, rank))
-                tried.update(found)
-                panel.add(arm, sorted((rate, loss) for rate, loss in found.items() if loss is not None))
-            panel.settings = 'set xtics (%s)' % ', '.join('"%g" %g' % (rate, rate) for rate in sorted(tried))
+        panels, beyond = [], []
+        for rank in (0, *(rank for rank in sorted(arms.RANKS) if rank not in arms.UNSWEPT)):
+            found = {arm: self.record.swept(arms.Cell(self.task, arm, rank)) for arm in (['full'] if not rank else [*LOW_RANK, 'control', 'lowrank'])}
+            tried = sorted({rate for losses in found.values() for rate in losses})
+            if len(tried) < 2:
+                continue
+            least = min(loss for losses in found.values() for loss in losses.values() if loss is not None)
+            ticks = ', '.join('"%g" %g' % (rate, rate) for rate in tried)
+            panel = plot.Panel('rank %d' % rank if rank else 'full rank', 'learning rate', 'loss, seed 1', log=True,
+                               settings='set xtics (%s); set xrange [%g:%g]' % (ticks, tried[0] / 1.3, tried[-1] * 1.3))
+            for arm, losses in found.items():
+                high = sorted(rate for rate, loss in losses.items() if loss is None or loss > least + HIGH)
+                beyond += ['%s at %g (%s)' % (title(arm), rate, 'died' if losses[rate] is None else '%.3f' % losses[rate]) for rate in high]
+                panel.add(arm, sorted((rate, loss) for rate, loss in losses.items() if rate not in high))
             panels.append(panel)
-        return picture(self.folder, 'rates', panels, 'the sweep of learning rates')
+        text = ['Too high for the picture: %s.' % '; '.join(beyond), ''] if beyond else []
+        return picture(self.folder, 'rates', panels, 'the sweep of learning rates') + text
 
     # ---- what is asked ----
 
@@ -265,7 +273,7 @@ class Page:
     def spectrum(self):
         rows, panels = [], []
         for rank in sorted(arms.RANKS):
-            panel = plot.Panel('rank %d' % rank, 'number of the singular value', 'share of the largest', settings='set logscale y; set yrange [1e-4:1]')
+            panel = plot.Panel('rank %d' % rank, 'number of the singular value', 'share of the largest', settings='set logscale y; set yrange [1e-4:1]; set xrange [0:64]')
             for arm in arms.SPECTRUM:
                 runs = self.record.get(arm, 0 if arm == 'full' else rank)
                 line = next((line for line in runs.values() if 'spectrum' in line), None)
