@@ -253,7 +253,8 @@ BY_HAND = {'C++': 'include/relora/relora.hpp', 'Rust': 'examples/rust/relora/src
            'Julia': 'examples/julia/src/Relora.jl', 'Python': 'examples/python/relora'}
 
 # What a program in C writes shorter, and another language says anyway.
-FOR_C = r'relora_tensor_borrow_matrix|\w+_report_init' # reports set their size themselves
+# Plain pointers, where other languages have tensors with owners; reports set their size themselves.
+FOR_C = r'relora_tensor_borrow_matrix|relora_group_(wrap|add_param|linear)_at|\w+_report_init'
 
 # What is called by what is written for them, or by a name that is put together.
 ELSEWHERE = {'Rust': r'\w+_options_init', 'Go': r'\w+_options_init|relora_tensor_set_data', # SetData takes an owner

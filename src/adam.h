@@ -21,8 +21,10 @@ struct relora_adam {
     relora_context *ctx;
     relora_device *device;
     relora_adam_options options;
-    struct registry registry; /* of struct adam_entry */
-    relora_tensor *flat;      /* NULL until the gradients are flat */
+    struct registry registry;       /* of struct adam_entry */
+    relora_tensor *flat;            /* NULL until the gradients are flat */
+    double last_rate, highest_rate; /* of the steps so far whose rate the host gave as a number */
+    int64_t rates;                  /* how many */
 
     /* the sweep over all parameters; made anew at the first step after one is added */
     int32_t planned; /* parameters it covers */
@@ -50,6 +52,10 @@ relora_status adam_open(struct call *c, const relora_adam *adam, relora_stream *
 relora_status adam_open_index(struct call *c, const relora_adam *adam, relora_stream *stream, int32_t index);
 
 relora_status adam_check_entry_index(const struct call *c, const relora_adam *adam, int32_t index);
+
+/* A list of parameters: each there, none twice. */
+relora_status adam_check_listed(const struct call *c, const relora_adam *adam, const int32_t *indices,
+                                int32_t count);
 
 /* A parameter or another tensor of it, `what` in sentences: there, and of the optimizer's device. */
 relora_status adam_check_part(const struct call *c, const relora_adam *adam, const char *what,

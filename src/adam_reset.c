@@ -53,8 +53,8 @@ static int is_factor(const struct adam_entry *e)
     return e->is.linear && (e->role == RELORA_PARAM_A || e->role == RELORA_PARAM_B);
 }
 
-static relora_status check_listed(const struct call *c, const relora_adam *adam, const int32_t *indices,
-                                  int32_t count)
+relora_status adam_check_listed(const struct call *c, const relora_adam *adam, const int32_t *indices,
+                                int32_t count)
 {
     if (count < 1) FAIL(c, RELORA_E_ARGUMENT, "count is %d, less than 1", count);
     for (int32_t i = 0; i < count; i++) {
@@ -94,7 +94,7 @@ relora_status adam_reset(const struct call *c, relora_adam *adam, const int32_t 
     relora_reset_report r = {.struct_size = sizeof r};
     int64_t *counts = NULL;
     TRY(reset_options_read(c, &o, "options", options));
-    TRY(indices ? check_listed(c, adam, indices, count) : check_factors(c, adam, count));
+    TRY(indices ? adam_check_listed(c, adam, indices, count) : check_factors(c, adam, count));
     TRY(call_write_report(c, "report", report, &r, sizeof r));
     if (report) TRY(moments_count(c, &counts));
     int32_t length = indices ? count : adam->registry.count;

@@ -81,6 +81,13 @@ static relora_status step(const struct call *c, relora_adam *adam, double lr, co
     return refuses && control.skip ? fail_not_finite(c, adam) : RELORA_OK;
 }
 
+/* For the cycle, which says so if it is to merge at a high rate. */
+static void note_rate(relora_adam *adam, double lr)
+{
+    adam->last_rate = lr;
+    adam->highest_rate = adam->rates++ && adam->highest_rate > lr ? adam->highest_rate : lr;
+}
+
 relora_status relora_adam_step(relora_adam *adam, relora_stream *stream, double lr, double grad_scale,
                                relora_step_report *report)
 {
@@ -88,7 +95,9 @@ relora_status relora_adam_step(relora_adam *adam, relora_stream *stream, double 
     TRY(adam_open(&c, adam, stream));
     if (!(lr >= 0 && lr <= (double)FLT_MAX))
         FAIL(&c, RELORA_E_ARGUMENT, "lr is %g, and must be 0 or more, and finite in F32", lr);
-    return step(&c, adam, lr, NULL, grad_scale, report);
+    TRY(step(&c, adam, lr, NULL, grad_scale, report));
+    note_rate(adam, lr);
+    return RELORA_OK;
 }
 
 relora_status relora_adam_step_lr(relora_adam *adam, relora_stream *stream, const relora_tensor *lr,
@@ -102,6 +111,7 @@ relora_status relora_adam_step_lr(relora_adam *adam, relora_stream *stream, cons
         FAIL(&c, RELORA_E_DTYPE, "lr is %s, but must be F32", dtype_name(lr->shape.dtype));
     if (lr->shape.count != 1)
         FAIL(&c, RELORA_E_SHAPE, "lr is %s, but must have one element", shape_text(&lr->shape, text));
+    adam->rates = 0; /* this one is known to the device alone */
     return step(&c, adam, 0, lr->data, grad_scale, report);
 }
 

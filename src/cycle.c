@@ -16,6 +16,7 @@ struct relora_cycle {
     int32_t *indices;       /* room for those of their factors in the optimizer, two for each */
     int32_t index_capacity;
     int64_t advanced; /* the step of the last relora_cycle_advance(); -1 before the first */
+    int32_t warned;   /* of a restart at a high rate */
 };
 
 /* ---- options ---- */
@@ -124,16 +125,14 @@ static const relora_linear *layer_at(const relora_cycle *cycle, int32_t index)
     return ((const struct member *)registry_at(&cycle->layers, index))->linear;
 }
 
+/* Layers take turns at full rank: one that is in FULL now may be merged later. */
 static relora_status check_layer(const struct call *c, const relora_linear *linear)
 {
     char label[LABEL_TEXT];
     const relora_linear_options *o = &linear->options;
-    if (o->mode != RELORA_MODE_LORA && !(o->mode == RELORA_MODE_FULL && o->rank))
-        FAIL(c, RELORA_E_STATE, "linear (%s) is in mode %s, not LORA", linear_label(linear, label),
-             linear_mode_name(o->mode));
+    if (o->mode != RELORA_MODE_FULL || !o->rank) return linear_check_merge(c, linear);
     if (!linear->param[RELORA_PARAM_WEIGHT])
-        FAIL(c, RELORA_E_STATE, "linear (%s) has no weight; call relora_linear_set_weight",
-             linear_label(linear, label));
+        FAIL(c, RELORA_E_STATE, "%s has no weight; call relora_linear_set_weight", linear_label(linear, label));
     return RELORA_OK;
 }
 
@@ -190,13 +189,14 @@ relora_status relora_cycle_add_group(relora_cycle *cycle, const relora_group *gr
     int32_t before = cycle->layers.count;
     for (int32_t i = 0; i < group->members.count; i++) {
         const struct member *m = group_at(group, i);
-        if (m->value || m->linear->options.mode != RELORA_MODE_LORA) continue;
+        if (m->value || !linear_merges(m->linear)) continue;
         relora_status status = add_layer(&c, cycle, m->linear);
         if (status >= 0) continue;
         registry_shrink(&cycle->layers, before);
         return status;
     }
-    if (cycle->layers.count == before) FAIL(&c, RELORA_E_STATE, "no layer of the group is in mode LORA");
+    if (cycle->layers.count == before)
+        FAIL(&c, RELORA_E_STATE, "no layer of the group is in mode LORA or has a target");
     return RELORA_OK;
 }
 
@@ -247,7 +247,7 @@ static relora_status open_work(struct call *c, const relora_cycle *cycle, relora
 static int has_work(const relora_cycle *cycle)
 {
     for (int32_t i = 0; i < cycle->layers.count; i++)
-        if (layer_at(cycle, i)->options.mode == RELORA_MODE_LORA) return 1;
+        if (layer_at(cycle, i)->options.mode != RELORA_MODE_FULL) return 1;
     return 0;
 }
 
@@ -270,7 +270,6 @@ static relora_status work_on_layers(const struct call *c, relora_cycle *cycle, i
     struct call_before before = {&cycle->options, step, events};
     int32_t merges = (events & RELORA_CYCLE_MERGE) != 0;
     struct merge_job job = {.layers = &cycle->layers,
-                            .lora_only = 1,
                             .merges = merges,
                             .draws = merges,
                             .cycle = (uint64_t)number,
@@ -291,6 +290,20 @@ static void note_step(const struct call *c, relora_cycle *cycle, int64_t step)
                  "step is %lld, but the last one was %lld; call it once after each update", (long long)step,
                  (long long)cycle->advanced);
     cycle->advanced = step;
+}
+
+/* A schedule that restarts with the cycle is near 0 there, and climbs again afterwards. After a resume the rates
+ * before are not known; two of them are enough, as the one before a restart is an ordinary one. */
+static void note_rate(const struct call *c, relora_cycle *cycle, int64_t step)
+{
+    const relora_adam *adam = cycle->adam;
+    if (!adam || cycle->warned || adam->rates < 2 || !(adam->last_rate > adam->highest_rate / 10)) return;
+    cycle->warned = 1;
+    call_log(
+        c, RELORA_LOG_WARN,
+        "the restart after step %lld follows an update with learning rate %g, and the highest so far was %g; "
+        "give the cycle the calendar of a schedule with a restart warmup (relora_cycle_options_follow)",
+        (long long)step, adam->last_rate, adam->highest_rate);
 }
 
 /* The trained factors of the layers in the optimizer; their number. */
@@ -350,6 +363,7 @@ relora_status relora_cycle_advance(relora_cycle *cycle, relora_stream *stream, i
     if (due & RELORA_CYCLE_RESET)
         TRY(reset_moments(&c, cycle, (uint64_t)event_number(n, o->reset_every), reset ? &r : NULL));
     if (due && o->after) o->after(o->hook_user, step, due);
+    if (due) note_rate(&c, cycle, step);
     if (events) *events = due;
     note_step(&c, cycle, step);
     TRY(report_write(merge, &m, sizeof m));

@@ -28,8 +28,17 @@ static struct view member_grad(const struct member *m)
     return m->grad ? tensor_view(m->grad) : (struct view){0};
 }
 
+/* What two layers would both be merged into. A parameter may be the target of a layer: it is saved with it. */
+static int targets_overlap(const struct member *a, const struct member *b)
+{
+    if (a->value || b->value) return 0;
+    const relora_tensor *s = linear_weight(a->linear), *t = linear_weight(b->linear);
+    return s && t && views_overlap(tensor_view(s), tensor_view(t));
+}
+
 static int members_overlap(const struct member *a, const struct member *b)
 {
+    if (targets_overlap(a, b)) return 1;
     struct view av = member_value(a), ag = member_grad(a), bv = member_value(b), bg = member_grad(b);
     return views_overlap(av, bv) || views_overlap(av, bg) || views_overlap(ag, bv) || views_overlap(ag, bg);
 }
@@ -228,43 +237,55 @@ static relora_status wrap(const struct call *c, relora_group *group, const char 
     return add_linear(c, group, name, *linear);
 }
 
+relora_status group_wrap(const struct call *c, relora_group *group, const char *name, relora_tensor *weight,
+                         relora_tensor *bias, const relora_linear_options *options, relora_linear **linear)
+{
+    relora_linear *made = NULL;
+    relora_status status = wrap(c, group, name, weight, bias, options, &made);
+    if (status >= 0 && linear) *linear = made;
+    relora_linear_release(made); /* the group has a reference of its own */
+    return status;
+}
+
 relora_status relora_group_wrap(relora_group *group, const char *name, relora_tensor *weight,
                                 relora_tensor *bias, const relora_linear_options *options,
                                 relora_linear **linear)
 {
     const relora_tensor *first = weight ? weight : bias; /* where a sentence may go */
     struct call c = {.fn = "relora_group_wrap", .ctx = group ? group->ctx : first ? first->ctx : NULL};
-    relora_linear *made = NULL;
     if (linear) *linear = NULL;
     if (!group) FAIL(&c, RELORA_E_ARGUMENT, "group is NULL");
-    relora_status status = wrap(&c, group, name, weight, bias, options, &made);
-    if (status >= 0 && linear) *linear = made;
-    relora_linear_release(made); /* the group has a reference of its own */
-    return status;
+    return group_wrap(&c, group, name, weight, bias, options, linear);
 }
 
 /* ---- parameters ---- */
+
+relora_status group_add_param(const struct call *c, relora_group *group, const char *name,
+                              relora_tensor *param, relora_tensor *grad)
+{
+    char a[SHAPE_TEXT], b[SHAPE_TEXT];
+    struct member m = {.value = param, .grad = grad};
+    void *item;
+    TRY(check_name(c, name));
+    if (!param) FAIL(c, RELORA_E_ARGUMENT, "param is NULL");
+    TRY(check_home(c, group, "param", param->ctx, param->device));
+    if (grad) TRY(check_home(c, group, "grad", grad->ctx, grad->device));
+    if (grad && !shape_equal(&param->shape, &grad->shape))
+        FAIL(c, RELORA_E_SHAPE, "param is %s, but grad is %s", shape_text(&param->shape, a),
+             shape_text(&grad->shape, b));
+    if (grad && views_overlap(tensor_view(param), tensor_view(grad)))
+        FAIL(c, RELORA_E_ARGUMENT, "param and grad share memory");
+    TRY(registry_check(c, &group->members, name, &m));
+    return registry_add(c, &group->members, name, &m, &item);
+}
 
 relora_status relora_group_add_param(relora_group *group, const char *name, relora_tensor *param,
                                      relora_tensor *grad)
 {
     const relora_tensor *first = param ? param : grad; /* where a sentence may go */
     struct call c = {.fn = "relora_group_add_param", .ctx = group ? group->ctx : first ? first->ctx : NULL};
-    char a[SHAPE_TEXT], b[SHAPE_TEXT];
-    struct member m = {.value = param, .grad = grad};
-    void *item;
     if (!group) FAIL(&c, RELORA_E_ARGUMENT, "group is NULL");
-    TRY(check_name(&c, name));
-    if (!param) FAIL(&c, RELORA_E_ARGUMENT, "param is NULL");
-    TRY(check_home(&c, group, "param", param->ctx, param->device));
-    if (grad) TRY(check_home(&c, group, "grad", grad->ctx, grad->device));
-    if (grad && !shape_equal(&param->shape, &grad->shape))
-        FAIL(&c, RELORA_E_SHAPE, "param is %s, but grad is %s", shape_text(&param->shape, a),
-             shape_text(&grad->shape, b));
-    if (grad && views_overlap(tensor_view(param), tensor_view(grad)))
-        FAIL(&c, RELORA_E_ARGUMENT, "param and grad share memory");
-    TRY(registry_check(&c, &group->members, name, &m));
-    return registry_add(&c, &group->members, name, &m, &item);
+    return group_add_param(&c, group, name, param, grad);
 }
 
 /* ---- what is in it ---- */

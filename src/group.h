@@ -60,4 +60,10 @@ relora_status group_open(struct call *c, const relora_group *group, relora_strea
 /* The group that another object is given: there, and of the call's context. */
 relora_status group_check_given(const struct call *c, const relora_group *group);
 
+/* The public functions of these names, in an open call; `group` is there. */
+relora_status group_wrap(const struct call *c, relora_group *group, const char *name, relora_tensor *weight,
+                         relora_tensor *bias, const relora_linear_options *options, relora_linear **linear);
+relora_status group_add_param(const struct call *c, relora_group *group, const char *name,
+                              relora_tensor *param, relora_tensor *grad);
+
 #endif

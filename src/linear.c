@@ -191,6 +191,7 @@ static void destroy(relora_linear *linear)
         relora_tensor_release(linear->param[p]);
         relora_tensor_release(linear->grad[p]);
     }
+    relora_tensor_release(linear->target);
     context_delete(linear->ctx, linear, sizeof *linear);
 }
 

@@ -4,6 +4,7 @@
 
 #include "options.h"
 #include "relora/linear.h"
+#include "relora/restart.h"
 #include "tensor.h"
 #include "text.h"
 
@@ -21,7 +22,16 @@ struct relora_linear {
     char name[LINEAR_NAME + 1]; /* under which it was registered first, for sentences; "" before */
     relora_tensor *param[PARAM_COUNT];
     relora_tensor *grad[PARAM_COUNT];
+    relora_tensor *target; /* LOWRANK: what it is merged into, or */
+    relora_merge_fn merge; /* by whom */
+    void *merge_user;
 };
+
+/* Has the layer something to merge, and a place for it? */
+static inline int linear_merges(const relora_linear *linear)
+{
+    return linear->options.mode == RELORA_MODE_LORA || linear->target || linear->merge;
+}
 
 static inline int linear_in_out(const relora_linear_options *o)
 {
@@ -36,6 +46,12 @@ static inline int64_t linear_weight_rows(const relora_linear_options *o)
 static inline int64_t linear_weight_cols(const relora_linear_options *o)
 {
     return linear_in_out(o) ? o->out_features : o->in_features;
+}
+
+/* What merges write: W, or the target of a LOWRANK layer. NULL if there is none, or it is the host's affair. */
+static inline relora_tensor *linear_weight(const relora_linear *linear)
+{
+    return linear->target ? linear->target : linear->param[RELORA_PARAM_WEIGHT];
 }
 
 void linear_retain(relora_linear *linear);
@@ -54,6 +70,10 @@ relora_status linear_wrap(const struct call *c, relora_linear **out, relora_devi
 relora_status linear_set_weight(const struct call *c, relora_linear *linear, relora_tensor *weight,
                                 relora_tensor *bias);
 relora_status linear_zero_grad(const struct call *c, relora_linear *linear);
+
+/* Does `tensor` share memory with a parameter or a gradient of the layer, other than `replaced`? */
+relora_status linear_check_apart(const struct call *c, const relora_linear *linear, const char *name,
+                                 const relora_tensor *tensor, const relora_tensor *replaced);
 
 /* Is a tensor of the host's, `name` in sentences, one for this parameter? */
 relora_status linear_check_param(const struct call *c, const relora_linear *linear, const char *name,
@@ -88,6 +108,8 @@ relora_status linear_check_grads(const struct call *c, const relora_linear *line
 
 /* s as a number, or where the trainable one stands. */
 struct scale linear_scale(const relora_linear *linear);
+/* s as a number in either case; waits for the stream if it is trainable. */
+relora_status linear_read_scale(const struct call *c, const relora_linear *linear, double *s);
 
 /* call_open() of a call about a layer. */
 relora_status linear_open(struct call *c, const relora_linear *linear, relora_stream *stream);

@@ -1,6 +1,7 @@
 /* The end of a cycle: W += s B A, and factors drawn afresh. */
 #include "linear_merge.h"
 
+#include "float_mode.h"
 #include "merge.h"
 
 static struct view view_of(const relora_tensor *tensor)
@@ -12,7 +13,8 @@ static struct update update_of(const relora_linear *linear)
 {
     const relora_linear_options *o = &linear->options;
     return (struct update){.name = linear->name,
-                           .weight = view_of(linear->param[RELORA_PARAM_WEIGHT]),
+                           .weight =
+                               view_of(linear->target ? linear->target : linear->param[RELORA_PARAM_WEIGHT]),
                            .delta = view_of(linear->param[RELORA_PARAM_DELTA]),
                            .a = view_of(linear->param[RELORA_PARAM_A]),
                            .b = view_of(linear->param[RELORA_PARAM_B]),
@@ -25,13 +27,16 @@ static struct update update_of(const relora_linear *linear)
 
 /* ---- looking ---- */
 
-static relora_status check_mode(const struct call *c, const relora_linear *linear)
+relora_status linear_check_merge(const struct call *c, const relora_linear *linear)
 {
     char label[LABEL_TEXT];
-    if (linear->options.mode != RELORA_MODE_LORA)
-        FAIL(c, RELORA_E_STATE, "%s is in mode %s; only LORA has what to merge", linear_label(linear, label),
-             linear_mode_name(linear->options.mode));
-    if (!linear->param[RELORA_PARAM_WEIGHT])
+    relora_linear_mode mode = linear->options.mode;
+    if (mode == RELORA_MODE_FULL)
+        FAIL(c, RELORA_E_STATE, "%s is in mode FULL, and has nothing to merge", linear_label(linear, label));
+    if (mode == RELORA_MODE_LOWRANK && !linear_merges(linear))
+        FAIL(c, RELORA_E_STATE, "%s is in mode LOWRANK without a target; call relora_linear_set_target",
+             linear_label(linear, label));
+    if (mode == RELORA_MODE_LORA && !linear->param[RELORA_PARAM_WEIGHT])
         FAIL(c, RELORA_E_STATE, "%s has no weight; call relora_linear_set_weight",
              linear_label(linear, label));
     return RELORA_OK;
@@ -43,8 +48,9 @@ static relora_status look_at(const struct call *c, relora_linear *const *linears
     struct update updates[MERGE_BATCH];
     for (int32_t i = 0; i < count; i++) {
         TRY(call_check_device(c, "linear", linears[i]->device));
-        TRY(check_mode(c, linears[i]));
+        TRY(linear_check_merge(c, linears[i]));
         TRY(linear_check_memory(c, linears[i], RELORA_PARAM_WEIGHT));
+        if (linears[i]->target) TRY(tensor_check(c, linears[i]->target, "the target of a layer"));
         updates[i] = update_of(linears[i]);
     }
     return merge_look(c, updates, count);
@@ -54,21 +60,37 @@ static relora_status look_at(const struct call *c, relora_linear *const *linears
 static relora_linear *layer_at(const struct merge_job *job, int32_t index)
 {
     const struct member *m = registry_at(job->layers, index);
-    if (m->value || (job->lora_only && m->linear->options.mode != RELORA_MODE_LORA)) return NULL;
+    if (m->value || m->linear->options.mode == RELORA_MODE_FULL) return NULL;
+    if (job->lora_only && !linear_merges(m->linear)) return NULL;
     return m->linear;
 }
 
-/* The first layer, for what all of them share; NULL if there is none. */
-static relora_linear *first_layer(const struct merge_job *job)
+static relora_linear *own_layer_at(const struct merge_job *job, int32_t index)
+{
+    relora_linear *linear = layer_at(job, index);
+    return linear && !linear->merge ? linear : NULL;
+}
+
+/* And those that the host merges by a callback. */
+static relora_linear *hosts_layer_at(const struct merge_job *job, int32_t index)
+{
+    relora_linear *linear = layer_at(job, index);
+    return linear && linear->merge ? linear : NULL;
+}
+
+/* The first of what one of these three gives, or NULL. */
+static relora_linear *first_layer(const struct merge_job *job,
+                                  relora_linear *(*at)(const struct merge_job *, int32_t))
 {
     for (int32_t i = 0; i < job->layers->count; i++)
-        if (layer_at(job, i)) return layer_at(job, i);
+        if (at(job, i)) return at(job, i);
     return NULL;
 }
 
 static relora_status look_at_all(const struct call *c, const struct merge_job *job)
 {
     relora_linear *batch[MERGE_BATCH];
+    double squares[2]; /* of no use yet */
     int32_t n = 0;
     for (int32_t i = 0; i < job->layers->count; i++) {
         relora_linear *linear = layer_at(job, i);
@@ -77,32 +99,62 @@ static relora_status look_at_all(const struct call *c, const struct merge_job *j
         if (n) TRY(look_at(c, batch, n));
         n = 0;
     }
+    for (int32_t i = 0; i < job->layers->count; i++)
+        if (hosts_layer_at(job, i))
+            TRY(linear_call_merge(c, hosts_layer_at(job, i), job->cycle, RELORA_MERGE_LOOK, squares));
     return RELORA_OK;
 }
 
 /* ---- doing it ---- */
 
-relora_status linear_merge_all(const struct call *c, const struct merge_job *job, relora_merge_report *report)
+static relora_status finish_layer(const struct call *c, const struct merge_job *job, relora_linear *linear,
+                                  relora_merge_report *report)
 {
-    const relora_linear *first = first_layer(job);
-    if (!first) FAIL(c, RELORA_E_STATE, "no layer is in mode LORA");
-    TRY(look_at_all(c, job));
-    if (job->before) job->before(job->user);
-    if (!job->merges) return RELORA_OK;
-    struct update update = update_of(first);
-    TRY(merge_start(c, &update));
+    report->layers++;
+    return job->draws ? linear_reset_run(c, linear, job->cycle) : RELORA_OK;
+}
+
+/* First the layers whose merge can still be refused. */
+static relora_status merge_hosts(const struct call *c, const struct merge_job *job, double squares[2],
+                                 relora_merge_report *report)
+{
     for (int32_t i = 0; i < job->layers->count; i++) {
-        relora_linear *linear = layer_at(job, i);
+        relora_linear *linear = hosts_layer_at(job, i);
+        if (!linear) continue;
+        TRY(linear_call_merge(c, linear, job->cycle, 0, squares));
+        TRY(finish_layer(c, job, linear, report));
+    }
+    return RELORA_OK;
+}
+
+static relora_status merge_own(const struct call *c, const struct merge_job *job, double squares[2],
+                               relora_merge_report *report)
+{
+    const relora_linear *first = first_layer(job, own_layer_at);
+    if (!first) return RELORA_OK;
+    struct update update = update_of(first);
+    TRY(merge_start(c, &update, squares));
+    for (int32_t i = 0; i < job->layers->count; i++) {
+        relora_linear *linear = own_layer_at(job, i);
         if (!linear) continue;
         update = update_of(linear);
         TRY(merge_add(c, &update, job->cycle));
-        if (job->draws) TRY(linear_reset_run(c, linear, job->cycle));
-        report->layers++;
+        TRY(finish_layer(c, job, linear, report));
     }
-    double norms[2];
-    TRY(merge_end(c, &update, norms));
-    report->delta_norm = norms[0];
-    report->weight_norm = norms[1];
+    return merge_end(c, &update, squares);
+}
+
+relora_status linear_merge_all(const struct call *c, const struct merge_job *job, relora_merge_report *report)
+{
+    double squares[2] = {0};
+    if (!first_layer(job, layer_at)) FAIL(c, RELORA_E_STATE, "no layer is in mode LORA or has a target");
+    TRY(look_at_all(c, job));
+    if (job->before) job->before(job->user);
+    if (!job->merges) return RELORA_OK;
+    TRY(merge_hosts(c, job, squares, report));
+    TRY(merge_own(c, job, squares, report));
+    report->delta_norm = float_mode_root(squares[0]);
+    report->weight_norm = float_mode_root(squares[1]);
     return RELORA_OK;
 }
 

@@ -14,11 +14,19 @@ struct merge_job { /* what is done to the layers of a registry */
     void *user;
 };
 
-/* All of the layers or, but for a failure of the device, none: every mode and every factor is looked at first,
+/* Is there something to merge, and a place for it? */
+relora_status linear_check_merge(const struct call *c, const relora_linear *linear);
+
+/* All of the layers or, but for a failure of the device or of a host's callback, none: every mode and every factor is looked at first,
  * and the memory taken that the products need. Waits for the device once for MERGE_BATCH layers looked at,
  * and once at the end. Fills the report of what was merged. */
 relora_status linear_merge_all(const struct call *c, const struct merge_job *job,
                                relora_merge_report *report);
+
+/* A layer with a callback: the host merges, or looks, by `flags`. The squares of its norms are added.
+ * `linear_target.c` */
+relora_status linear_call_merge(const struct call *c, relora_linear *linear, uint64_t cycle, uint32_t flags,
+                                double squares[2]);
 
 /* One slice of W + s B A, rounded to nearest, into `out` on the device; W stays. */
 relora_status linear_merged_rows(const struct call *c, relora_linear *linear, int64_t first, struct view out);

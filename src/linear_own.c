@@ -34,7 +34,7 @@ relora_dtype linear_param_dtype(const relora_linear_options *o, relora_param par
     return is_layers ? o->dtype : RELORA_F32;
 }
 
-static relora_status check_apart(const struct call *c, const relora_linear *linear,
+relora_status linear_check_apart(const struct call *c, const relora_linear *linear, const char *name,
                                  const relora_tensor *tensor, const relora_tensor *replaced)
 {
     for (relora_param p = RELORA_PARAM_WEIGHT; p < PARAM_COUNT; p++) {
@@ -42,9 +42,12 @@ static relora_status check_apart(const struct call *c, const relora_linear *line
         for (int i = 0; i < 2; i++)
             if (others[i] && others[i] != replaced &&
                 views_overlap(tensor_view(tensor), tensor_view(others[i])))
-                FAIL(c, RELORA_E_EXISTS, "the memory of tensor overlaps that of %s%s of the layer",
+                FAIL(c, RELORA_E_EXISTS, "the memory of %s overlaps that of %s%s of the layer", name,
                      i ? "the gradient of " : "", linear_param_name(p));
     }
+    if (linear->target && linear->target != replaced &&
+        views_overlap(tensor_view(tensor), tensor_view(linear->target)))
+        FAIL(c, RELORA_E_EXISTS, "the memory of %s overlaps that of the target of the layer", name);
     return RELORA_OK;
 }
 
@@ -59,7 +62,7 @@ static relora_status set(const struct call *c, relora_linear *linear, relora_par
     if (!shape_is_dense(&tensor->shape))
         FAIL(c, RELORA_E_LAYOUT, "tensor has rows %lld apart, but %lld long", (long long)tensor->shape.ld,
              (long long)tensor->shape.cols);
-    TRY(check_apart(c, linear, tensor, *slot));
+    TRY(linear_check_apart(c, linear, "tensor", tensor, *slot));
     linear_replace(slot, tensor);
     linear->generation++;
     return RELORA_OK;

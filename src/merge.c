@@ -95,7 +95,7 @@ static int same_matrix(struct view a, struct view b)
 
 static int same_products(const struct update *a, const struct update *b)
 {
-    return same_matrix(a->a, b->a) && same_matrix(a->b, b->b) && a->in_out == b->in_out;
+    return a->weight.data && same_matrix(a->a, b->a) && same_matrix(a->b, b->b) && a->in_out == b->in_out;
 }
 
 uint32_t merge_largest_finite(relora_dtype dtype)
@@ -201,7 +201,7 @@ static relora_status check_finite(const struct call *c, const struct update *upd
     TRY(copy_largest(c, memory.largest, largest, MERGE_BATCH, 1));
     for (int32_t i = 0; i < count; i++) TRY(check_largest(c, &updates[i], largest[i]));
     for (int32_t i = 0; i < count; i++)
-        if (!is_bounded(&updates[i], largest[i])) TRY(check_sums(c, &updates[i]));
+        if (updates[i].weight.data && !is_bounded(&updates[i], largest[i])) TRY(check_sums(c, &updates[i]));
     return RELORA_OK;
 }
 
@@ -209,6 +209,7 @@ relora_status merge_look(const struct call *c, const struct update *updates, int
 {
     for (int32_t i = 0; i < count; i++) {
         int32_t before = 0;
+        if (!updates[i].weight.data) continue; /* the host makes the product */
         while (before < i && !same_products(&updates[before], &updates[i])) before++;
         if (before == i) TRY(try_products(c, &updates[i]));
     }
@@ -217,11 +218,11 @@ relora_status merge_look(const struct call *c, const struct update *updates, int
 
 /* ---- doing it ---- */
 
-/* The norms begin at 0. They come first in the workspace, where no update's slices overwrite them. */
-relora_status merge_start(const struct call *c, const struct update *first)
+/* The sums come first in the workspace, where no update's slices overwrite them. */
+relora_status merge_start(const struct call *c, const struct update *first, const double squares[2])
 {
     struct merge_memory memory;
-    double norms[2] = {0};
+    double norms[2] = {squares[0], squares[1]};
     TRY(open_memory(c, &memory, first, 0));
     struct copy down = {memory.norms, norms, 1, sizeof norms, 0, 0, COPY_TO_DEVICE};
     return call_queue(c, c->backend->copy(c->queue, &down));
@@ -247,16 +248,13 @@ relora_status merge_add(const struct call *c, const struct update *u, uint64_t c
     return RELORA_OK;
 }
 
-relora_status merge_end(const struct call *c, const struct update *first, double norms[2])
+relora_status merge_end(const struct call *c, const struct update *first, double squares[2])
 {
     struct merge_memory memory;
-    double squares[2];
     TRY(open_memory(c, &memory, first, 0));
-    struct copy up = {squares, memory.norms, 1, sizeof squares, 0, 0, COPY_TO_HOST};
+    struct copy up = {squares, memory.norms, 1, 2 * sizeof *squares, 0, 0, COPY_TO_HOST};
     TRY(call_queue(c, c->backend->copy(c->queue, &up)));
-    TRY(call_queue(c, c->backend->queue_sync(c->queue)));
-    for (int i = 0; i < 2; i++) norms[i] = float_mode_root(squares[i]);
-    return RELORA_OK;
+    return call_queue(c, c->backend->queue_sync(c->queue));
 }
 
 relora_status merge_onto(const struct call *c, const struct update *u, int64_t first, struct view out)

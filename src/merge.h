@@ -20,11 +20,11 @@ struct update {                /* what one merge works on; a view without data i
  * but the device can fail. At most MERGE_BATCH at once; waits for the stream. */
 relora_status merge_look(const struct call *c, const struct update *updates, int32_t count);
 
-/* Between merge_start() and merge_end(), any number of updates that were looked at. merge_end() gives the norms
- * of their change and of W, over all of them, and waits for the stream. */
-relora_status merge_start(const struct call *c, const struct update *first);
+/* Between merge_start() and merge_end(), any number of updates that were looked at. The squares of their change
+ * and of W are added to what merge_start() is given. merge_end() reads the sums, and waits for the stream. */
+relora_status merge_start(const struct call *c, const struct update *first, const double squares[2]);
 relora_status merge_add(const struct call *c, const struct update *update, uint64_t cycle);
-relora_status merge_end(const struct call *c, const struct update *first, double norms[2]);
+relora_status merge_end(const struct call *c, const struct update *first, double squares[2]);
 
 /* `out` += s B A, rounded to nearest: rows `first` and on of W. */
 relora_status merge_onto(const struct call *c, const struct update *update, int64_t first, struct view out);

@@ -8,7 +8,7 @@
 #include "float_mode.h"
 
 /* The polynomials of degree 5 that come closest to 1, each on the interval where the one before leaves singular values
- * that began between 1/20000 and 1 (test/golden/make_polar.py). All but the last allow for values 1 % above that
+ * that began between 1/20000 and 1 (test/golden/make_polar.py). They allow for values 1 % above that
  * interval, so that rounding cannot lead out of it. After the last they lie between 0.9975 and 1.0025. */
 enum { STEPS = 8 };
 static const struct polynomial { /* first s + third s^3 + fifth s^5 */

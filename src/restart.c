@@ -110,14 +110,14 @@ static relora_status merge_update(const struct call *c, const struct update *u, 
                                   relora_merge_report *r)
 {
     char label[LABEL_TEXT];
-    double norms[2];
+    double squares[2] = {0};
     TRY(merge_look(c, u, 1));
     if (o->flags & RELORA_MERGE_LOOK) return RELORA_OK;
-    TRY(merge_start(c, u));
+    TRY(merge_start(c, u, squares));
     TRY(merge_add(c, u, o->cycle));
-    TRY(merge_end(c, u, norms));
-    r->delta_norm = norms[0];
-    r->weight_norm = norms[1];
+    TRY(merge_end(c, u, squares));
+    r->delta_norm = float_mode_root(squares[0]);
+    r->weight_norm = float_mode_root(squares[1]);
     r->layers = 1;
     call_log(c, RELORA_LOG_INFO, "%s, cycle %llu: |dW| %g, |W| %g", layer_label(u->name, u->layer, label),
              (unsigned long long)o->cycle, r->delta_norm, r->weight_norm);

@@ -68,18 +68,36 @@ static relora_status check_one_cycle(const struct call *c, const relora_schedule
     return RELORA_OK;
 }
 
-/* A restart period has to cut the run into equal cycles, and its parts have to fit into one. */
+/* The last cycle may be shorter than the others, but not than its climb. With adjust_step all are equal, as in
+ * the authors' code. */
+static relora_status check_last_cycle(const struct call *c, const relora_schedule_options *o)
+{
+    int64_t period = o->restart_every, last = o->total_steps % period;
+    const char *field = o->kind == RELORA_SCHEDULE_COSINE ? "warmup_steps" : "restart_warmup_steps";
+    int64_t climb = o->kind == RELORA_SCHEDULE_COSINE ? o->warmup_steps : o->restart_warmup_steps;
+    if (!last) return RELORA_OK;
+    if (o->adjust_step)
+        FAIL(c, RELORA_E_ARGUMENT,
+             "options.restart_every is %lld, which does not divide total_steps %lld as adjust_step needs",
+             (long long)period, (long long)o->total_steps);
+    if (last < climb)
+        FAIL(
+            c, RELORA_E_ARGUMENT,
+            "options.%s is %lld, more than the last cycle: restart_every %lld leaves %lld of total_steps %lld",
+            field, (long long)climb, (long long)period, (long long)last, (long long)o->total_steps);
+    return RELORA_OK;
+}
+
+/* What belongs to a cycle has to fit into one. */
 static relora_status check_period(const struct call *c, const relora_schedule_options *o)
 {
     int64_t period = o->restart_every;
     if (period == 1 && o->kind == RELORA_SCHEDULE_COSINE_RESTARTS)
         FAIL(c, RELORA_E_ARGUMENT, "options.restart_every is 1, but a cycle has 2 steps or more");
     TRY(check_at_most(c, "restart_every", period, "total_steps", o->total_steps));
-    if (o->total_steps % period)
-        FAIL(c, RELORA_E_ARGUMENT, "options.restart_every is %lld, which does not divide total_steps %lld",
-             (long long)period, (long long)o->total_steps);
     TRY(check_at_most(c, "warmup_steps", o->warmup_steps, "restart_every", period));
     TRY(check_at_most(c, "restart_warmup_steps", o->restart_warmup_steps, "restart_every", period));
+    TRY(check_last_cycle(c, o));
     return check_at_most(c, "adjust_step", o->adjust_step, "restart_every - warmup_steps",
                          period - o->warmup_steps);
 }
@@ -163,7 +181,9 @@ static double cosine_factor(const relora_schedule_options *o, int64_t t)
 {
     int64_t period = o->restart_every ? o->restart_every : o->total_steps;
     int64_t c = o->restart_every ? t % period : t;
+    int64_t left = o->total_steps - (t - c); /* of the run when the cycle begins */
     if (t > o->total_steps) return o->min_lr_ratio;
+    if (left > 0 && left < period) period = left; /* the last cycle ends as low as the others */
     if (c >= o->warmup_steps) return cosine(o, part(c - o->warmup_steps, period - o->warmup_steps));
     if (t != c && c < 2) return 1e-7; /* as the authors' code does in later cycles */
     return part(c, o->warmup_steps);

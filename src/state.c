@@ -107,6 +107,21 @@ relora_status relora_state_add_tensor(relora_state *state, const char *name, rel
     return add(&c, state, name, (struct member){.value = tensor}, PART_TENSOR, &part);
 }
 
+relora_status relora_state_add_bytes(relora_state *state, const char *name, void *data, size_t bytes)
+{
+    struct call c = {.fn = "relora_state_add_bytes", .ctx = state ? state->ctx : NULL};
+    struct state_part *part;
+    if (!state) return RELORA_E_ARGUMENT;
+    if (!name) FAIL(&c, RELORA_E_ARGUMENT, "name is NULL");
+    if (!name[0]) FAIL(&c, RELORA_E_ARGUMENT, "name is empty");
+    if (!data && bytes) FAIL(&c, RELORA_E_ARGUMENT, "data is NULL, but bytes is %zu", bytes);
+    if (bytes > INT64_MAX) FAIL(&c, RELORA_E_OVERFLOW, "bytes is %zu, more than any file has", bytes);
+    TRY(add(&c, state, name, (struct member){0}, PART_BYTES, &part));
+    part->bytes = data;
+    part->size = bytes;
+    return RELORA_OK;
+}
+
 relora_status relora_state_add_linear(relora_state *state, const char *prefix, relora_linear *linear)
 {
     struct call c = {.fn = "relora_state_add_linear"};

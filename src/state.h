@@ -13,10 +13,12 @@ typedef relora_status (*compare_fn)(const char *ours, const char *theirs, struct
 
 struct state_part {
     struct member is; /* name or prefix; PART_TENSOR: the value; PART_LINEAR: the layer */
-    enum { PART_TENSOR = 1, PART_LINEAR, PART_ADAM, PART_TEXT } kind;
+    enum { PART_TENSOR = 1, PART_LINEAR, PART_ADAM, PART_TEXT, PART_BYTES } kind;
     char *text;         /* PART_TEXT: the value of a metadata pair whose key is the name */
     compare_fn compare; /* for a description of ours; NULL for a pair of the host */
     relora_adam *adam;  /* PART_ADAM */
+    void *bytes;        /* PART_BYTES: the host's */
+    size_t size;
 };
 
 struct relora_state {

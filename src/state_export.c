@@ -149,16 +149,10 @@ static relora_status add_adapter(struct exporting *e, const struct state_part *p
 /* alpha of a layer: PEFT scales by alpha / r, so a trainable scale s is alpha = s * r. */
 static relora_status alpha_of(const struct exporting *e, const relora_linear *linear, double *alpha)
 {
-    const relora_tensor *scale = linear->param[RELORA_PARAM_SCALE];
-    float value;
-    char label[LABEL_TEXT];
     *alpha = linear->options.alpha;
-    if (!scale) return RELORA_OK;
-    TRY(tensor_check(e->call, scale, "a layer's scale"));
-    TRY(tensor_read(e->call, scale, &value));
-    if (!isfinite(value))
-        FAIL(e->call, RELORA_E_NOT_FINITE, "the scale of %s is not finite", linear_label(linear, label));
-    *alpha = tanh((double)value) * (double)linear->options.rank;
+    if (!linear->param[RELORA_PARAM_SCALE]) return RELORA_OK;
+    TRY(linear_read_scale(e->call, linear, alpha));
+    *alpha *= (double)linear->options.rank;
     return RELORA_OK;
 }
 

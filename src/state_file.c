@@ -46,6 +46,32 @@ static relora_status visit_tensor(struct walk *w, const char *name, relora_tenso
     return take(w, name);
 }
 
+/* Bytes of the host's, where they lie. */
+static relora_status check_bytes(struct walk *w, const struct state_part *part)
+{
+    int32_t index = -1;
+    TRY(reader_find(w->call, w->reader, part->is.name, &index));
+    const struct st_tensor *t = &w->reader->header.tensors[index];
+    if (strcmp(t->dtype->name, "U8"))
+        FAIL(w->call, RELORA_E_DTYPE, "\"%s\" is %s in the file, not bytes (U8)", t->name, t->dtype->name);
+    if (t->end - t->begin != part->size)
+        FAIL(w->call, RELORA_E_SHAPE, "\"%s\" has %zu bytes here, but %llu in the file", t->name, part->size,
+             (unsigned long long)(t->end - t->begin));
+    TRY(reader_check_sum(w->call, w->reader, index));
+    return take(w, t->name);
+}
+
+static relora_status visit_bytes(struct walk *w, const struct state_part *part)
+{
+    int64_t shape = (int64_t)part->size;
+    if (w->mode == WALK_SAVE)
+        return writer_add_bytes(w->call, w->writer, part->is.name, "U8", 1, &shape, part->bytes, part->size);
+    if (w->mode == WALK_CHECK) return check_bytes(w, part);
+    const struct st_tensor *t = &w->reader->header.tensors[w->found[w->tensors++]];
+    if (part->size) memcpy(part->bytes, reader_bytes_of(w->reader, t), part->size);
+    return RELORA_OK;
+}
+
 static relora_status visit_joined(struct walk *w, const char *prefix, const char *name, const char *suffix,
                                   relora_tensor *tensor)
 {
@@ -202,6 +228,7 @@ static relora_status visit_part(struct walk *w, const struct state_part *part)
     case PART_TENSOR: return visit_tensor(w, part->is.name, part->is.value);
     case PART_LINEAR: return visit_linear(w, part);
     case PART_ADAM: return visit_adam(w, part);
+    case PART_BYTES: return visit_bytes(w, part);
     default: return visit_text(w, part);
     }
 }

@@ -168,6 +168,16 @@ symbols: $(BUILT)
 check-long: | $(FIRST)
 	@MAKE="$(MAKE)" sh test/long.sh
 
+## check-blas: the products of the BLAS that are here, openblas and blis: unit gemm, conformance, golden
+# What is not here is left out. `make deps-blas` installs both.
+.PHONY: check-blas check-aarch64
+check-blas: | $(FIRST)
+	$(Q)MAKE="$(MAKE)" CC="$(CC)" PKG_CONFIG="$(PKG_CONFIG)" sh test/blas.sh
+
+## check-aarch64: unit, golden, conformance and train for 64-bit ARM, cross-compiled and emulated, after deps-aarch64
+check-aarch64: | $(FIRST)
+	$(Q)sh test/aarch64.sh check
+
 ## check-valgrind: the quick tests under valgrind, in one process each
 WRAPPER ?=
 MEMCHECK := valgrind -q --error-exitcode=9 --leak-check=full --suppressions=test/lint/valgrind.supp

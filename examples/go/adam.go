@@ -164,6 +164,21 @@ func (a *Adam) Reset(s *Stream, options ResetOptions, indices ...int32) (ResetRe
 	return r, err
 }
 
+// Carry copies the moments of parameters with the same names; without indices all of them. It gives their number.
+func (a *Adam) Carry(s *Stream, from *Adam, indices ...int32) (int, error) {
+	var list *C.int32_t
+	copied := make([]C.int32_t, len(indices))
+	for i, n := range indices {
+		copied[i] = C.int32_t(n)
+		list = &copied[0]
+	}
+	var carried C.int32_t
+	err := streamError(C.relora_adam_carry(a.p(), s.p(), from.p(), list, C.int32_t(len(indices)), &carried), s)
+	runtime.KeepAlive(a)
+	runtime.KeepAlive(from)
+	return int(carried), err
+}
+
 // Count is the number of parameters.
 func (a *Adam) Count() int {
 	defer runtime.KeepAlive(a)

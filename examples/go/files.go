@@ -220,7 +220,10 @@ func (r *Reader) Verify() error {
 }
 
 // State is everything a training run consists of, saved and restored in one call each.
-type State struct{ object[C.relora_state] }
+type State struct {
+	object[C.relora_state]
+	bytes []unsafe.Pointer // that AddBytes gave out
+}
 
 // NewState makes an empty one.
 func NewState(ctx *Context) (*State, error) {
@@ -229,7 +232,7 @@ func NewState(ctx *Context) (*State, error) {
 	if err := contextError(C.relora_state_create(&c, ctx.c), ctx.c); err != nil {
 		return nil, err
 	}
-	s := &State{object[C.relora_state]{c, ctx.c}}
+	s := &State{object: object[C.relora_state]{c, ctx.c}}
 	runtime.SetFinalizer(s, (*State).Close)
 	return s, nil
 }
@@ -239,6 +242,25 @@ func (t *State) Close() {
 	runtime.SetFinalizer(t, nil)
 	C.relora_state_release(t.c)
 	t.c = nil
+	for _, p := range t.bytes {
+		C.free(p)
+	}
+	t.bytes = nil
+}
+
+// AddBytes gives memory that is saved and restored with the state, and is the program's to use until Close. Keep the
+// State as long as the slice.
+func (t *State) AddBytes(name string, size int) ([]byte, error) {
+	text, free := cString(name)
+	defer free()
+	defer runtime.KeepAlive(t)
+	data := C.calloc(C.size_t(size)+1, 1)
+	if err := contextError(C.relora_state_add_bytes(t.c, text, data, C.size_t(size)), t.ctx); err != nil {
+		C.free(data)
+		return nil, err
+	}
+	t.bytes = append(t.bytes, data)
+	return unsafe.Slice((*byte)(data), size), nil
 }
 
 // Add puts a *Tensor, *Linear, *Adam, *Schedule or *Cycle into the state.

@@ -101,6 +101,14 @@ func (l *Linear) SetParam(param Param, t *Tensor) error {
 	return err
 }
 
+// SetTarget says what a LOWRANK layer is merged into; nil for nothing.
+func (l *Linear) SetTarget(weight *Tensor) error {
+	err := contextError(C.relora_linear_set_target(l.p(), weight.p(), nil, nil), l.ctx)
+	runtime.KeepAlive(l)
+	runtime.KeepAlive(weight)
+	return err
+}
+
 // SetGrad lets a gradient be memory of the program's.
 func (l *Linear) SetGrad(param Param, t *Tensor) error {
 	err := contextError(C.relora_linear_set_grad(l.p(), C.relora_param(param), t.p()), l.ctx)

@@ -192,6 +192,19 @@ RELORA_API relora_status relora_adam_reset(relora_adam *adam, relora_stream *str
                                            int32_t count, const relora_reset_options *options,
                                            relora_reset_report *report);
 
+/** Copy the moments and step counts of another optimizer to parameters of the same names. In a new optimizer
+ *  they are 0. After a warm start that is right for A and B, which are new, while embeddings, norms, biases
+ *  and a head go on as they were. The host chooses which of them keep their moments: all of them, with
+ *  `indices` NULL and count 0; some, by their indices in `adam`; or none, without this call. Factors of
+ *  relora_adam_set_factors() are not copied, and `from` does not change. Everything is checked first.
+ *  @param from    of the same device. It may hold layers whose mode has changed since
+ *  @param carried receives the number of parameters; may be NULL
+ *  @return RELORA_E_NOT_FOUND if `from` lacks a parameter listed or, without a list, has none of the names;
+ *          RELORA_E_SHAPE if one of them has another shape there; otherwise as relora_adam_reset()
+ *  @since 0.6 @threads one @stream queues */
+RELORA_API relora_status relora_adam_carry(relora_adam *adam, relora_stream *stream, const relora_adam *from,
+                                           const int32_t *indices, int32_t count, int32_t *carried);
+
 /** Number of registered parameters; -1 if `adam` is NULL. @since 0.1 @threads any @stream none */
 RELORA_API int32_t relora_adam_count(const relora_adam *adam);
 /** Name of a parameter; NULL if there is no such parameter. Borrowed: lives as long as `adam`.

@@ -62,13 +62,15 @@ RELORA_API relora_status relora_cycle_create(relora_cycle **out, relora_context 
                                              const relora_reset_options *reset);
 
 /** Keep `linear` alive and restart it with the others. RELORA_E_STATE unless its mode is LORA and it has
- *  its weight. Since 0.6 a layer in FULL with a rank is accepted too: whenever a layer is in FULL, a restart leaves
- *  it out. RELORA_E_NOT_FOUND if the optimizer does not hold the factors that it trains. RELORA_E_EXISTS if the
- *  cycle already has this layer or another one over the same W: both would be merged into one W.
+ *  its weight, or its mode is LOWRANK and it has a target (relora_linear_set_target). Since 0.6 a layer in FULL
+ *  with a rank is accepted too: whenever a layer is in FULL, a restart leaves it out. RELORA_E_NOT_FOUND if the
+ *  optimizer does not hold the factors that it trains. RELORA_E_EXISTS if the cycle already has this layer or
+ *  another one over the same W: both would be merged into one W.
  *  @since 0.1 @threads one @stream none */
 RELORA_API relora_status relora_cycle_add(relora_cycle *cycle, relora_linear *linear);
-/** relora_cycle_add() for every layer of the group in mode LORA; all of them or, on a failure, none. Other
- *  layers, such as a head in mode FULL, are left out. RELORA_E_STATE if no layer is in mode LORA.
+/** relora_cycle_add() for every layer of the group that is in mode LORA or has a target; all of them or, on
+ *  a failure, none. Other layers, such as a head in mode FULL, are left out. RELORA_E_STATE if no layer is
+ *  left.
  *  @since 0.5 @threads one @stream none */
 RELORA_API relora_status relora_cycle_add_group(relora_cycle *cycle, const relora_group *group);
 /** NULL is allowed. @since 0.1 @threads any @stream none */
@@ -84,10 +86,13 @@ RELORA_API relora_status relora_cycle_due(const relora_cycle *cycle, int64_t ste
 /** Do what is due after an update. Call it once after each update with the number of updates done, not
  *  counting skipped ones. The first number may be any. If a later one is not the last plus 1, it is
  *  accepted with a line at RELORA_LOG_WARN: a restart is lost if its number is left out, and is done
- *  twice if its number is repeated. All layers are checked first. Nothing is merged or reset if the
- *  factors or the weight of one are not finite or W + s B A exceeds its type (RELORA_E_NOT_FINITE).
- *  Nothing is due while no layer is in LORA. RELORA_E_NOT_FOUND if the optimizer does not hold the factors that a
- *  layer trains now: call relora_adam_refresh().
+ *  twice if its number is repeated. The log also says so, once, if a restart follows an update whose learning
+ *  rate was above a tenth of the highest: the cycle and the schedule then have different calendars, or the
+ *  schedule has no restart warmup. (This needs the optimizer of the cycle, and rates given as numbers.) All
+ *  layers are checked first. Nothing is merged or reset if the factors or the weight of one are not finite or
+ *  W + s B A exceeds its type (RELORA_E_NOT_FINITE). Nothing is due while each layer is in FULL.
+ *  RELORA_E_NOT_FOUND if the optimizer does not hold the factors that a layer trains now: call
+ *  relora_adam_refresh().
  *  @param events receives what was done; may be NULL
  *  @param merge  totals over all layers, 0 if nothing was due; may be NULL
  *  @param reset  totals over their A and B, 0 if nothing was due; may be NULL
@@ -98,7 +103,8 @@ RELORA_API relora_status relora_cycle_advance(relora_cycle *cycle, relora_stream
                                               relora_reset_report *reset);
 
 /** Merge every layer once more at the end of training and draw its factors afresh, so that W alone gives
- *  the trained output. The moments are not changed. If the run may continue, save its checkpoint before
+ *  the trained output. `step` may be any: a last cycle that is shorter than the others is merged like them.
+ *  The moments are not changed. If the run may continue, save its checkpoint before
  *  this call. Export afterwards. To continue training from here, create a new cycle; this one may draw
  *  the same numbers again.
  *  @param merge may be NULL

@@ -58,6 +58,26 @@ RELORA_API relora_status relora_group_add_linear(relora_group *group, const char
 RELORA_API relora_status relora_group_add_param(relora_group *group, const char *name, relora_tensor *param,
                                                 relora_tensor *grad);
 
+/** relora_group_wrap() over plain pointers to memory of the group's device, which must stay valid as long as
+ *  the layer. The options give the shape and the dtype of W.
+ *  @param weight [out, in], or [in, out] with RELORA_LINEAR_IN_OUT, without gaps; NULL in mode LOWRANK, and
+ *                in no other
+ *  @param bias   [out] F32. NULL means no bias or, with RELORA_LINEAR_BIAS, one that the layer allocates
+ *  @since 0.6 @threads one @stream none */
+RELORA_API relora_status relora_group_wrap_at(relora_group *group, const char *name, void *weight, void *bias,
+                                              const relora_linear_options *options, relora_linear **linear);
+
+/** relora_group_add_param() over plain pointers, likewise: `count` F32 elements on one axis.
+ *  @param grad NULL means that the parameter is saved and read, but not trained
+ *  @since 0.6 @threads one @stream none */
+RELORA_API relora_status relora_group_add_param_at(relora_group *group, const char *name, int64_t count,
+                                                   void *param, void *grad);
+
+/** The layer whose W, or whose target (relora_linear_set_target), begins at this address, borrowed: lives as
+ *  long as `group`. NULL if there is none. For trainers whose products are given the pointer of a weight.
+ *  @since 0.6 @threads any @stream none */
+RELORA_API relora_linear *relora_group_linear_at(const relora_group *group, const void *weight);
+
 /** Number of layers and parameters together; -1 if `group` is NULL.
  *  @since 0.5 @threads any @stream none */
 RELORA_API int32_t relora_group_count(const relora_group *group);
@@ -89,12 +109,13 @@ RELORA_API relora_tensor *relora_group_grad(const relora_group *group, int32_t i
 RELORA_API relora_status relora_group_set_mode(relora_group *group, relora_stream *stream,
                                                relora_linear_mode mode);
 
-/** Call relora_linear_merge() for every layer in mode LORA. All layers are checked first. If a merge would
- *  put a NaN or an infinity into one of them (RELORA_E_NOT_FINITE, with the name of the layer), no layer is
- *  merged. Call relora_group_reset() next. (A relora_cycle does both, and also resets the moments.)
+/** Call relora_linear_merge() for every layer in mode LORA or with a target (relora_linear_set_target). All
+ *  layers are checked first. If a merge would put a NaN or an infinity into one of them
+ *  (RELORA_E_NOT_FINITE, with the name of the layer), no layer is merged. Call relora_group_reset() next.
+ *  (A relora_cycle does both, and also resets the moments.)
  *  @param cycle   use each value once, beginning with 1
  *  @param report  receives totals over the layers; may be NULL
- *  @return RELORA_E_STATE if no layer is in mode LORA, or one of them has no weight
+ *  @return RELORA_E_STATE if there is no such layer, or one of them has no weight
  *  @since 0.5 @threads one @stream synchronises */
 RELORA_API relora_status relora_group_merge(relora_group *group, relora_stream *stream, uint64_t cycle,
                                             relora_merge_report *report);

@@ -286,7 +286,8 @@ RELORA_API relora_status relora_linear_zero_grad(relora_linear *linear, relora_s
 /** Merge: W += s B A, with the product in F32 whatever the dtype of W. The factors are not changed, so
  *  the output counts them twice until relora_linear_reset(). If A, B or s contains a NaN or an infinity,
  *  the status is RELORA_E_NOT_FINITE and W is not changed. Since 0.5 the same happens if W contains one,
- *  or if W + s B A would exceed the range of W's type. RELORA_E_STATE unless the mode is LORA.
+ *  or if W + s B A would exceed the range of W's type. RELORA_E_STATE unless the mode is LORA, or LOWRANK with
+ *  a target (relora_linear_set_target).
  *  @param cycle  stochastic rounding is a function of (seed, layer, cycle). Use each value once and begin
  *                with 1, because creating the layer used 0
  *  @param report may be NULL
@@ -298,7 +299,8 @@ RELORA_API relora_status relora_linear_merge(relora_linear *linear, relora_strea
  *
  *      W -= lr * 0.2 sqrt(max(in, out)) U V^T        with grad = U S V^T
  *
- *  Every few updates of A and B, such a step gives W what a low rank cannot reach. It needs no moments.
+ *  In each or every few updates of A and B, such a step gives W what a low rank cannot reach. It needs no
+ *  moments.
  *  Optimizers that hold the layer step on, and with RELORA_LINEAR_KEEP_DELTA the change counts in the delta.
  *  RELORA_E_STATE unless the mode is LORA.
  *  @param grad   F32 with the shape of W, as relora_linear_weight_grad() makes it. It is overwritten with

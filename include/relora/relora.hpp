@@ -528,6 +528,12 @@ public:
     /** Memory of the program's as a parameter, or as a gradient. */
     void set_param(relora_param param, const tensor &t) const { ok(relora_linear_set_param(get(), param, t.get())); }
     void set_grad(relora_param param, const tensor &t) const { ok(relora_linear_set_grad(get(), param, t.get())); }
+    /** What a LOWRANK layer is merged into. A callback is used with `user` as long as the layer lives. */
+    void set_target(const tensor &weight) const { ok(relora_linear_set_target(get(), weight.get(), nullptr, nullptr)); }
+    void set_target(relora_merge_fn merge, void *user) const
+    {
+        ok(relora_linear_set_target(get(), nullptr, merge, user));
+    }
     relora_merge_report merge(const stream &s, std::uint64_t cycle) const
     {
         auto r = report<relora_merge_report>();
@@ -671,6 +677,16 @@ public:
                                         static_cast<std::int32_t>(indices.size()), &options, &r),
                       s.get());
         return r;
+    }
+
+    /** Moments of parameters with the same names; no index means all of them. Returns how many. */
+    std::int32_t carry(const stream &s, const adam &from, span<const std::int32_t> indices = {}) const
+    {
+        std::int32_t carried = 0;
+        detail::check(relora_adam_carry(get(), s.get(), from.get(), indices.size() ? indices.data() : nullptr,
+                                        static_cast<std::int32_t>(indices.size()), &carried),
+                      s.get());
+        return carried;
     }
 
     std::int32_t count() const { return relora_adam_count(get()); }
@@ -904,6 +920,11 @@ public:
         ok(relora_state_add_schedule(get(), prefix.c_str(), c.get()));
     }
     void add(const std::string &prefix, const cycle &c) const { ok(relora_state_add_cycle(get(), prefix.c_str(), c.get())); }
+    /** Bytes that are saved from, and restored to, where they are; they must live as long as the state. */
+    void add_bytes(const std::string &name, span<unsigned char> bytes) const
+    {
+        ok(relora_state_add_bytes(get(), name.c_str(), bytes.data(), bytes.size()));
+    }
     void set(const std::string &key, const std::string &value) const
     {
         ok(relora_state_set(get(), key.c_str(), value.c_str()));

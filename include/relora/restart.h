@@ -4,6 +4,9 @@
  *  (relora/adam.h) and cycles (relora/cycle.h) restart by the same code. The same tensors, seeds and numbers
  *  give the same bits.
  *
+ *  relora_linear_set_target() is for what lies between: a layer for the branch through the rank, beside a
+ *  product and a weight of the host.
+ *
  *  To restart a model, call relora_merge() for each weight. If all weights or none are to change, first call
  *  it for all of them with RELORA_MERGE_LOOK. Then call relora_factors_draw() for each pair of factors, and
  *  relora_moments_reset() for the moments of each A and B. To find out when a restart is due, count the
@@ -53,6 +56,37 @@ RELORA_API relora_status relora_merge_options_init(relora_merge_options *options
 RELORA_API relora_status relora_merge(relora_stream *stream, relora_tensor *weight, const relora_tensor *a,
                                       const relora_tensor *b, const relora_merge_options *options,
                                       relora_merge_report *report);
+
+/** Merges the factors of a LOWRANK layer into a weight that only the host can write: quantised, F16 or
+ *  inside a convolution. The parameters are those of relora_merge(), which it may call on the same stream.
+ *  `a` and `b` are finite and computed. With RELORA_MERGE_LOOK in options->flags it must change nothing, and
+ *  says by its status whether the merge can be done. Without it, it adds options->scale times B A to the
+ *  weight. Work on `stream` may still be queued when it returns; work elsewhere must be done. It must make
+ *  no other call with the layer or with what holds it. It may fill the two norms of `report`, which is never
+ *  NULL.
+ *  @return RELORA_OK, or a negative status, which the function that merges returns as its own */
+typedef relora_status (*relora_merge_fn)(void *user, relora_stream *stream, const relora_tensor *a,
+                                         const relora_tensor *b, const relora_merge_options *options,
+                                         relora_merge_report *report);
+
+/** Say where a layer in mode LOWRANK is merged, if it is a branch beside a product of the host: into
+ *  `weight`, or by `merge`. From then on relora_linear_merge(), relora_group_merge() and a relora_cycle
+ *  treat it as a layer in mode LORA. With both NULL it has no target again. Its forward and backward passes
+ *  do not change.
+ *
+ *  All layers are looked at before one is changed, and a callback is asked with RELORA_MERGE_LOOK. Then the
+ *  callbacks merge, each followed by the drawing of its factors if the call draws, and after them the
+ *  library. A callback that fails in spite of its look ends the call with its status. The callbacks before it
+ *  have then merged, and nothing else has changed. The same step of a cycle may be tried again: the B of a layer that
+ *  has been merged is 0 by then.
+ *  @param weight [out, in], or [in, out] with RELORA_LINEAR_IN_OUT; F32 or BF16, whatever the layer's dtype.
+ *                Retained. Must not overlap the parameters and gradients of the layer
+ *  @param merge  used with `user` inside calls that merge, until the layer is released or this is called
+ *                again
+ *  @return RELORA_E_STATE in another mode; RELORA_E_ARGUMENT if both `weight` and `merge` are given
+ *  @since 0.6 @threads one @stream none */
+RELORA_API relora_status relora_linear_set_target(relora_linear *linear, relora_tensor *weight,
+                                                  relora_merge_fn merge, void *user);
 
 /** Move a frozen W one step down the direction of its gradient:
  *

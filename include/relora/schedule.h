@@ -22,6 +22,10 @@ RELORA_BEGIN
  *                    later cycle k = 1, 2, ... first climbs from 0 within rw steps to the value that
  *                    the cosine has at the end of the climb (a jagged cosine)
  *
+ *  If R does not divide N, the last cycle is shorter than the others: it has the N mod R steps that are left.
+ *  In COSINE it falls as far as they do, with N mod R in the place of R. In COSINE_RESTARTS one curve spans the
+ *  run in any case. w and rw must fit into it. The last merge is that of relora_cycle_finish().
+ *
  *  Past the end, for t > N, it is 0 for LINEAR, 1 for CONSTANT and m for the others. A kind refuses a
  *  restart_every, restart_warmup_steps or adjust_step that it does not use. At t = N COSINE is m, where
  *  the authors' code begins another cycle; no update of the run asks for it. */
@@ -45,8 +49,9 @@ typedef struct relora_schedule_options {
     int64_t warmup_steps;         /**< default 0; at most total_steps (CONSTANT: any) and, where there
                                        are restarts, restart_every. The authors' code takes more */
     int64_t restart_warmup_steps; /**< default 0; COSINE_RESTARTS only, at most restart_every */
-    int64_t restart_every;        /**< COSINE and COSINE_RESTARTS only; must divide total_steps, and
-                                       is 2 or more in COSINE_RESTARTS. 0, the default, is one cycle
+    int64_t restart_every;        /**< COSINE and COSINE_RESTARTS only; at most total_steps, and
+                                       2 or more in COSINE_RESTARTS. Until 0.5 it had to divide
+                                       total_steps, and with adjust_step it still has to. 0, the default, is one cycle
                                        without restarts; before 0.5 only COSINE accepted it */
     int64_t adjust_step;          /**< default 0; COSINE_RESTARTS only. Shifts the restarts as the
                                        authors' code does, for comparison with it. At most

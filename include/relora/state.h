@@ -55,6 +55,14 @@ RELORA_API relora_status relora_state_add_schedule(relora_state *state, const ch
  *  @since 0.2 @threads one @stream none */
 RELORA_API relora_status relora_state_add_cycle(relora_state *state, const char *prefix,
                                                 const relora_cycle *cycle);
+/** Add memory of the host that is no tensor, such as the position of a data loader or the state of a random
+ *  generator. It is used in place: a save reads it, and a load writes it together with everything else. The
+ *  file has it as a tensor U8 [bytes], and a load refuses any other size (RELORA_E_SHAPE). Releases before
+ *  0.6 refuse to load such a file. The bytes mean to another machine what the host makes of them.
+ *  @param data must stay valid as long as the state; may be NULL if `bytes` is 0
+ *  @since 0.6 @threads one @stream none */
+RELORA_API relora_status relora_state_add_bytes(relora_state *state, const char *name, void *data,
+                                                size_t bytes);
 /** Set one pair of metadata of the host's own: step, data position, settings. Both are copied, the
  *  key must not begin with "relora."; a later value replaces an earlier one. Read it back with
  *  relora_reader_metadata(). Names and texts that are not UTF-8 are refused when the state is saved.

@@ -116,6 +116,37 @@ START_TEST(test_factors_and_norm)
 }
 END_TEST
 
+START_TEST(test_carry)
+{
+    struct bench b = new_bench();
+    struct rnd r = rnd_seed(7);
+    relora_adam *from = new_adam(NULL), *other = new_adam(NULL), *empty = new_adam(NULL), *foreign;
+    const int32_t first = 0, unknown = 1, twice[] = {0, 0};
+    int32_t carried = 77;
+    add_vector(from, "p", 40, &r, NULL, NULL);
+    add_vector(other, "p", 39, &r, NULL, NULL);
+    OK(relora_adam_create(&foreign, b.s.dev, NULL));
+    FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_adam_carry(NULL, NULL, NULL, NULL, 0, &carried));
+    FAILS(RELORA_E_ARGUMENT, relora_adam_carry(NULL, env.st, from, NULL, 0, &carried), "adam");
+    FAILS(RELORA_E_ARGUMENT, relora_adam_carry(b.a, NULL, from, NULL, 0, &carried), "stream");
+    FAILS(RELORA_E_CONTEXT, relora_adam_carry(b.a, b.s.st, from, NULL, 0, &carried), "stream");
+    FAILS(RELORA_E_ARGUMENT, relora_adam_carry(b.a, env.st, NULL, NULL, 0, &carried), "from");
+    FAILS(RELORA_E_ARGUMENT, relora_adam_carry(b.a, env.st, b.a, NULL, 0, &carried), "from");
+    FAILS(RELORA_E_CONTEXT, relora_adam_carry(b.a, env.st, foreign, NULL, 0, &carried), "from");
+    FAILS(RELORA_E_ARGUMENT, relora_adam_carry(b.a, env.st, from, NULL, 1, &carried), "count", "1");
+    FAILS(RELORA_E_ARGUMENT, relora_adam_carry(b.a, env.st, from, &first, 0, &carried), "count", "0");
+    FAILS(RELORA_E_NOT_FOUND, relora_adam_carry(b.a, env.st, from, &unknown, 1, &carried), "indices[0]", "1");
+    FAILS(RELORA_E_EXISTS, relora_adam_carry(b.a, env.st, from, twice, 2, &carried), "indices[0]", "both 0");
+    FAILS(RELORA_E_NOT_FOUND, relora_adam_carry(b.a, env.st, empty, NULL, 0, &carried), "name");
+    FAILS(RELORA_E_NOT_FOUND, relora_adam_carry(b.a, env.st, empty, &first, 1, &carried), "indices[0]",
+          "\"p\"");
+    FAILS(RELORA_E_SHAPE, relora_adam_carry(b.a, env.st, other, NULL, 0, &carried), "\"p\"", "[40]", "[39]");
+    ck_assert_int_eq(carried, 77);
+    untouched(&b);
+    relora_adam_release(foreign);
+}
+END_TEST
+
 START_TEST(test_flatten)
 {
     struct bench b = new_bench();
@@ -207,6 +238,7 @@ Suite *adam_more_arguments(void)
     tcase_add_loop_test(tc, test_reset_struct_sizes, 0, 5);
     tcase_add_test(tc, test_reset_selection);
     tcase_add_test(tc, test_factors_and_norm);
+    tcase_add_test(tc, test_carry);
     tcase_add_test(tc, test_flatten);
     tcase_add_test(tc, test_getters);
     tcase_add_test(tc, test_steps);

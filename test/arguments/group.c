@@ -77,7 +77,46 @@ START_TEST(test_wrap)
     REFUSED(RELORA_E_EXISTS, relora_group_wrap(g, "l", new_matrix(RELORA_F32, OUT, IN), NULL, &good, &l),
             "l");
     ck_assert_int_eq(relora_group_count(g), 1);
-#undef REFUSED
+}
+END_TEST
+
+START_TEST(test_pointers)
+{
+    relora_group *g = new_group();
+    relora_linear_options good = layer_options(RELORA_MODE_LORA, IN, OUT, RANK), bad = good;
+    float *w = new_floats(64), *b = w + 32;
+    relora_linear *l = POISON;
+    void *odd = (char *)w + 1;
+    FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_group_wrap_at(NULL, "l", w, NULL, &good, &l));
+    ck_assert_ptr_null(l);
+    REFUSED(RELORA_E_ARGUMENT, relora_group_wrap_at(g, NULL, w, NULL, &good, &l), "name");
+    REFUSED(RELORA_E_ARGUMENT, relora_group_wrap_at(g, "", w, NULL, &good, &l), "name");
+    REFUSED(RELORA_E_ARGUMENT, relora_group_wrap_at(g, "l", w, NULL, NULL, &l), "options");
+    REFUSED(RELORA_E_ARGUMENT, relora_group_wrap_at(g, "l", NULL, NULL, &good, &l), "weight");
+    REFUSED(RELORA_E_LAYOUT, relora_group_wrap_at(g, "l", odd, NULL, &good, &l), "data");
+    REFUSED(RELORA_E_LAYOUT, relora_group_wrap_at(g, "l", w, odd, &good, &l), "data");
+    REFUSED(RELORA_E_ARGUMENT, relora_group_wrap_at(g, "l", w, w + 3, &good, &l), "bias", "overlaps");
+    bad.dtype = 9;
+    REFUSED(RELORA_E_ARGUMENT, relora_group_wrap_at(g, "l", w, NULL, &bad, &l), "dtype", "9");
+    bad = good, bad.in_features = 0;
+    REFUSED(RELORA_E_ARGUMENT, relora_group_wrap_at(g, "l", w, NULL, &bad, &l), "in_features");
+    bad = good, bad.out_features = -3;
+    REFUSED(RELORA_E_ARGUMENT, relora_group_wrap_at(g, "l", w, NULL, &bad, &l), "-3");
+    bad = good, bad.mode = RELORA_MODE_LOWRANK;
+    REFUSED(RELORA_E_ARGUMENT, relora_group_wrap_at(g, "l", w, NULL, &bad, &l), "weight", "LOWRANK");
+    FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_group_add_param_at(NULL, "p", 4, w, b));
+    FAILS(RELORA_E_ARGUMENT, relora_group_add_param_at(g, NULL, 4, w, b), "name");
+    FAILS(RELORA_E_ARGUMENT, relora_group_add_param_at(g, "", 4, w, b), "name");
+    FAILS(RELORA_E_ARGUMENT, relora_group_add_param_at(g, "p", 4, NULL, b), "param");
+    FAILS(RELORA_E_ARGUMENT, relora_group_add_param_at(g, "p", -4, w, b), "-4");
+    FAILS(RELORA_E_LAYOUT, relora_group_add_param_at(g, "p", 4, odd, b), "data");
+    FAILS(RELORA_E_ARGUMENT, relora_group_add_param_at(g, "p", 4, w, w + 3), "param and grad");
+    ck_assert_ptr_null(relora_group_linear_at(NULL, w));
+    ck_assert_ptr_null(relora_group_linear_at(g, w));
+    ck_assert_ptr_null(relora_group_linear_at(g, NULL));
+    ck_assert_int_eq(relora_group_count(g), 0);
+    OK(relora_group_wrap_at(g, "l", w, b, &good, NULL));
+    FAILS(RELORA_E_EXISTS, relora_group_add_param_at(g, "p", 4, w + IN * OUT - 1, NULL), "layer \"l\"");
 }
 END_TEST
 
@@ -237,6 +276,7 @@ Suite *group_arguments(void)
     TCase *tc = env_case(s, "group", 20);
     tcase_add_test(tc, test_create);
     tcase_add_test(tc, test_wrap);
+    tcase_add_test(tc, test_pointers);
     tcase_add_loop_test(tc, test_wrap_struct_size, 0, 5);
     tcase_add_test(tc, test_add_linear);
     tcase_add_test(tc, test_add_param);

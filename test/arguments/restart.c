@@ -227,6 +227,53 @@ START_TEST(test_moments)
 }
 END_TEST
 
+static relora_status never(void *user, relora_stream *stream, const relora_tensor *a, const relora_tensor *b,
+                           const relora_merge_options *options, relora_merge_report *report)
+{
+    (void)user, (void)stream, (void)a, (void)b, (void)options, (void)report;
+    ck_abort_msg("called");
+    return RELORA_OK;
+}
+
+START_TEST(test_target)
+{
+    struct stranger s = new_stranger();
+    relora_linear_options o = layer_options(RELORA_MODE_LOWRANK, IN, OUT, RANK), full = o;
+    float *memory = new_floats(64);
+    make_host();
+    full.mode = RELORA_MODE_LORA;
+    relora_linear *l = new_linear(&o);
+    o.flags = RELORA_LINEAR_IN_OUT;
+    relora_linear *turned = new_linear(&o);
+    relora_tensor *a, *w;
+    FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_linear_set_target(NULL, NULL, NULL, NULL));
+    FAILS(RELORA_E_ARGUMENT, relora_linear_set_target(NULL, host.w, NULL, NULL), "linear");
+    FAILS(RELORA_E_STATE, relora_linear_set_target(new_linear(&full), host.w, NULL, NULL), "LORA", "LOWRANK");
+    FAILS(RELORA_E_STATE, relora_linear_set_target(new_linear(&full), NULL, NULL, NULL), "LORA");
+    FAILS(RELORA_E_ARGUMENT, relora_linear_set_target(l, host.w, never, NULL), "weight", "merge");
+    FAILS(RELORA_E_CONTEXT, relora_linear_set_target(l, stranger_matrix(&s, RELORA_F32, OUT, IN), NULL, NULL),
+          "weight");
+    FAILS(RELORA_E_SHAPE, relora_linear_set_target(l, new_matrix(RELORA_F32, IN, OUT), NULL, NULL), "weight",
+          "[5, 3]");
+    FAILS(RELORA_E_SHAPE, relora_linear_set_target(turned, host.w, NULL, NULL), "weight", "[3, 5]");
+    FAILS(RELORA_E_SHAPE, relora_linear_set_target(l, new_vector(RELORA_F32, IN * OUT), NULL, NULL), "weight",
+          "[15]");
+    OK(relora_tensor_borrow_matrix(&a, env.dev, RELORA_F32, RANK, IN, memory));
+    OK(relora_tensor_borrow_matrix(&w, env.dev, RELORA_F32, OUT, IN, memory + RANK * IN - 1));
+    defer((void (*)(void *))relora_tensor_release, a);
+    defer((void (*)(void *))relora_tensor_release, w);
+    OK(relora_linear_set_param(l, RELORA_PARAM_A, a));
+    FAILS(RELORA_E_EXISTS, relora_linear_set_target(l, w, NULL, NULL), "weight", "lora_A.weight");
+    FAILS(RELORA_E_STATE, relora_linear_merge(l, env.st, 1, NULL), "target"); /* none was set */
+    OK(relora_tensor_set_data(w, memory + RANK * IN));
+    OK(relora_linear_set_target(l, w, NULL, NULL));
+    OK(relora_tensor_borrow_matrix(&a, env.dev, RELORA_F32, RANK, IN, memory + RANK * IN + 3));
+    defer((void (*)(void *))relora_tensor_release, a);
+    FAILS(RELORA_E_EXISTS, relora_linear_set_param(l, RELORA_PARAM_A, a), "tensor", "target");
+    host_unchanged();
+}
+END_TEST
+
 Suite *restart_arguments(void)
 {
     Suite *s = suite_create("arguments of restarts without objects");
@@ -239,5 +286,6 @@ Suite *restart_arguments(void)
     tcase_add_test(tc, test_full_rank);
     tcase_add_test(tc, test_draw);
     tcase_add_test(tc, test_moments);
+    tcase_add_test(tc, test_target);
     return s;
 }

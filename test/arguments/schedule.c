@@ -42,7 +42,9 @@ START_TEST(test_fields)
     BAD(restart_every, 0, "0", "restart_warmup_steps is 3");
     BAD(restart_every, 1, "1");
     BAD(restart_every, -25, "-25");
-    BAD(restart_every, 24, "24", "100"); /* does not divide */
+    BAD(restart_every, 49, "restart_warmup_steps is 3",
+        "49 leaves 2 of total_steps 100"); /* no whole climb */
+    BAD(restart_every, 101, "101", "100");
 }
 END_TEST
 

@@ -102,6 +102,7 @@ static void call_everything(void)
     SAYS_SO(relora_adam_refresh(run.adam, env.st));
     SAYS_SO(relora_adam_grad_norm(run.adam, env.st, &norm));
     SAYS_SO(relora_adam_reset(run.adam, env.st, &first, 1, NULL, NULL));
+    SAYS_SO(relora_adam_carry(run.adam, env.st, run.adam, NULL, 0, NULL));
     SAYS_SO(relora_adam_steps(run.adam, env.st, 0, &steps));
     SAYS_SO(relora_adam_set_steps(run.adam, env.st, 0, 3));
     SAYS_SO(relora_cycle_advance(run.cycle, env.st, 1, NULL, NULL, NULL)); /* although nothing is due */

@@ -145,6 +145,7 @@ static relora_status switch_over(void)
     MAKE(job.adam, relora_adam_create(&job.adam, env.dev, &ao));
     TRY(fill_adam(job.adam, &job.layers));
     if (!relora_adam_flat_grad(job.adam)) CALL(env.st, relora_adam_flatten_grads(job.adam, env.st));
+    CALL(env.st, relora_adam_carry(job.adam, env.st, job.warm, NULL, 0, NULL));
     MAKE(job.cycle, relora_cycle_create(&job.cycle, env.ctx, &co, job.adam, &ro));
     for (; job.members < 2; job.members++)
         CALL(NULL, relora_cycle_add(job.cycle, job.members ? job.second : job.first));

@@ -100,5 +100,6 @@ Suite *group_reads(void);
 Suite *other_files(void);
 Suite *locales(void);
 Suite *state_turns(void);
+Suite *state_bytes(void);
 
 #endif

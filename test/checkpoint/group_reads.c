@@ -143,6 +143,7 @@ START_TEST(test_missing)
     struct model m = new_model();
     relora_read_report report = {.struct_size = sizeof report};
     relora_reader *r = saved(new_file(_i));
+    env.lines[RELORA_LOG_INFO] = 0; /* from here on */
     FAILS(RELORA_E_NOT_FOUND, relora_reader_read_group(r, env.st, m.group, CONVERT, &report), "lacks 1",
           names[_i]);
     ck_assert_int_eq(report.read, 0);
@@ -172,6 +173,7 @@ START_TEST(test_left_over)
     put_in(w, "low.lora_A.weight", 2, RANK, IN, 3); /* only W of such a layer is read */
     for (int i = 0; i < 4; i++) put_in(w, (const char *[]){"a", "b", "c", "d"}[i], 1, 2, 0, 0);
     relora_reader *r = saved(w);
+    env.lines[RELORA_LOG_INFO] = 0; /* from here on */
     FAILS(RELORA_E_NOT_FOUND, relora_reader_read_group(r, env.st, m.group, CONVERT, &report), "has 5",
           "\"a\"", ", ...");
     ck_assert_int_eq(report.left_over, 5);

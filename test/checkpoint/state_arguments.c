@@ -82,6 +82,20 @@ START_TEST(test_add_cycle)
 }
 END_TEST
 
+START_TEST(test_add_bytes)
+{
+    relora_state *s = new_state();
+    char bytes[3] = "ab";
+    FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_state_add_bytes(NULL, "b", bytes, 3));
+    FAILS(RELORA_E_ARGUMENT, relora_state_add_bytes(s, NULL, bytes, 3), "name");
+    FAILS(RELORA_E_ARGUMENT, relora_state_add_bytes(s, "", bytes, 3), "name");
+    FAILS(RELORA_E_ARGUMENT, relora_state_add_bytes(s, "b", NULL, 3), "data is NULL", "bytes is 3");
+    FAILS(RELORA_E_OVERFLOW, relora_state_add_bytes(s, "b", bytes, SIZE_MAX),
+          "bytes is 18446744073709551615");
+    FAILS(RELORA_E_STATE, relora_state_save(s, env.st, at("file"), 0), "nothing"); /* none was added */
+}
+END_TEST
+
 START_TEST(test_set)
 {
     relora_state *s = new_state();
@@ -220,6 +234,7 @@ Suite *state_arguments(void)
     tcase_add_test(tc, test_add_adam);
     tcase_add_test(tc, test_add_schedule);
     tcase_add_test(tc, test_add_cycle);
+    tcase_add_test(tc, test_add_bytes);
     tcase_add_test(tc, test_set);
     tcase_add_test(tc, test_save);
     tcase_add_test(tc, test_save_nothing);

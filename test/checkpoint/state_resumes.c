@@ -61,6 +61,7 @@ END_TEST
 START_TEST(test_resume_after_a_warm_start)
 {
     struct recipe warm = recipe_of(5), recipe; /* FULL, BF16, keeps a delta */
+    warm.linear.flags |= RELORA_LINEAR_BIAS;   /* whose moments stay */
     recipe = warm;
     recipe.linear.mode = RELORA_MODE_LORA;
     struct raw want = {NULL, 0};
@@ -71,6 +72,9 @@ START_TEST(test_resume_after_a_warm_start)
         relora_adam *adam = new_adam(&recipe.adam);
         OK(relora_adam_add_linear(adam, "layer", run.linear));
         OK(relora_adam_set_factors(adam, 0, recipe.lr_factor, recipe.weight_decay));
+        int32_t carried = 0;
+        OK(relora_adam_carry(adam, env.st, run.adam, NULL, 0, &carried));
+        ck_assert_int_eq(carried, 1);
         relora_state *s = new_state();
         OK(relora_state_add_tensor(s, "norm", run.norm));
         OK(relora_state_add_linear(s, "layer", run.linear));

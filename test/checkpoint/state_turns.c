@@ -63,7 +63,7 @@ static struct run new_run(int update, uint64_t seed)
 /* Another turn, with draws of this restart alone. */
 static void take_turns(struct run *run, int update)
 {
-    uint64_t cycle = (uint64_t)(update + 1000);
+    uint64_t cycle = (uint64_t)update + 1000;
     int changed = 0;
     for (int i = 0; i < LAYERS; i++) {
         relora_linear_mode mode = mode_of(i, update);

@@ -321,6 +321,36 @@ START_TEST(test_optimizer)
 }
 END_TEST
 
+enum { MANY = 300, FEW = 170 }; /* products that are worth several threads */
+
+static void step_with(int32_t threads, float *direction, float *moved)
+{
+    struct rnd r = rnd_seed(6);
+    env_close();
+    env_open_threads(threads);
+    relora_tensor *w = new_matrix(RELORA_F32, MANY, FEW), *grad = new_matrix(RELORA_F32, MANY, FEW);
+    put_normal(w, &r, 1), put_normal(grad, &r, 1);
+    OK(relora_full_rank_step(env.st, w, grad, 0.1, NULL, NULL));
+    OK(relora_tensor_read(grad, env.st, direction, MANY * FEW * sizeof *direction));
+    OK(relora_tensor_read(w, env.st, moved, MANY * FEW * sizeof *moved));
+}
+
+/* With the library's own products the same bits on any number of threads. oneDNN's are cut into other pieces. */
+START_TEST(test_threads)
+{
+    static float direction[2][MANY * FEW], moved[2][MANY * FEW];
+    int own = strstr(relora_build_info(), "onednn") == NULL;
+    if (cpu_only()) return;
+    step_with(1, direction[0], moved[0]);
+    for (int32_t threads = 2; threads < 6; threads++) {
+        step_with(threads, direction[1], moved[1]);
+        if (own) SAME_BYTES(direction[0], direction[1], sizeof direction[0]);
+        if (own) SAME_BYTES(moved[0], moved[1], sizeof moved[0]);
+        for (int i = 0; i < MANY * FEW; i++) ck_assert_float_eq_tol(direction[0][i], direction[1][i], 1e-4f);
+    }
+}
+END_TEST
+
 /* ---- what is refused ---- */
 
 START_TEST(test_look)
@@ -398,6 +428,7 @@ Suite *full_rank_suite(void)
     tcase_add_test(tc, test_options);
     tcase_add_test(tc, test_blocks);
     tcase_add_loop_test(tc, test_optimizer, 0, KINDS);
+    tcase_add_test(tc, test_threads);
     tcase_add_loop_test(tc, test_look, 0, KINDS);
     tcase_add_loop_test(tc, test_not_finite, 0, 6);
     tcase_add_loop_test(tc, test_workspace, 0, 2);

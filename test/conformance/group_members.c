@@ -86,6 +86,47 @@ START_TEST(test_wrap_lowrank)
 }
 END_TEST
 
+/* The same members on plain pointers: the bits of a pass, the layer found by its weight, and its target. */
+START_TEST(test_pointers)
+{
+    relora_group *g = new_group(), *other = new_group();
+    relora_linear_options o = layer_options(RELORA_MODE_LORA, IN, OUT, RANK);
+    struct rnd r = rnd_seed(3);
+    float *w = new_floats(2 * OUT * IN + OUT + 8), *b = w + OUT * IN, *p = b + OUT, *target = p + 8;
+    relora_tensor *tw = new_matrix(RELORA_F32, OUT, IN), *tb = new_vector(RELORA_F32, OUT);
+    relora_tensor *x = new_matrix(RELORA_F32, 4, IN), *y = new_matrix(RELORA_F32, 4, OUT),
+                  *want = new_matrix(RELORA_F32, 4, OUT), *all = new_borrowed(2 * OUT * IN + OUT + 8, w);
+    relora_linear *l, *plain, *low;
+    put_normal(all, &r, 1);
+    put_normal(x, &r, 1);
+    put(tw, get(all));
+    put(tb, get(all) + OUT * IN);
+    if (_i) o.flags = RELORA_LINEAR_IN_OUT, tw = new_matrix(RELORA_F32, IN, OUT), put(tw, get(all));
+    OK(relora_group_wrap_at(g, "l", w, b, &o, &l));
+    OK(relora_group_add_param_at(g, "norm", 4, p, p + 4));
+    FAILS(RELORA_E_EXISTS, relora_group_add_param_at(g, "table", 4, p + 7, NULL), "norm");
+    o.in_features = o.out_features = 0;
+    OK(relora_group_wrap(other, "l", tw, tb, &o, &plain));
+    OK(relora_linear_forward(l, env.st, x, y, 0, 0));
+    OK(relora_linear_forward(plain, env.st, x, want, 0, 0));
+    UNCHANGED(y, snapshot(want));
+    ck_assert_ptr_eq(relora_tensor_data(relora_linear_param(l, RELORA_PARAM_BIAS)), b);
+    ck_assert_ptr_eq(relora_tensor_data(relora_group_value(g, 1)), p);
+    ck_assert_int_eq(relora_tensor_count(relora_group_grad(g, 1)), 4);
+    ck_assert_ptr_eq(relora_group_linear_at(g, w), l);
+    ck_assert_ptr_null(relora_group_linear_at(g, w + 1));
+    ck_assert_ptr_null(relora_group_linear_at(g, p)); /* no layer */
+    o = layer_options(RELORA_MODE_LOWRANK, IN, OUT, RANK);
+    OK(relora_group_wrap_at(g, "low", NULL, NULL, &o, &low));
+    ck_assert_ptr_null(relora_group_linear_at(g, NULL));
+    relora_tensor *t;
+    OK(relora_tensor_borrow_matrix(&t, env.dev, RELORA_F32, OUT, IN, target));
+    OK(relora_linear_set_target(low, t, NULL, NULL));
+    relora_tensor_release(t);
+    ck_assert_ptr_eq(relora_group_linear_at(g, target), low);
+}
+END_TEST
+
 START_TEST(test_looking)
 {
     relora_group *g = new_group();
@@ -181,6 +222,7 @@ Suite *group_members(void)
     tcase_add_test(tc, test_wrap);
     tcase_add_test(tc, test_masks_differ);
     tcase_add_test(tc, test_wrap_lowrank);
+    tcase_add_loop_test(tc, test_pointers, 0, 2);
     tcase_add_test(tc, test_looking);
     tcase_add_test(tc, test_holds);
     tcase_add_test(tc, test_twins);

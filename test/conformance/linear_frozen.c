@@ -75,7 +75,7 @@ static void train(struct train *t, uint64_t step)
 START_TEST(test_bits)
 {
     struct variant v = variant(_i);
-    struct train one, both;
+    struct train one = {0}, both = {0};
     both.l = new_layer(&v, 0, NULL, &both.adam);
     hold_still(both.adam, v.frozen);
     one.l = new_layer(&v, v.flag, both.l, &one.adam);

@@ -285,6 +285,12 @@ START_TEST(test_refresh_bits)
 }
 END_TEST
 
+static void lend_moments(relora_adam *adam, relora_tensor *first, relora_tensor *second)
+{
+    relora_tensor *value = new_matrix(RELORA_F32, OUT, IN), *dvalue = new_matrix(RELORA_F32, OUT, IN);
+    OK(relora_adam_add_moments(adam, "other", value, dvalue, first, second, NULL));
+}
+
 /* W that is a parameter of its own, or memory of a moment, cannot come in addition. Nothing changes. */
 START_TEST(test_refresh_refused)
 {
@@ -294,16 +300,10 @@ START_TEST(test_refresh_refused)
     relora_tensor *w = param(l, RELORA_PARAM_WEIGHT), *grad = new_matrix(RELORA_F32, OUT, IN);
     relora_adam *adam = new_adam(NULL);
     put_normal(grad, &r, 1);
-    if (_i == 1) { /* before the layer */
-        relora_tensor *other = new_matrix(RELORA_F32, OUT, IN), *dother = new_matrix(RELORA_F32, OUT, IN);
-        OK(relora_adam_add_moments(adam, "other", other, dother, w, grad, NULL));
-    }
+    if (_i == 1) lend_moments(adam, w, grad); /* before the layer */
     OK(relora_adam_add_linear(adam, "l", l));
     if (_i == 0) OK(relora_adam_add(adam, "tied", w, grad, NULL));
-    if (_i == 2) { /* behind it */
-        relora_tensor *other = new_matrix(RELORA_F32, OUT, IN), *dother = new_matrix(RELORA_F32, OUT, IN);
-        OK(relora_adam_add_moments(adam, "other", other, dother, w, grad, NULL));
-    }
+    if (_i == 2) lend_moments(adam, w, grad); /* behind it */
     OK(relora_linear_set_mode(l, env.st, RELORA_MODE_FULL));
     FAILS(RELORA_E_EXISTS, relora_adam_refresh(adam, env.st), "relora_adam_refresh", "memory");
     ck_assert_int_eq(relora_adam_count(adam), 3);

@@ -40,13 +40,15 @@ Suite *restart_suite(void);
 Suite *host_memory(void);
 Suite *linear_at(void);
 Suite *in_out_suite(void);
+Suite *target_suite(void);
+Suite *adam_carry(void);
+Suite *partial_cycle(void);
 Suite *weight_grad_suite(void);
 Suite *full_rank_suite(void);
 Suite *linear_frozen(void);
 Suite *linear_turns(void);
 Suite *bias_bf16(void);
 Suite *gaps_suite(void);
-Suite *linear_turns(void);
 Suite *linear_wrap_suite(void);
 
 #endif

@@ -23,7 +23,8 @@ static operation *const operations[] = {
     open_file,     open_memory,  ask_reader,    read_reader,  make_state,   add_to_state, save_state,
     load_state,    export_state, wrap_stream,   take_dlpack,  give_dlpack,  step_lr,      make_group,
     wrap_weight,   add_to_group, ask_group,     group_mode,   group_work,   give_group,   read_group,
-    merge_tensors, draw_factors, prune_moments, lend_part,    lend_moments, pass_at,
+    merge_tensors, draw_factors, prune_moments, lend_part,    lend_moments, pass_at,      set_target,
+    carry_moments, wrap_at,      add_param_at,
 };
 
 /* What a run has, made from as many bytes of the input as it takes: 0 for each gives a plain one. */

@@ -154,11 +154,20 @@ void make_state(void)
     keep(STATE, status, state, out != NULL);
 }
 
+/* In a block that no tensor borrows while nobody chooses its last one. */
+static void add_state_bytes(relora_state *state, const char *name)
+{
+    uint8_t c = choose(), at = choose();
+    void *data = c >= 250 ? NULL : &lent[BLOCKS - 1][at];
+    size_t size = c == 249 ? SIZE_MAX : c % 64;
+    CALL(relora_state_add_bytes, state, name, data, size);
+}
+
 void add_to_state(void)
 {
     relora_state *state = pick(STATE);
     const char *name = choose_name();
-    uint8_t c = choose() % 6;
+    uint8_t c = choose() % 7;
     const char *value = c == 5 ? choose_name() : NULL;
     void *object = c == 0   ? pick(LINEAR)
                    : c == 1 ? pick_any_tensor()
@@ -166,6 +175,7 @@ void add_to_state(void)
                    : c == 3 ? pick(SCHEDULE)
                    : c == 4 ? pick(CYCLE)
                             : NULL;
+    if (c == 6) return add_state_bytes(state, name);
     switch (c) {
     case 0: CALL(relora_state_add_linear, state, name, object); break;
     case 1: CALL(relora_state_add_tensor, state, name, object); break;

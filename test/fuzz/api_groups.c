@@ -128,3 +128,36 @@ void read_group(void)
         CALL(relora_reader_read_group, reader, stream, group, c < 240 ? c % 16 : c, report);
     if (report && (status == RELORA_OK || status == RELORA_E_NOT_FOUND)) result(report, report->struct_size);
 }
+
+/* ---- members on plain pointers: in the blocks that tensors borrow ---- */
+
+static void *choose_place(void)
+{
+    uint8_t c = choose(), at = choose();
+    return c >= 240 ? NULL : &lent[c % BLOCKS][at % 64 * 4 + (c >= 230)];
+}
+
+void wrap_at(void)
+{
+    relora_linear *linear = NOWHERE;
+    relora_group *group = pick(GROUP);
+    relora_linear_options o = choose_layer();
+    const char *name = choose_name();
+    void *weight = choose_place(), *bias = choose() % 2 ? choose_place() : NULL;
+    const void *options =
+        choose_options(&o, sizeof o, offsetof(relora_linear_options, in_features)); /* of the place */
+    int32_t before = relora_group_count(group);
+    relora_status status = CALL(relora_group_wrap_at, group, name, weight, bias, options, &linear);
+    REQUIRE(status == RELORA_OK ? linear && linear != NOWHERE : !linear);
+    REQUIRE(relora_group_count(group) == before + (status == RELORA_OK));
+    if (status == RELORA_OK && weight) REQUIRE(relora_group_linear_at(group, weight));
+}
+
+void add_param_at(void)
+{
+    relora_group *group = pick(GROUP);
+    const char *name = choose_name();
+    void *param = choose_place(), *grad = choose() % 2 ? choose_place() : NULL;
+    int64_t count = choose() % 32 - 1;
+    CALL(relora_group_add_param_at, group, name, count, param, grad);
+}

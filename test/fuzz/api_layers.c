@@ -95,6 +95,7 @@ void set_mode(void)
     relora_linear_mode mode = c < 100 ? RELORA_MODE_LORA : c < 200 ? RELORA_MODE_FULL : c % 6 - 1;
     CALL(relora_linear_set_mode, linear, stream, mode);
     if (!(c & 64)) return;
+    end_operation();
     relora_adam *adam = pick(ADAM);
     stream = pick(STREAM);
     CALL(relora_adam_refresh, adam, stream);

@@ -1,4 +1,5 @@
 /* Calls on tensors that restart a host's own model. */
+#include <math.h>
 #include <string.h>
 #include "fuzz/api_world.h"
 
@@ -141,4 +142,53 @@ void lend_moments(void)
     relora_tensor *first = choose_like(param), *second = choose_like(param);
     relora_status status = CALL(relora_adam_add_moments, adam, name, param, grad, first, second, NULL);
     if (adam) REQUIRE(relora_adam_count(adam) == before + (status == RELORA_OK));
+}
+
+/* ---- branches, and what a new optimizer takes over ---- */
+
+/* A host that refuses, fails after it has agreed, or merges into nothing. */
+static relora_status merge_branch(void *user, relora_stream *stream, const relora_tensor *a,
+                                  const relora_tensor *b, const relora_merge_options *options,
+                                  relora_merge_report *report)
+{
+    const unsigned char *how = user;
+    REQUIRE(stream && a && b && report && options->struct_size == sizeof *options);
+    REQUIRE(relora_tensor_dim(a, 0) == relora_tensor_dim(b, 1) && isfinite(options->scale));
+    if (options->flags & RELORA_MERGE_LOOK) return *how & 1 ? RELORA_E_IO : RELORA_OK;
+    if (*how & 2) world_host_failed();
+    if (*how & 2) return RELORA_E_UNSUPPORTED;
+    report->delta_norm = 3, report->weight_norm = 4;
+    return RELORA_OK;
+}
+
+void set_target(void)
+{
+    static unsigned char hows[4] = {0, 1, 2, 3};
+    relora_linear *linear = pick(LINEAR);
+    uint8_t c = choose();
+    const relora_tensor *a = relora_linear_param(linear, RELORA_PARAM_A);
+    const relora_tensor *b = relora_linear_param(linear, RELORA_PARAM_B);
+    relora_tensor *weight = c & 1 ? pick_any_tensor() : NULL;
+    if (a && b && c & 2) {
+        int64_t shape[] = {relora_tensor_dim(b, 0), relora_tensor_dim(a, 1)};
+        weight = temporary(a, c & 4 ? RELORA_F32 : RELORA_BF16, 2, shape, c);
+    }
+    relora_merge_fn by = c & 8 ? merge_branch : NULL;
+    void *user = &hows[c / 16 % 4];
+    if (CALL(relora_linear_set_target, linear, weight, by, user) == RELORA_OK) REQUIRE(!weight || !by);
+}
+
+void carry_moments(void)
+{
+    relora_adam *adam = pick(ADAM);
+    relora_stream *stream = pick(STREAM);
+    const relora_adam *from = pick(ADAM);
+    uint8_t c = choose();
+    int32_t indices[4], carried = -7, count = c % 4;
+    for (int i = 0; i < 4; i++) indices[i] = choose() % 8 - 1;
+    int32_t all = relora_adam_count(adam);
+    if (CALL(relora_adam_carry, adam, stream, from, count ? indices : NULL, c < 240 ? count : c, &carried) ==
+        RELORA_OK)
+        REQUIRE(carried > 0 && carried <= all);
+    else REQUIRE(carried == -7);
 }

@@ -19,6 +19,7 @@ static struct world {
     uint64_t before; /* what the world looked like */
     int touched;     /* no longer: something else than a call has changed it */
     int64_t refused_before;
+    int host_failed;
     int errors, quiet; /* lines of the log since the call began; is there a context without a log? */
     char last_error[1024];
 } w;
@@ -86,6 +87,7 @@ void call_begin(const char *function)
     w.function = function;
     w.errors = 0;
     w.refused_before = memory_refused();
+    w.host_failed = 0;
     if (w.touched) w.before = look();
     w.touched = 0;
     errno = HOST_ERRNO;
@@ -101,7 +103,7 @@ static int must_keep(relora_status status)
         "relora_linear_backward_shared", "relora_linear_forward_at",     "relora_linear_backward_at",
         "relora_full_rank_step",         "relora_linear_full_rank_step", "relora_adam_reset",
         "relora_cycle_advance"};
-    if (status >= 0) return 0;
+    if (status >= 0 || w.host_failed) return 0;
     for (size_t i = 0; i < sizeof partial / sizeof *partial; i++)
         if (status == RELORA_E_NO_MEMORY && !strcmp(w.function, partial[i])) return 0;
     return 1;
@@ -121,6 +123,8 @@ static void check_text(relora_status status)
     if (w.errors && !composed)
         REQUIRE(starts(w.last_error, w.function) && w.last_error[strlen(w.function)] == ':');
 }
+
+void world_host_failed(void) { w.host_failed = 1; }
 
 relora_status call_end(relora_status status)
 {

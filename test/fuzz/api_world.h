@@ -71,6 +71,8 @@ relora_tensor *hollow(const relora_tensor *like, int32_t ndim, const int64_t *sh
 #define CALL(function, ...) (call_begin(#function), call_end(function(__VA_ARGS__)))
 void call_begin(const char *function);
 relora_status call_end(relora_status status);
+/** A callback of this call has failed after it had agreed: what others did before it stays. */
+void world_host_failed(void);
 /** A hash of all that can be seen. */
 uint64_t look(void);
 /** Something else than a call has changed what can be seen. */
@@ -171,6 +173,7 @@ operation make_writer, add_tensor, add_bytes, set_metadata, save_writer, open_fi
     read_reader, make_state, add_to_state, save_state, load_state, export_state;
 operation make_group, wrap_weight, add_to_group, ask_group, group_mode, group_work, give_group, read_group;
 void step_full_rank(relora_linear *linear, relora_stream *stream); /* of merge() */
-operation merge_tensors, draw_factors, prune_moments, lend_part, lend_moments, pass_at;
+operation merge_tensors, draw_factors, prune_moments, lend_part, lend_moments, pass_at, set_target,
+    carry_moments, wrap_at, add_param_at;
 
 #endif

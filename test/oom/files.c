@@ -237,6 +237,7 @@ enum { MANY = 40 }; /* past the first arrays */
 
 static void collect_state(void)
 {
+    static char loader[] = "where the loader is";
     make_run(1);
     relora_state *state = new_state();
     oom_begin();
@@ -249,6 +250,7 @@ static void collect_state(void)
     SURVIVES(NULL, relora_state_add_adam(state, "a", run.adam));
     SURVIVES(NULL, relora_state_add_schedule(state, "s", run.schedule));
     SURVIVES(NULL, relora_state_add_cycle(state, "c", run.cycle));
+    SURVIVES(NULL, relora_state_add_bytes(state, "b", loader, sizeof loader));
     SURVIVES(NULL, relora_state_set(state, "k", "one"));
     SURVIVES(NULL, relora_state_set(state, "k", "two"));
     oom_end();

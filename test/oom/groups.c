@@ -68,6 +68,74 @@ static void wrap_layers(void)
 START_TEST(test_wrap) { oom_play(wrap_layers, _i, 10 * MANY); }
 END_TEST
 
+/* The same over pointers; the tensors that are made for a member go if it is refused. */
+static void wrap_pointers(void)
+{
+    char name[16];
+    relora_linear *l;
+    relora_linear_options o = layer_options(RELORA_MODE_LORA, IN, OUT, RANK);
+    float *memory = new_floats(LAYERS * (OUT * IN + OUT) + 6), *norm = memory + LAYERS * (OUT * IN + OUT);
+    group = new_group();
+    oom_begin();
+    for (int i = 0; i < LAYERS; i++) {
+        float *w = memory + i * (OUT * IN + OUT);
+        members = i;
+        l = POISON;
+        SURVIVES(check_members, relora_group_wrap_at(group, name_of(name, i), w, w + OUT * IN, &o, &l));
+        oom_result_of(relora_linear_param(l, RELORA_PARAM_A));
+    }
+    members = LAYERS;
+    SURVIVES(check_members, relora_group_add_param_at(group, "norm", 3, norm, norm + 3));
+}
+
+START_TEST(test_wrap_pointers) { oom_play(wrap_pointers, _i, 10 * LAYERS); }
+END_TEST
+
+/* ---- layers that are merged into targets ---- */
+
+static relora_tensor *targets[2];
+static void *targets_were[2];
+
+static void check_targets(void)
+{
+    oom_end(); /* looking takes memory */
+    for (int i = 0; i < 2; i++) UNCHANGED(targets[i], targets_were[i]);
+}
+
+static relora_status merge_target(void *user, relora_stream *stream, const relora_tensor *a,
+                                  const relora_tensor *b, const relora_merge_options *options,
+                                  relora_merge_report *report)
+{
+    return relora_merge(stream, user, a, b, options, report);
+}
+
+/* What a callback takes memory for, it takes when it is asked. */
+static void merge_targets(void)
+{
+    struct rnd rnd = rnd_seed(1);
+    char name[16];
+    relora_linear_options o = layer_options(RELORA_MODE_LOWRANK, IN, OUT, RANK);
+    group = new_group();
+    for (int i = 0; i < 2; i++) {
+        o.layer = (uint64_t)i;
+        layer[i] = new_linear(&o);
+        put_normal(relora_linear_param(layer[i], RELORA_PARAM_B), &rnd, 1);
+        targets[i] = new_matrix(RELORA_BF16, OUT, IN);
+        put_normal(targets[i], &rnd, 1);
+        OK(relora_linear_set_target(layer[i], i ? targets[i] : NULL, i ? NULL : merge_target, targets[i]));
+        OK(relora_group_add_linear(group, name_of(name, i), layer[i]));
+    }
+    relora_stream_release(env.st); /* a stream without a workspace */
+    OK(relora_stream_create(&env.st, env.dev));
+    for (int i = 0; i < 2; i++) targets_were[i] = snapshot(targets[i]);
+    oom_begin();
+    SURVIVES(check_targets, relora_group_merge(group, env.st, 1, NULL));
+    for (int i = 0; i < 2; i++) oom_result_of(targets[i]);
+}
+
+START_TEST(test_targets) { oom_play(merge_targets, _i, 2); }
+END_TEST
+
 /* ---- the end of a warm start ---- */
 
 static void check_full(void)
@@ -286,6 +354,8 @@ Suite *oom_groups(void)
     Suite *s = suite_create("groups");
     TCase *tc = env_case(s, "groups", 60);
     tcase_add_loop_test(tc, test_wrap, 0, OOM_KINDS);
+    tcase_add_loop_test(tc, test_wrap_pointers, 0, OOM_KINDS);
+    tcase_add_loop_test(tc, test_targets, 0, OOM_KINDS);
     tcase_add_loop_test(tc, test_set_mode, 0, OOM_KINDS);
     tcase_add_test(tc, test_optimizer);
     tcase_add_test(tc, test_return);

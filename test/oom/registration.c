@@ -72,11 +72,40 @@ static void add_layers(void)
 START_TEST(test_adam_add_linear) { oom_play(add_layers, _i, 10 * LAYERS); }
 END_TEST
 
+/* ---- what a new optimizer takes from an old one ---- */
+
+static relora_adam *from;
+
+static void check_nothing_carried(void)
+{
+    relora_tensor *m = relora_adam_moment(adam, 0, RELORA_MOMENT_FIRST);
+    ck_assert_double_eq(largest(get(m), relora_tensor_count(m)), 0);
+}
+
+static void carry(void)
+{
+    struct rnd rnd = rnd_seed(1);
+    from = new_adam(NULL), adam = new_adam(NULL);
+    for (int i = 0; i < 2; i++) {
+        relora_tensor *param, *grad;
+        add_vector(from, i ? "b" : "a", 5000, &rnd, &param, &grad);
+        OK(relora_adam_add(adam, i ? "b" : "a", param, grad, NULL));
+    }
+    OK(relora_adam_step(from, env.st, 0.1, 1, NULL));
+    oom_begin();
+    SURVIVES(check_nothing_carried, relora_adam_carry(adam, env.st, from, NULL, 0, NULL));
+    oom_result_of(relora_adam_moment(adam, 1, RELORA_MOMENT_SECOND));
+}
+
+START_TEST(test_carry) { oom_play(carry, _i, 0); }
+END_TEST
+
 Suite *oom_registration(void)
 {
     Suite *s = suite_create("registration");
     TCase *tc = env_case(s, "registration", 60);
     tcase_add_loop_test(tc, test_adam_add, 0, OOM_KINDS);
     tcase_add_loop_test(tc, test_adam_add_linear, 0, OOM_KINDS);
+    tcase_add_loop_test(tc, test_carry, 0, OOM_KINDS);
     return s;
 }

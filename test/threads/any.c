@@ -100,6 +100,8 @@ static void ask_training(uint64_t *sum)
     ok(relora_group_find(h->group, "norm", &index));
     add(sum, (uint64_t)index);
     add(sum, relora_group_linear(h->group, 0) == h->linear);
+    const void *weight = relora_tensor_data(relora_linear_param(h->linear, RELORA_PARAM_WEIGHT));
+    add(sum, relora_group_linear_at(h->group, weight) == h->linear);
     add(sum, relora_group_value(h->group, 1) == h->x);
     add(sum, relora_group_grad(h->group, 1) == NULL);
     add(sum, (uint64_t)relora_adam_count(h->adam));

@@ -360,6 +360,8 @@ wrap(d::Device, weight, bias=nothing; fields...) = make(Linear, relora_linear, d
 
 set_weight!(l::Linear, weight, bias=nothing) = check(relora_linear_set_weight(l, null(weight), null(bias)), l)
 set_param!(l::Linear, which, t::Tensor) = check(relora_linear_set_param(l, which, t), l)
+"What a LOWRANK layer is merged into; `nothing` for nothing."
+set_target!(l::Linear, t) = check(relora_linear_set_target(l, null(t), C_NULL, C_NULL), l)
 set_grad!(l::Linear, which, t::Tensor) = check(relora_linear_set_grad(l, which, t), l)
 set_mode!(l::Linear, s::Stream, mode) = check(relora_linear_set_mode(l, s, mode), s)
 mode(l::Linear) = relora_linear_get_mode(l)
@@ -538,6 +540,13 @@ function reset!(a::Adam, s::Stream, indices=Int32[]; fields...)
     return r
 end
 
+"Moments of parameters with the same names; without indices all of them. Gives their number."
+function carry!(a::Adam, s::Stream, from::Adam, indices=Int32[])
+    carried, list = Ref{Int32}(0), collect(Int32, indices)
+    GC.@preserve list check(relora_adam_carry(a, s, from, isempty(list) ? C_NULL : pointer(list), length(list), carried), s)
+    return Int(carried[])
+end
+
 Base.length(a::Adam) = Int(relora_adam_count(a))
 
 function name(a::Adam, index)
@@ -704,7 +713,13 @@ end
 
 verify(r::Reader) = check(relora_reader_verify(r), r)
 
-State(c::Context) = make(State, relora_state, c.context, relora_state_create, c)
+State(c::Context) = make(State, relora_state, c.context, relora_state_create, c; extra=Any[])
+"Bytes that are saved from, and restored to, where they are. The array must not be resized."
+function add!(t::State, name, bytes::Vector{UInt8})
+    check(relora_state_add_bytes(t, name, pointer(bytes), sizeof(bytes)), t)
+    push!(t.extra, bytes)
+    return nothing
+end
 add!(t::State, name, part::Tensor) = check(relora_state_add_tensor(t, name, part), t)
 add!(t::State, name, part::Linear) = check(relora_state_add_linear(t, name, part), t)
 add!(t::State, g::Group) = check(relora_state_add_group(t, g), t)

@@ -335,6 +335,9 @@ relora_adam_grad_norm(adam, stream, norm) =
 relora_adam_reset(adam, stream, indices, count, options, report) =
     ccall((:relora_adam_reset, librelora), relora_status, (Ptr{relora_adam}, Ptr{relora_stream}, Ptr{Int32}, Int32, Ptr{relora_reset_options}, Ptr{relora_reset_report}), adam, stream, indices, count, options, report)
 
+relora_adam_carry(adam, stream, from, indices, count, carried) =
+    ccall((:relora_adam_carry, librelora), relora_status, (Ptr{relora_adam}, Ptr{relora_stream}, Ptr{relora_adam}, Ptr{Int32}, Int32, Ptr{Int32}), adam, stream, from, indices, count, carried)
+
 relora_adam_count(adam) =
     ccall((:relora_adam_count, librelora), Int32, (Ptr{relora_adam},), adam)
 
@@ -491,6 +494,15 @@ relora_group_add_linear(group, name, linear) =
 relora_group_add_param(group, name, param, grad) =
     ccall((:relora_group_add_param, librelora), relora_status, (Ptr{relora_group}, Cstring, Ptr{relora_tensor}, Ptr{relora_tensor}), group, name, param, grad)
 
+relora_group_wrap_at(group, name, weight, bias, options, linear) =
+    ccall((:relora_group_wrap_at, librelora), relora_status, (Ptr{relora_group}, Cstring, Ptr{Cvoid}, Ptr{Cvoid}, Ptr{relora_linear_options}, Ptr{Ptr{relora_linear}}), group, name, weight, bias, options, linear)
+
+relora_group_add_param_at(group, name, count, param, grad) =
+    ccall((:relora_group_add_param_at, librelora), relora_status, (Ptr{relora_group}, Cstring, Int64, Ptr{Cvoid}, Ptr{Cvoid}), group, name, count, param, grad)
+
+relora_group_linear_at(group, weight) =
+    ccall((:relora_group_linear_at, librelora), Ptr{relora_linear}, (Ptr{relora_group}, Ptr{Cvoid}), group, weight)
+
 relora_group_count(group) =
     ccall((:relora_group_count, librelora), Int32, (Ptr{relora_group},), group)
 
@@ -614,6 +626,9 @@ relora_merge_options_init(options, size) =
 relora_merge(stream, weight, a, b, options, report) =
     ccall((:relora_merge, librelora), relora_status, (Ptr{relora_stream}, Ptr{relora_tensor}, Ptr{relora_tensor}, Ptr{relora_tensor}, Ptr{relora_merge_options}, Ptr{relora_merge_report}), stream, weight, a, b, options, report)
 
+relora_linear_set_target(linear, weight, merge, user) =
+    ccall((:relora_linear_set_target, librelora), relora_status, (Ptr{relora_linear}, Ptr{relora_tensor}, Ptr{Cvoid}, Ptr{Cvoid}), linear, weight, merge, user)
+
 relora_full_rank_step(stream, weight, grad, lr, options, report) =
     ccall((:relora_full_rank_step, librelora), relora_status, (Ptr{relora_stream}, Ptr{relora_tensor}, Ptr{relora_tensor}, Float64, Ptr{relora_merge_options}, Ptr{relora_full_rank_report}), stream, weight, grad, lr, options, report)
 
@@ -661,6 +676,9 @@ relora_state_add_schedule(state, prefix, schedule) =
 
 relora_state_add_cycle(state, prefix, cycle) =
     ccall((:relora_state_add_cycle, librelora), relora_status, (Ptr{relora_state}, Cstring, Ptr{relora_cycle}), state, prefix, cycle)
+
+relora_state_add_bytes(state, name, data, bytes) =
+    ccall((:relora_state_add_bytes, librelora), relora_status, (Ptr{relora_state}, Cstring, Ptr{Cvoid}, Csize_t), state, name, data, bytes)
 
 relora_state_set(state, key, value) =
     ccall((:relora_state_set, librelora), relora_status, (Ptr{relora_state}, Cstring, Cstring), state, key, value)

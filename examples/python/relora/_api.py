@@ -118,6 +118,7 @@ relora_free_fn = CFUNCTYPE(None, c_void_p, c_void_p, c_size_t, c_size_t)
 relora_log_fn = CFUNCTYPE(None, c_void_p, c_int32, c_char_p)
 relora_destroy_fn = CFUNCTYPE(None, c_void_p)
 relora_cycle_hook_fn = CFUNCTYPE(None, c_void_p, c_int64, c_uint32)
+relora_merge_fn = CFUNCTYPE(c_int32, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p)
 relora_deleter_fn = CFUNCTYPE(None, c_void_p, c_void_p)
 
 
@@ -313,6 +314,7 @@ FUNCTIONS = {
     'relora_adam_step_lr': (c_int32, [c_void_p, c_void_p, c_void_p, c_double, c_void_p]),
     'relora_adam_grad_norm': (c_int32, [c_void_p, c_void_p, c_void_p]),
     'relora_adam_reset': (c_int32, [c_void_p, c_void_p, c_void_p, c_int32, c_void_p, c_void_p]),
+    'relora_adam_carry': (c_int32, [c_void_p, c_void_p, c_void_p, c_void_p, c_int32, c_void_p]),
     'relora_adam_count': (c_int32, [c_void_p]),
     'relora_adam_name': (c_char_p, [c_void_p, c_int32]),
     'relora_adam_find': (c_int32, [c_void_p, c_char_p, c_void_p]),
@@ -365,6 +367,9 @@ FUNCTIONS = {
     'relora_group_wrap': (c_int32, [c_void_p, c_char_p, c_void_p, c_void_p, c_void_p, c_void_p]),
     'relora_group_add_linear': (c_int32, [c_void_p, c_char_p, c_void_p]),
     'relora_group_add_param': (c_int32, [c_void_p, c_char_p, c_void_p, c_void_p]),
+    'relora_group_wrap_at': (c_int32, [c_void_p, c_char_p, c_void_p, c_void_p, c_void_p, c_void_p]),
+    'relora_group_add_param_at': (c_int32, [c_void_p, c_char_p, c_int64, c_void_p, c_void_p]),
+    'relora_group_linear_at': (c_void_p, [c_void_p, c_void_p]),
     'relora_group_count': (c_int32, [c_void_p]),
     'relora_group_find': (c_int32, [c_void_p, c_char_p, c_void_p]),
     'relora_group_name': (c_char_p, [c_void_p, c_int32]),
@@ -406,6 +411,7 @@ FUNCTIONS = {
     'relora_reset_options_init': (c_int32, [c_void_p, c_size_t]),
     'relora_merge_options_init': (c_int32, [c_void_p, c_size_t]),
     'relora_merge': (c_int32, [c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p]),
+    'relora_linear_set_target': (c_int32, [c_void_p, c_void_p, relora_merge_fn, c_void_p]),
     'relora_full_rank_step': (c_int32, [c_void_p, c_void_p, c_void_p, c_double, c_void_p, c_void_p]),
     'relora_factors_draw': (c_int32, [c_void_p, c_void_p, c_void_p, c_uint64, c_uint64, c_uint64]),
     'relora_moments_reset': (c_int32, [c_void_p, c_void_p, c_void_p, c_uint64, c_void_p, c_void_p]),
@@ -422,6 +428,7 @@ FUNCTIONS = {
     'relora_state_add_adam': (c_int32, [c_void_p, c_char_p, c_void_p]),
     'relora_state_add_schedule': (c_int32, [c_void_p, c_char_p, c_void_p]),
     'relora_state_add_cycle': (c_int32, [c_void_p, c_char_p, c_void_p]),
+    'relora_state_add_bytes': (c_int32, [c_void_p, c_char_p, c_void_p, c_size_t]),
     'relora_state_set': (c_int32, [c_void_p, c_char_p, c_char_p]),
     'relora_state_save': (c_int32, [c_void_p, c_void_p, c_char_p, c_uint32]),
     'relora_state_load': (c_int32, [c_void_p, c_void_p, c_void_p]),

@@ -137,6 +137,10 @@ class Linear(Object):
         """A parameter in memory of the program's."""
         self._ok(lib.relora_linear_set_param(self._handle, param, handle(tensor)))
 
+    def set_target(self, weight):
+        """What a LOWRANK layer is merged into; None for nothing."""
+        self._ok(lib.relora_linear_set_target(self._handle, handle(weight), _api.relora_merge_fn(), None))
+
     def set_grad(self, param, tensor):
         """A gradient in memory of the program's."""
         self._ok(lib.relora_linear_set_grad(self._handle, param, handle(tensor)))
@@ -344,6 +348,13 @@ class Adam(Object):
         check_stream(lib.relora_adam_reset(self._handle, handle(stream), listed if indices else None, len(indices),
                                            ctypes.byref(options('reset', fields)), ctypes.byref(r)), stream)
         return r
+
+    def carry(self, stream, other, indices=()):
+        """Moments of parameters with the same names; without indices all of them. Returns how many."""
+        carried, listed = ctypes.c_int32(), (ctypes.c_int32 * len(indices))(*indices)
+        check_stream(lib.relora_adam_carry(self._handle, handle(stream), handle(other), listed if indices else None,
+                                           len(indices), ctypes.byref(carried)), stream)
+        return carried.value
 
     @property
     def count(self):
@@ -569,6 +580,7 @@ class State(Object):
     _release = 'relora_state_release'
 
     def __init__(self, context):
+        self._bytes = []
         self._make(lib.relora_state_create, context._context, context._handle)
 
     def add(self, name, part):
@@ -577,6 +589,12 @@ class State(Object):
                Adam: lib.relora_state_add_adam, Schedule: lib.relora_state_add_schedule,
                Cycle: lib.relora_state_add_cycle}[type(part)]
         self._ok(add(self._handle, name.encode(), part._handle))
+
+    def add_bytes(self, name, data):
+        """A bytearray, or other writable bytes, saved from and restored to where it is."""
+        view = (ctypes.c_ubyte * memoryview(data).nbytes).from_buffer(data)
+        self._ok(lib.relora_state_add_bytes(self._handle, name.encode(), view, len(view)))
+        self._bytes.append(view)
 
     def add_group(self, group):
         """Every member of a group."""

@@ -180,6 +180,24 @@ class Files(Kit):
             relora.Reader(self.context, data=data[:30])
 
 
+    def test_bytes_in_a_state(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, 'state')
+            saved, loaded = bytearray(b'position'), bytearray(8)
+            for data in saved, loaded:
+                state = relora.State(self.context)
+                state.add_bytes('loader', data)
+                gc.collect()
+                with self.assertRaises(BufferError):
+                    data.append(1)  # it would move
+                if data is saved:
+                    data[0] = ord('P')
+                    state.save(self.stream, path)
+                else:
+                    state.load(self.stream, relora.Reader(self.context, path))
+            self.assertEqual(loaded, b'Position')
+
+
 class Exchange(Kit):
     @unittest.skipUnless(numpy, 'no numpy 2.1')
     def test_numpy(self):
@@ -281,6 +299,33 @@ class Optimizer(Kit):
         index = adam.add_moments('a', layer.param(relora.PARAM_A), layer.grad(relora.PARAM_A), mine[2], mine[3])
         with self.assertRaisesRegex(relora.Error, 'shares memory'):
             adam.set_moments(index, mine[0], mine[3])
+
+    def test_carry(self):
+        old, new = relora.Adam(self.cpu), relora.Adam(self.cpu)
+        p = relora.Tensor.borrow(self.cpu, array.array('f', [1, 2]), (2,))
+        g = relora.Tensor.borrow(self.cpu, array.array('f', [0.5, 0.25]), (2,))
+        for adam in old, new:
+            adam.add('norm', p, g)
+        old.step(self.stream, 0.1)
+        self.assertEqual(new.carry(self.stream, old), 1)
+        self.assertEqual(new.carry(self.stream, old, [0]), 1)
+        self.assertEqual(new.steps(self.stream, 0), 1)
+        self.assertEqual(list(new.moment(0, relora.MOMENT_FIRST).view()), list(old.moment(0, relora.MOMENT_FIRST).view()))
+        with self.assertRaises(relora.Error):
+            new.carry(self.stream, old, [1])
+
+    def test_target(self):
+        layer = self.layer(mode=relora.MODE_LOWRANK, alpha=1)
+        weight = relora.Tensor.borrow(self.cpu, array.array('f', [0] * 6), (2, 3))
+        a, b = layer.param(relora.PARAM_A), layer.param(relora.PARAM_B)
+        a.fill(self.stream, 2)
+        b.fill(self.stream, 3)
+        layer.set_target(weight)
+        self.assertEqual(layer.merge(self.stream, 1).layers, 1)
+        self.assertEqual(list(weight.view()), [6] * 6)
+        layer.set_target(None)
+        with self.assertRaises(relora.Error):
+            layer.merge(self.stream, 2)
 
     def test_group(self):
         group, w = relora.Group(self.cpu), array.array('f', [1] * 6)

@@ -80,6 +80,8 @@ pub type relora_destroy_fn =
     Option<unsafe extern "C" fn(user: *mut c_void)>;
 pub type relora_cycle_hook_fn =
     Option<unsafe extern "C" fn(user: *mut c_void, step: i64, events: u32)>;
+pub type relora_merge_fn =
+    Option<unsafe extern "C" fn(user: *mut c_void, stream: *mut relora_stream, a: *const relora_tensor, b: *const relora_tensor, options: *const relora_merge_options, report: *mut relora_merge_report) -> relora_status>;
 pub type relora_deleter_fn =
     Option<unsafe extern "C" fn(user: *mut c_void, data: *mut c_void)>;
 
@@ -511,6 +513,7 @@ extern "C" {
     pub fn relora_adam_step_lr(adam: *mut relora_adam, stream: *mut relora_stream, lr: *const relora_tensor, grad_scale: f64, report: *mut relora_step_report) -> relora_status;
     pub fn relora_adam_grad_norm(adam: *mut relora_adam, stream: *mut relora_stream, norm: *mut f64) -> relora_status;
     pub fn relora_adam_reset(adam: *mut relora_adam, stream: *mut relora_stream, indices: *const i32, count: i32, options: *const relora_reset_options, report: *mut relora_reset_report) -> relora_status;
+    pub fn relora_adam_carry(adam: *mut relora_adam, stream: *mut relora_stream, from: *const relora_adam, indices: *const i32, count: i32, carried: *mut i32) -> relora_status;
     pub fn relora_adam_count(adam: *const relora_adam) -> i32;
     pub fn relora_adam_name(adam: *const relora_adam, index: i32) -> *const c_char;
     pub fn relora_adam_find(adam: *const relora_adam, name: *const c_char, index: *mut i32) -> relora_status;
@@ -563,6 +566,9 @@ extern "C" {
     pub fn relora_group_wrap(group: *mut relora_group, name: *const c_char, weight: *mut relora_tensor, bias: *mut relora_tensor, options: *const relora_linear_options, linear: *mut *mut relora_linear) -> relora_status;
     pub fn relora_group_add_linear(group: *mut relora_group, name: *const c_char, linear: *mut relora_linear) -> relora_status;
     pub fn relora_group_add_param(group: *mut relora_group, name: *const c_char, param: *mut relora_tensor, grad: *mut relora_tensor) -> relora_status;
+    pub fn relora_group_wrap_at(group: *mut relora_group, name: *const c_char, weight: *mut c_void, bias: *mut c_void, options: *const relora_linear_options, linear: *mut *mut relora_linear) -> relora_status;
+    pub fn relora_group_add_param_at(group: *mut relora_group, name: *const c_char, count: i64, param: *mut c_void, grad: *mut c_void) -> relora_status;
+    pub fn relora_group_linear_at(group: *const relora_group, weight: *const c_void) -> *mut relora_linear;
     pub fn relora_group_count(group: *const relora_group) -> i32;
     pub fn relora_group_find(group: *const relora_group, name: *const c_char, index: *mut i32) -> relora_status;
     pub fn relora_group_name(group: *const relora_group, index: i32) -> *const c_char;
@@ -604,6 +610,7 @@ extern "C" {
     pub fn relora_reset_options_init(options: *mut relora_reset_options, size: usize) -> relora_status;
     pub fn relora_merge_options_init(options: *mut relora_merge_options, size: usize) -> relora_status;
     pub fn relora_merge(stream: *mut relora_stream, weight: *mut relora_tensor, a: *const relora_tensor, b: *const relora_tensor, options: *const relora_merge_options, report: *mut relora_merge_report) -> relora_status;
+    pub fn relora_linear_set_target(linear: *mut relora_linear, weight: *mut relora_tensor, merge: relora_merge_fn, user: *mut c_void) -> relora_status;
     pub fn relora_full_rank_step(stream: *mut relora_stream, weight: *mut relora_tensor, grad: *mut relora_tensor, lr: f64, options: *const relora_merge_options, report: *mut relora_full_rank_report) -> relora_status;
     pub fn relora_factors_draw(stream: *mut relora_stream, a: *mut relora_tensor, b: *mut relora_tensor, seed: u64, layer: u64, cycle: u64) -> relora_status;
     pub fn relora_moments_reset(stream: *mut relora_stream, first: *mut relora_tensor, second: *mut relora_tensor, index: u64, options: *const relora_reset_options, report: *mut relora_reset_report) -> relora_status;
@@ -620,6 +627,7 @@ extern "C" {
     pub fn relora_state_add_adam(state: *mut relora_state, prefix: *const c_char, adam: *mut relora_adam) -> relora_status;
     pub fn relora_state_add_schedule(state: *mut relora_state, prefix: *const c_char, schedule: *const relora_schedule) -> relora_status;
     pub fn relora_state_add_cycle(state: *mut relora_state, prefix: *const c_char, cycle: *const relora_cycle) -> relora_status;
+    pub fn relora_state_add_bytes(state: *mut relora_state, name: *const c_char, data: *mut c_void, bytes: usize) -> relora_status;
     pub fn relora_state_set(state: *mut relora_state, key: *const c_char, value: *const c_char) -> relora_status;
     pub fn relora_state_save(state: *mut relora_state, stream: *mut relora_stream, path: *const c_char, flags: u32) -> relora_status;
     pub fn relora_state_load(state: *mut relora_state, stream: *mut relora_stream, reader: *mut relora_reader) -> relora_status;

@@ -136,6 +136,16 @@ impl Adam {
         Ok(report)
     }
 
+    /// Moments of parameters with the same names; without indices all of them. Returns how many.
+    pub fn carry(&mut self, stream: &Stream, from: &Adam, indices: &[i32]) -> Result<i32> {
+        let mut carried = 0;
+        let list = if indices.is_empty() { null() } else { indices.as_ptr() };
+        let (n, s, from) = (indices.len() as i32, stream.get(), from.get());
+        // SAFETY: the list has n entries.
+        stream.check(unsafe { sys::relora_adam_carry(self.get(), s, from, list, n, &mut carried) })?;
+        Ok(carried)
+    }
+
     pub fn count(&self) -> i32 {
         // SAFETY: the optimizer lives.
         unsafe { sys::relora_adam_count(self.get()) }

@@ -2,9 +2,11 @@ use crate::{
     borrowed, c_string, sys, Adam, Context, Cycle, Error, Group, Handle, Layout, Linear, ReadReport, Result,
     Schedule, Stream, Tensor,
 };
+use std::cell::Cell;
 use std::fs;
 use std::marker::PhantomData;
 use std::os::raw::c_void;
+use std::rc::Rc;
 use std::{ptr, slice};
 
 /// Collects tensors and saves them as safetensors. Bytes that were added live as long as `'a`.
@@ -196,66 +198,81 @@ impl Reader {
 
 /// Everything a training run consists of, saved and restored in one call each.
 #[derive(Debug)]
-pub struct State(Handle<sys::relora_state>);
+pub struct State {
+    handle: Handle<sys::relora_state>,
+    bytes: Vec<Rc<[Cell<u8>]>>, // what the handle looks at, so they go after it
+}
 
 impl State {
     pub fn new(context: &Context) -> Result<State> {
         // SAFETY: the context lives.
         let make = |out: *mut *mut _| unsafe { sys::relora_state_create(out, context.get()) };
-        Ok(State(Handle::new(context, sys::relora_state_release, make)?))
+        Ok(State { handle: Handle::new(context, sys::relora_state_release, make)?, bytes: Vec::new() })
     }
 
     pub fn add_tensor(&mut self, name: &str, tensor: &Tensor) -> Result<()> {
         let name = c_string(name)?;
         // SAFETY: the tensor is retained.
-        self.check(unsafe { sys::relora_state_add_tensor(self.0.get(), name.as_ptr(), tensor.get()) })
+        self.check(unsafe { sys::relora_state_add_tensor(self.handle.get(), name.as_ptr(), tensor.get()) })
+    }
+
+    /// Bytes that are saved from, and restored to, where they are.
+    pub fn add_bytes(&mut self, name: &str, bytes: &Rc<[Cell<u8>]>) -> Result<()> {
+        let name = c_string(name)?;
+        let data = bytes.as_ptr() as *mut c_void;
+        // SAFETY: the bytes are kept as long as the handle, and are cells, which may change.
+        self.check(unsafe {
+            sys::relora_state_add_bytes(self.handle.get(), name.as_ptr(), data, bytes.len())
+        })?;
+        self.bytes.push(Rc::clone(bytes));
+        Ok(())
     }
 
     pub fn add_linear(&mut self, prefix: &str, linear: &Linear) -> Result<()> {
         let prefix = c_string(prefix)?;
         // SAFETY: the layer is retained.
-        self.check(unsafe { sys::relora_state_add_linear(self.0.get(), prefix.as_ptr(), linear.get()) })
+        self.check(unsafe { sys::relora_state_add_linear(self.handle.get(), prefix.as_ptr(), linear.get()) })
     }
 
     pub fn add_group(&mut self, group: &Group) -> Result<()> {
         // SAFETY: the members are retained.
-        self.check(unsafe { sys::relora_state_add_group(self.0.get(), group.get()) })
+        self.check(unsafe { sys::relora_state_add_group(self.handle.get(), group.get()) })
     }
 
     pub fn add_adam(&mut self, prefix: &str, adam: &Adam) -> Result<()> {
         let prefix = c_string(prefix)?;
         // SAFETY: the optimizer is retained.
-        self.check(unsafe { sys::relora_state_add_adam(self.0.get(), prefix.as_ptr(), adam.get()) })
+        self.check(unsafe { sys::relora_state_add_adam(self.handle.get(), prefix.as_ptr(), adam.get()) })
     }
 
     pub fn add_schedule(&mut self, prefix: &str, schedule: &Schedule) -> Result<()> {
         let prefix = c_string(prefix)?;
         // SAFETY: it is described during the call.
-        self.check(unsafe { sys::relora_state_add_schedule(self.0.get(), prefix.as_ptr(), schedule.0.get()) })
+        self.check(unsafe { sys::relora_state_add_schedule(self.handle.get(), prefix.as_ptr(), schedule.0.get()) })
     }
 
     pub fn add_cycle(&mut self, prefix: &str, cycle: &Cycle) -> Result<()> {
         let prefix = c_string(prefix)?;
         // SAFETY: it is described during the call.
-        self.check(unsafe { sys::relora_state_add_cycle(self.0.get(), prefix.as_ptr(), cycle.handle.get()) })
+        self.check(unsafe { sys::relora_state_add_cycle(self.handle.get(), prefix.as_ptr(), cycle.handle.get()) })
     }
 
     /// Metadata of the host's own.
     pub fn set(&mut self, key: &str, value: &str) -> Result<()> {
         let (key, value) = (c_string(key)?, c_string(value)?);
         // SAFETY: both are copied.
-        self.check(unsafe { sys::relora_state_set(self.0.get(), key.as_ptr(), value.as_ptr()) })
+        self.check(unsafe { sys::relora_state_set(self.handle.get(), key.as_ptr(), value.as_ptr()) })
     }
 
     pub fn save(&self, stream: &Stream, path: &str, flags: u32) -> Result<()> {
         let path = c_string(path)?;
         // SAFETY: all handles live.
-        stream.check(unsafe { sys::relora_state_save(self.0.get(), stream.get(), path.as_ptr(), flags) })
+        stream.check(unsafe { sys::relora_state_save(self.handle.get(), stream.get(), path.as_ptr(), flags) })
     }
 
     pub fn load(&mut self, stream: &Stream, reader: &Reader) -> Result<()> {
         // SAFETY: all handles live.
-        stream.check(unsafe { sys::relora_state_load(self.0.get(), stream.get(), reader.handle.get()) })
+        stream.check(unsafe { sys::relora_state_load(self.handle.get(), stream.get(), reader.handle.get()) })
     }
 
     /// How exports write the weights of layers.
@@ -267,12 +284,12 @@ impl State {
     pub fn export_merged(&self, stream: &Stream, path: &str) -> Result<()> {
         let path = c_string(path)?;
         // SAFETY: all handles live.
-        stream.check(unsafe { sys::relora_state_export_merged(self.0.get(), stream.get(), path.as_ptr()) })
+        stream.check(unsafe { sys::relora_state_export_merged(self.handle.get(), stream.get(), path.as_ptr()) })
     }
 
     pub fn export_adapter(&self, stream: &Stream, folder: &str, base_model: &str) -> Result<()> {
         let (folder, base) = (c_string(folder)?, c_string(base_model)?);
-        let (state, s) = (self.0.get(), stream.get());
+        let (state, s) = (self.handle.get(), stream.get());
         // SAFETY: all handles live.
         stream.check(unsafe { sys::relora_state_export_adapter(state, s, folder.as_ptr(), base.as_ptr()) })
     }
@@ -280,10 +297,10 @@ impl State {
     pub fn export_delta(&self, stream: &Stream, path: &str) -> Result<()> {
         let path = c_string(path)?;
         // SAFETY: all handles live.
-        stream.check(unsafe { sys::relora_state_export_delta(self.0.get(), stream.get(), path.as_ptr()) })
+        stream.check(unsafe { sys::relora_state_export_delta(self.handle.get(), stream.get(), path.as_ptr()) })
     }
 
     fn check(&self, status: sys::relora_status) -> Result<()> {
-        self.0.context.check(status)
+        self.handle.context.check(status)
     }
 }

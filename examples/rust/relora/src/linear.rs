@@ -67,6 +67,15 @@ impl Linear {
         self.0.context.check(unsafe { sys::relora_linear_set_param(self.get(), param, tensor.get()) })
     }
 
+    /// What a LOWRANK layer is merged into; None for nothing. A callback of C is set by `relora_sys`.
+    pub fn set_target(&self, weight: Option<&Tensor>) -> Result<()> {
+        let weight = weight.map_or(std::ptr::null_mut(), |t| t.get());
+        // SAFETY: the tensor lives, and the layer retains it.
+        let status =
+            unsafe { sys::relora_linear_set_target(self.get(), weight, None, std::ptr::null_mut()) };
+        self.0.context.check(status)
+    }
+
     /// A gradient in memory of the program's.
     pub fn set_grad(&self, param: Param, tensor: &Tensor) -> Result<()> {
         // SAFETY: the tensor lives, and the layer retains it.
