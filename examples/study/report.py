@@ -64,9 +64,9 @@ class Page:
     def lines(self, part):
         return [line for line in self.record.done.values() if line['part'] == part]
 
-    def full(self):
+    def full(self, task=None):
         """The runs of full rank at the rate that is best over all seeds. (One seed chose the rate of every other arm.)"""
-        runs = [self.record.get(arm) for arm in arms.FULL]
+        runs = [self.record.get(arm, 0, task) for arm in arms.FULL]
         most = max(map(len, runs))
         return min((found for found in runs if len(found) == most), key=lambda found: sum(run['val_loss'] for run in found.values()))
 
@@ -224,7 +224,7 @@ class Page:
             for arm, other in [(arm, other) for arm in LOW_RANK for other in above if arm != other]:
                 points = []
                 for task in (self.task, *arms.LONG):
-                    m = stats.difference(self.record.get(arm, rank, task), self.record.get(other, rank if other != 'full' else 0, task))
+                    m = stats.difference(self.record.get(arm, rank, task), self.full(task) if other == 'full' else self.record.get(other, rank, task))
                     points += [(task.steps, m.value, m.error or 0)] if m else []
                 above[other].add(arm, points if len(points) > 1 else [])
             panels += above.values()
