@@ -70,6 +70,21 @@ class Page:
         most = max(map(len, runs))
         return min((found for found in runs if len(found) == most), key=lambda found: sum(run['val_loss'] for run in found.values()))
 
+    def headline(self):
+        """The table of README.md."""
+        full, rows = self.full(), []
+        for arm in ('full', 'lora', 'relora', 'cold-1'):
+            ranks = {rank: self.record.get(arm, rank) if rank else full if arm == 'full' else {} for rank in (0, *sorted(arms.RANKS, reverse=True))}
+            losses = [stats.mean(run['val_loss'] for run in runs.values()) for runs in ranks.values()]
+            shown = ranks[8] or ranks[0]
+            if shown:
+                line = next(iter(shown.values()))
+                rows.append([title(arm), *(('%s (%d)' % (number(m, '%.3f'), m.count) if m else '') for m in losses),
+                             '%.1f' % (line['moments_bytes'] / line['parameters'])])
+        ranks = ['rank %d' % rank for rank in sorted(arms.RANKS, reverse=True)]
+        return ['## In short', '', 'Validation loss after %d updates, with the number of seeds; bytes of optimizer state for each parameter of the net, at '
+                'rank 8.' % self.task.steps, '', *table(['', 'full rank', *ranks, 'state'], rows)] if rows else []
+
     # ---- upstream ----
 
     def upstream(self):
@@ -329,7 +344,7 @@ def main(path, results, quick=False):
     folder = os.path.dirname(results)
     page = Page(stats.Record(plan.read(path), arms.QUICK if quick else arms.STAGES), folder)
     relative = {'runs': os.path.relpath(path, folder), 'study': os.path.relpath(os.path.join(os.path.dirname(__file__), 'README.md'), folder)}
-    parts = (page.upstream, page.verdict, page.ablation, page.length, page.spectrum, page.scaling, page.downstream, page.cost, page.missing)
+    parts = (page.headline, page.upstream, page.verdict, page.ablation, page.length, page.spectrum, page.scaling, page.downstream, page.cost, page.missing)
     text = '\n'.join([HEAD % relative, *(line for part in parts for line in part())])
     with open(results, 'w') as file:
         file.write(text.rstrip('\n') + '\n')
