@@ -83,7 +83,7 @@ class Page:
                              '%.1f' % (line['moments_bytes'] / line['parameters'])])
         ranks = ['rank %d' % rank for rank in sorted(arms.RANKS, reverse=True)]
         return ['## In short', '', 'Validation loss after %d updates, with the number of seeds; bytes of optimizer state for each parameter of the net, at '
-                'rank 8.' % self.task.steps, '', *table(['', 'full rank', *ranks, 'state'], rows)] if rows else []
+                'rank 8. %s in all.' % (self.task.steps, machines(self.record.done.values())), '', *table(['', 'full rank', *ranks, 'state'], rows)] if rows else []
 
     # ---- upstream ----
 
@@ -308,7 +308,7 @@ class Page:
         return ['## Spectrum of what was learned', '',
                 'Singular values of W + s B A at the end less the same after %d updates, where a warm start ends; seed %d, means over all projections. The stable rank is the '
                 'sum of squares over the largest square. The effective rank is the exponential of the entropy of the values. A projection has %d '
-                'singular values.' % (self.task.warm_start, 2, 64), '',
+                'singular values. %s.' % (self.task.warm_start, 2, 64, machines(line for line in self.record.done.values() if 'spectrum' in line)), '',
                 *table(['arm', 'rank', 'stable rank', 'effective rank', 'values above 0.1 of the largest', 'above 0.01'], rows),
                 *picture(self.folder, 'spectrum', panels, 'singular values of the learned update')]
 
