@@ -16,6 +16,7 @@ This page and its pictures are written by `make study` from the recorded runs, [
 run with its options, so `pretrain` repeats it. [The study](%(study)s) says how to add runs.
 A loss is the validation loss in nats per byte. After ± stands the standard error of the mean over seeds. A difference is
 the mean of the differences between runs with the same seed, hence the same first weights and the same batches.
+An error of two seeds is rough.
 '''
 
 
@@ -231,22 +232,31 @@ class Page:
         return ['## Ablation: one thing changed', '', 'Paired with the same recipe unchanged at rank 8. %s.' % machines(self.lines('ablation')), '',
                 *text] if text else []
 
-    def length(self):
-        panels = []
-        for rank in sorted(arms.RANKS):
-            above = {'lora': plot.Panel('rank %d' % rank, 'updates of the whole run', 'loss above LoRA', log=True, zero=True),
-                     'full': plot.Panel('rank %d' % rank, 'updates of the whole run', 'loss above full rank', log=True, zero=True)}
-            for arm, other in [(arm, other) for arm in LOW_RANK for other in above if arm != other]:
-                points = []
-                for task in (self.task, *arms.LONG):
-                    m = stats.difference(self.record.get(arm, rank, task), self.full(task) if other == 'full' else self.record.get(other, rank, task))
-                    points += [(task.steps, m.value, m.error or 0)] if m else []
-                above[other].add(arm, points if len(points) > 1 else [])
-            panels += above.values()
-        if not self.lines('length'):
+    def above(self, other, rank, tasks, x):
+        """A panel of differences to another arm: by rank, or by the length of the run."""
+        name = 'rank %d' % rank if rank else '%d updates' % self.task.steps
+        panel = plot.Panel(name, 'rank' if not rank else 'updates of the whole run', 'loss above %s' % x, log=True, zero=True)
+        for arm in LOW_RANK:
+            points = []
+            for task, r in tasks:
+                m = stats.difference(self.record.get(arm, r, task), self.full(task) if other == 'full' else self.record.get(other, r, task))
+                points += [(task.steps if rank else r, m.value, m.error or 0)] if m else []
+            panel.add(arm, points if len(points) > 1 and arm != other else [])
+        return panel
+
+    def crossing(self):
+        by_rank = [(self.task, rank) for rank in sorted(arms.RANKS)]
+        panels = [self.above(other, 0, by_rank, x) for other, x in (('lora', 'LoRA'), ('full', 'full rank'))]
+        for panel in panels:
+            panel.settings = 'set xtics (%s); set xrange [%g:%g]' % (', '.join(map(str, sorted(arms.RANKS))), min(arms.RANKS) / 1.3, max(arms.RANKS) * 1.3)
+        longer = [self.above(other, rank, [(task, rank) for task in (self.task, *arms.LONG)], x)
+                  for rank in sorted(arms.RANKS) for other, x in (('lora', 'LoRA'), ('full', 'full rank'))]
+        if not any(panel.series for panel in panels + longer):
             return []
-        return ['## Longer runs: where restarts begin to pay', '', 'The base task at the same rates. %s.' % machines(self.lines('length')), '',
-                *picture(self.folder, 'length', panels, 'differences to LoRA and to full rank by the length of the run')]
+        return ['## Where restarts begin to pay', '', 'ReLoRA against LoRA, by rank and by the length of the run. Longer runs have the rates of the base task. %s.' %
+                machines(self.lines('upstream') + self.lines('length')), '',
+                *picture(self.folder, 'ranks', panels, 'differences to LoRA and to full rank, by rank'),
+                *picture(self.folder, 'length', longer, 'differences to LoRA and to full rank, by the length of the run')]
 
     def scaling(self):
         """Loss against parameters, with the power law L = E + a N^-b where there are enough sizes."""
@@ -344,7 +354,7 @@ def main(path, results, quick=False):
     folder = os.path.dirname(results)
     page = Page(stats.Record(plan.read(path), arms.QUICK if quick else arms.STAGES), folder)
     relative = {'runs': os.path.relpath(path, folder), 'study': os.path.relpath(os.path.join(os.path.dirname(__file__), 'README.md'), folder)}
-    parts = (page.headline, page.upstream, page.verdict, page.ablation, page.length, page.spectrum, page.scaling, page.downstream, page.cost, page.missing)
+    parts = (page.headline, page.upstream, page.verdict, page.ablation, page.crossing, page.spectrum, page.scaling, page.downstream, page.cost, page.missing)
     text = '\n'.join([HEAD % relative, *(line for part in parts for line in part())])
     with open(results, 'w') as file:
         file.write(text.rstrip('\n') + '\n')
