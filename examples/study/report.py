@@ -251,6 +251,9 @@ class Page:
             panel.settings = 'set xtics (%s); set xrange [%g:%g]' % (', '.join(map(str, sorted(arms.RANKS))), min(arms.RANKS) / 1.3, max(arms.RANKS) * 1.3)
         longer = [self.above(other, rank, [(task, rank) for task in (self.task, *arms.LONG)], x)
                   for rank in sorted(arms.RANKS) for other, x in (('lora', 'LoRA'), ('full', 'full rank'))]
+        steps = [task.steps for task in (self.task, *arms.LONG)]
+        for panel in longer:
+            panel.settings = 'set xtics (%s); set xrange [%g:%g]' % (', '.join(map(str, steps)), steps[0] / 1.3, steps[-1] * 1.3)
         if not any(panel.series for panel in panels + longer):
             return []
         return ['## Where restarts begin to pay', '', 'ReLoRA against LoRA, by rank and by the length of the run. Longer runs have the rates of the base task. %s.' %
