@@ -103,6 +103,9 @@ static const struct backend backend_cuda = {
     cuda_adam_norm,
     cuda_adam_step,
     cuda_prune,
+    cuda_span,
+    cuda_share,
+    cuda_project,
     2048, /* slice_rows: they fill a device, and stay in its L2 cache mostly */
     16,   /* row_bytes: what the widest loads of products take at once */
 };

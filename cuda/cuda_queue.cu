@@ -58,7 +58,7 @@ static cudaError_t open_stream(struct queue *q, const struct queue_options *opti
 static cudaError_t load_kernels(void)
 {
     static cudaError_t (*const loads[])(void) = {cuda_load_adam,  cuda_load_elementwise, cuda_load_gemm_plain, cuda_load_merge,
-                                                 cuda_load_prune, cuda_load_reduce,      cuda_load_write};
+                                                 cuda_load_prune, cuda_load_reduce,      cuda_load_span,       cuda_load_write};
     cudaError_t error = cudaSuccess;
     for (cudaError_t (*load)(void) : loads)
         if (!error) error = load();

@@ -152,6 +152,7 @@ cudaError_t cuda_load_gemm_plain(void);
 cudaError_t cuda_load_merge(void);
 cudaError_t cuda_load_prune(void);
 cudaError_t cuda_load_reduce(void);
+cudaError_t cuda_load_span(void);
 cudaError_t cuda_load_write(void);
 
 relora_status cuda_alloc(struct queue *q, size_t bytes, void **out);
@@ -179,5 +180,8 @@ relora_status cuda_largest(struct queue *q, struct view x, uint32_t *bits);
 relora_status cuda_adam_norm(struct queue *q, const struct adam *a);
 relora_status cuda_adam_step(struct queue *q, const struct adam *a);
 relora_status cuda_prune(struct queue *q, const struct prune *p);
+relora_status cuda_span(struct queue *q, const struct span *s);
+relora_status cuda_share(struct queue *q, const struct share *s);
+relora_status cuda_project(struct queue *q, const struct project *p);
 
 #endif

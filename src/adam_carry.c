@@ -106,7 +106,7 @@ static relora_status carry_pair(const struct call *c, const struct adam_entry *f
 relora_status relora_adam_carry(relora_adam *adam, relora_stream *stream, const relora_adam *from,
                                 const int32_t *indices, int32_t count, int32_t *carried)
 {
-    struct call c = {.fn = "relora_adam_carry"};
+    struct call c = {.fn = "relora_adam_carry", .ctx = from ? from->ctx : NULL};
     struct carrying k = {adam, from, indices, count};
     const struct adam_entry *theirs, *ours;
     int32_t pairs;

@@ -7,7 +7,7 @@
 
 enum { HAVE_A_RATIO = 1 << RELORA_RESET_RANDOM | 1 << RELORA_RESET_MAGNITUDE };
 
-static const char *const mode_names[] = {NULL, "ZERO", "RANDOM", "MAGNITUDE", NULL};
+static const char *const mode_names[] = {NULL, "ZERO", "RANDOM", "MAGNITUDE", "KEEP", "PROJECT", NULL};
 static const char *const flag_names[] = {"STEP_COUNT", "INDEPENDENT", "QUANTILE", NULL};
 
 static const struct option reset_rows[] = {
@@ -43,6 +43,18 @@ relora_status reset_options_read(const struct call *c, relora_reset_options *o, 
     if ((o->flags & RELORA_RESET_QUANTILE) && o->mode != RELORA_RESET_MAGNITUDE)
         FAIL(c, RELORA_E_ARGUMENT, "%s.flags has QUANTILE, but %s.mode is %s, not MAGNITUDE", name, name,
              mode_names[o->mode]);
+    if ((o->flags & RELORA_RESET_STEP_COUNT) && o->mode == RELORA_RESET_KEEP)
+        FAIL(c, RELORA_E_ARGUMENT,
+             "%s.flags has STEP_COUNT, but %s.mode is KEEP: moments that stay have their bias", name, name);
+    return RELORA_OK;
+}
+
+relora_status reset_options_alone(const struct call *c, const relora_reset_options *o)
+{
+    if (o->mode == RELORA_RESET_PROJECT)
+        FAIL(
+            c, RELORA_E_UNSUPPORTED,
+            "options.mode is PROJECT, which needs the A before the restart: use relora_cycle or relora_moments_project");
     return RELORA_OK;
 }
 
@@ -82,18 +94,20 @@ static relora_status reset_one(const struct call *c, relora_adam *adam, int32_t 
                                const relora_reset_options *o, int64_t *counts)
 {
     const struct adam_entry *e = adam_at(adam, index);
-    TRY(moments_reset(c, e->first, e->second, (uint64_t)index, o, counts));
-    if (o->flags & RELORA_RESET_STEP_COUNT) TRY(call_queue(c, adam_write_steps(adam, c->queue, index, 0)));
+    relora_reset_options own = *o;
+    int projected = o->mode == RELORA_RESET_PROJECT;
+    if (projected && e->role == RELORA_PARAM_A) own.mode = RELORA_RESET_ZERO, projected = 0;
+    TRY(moments_reset(c, e->first, e->second, (uint64_t)index, &own, counts));
+    if ((o->flags & RELORA_RESET_STEP_COUNT) && !projected)
+        TRY(call_queue(c, adam_write_steps(adam, c->queue, index, 0)));
     return RELORA_OK;
 }
 
 relora_status adam_reset(const struct call *c, relora_adam *adam, const int32_t *indices, int32_t count,
-                         const relora_reset_options *options, relora_reset_report *report)
+                         const relora_reset_options *o, relora_reset_report *report)
 {
-    relora_reset_options o;
     relora_reset_report r = {.struct_size = sizeof r};
     int64_t *counts = NULL;
-    TRY(reset_options_read(c, &o, "options", options));
     TRY(indices ? adam_check_listed(c, adam, indices, count) : check_factors(c, adam, count));
     TRY(call_write_report(c, "report", report, &r, sizeof r));
     if (report) TRY(moments_count(c, &counts));
@@ -104,7 +118,7 @@ relora_status adam_reset(const struct call *c, relora_adam *adam, const int32_t 
     for (int32_t i = 0; i < length; i++) {
         int32_t index = indices ? indices[i] : i;
         if (!indices && !is_factor(adam_at(adam, index))) continue;
-        TRY(reset_one(c, adam, index, &o, counts));
+        TRY(reset_one(c, adam, index, o, counts));
         r.params++;
         r.elements += adam_at(adam, index)->first->shape.count;
     }
@@ -122,6 +136,9 @@ relora_status relora_adam_reset(relora_adam *adam, relora_stream *stream, const 
                                 relora_reset_report *report)
 {
     struct call c = {.fn = "relora_adam_reset"};
+    relora_reset_options o;
     TRY(adam_open(&c, adam, stream));
-    return adam_reset(&c, adam, indices, count, options, report);
+    TRY(reset_options_read(&c, &o, "options", options));
+    TRY(reset_options_alone(&c, &o));
+    return adam_reset(&c, adam, indices, count, &o, report);
 }

@@ -131,6 +131,38 @@ struct prune { /* zero a share of m and v; mode, flags and ratio are those of re
     int64_t *counts; /* on the device, += {zero in m, zero in v, m alone}; may be NULL */
 };
 
+/* The rows of `basis` become orthonormal, and those of y the same times `length`. They span what these rows do,
+ * one after the other as far as there is room: those of `first`; those of `then`, if any of `first` was of use;
+ * those of `last`; and, with `complete`, unit vectors. What is not spanned then is rows of 0. */
+struct span {
+    struct view y;                 /* F32, or without data; may be one of those it is made from */
+    struct view first, then, last; /* F32, `rows` x `cols`; may have no data */
+    int64_t rows, cols;            /* no more rows than columns */
+    int32_t complete;
+    double length;
+    double *basis; /* on the device, rows x cols */
+    double *terms; /* on the device, one for each row */
+};
+
+struct share {           /* sums += {|x projected on the basis|^2, |x|^2} */
+    struct view x;       /* F32 */
+    const double *basis; /* orthonormal rows, or rows of 0, of as many columns */
+    int64_t rows;
+    double *sums;
+    double *partials; /* on the device, two for each row of x */
+};
+
+struct
+    project { /* Adam's moments of B [out, rank] from one A [rank, in] to another; span_math.h has the formula */
+    struct view m, v;           /* without gaps */
+    struct view m_from, v_from; /* what they were: copies */
+    struct view old, now;       /* the two A */
+    double beta1, beta2;
+    const int64_t *steps; /* on the device, or NULL: `count` */
+    int64_t count;
+    double *map; /* on the device, rank x 2 rank */
+};
+
 struct backend {
     uint32_t version; /* BACKEND_VERSION */
     relora_device_kind kind;
@@ -174,6 +206,9 @@ struct backend {
     relora_status (*adam_norm)(struct queue *q, const struct adam *a);
     relora_status (*adam_step)(struct queue *q, const struct adam *a);
     relora_status (*prune)(struct queue *q, const struct prune *p);
+    relora_status (*span)(struct queue *q, const struct span *s);
+    relora_status (*share)(struct queue *q, const struct share *s);
+    relora_status (*project)(struct queue *q, const struct project *p);
 
     int64_t slice_rows; /* of W + s B A, that are made at a time at least; 0: all of them */
     /* rows of temporaries begin at multiples of this, where products like that; at least 1 */

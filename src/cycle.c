@@ -5,7 +5,7 @@
 #include "description.h"
 #include "linear_merge.h"
 #include "list.h"
-#include "schedule.h"
+#include "period.h"
 
 struct relora_cycle {
     relora_context *ctx;
@@ -18,46 +18,6 @@ struct relora_cycle {
     int64_t advanced; /* the step of the last relora_cycle_advance(); -1 before the first */
     int32_t warned;   /* of a restart at a high rate */
 };
-
-/* ---- options ---- */
-
-static const struct option cycle_rows[] = {
-    {FIELD(relora_cycle_options, first_step), OPTION_I64, .high = NO_LIMIT},
-    {FIELD(relora_cycle_options, merge_every), OPTION_I64, .low = 2, .high = NO_LIMIT},
-    {FIELD(relora_cycle_options, reset_every), OPTION_I64, .high = NO_LIMIT},
-    {FIELD(relora_cycle_options, flags), OPTION_FLAGS, .quiet = QUIET},
-    {FIELD(relora_cycle_options, before), OPTION_POINTER},
-    {FIELD(relora_cycle_options, after), OPTION_POINTER},
-    {FIELD(relora_cycle_options, hook_user), OPTION_POINTER},
-};
-const struct options cycle_table = {
-    ROWS(cycle_rows), .size = sizeof(relora_cycle_options),
-    .first_size = END_OF(relora_cycle_options, hook_user), /* 0.1 */
-};
-
-relora_status relora_cycle_options_init(relora_cycle_options *options, size_t size)
-{
-    return options_write(&cycle_table, options, size);
-}
-
-relora_status relora_cycle_options_follow(relora_cycle_options *options, const relora_schedule *schedule)
-{
-    struct call c = {.fn = "relora_cycle_options_follow", .ctx = schedule_context(schedule)};
-    if (!schedule) return RELORA_E_ARGUMENT;
-    if (!options) FAIL(&c, RELORA_E_ARGUMENT, "options is NULL");
-    if (options->struct_size < cycle_table.first_size)
-        FAIL(&c, RELORA_E_STRUCT_SIZE, "options.struct_size is %u; call relora_cycle_options_init first",
-             options->struct_size);
-    const relora_schedule_options *s = schedule_options(schedule);
-    if (!s->restart_every) FAIL(&c, RELORA_E_STATE, "the schedule has no restarts");
-    if (s->adjust_step)
-        FAIL(&c, RELORA_E_UNSUPPORTED, "the restarts of the schedule are shifted by adjust_step %lld",
-             (long long)s->adjust_step);
-    options->first_step = s->first_step;
-    options->merge_every = s->restart_every;
-    options->reset_every = 0;
-    return RELORA_OK;
-}
 
 /* ---- life ---- */
 
@@ -73,10 +33,10 @@ relora_status relora_cycle_create(relora_cycle **out, relora_context *ctx,
     if (!ctx) FAIL(&c, RELORA_E_ARGUMENT, "ctx is NULL");
     if (!options) FAIL(&c, RELORA_E_ARGUMENT, "options is NULL");
     TRY(call_read_options(&c, "options", &cycle_table, &o, options));
-    if (o.reset_every == 1) FAIL(&c, RELORA_E_ARGUMENT, "options.reset_every is 1, neither 0 nor 2 or more");
     if (reset && !adam) FAIL(&c, RELORA_E_ARGUMENT, "reset is given, but adam is NULL");
     if (adam && adam->ctx != ctx) FAIL(&c, RELORA_E_CONTEXT, "adam belongs to another context");
     TRY(reset_options_read(&c, &r, "reset", reset));
+    TRY(cycle_check_options(&c, &o, &r));
     if (!o.reset_every) o.reset_every = o.merge_every;
 
     relora_cycle *cycle = context_new(ctx, sizeof *cycle);
@@ -132,7 +92,8 @@ static relora_status check_layer(const struct call *c, const relora_linear *line
     const relora_linear_options *o = &linear->options;
     if (o->mode != RELORA_MODE_FULL || !o->rank) return linear_check_merge(c, linear);
     if (!linear->param[RELORA_PARAM_WEIGHT])
-        FAIL(c, RELORA_E_STATE, "%s has no weight; call relora_linear_set_weight", linear_label(linear, label));
+        FAIL(c, RELORA_E_STATE, "%s has no weight; call relora_linear_set_weight",
+             linear_label(linear, label));
     return RELORA_OK;
 }
 
@@ -202,19 +163,41 @@ relora_status relora_cycle_add_group(relora_cycle *cycle, const relora_group *gr
 
 /* ---- when ---- */
 
-/* Number of the event that follows update `n`, from 1; 0 if none does. */
-static int64_t event_number(int64_t n, int64_t every)
+static struct period period_of(const relora_cycle_options *o, int64_t every)
 {
-    return n > every && n % every == 1 ? n / every : 0;
+    return (struct period){every, o->period_growth, o->stagger};
+}
+
+/* Number of the restart of layer `index` that follows at `step`, from 1; 0 if none does. */
+static int64_t restart_of(const relora_cycle *cycle, int64_t step, int64_t every, int64_t index)
+{
+    struct period p = period_of(&cycle->options, every);
+    return period_restart(&p, step - cycle->options.first_step, index);
+}
+
+/* That of any layer. Layers whose indices differ by `stagger` restart together. */
+static int64_t event_number(const relora_cycle *cycle, int64_t step, int64_t every)
+{
+    int64_t groups = cycle->options.stagger ? cycle->options.stagger : 1, number = 0;
+    if (cycle->layers.count && groups > cycle->layers.count) groups = cycle->layers.count;
+    for (int64_t group = 0; group < groups && !number; group++)
+        number = restart_of(cycle, step, every, group);
+    return number;
 }
 
 static uint32_t events_at(const relora_cycle *cycle, int64_t step)
 {
-    int64_t n = step - cycle->options.first_step;
     uint32_t events = 0;
-    if (event_number(n, cycle->options.merge_every)) events |= RELORA_CYCLE_MERGE;
-    if (cycle->adam && event_number(n, cycle->options.reset_every)) events |= RELORA_CYCLE_RESET;
+    if (event_number(cycle, step, cycle->options.merge_every)) events |= RELORA_CYCLE_MERGE;
+    if (cycle->adam && event_number(cycle, step, cycle->options.reset_every)) events |= RELORA_CYCLE_RESET;
     return events;
+}
+
+/* Is it the turn of this layer, if there is an event? Without stagger it is that of all. */
+static int is_due(const relora_cycle *cycle, int64_t step, int32_t index)
+{
+    const relora_cycle_options *o = &cycle->options;
+    return !o->stagger || restart_of(cycle, step, o->merge_every, index);
 }
 
 static relora_status check_step(const struct call *c, int64_t step)
@@ -243,38 +226,66 @@ static relora_status open_work(struct call *c, const relora_cycle *cycle, relora
     return RELORA_OK;
 }
 
-/* Layers in FULL have nothing to restart. */
-static int has_work(const relora_cycle *cycle)
+/* Layers in FULL have nothing to restart, nor have those whose turn it is not at `step`; -1: it is that of all. */
+static int has_work(const relora_cycle *cycle, int64_t step)
 {
     for (int32_t i = 0; i < cycle->layers.count; i++)
-        if (layer_at(cycle, i)->options.mode != RELORA_MODE_FULL) return 1;
+        if (layer_at(cycle, i)->options.mode != RELORA_MODE_FULL && (step < 0 || is_due(cycle, step, i)))
+            return 1;
     return 0;
 }
 
-struct call_before { /* of the host's hook */
-    const relora_cycle_options *options;
+struct work {
+    const relora_cycle *cycle;
     int64_t step;
     uint32_t events;
 };
 
 static void call_before(void *user)
 {
-    const struct call_before *call = user;
-    if (call->options->before) call->options->before(call->options->hook_user, call->step, call->events);
+    const struct work *work = user;
+    const relora_cycle_options *o = &work->cycle->options;
+    if (o->before) o->before(o->hook_user, work->step, work->events);
+}
+
+static int includes(void *user, int32_t index)
+{
+    const struct work *work = user;
+    return work->events & RELORA_CYCLE_FINISH || is_due(work->cycle, work->step, index);
+}
+
+/* The moments of the B of a layer, for PROJECT. */
+static void find_moments(void *user, int32_t index, struct transport *transport)
+{
+    const struct work *work = user;
+    const relora_adam *adam = work->cycle->adam;
+    const struct member *m = registry_at(&work->cycle->layers, index);
+    int32_t factor = m->linear->grad[RELORA_PARAM_B] ? adam_index_of(adam, m->linear, RELORA_PARAM_B) : -1;
+    if (factor < 0) return;
+    const struct adam_entry *b = adam_at(adam, factor);
+    *transport = (struct transport){.first = tensor_view(b->first),
+                                    .second = tensor_view(b->second),
+                                    .beta1 = adam->options.beta1,
+                                    .beta2 = adam->options.beta2,
+                                    .steps = b->steps};
 }
 
 /* Look at every layer, tell the host, and merge and draw afresh if that is among the events. */
 static relora_status work_on_layers(const struct call *c, relora_cycle *cycle, int64_t step, uint32_t events,
-                                    int64_t number, relora_merge_report *report)
+                                    int64_t number, int32_t measures, relora_merge_report *report)
 {
-    struct call_before before = {&cycle->options, step, events};
+    struct work work = {cycle, step, events};
     int32_t merges = (events & RELORA_CYCLE_MERGE) != 0;
+    int projects = cycle->adam && cycle->reset.mode == RELORA_RESET_PROJECT && (events & RELORA_CYCLE_RESET);
     struct merge_job job = {.layers = &cycle->layers,
                             .merges = merges,
                             .draws = merges,
                             .cycle = (uint64_t)number,
+                            .measures = measures,
+                            .moments = projects ? find_moments : NULL,
+                            .includes = includes,
                             .before = call_before,
-                            .user = &before};
+                            .user = &work};
     TRY(linear_merge_all(c, &job, report));
     if (merges)
         call_log(c, RELORA_LOG_INFO, "merge %lld of %d layers: |dW| %g, |W| %g", (long long)number,
@@ -307,12 +318,12 @@ static void note_rate(const struct call *c, relora_cycle *cycle, int64_t step)
 }
 
 /* The trained factors of the layers in the optimizer; their number. */
-static int32_t list_factors(relora_cycle *cycle)
+static int32_t list_factors(relora_cycle *cycle, int64_t step)
 {
     int32_t count = 0;
     for (int32_t i = 0; i < cycle->layers.count; i++) {
         const relora_linear *linear = layer_at(cycle, i);
-        for (relora_param p = RELORA_PARAM_A; p <= RELORA_PARAM_B; p++) {
+        for (relora_param p = RELORA_PARAM_A; p <= RELORA_PARAM_B && is_due(cycle, step, i); p++) {
             int32_t index = linear->grad[p] ? adam_index_of(cycle->adam, linear, p) : -1;
             if (index >= 0) cycle->indices[count++] = index;
         }
@@ -320,20 +331,20 @@ static int32_t list_factors(relora_cycle *cycle)
     return count;
 }
 
-static relora_status reset_moments(const struct call *c, relora_cycle *cycle, uint64_t number,
+static relora_status reset_moments(const struct call *c, relora_cycle *cycle, int64_t step,
                                    relora_reset_report *report)
 {
     relora_reset_options o = cycle->reset;
-    o.cycle = number;
-    TRY(call_check_device(c, "adam", cycle->adam->device));
-    return adam_reset(c, cycle->adam, cycle->indices, list_factors(cycle), &o, report);
+    o.cycle = (uint64_t)event_number(cycle, step, cycle->options.reset_every);
+    return adam_reset(c, cycle->adam, cycle->indices, list_factors(cycle, step), &o, report);
 }
 
 /* Before a layer changes: does the optimizer know it as it is now, and can the moments be reset afterwards? */
-static relora_status look_at_moments(const struct call *c, relora_cycle *cycle)
+static relora_status look_at_moments(const struct call *c, relora_cycle *cycle, int64_t step)
 {
     for (int32_t i = 0; i < cycle->layers.count; i++) TRY(check_factors(c, cycle, layer_at(cycle, i)));
-    int32_t count = list_factors(cycle);
+    int32_t count = list_factors(cycle, step);
+    TRY(call_check_device(c, "adam", cycle->adam->device));
     for (int32_t i = 0; i < count; i++) TRY(adam_check_moments(c, cycle->adam, cycle->indices[i]));
     return RELORA_OK;
 }
@@ -356,12 +367,11 @@ relora_status relora_cycle_advance(relora_cycle *cycle, relora_stream *stream, i
     TRY(open_work(&c, cycle, stream, step));
     TRY(open_reports(&c, merge, reset));
     const relora_cycle_options *o = &cycle->options;
-    int64_t n = step - o->first_step;
-    uint32_t due = has_work(cycle) ? events_at(cycle, step) : 0;
-    if (due & RELORA_CYCLE_RESET) TRY(look_at_moments(&c, cycle));
-    if (due) TRY(work_on_layers(&c, cycle, step, due, event_number(n, o->merge_every), &m));
-    if (due & RELORA_CYCLE_RESET)
-        TRY(reset_moments(&c, cycle, (uint64_t)event_number(n, o->reset_every), reset ? &r : NULL));
+    int64_t number = event_number(cycle, step, o->merge_every);
+    uint32_t due = has_work(cycle, step) ? events_at(cycle, step) : 0;
+    if (due & RELORA_CYCLE_RESET) TRY(look_at_moments(&c, cycle, step));
+    if (due) TRY(work_on_layers(&c, cycle, step, due, number, merge != NULL, &m));
+    if (due & RELORA_CYCLE_RESET) TRY(reset_moments(&c, cycle, step, reset ? &r : NULL));
     if (due && o->after) o->after(o->hook_user, step, due);
     if (due) note_rate(&c, cycle, step);
     if (events) *events = due;
@@ -384,9 +394,10 @@ relora_status relora_cycle_finish(relora_cycle *cycle, relora_stream *stream, in
              (long long)o->first_step);
     TRY(open_reports(&c, merge, NULL));
     /* one more than any merge before it, so that no draw is used twice */
-    int64_t number = n ? (n - 1) / o->merge_every + 1 : 1;
-    if (has_work(cycle)) {
-        TRY(work_on_layers(&c, cycle, step, events, number, &m));
+    struct period p = period_of(o, o->merge_every);
+    int64_t number = n ? period_cycle(&p, n - 1) + 1 : 1;
+    if (has_work(cycle, -1)) {
+        TRY(work_on_layers(&c, cycle, step, events, number, merge != NULL, &m));
         if (o->after) o->after(o->hook_user, step, events);
     }
     return report_write(merge, &m, sizeof m);

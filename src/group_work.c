@@ -37,8 +37,7 @@ relora_status relora_group_merge(relora_group *group, relora_stream *stream, uin
     return report_write(report, &r, sizeof r);
 }
 
-/* Has it factors? */
-static int draws(const struct member *m)
+static int has_factors(const struct member *m)
 {
     return !m->value && m->linear->options.mode != RELORA_MODE_FULL;
 }
@@ -46,16 +45,18 @@ static int draws(const struct member *m)
 relora_status relora_group_reset(relora_group *group, relora_stream *stream, uint64_t cycle)
 {
     struct call c = {.fn = "relora_group_reset"};
+    const struct linear_reset reset = {.cycle = cycle};
     int32_t layers = 0;
     TRY(group_open(&c, group, stream));
     for (int32_t i = 0; i < group->members.count; i++) {
-        if (!draws(group_at(group, i))) continue;
+        if (!has_factors(group_at(group, i))) continue;
         TRY(linear_check_memory(&c, group_at(group, i)->linear, RELORA_PARAM_A));
+        TRY(linear_reset_reserve(&c, group_at(group, i)->linear, &reset));
         layers++;
     }
     if (!layers) FAIL(&c, RELORA_E_STATE, "no layer has factors");
     for (int32_t i = 0; i < group->members.count; i++)
-        if (draws(group_at(group, i))) TRY(linear_reset_run(&c, group_at(group, i)->linear, cycle));
+        if (has_factors(group_at(group, i))) TRY(linear_reset_run(&c, group_at(group, i)->linear, &reset));
     return RELORA_OK;
 }
 

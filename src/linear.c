@@ -7,7 +7,9 @@
 #include "device.h"
 #include "description.h"
 #include "float_mode.h"
+#include "linear_init.h"
 #include "merge.h"
+#include "renew.h"
 
 /* ---- options ---- */
 
@@ -29,6 +31,8 @@ static const struct option linear_rows[] = {
      .names = rounding_names, .as_number = 1},
     {FIELD(relora_linear_options, flags), OPTION_FLAGS, .names = flag_names, .quiet = RELORA_LINEAR_TF32},
     {FIELD(relora_linear_options, reserved), OPTION_I32, .quiet = QUIET},
+    {FIELD(relora_linear_options, init), OPTION_ENUM, .names = init_names, .since = 6},
+    {FIELD(relora_linear_options, reserved2), OPTION_I32, .quiet = QUIET, .since = 6},
 };
 const struct options linear_table = {
     ROWS(linear_rows), .size = sizeof(relora_linear_options),
@@ -62,6 +66,13 @@ static relora_status check_options(const struct call *c, const relora_linear_opt
         FAIL(c, RELORA_E_ARGUMENT, "options.alpha is %g, and alpha / rank no finite F32", o->alpha);
     if (o->mode == RELORA_MODE_LOWRANK && (o->flags & RELORA_LINEAR_KEEP_DELTA))
         FAIL(c, RELORA_E_ARGUMENT, "options.flags has KEEP_DELTA, but LOWRANK never merges");
+    if ((o->flags & RELORA_LINEAR_REFERENCE) && !renew_is_uniform(o->init))
+        FAIL(c, RELORA_E_ARGUMENT, "options.init is %s, but REFERENCE is the authors' code",
+             init_names[o->init]);
+    if ((o->flags & RELORA_LINEAR_FREEZE_B) && !renew_is_uniform(o->init))
+        FAIL(c, RELORA_E_ARGUMENT,
+             "options.init is %s, but with FREEZE_B it is B that is drawn, and A begins at 0",
+             init_names[o->init]);
     return check_frozen(c, o);
 }
 
@@ -164,25 +175,6 @@ struct draw linear_draw(const relora_linear *linear, enum draw_purpose purpose, 
     return draw_make(linear->options.seed, linear->options.layer, purpose, call);
 }
 
-relora_status linear_draw_factors(relora_linear *linear, struct queue *queue, uint64_t cycle, int dead)
-{
-    int draws_b = (linear->options.flags & RELORA_LINEAR_FREEZE_B) != 0;
-    struct view a = tensor_view(linear->param[RELORA_PARAM_A]),
-                b = tensor_view(linear->param[RELORA_PARAM_B]);
-    struct draw draw = linear_draw(linear, draws_b ? DRAW_FACTOR_B : DRAW_FACTOR_A, cycle);
-    return merge_draw_factors(linear->device->backend, queue, draws_b ? b : a, draws_b ? a : b, draw, dead);
-}
-
-static relora_status start_factors(const struct call *c, relora_linear *linear)
-{
-    relora_device *device = linear->device;
-    if (linear->options.mode == RELORA_MODE_FULL) return RELORA_OK;
-    int dead = (linear->options.flags & RELORA_LINEAR_REFERENCE) != 0;
-    TRY(device_finish(c, device, linear_draw_factors(linear, device->queue, 0, dead)));
-    relora_tensor *scale = linear->param[RELORA_PARAM_SCALE];
-    return scale ? tensor_preset(c, scale, 1) : RELORA_OK;
-}
-
 /* ---- life ---- */
 
 static void destroy(relora_linear *linear)
@@ -217,7 +209,7 @@ relora_status linear_create(const struct call *c, relora_linear **out, relora_de
     linear->device = device;
     linear->options = o;
     relora_status status = add_parts(c, linear);
-    if (status >= 0) status = start_factors(c, linear);
+    if (status >= 0) status = linear_start_factors(c, linear);
     if (status < 0) {
         destroy(linear);
         return status;
@@ -318,7 +310,7 @@ relora_status linear_prepare_mode(const struct call *c, relora_linear *linear, r
     const relora_linear_mode now = linear->options.mode;
     linear->options.mode = mode;
     relora_status status = add_parts(c, linear);
-    if (status >= 0) status = start_factors(c, linear);
+    if (status >= 0) status = linear_start_factors(c, linear);
     linear->options.mode = now;
     return status;
 }

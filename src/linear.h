@@ -116,9 +116,6 @@ relora_status linear_open(struct call *c, const relora_linear *linear, relora_st
 
 struct draw linear_draw(const relora_linear *linear, enum draw_purpose purpose, uint64_t call);
 
-/* A and B of a cycle, on any queue of the device. Dead means A = 0 too: nothing can train then. */
-relora_status linear_draw_factors(relora_linear *linear, struct queue *queue, uint64_t cycle, int dead);
-
 /* W + s B A is made in slices: the rows of the one that begins at row `first`. */
 int64_t linear_slice_rows(const relora_linear *linear, int64_t first);
 

@@ -60,6 +60,7 @@ static relora_status look_at(const struct call *c, relora_linear *const *linears
 static relora_linear *layer_at(const struct merge_job *job, int32_t index)
 {
     const struct member *m = registry_at(job->layers, index);
+    if (job->includes && !job->includes(job->user, index)) return NULL;
     if (m->value || m->linear->options.mode == RELORA_MODE_FULL) return NULL;
     if (job->lora_only && !linear_merges(m->linear)) return NULL;
     return m->linear;
@@ -87,6 +88,22 @@ static relora_linear *first_layer(const struct merge_job *job,
     return NULL;
 }
 
+static struct linear_reset reset_of(const struct merge_job *job, int32_t index)
+{
+    /* what the host merges comes before the sums are there */
+    int measures = job->measures && own_layer_at(job, index);
+    struct linear_reset reset = {.cycle = job->cycle, .measures = measures};
+    if (job->moments) job->moments(job->user, index, &reset.transport);
+    return reset;
+}
+
+static relora_status reserve(const struct call *c, const struct merge_job *job, const relora_linear *linear,
+                             int32_t index)
+{
+    struct linear_reset reset = reset_of(job, index);
+    return linear_reset_reserve(c, linear, &reset);
+}
+
 static relora_status look_at_all(const struct call *c, const struct merge_job *job)
 {
     relora_linear *batch[MERGE_BATCH];
@@ -95,6 +112,7 @@ static relora_status look_at_all(const struct call *c, const struct merge_job *j
     for (int32_t i = 0; i < job->layers->count; i++) {
         relora_linear *linear = layer_at(job, i);
         if (linear) batch[n++] = linear;
+        if (linear && job->draws) TRY(reserve(c, job, linear, i));
         if (n < MERGE_BATCH && i + 1 < job->layers->count) continue;
         if (n) TRY(look_at(c, batch, n));
         n = 0;
@@ -107,54 +125,55 @@ static relora_status look_at_all(const struct call *c, const struct merge_job *j
 
 /* ---- doing it ---- */
 
-static relora_status finish_layer(const struct call *c, const struct merge_job *job, relora_linear *linear,
+static relora_status finish_layer(const struct call *c, const struct merge_job *job, int32_t index,
                                   relora_merge_report *report)
 {
+    relora_linear *linear = layer_at(job, index);
+    struct linear_reset reset = reset_of(job, index);
     report->layers++;
-    return job->draws ? linear_reset_run(c, linear, job->cycle) : RELORA_OK;
+    return job->draws ? linear_reset_run(c, linear, &reset) : RELORA_OK;
 }
 
 /* First the layers whose merge can still be refused. */
-static relora_status merge_hosts(const struct call *c, const struct merge_job *job, double squares[2],
+static relora_status merge_hosts(const struct call *c, const struct merge_job *job, double sums[MERGE_SUMS],
                                  relora_merge_report *report)
 {
     for (int32_t i = 0; i < job->layers->count; i++) {
         relora_linear *linear = hosts_layer_at(job, i);
         if (!linear) continue;
-        TRY(linear_call_merge(c, linear, job->cycle, 0, squares));
-        TRY(finish_layer(c, job, linear, report));
+        TRY(linear_call_merge(c, linear, job->cycle, 0, sums));
+        TRY(finish_layer(c, job, i, report));
     }
     return RELORA_OK;
 }
 
-static relora_status merge_own(const struct call *c, const struct merge_job *job, double squares[2],
+static relora_status merge_own(const struct call *c, const struct merge_job *job, double sums[MERGE_SUMS],
                                relora_merge_report *report)
 {
     const relora_linear *first = first_layer(job, own_layer_at);
     if (!first) return RELORA_OK;
     struct update update = update_of(first);
-    TRY(merge_start(c, &update, squares));
+    TRY(merge_start(c, &update, sums));
     for (int32_t i = 0; i < job->layers->count; i++) {
         relora_linear *linear = own_layer_at(job, i);
         if (!linear) continue;
         update = update_of(linear);
         TRY(merge_add(c, &update, job->cycle));
-        TRY(finish_layer(c, job, linear, report));
+        TRY(finish_layer(c, job, i, report));
     }
-    return merge_end(c, &update, squares);
+    return merge_end(c, &update, sums);
 }
 
 relora_status linear_merge_all(const struct call *c, const struct merge_job *job, relora_merge_report *report)
 {
-    double squares[2] = {0};
+    double sums[MERGE_SUMS] = {0};
     if (!first_layer(job, layer_at)) FAIL(c, RELORA_E_STATE, "no layer is in mode LORA or has a target");
     TRY(look_at_all(c, job));
     if (job->before) job->before(job->user);
     if (!job->merges) return RELORA_OK;
-    TRY(merge_hosts(c, job, squares, report));
-    TRY(merge_own(c, job, squares, report));
-    report->delta_norm = float_mode_root(squares[0]);
-    report->weight_norm = float_mode_root(squares[1]);
+    TRY(merge_hosts(c, job, sums, report));
+    TRY(merge_own(c, job, sums, report));
+    merge_report(sums, report);
     return RELORA_OK;
 }
 
@@ -169,18 +188,6 @@ relora_status linear_merged_rows(const struct call *c, relora_linear *linear, in
     if (linear->options.mode == RELORA_MODE_FULL) return RELORA_OK;
     struct update update = update_of(linear);
     return merge_onto(c, &update, first, out);
-}
-
-relora_status linear_reset_run(const struct call *c, relora_linear *linear, uint64_t cycle)
-{
-    relora_tensor *scale = linear->param[RELORA_PARAM_SCALE];
-    double start = linear->options.flags & RELORA_LINEAR_REFERENCE ? 0 : 1;
-    char label[LABEL_TEXT];
-    TRY(call_queue(c, linear_draw_factors(linear, c->queue, cycle, 0)));
-    if (scale) TRY(call_queue(c, c->backend->fill(c->queue, tensor_view(scale), start)));
-    call_log(c, RELORA_LOG_DEBUG, "factors of %s drawn for cycle %llu", linear_label(linear, label),
-             (unsigned long long)cycle);
-    return RELORA_OK;
 }
 
 relora_status relora_linear_merge(relora_linear *linear, relora_stream *stream, uint64_t cycle,
@@ -206,8 +213,9 @@ relora_status relora_linear_reset(relora_linear *linear, relora_stream *stream, 
     TRY(linear_open(&c, linear, stream));
     if (linear->options.mode == RELORA_MODE_FULL)
         FAIL(&c, RELORA_E_STATE, "linear is in mode FULL and has no factors");
+    struct linear_reset reset = {.cycle = cycle};
     TRY(linear_check_memory(&c, linear, RELORA_PARAM_A));
-    return linear_reset_run(&c, linear, cycle);
+    return linear_reset_run(&c, linear, &reset);
 }
 
 relora_status relora_merge_report_init(relora_merge_report *report, size_t size)

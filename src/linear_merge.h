@@ -3,6 +3,7 @@
 #define RELORA_SRC_LINEAR_MERGE_H
 
 #include "group.h"
+#include "linear_init.h"
 
 struct merge_job { /* what is done to the layers of a registry */
     const struct registry *layers;
@@ -10,6 +11,10 @@ struct merge_job { /* what is done to the layers of a registry */
     int32_t merges;    /* W += s B A */
     int32_t draws;     /* then factors drawn afresh, layer by layer */
     uint64_t cycle;
+    int32_t measures; /* what their A have in common with those before, into the report */
+    /* The moments of B of a layer, which go with A: all but the two A. May be NULL. */
+    void (*moments)(void *user, int32_t index, struct transport *transport);
+    int (*includes)(void *user, int32_t index); /* is it the turn of this layer? NULL: it is that of all */
     void (*before)(void *user); /* called when every layer was looked at and none is changed; may be NULL */
     void *user;
 };
@@ -30,8 +35,5 @@ relora_status linear_call_merge(const struct call *c, relora_linear *linear, uin
 
 /* One slice of W + s B A, rounded to nearest, into `out` on the device; W stays. */
 relora_status linear_merged_rows(const struct call *c, relora_linear *linear, int64_t first, struct view out);
-
-/* Factors drawn afresh. */
-relora_status linear_reset_run(const struct call *c, relora_linear *linear, uint64_t cycle);
 
 #endif

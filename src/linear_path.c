@@ -27,13 +27,13 @@ static relora_status tell_weight(struct paths *p, const relora_linear *linear, i
                                  struct gemm_path path[2])
 {
     const relora_linear_options *o = &linear->options;
-    const relora_tensor *bias = linear->param[RELORA_PARAM_BIAS];
+    static const float some_bias = 0;
+    const float *bias = linear->param[RELORA_PARAM_BIAS] ? &some_bias : NULL;
     int in_out = linear_in_out(o);
     struct view x = shape(rows, o->in_features, o->dtype), y = shape(rows, o->out_features, o->dtype);
     struct view w = shape(linear_weight_rows(o), linear_weight_cols(o), o->dtype);
     struct gemm_path gradient;
-    TRY(tell(p, &(struct gemm){.a = x, .b = w, .tb = !in_out, .c = y, .bias = bias ? bias->data : NULL},
-             &path[0]));
+    TRY(tell(p, &(struct gemm){.a = x, .b = w, .tb = !in_out, .c = y, .bias = bias}, &path[0]));
     TRY(tell(p, &(struct gemm){.a = y, .b = w, .tb = in_out, .c = x}, &path[1]));
     return tell(p,
                 &(struct gemm){.a = in_out ? x : y,

@@ -5,6 +5,7 @@
 
 #include "convert.h"
 #include "float_mode.h"
+#include "renew.h"
 #include "text.h"
 
 enum part { PART_W, PART_DELTA, PART_A, PART_B, PART_SCALE, PARTS };
@@ -36,12 +37,17 @@ int64_t merge_slice_rows(const relora_device *device, int64_t rows, int64_t firs
     return slice < left ? slice : left;
 }
 
+double *merge_sums(struct scratch *scratch)
+{
+    return scratch_bytes(scratch, MERGE_SUMS * sizeof(double));
+}
+
 static struct merge_memory lay_out(const struct update *u, const relora_stream *stream,
                                    struct scratch *scratch, int with_sum)
 {
     int64_t rows = merge_slice_rows(stream->device, rows_of(u), 0);
     struct merge_memory memory;
-    memory.norms = scratch_bytes(scratch, 2 * sizeof(double));
+    memory.norms = merge_sums(scratch);
     memory.largest = scratch_bytes(scratch, MERGE_BATCH * sizeof *memory.largest);
     memory.partials = scratch_bytes(scratch, size_mul((size_t)rows, 2 * sizeof(double)));
     memory.product = scratch_take(scratch, rows, cols_of(u), RELORA_F32);
@@ -219,12 +225,11 @@ relora_status merge_look(const struct call *c, const struct update *updates, int
 /* ---- doing it ---- */
 
 /* The sums come first in the workspace, where no update's slices overwrite them. */
-relora_status merge_start(const struct call *c, const struct update *first, const double squares[2])
+relora_status merge_start(const struct call *c, const struct update *first, const double sums[MERGE_SUMS])
 {
     struct merge_memory memory;
-    double norms[2] = {squares[0], squares[1]};
     TRY(open_memory(c, &memory, first, 0));
-    struct copy down = {memory.norms, norms, 1, sizeof norms, 0, 0, COPY_TO_DEVICE};
+    struct copy down = {memory.norms, sums, 1, MERGE_SUMS * sizeof *sums, 0, 0, COPY_TO_DEVICE};
     return call_queue(c, c->backend->copy(c->queue, &down));
 }
 
@@ -248,13 +253,22 @@ relora_status merge_add(const struct call *c, const struct update *u, uint64_t c
     return RELORA_OK;
 }
 
-relora_status merge_end(const struct call *c, const struct update *first, double squares[2])
+relora_status merge_end(const struct call *c, const struct update *first, double sums[MERGE_SUMS])
 {
     struct merge_memory memory;
     TRY(open_memory(c, &memory, first, 0));
-    struct copy up = {squares, memory.norms, 1, 2 * sizeof *squares, 0, 0, COPY_TO_HOST};
+    struct copy up = {sums, memory.norms, 1, MERGE_SUMS * sizeof *sums, 0, 0, COPY_TO_HOST};
     TRY(call_queue(c, c->backend->copy(c->queue, &up)));
     return call_queue(c, c->backend->queue_sync(c->queue));
+}
+
+void merge_report(const double sums[MERGE_SUMS], relora_merge_report *report)
+{
+    report->delta_norm = float_mode_root(sums[0]);
+    report->weight_norm = float_mode_root(sums[1]);
+    report->overlap = renew_share(sums + RENEW_OVERLAP);
+    report->gradient_before = renew_share(sums + RENEW_BEFORE);
+    report->gradient_after = renew_share(sums + RENEW_AFTER);
 }
 
 relora_status merge_onto(const struct call *c, const struct update *u, int64_t first, struct view out)

@@ -2,9 +2,13 @@
 #ifndef RELORA_SRC_MERGE_H
 #define RELORA_SRC_MERGE_H
 
+#include "relora/linear.h"
 #include "tensor.h"
 
-enum { MERGE_BATCH = 64 };
+enum {
+    MERGE_BATCH = 64,
+    MERGE_SUMS = 8 /* two squares, of the change of W and of W; then what a renewal measures (renew.h) */
+};
 
 struct update {                /* what one merge works on; a view without data is not there */
     const char *name;          /* in sentences; "" for none */
@@ -21,10 +25,14 @@ struct update {                /* what one merge works on; a view without data i
 relora_status merge_look(const struct call *c, const struct update *updates, int32_t count);
 
 /* Between merge_start() and merge_end(), any number of updates that were looked at. The squares of their change
- * and of W are added to what merge_start() is given. merge_end() reads the sums, and waits for the stream. */
-relora_status merge_start(const struct call *c, const struct update *first, const double squares[2]);
+ * and of W are added to what merge_start() is given. merge_end() reads the sums, and waits for the stream. The sums come
+ * first in the workspace, and whatever else works in between leaves room for them there. */
+relora_status merge_start(const struct call *c, const struct update *first, const double sums[MERGE_SUMS]);
 relora_status merge_add(const struct call *c, const struct update *update, uint64_t cycle);
-relora_status merge_end(const struct call *c, const struct update *first, double squares[2]);
+relora_status merge_end(const struct call *c, const struct update *first, double sums[MERGE_SUMS]);
+double *merge_sums(struct scratch *scratch);
+/* The sums, but for the number of layers, as a report tells them. */
+void merge_report(const double sums[MERGE_SUMS], relora_merge_report *report);
 
 /* `out` += s B A, rounded to nearest: rows `first` and on of W. */
 relora_status merge_onto(const struct call *c, const struct update *update, int64_t first, struct view out);

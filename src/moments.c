@@ -29,14 +29,48 @@ relora_status moments_counted(const struct call *c, const int64_t *counts, relor
 relora_status moments_reset(const struct call *c, const relora_tensor *first, const relora_tensor *second,
                             uint64_t index, const relora_reset_options *o, int64_t *counts)
 {
+    /* KEEP and PROJECT zero nothing here, and are only counted */
+    int passive = o->mode == RELORA_RESET_KEEP || o->mode == RELORA_RESET_PROJECT;
+    if (passive && !counts) return RELORA_OK;
     struct prune p = {.m = first->data,
                       .v = second->data,
                       .count = first->shape.count,
-                      .mode = o->mode,
+                      .mode = passive ? RELORA_RESET_RANDOM : o->mode,
                       .flags = o->flags,
-                      .ratio = o->ratio,
+                      .ratio = passive ? 0 : o->ratio,
                       .first = draw_make(o->seed, index, DRAW_PRUNE_FIRST, o->cycle),
                       .second = draw_make(o->seed, index, DRAW_PRUNE_SECOND, o->cycle),
                       .counts = counts};
     return call_queue(c, c->backend->prune(c->queue, &p));
+}
+
+/* ---- from one A to another ---- */
+
+struct transport_memory transport_lay_out(int64_t out, int64_t rank, struct scratch *scratch)
+{
+    struct transport_memory memory;
+    memory.first = scratch_take(scratch, out, rank, RELORA_F32);
+    memory.second = scratch_take(scratch, out, rank, RELORA_F32);
+    memory.map = scratch_bytes(scratch, size_mul(size_mul((size_t)rank, (size_t)rank), 2 * sizeof(double)));
+    return memory;
+}
+
+relora_status moments_transport(const struct call *c, const struct transport *t,
+                                const struct transport_memory *memory)
+{
+    const struct scale one = {.value = 1};
+    struct project p = {.m = t->first,
+                        .v = t->second,
+                        .m_from = memory->first,
+                        .v_from = memory->second,
+                        .old = t->old,
+                        .now = t->now,
+                        .beta1 = t->beta1,
+                        .beta2 = t->beta2,
+                        .steps = t->steps,
+                        .count = t->count,
+                        .map = memory->map};
+    TRY(call_queue(c, c->backend->convert(c->queue, p.m_from, p.m, one)));
+    TRY(call_queue(c, c->backend->convert(c->queue, p.v_from, p.v, one)));
+    return call_queue(c, c->backend->project(c->queue, &p));
 }

@@ -14,4 +14,21 @@ relora_status moments_counted(const struct call *c, const int64_t *counts, relor
 relora_status moments_reset(const struct call *c, const relora_tensor *first, const relora_tensor *second,
                             uint64_t index, const relora_reset_options *options, int64_t *counts);
 
+struct transport {             /* of Adam's moments of B [out, rank] from one A [rank, in] to another */
+    struct view first, second; /* without gaps */
+    struct view old, now;
+    double beta1, beta2;
+    const int64_t *steps; /* on the device, or NULL: `count` */
+    int64_t count;
+};
+
+struct transport_memory {
+    struct view first, second; /* copies */
+    double *map;
+};
+
+struct transport_memory transport_lay_out(int64_t out, int64_t rank, struct scratch *scratch);
+relora_status moments_transport(const struct call *c, const struct transport *t,
+                                const struct transport_memory *memory);
+
 #endif

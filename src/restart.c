@@ -7,6 +7,7 @@
 #include "linear.h"
 #include "merge.h"
 #include "moments.h"
+#include "renew.h"
 
 static const char *const flag_names[] = {"LOOK", "IN_OUT", NULL};
 
@@ -24,6 +25,22 @@ const struct options merge_table = {
     ROWS(merge_rows), .size = sizeof(relora_merge_options),
     .first_size = END_OF(relora_merge_options, reserved), /* 0.5 */
 };
+
+static const struct option factors_rows[] = {
+    {FIELD(relora_factors_options, init), OPTION_ENUM, .value = RELORA_INIT_UNIFORM, .names = init_names},
+    {FIELD(relora_factors_options, seed), OPTION_U64},
+    {FIELD(relora_factors_options, layer), OPTION_U64},
+    {FIELD(relora_factors_options, cycle), OPTION_U64},
+};
+const struct options factors_table = {
+    ROWS(factors_rows), .size = sizeof(relora_factors_options),
+    .first_size = END_OF(relora_factors_options, cycle), /* 0.6 */
+};
+
+relora_status relora_factors_options_init(relora_factors_options *options, size_t size)
+{
+    return options_write(&factors_table, options, size);
+}
 
 relora_status relora_merge_options_init(relora_merge_options *options, size_t size)
 {
@@ -79,8 +96,8 @@ static relora_status check_factors(const struct call *c, const struct argument *
                  shape_text(s, text[0]));
     }
     if (a->tensor->shape.dim[0] != b->tensor->shape.dim[1])
-        FAIL(c, RELORA_E_SHAPE, "a is %s and b is %s, but must be [rank, in] and [out, rank]",
-             shape_text(&a->tensor->shape, text[0]), shape_text(&b->tensor->shape, text[1]));
+        FAIL(c, RELORA_E_SHAPE, "%s is %s and %s is %s, but must be [rank, in] and [out, rank]", a->name,
+             shape_text(&a->tensor->shape, text[0]), b->name, shape_text(&b->tensor->shape, text[1]));
     return RELORA_OK;
 }
 
@@ -110,14 +127,13 @@ static relora_status merge_update(const struct call *c, const struct update *u, 
                                   relora_merge_report *r)
 {
     char label[LABEL_TEXT];
-    double squares[2] = {0};
+    double sums[MERGE_SUMS] = {0};
     TRY(merge_look(c, u, 1));
     if (o->flags & RELORA_MERGE_LOOK) return RELORA_OK;
-    TRY(merge_start(c, u, squares));
+    TRY(merge_start(c, u, sums));
     TRY(merge_add(c, u, o->cycle));
-    TRY(merge_end(c, u, squares));
-    r->delta_norm = float_mode_root(squares[0]);
-    r->weight_norm = float_mode_root(squares[1]);
+    TRY(merge_end(c, u, sums));
+    merge_report(sums, r);
     r->layers = 1;
     call_log(c, RELORA_LOG_INFO, "%s, cycle %llu: |dW| %g, |W| %g", layer_label(u->name, u->layer, label),
              (unsigned long long)o->cycle, r->delta_norm, r->weight_norm);
@@ -205,6 +221,65 @@ relora_status relora_factors_draw(relora_stream *stream, relora_tensor *a, relor
                                              draw_make(seed, layer, DRAW_FACTOR_A, cycle), 0));
 }
 
+/* The gradient of A: none, or one more matrix like it. */
+static relora_status check_gradient_of_a(const struct call *c, const struct argument arguments[3])
+{
+    char text[2][SHAPE_TEXT];
+    const struct argument *a = &arguments[0], *gradient = &arguments[2];
+    if (!gradient->tensor) return RELORA_OK;
+    TRY(tensor_check(c, gradient->tensor, gradient->name));
+    TRY(check_f32(c, gradient));
+    if (!shape_equal(&a->tensor->shape, &gradient->tensor->shape))
+        FAIL(c, RELORA_E_SHAPE, "gradient is %s, but a is %s", shape_text(&gradient->tensor->shape, text[0]),
+             shape_text(&a->tensor->shape, text[1]));
+    for (int i = 0; i < 2; i++) TRY(check_apart(c, gradient, &arguments[i]));
+    return RELORA_OK;
+}
+
+/* The sums are there only if somebody wants them. */
+static relora_status renew_factors(const struct call *c, const struct renewal *r, relora_merge_report *report)
+{
+    double sums[MERGE_SUMS] = {0};
+    struct scratch scratch = {0};
+    renew_lay_out(r, &scratch);
+    TRY(scratch_open(c, &scratch));
+    struct renew_memory memory = renew_lay_out(r, &scratch);
+    struct copy down = {memory.sums, sums, 1, sizeof sums, 0, 0, COPY_TO_DEVICE};
+    struct copy up = {sums, memory.sums, 1, sizeof sums, 0, 0, COPY_TO_HOST};
+    if (r->measures) TRY(call_queue(c, c->backend->copy(c->queue, &down)));
+    TRY(renew(c, r, &memory));
+    if (!r->measures) return RELORA_OK;
+    TRY(call_queue(c, c->backend->copy(c->queue, &up)));
+    TRY(call_queue(c, c->backend->queue_sync(c->queue)));
+    merge_report(sums, report);
+    return RELORA_OK;
+}
+
+relora_status relora_factors_renew(relora_stream *stream, relora_tensor *a, relora_tensor *b,
+                                   const relora_tensor *gradient, const relora_factors_options *options,
+                                   relora_merge_report *report)
+{
+    struct call c = {.fn = "relora_factors_renew"};
+    relora_merge_report nothing = {.struct_size = sizeof nothing}, r = {.struct_size = sizeof r, .layers = 1};
+    relora_factors_options o;
+    const struct argument arguments[] = {{"a", a}, {"b", b}, {"gradient", gradient}};
+    TRY(open_restart(&c, stream, arguments, 2));
+    TRY(check_factors(&c, &arguments[0], &arguments[1]));
+    TRY(check_gradient_of_a(&c, arguments));
+    TRY(call_read_options(&c, "options", &factors_table, &o, options));
+    TRY(call_write_report(&c, "report", report, &nothing, sizeof nothing));
+    struct renewal renewal = {.a = tensor_view(a),
+                              .b = tensor_view(b),
+                              .init = o.init,
+                              .seed = o.seed,
+                              .layer = o.layer,
+                              .cycle = o.cycle,
+                              .measures = report != NULL};
+    if (gradient) renewal.gradient = tensor_view(gradient);
+    TRY(renew_factors(&c, &renewal, &r));
+    return report_write(report, &r, sizeof r);
+}
+
 static relora_status check_moments(const struct call *c, const struct argument moments[2])
 {
     char text[2][SHAPE_TEXT];
@@ -234,6 +309,7 @@ relora_status relora_moments_reset(relora_stream *stream, relora_tensor *first, 
     TRY(open_restart(&c, stream, moments, 2));
     TRY(check_moments(&c, moments));
     TRY(reset_options_read(&c, &o, "options", options));
+    TRY(reset_options_alone(&c, &o));
     if (o.flags & RELORA_RESET_STEP_COUNT)
         FAIL(&c, RELORA_E_ARGUMENT, "options.flags has STEP_COUNT, but the step count is the caller's");
     TRY(call_write_report(&c, "report", report, &nothing, sizeof nothing));
@@ -243,4 +319,52 @@ relora_status relora_moments_reset(relora_stream *stream, relora_tensor *first, 
     TRY(moments_counted(&c, counts, &r));
     r.elements = first->shape.count;
     return report_write(report, &r, sizeof r);
+}
+
+/* Both [rank, in], and the moments [out, rank]; an A may be the other, but no moment. */
+static relora_status check_both_a(const struct call *c, const struct argument arguments[4])
+{
+    char text[2][SHAPE_TEXT];
+    for (int i = 2; i < 4; i++) {
+        TRY(check_factors(c, &arguments[i], &arguments[0]));
+        TRY(check_apart(c, &arguments[1], &arguments[i]));
+    }
+    const struct shape *old = &arguments[2].tensor->shape, *now = &arguments[3].tensor->shape;
+    if (!shape_equal(old, now))
+        FAIL(c, RELORA_E_SHAPE, "a_old is %s, but a_new is %s", shape_text(old, text[0]),
+             shape_text(now, text[1]));
+    return RELORA_OK;
+}
+
+static relora_status check_beta(const struct call *c, const char *name, double beta)
+{
+    if (!(beta >= 0 && beta < 1)) FAIL(c, RELORA_E_ARGUMENT, "%s is %g, outside [0, 1)", name, beta);
+    return RELORA_OK;
+}
+
+relora_status relora_moments_project(relora_stream *stream, relora_tensor *first, relora_tensor *second,
+                                     const relora_tensor *a_old, const relora_tensor *a_new, double beta1,
+                                     double beta2, int64_t steps)
+{
+    struct call c = {.fn = "relora_moments_project"};
+    const struct argument arguments[] = {
+        {"first", first}, {"second", second}, {"a_old", a_old}, {"a_new", a_new}};
+    struct scratch scratch = {0};
+    TRY(open_restart(&c, stream, arguments, 4));
+    TRY(check_moments(&c, arguments));
+    TRY(check_both_a(&c, arguments));
+    TRY(check_beta(&c, "beta1", beta1));
+    TRY(check_beta(&c, "beta2", beta2));
+    if (steps < 0) FAIL(&c, RELORA_E_ARGUMENT, "steps is %lld, less than 0", (long long)steps);
+    struct transport t = {.first = tensor_view(first),
+                          .second = tensor_view(second),
+                          .old = tensor_view(a_old),
+                          .now = tensor_view(a_new),
+                          .beta1 = beta1,
+                          .beta2 = beta2,
+                          .count = steps};
+    transport_lay_out(t.first.rows, t.first.cols, &scratch);
+    TRY(scratch_open(&c, &scratch));
+    struct transport_memory memory = transport_lay_out(t.first.rows, t.first.cols, &scratch);
+    return moments_transport(&c, &t, &memory);
 }

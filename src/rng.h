@@ -29,7 +29,8 @@ enum draw_purpose {
     DRAW_FOLD = 8,
     DRAW_FACTOR_B = 9,
     DRAW_FULL_RANK = 10,
-    DRAW_TRAIN_BIAS = 11
+    DRAW_TRAIN_BIAS = 11,
+    DRAW_SKETCH = 12
 };
 
 RNG_INLINE void philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4])

@@ -6,6 +6,7 @@
 #include "call.h"
 #include "description.h"
 #include "float_mode.h"
+#include "period.h"
 
 struct relora_schedule {
     relora_context *ctx;
@@ -34,6 +35,8 @@ static const struct option schedule_rows[] = {
     {FIELD(relora_schedule_options, restart_every), OPTION_I64, .high = STEPS_MAX,
      .kinds = COSINE | RESTARTS},
     {FIELD(relora_schedule_options, adjust_step), OPTION_I64, .high = STEPS_MAX, .kinds = RESTARTS},
+    {FIELD(relora_schedule_options, period_growth), OPTION_I64, .high = STEPS_MAX, .kinds = RESTARTS,
+     .since = 6},
     {FIELD(relora_schedule_options, lr), OPTION_F64, .above_low = 1, .high = NO_LIMIT},
     {FIELD(relora_schedule_options, min_lr_ratio), OPTION_F64, .value = 0.1, .high = 1,
      .kinds = COSINE | RESTARTS, .ignored = 1},
@@ -60,19 +63,30 @@ static relora_status check_at_most(const struct call *c, const char *field, int6
 /* Without a period there is one cycle, and nothing that a restart could do. */
 static relora_status check_one_cycle(const struct call *c, const relora_schedule_options *o)
 {
-    const char *field = o->restart_warmup_steps ? "restart_warmup_steps" : "adjust_step";
-    int64_t value = o->restart_warmup_steps ? o->restart_warmup_steps : o->adjust_step;
+    const char *field = o->restart_warmup_steps ? "restart_warmup_steps"
+                        : o->period_growth      ? "period_growth"
+                                                : "adjust_step";
+    int64_t value = o->restart_warmup_steps ? o->restart_warmup_steps
+                    : o->period_growth      ? o->period_growth
+                                            : o->adjust_step;
     if (value)
         FAIL(c, RELORA_E_ARGUMENT, "options.%s is %lld, but restart_every is 0: there is no restart", field,
              (long long)value);
     return RELORA_OK;
 }
 
+static struct period period_of(const relora_schedule_options *o)
+{
+    return (struct period){.every = o->restart_every, .growth = o->period_growth};
+}
+
 /* The last cycle may be shorter than the others, but not than its climb. With adjust_step all are equal, as in
  * the authors' code. */
 static relora_status check_last_cycle(const struct call *c, const relora_schedule_options *o)
 {
-    int64_t period = o->restart_every, last = o->total_steps % period;
+    struct period p = period_of(o);
+    int64_t period = o->restart_every;
+    int64_t last = o->total_steps - period_start(&p, period_cycle(&p, o->total_steps));
     const char *field = o->kind == RELORA_SCHEDULE_COSINE ? "warmup_steps" : "restart_warmup_steps";
     int64_t climb = o->kind == RELORA_SCHEDULE_COSINE ? o->warmup_steps : o->restart_warmup_steps;
     if (!last) return RELORA_OK;
@@ -92,6 +106,10 @@ static relora_status check_last_cycle(const struct call *c, const relora_schedul
 static relora_status check_period(const struct call *c, const relora_schedule_options *o)
 {
     int64_t period = o->restart_every;
+    if (o->period_growth && o->adjust_step)
+        FAIL(c, RELORA_E_ARGUMENT,
+             "options.adjust_step is %lld, but period_growth is %lld, and both shift restarts",
+             (long long)o->adjust_step, (long long)o->period_growth);
     if (period == 1 && o->kind == RELORA_SCHEDULE_COSINE_RESTARTS)
         FAIL(c, RELORA_E_ARGUMENT, "options.restart_every is 1, but a cycle has 2 steps or more");
     TRY(check_at_most(c, "restart_every", period, "total_steps", o->total_steps));
@@ -192,7 +210,9 @@ static double cosine_factor(const relora_schedule_options *o, int64_t t)
 static double restarts_factor(const relora_schedule_options *o, int64_t t)
 {
     int64_t run = o->total_steps - o->warmup_steps, ramp = o->restart_warmup_steps;
-    int64_t shifted = t + o->adjust_step, since = o->restart_every ? shifted % o->restart_every : shifted;
+    struct period p = period_of(o);
+    int64_t shifted = t + o->adjust_step;
+    int64_t since = o->restart_every ? shifted - period_start(&p, period_cycle(&p, shifted)) : shifted;
     if (t > o->total_steps) return o->min_lr_ratio;
     if (t < o->warmup_steps) return part(t, o->warmup_steps);
     if (since >= ramp || t < o->restart_every) /* the authors compare t here, not the shifted step */
@@ -249,7 +269,8 @@ relora_status relora_schedule_next_restart(const relora_schedule *schedule, int6
     *next = -1;
     if (!period) return RELORA_OK; /* no restarts in this kind, or one cycle */
     int64_t t = step - o->first_step;
-    int64_t candidate = ((t + o->adjust_step) / period + 1) * period - o->adjust_step;
+    struct period p = period_of(o);
+    int64_t candidate = period_start(&p, period_cycle(&p, t + o->adjust_step) + 1) - o->adjust_step;
     if (candidate < period) candidate += period; /* the quirk of adjust_step: none before t = period */
     if (candidate < o->total_steps) *next = o->first_step + candidate;
     return RELORA_OK;

@@ -39,7 +39,7 @@ const char *relora_build_info(void)
 #ifdef _OPENMP
             ",threads=openmp"
 #else
-        ",threads=own"
+            ",threads=own"
 #endif
             ",checksums=" CHECKSUM_KIND;
 }

@@ -13,6 +13,9 @@ type DeviceKind int32
 // Dtype is relora_dtype of the headers.
 type Dtype int32
 
+// Init is relora_init of the headers.
+type Init int32
+
 // Isa is relora_isa of the headers.
 type Isa int32
 
@@ -76,6 +79,10 @@ const (
 	LinearInOut            uint32       = 32
 	LinearFreezeA          uint32       = 64
 	LinearFreezeB          uint32       = 128
+	InitUniform            Init         = 1
+	InitMatched            Init         = 2
+	InitGradient           Init         = 3
+	InitGiven              Init         = 4
 	ParamWeight            Param        = 1
 	ParamBias              Param        = 2
 	ParamA                 Param        = 3
@@ -101,6 +108,8 @@ const (
 	ResetZero              ResetMode    = 1
 	ResetRandom            ResetMode    = 2
 	ResetMagnitude         ResetMode    = 3
+	ResetKeep              ResetMode    = 4
+	ResetProject           ResetMode    = 5
 	ResetStepCount         uint32       = 1
 	ResetIndependent       uint32       = 2
 	ResetQuantile          uint32       = 4
@@ -260,10 +269,12 @@ func DefaultContextOptions() ContextOptions {
 
 // CycleOptions is relora_cycle_options of the headers, where each field is explained.
 type CycleOptions struct {
-	Flags      uint32
-	FirstStep  int64
-	MergeEvery int64
-	ResetEvery int64
+	Flags        uint32
+	FirstStep    int64
+	MergeEvery   int64
+	ResetEvery   int64
+	PeriodGrowth int64
+	Stagger      int64
 }
 
 func (o *CycleOptions) fromC(c *C.relora_cycle_options) {
@@ -271,6 +282,8 @@ func (o *CycleOptions) fromC(c *C.relora_cycle_options) {
 	o.FirstStep = int64(c.first_step)
 	o.MergeEvery = int64(c.merge_every)
 	o.ResetEvery = int64(c.reset_every)
+	o.PeriodGrowth = int64(c.period_growth)
+	o.Stagger = int64(c.stagger)
 }
 
 func (o *CycleOptions) toC() C.relora_cycle_options {
@@ -280,6 +293,8 @@ func (o *CycleOptions) toC() C.relora_cycle_options {
 	c.first_step = C.int64_t(o.FirstStep)
 	c.merge_every = C.int64_t(o.MergeEvery)
 	c.reset_every = C.int64_t(o.ResetEvery)
+	c.period_growth = C.int64_t(o.PeriodGrowth)
+	c.stagger = C.int64_t(o.Stagger)
 	return c
 }
 
@@ -305,6 +320,8 @@ type LinearOptions struct {
 	Seed        uint64
 	Layer       uint64
 	Rounding    Rounding
+	Init        Init
+	Reserved2   int32
 }
 
 func (o *LinearOptions) fromC(c *C.relora_linear_options) {
@@ -319,6 +336,8 @@ func (o *LinearOptions) fromC(c *C.relora_linear_options) {
 	o.Seed = uint64(c.seed)
 	o.Layer = uint64(c.layer)
 	o.Rounding = Rounding(c.rounding)
+	o.Init = Init(c.init)
+	o.Reserved2 = int32(c.reserved2)
 }
 
 func (o *LinearOptions) toC() C.relora_linear_options {
@@ -335,6 +354,8 @@ func (o *LinearOptions) toC() C.relora_linear_options {
 	c.seed = C.uint64_t(o.Seed)
 	c.layer = C.uint64_t(o.Layer)
 	c.rounding = C.relora_rounding(o.Rounding)
+	c.init = C.relora_init(o.Init)
+	c.reserved2 = C.int32_t(o.Reserved2)
 	return c
 }
 
@@ -349,15 +370,21 @@ func DefaultLinearOptions() LinearOptions {
 
 // MergeReport is relora_merge_report of the headers, where each field is explained.
 type MergeReport struct {
-	Layers     int32
-	DeltaNorm  float64
-	WeightNorm float64
+	Layers         int32
+	DeltaNorm      float64
+	WeightNorm     float64
+	Overlap        float64
+	GradientBefore float64
+	GradientAfter  float64
 }
 
 func (o *MergeReport) fromC(c *C.relora_merge_report) {
 	o.Layers = int32(c.layers)
 	o.DeltaNorm = float64(c.delta_norm)
 	o.WeightNorm = float64(c.weight_norm)
+	o.Overlap = float64(c.overlap)
+	o.GradientBefore = float64(c.gradient_before)
+	o.GradientAfter = float64(c.gradient_after)
 }
 
 func newMergeReportC() C.relora_merge_report {
@@ -526,6 +553,40 @@ func DefaultMergeOptions() MergeOptions {
 	return o
 }
 
+// FactorsOptions is relora_factors_options of the headers, where each field is explained.
+type FactorsOptions struct {
+	Init  Init
+	Seed  uint64
+	Layer uint64
+	Cycle uint64
+}
+
+func (o *FactorsOptions) fromC(c *C.relora_factors_options) {
+	o.Init = Init(c.init)
+	o.Seed = uint64(c.seed)
+	o.Layer = uint64(c.layer)
+	o.Cycle = uint64(c.cycle)
+}
+
+func (o *FactorsOptions) toC() C.relora_factors_options {
+	var c C.relora_factors_options
+	C.relora_factors_options_init(&c, C.size_t(unsafe.Sizeof(c)))
+	c.init = C.relora_init(o.Init)
+	c.seed = C.uint64_t(o.Seed)
+	c.layer = C.uint64_t(o.Layer)
+	c.cycle = C.uint64_t(o.Cycle)
+	return c
+}
+
+// DefaultFactorsOptions is what the library takes where nothing is said.
+func DefaultFactorsOptions() FactorsOptions {
+	var c C.relora_factors_options
+	var o FactorsOptions
+	C.relora_factors_options_init(&c, C.size_t(unsafe.Sizeof(c)))
+	o.fromC(&c)
+	return o
+}
+
 // ScheduleOptions is relora_schedule_options of the headers, where each field is explained.
 type ScheduleOptions struct {
 	Kind               ScheduleKind
@@ -537,6 +598,7 @@ type ScheduleOptions struct {
 	RestartWarmupSteps int64
 	RestartEvery       int64
 	AdjustStep         int64
+	PeriodGrowth       int64
 }
 
 func (o *ScheduleOptions) fromC(c *C.relora_schedule_options) {
@@ -549,6 +611,7 @@ func (o *ScheduleOptions) fromC(c *C.relora_schedule_options) {
 	o.RestartWarmupSteps = int64(c.restart_warmup_steps)
 	o.RestartEvery = int64(c.restart_every)
 	o.AdjustStep = int64(c.adjust_step)
+	o.PeriodGrowth = int64(c.period_growth)
 }
 
 func (o *ScheduleOptions) toC() C.relora_schedule_options {
@@ -563,6 +626,7 @@ func (o *ScheduleOptions) toC() C.relora_schedule_options {
 	c.restart_warmup_steps = C.int64_t(o.RestartWarmupSteps)
 	c.restart_every = C.int64_t(o.RestartEvery)
 	c.adjust_step = C.int64_t(o.AdjustStep)
+	c.period_growth = C.int64_t(o.PeriodGrowth)
 	return c
 }
 

@@ -344,6 +344,13 @@ func TestRestart(t *testing.T) {
 		t.Error(r, err)
 	}
 	ok(t, DrawFactors(s, a, b, 1, 2, 3))
+	o := DefaultFactorsOptions()
+	o.Init = InitGradient
+	renewed, err := RenewFactors(s, a, b, floats(t, d, s, 1, 1, 3), o)
+	if err != nil || math.Abs(renewed.GradientAfter-1) > 1e-6 {
+		t.Error(renewed, err)
+	}
+	ok(t, ProjectMoments(s, floats(t, d, s, 1, 2, 1), floats(t, d, s, 1, 2, 1), a, a, 0.9, 0.999, 5))
 	m, v := floats(t, d, s, 1, 100), floats(t, d, s, 1, 100)
 	step, err := FullRankStep(s, w, floats(t, d, s, 1, 2, 3), 0.1, DefaultMergeOptions())
 	if err != nil || math.Abs(step.GradRank-1) > 1e-6 || math.Abs(step.DeltaNorm-0.02*math.Sqrt(3)) > 1e-3 {

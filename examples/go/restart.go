@@ -36,6 +36,29 @@ func DrawFactors(s *Stream, a, b *Tensor, seed, layer, cycle uint64) error {
 	return err
 }
 
+// RenewFactors begins a new A by one of the inits and sets B to 0. The gradient of A may be nil.
+func RenewFactors(s *Stream, a, b, gradient *Tensor, options FactorsOptions) (MergeReport, error) {
+	o, c := options.toC(), newMergeReportC()
+	var r MergeReport
+	err := streamError(C.relora_factors_renew(s.p(), a.p(), b.p(), gradient.p(), &o, &c), s)
+	r.fromC(&c)
+	runtime.KeepAlive(a)
+	runtime.KeepAlive(b)
+	runtime.KeepAlive(gradient)
+	return r, err
+}
+
+// ProjectMoments carries the moments of B from one A to another.
+func ProjectMoments(s *Stream, first, second, aOld, aNew *Tensor, beta1, beta2 float64, steps int64) error {
+	err := streamError(C.relora_moments_project(s.p(), first.p(), second.p(), aOld.p(), aNew.p(), C.double(beta1),
+		C.double(beta2), C.int64_t(steps)), s)
+	runtime.KeepAlive(first)
+	runtime.KeepAlive(second)
+	runtime.KeepAlive(aOld)
+	runtime.KeepAlive(aNew)
+	return err
+}
+
 // ResetMoments partially resets two moments, for a program with an optimizer of its own.
 func ResetMoments(s *Stream, first, second *Tensor, index uint64, options ResetOptions) (ResetReport, error) {
 	o, c := options.toC(), newResetReportC()

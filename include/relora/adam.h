@@ -195,7 +195,8 @@ RELORA_API relora_status relora_adam_reset(relora_adam *adam, relora_stream *str
 /** Copy the moments and step counts of another optimizer to parameters of the same names. In a new optimizer
  *  they are 0. After a warm start that is right for A and B, which are new, while embeddings, norms, biases
  *  and a head go on as they were. The host chooses which of them keep their moments: all of them, with
- *  `indices` NULL and count 0; some, by their indices in `adam`; or none, without this call. Factors of
+ *  `indices` NULL and count 0; some, by their indices in `adam`; or none, without this call.
+ *  (relora_adam_refresh() keeps all of them, without a second optimizer.) Factors of
  *  relora_adam_set_factors() are not copied, and `from` does not change. Everything is checked first.
  *  @param from    of the same device. It may hold layers whose mode has changed since
  *  @param carried receives the number of parameters; may be NULL

@@ -36,6 +36,16 @@ typedef struct relora_cycle_options {
     relora_cycle_hook_fn after;  /**< may be NULL; not called if the work failed */
     void *hook_user;             /**< the hooks and this pointer are used only inside the two calls,
                                       so they must stay valid until the last of them returns */
+    int64_t period_growth;       /**< each cycle has so many updates more than the one before it: merge k
+                                      follows update k * merge_every + period_growth * k (k - 1) / 2 + 1,
+                                      counted from first_step. Default 0. Otherwise reset_every must be
+                                      merge_every. Since 0.6 */
+    int64_t stagger;             /**< number of groups of layers that restart one after the other, so that
+                                      few layers at a time are cold. Layer i, in the order of adding, restarts
+                                      (i mod stagger) / stagger of a cycle after its beginning, rounded down
+                                      to whole updates. Default 0: all at once. Otherwise reset_every must be
+                                      merge_every. A jagged learning rate does not fit: use a schedule
+                                      without restarts. At most 4096. Since 0.6 */
 } relora_cycle_options;
 
 /** Fill `options` with the defaults, writing exactly `size` bytes.
@@ -43,7 +53,7 @@ typedef struct relora_cycle_options {
 RELORA_API relora_status relora_cycle_options_init(relora_cycle_options *options, size_t size);
 
 /** Take the calendar of a schedule: first_step from its first_step, merge_every from its restart_every,
- *  and 0 for reset_every. Each restart then follows an update with learning rate 0. The other fields
+ *  period_growth from its period_growth, and 0 for reset_every. Each restart then follows an update with learning rate 0. The other fields
  *  do not change.
  *  @param options filled by relora_cycle_options_init()
  *  @return RELORA_E_STATE if the schedule has no restarts; RELORA_E_UNSUPPORTED if adjust_step shifts its
@@ -78,7 +88,8 @@ RELORA_API void relora_cycle_release(relora_cycle *cycle);
 
 /** The events that follow update number `step`. The result depends on `step` alone: an event with
  *  period P is due if (step - first_step) % P == 1, after the first period. The first one is therefore at
- *  first_step + P + 1. (With a jagged schedule of that period and a restart warmup, the update just
+ *  first_step + P + 1. With `stagger` an event is due if it is due for one of the layers or, as long as there
+ *  is no layer, for one of the groups. (With a jagged schedule of that period and a restart warmup, the update just
  *  done had learning rate 0.)
  *  @since 0.1 @threads any @stream none */
 RELORA_API relora_status relora_cycle_due(const relora_cycle *cycle, int64_t step, uint32_t *events);

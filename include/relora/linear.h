@@ -61,6 +61,29 @@ enum {
                                             Since 0.6 */
 };
 
+/* How a new A begins: when a layer is created, when a warm start ends, and at every reset. The first three are
+ * functions of (seed, layer, cycle). B begins at 0 in each. */
+typedef int32_t relora_init;
+enum {
+    RELORA_INIT_UNIFORM = 1,  /**< uniform in +-1/sqrt(in), as in the authors' code */
+    RELORA_INIT_MATCHED = 2,  /**< orthonormal rows, times sqrt(in / rank): those of UNIFORM, made orthonormal. With
+                                   s = 1, which is alpha = rank, an update of B by the learning rate then
+                                   moves W by the learning rate, at any rank and size, as full training
+                                   does. With another s it moves W by s times that. (UNIFORM with s = 1
+                                   moves it by sqrt(rank / (3 in)) times that.) A rank above in gives
+                                   rows that are orthonormal in groups of in */
+    RELORA_INIT_GRADIENT = 3, /**< the same for the row space of the gradient that A has when the layer is
+                                   reset. dA = s B^T (dy^T x) sees the gradient of W through B, so this is
+                                   half a step of subspace iteration, at no cost and with nothing of the size
+                                   of W. Where rows of the gradient depend on each other, the old A completes
+                                   the space, then the draw of MATCHED; without a gradient it is MATCHED.
+                                   Do not zero the gradients between the last backward and the
+                                   reset. At the end of a warm start it is the leading row space of the
+                                   gradient of W, by a randomised method with one power step */
+    RELORA_INIT_GIVEN = 4     /**< A stays what it is, so the host may write its own after a reset. It starts as
+                                   in MATCHED */
+};
+
 typedef struct relora_linear_options {
     uint32_t struct_size;
     uint32_t flags;
@@ -78,6 +101,8 @@ typedef struct relora_linear_options {
     relora_rounding rounding; /**< how a BF16 W is rounded when merging or training writes it;
                                    default STOCHASTIC. Training rounds a BF16 bias in the same way */
     int32_t reserved;         /**< 0 */
+    relora_init init;         /**< 0, the default, is UNIFORM; with RELORA_LINEAR_REFERENCE no other. Since 0.6 */
+    int32_t reserved2;        /**< 0 */
 } relora_linear_options;
 
 typedef int32_t relora_param;
@@ -104,6 +129,14 @@ typedef struct relora_merge_report {
     int32_t layers;       /**< how many were merged */
     double delta_norm;    /**< L2 norm of the change of W, as stored after rounding */
     double weight_norm;   /**< L2 norm of W afterwards */
+    /* Since 0.6, from a relora_cycle and relora_factors_renew(). 0 elsewhere, for layers with
+     * RELORA_INIT_UNIFORM, and where there is no gradient. Sums of squares over all other layers are divided */
+    double overlap;         /**< share of the new A inside of the row space of the old one. As rows of the new one are
+                                 orthonormal, this is the mean squared cosine between the two spaces */
+    double gradient_before; /**< share of the gradient of A inside of the row space of the old A: of the gradient of W as
+                                 seen through B, what the old A could still follow */
+    double gradient_after;  /**< the same for the new A. In GRADIENT 1, or less if the gradient has more
+                                 rows of use than the rank; in MATCHED about rank / in */
 } relora_merge_report;
 
 /** Prepare a report: 0 everywhere, and struct_size for the `size` bytes that the caller has. Setting
@@ -163,7 +196,8 @@ RELORA_API relora_status relora_linear_wrap(relora_linear **out, relora_device *
 /** Change the mode in place; y does not change, but for the rounding of the merge.
  *
  *  FULL to LORA, at the end of a warm start: W is frozen, its gradient is freed, and factors are drawn as
- *  relora_linear_reset() draws them for cycle 0.
+ *  relora_linear_reset() draws them for cycle 0. RELORA_INIT_GRADIENT takes the gradient of W, so no reset
+ *  has to follow. Inits other than UNIFORM wait for the stream.
  *
  *  LORA to FULL, since 0.6: W += s B A as relora_linear_merge() does it for cycle 0, with its checks. A, B, scale
  *  and delta are freed, and W is trained, with a gradient of 0. This waits for the stream.
@@ -314,9 +348,10 @@ RELORA_API relora_status relora_linear_full_rank_step(relora_linear *linear, rel
                                                       relora_tensor *grad, double lr, uint64_t step,
                                                       relora_full_rank_report *report);
 
-/** Draw A uniformly in +-1/sqrt(in) as a function of (seed, layer, cycle), set B to 0 and a trainable
- *  scale to 1 (to 0 with RELORA_LINEAR_REFERENCE). With RELORA_LINEAR_FREEZE_B, B is drawn in +-1/sqrt(rank)
- *  and A is set to 0. Gradients are not changed. RELORA_E_STATE in FULL.
+/** Begin a new A as `init` of the options says (uniform in +-1/sqrt(in) as a function of (seed, layer, cycle)
+ *  by default), set B to 0 and a trainable scale to 1 (to 0 with RELORA_LINEAR_REFERENCE). With
+ *  RELORA_LINEAR_FREEZE_B, B is drawn in +-1/sqrt(rank) and A is set to 0. Gradients are not changed.
+ *  RELORA_E_STATE in FULL.
  *  @since 0.1 @threads one @stream queues */
 RELORA_API relora_status relora_linear_reset(relora_linear *linear, relora_stream *stream, uint64_t cycle);
 

@@ -170,6 +170,7 @@ inline relora_status init(relora_adam_options *o) { return relora_adam_options_i
 inline relora_status init(relora_reset_options *o) { return relora_reset_options_init(o, sizeof *o); }
 inline relora_status init(relora_schedule_options *o) { return relora_schedule_options_init(o, sizeof *o); }
 inline relora_status init(relora_merge_options *o) { return relora_merge_options_init(o, sizeof *o); }
+inline relora_status init(relora_factors_options *o) { return relora_factors_options_init(o, sizeof *o); }
 inline relora_status init(relora_cycle_options *o) { return relora_cycle_options_init(o, sizeof *o); }
 
 inline std::string_view view(const char *text) { return text ? text : std::string_view(); }
@@ -426,6 +427,21 @@ inline void draw_factors(const stream &s, const tensor &a, const tensor &b, std:
                          std::uint64_t cycle)
 {
     detail::check(relora_factors_draw(s.get(), a.get(), b.get(), seed, layer, cycle), s.get());
+}
+/** Without a gradient of A, GRADIENT is MATCHED. */
+inline relora_merge_report renew_factors(const stream &s, const tensor &a, const tensor &b, const tensor &gradient,
+                                         const relora_factors_options &options)
+{
+    auto r = report<relora_merge_report>();
+    detail::check(relora_factors_renew(s.get(), a.get(), b.get(), gradient.get(), &options, &r), s.get());
+    return r;
+}
+inline void project_moments(const stream &s, const tensor &first, const tensor &second, const tensor &a_old,
+                            const tensor &a_new, double beta1, double beta2, std::int64_t steps)
+{
+    detail::check(relora_moments_project(s.get(), first.get(), second.get(), a_old.get(), a_new.get(), beta1, beta2,
+                                         steps),
+                  s.get());
 }
 inline relora_reset_report reset_moments(const stream &s, const tensor &first, const tensor &second,
                                          std::uint64_t index, const relora_reset_options &options)

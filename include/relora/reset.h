@@ -14,7 +14,13 @@ typedef int32_t relora_reset_mode;
 enum {
     RELORA_RESET_ZERO = 1,     /**< all elements; ratio is ignored */
     RELORA_RESET_RANDOM = 2,   /**< each element with probability `ratio` */
-    RELORA_RESET_MAGNITUDE = 3 /**< the `ratio` smallest by magnitude, per tensor */
+    RELORA_RESET_MAGNITUDE = 3, /**< the `ratio` smallest by magnitude, per tensor */
+    RELORA_RESET_KEEP = 4,      /**< nothing; `ratio` is ignored, STEP_COUNT refused. Since 0.6 */
+    RELORA_RESET_PROJECT = 5    /**< the moments of B go with A, as relora_moments_project() states; those of A are
+                                     zeroed, because its gradient begins at 0. `ratio` is ignored, and STEP_COUNT
+                                     restarts the count of A alone. Only for a relora_cycle
+                                     whose reset_every is its merge_every, because the old A has to be there
+                                     (RELORA_E_UNSUPPORTED elsewhere). Since 0.6 */
 };
 
 /** Without a flag both moments share one mask, made from the first moment (a joint reset), and the step

@@ -8,8 +8,8 @@
  *  product and a weight of the host.
  *
  *  To restart a model, call relora_merge() for each weight. If all weights or none are to change, first call
- *  it for all of them with RELORA_MERGE_LOOK. Then call relora_factors_draw() for each pair of factors, and
- *  relora_moments_reset() for the moments of each A and B. To find out when a restart is due, count the
+ *  it for all of them with RELORA_MERGE_LOOK. Then call relora_factors_draw() or relora_factors_renew() for each
+ *  pair of factors, and relora_moments_reset() or relora_moments_project() for the moments of each A and B. To find out when a restart is due, count the
  *  updates yourself, or ask relora_cycle_due() of a cycle without layers and optimizer. */
 #ifndef RELORA_RESTART_H
 #define RELORA_RESTART_H
@@ -124,6 +124,53 @@ RELORA_API relora_status relora_full_rank_step(relora_stream *stream, relora_ten
  *  @since 0.5 @threads one @stream queues */
 RELORA_API relora_status relora_factors_draw(relora_stream *stream, relora_tensor *a, relora_tensor *b,
                                              uint64_t seed, uint64_t layer, uint64_t cycle);
+
+typedef struct relora_factors_options {
+    uint32_t struct_size;
+    relora_init init; /**< default RELORA_INIT_UNIFORM, and 0 is the same */
+    uint64_t seed;    /**< default 0 */
+    uint64_t layer;   /**< distinguishes factors that share a seed; default 0 */
+    uint64_t cycle;   /**< 0, the default, when training begins */
+} relora_factors_options;
+
+/** Fill `options` with the defaults, writing exactly `size` bytes.
+ *  @since 0.6 @threads any @stream none */
+RELORA_API relora_status relora_factors_options_init(relora_factors_options *options, size_t size);
+
+/** Begin a new A by one of the inits of relora/linear.h, and set B to 0, as relora_linear_reset() does. UNIFORM is
+ *  relora_factors_draw().
+ *  @param a        [rank, in] F32; GIVEN leaves it, and GRADIENT may complete the new one from it
+ *  @param b        [out, rank] F32; must not overlap `a`
+ *  @param gradient [rank, in] F32, of A, or NULL; only read, and must not overlap `a` or `b`. GRADIENT without it
+ *                  is MATCHED, the others measure it for the report
+ *  @param options  NULL for the defaults
+ *  @param report   may be NULL; layers is 1, and the norms are 0. Asking for it synchronises `stream`
+ *  @since 0.6 @threads one @stream queues */
+RELORA_API relora_status relora_factors_renew(relora_stream *stream, relora_tensor *a, relora_tensor *b,
+                                              const relora_tensor *gradient,
+                                              const relora_factors_options *options,
+                                              relora_merge_report *report);
+
+/** Carry the moments m and v of B from one A to another, in place, when B has returned to 0. With M the running mean of the
+ *  gradient of W, m is s M A^T; the part of M in the row space of the old A is known from it, and
+ *
+ *      m' = m X    X = (A_old A_old^T + d)^-1 A_old A_new^T    d = 1e-6 of the mean of the diagonal before it
+ *      v' = c2 abs((v / c2 - (m / c1)^2) (X * X) + (m' / c1)^2)      c1 = 1 - beta1^steps, c2 = 1 - beta2^steps
+ *
+ *  with squares and X * X element by element, and sums in double (LDAdam, arXiv 2410.16103, for any A). For orthonormal
+ *  rows of one length X has the cosines between old and new rows. If A stays what it is, so do the moments, but for
+ *  the ridge d.
+ *  @param first   m: [out, rank] F32, without gaps between its rows
+ *  @param second  v: the same shape; must not overlap `first`
+ *  @param a_old   [rank, in] F32, under which the moments came about. Neither A may overlap a moment
+ *  @param a_new   the same shape
+ *  @param beta1   of the optimizer, in [0, 1), as is `beta2`
+ *  @param steps   updates that the moments have seen; with 0 they count as free of bias
+ *  @since 0.6 @threads one @stream queues */
+RELORA_API relora_status relora_moments_project(relora_stream *stream, relora_tensor *first,
+                                                relora_tensor *second, const relora_tensor *a_old,
+                                                const relora_tensor *a_new, double beta1, double beta2,
+                                                int64_t steps);
 
 /** Partially reset the two moments of one parameter in place, as relora_adam_reset() does.
  *  @param first   F32, without gaps between its rows

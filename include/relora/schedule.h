@@ -56,6 +56,9 @@ typedef struct relora_schedule_options {
     int64_t adjust_step;          /**< default 0; COSINE_RESTARTS only. Shifts the restarts as the
                                        authors' code does, for comparison with it. At most
                                        restart_every - warmup_steps; theirs may be negative as well */
+    int64_t period_growth;        /**< each cycle has so many steps more than the one before it: cycle k begins
+                                       at t = k R + period_growth * k (k - 1) / 2. Default 0. COSINE_RESTARTS
+                                       only, without adjust_step. Since 0.6 */
 } relora_schedule_options;
 
 /** Fill `options` with the defaults, writing exactly `size` bytes.

@@ -124,5 +124,8 @@ relora_status cpu_uniform(struct queue *q, struct view y, double bound, struct d
 relora_status cpu_adam_norm(struct queue *q, const struct adam *a);
 relora_status cpu_adam_step(struct queue *q, const struct adam *a);
 relora_status cpu_prune(struct queue *q, const struct prune *p);
+relora_status cpu_span(struct queue *q, const struct span *s);
+relora_status cpu_share(struct queue *q, const struct share *s);
+relora_status cpu_project(struct queue *q, const struct project *p);
 
 #endif

@@ -183,6 +183,24 @@ static relora_status prune(struct queue *q, const struct prune *p)
     return leave(&host, cpu_prune(q, p));
 }
 
+static relora_status span(struct queue *q, const struct span *s)
+{
+    fenv_t host = float_mode_enter();
+    return leave(&host, cpu_span(q, s));
+}
+
+static relora_status share(struct queue *q, const struct share *s)
+{
+    fenv_t host = float_mode_enter();
+    return leave(&host, cpu_share(q, s));
+}
+
+static relora_status project(struct queue *q, const struct project *p)
+{
+    fenv_t host = float_mode_enter();
+    return leave(&host, cpu_project(q, p));
+}
+
 const struct backend backend_cpu = {
     .version = BACKEND_VERSION,
     .kind = RELORA_DEVICE_CPU,
@@ -212,6 +230,9 @@ const struct backend backend_cpu = {
     .adam_norm = adam_norm,
     .adam_step = adam_step,
     .prune = prune,
+    .span = span,
+    .share = share,
+    .project = project,
     .slice_rows = 256, /* they stay in the cache */
     .row_bytes = 1,
 };

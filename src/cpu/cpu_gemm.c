@@ -82,7 +82,7 @@ struct gemm cpu_gemm_piece(const struct gemm *g, const struct gemm_cut *cut, int
     piece.c = cols_of(rows_of(g->c, row, rows), col, cols);
     piece.a = g->ta ? cols_of(g->a, row, rows) : rows_of(g->a, row, rows);
     piece.b = g->tb ? rows_of(g->b, col, cols) : cols_of(g->b, col, cols);
-    if (g->bias) piece.bias = g->bias + col;
+    if (g->bias && g->c.data) piece.bias = g->bias + col;
     return piece;
 }
 

@@ -101,13 +101,13 @@ FIELD(relora_linear_options, 56, uint64_t, seed);
 FIELD(relora_linear_options, 64, uint64_t, layer);
 FIELD(relora_linear_options, 72, relora_rounding, rounding);
 FIELD(relora_linear_options, 76, int32_t, reserved);
-SIZE(relora_linear_options, 80);
+SIZE(relora_linear_options, 88);
 
 FIELD(relora_merge_report, 0, uint32_t, struct_size);
 FIELD(relora_merge_report, 4, int32_t, layers);
 FIELD(relora_merge_report, 8, double, delta_norm);
 FIELD(relora_merge_report, 16, double, weight_norm);
-SIZE(relora_merge_report, 24);
+SIZE(relora_merge_report, 48);
 
 /* ---- adam.h ---- */
 CONSTANT(RELORA_ADAM_DECOUPLED, 1);
@@ -172,7 +172,7 @@ FIELD(relora_schedule_options, 40, int64_t, warmup_steps);
 FIELD(relora_schedule_options, 48, int64_t, restart_warmup_steps);
 FIELD(relora_schedule_options, 56, int64_t, restart_every);
 FIELD(relora_schedule_options, 64, int64_t, adjust_step);
-SIZE(relora_schedule_options, 72);
+SIZE(relora_schedule_options, 80);
 
 /* ---- cycle.h ---- */
 CONSTANT(RELORA_CYCLE_MERGE, 1);
@@ -187,7 +187,7 @@ FIELD(relora_cycle_options, 24, int64_t, reset_every);
 FIELD(relora_cycle_options, 32, relora_cycle_hook_fn, before);
 FIELD(relora_cycle_options, 40, relora_cycle_hook_fn, after);
 FIELD(relora_cycle_options, 48, void *, hook_user);
-SIZE(relora_cycle_options, 56);
+SIZE(relora_cycle_options, 72);
 
 /* ---- checkpoint.h ---- */
 CONSTANT(RELORA_SAVE_CHECKSUM, 1);
@@ -250,6 +250,26 @@ FIELD(relora_plan_report, 60, relora_isa, backward_isa);
 FIELD(relora_plan_report, 64, int32_t, forward_converts);
 FIELD(relora_plan_report, 68, int32_t, backward_converts);
 FIELD(relora_plan_report, 72, int64_t, product_bytes);
+CONSTANT(RELORA_INIT_UNIFORM, 1);
+CONSTANT(RELORA_INIT_MATCHED, 2);
+CONSTANT(RELORA_INIT_GRADIENT, 3);
+CONSTANT(RELORA_INIT_GIVEN, 4);
+CONSTANT(RELORA_RESET_KEEP, 4);
+CONSTANT(RELORA_RESET_PROJECT, 5);
+FIELD(relora_linear_options, 80, relora_init, init);
+FIELD(relora_linear_options, 84, int32_t, reserved2);
+FIELD(relora_merge_report, 24, double, overlap);
+FIELD(relora_merge_report, 32, double, gradient_before);
+FIELD(relora_merge_report, 40, double, gradient_after);
+FIELD(relora_factors_options, 0, uint32_t, struct_size);
+FIELD(relora_factors_options, 4, relora_init, init);
+FIELD(relora_factors_options, 8, uint64_t, seed);
+FIELD(relora_factors_options, 16, uint64_t, layer);
+FIELD(relora_factors_options, 24, uint64_t, cycle);
+SIZE(relora_factors_options, 32);
 CONSTANT(RELORA_LAYOUT_OWN, 1);
 CONSTANT(RELORA_LAYOUT_OUT_IN, 2);
 CONSTANT(RELORA_LAYOUT_IN_OUT, 3);
+FIELD(relora_cycle_options, 56, int64_t, period_growth);
+FIELD(relora_cycle_options, 64, int64_t, stagger);
+FIELD(relora_schedule_options, 72, int64_t, period_growth);

@@ -44,14 +44,24 @@ START_TEST(test_reset_options)
     struct bench b = new_bench();
     int32_t index = 0;
     BAD(mode, 0, RELORA_E_ARGUMENT, "0");
-    BAD(mode, 4, RELORA_E_ARGUMENT, "4");
+    BAD(mode, 6, RELORA_E_ARGUMENT, "6");
     BAD(flags, 8, RELORA_E_ARGUMENT, "8");
     BAD(ratio, NAN, RELORA_E_ARGUMENT, "nan");
     BAD(ratio, -0.125, RELORA_E_ARGUMENT, "-0.125");
     BAD(ratio, 1.125, RELORA_E_ARGUMENT, "1.125");
     BAD(ratio, INFINITY, RELORA_E_ARGUMENT, "inf");
     BAD(reserved, 1, RELORA_E_ARGUMENT, "1");
-    relora_reset_options o = reset_options(RELORA_RESET_RANDOM, 0.5, RELORA_RESET_QUANTILE);
+    relora_reset_options o = reset_options(RELORA_RESET_KEEP, 0.5, RELORA_RESET_STEP_COUNT);
+    FAILS(RELORA_E_ARGUMENT, relora_adam_reset(b.a, env.st, &index, 1, &o, NULL), "flags", "STEP_COUNT",
+          "KEEP");
+    o = reset_options(RELORA_RESET_PROJECT, 0.5, 0);
+    FAILS(RELORA_E_UNSUPPORTED, relora_adam_reset(b.a, env.st, &index, 1, &o, NULL), "PROJECT",
+          "relora_cycle");
+    FAILS(RELORA_E_UNSUPPORTED,
+          relora_moments_reset(env.st, relora_adam_moment(b.a, 0, RELORA_MOMENT_FIRST),
+                               relora_adam_moment(b.a, 0, RELORA_MOMENT_SECOND), 0, &o, NULL),
+          "PROJECT", "relora_moments_project");
+    o = reset_options(RELORA_RESET_RANDOM, 0.5, RELORA_RESET_QUANTILE);
     FAILS(RELORA_E_ARGUMENT, relora_adam_reset(b.a, env.st, &index, 1, &o, NULL), "flags", "QUANTILE");
     untouched(&b);
 }
@@ -128,6 +138,7 @@ START_TEST(test_carry)
     OK(relora_adam_create(&foreign, b.s.dev, NULL));
     FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_adam_carry(NULL, NULL, NULL, NULL, 0, &carried));
     FAILS(RELORA_E_ARGUMENT, relora_adam_carry(NULL, env.st, from, NULL, 0, &carried), "adam");
+    FAILS(RELORA_E_ARGUMENT, relora_adam_carry(NULL, NULL, from, NULL, 0, &carried), "");
     FAILS(RELORA_E_ARGUMENT, relora_adam_carry(b.a, NULL, from, NULL, 0, &carried), "stream");
     FAILS(RELORA_E_CONTEXT, relora_adam_carry(b.a, b.s.st, from, NULL, 0, &carried), "stream");
     FAILS(RELORA_E_ARGUMENT, relora_adam_carry(b.a, env.st, NULL, NULL, 0, &carried), "from");

@@ -95,16 +95,17 @@ static relora_status init_reset(void *o, size_t n) { return relora_reset_options
 static relora_status init_schedule(void *o, size_t n) { return relora_schedule_options_init(o, n); }
 static relora_status init_cycle(void *o, size_t n) { return relora_cycle_options_init(o, n); }
 static relora_status init_merge(void *o, size_t n) { return relora_merge_options_init(o, n); }
+static relora_status init_factors(void *o, size_t n) { return relora_factors_options_init(o, n); }
 static relora_status init_step_report(void *o, size_t n) { return relora_step_report_init(o, n); }
 static relora_status init_merge_report(void *o, size_t n) { return relora_merge_report_init(o, n); }
 static relora_status init_reset_report(void *o, size_t n) { return relora_reset_report_init(o, n); }
 static relora_status init_plan_report(void *o, size_t n) { return relora_plan_report_init(o, n); }
 static relora_status init_read_report(void *o, size_t n) { return relora_read_report_init(o, n); }
 static relora_status init_full_rank_report(void *o, size_t n) { return relora_full_rank_report_init(o, n); }
-static const init_fn inits[] = {init_context,         init_linear,       init_adam,        init_reset,
-                                init_schedule,        init_cycle,        init_merge,       init_step_report,
-                                init_merge_report,    init_reset_report, init_plan_report, init_read_report,
-                                init_full_rank_report};
+static const init_fn inits[] = {init_context,     init_linear,          init_adam,         init_reset,
+                                init_schedule,    init_cycle,           init_merge,        init_factors,
+                                init_step_report, init_merge_report,    init_reset_report, init_plan_report,
+                                init_read_report, init_full_rank_report};
 enum { INITS = sizeof inits / sizeof *inits };
 
 START_TEST(test_options_init)

@@ -19,6 +19,9 @@ START_TEST(test_fields)
     BAD(merge_every, 1, "1");
     BAD(merge_every, -37, "-37");
     BAD(reset_every, 1, "1");
+    BAD(period_growth, -1, "-1");
+    BAD(stagger, -1, "-1");
+    BAD(stagger, 4097, "4097", "4096");
     BAD(reset_every, -37, "-37");
 }
 END_TEST
@@ -59,6 +62,19 @@ START_TEST(test_create)
     c = POISON;
     FAILS(RELORA_E_CONTEXT, relora_cycle_create(&c, env.ctx, &o, far, NULL), "adam");
     ck_assert_ptr_null(c);
+    for (int i = 0; i < 3; i++) { /* with periods that differ */
+        static const char *const words[] = {"PROJECT", "period_growth", "stagger"};
+        relora_reset_options project = reset_options(RELORA_RESET_PROJECT, 1, 0);
+        o = cycle_options(10, 5);
+        o.period_growth = i == 1, o.stagger = i == 2;
+        c = POISON;
+        FAILS(RELORA_E_ARGUMENT, relora_cycle_create(&c, env.ctx, &o, adam, i ? &good : &project), words[i],
+              "reset_every is 5", "10");
+        ck_assert_ptr_null(c);
+        o.reset_every = 10;
+        OK(relora_cycle_create(&c, env.ctx, &o, adam, i ? &good : &project));
+        relora_cycle_release(c);
+    }
     relora_adam_release(far);
     relora_cycle_release(NULL);
 }

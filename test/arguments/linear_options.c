@@ -24,6 +24,9 @@ START_TEST(test_kinds)
     BAD(rounding, 0, RELORA_E_ARGUMENT, "0");
     BAD(rounding, 3, RELORA_E_ARGUMENT, "3");
     BAD(reserved, 1, RELORA_E_ARGUMENT, "1");
+    BAD(init, 5, RELORA_E_ARGUMENT, "5", "GIVEN");
+    BAD(init, -1, RELORA_E_ARGUMENT, "-1");
+    BAD(reserved2, 1, RELORA_E_ARGUMENT, "1");
 }
 END_TEST
 
@@ -70,6 +73,14 @@ START_TEST(test_frozen)
     BAD(flags, a | b | RELORA_LINEAR_TRAINABLE_SCALE, RELORA_E_ARGUMENT, "FREEZE_A", "FREEZE_B");
     BAD(flags, a | RELORA_LINEAR_REFERENCE, RELORA_E_ARGUMENT, "FREEZE_A", "REFERENCE");
     BAD(flags, b | RELORA_LINEAR_REFERENCE, RELORA_E_ARGUMENT, "FREEZE_B", "REFERENCE");
+    for (relora_init init = RELORA_INIT_MATCHED; init <= RELORA_INIT_GIVEN; init++) {
+        relora_linear_options o = good();
+        relora_linear *l = POISON;
+        o.init = init, o.flags = b;
+        FAILS(RELORA_E_ARGUMENT, relora_linear_create(&l, env.dev, &o), "init", "FREEZE_B");
+        o.flags = RELORA_LINEAR_REFERENCE;
+        FAILS(RELORA_E_ARGUMENT, relora_linear_create(&l, env.dev, &o), "init", "REFERENCE");
+    }
 }
 END_TEST
 

@@ -181,6 +181,72 @@ START_TEST(test_full_rank)
 }
 END_TEST
 
+/* Both functions that take more than factors. */
+START_TEST(test_renew)
+{
+    struct stranger s = new_stranger();
+    struct padded p;
+    relora_factors_options o;
+    relora_merge_report bad = {.struct_size = 3};
+    make_host();
+    relora_tensor *a = host.a, *b = host.b, *g = new_matrix(RELORA_F32, RANK, IN);
+    OK(relora_factors_options_init(&o, sizeof o));
+    FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_factors_renew(NULL, NULL, NULL, NULL, NULL, NULL));
+    FAILS(RELORA_E_ARGUMENT, relora_factors_renew(NULL, a, b, g, NULL, NULL), "stream");
+    FAILS(RELORA_E_ARGUMENT, relora_factors_renew(env.st, NULL, b, g, NULL, NULL), "a is NULL");
+    FAILS(RELORA_E_ARGUMENT, relora_factors_renew(env.st, a, NULL, g, NULL, NULL), "b is NULL");
+    FAILS(RELORA_E_ARGUMENT, relora_factors_renew(env.st, a, b, a, NULL, NULL), "overlap", "gradient", "a");
+    FAILS(RELORA_E_SHAPE, relora_factors_renew(env.st, a, b, host.w, NULL, NULL), "gradient is [3, 5]",
+          "[2, 5]");
+    FAILS(RELORA_E_SHAPE, relora_factors_renew(env.st, b, a, NULL, NULL, NULL), "[rank, in]");
+    FAILS(RELORA_E_DTYPE, relora_factors_renew(env.st, a, b, new_matrix(RELORA_BF16, RANK, IN), NULL, NULL),
+          "gradient", "BF16");
+    FAILS(RELORA_E_CONTEXT,
+          relora_factors_renew(env.st, a, b, stranger_matrix(&s, RELORA_F32, RANK, IN), NULL, NULL),
+          "gradient");
+    FAILS(RELORA_E_STRUCT_SIZE, relora_factors_renew(env.st, a, b, g, NULL, &bad), "report", "struct_size");
+    FAILS(RELORA_E_STRUCT_SIZE,
+          relora_factors_renew(env.st, a, b, g, bad_struct_size(&p, &o, sizeof o, 0), NULL), "struct_size");
+    o.init = 5;
+    FAILS(RELORA_E_ARGUMENT, relora_factors_renew(env.st, a, b, g, &o, NULL), "options.init", "5", "GIVEN");
+    host_unchanged();
+}
+END_TEST
+
+START_TEST(test_project)
+{
+    struct stranger s = new_stranger();
+    make_host();
+    relora_tensor *m = host.b, *v = new_matrix(RELORA_F32, OUT, RANK), *a = host.a,
+                  *far = stranger_matrix(&s, RELORA_F32, RANK, IN);
+    put_all(v, 5);
+    void *was = snapshot(v);
+    FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_moments_project(NULL, NULL, NULL, NULL, NULL, 0, 0, 0));
+#define REFUSED(status, st_, m_, v_, old_, now_, beta1_, beta2_, steps_, ...) \
+    FAILS(status, relora_moments_project(st_, m_, v_, old_, now_, beta1_, beta2_, steps_), __VA_ARGS__)
+    REFUSED(RELORA_E_ARGUMENT, NULL, m, v, a, a, 0, 0, 0, "stream");
+    REFUSED(RELORA_E_ARGUMENT, env.st, NULL, v, a, a, 0, 0, 0, "first is NULL");
+    REFUSED(RELORA_E_ARGUMENT, env.st, m, NULL, a, a, 0, 0, 0, "second is NULL");
+    REFUSED(RELORA_E_ARGUMENT, env.st, m, v, NULL, a, 0, 0, 0, "a_old is NULL");
+    REFUSED(RELORA_E_ARGUMENT, env.st, m, v, a, NULL, 0, 0, 0, "a_new is NULL");
+    REFUSED(RELORA_E_ARGUMENT, env.st, m, m, a, a, 0, 0, 0, "overlap", "second");
+    REFUSED(RELORA_E_SHAPE, env.st, m, v, host.w, a, 0, 0, 0, "a_old is [3, 5]", "first is [3, 2]");
+    REFUSED(RELORA_E_SHAPE, env.st, m, v, a, new_matrix(RELORA_F32, RANK, IN + 1), 0, 0, 0, "a_old is [2, 5]",
+            "a_new is [2, 6]");
+    REFUSED(RELORA_E_SHAPE, env.st, m, new_matrix(RELORA_F32, RANK, OUT), a, a, 0, 0, 0, "second is [2, 3]");
+    REFUSED(RELORA_E_SHAPE, env.st, host.m, host.v, a, a, 0, 0, 0, "first is [7]");
+    REFUSED(RELORA_E_DTYPE, env.st, m, v, a, new_matrix(RELORA_BF16, RANK, IN), 0, 0, 0, "a_new", "BF16");
+    REFUSED(RELORA_E_CONTEXT, env.st, m, v, a, far, 0, 0, 0, "a_new");
+    REFUSED(RELORA_E_ARGUMENT, env.st, m, v, a, a, 1, 0, 0, "beta1 is 1");
+    REFUSED(RELORA_E_ARGUMENT, env.st, m, v, a, a, 0, -0.5, 0, "beta2 is -0.5");
+    REFUSED(RELORA_E_ARGUMENT, env.st, m, v, a, a, 0, (double)NAN, 0, "beta2 is");
+    REFUSED(RELORA_E_ARGUMENT, env.st, m, v, a, a, 0, 0, -1, "steps is -1");
+#undef REFUSED
+    UNCHANGED(v, was);
+    host_unchanged();
+}
+END_TEST
+
 START_TEST(test_draw)
 {
     struct stranger s = new_stranger();
@@ -284,6 +350,8 @@ Suite *restart_arguments(void)
     tcase_add_loop_test(tc, test_merge_struct_size, 0, 5);
     tcase_add_test(tc, test_overlap);
     tcase_add_test(tc, test_full_rank);
+    tcase_add_test(tc, test_renew);
+    tcase_add_test(tc, test_project);
     tcase_add_test(tc, test_draw);
     tcase_add_test(tc, test_moments);
     tcase_add_test(tc, test_target);

@@ -38,6 +38,7 @@ START_TEST(test_fields)
     BAD(total_steps, -37, "-37");
     BAD(warmup_steps, -3, "-3");
     BAD(restart_warmup_steps, -3, "-3");
+    BAD(period_growth, -1, "-1");
     BAD(restart_warmup_steps, 26, "26", "25"); /* more than a cycle */
     BAD(restart_every, 0, "0", "restart_warmup_steps is 3");
     BAD(restart_every, 1, "1");

@@ -270,6 +270,24 @@ static relora_status prune(struct queue *q, const struct prune *p)
     return fate ? without_work(fate) : backend_cpu.prune(inner(q), p);
 }
 
+static relora_status span(struct queue *q, const struct span *s)
+{
+    relora_status fate = enter(q, "span", 1);
+    return fate ? without_work(fate) : backend_cpu.span(inner(q), s);
+}
+
+static relora_status share(struct queue *q, const struct share *s)
+{
+    relora_status fate = enter(q, "share", 1);
+    return fate ? without_work(fate) : backend_cpu.share(inner(q), s);
+}
+
+static relora_status project(struct queue *q, const struct project *p)
+{
+    relora_status fate = enter(q, "project", 1);
+    return fate ? without_work(fate) : backend_cpu.project(inner(q), p);
+}
+
 static const struct backend table = {
     .version = BACKEND_VERSION,
     .kind = RELORA_DEVICE_CPU,
@@ -298,6 +316,9 @@ static const struct backend table = {
     .adam_norm = adam_norm,
     .adam_step = adam_step,
     .prune = prune,
+    .span = span,
+    .share = share,
+    .project = project,
     .slice_rows = 256,
 };
 

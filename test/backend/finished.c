@@ -65,7 +65,8 @@ static void call_everything(void)
     relora_tensor *weight = relora_linear_param(run.linear, RELORA_PARAM_WEIGHT);
     relora_tensor *a = relora_linear_param(run.linear, RELORA_PARAM_A),
                   *b = relora_linear_param(run.linear, RELORA_PARAM_B);
-    relora_tensor *other_a = relora_linear_grad(run.linear, RELORA_PARAM_A);
+    relora_tensor *other_a = relora_linear_grad(run.linear, RELORA_PARAM_A),
+                  *other_b = relora_linear_grad(run.linear, RELORA_PARAM_B);
     relora_tensor *y[] = {run.y};
     relora_tensor *dy[] = {run.dy};
     SAYS_SO(relora_stream_wait(env.st, other));
@@ -90,7 +91,9 @@ static void call_everything(void)
     SAYS_SO(relora_full_rank_step(env.st, weight, weight_grad, 1, NULL, NULL));
     SAYS_SO(relora_linear_full_rank_step(run.linear, env.st, weight_grad, 1, 1, NULL));
     SAYS_SO(relora_factors_draw(env.st, a, b, 0, 0, 1));
+    SAYS_SO(relora_factors_renew(env.st, a, b, other_a, NULL, NULL));
     SAYS_SO(relora_moments_reset(env.st, a, other_a, 0, NULL, NULL));
+    SAYS_SO(relora_moments_project(env.st, b, other_b, a, other_a, 0.9, 0.99, 1));
     SAYS_SO(relora_group_set_mode(warm, env.st, RELORA_MODE_LORA));
     SAYS_SO(relora_group_merge(group, env.st, 1, NULL));
     SAYS_SO(relora_group_reset(group, env.st, 1));
@@ -153,6 +156,10 @@ START_TEST(test_late_reports)
     double norm;
     int64_t steps;
     open_all();
+    relora_merge_report merge = {.struct_size = sizeof merge};
+    relora_factors_options renew;
+    OK(relora_factors_options_init(&renew, sizeof renew));
+    renew.init = RELORA_INIT_MATCHED;
     relora_tensor *weight = relora_linear_param(run.linear, RELORA_PARAM_WEIGHT);
     relora_tensor *a = relora_linear_param(run.linear, RELORA_PARAM_A),
                   *b = relora_linear_param(run.linear, RELORA_PARAM_B);
@@ -162,6 +169,7 @@ START_TEST(test_late_reports)
     REPORTS(relora_linear_merge(run.linear, env.st, 1, NULL));
     REPORTS(relora_group_merge(group, env.st, 1, NULL));
     REPORTS(relora_merge(env.st, weight, a, b, NULL, NULL));
+    REPORTS(relora_factors_renew(env.st, a, b, other_a, &renew, &merge));
     REPORTS(relora_full_rank_step(env.st, weight, weight_grad, 1, NULL, NULL));
     REPORTS(relora_linear_full_rank_step(run.linear, env.st, weight_grad, 1, 1, NULL));
     REPORTS(relora_moments_reset(env.st, a, other_a, 0, NULL, &reset));

@@ -6,22 +6,27 @@ struct recipe recipe_of(int kind)
         relora_linear_mode mode;
         relora_dtype dtype;
         uint32_t flags;
+        relora_init init;
+        relora_reset_mode moments; /* 0: as the others */
     } kinds[RUN_KINDS] = {
-        {RELORA_MODE_LORA, RELORA_F32, RELORA_LINEAR_BIAS},
-        {RELORA_MODE_LORA, RELORA_BF16, RELORA_LINEAR_BIAS},
-        {RELORA_MODE_LORA, RELORA_F32, RELORA_LINEAR_BIAS | RELORA_LINEAR_TRAINABLE_SCALE},
-        {RELORA_MODE_LORA, RELORA_BF16, RELORA_LINEAR_TRAINABLE_SCALE | RELORA_LINEAR_KEEP_DELTA},
-        {RELORA_MODE_FULL, RELORA_F32, RELORA_LINEAR_BIAS},
-        {RELORA_MODE_FULL, RELORA_BF16, RELORA_LINEAR_BIAS | RELORA_LINEAR_KEEP_DELTA},
-        {RELORA_MODE_LOWRANK, RELORA_F32, RELORA_LINEAR_BIAS | RELORA_LINEAR_TRAINABLE_SCALE},
-        {RELORA_MODE_LOWRANK, RELORA_BF16, 0},
-        {RELORA_MODE_LORA, RELORA_F32, RELORA_LINEAR_FREEZE_A | RELORA_LINEAR_BIAS},
-        {RELORA_MODE_LORA, RELORA_BF16, RELORA_LINEAR_FREEZE_B | RELORA_LINEAR_TRAINABLE_SCALE},
+        {RELORA_MODE_LORA, RELORA_F32, RELORA_LINEAR_BIAS, 0, 0},
+        {RELORA_MODE_LORA, RELORA_BF16, RELORA_LINEAR_BIAS, 0, 0},
+        {RELORA_MODE_LORA, RELORA_F32, RELORA_LINEAR_BIAS | RELORA_LINEAR_TRAINABLE_SCALE, 0, 0},
+        {RELORA_MODE_LORA, RELORA_BF16, RELORA_LINEAR_TRAINABLE_SCALE | RELORA_LINEAR_KEEP_DELTA, 0, 0},
+        {RELORA_MODE_FULL, RELORA_F32, RELORA_LINEAR_BIAS, 0, 0},
+        {RELORA_MODE_FULL, RELORA_BF16, RELORA_LINEAR_BIAS | RELORA_LINEAR_KEEP_DELTA, 0, 0},
+        {RELORA_MODE_LOWRANK, RELORA_F32, RELORA_LINEAR_BIAS | RELORA_LINEAR_TRAINABLE_SCALE, 0, 0},
+        {RELORA_MODE_LOWRANK, RELORA_BF16, 0, 0, 0},
+        {RELORA_MODE_LORA, RELORA_F32, RELORA_LINEAR_FREEZE_A | RELORA_LINEAR_BIAS, 0, 0},
+        {RELORA_MODE_LORA, RELORA_BF16, RELORA_LINEAR_FREEZE_B | RELORA_LINEAR_TRAINABLE_SCALE, 0, 0},
+        {RELORA_MODE_LORA, RELORA_F32, RELORA_LINEAR_BIAS, RELORA_INIT_GRADIENT, RELORA_RESET_PROJECT},
+        {RELORA_MODE_LORA, RELORA_BF16, RELORA_LINEAR_FREEZE_A, RELORA_INIT_MATCHED, RELORA_RESET_KEEP},
     };
     struct recipe r = {.lr_factor = 0.5, .weight_decay = 0.01, .norm_dtype = RELORA_F32, .norm = 7};
     r.linear = layer_options(kinds[kind].mode, RUN_IN, RUN_OUT, RUN_RANK);
     r.linear.dtype = kinds[kind].dtype;
     r.linear.flags = kinds[kind].flags;
+    r.linear.init = kinds[kind].init;
     r.linear.dropout = 0.2;
     r.linear.seed = 1234567890123456789u;
     r.linear.layer = 3;
@@ -39,6 +44,11 @@ struct recipe recipe_of(int kind)
     r.cycle = cycle_options(RUN_EVERY, RUN_RESET);
     r.reset = reset_options(RELORA_RESET_RANDOM, 0.5, RELORA_RESET_STEP_COUNT);
     r.reset.seed = 99;
+    if (kinds[kind].moments) { /* and longer and longer cycles */
+        r.reset = reset_options(kinds[kind].moments, 0, 0);
+        r.cycle.reset_every = 0;
+        r.cycle.period_growth = r.schedule.period_growth = 2;
+    }
     r.cycle_too = kinds[kind].mode == RELORA_MODE_LORA;
     r.norm_name = "norm";
     r.prefix = 1;

@@ -32,8 +32,8 @@ struct run {
     relora_state *state;
 };
 
-/** Which of mode, dtype and flags: RUN_KINDS of them. */
-enum { RUN_KINDS = 10 };
+/** Which of mode, dtype, flags and way to restart: RUN_KINDS of them. */
+enum { RUN_KINDS = 12 };
 struct recipe recipe_of(int kind);
 
 /** Objects with random contents that depend on `seed`; nothing else does. */

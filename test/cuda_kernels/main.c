@@ -43,6 +43,7 @@ int main(void)
     srunner_add_suite(runner, kernels_reduce());
     srunner_add_suite(runner, kernels_adam());
     srunner_add_suite(runner, kernels_prune());
+    srunner_add_suite(runner, kernels_span());
     srunner_set_fork_status(runner, CK_NOFORK); /* CUDA allows nothing between fork() and exec() */
     if (has_device(&reason)) {
         srunner_run_all(runner, CK_ENV);

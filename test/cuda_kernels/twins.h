@@ -16,6 +16,7 @@ Suite *kernels_queue(void);
 Suite *kernels_reduce(void);
 Suite *kernels_adam(void);
 Suite *kernels_prune(void);
+Suite *kernels_span(void);
 
 /** The device's table, NULL without a device; opened and closed around each test, as the CPU's is. */
 extern const struct backend *cuda;

@@ -29,7 +29,6 @@ void wrap_weight(void)
 {
     relora_linear *linear = NOWHERE;
     make_matrix();
-    relora_group *group = pick(GROUP);
     relora_linear_options o = choose_layer();
     const char *name = choose_name();
     relora_tensor *weight = pick_any_tensor();
@@ -44,6 +43,7 @@ void wrap_weight(void)
         keep(LINEAR, made, linear, out != NULL);
         return;
     }
+    relora_group *group = pick(GROUP);
     int32_t before = relora_group_count(group);
     relora_status status =
         CALL(relora_group_wrap, group, name, weight, bias, options, c & 2 ? NULL : &linear);
@@ -142,6 +142,8 @@ void wrap_at(void)
     relora_linear *linear = NOWHERE;
     relora_group *group = pick(GROUP);
     relora_linear_options o = choose_layer();
+    if (o.in_features > 8) o.in_features = 8; /* what lies behind any place */
+    if (o.out_features > 8) o.out_features = 8;
     const char *name = choose_name();
     void *weight = choose_place(), *bias = choose() % 2 ? choose_place() : NULL;
     const void *options =

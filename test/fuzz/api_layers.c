@@ -28,6 +28,7 @@ relora_linear_options choose_layer(void)
     if (o.mode == RELORA_MODE_LOWRANK) o.flags &= ~(uint32_t)RELORA_LINEAR_KEEP_DELTA;
     o.rounding = flags & 16 ? RELORA_ROUND_NEAREST : RELORA_ROUND_STOCHASTIC;
     o.layer = flags / 32;
+    o.init = mode / 4 % 16 < 5 ? mode / 4 % 16 : 0;
     o.dropout = flags & 32 ? 0 : 0.25;
     o.alpha = 2;
     return o;

@@ -19,6 +19,17 @@ static void choose_factors(relora_tensor *like, relora_tensor **a, relora_tensor
     *b = temporary(like, RELORA_F32, 2, (int64_t[]){out, rank}, seed / 2);
 }
 
+/* A tensor of the shape of another, mostly. */
+static relora_tensor *choose_like(const relora_tensor *like)
+{
+    uint8_t c = choose();
+    int64_t shape[2];
+    if (c >= 200 || !like || relora_tensor_ndim(like) > 2) return pick_any_tensor();
+    for (int32_t i = 0; i < relora_tensor_ndim(like); i++) shape[i] = relora_tensor_dim(like, i);
+    if (c >= 192) return hollow(like, relora_tensor_ndim(like), shape);
+    return temporary(like, RELORA_F32, relora_tensor_ndim(like), shape, c);
+}
+
 /* A gradient that fits, mostly. */
 static relora_tensor *choose_gradient(relora_tensor *like)
 {
@@ -72,6 +83,31 @@ void merge_tensors(void)
         result(report, report->struct_size);
 }
 
+static void renew_factors(relora_stream *stream, relora_tensor *a, relora_tensor *b, uint8_t c)
+{
+    relora_factors_options o;
+    REQUIRE(relora_factors_options_init(&o, sizeof o) == RELORA_OK);
+    o.init = c % 6;
+    const void *options = choose_options(&o, sizeof o, sizeof o);
+    relora_tensor *gradient = c & 8 ? choose_like(a) : NULL;
+    relora_merge_report *report = choose_report(sizeof *report);
+    if (CALL(relora_factors_renew, stream, a, b, gradient, options, report) < 0 || !report) return;
+    if (report->struct_size >= sizeof *report)
+        REQUIRE(report->overlap >= 0 && report->overlap <= 1.001 && report->gradient_before <= 1.001 &&
+                report->gradient_after <= 1.001);
+    result(report, report->struct_size);
+}
+
+static void project_moments(relora_stream *stream, relora_tensor *first, relora_tensor *second)
+{
+    relora_tensor *a, *b;
+    choose_factors(first, &a, &b);
+    double beta1 = choose_real(0.9), beta2 = choose_real(0.99);
+    int64_t steps = choose_number(3);
+    if (choose() % 4) first = b, second = choose_like(b);
+    CALL(relora_moments_project, stream, first, second, a, choose_like(a), beta1, beta2, steps);
+}
+
 void draw_factors(void)
 {
     relora_tensor *a, *b;
@@ -80,7 +116,8 @@ void draw_factors(void)
     choose_factors(like, &a, &b);
     uint64_t seed = (uint64_t)choose_number(1), layer = choose(), cycle = choose();
     if (!stream && !a && !b) return; /* `like` is a handle that the call is not given */
-    CALL(relora_factors_draw, stream, a, b, seed, layer, cycle);
+    if (cycle < 128) CALL(relora_factors_draw, stream, a, b, seed, layer, cycle);
+    else renew_factors(stream, a, b, (uint8_t)cycle);
 }
 
 void prune_moments(void)
@@ -90,8 +127,12 @@ void prune_moments(void)
     relora_stream *stream = pick(STREAM);
     relora_tensor *first = pick_any_tensor(), *second = pick_any_tensor();
     uint8_t c = choose();
-    o.mode = c % 3 + 1;
-    o.flags = c / 3 % 8;
+    if (c >= 224 && (stream || first || second)) {
+        project_moments(stream, first, second);
+        return;
+    }
+    o.mode = c % 5 + 1;
+    o.flags = c / 5 % 8;
     o.ratio = choose_real(0.5);
     const void *options = choose_options(&o, sizeof o, sizeof o);
     relora_reset_report *report = choose_report(sizeof *report);
@@ -100,17 +141,6 @@ void prune_moments(void)
 }
 
 /* ---- objects over the host's memory ---- */
-
-/* A tensor of the shape of another, mostly. */
-static relora_tensor *choose_like(const relora_tensor *like)
-{
-    uint8_t c = choose();
-    int64_t shape[2];
-    if (c >= 200 || !like || relora_tensor_ndim(like) > 2) return pick_any_tensor();
-    for (int32_t i = 0; i < relora_tensor_ndim(like); i++) shape[i] = relora_tensor_dim(like, i);
-    if (c >= 192) return hollow(like, relora_tensor_ndim(like), shape);
-    return temporary(like, RELORA_F32, relora_tensor_ndim(like), shape, c);
-}
 
 void lend_part(void)
 {

@@ -121,7 +121,7 @@ static relora_reset_options choose_reset(void)
     relora_reset_options o;
     REQUIRE(relora_reset_options_init(&o, sizeof o) == RELORA_OK);
     uint8_t c = choose();
-    o.mode = c % 3 + 1;
+    o.mode = c < 208 ? c % 3 + 1 : c < 224 ? RELORA_RESET_KEEP : RELORA_RESET_PROJECT;
     o.flags = c / 4 % 8;
     if (o.mode != RELORA_RESET_MAGNITUDE) o.flags &= ~(uint32_t)RELORA_RESET_QUANTILE;
     o.ratio = choose_real(0.75);
@@ -197,6 +197,7 @@ void make_schedule(void)
     o.first_step = c / 16 % 4;
     o.total_steps = 24;
     if (o.kind >= RELORA_SCHEDULE_COSINE) o.restart_every = c & 64 ? 8 : 24;
+    if (o.kind == RELORA_SCHEDULE_COSINE_RESTARTS && c >= 240) o.period_growth = c % 7;
     if (o.kind == RELORA_SCHEDULE_COSINE_RESTARTS) o.restart_warmup_steps = c / 64, o.adjust_step = c / 128;
     const void *options = choose_options(&o, sizeof o, sizeof o);
     uint8_t lost = choose();
@@ -246,6 +247,8 @@ void make_cycle(void)
     o.first_step = c % 4;
     o.merge_every = 2 + c / 4 % 4;
     o.reset_every = c & 16 ? 3 : 0;
+    o.period_growth = c >= 224 ? c % 3 : 0;
+    o.stagger = c >= 192 ? c % 5 : 0;
     if (c & 32) o.before = o.after = hook;
     o.hook_user = &nowhere;
     const void *options = choose_options(&o, sizeof o, offsetof(relora_cycle_options, before));
@@ -285,7 +288,8 @@ void advance(void)
     relora_merge_report *merged = choose_report(sizeof *merged);
     relora_reset_report *zeroed = choose_report(sizeof *zeroed);
     if (CALL(relora_cycle_advance, cycle, stream, at, c == 255 ? NULL : &events, merged, zeroed) < 0) return;
-    REQUIRE(relora_cycle_due(cycle, at, &due) == RELORA_OK && (c == 255 || due == events));
+    REQUIRE(relora_cycle_due(cycle, at, &due) == RELORA_OK &&
+            (c == 255 || due == events || !events)); /* all in FULL */
     if (merged) result(merged, merged->struct_size);
     if (zeroed) result(zeroed, zeroed->struct_size);
 }

@@ -21,5 +21,6 @@ Suite *golden_schedule(void);
 Suite *golden_prune(void);
 Suite *golden_trajectory(void);
 Suite *golden_polar(void);
+Suite *golden_restart(void);
 
 #endif

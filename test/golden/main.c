@@ -7,5 +7,6 @@ int main(void)
     srunner_add_suite(runner, golden_prune());
     srunner_add_suite(runner, golden_trajectory());
     srunner_add_suite(runner, golden_polar());
+    srunner_add_suite(runner, golden_restart());
     return env_run(runner);
 }

@@ -108,6 +108,45 @@ END_TEST
 START_TEST(test_draw) { oom_play(draw, _i, 0); }
 END_TEST
 
+static relora_init init;
+
+static void renew(void)
+{
+    relora_factors_options o;
+    relora_merge_report report = {.struct_size = sizeof report};
+    OK(relora_factors_options_init(&o, sizeof o));
+    o.init = init;
+    make_host(RELORA_F32);
+    relora_tensor *gradient = new_matrix(RELORA_F32, RANK, IN);
+    put(gradient, get(a));
+    w = a, was = snapshot(a);
+    oom_begin();
+    SURVIVES(check_weight, relora_factors_renew(env.st, a, b, gradient, &o, &report));
+    oom_result_of(a);
+    oom_result(&report, sizeof report);
+}
+
+START_TEST(test_renew)
+{
+    for (init = RELORA_INIT_UNIFORM; init <= RELORA_INIT_GIVEN; init++) oom_play(renew, _i, 1);
+}
+END_TEST
+
+static void project(void)
+{
+    make_host(RELORA_F32);
+    relora_tensor *second = new_matrix(RELORA_F32, OUT, RANK), *other = new_matrix(RELORA_F32, RANK, IN);
+    put_all(second, 1), put_all(other, 1);
+    w = b, was = snapshot(b);
+    oom_begin();
+    SURVIVES(check_weight, relora_moments_project(env.st, b, second, a, other, 0.9, 0.99, 3));
+    oom_result_of(b);
+    oom_result_of(second);
+}
+
+START_TEST(test_project) { oom_play(project, _i, 1); }
+END_TEST
+
 START_TEST(test_reset)
 {
     for (flags = 0; flags <= (RELORA_RESET_INDEPENDENT | RELORA_RESET_QUANTILE);
@@ -168,6 +207,8 @@ Suite *oom_restart(void)
     tcase_add_loop_test(tc, test_merge, 0, OOM_KINDS);
     tcase_add_loop_test(tc, test_full_rank, 0, OOM_KINDS);
     tcase_add_loop_test(tc, test_draw, 0, OOM_KINDS);
+    tcase_add_loop_test(tc, test_renew, 0, OOM_KINDS);
+    tcase_add_loop_test(tc, test_project, 0, OOM_KINDS);
     tcase_add_loop_test(tc, test_reset, 0, OOM_KINDS);
     tcase_add_loop_test(tc, test_lend, 0, OOM_KINDS);
     tcase_add_loop_test(tc, test_pass, 0, OOM_KINDS);

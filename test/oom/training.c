@@ -70,6 +70,21 @@ START_TEST(test_resets)
 }
 END_TEST
 
+/* Every init of A, from a warm start and without, with moments that stay or go with it. */
+START_TEST(test_inits)
+{
+    for (relora_init init = RELORA_INIT_MATCHED; init <= RELORA_INIT_GIVEN; init++)
+        for (int k = 0; k < 2; k++) {
+            recipe = recipe_of(0);
+            recipe.linear.init = init;
+            if (k) recipe.linear.mode = RELORA_MODE_FULL;
+            recipe.cycle.merge_every = recipe.cycle.reset_every = 2;
+            recipe.reset = reset_options(k ? RELORA_RESET_KEEP : RELORA_RESET_PROJECT, 0, 0);
+            oom_play(train_all, _i, 50);
+        }
+}
+END_TEST
+
 /* The host's own calls, each the first to need its memory. */
 static void by_hand(void)
 {
@@ -113,6 +128,7 @@ Suite *oom_training(void)
     TCase *tc = env_case(s, "training", 60);
     tcase_add_loop_test(tc, test_training, 0, OOM_KINDS);
     tcase_add_loop_test(tc, test_resets, 0, OOM_KINDS);
+    tcase_add_loop_test(tc, test_inits, 0, OOM_KINDS);
     tcase_add_loop_test(tc, test_by_hand, 0, OOM_KINDS);
     return s;
 }

@@ -202,11 +202,13 @@ static void make_others(void)
     relora_cycle_options co;
     relora_schedule_options so;
     relora_merge_options mo;
+    relora_factors_options fo;
     ok(relora_context_options_init(&xo, sizeof xo));
     ok(relora_cycle_options_init(&co, sizeof co));
     ok(relora_schedule_options_init(&so, sizeof so));
     ok(relora_step_report_init(&(relora_step_report){0}, sizeof(relora_step_report)));
     ok(relora_merge_options_init(&mo, sizeof mo));
+    ok(relora_factors_options_init(&fo, sizeof fo));
     ok(relora_merge_report_init(&(relora_merge_report){0}, sizeof(relora_merge_report)));
     ok(relora_full_rank_report_init(&(relora_full_rank_report){0}, sizeof(relora_full_rank_report)));
     ok(relora_reset_report_init(&(relora_reset_report){0}, sizeof(relora_reset_report)));

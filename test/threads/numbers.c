@@ -168,15 +168,27 @@ static relora_status step(struct things *k, uint64_t i, double scale, uint64_t *
 }
 
 /* The same once more, as a host without objects does it. */
-static relora_status restart_tensors(struct things *k, const relora_reset_options *reset, double scale)
+static relora_status restart_tensors(struct things *k, const relora_reset_options *reset, double scale,
+                                     uint64_t *sum)
 {
     relora_tensor *a = relora_linear_param(k->l, RELORA_PARAM_A),
                   *b = relora_linear_param(k->l, RELORA_PARAM_B);
     relora_merge_options o;
+    relora_factors_options f;
+    relora_merge_report r = {.struct_size = sizeof r};
     TRY(relora_merge_options_init(&o, sizeof o));
     o.cycle = 2;
     TRY(fill_tensor(b, 1, 40));
     TRY(relora_merge(k->st, k->w, a, b, &o, NULL));
+    TRY(relora_factors_options_init(&f, sizeof f));
+    f.init = RELORA_INIT_GRADIENT;
+    TRY(relora_factors_renew(k->st, a, b, relora_linear_grad(k->l, RELORA_PARAM_A), &f, &r));
+    add_tensor(sum, a);
+    add(sum, &r.overlap, sizeof r.overlap);
+    TRY(relora_moments_project(k->st, relora_adam_moment(k->adam, 1, RELORA_MOMENT_FIRST),
+                               relora_adam_moment(k->adam, 1, RELORA_MOMENT_SECOND),
+                               relora_linear_grad(k->l, RELORA_PARAM_A), a, 0.9, 0.99, 3));
+    add_tensor(sum, relora_adam_moment(k->adam, 1, RELORA_MOMENT_SECOND));
     TRY(fill_tensor(k->dw, scale, 50));
     TRY(relora_full_rank_step(k->st, k->w, k->dw, 0.01, &o, NULL));
     TRY(relora_factors_draw(k->st, a, b, 1, 2, 3));
@@ -197,7 +209,7 @@ static relora_status train_all(relora_context *ctx, relora_dtype dtype, double s
     if (status >= 0) status = relora_linear_merge(k.l, k.st, 1, NULL);
     if (status >= 0) status = relora_linear_reset(k.l, k.st, 1);
     if (status >= 0) status = relora_adam_reset(k.adam, k.st, everything, 4, &half, NULL);
-    if (status >= 0) status = restart_tensors(&k, &half, scale);
+    if (status >= 0) status = restart_tensors(&k, &half, scale, sum);
     for (int32_t i = 0; status >= 0 && i < relora_adam_count(k.adam); i++) {
         add_tensor(sum, relora_adam_moment(k.adam, i, RELORA_MOMENT_FIRST));
         add_tensor(sum, relora_adam_moment(k.adam, i, RELORA_MOMENT_SECOND));

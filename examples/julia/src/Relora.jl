@@ -179,6 +179,7 @@ for (kind, init) in ((:relora_context_options, :relora_context_options_init),
                      (:relora_adam_options, :relora_adam_options_init),
                      (:relora_reset_options, :relora_reset_options_init),
                      (:relora_merge_options, :relora_merge_options_init),
+                     (:relora_factors_options, :relora_factors_options_init),
                      (:relora_schedule_options, :relora_schedule_options_init),
                      (:relora_cycle_options, :relora_cycle_options_init))
     @eval function defaults(::Type{$kind}; fields...)
@@ -436,6 +437,17 @@ end
 "A drawn afresh for a cycle, B := 0."
 draw_factors!(a::Tensor, b::Tensor, s::Stream, seed, layer, cycle) =
     check(relora_factors_draw(s, a, b, seed, layer, cycle), s)
+
+"A new A by one of the inits, B := 0. Fields are those of `relora_factors_options`."
+function renew_factors!(a::Tensor, b::Tensor, s::Stream, gradient=nothing; fields...)
+    r, o = report(relora_merge_report), Ref(defaults(relora_factors_options; fields...))
+    check(relora_factors_renew(s, a, b, null(gradient), o, Ref(r)), s)
+    return r
+end
+
+"The moments of B, carried from one A to another."
+project_moments!(first::Tensor, second::Tensor, s::Stream, a_old, a_new, beta1, beta2, steps) =
+    check(relora_moments_project(s, first, second, a_old, a_new, beta1, beta2, steps), s)
 
 "The partial reset of two moments. Fields are those of `relora_reset_options`."
 function reset_moments!(first::Tensor, second::Tensor, s::Stream, index; fields...)

@@ -2,6 +2,7 @@
 
 const relora_device_kind = Int32
 const relora_dtype = Int32
+const relora_init = Int32
 const relora_isa = Int32
 const relora_layout = Int32
 const relora_linear_mode = Int32
@@ -56,6 +57,10 @@ const RELORA_LINEAR_TF32 = UInt32(16)
 const RELORA_LINEAR_IN_OUT = UInt32(32)
 const RELORA_LINEAR_FREEZE_A = UInt32(64)
 const RELORA_LINEAR_FREEZE_B = UInt32(128)
+const RELORA_INIT_UNIFORM = relora_init(1)
+const RELORA_INIT_MATCHED = relora_init(2)
+const RELORA_INIT_GRADIENT = relora_init(3)
+const RELORA_INIT_GIVEN = relora_init(4)
 const RELORA_PARAM_WEIGHT = relora_param(1)
 const RELORA_PARAM_BIAS = relora_param(2)
 const RELORA_PARAM_A = relora_param(3)
@@ -81,6 +86,8 @@ const RELORA_ISA_AMX = relora_isa(5)
 const RELORA_RESET_ZERO = relora_reset_mode(1)
 const RELORA_RESET_RANDOM = relora_reset_mode(2)
 const RELORA_RESET_MAGNITUDE = relora_reset_mode(3)
+const RELORA_RESET_KEEP = relora_reset_mode(4)
+const RELORA_RESET_PROJECT = relora_reset_mode(5)
 const RELORA_RESET_STEP_COUNT = UInt32(1)
 const RELORA_RESET_INDEPENDENT = UInt32(2)
 const RELORA_RESET_QUANTILE = UInt32(4)
@@ -177,6 +184,8 @@ mutable struct relora_cycle_options
     before::Ptr{Cvoid}
     after::Ptr{Cvoid}
     hook_user::Ptr{Cvoid}
+    period_growth::Int64
+    stagger::Int64
     relora_cycle_options() = new()
 end
 
@@ -194,6 +203,8 @@ mutable struct relora_linear_options
     layer::UInt64
     rounding::relora_rounding
     reserved::Int32
+    init::relora_init
+    reserved2::Int32
     relora_linear_options() = new()
 end
 
@@ -202,6 +213,9 @@ mutable struct relora_merge_report
     layers::Int32
     delta_norm::Float64
     weight_norm::Float64
+    overlap::Float64
+    gradient_before::Float64
+    gradient_after::Float64
     relora_merge_report() = new()
 end
 
@@ -267,6 +281,15 @@ mutable struct relora_merge_options
     relora_merge_options() = new()
 end
 
+mutable struct relora_factors_options
+    struct_size::UInt32
+    init::relora_init
+    seed::UInt64
+    layer::UInt64
+    cycle::UInt64
+    relora_factors_options() = new()
+end
+
 mutable struct relora_schedule_options
     struct_size::UInt32
     kind::relora_schedule_kind
@@ -278,6 +301,7 @@ mutable struct relora_schedule_options
     restart_warmup_steps::Int64
     restart_every::Int64
     adjust_step::Int64
+    period_growth::Int64
     relora_schedule_options() = new()
 end
 
@@ -635,6 +659,15 @@ relora_full_rank_step(stream, weight, grad, lr, options, report) =
 relora_factors_draw(stream, a, b, seed, layer, cycle) =
     ccall((:relora_factors_draw, librelora), relora_status, (Ptr{relora_stream}, Ptr{relora_tensor}, Ptr{relora_tensor}, UInt64, UInt64, UInt64), stream, a, b, seed, layer, cycle)
 
+relora_factors_options_init(options, size) =
+    ccall((:relora_factors_options_init, librelora), relora_status, (Ptr{relora_factors_options}, Csize_t), options, size)
+
+relora_factors_renew(stream, a, b, gradient, options, report) =
+    ccall((:relora_factors_renew, librelora), relora_status, (Ptr{relora_stream}, Ptr{relora_tensor}, Ptr{relora_tensor}, Ptr{relora_tensor}, Ptr{relora_factors_options}, Ptr{relora_merge_report}), stream, a, b, gradient, options, report)
+
+relora_moments_project(stream, first, second, a_old, a_new, beta1, beta2, steps) =
+    ccall((:relora_moments_project, librelora), relora_status, (Ptr{relora_stream}, Ptr{relora_tensor}, Ptr{relora_tensor}, Ptr{relora_tensor}, Ptr{relora_tensor}, Float64, Float64, Int64), stream, first, second, a_old, a_new, beta1, beta2, steps)
+
 relora_moments_reset(stream, first, second, index, options, report) =
     ccall((:relora_moments_reset, librelora), relora_status, (Ptr{relora_stream}, Ptr{relora_tensor}, Ptr{relora_tensor}, UInt64, Ptr{relora_reset_options}, Ptr{relora_reset_report}), stream, first, second, index, options, report)
 
@@ -800,13 +833,14 @@ const LAYOUT = [
     (relora_step_report, 24, [:struct_size => 0, :skipped => 4, :grad_norm => 8, :clip_factor => 16]),
     (relora_read_report, 16, [:struct_size => 0, :read => 4, :missing => 8, :left_over => 12]),
     (relora_context_options, 80, [:struct_size => 0, :flags => 4, :threads => 8, :log_level => 12, :host_alloc => 16, :host_free => 24, :host_user => 32, :log => 40, :log_user => 48, :module_dir => 56, :on_destroy => 64, :destroy_user => 72]),
-    (relora_cycle_options, 56, [:struct_size => 0, :flags => 4, :first_step => 8, :merge_every => 16, :reset_every => 24, :before => 32, :after => 40, :hook_user => 48]),
-    (relora_linear_options, 80, [:struct_size => 0, :flags => 4, :mode => 8, :dtype => 12, :in_features => 16, :out_features => 24, :rank => 32, :alpha => 40, :dropout => 48, :seed => 56, :layer => 64, :rounding => 72, :reserved => 76]),
-    (relora_merge_report, 24, [:struct_size => 0, :layers => 4, :delta_norm => 8, :weight_norm => 16]),
+    (relora_cycle_options, 72, [:struct_size => 0, :flags => 4, :first_step => 8, :merge_every => 16, :reset_every => 24, :before => 32, :after => 40, :hook_user => 48, :period_growth => 56, :stagger => 64]),
+    (relora_linear_options, 88, [:struct_size => 0, :flags => 4, :mode => 8, :dtype => 12, :in_features => 16, :out_features => 24, :rank => 32, :alpha => 40, :dropout => 48, :seed => 56, :layer => 64, :rounding => 72, :reserved => 76, :init => 80, :reserved2 => 84]),
+    (relora_merge_report, 48, [:struct_size => 0, :layers => 4, :delta_norm => 8, :weight_norm => 16, :overlap => 24, :gradient_before => 32, :gradient_after => 40]),
     (relora_full_rank_report, 40, [:struct_size => 0, :reserved => 4, :delta_norm => 8, :weight_norm => 16, :grad_norm => 24, :grad_rank => 32]),
     (relora_plan_report, 80, [:struct_size => 0, :forward => 4, :backward => 8, :reserved => 12, :forward_flops => 16, :backward_flops => 24, :forward_bytes => 32, :backward_bytes => 40, :forward_provider => 48, :backward_provider => 52, :forward_isa => 56, :backward_isa => 60, :forward_converts => 64, :backward_converts => 68, :product_bytes => 72]),
     (relora_reset_options, 40, [:struct_size => 0, :flags => 4, :mode => 8, :reserved => 12, :ratio => 16, :seed => 24, :cycle => 32]),
     (relora_reset_report, 40, [:struct_size => 0, :params => 4, :elements => 8, :zeroed_first => 16, :zeroed_second => 24, :unpaired => 32]),
     (relora_merge_options, 48, [:struct_size => 0, :flags => 4, :scale => 8, :seed => 16, :layer => 24, :cycle => 32, :rounding => 40, :reserved => 44]),
-    (relora_schedule_options, 72, [:struct_size => 0, :kind => 4, :lr => 8, :min_lr_ratio => 16, :first_step => 24, :total_steps => 32, :warmup_steps => 40, :restart_warmup_steps => 48, :restart_every => 56, :adjust_step => 64]),
+    (relora_factors_options, 32, [:struct_size => 0, :init => 4, :seed => 8, :layer => 16, :cycle => 24]),
+    (relora_schedule_options, 80, [:struct_size => 0, :kind => 4, :lr => 8, :min_lr_ratio => 16, :first_step => 24, :total_steps => 32, :warmup_steps => 40, :restart_warmup_steps => 48, :restart_every => 56, :adjust_step => 64, :period_growth => 72]),
 ]

@@ -13,7 +13,7 @@ Constants have the names of the headers: relora.TRAIN, relora.MODE_LORA, relora.
 from ._api import *  # noqa: F401,F403
 from ._library import Error, build_info, library_path, status_name, version, version_string
 from ._objects import Adam, Context, Cycle, Device, Group, Linear, Reader, Restart, Schedule, State, Stream, Writer
-from ._restart import draw_factors, full_rank_step, merge, reset_moments
+from ._restart import draw_factors, full_rank_step, merge, project_moments, renew_factors, reset_moments
 from ._tensor import Tensor, from_dlpack
 
 __version__ = '0.5.0'

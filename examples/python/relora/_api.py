@@ -7,16 +7,17 @@ __all__ = ['ADAM_DECOUPLED', 'ADAM_SKIP_NOT_FINITE', 'MOMENT_FIRST', 'MOMENT_SEC
            'LOG_WARN', 'LOG_INFO', 'LOG_DEBUG', 'CYCLE_MERGE', 'CYCLE_RESET', 'CYCLE_FINISH', 'MODE_FULL',
            'MODE_LORA', 'MODE_LOWRANK', 'LINEAR_BIAS', 'LINEAR_TRAINABLE_SCALE', 'LINEAR_REFERENCE',
            'LINEAR_KEEP_DELTA', 'LINEAR_TF32', 'LINEAR_IN_OUT', 'LINEAR_FREEZE_A', 'LINEAR_FREEZE_B',
-           'PARAM_WEIGHT', 'PARAM_BIAS', 'PARAM_A', 'PARAM_B', 'PARAM_SCALE', 'PARAM_DELTA', 'TRAIN', 'OVERWRITE',
-           'ACCUMULATE_DX', 'ACCUMULATE_Y', 'ORDER_AUTO', 'ORDER_SPLIT', 'ORDER_FOLD', 'ORDER_THROUGH',
-           'PROVIDER_OWN', 'PROVIDER_ONEDNN', 'PROVIDER_BLAS', 'ISA_BASE', 'ISA_NEON', 'ISA_AVX2', 'ISA_AVX512',
-           'ISA_AMX', 'RESET_ZERO', 'RESET_RANDOM', 'RESET_MAGNITUDE', 'RESET_STEP_COUNT', 'RESET_INDEPENDENT',
-           'RESET_QUANTILE', 'MERGE_LOOK', 'MERGE_IN_OUT', 'SCHEDULE_CONSTANT', 'SCHEDULE_LINEAR',
-           'SCHEDULE_COSINE', 'SCHEDULE_COSINE_RESTARTS', 'LAYOUT_OWN', 'LAYOUT_OUT_IN', 'LAYOUT_IN_OUT', 'OK',
-           'E_INTERNAL', 'E_ARGUMENT', 'E_STRUCT_SIZE', 'E_SHAPE', 'E_DTYPE', 'E_DEVICE', 'E_LAYOUT', 'E_CONTEXT',
-           'E_OVERFLOW', 'E_STATE', 'E_NOT_FOUND', 'E_EXISTS', 'E_READ_ONLY', 'E_UNSUPPORTED', 'E_NO_MEMORY',
-           'E_BACKEND', 'E_IO', 'E_FORMAT', 'E_VERSION', 'E_NOT_FINITE', 'MAX_DIMS', 'F32', 'BF16', 'DEVICE_CPU',
-           'DEVICE_CUDA', 'ROUND_NEAREST', 'ROUND_STOCHASTIC']
+           'INIT_UNIFORM', 'INIT_MATCHED', 'INIT_GRADIENT', 'INIT_GIVEN', 'PARAM_WEIGHT', 'PARAM_BIAS', 'PARAM_A',
+           'PARAM_B', 'PARAM_SCALE', 'PARAM_DELTA', 'TRAIN', 'OVERWRITE', 'ACCUMULATE_DX', 'ACCUMULATE_Y',
+           'ORDER_AUTO', 'ORDER_SPLIT', 'ORDER_FOLD', 'ORDER_THROUGH', 'PROVIDER_OWN', 'PROVIDER_ONEDNN',
+           'PROVIDER_BLAS', 'ISA_BASE', 'ISA_NEON', 'ISA_AVX2', 'ISA_AVX512', 'ISA_AMX', 'RESET_ZERO',
+           'RESET_RANDOM', 'RESET_MAGNITUDE', 'RESET_KEEP', 'RESET_PROJECT', 'RESET_STEP_COUNT',
+           'RESET_INDEPENDENT', 'RESET_QUANTILE', 'MERGE_LOOK', 'MERGE_IN_OUT', 'SCHEDULE_CONSTANT',
+           'SCHEDULE_LINEAR', 'SCHEDULE_COSINE', 'SCHEDULE_COSINE_RESTARTS', 'LAYOUT_OWN', 'LAYOUT_OUT_IN',
+           'LAYOUT_IN_OUT', 'OK', 'E_INTERNAL', 'E_ARGUMENT', 'E_STRUCT_SIZE', 'E_SHAPE', 'E_DTYPE', 'E_DEVICE',
+           'E_LAYOUT', 'E_CONTEXT', 'E_OVERFLOW', 'E_STATE', 'E_NOT_FOUND', 'E_EXISTS', 'E_READ_ONLY',
+           'E_UNSUPPORTED', 'E_NO_MEMORY', 'E_BACKEND', 'E_IO', 'E_FORMAT', 'E_VERSION', 'E_NOT_FINITE', 'MAX_DIMS',
+           'F32', 'BF16', 'DEVICE_CPU', 'DEVICE_CUDA', 'ROUND_NEAREST', 'ROUND_STOCHASTIC']
 
 ABI = 0
 ADAM_DECOUPLED = 1
@@ -47,6 +48,10 @@ LINEAR_TF32 = 16
 LINEAR_IN_OUT = 32
 LINEAR_FREEZE_A = 64
 LINEAR_FREEZE_B = 128
+INIT_UNIFORM = 1
+INIT_MATCHED = 2
+INIT_GRADIENT = 3
+INIT_GIVEN = 4
 PARAM_WEIGHT = 1
 PARAM_BIAS = 2
 PARAM_A = 3
@@ -72,6 +77,8 @@ ISA_AMX = 5
 RESET_ZERO = 1
 RESET_RANDOM = 2
 RESET_MAGNITUDE = 3
+RESET_KEEP = 4
+RESET_PROJECT = 5
 RESET_STEP_COUNT = 1
 RESET_INDEPENDENT = 2
 RESET_QUANTILE = 4
@@ -182,6 +189,8 @@ class relora_cycle_options(Structure):
         ('before', relora_cycle_hook_fn),
         ('after', relora_cycle_hook_fn),
         ('hook_user', c_void_p),
+        ('period_growth', c_int64),
+        ('stagger', c_int64),
     ]
 
 
@@ -200,6 +209,8 @@ class relora_linear_options(Structure):
         ('layer', c_uint64),
         ('rounding', c_int32),
         ('reserved', c_int32),
+        ('init', c_int32),
+        ('reserved2', c_int32),
     ]
 
 
@@ -209,6 +220,9 @@ class relora_merge_report(Structure):
         ('layers', c_int32),
         ('delta_norm', c_double),
         ('weight_norm', c_double),
+        ('overlap', c_double),
+        ('gradient_before', c_double),
+        ('gradient_after', c_double),
     ]
 
 
@@ -279,6 +293,16 @@ class relora_merge_options(Structure):
     ]
 
 
+class relora_factors_options(Structure):
+    _fields_ = [
+        ('struct_size', c_uint32),
+        ('init', c_int32),
+        ('seed', c_uint64),
+        ('layer', c_uint64),
+        ('cycle', c_uint64),
+    ]
+
+
 class relora_schedule_options(Structure):
     _fields_ = [
         ('struct_size', c_uint32),
@@ -291,6 +315,7 @@ class relora_schedule_options(Structure):
         ('restart_warmup_steps', c_int64),
         ('restart_every', c_int64),
         ('adjust_step', c_int64),
+        ('period_growth', c_int64),
     ]
 
 
@@ -414,6 +439,9 @@ FUNCTIONS = {
     'relora_linear_set_target': (c_int32, [c_void_p, c_void_p, relora_merge_fn, c_void_p]),
     'relora_full_rank_step': (c_int32, [c_void_p, c_void_p, c_void_p, c_double, c_void_p, c_void_p]),
     'relora_factors_draw': (c_int32, [c_void_p, c_void_p, c_void_p, c_uint64, c_uint64, c_uint64]),
+    'relora_factors_options_init': (c_int32, [c_void_p, c_size_t]),
+    'relora_factors_renew': (c_int32, [c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p]),
+    'relora_moments_project': (c_int32, [c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_double, c_double, c_int64]),
     'relora_moments_reset': (c_int32, [c_void_p, c_void_p, c_void_p, c_uint64, c_void_p, c_void_p]),
     'relora_schedule_options_init': (c_int32, [c_void_p, c_size_t]),
     'relora_schedule_create': (c_int32, [c_void_p, c_void_p, c_void_p]),
@@ -475,13 +503,14 @@ LAYOUT = {
     relora_step_report: (24, {'struct_size': 0, 'skipped': 4, 'grad_norm': 8, 'clip_factor': 16}),
     relora_read_report: (16, {'struct_size': 0, 'read': 4, 'missing': 8, 'left_over': 12}),
     relora_context_options: (80, {'struct_size': 0, 'flags': 4, 'threads': 8, 'log_level': 12, 'host_alloc': 16, 'host_free': 24, 'host_user': 32, 'log': 40, 'log_user': 48, 'module_dir': 56, 'on_destroy': 64, 'destroy_user': 72}),
-    relora_cycle_options: (56, {'struct_size': 0, 'flags': 4, 'first_step': 8, 'merge_every': 16, 'reset_every': 24, 'before': 32, 'after': 40, 'hook_user': 48}),
-    relora_linear_options: (80, {'struct_size': 0, 'flags': 4, 'mode': 8, 'dtype': 12, 'in_features': 16, 'out_features': 24, 'rank': 32, 'alpha': 40, 'dropout': 48, 'seed': 56, 'layer': 64, 'rounding': 72, 'reserved': 76}),
-    relora_merge_report: (24, {'struct_size': 0, 'layers': 4, 'delta_norm': 8, 'weight_norm': 16}),
+    relora_cycle_options: (72, {'struct_size': 0, 'flags': 4, 'first_step': 8, 'merge_every': 16, 'reset_every': 24, 'before': 32, 'after': 40, 'hook_user': 48, 'period_growth': 56, 'stagger': 64}),
+    relora_linear_options: (88, {'struct_size': 0, 'flags': 4, 'mode': 8, 'dtype': 12, 'in_features': 16, 'out_features': 24, 'rank': 32, 'alpha': 40, 'dropout': 48, 'seed': 56, 'layer': 64, 'rounding': 72, 'reserved': 76, 'init': 80, 'reserved2': 84}),
+    relora_merge_report: (48, {'struct_size': 0, 'layers': 4, 'delta_norm': 8, 'weight_norm': 16, 'overlap': 24, 'gradient_before': 32, 'gradient_after': 40}),
     relora_full_rank_report: (40, {'struct_size': 0, 'reserved': 4, 'delta_norm': 8, 'weight_norm': 16, 'grad_norm': 24, 'grad_rank': 32}),
     relora_plan_report: (80, {'struct_size': 0, 'forward': 4, 'backward': 8, 'reserved': 12, 'forward_flops': 16, 'backward_flops': 24, 'forward_bytes': 32, 'backward_bytes': 40, 'forward_provider': 48, 'backward_provider': 52, 'forward_isa': 56, 'backward_isa': 60, 'forward_converts': 64, 'backward_converts': 68, 'product_bytes': 72}),
     relora_reset_options: (40, {'struct_size': 0, 'flags': 4, 'mode': 8, 'reserved': 12, 'ratio': 16, 'seed': 24, 'cycle': 32}),
     relora_reset_report: (40, {'struct_size': 0, 'params': 4, 'elements': 8, 'zeroed_first': 16, 'zeroed_second': 24, 'unpaired': 32}),
     relora_merge_options: (48, {'struct_size': 0, 'flags': 4, 'scale': 8, 'seed': 16, 'layer': 24, 'cycle': 32, 'rounding': 40, 'reserved': 44}),
-    relora_schedule_options: (72, {'struct_size': 0, 'kind': 4, 'lr': 8, 'min_lr_ratio': 16, 'first_step': 24, 'total_steps': 32, 'warmup_steps': 40, 'restart_warmup_steps': 48, 'restart_every': 56, 'adjust_step': 64}),
+    relora_factors_options: (32, {'struct_size': 0, 'init': 4, 'seed': 8, 'layer': 16, 'cycle': 24}),
+    relora_schedule_options: (80, {'struct_size': 0, 'kind': 4, 'lr': 8, 'min_lr_ratio': 16, 'first_step': 24, 'total_steps': 32, 'warmup_steps': 40, 'restart_warmup_steps': 48, 'restart_every': 56, 'adjust_step': 64, 'period_growth': 72}),
 }

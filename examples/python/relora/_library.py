@@ -94,7 +94,7 @@ def options(name, fields):
     """A struct with its defaults, and `fields` over them."""
     struct = getattr(_api, 'relora_%s_options' % name)()
     check(getattr(lib, 'relora_%s_options_init' % name)(ctypes.byref(struct), ctypes.sizeof(struct)), None)
-    known = {f for f, _ in struct._fields_} - {'struct_size', 'reserved'}
+    known = {f for f, _ in struct._fields_ if not f.startswith('reserved')} - {'struct_size'}
     for field, value in fields.items():
         if field not in known:
             raise TypeError('%s is no option: %s' % (field, ', '.join(sorted(known))))

@@ -26,6 +26,20 @@ def draw_factors(stream, a, b, seed, layer, cycle):
     check_stream(lib.relora_factors_draw(handle(stream), handle(a), handle(b), seed, layer, cycle), stream)
 
 
+def renew_factors(stream, a, b, gradient=None, **fields):
+    """A new A by one of the inits, B := 0. Options: init, seed, layer, cycle."""
+    r = report('merge')
+    check_stream(lib.relora_factors_renew(handle(stream), handle(a), handle(b), handle(gradient),
+                                          ctypes.byref(options('factors', fields)), ctypes.byref(r)), stream)
+    return r
+
+
+def project_moments(stream, first, second, a_old, a_new, beta1, beta2, steps):
+    """The moments of B, carried from one A to another."""
+    check_stream(lib.relora_moments_project(handle(stream), handle(first), handle(second), handle(a_old),
+                                            handle(a_new), beta1, beta2, steps), stream)
+
+
 def reset_moments(stream, first, second, index, **fields):
     """The partial reset of two moments. Options: mode, ratio, flags, seed, cycle."""
     r = report('reset')

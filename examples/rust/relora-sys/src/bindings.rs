@@ -5,6 +5,7 @@ use std::os::raw::{c_char, c_void};
 
 pub type relora_device_kind = i32;
 pub type relora_dtype = i32;
+pub type relora_init = i32;
 pub type relora_isa = i32;
 pub type relora_layout = i32;
 pub type relora_linear_mode = i32;
@@ -113,6 +114,10 @@ pub const RELORA_LINEAR_TF32: u32 = 16;
 pub const RELORA_LINEAR_IN_OUT: u32 = 32;
 pub const RELORA_LINEAR_FREEZE_A: u32 = 64;
 pub const RELORA_LINEAR_FREEZE_B: u32 = 128;
+pub const RELORA_INIT_UNIFORM: relora_init = 1;
+pub const RELORA_INIT_MATCHED: relora_init = 2;
+pub const RELORA_INIT_GRADIENT: relora_init = 3;
+pub const RELORA_INIT_GIVEN: relora_init = 4;
 pub const RELORA_PARAM_WEIGHT: relora_param = 1;
 pub const RELORA_PARAM_BIAS: relora_param = 2;
 pub const RELORA_PARAM_A: relora_param = 3;
@@ -138,6 +143,8 @@ pub const RELORA_ISA_AMX: relora_isa = 5;
 pub const RELORA_RESET_ZERO: relora_reset_mode = 1;
 pub const RELORA_RESET_RANDOM: relora_reset_mode = 2;
 pub const RELORA_RESET_MAGNITUDE: relora_reset_mode = 3;
+pub const RELORA_RESET_KEEP: relora_reset_mode = 4;
+pub const RELORA_RESET_PROJECT: relora_reset_mode = 5;
 pub const RELORA_RESET_STEP_COUNT: u32 = 1;
 pub const RELORA_RESET_INDEPENDENT: u32 = 2;
 pub const RELORA_RESET_QUANTILE: u32 = 4;
@@ -284,6 +291,8 @@ pub struct relora_cycle_options {
     pub before: relora_cycle_hook_fn,
     pub after: relora_cycle_hook_fn,
     pub hook_user: *mut c_void,
+    pub period_growth: i64,
+    pub stagger: i64,
 }
 
 impl Default for relora_cycle_options {
@@ -313,6 +322,8 @@ pub struct relora_linear_options {
     pub layer: u64,
     pub rounding: relora_rounding,
     pub reserved: i32,
+    pub init: relora_init,
+    pub reserved2: i32,
 }
 
 impl Default for relora_linear_options {
@@ -333,6 +344,9 @@ pub struct relora_merge_report {
     pub layers: i32,
     pub delta_norm: f64,
     pub weight_norm: f64,
+    pub overlap: f64,
+    pub gradient_before: f64,
+    pub gradient_after: f64,
 }
 
 impl Default for relora_merge_report {
@@ -470,6 +484,27 @@ impl Default for relora_merge_options {
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
+pub struct relora_factors_options {
+    pub struct_size: u32,
+    pub init: relora_init,
+    pub seed: u64,
+    pub layer: u64,
+    pub cycle: u64,
+}
+
+impl Default for relora_factors_options {
+    fn default() -> Self {
+        let mut s = std::mem::MaybeUninit::<Self>::zeroed();
+        // SAFETY: the library writes exactly these bytes, and zeros are a value of every field.
+        unsafe {
+            relora_factors_options_init(s.as_mut_ptr(), std::mem::size_of::<Self>());
+            s.assume_init()
+        }
+    }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
 pub struct relora_schedule_options {
     pub struct_size: u32,
     pub kind: relora_schedule_kind,
@@ -481,6 +516,7 @@ pub struct relora_schedule_options {
     pub restart_warmup_steps: i64,
     pub restart_every: i64,
     pub adjust_step: i64,
+    pub period_growth: i64,
 }
 
 impl Default for relora_schedule_options {
@@ -613,6 +649,9 @@ extern "C" {
     pub fn relora_linear_set_target(linear: *mut relora_linear, weight: *mut relora_tensor, merge: relora_merge_fn, user: *mut c_void) -> relora_status;
     pub fn relora_full_rank_step(stream: *mut relora_stream, weight: *mut relora_tensor, grad: *mut relora_tensor, lr: f64, options: *const relora_merge_options, report: *mut relora_full_rank_report) -> relora_status;
     pub fn relora_factors_draw(stream: *mut relora_stream, a: *mut relora_tensor, b: *mut relora_tensor, seed: u64, layer: u64, cycle: u64) -> relora_status;
+    pub fn relora_factors_options_init(options: *mut relora_factors_options, size: usize) -> relora_status;
+    pub fn relora_factors_renew(stream: *mut relora_stream, a: *mut relora_tensor, b: *mut relora_tensor, gradient: *const relora_tensor, options: *const relora_factors_options, report: *mut relora_merge_report) -> relora_status;
+    pub fn relora_moments_project(stream: *mut relora_stream, first: *mut relora_tensor, second: *mut relora_tensor, a_old: *const relora_tensor, a_new: *const relora_tensor, beta1: f64, beta2: f64, steps: i64) -> relora_status;
     pub fn relora_moments_reset(stream: *mut relora_stream, first: *mut relora_tensor, second: *mut relora_tensor, index: u64, options: *const relora_reset_options, report: *mut relora_reset_report) -> relora_status;
     pub fn relora_schedule_options_init(options: *mut relora_schedule_options, size: usize) -> relora_status;
     pub fn relora_schedule_create(out: *mut *mut relora_schedule, ctx: *mut relora_context, options: *const relora_schedule_options) -> relora_status;
@@ -736,7 +775,7 @@ mod layout {
 
     #[test]
     fn cycle_options() {
-        assert_eq!(size_of::<super::relora_cycle_options>(), 56);
+        assert_eq!(size_of::<super::relora_cycle_options>(), 72);
         field!(relora_cycle_options, struct_size, 0);
         field!(relora_cycle_options, flags, 4);
         field!(relora_cycle_options, first_step, 8);
@@ -745,11 +784,13 @@ mod layout {
         field!(relora_cycle_options, before, 32);
         field!(relora_cycle_options, after, 40);
         field!(relora_cycle_options, hook_user, 48);
+        field!(relora_cycle_options, period_growth, 56);
+        field!(relora_cycle_options, stagger, 64);
     }
 
     #[test]
     fn linear_options() {
-        assert_eq!(size_of::<super::relora_linear_options>(), 80);
+        assert_eq!(size_of::<super::relora_linear_options>(), 88);
         field!(relora_linear_options, struct_size, 0);
         field!(relora_linear_options, flags, 4);
         field!(relora_linear_options, mode, 8);
@@ -763,15 +804,20 @@ mod layout {
         field!(relora_linear_options, layer, 64);
         field!(relora_linear_options, rounding, 72);
         field!(relora_linear_options, reserved, 76);
+        field!(relora_linear_options, init, 80);
+        field!(relora_linear_options, reserved2, 84);
     }
 
     #[test]
     fn merge_report() {
-        assert_eq!(size_of::<super::relora_merge_report>(), 24);
+        assert_eq!(size_of::<super::relora_merge_report>(), 48);
         field!(relora_merge_report, struct_size, 0);
         field!(relora_merge_report, layers, 4);
         field!(relora_merge_report, delta_norm, 8);
         field!(relora_merge_report, weight_norm, 16);
+        field!(relora_merge_report, overlap, 24);
+        field!(relora_merge_report, gradient_before, 32);
+        field!(relora_merge_report, gradient_after, 40);
     }
 
     #[test]
@@ -842,8 +888,18 @@ mod layout {
     }
 
     #[test]
+    fn factors_options() {
+        assert_eq!(size_of::<super::relora_factors_options>(), 32);
+        field!(relora_factors_options, struct_size, 0);
+        field!(relora_factors_options, init, 4);
+        field!(relora_factors_options, seed, 8);
+        field!(relora_factors_options, layer, 16);
+        field!(relora_factors_options, cycle, 24);
+    }
+
+    #[test]
     fn schedule_options() {
-        assert_eq!(size_of::<super::relora_schedule_options>(), 72);
+        assert_eq!(size_of::<super::relora_schedule_options>(), 80);
         field!(relora_schedule_options, struct_size, 0);
         field!(relora_schedule_options, kind, 4);
         field!(relora_schedule_options, lr, 8);
@@ -854,5 +910,6 @@ mod layout {
         field!(relora_schedule_options, restart_warmup_steps, 48);
         field!(relora_schedule_options, restart_every, 56);
         field!(relora_schedule_options, adjust_step, 64);
+        field!(relora_schedule_options, period_growth, 72);
     }
 }

@@ -200,14 +200,14 @@ impl Reader {
 #[derive(Debug)]
 pub struct State {
     handle: Handle<sys::relora_state>,
-    bytes: Vec<Rc<[Cell<u8>]>>, // what the handle looks at, so they go after it
+    _bytes: Vec<Rc<[Cell<u8>]>>, // what the handle looks at, so they go after it
 }
 
 impl State {
     pub fn new(context: &Context) -> Result<State> {
         // SAFETY: the context lives.
         let make = |out: *mut *mut _| unsafe { sys::relora_state_create(out, context.get()) };
-        Ok(State { handle: Handle::new(context, sys::relora_state_release, make)?, bytes: Vec::new() })
+        Ok(State { handle: Handle::new(context, sys::relora_state_release, make)?, _bytes: Vec::new() })
     }
 
     pub fn add_tensor(&mut self, name: &str, tensor: &Tensor) -> Result<()> {
@@ -224,7 +224,7 @@ impl State {
         self.check(unsafe {
             sys::relora_state_add_bytes(self.handle.get(), name.as_ptr(), data, bytes.len())
         })?;
-        self.bytes.push(Rc::clone(bytes));
+        self._bytes.push(Rc::clone(bytes));
         Ok(())
     }
 
@@ -248,13 +248,17 @@ impl State {
     pub fn add_schedule(&mut self, prefix: &str, schedule: &Schedule) -> Result<()> {
         let prefix = c_string(prefix)?;
         // SAFETY: it is described during the call.
-        self.check(unsafe { sys::relora_state_add_schedule(self.handle.get(), prefix.as_ptr(), schedule.0.get()) })
+        self.check(unsafe {
+            sys::relora_state_add_schedule(self.handle.get(), prefix.as_ptr(), schedule.0.get())
+        })
     }
 
     pub fn add_cycle(&mut self, prefix: &str, cycle: &Cycle) -> Result<()> {
         let prefix = c_string(prefix)?;
         // SAFETY: it is described during the call.
-        self.check(unsafe { sys::relora_state_add_cycle(self.handle.get(), prefix.as_ptr(), cycle.handle.get()) })
+        self.check(unsafe {
+            sys::relora_state_add_cycle(self.handle.get(), prefix.as_ptr(), cycle.handle.get())
+        })
     }
 
     /// Metadata of the host's own.
@@ -278,13 +282,14 @@ impl State {
     /// How exports write the weights of layers.
     pub fn set_export_layout(&mut self, layout: Layout) -> Result<()> {
         // SAFETY: the state lives.
-        self.0.context.check(unsafe { sys::relora_state_set_export_layout(self.0.get(), layout) })
+        self.handle.context.check(unsafe { sys::relora_state_set_export_layout(self.handle.get(), layout) })
     }
 
     pub fn export_merged(&self, stream: &Stream, path: &str) -> Result<()> {
         let path = c_string(path)?;
         // SAFETY: all handles live.
-        stream.check(unsafe { sys::relora_state_export_merged(self.handle.get(), stream.get(), path.as_ptr()) })
+        stream
+            .check(unsafe { sys::relora_state_export_merged(self.handle.get(), stream.get(), path.as_ptr()) })
     }
 
     pub fn export_adapter(&self, stream: &Stream, folder: &str, base_model: &str) -> Result<()> {
@@ -297,7 +302,8 @@ impl State {
     pub fn export_delta(&self, stream: &Stream, path: &str) -> Result<()> {
         let path = c_string(path)?;
         // SAFETY: all handles live.
-        stream.check(unsafe { sys::relora_state_export_delta(self.handle.get(), stream.get(), path.as_ptr()) })
+        stream
+            .check(unsafe { sys::relora_state_export_delta(self.handle.get(), stream.get(), path.as_ptr()) })
     }
 
     fn check(&self, status: sys::relora_status) -> Result<()> {

@@ -34,13 +34,13 @@ pub use cycle::{Cycle, Hooks, Restart, Schedule};
 pub use files::{Reader, State, Writer};
 pub use group::Group;
 pub use linear::Linear;
-pub use restart::{draw_factors, full_rank_step, merge, reset_moments};
+pub use restart::{draw_factors, full_rank_step, merge, project_moments, renew_factors, reset_moments};
 pub use relora_sys as sys;
 pub use tensor::Tensor;
 
 pub use sys::{
     relora_adam_options as AdamOptions, relora_context_options as ContextOptions,
-    relora_cycle_options as CycleOptions, relora_dtype as Dtype,
+    relora_cycle_options as CycleOptions, relora_dtype as Dtype, relora_factors_options as FactorsOptions,
     relora_full_rank_report as FullRankReport, relora_layout as Layout, relora_linear_mode as Mode,
     relora_linear_options as LinearOptions, relora_merge_options as MergeOptions,
     relora_merge_report as MergeReport, relora_param as Param,

@@ -1,7 +1,6 @@
 use crate::{
     sys, Device, Error, FullRankReport, Group, Handle, LinearOptions, MergeReport, Mode, Param, PlanReport,
-    Result, Stream,
-    Tensor,
+    Result, Stream, Tensor,
 };
 use std::mem::size_of;
 use std::os::raw::c_void;
@@ -71,8 +70,7 @@ impl Linear {
     pub fn set_target(&self, weight: Option<&Tensor>) -> Result<()> {
         let weight = weight.map_or(std::ptr::null_mut(), |t| t.get());
         // SAFETY: the tensor lives, and the layer retains it.
-        let status =
-            unsafe { sys::relora_linear_set_target(self.get(), weight, None, std::ptr::null_mut()) };
+        let status = unsafe { sys::relora_linear_set_target(self.get(), weight, None, std::ptr::null_mut()) };
         self.0.context.check(status)
     }
 
@@ -128,7 +126,14 @@ impl Linear {
     }
 
     /// dw (+)= dy^T x, of a frozen W too.
-    pub fn weight_grad(&self, stream: &Stream, x: &Tensor, dy: &Tensor, dw: &Tensor, flags: u32) -> Result<()> {
+    pub fn weight_grad(
+        &self,
+        stream: &Stream,
+        x: &Tensor,
+        dy: &Tensor,
+        dw: &Tensor,
+        flags: u32,
+    ) -> Result<()> {
         // SAFETY: all handles live.
         let status = unsafe {
             sys::relora_linear_weight_grad(self.get(), stream.get(), x.get(), dy.get(), dw.get(), flags)
@@ -241,11 +246,18 @@ impl Linear {
     }
 
     /// One step of the frozen W down the direction of its gradient, which is overwritten.
-    pub fn full_rank_step(&self, stream: &Stream, grad: &Tensor, lr: f64, step: u64) -> Result<FullRankReport> {
+    pub fn full_rank_step(
+        &self,
+        stream: &Stream,
+        grad: &Tensor,
+        lr: f64,
+        step: u64,
+    ) -> Result<FullRankReport> {
         let mut report = FullRankReport::default();
         let (l, s) = (self.get(), stream.get());
         // SAFETY: all handles live.
-        stream.check(unsafe { sys::relora_linear_full_rank_step(l, s, grad.get(), lr, step, &mut report) })?;
+        stream
+            .check(unsafe { sys::relora_linear_full_rank_step(l, s, grad.get(), lr, step, &mut report) })?;
         Ok(report)
     }
 

@@ -1,7 +1,9 @@
 use crate::{
-    sys, FullRankReport, MergeOptions, MergeReport, ResetOptions, ResetReport, Result, Stream, Tensor,
+    sys, FactorsOptions, FullRankReport, MergeOptions, MergeReport, ResetOptions, ResetReport, Result, Stream,
+    Tensor,
 };
 use std::mem::size_of;
+use std::ptr::null_mut;
 
 /// W += s B A, for a program with factors of its own.
 pub fn merge(
@@ -46,6 +48,38 @@ pub fn draw_factors(
 ) -> Result<()> {
     // SAFETY: all handles live.
     stream.check(unsafe { sys::relora_factors_draw(stream.get(), a.get(), b.get(), seed, layer, cycle) })
+}
+
+/// A new A by one of the inits, B := 0. Without a gradient of A, GRADIENT is MATCHED.
+pub fn renew_factors(
+    stream: &Stream,
+    a: &Tensor,
+    b: &Tensor,
+    gradient: Option<&Tensor>,
+    options: &FactorsOptions,
+) -> Result<MergeReport> {
+    let o = FactorsOptions { struct_size: size_of::<FactorsOptions>() as u32, ..*options };
+    let mut report = MergeReport::default();
+    let (s, g) = (stream.get(), gradient.map_or(null_mut(), |t| t.get()));
+    // SAFETY: all handles live.
+    stream.check(unsafe { sys::relora_factors_renew(s, a.get(), b.get(), g, &o, &mut report) })?;
+    Ok(report)
+}
+
+/// The moments of B, carried from one A to another; `betas` are those of the optimizer.
+pub fn project_moments(
+    stream: &Stream,
+    moments: (&Tensor, &Tensor),
+    a_old: &Tensor,
+    a_new: &Tensor,
+    betas: (f64, f64),
+    steps: i64,
+) -> Result<()> {
+    let (s, m, v) = (stream.get(), moments.0.get(), moments.1.get());
+    // SAFETY: all handles live.
+    stream.check(unsafe {
+        sys::relora_moments_project(s, m, v, a_old.get(), a_new.get(), betas.0, betas.1, steps)
+    })
 }
 
 /// The partial reset of two moments, for a program with an optimizer of its own.

@@ -126,6 +126,11 @@ fn restarts_without_objects() {
     assert!((step.grad_rank - 1.0).abs() < 1e-6 && (step.delta_norm - 0.02 * 3f64.sqrt()).abs() < 1e-3);
     relora::draw_factors(&stream, &a, &b, 1, 2, 3).unwrap();
     assert_eq!(b.cells().unwrap()[0].get(), 0.0);
+    let o = relora::FactorsOptions { init: relora::sys::RELORA_INIT_GRADIENT, ..Default::default() };
+    let renewed = relora::renew_factors(&stream, &a, &b, Some(&tensor(&[1, 3])), &o).unwrap();
+    assert!((renewed.gradient_after - 1.0).abs() < 1e-6);
+    let moments = (&tensor(&[2, 1]), &tensor(&[2, 1]));
+    relora::project_moments(&stream, moments, &a, &a, (0.9, 0.999), 5).unwrap();
     let (m, v) = (tensor(&[100]), tensor(&[100]));
     let reset = relora::reset_moments(&stream, &m, &v, 0, &relora::ResetOptions::default()).unwrap();
     assert_eq!((reset.params, reset.zeroed_first), (1, 99));
