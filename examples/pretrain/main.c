@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -107,17 +108,29 @@ static void print_validation(const struct trainer *t)
            t->restarts);
 }
 
+/* getrusage() also counts the program that started this one, up to then. */
+static double peak_megabytes(void)
+{
+    char line[256];
+    double kilobytes = 0.0;
+    struct rusage usage;
+    FILE *file = fopen("/proc/self/status", "r");
+    while (file && kilobytes <= 0.0 && fgets(line, sizeof line, file))
+        if (strncmp(line, "VmHWM:", 6) == 0) kilobytes = strtod(line + 6, NULL);
+    if (file) fclose(file);
+    getrusage(RUSAGE_SELF, &usage);
+    return (kilobytes > 0.0 ? kilobytes : (double)usage.ru_maxrss) / 1024.0;
+}
+
 static int print_summary(const struct trainer *t)
 {
-    struct rusage usage;
     int64_t tokens = t->attempts * t->options->accumulate * t->options->batch * t->options->seq;
     double rate = t->seconds > 0.0 ? (double)tokens / t->seconds : 0.0;
     double loss = t->val_loss < 0.0 ? (double)NAN : t->val_loss;
-    getrusage(RUSAGE_SELF, &usage);
+    double peak = peak_megabytes();
     print_validation(t);
     printf("trainable parameters %" PRId64 " of %" PRId64 ", peak memory %.0f MB, %.0f tokens/s\n",
-           model_count_trainable(t->model), model_count_all(t->model), (double)usage.ru_maxrss / 1024.0,
-           rate);
+           model_count_trainable(t->model), model_count_all(t->model), peak, rate);
     print_device_memory(t);
     struct model_memory memory;
     model_memory(t->model, &memory);
@@ -127,7 +140,7 @@ static int print_summary(const struct trainer *t)
              "val_loss=%.4f val_ppl=%.2f tokens_per_s=%.0f restarts=%" PRId64 " updates=%" PRId64 "/%" PRId64
              " trained=%" PRId64 " parameters=%" PRId64 " moments_bytes=%" PRId64 " peak_mb=%.1f%s",
              loss, exp(loss), rate, t->restarts, t->step, t->end, model_count_trainable(t->model),
-             memory.parameters, memory.moments, (double)usage.ru_maxrss / 1024.0, accuracy);
+             memory.parameters, memory.moments, peak, accuracy);
     return metrics_summary(t->options->out, line);
 }
 

@@ -331,7 +331,7 @@ class Page:
             timed = [run for run in self.record.get(arm, rank).values() if run.get('cpu_seconds')]
             if timed:
                 rows.append([title(arm), rank or '', '{:,}'.format(timed[0]['trained']), '{:,}'.format(timed[0]['moments_bytes']),
-                             '%.0f' % max(run['peak_mb'] for run in timed),
+                             '%.0f' % max(run['peak_mb'] for run in timed if 'peak_mb' in run) if any('peak_mb' in run for run in timed) else 'not measured',
                              number(stats.mean(run['tokens'] / run['cpu_seconds'] / 1000 for run in timed), '%.1f'),
                              '%.0f' % stats.mean(run['load'] for run in timed).value])
         return ['## Cost', '', 'Memory is the peak of the process, which with a warm start is that of full rank. Thousands of tokens for each second of '
