@@ -29,7 +29,7 @@ BLAS_LIBS_accelerate := -framework Accelerate
 
 # Debian packages: to build and install; for the tests; for the demonstration.
 DEPS := gcc g++ make pkg-config libdnnl-dev libjansson-dev libxxhash-dev \
-        check python3 abigail-tools locales \
+        check python3 abigail-tools locales libopenmpi-dev openmpi-bin \
         gnuplot-nox bible-kjv
 
 # Toolchains of other languages and package managers; `make deps-bindings` installs them. What is not here is skipped.
@@ -103,7 +103,8 @@ ifeq ($(BLAS),)
   SRCS := $(filter-out src/cpu/cpu_gemm_blas.c,$(SRCS))
 endif
 OBJS     := $(SRCS:%.c=$(B)/%.o)
-HEADERS  := $(sort $(wildcard include/relora/*.h))
+ADAPTERS := include/relora/comm_mpi.h include/relora/comm_nccl.h # for hosts with these libraries; not part of the interface
+HEADERS  := $(sort $(filter-out $(ADAPTERS),$(wildcard include/relora/*.h)))
 SO       := $(B)/librelora.so.$(VERSION)
 ARCHIVE  := $(if $(filter-out 0,$(STATIC)),$(B)/librelora.a)
 BUILT    := $(SO) $(ARCHIVE)
@@ -163,7 +164,7 @@ include examples/bindings.mk
 ifneq ($(filter release debug,$(CONFIG)),)
   INSTALL_STEPS := check-install check-packages
 endif
-STEPS := check-headers symbols $(ABI_STEPS) $(SUITES:%=check-%) check-module check-unload check-system-memory check-fuzz \
+STEPS := check-headers symbols $(ABI_STEPS) $(SUITES:%=check-%) check-mpi check-module check-unload check-system-memory check-fuzz \
          $(PROGRAM_STEPS) $(INSTALL_STEPS) $(BINDING_STEPS) $(MODULE_STEPS) $(CUDA_STEPS) check-emulator $(EMULATED_STEPS)
 
 ## check: every test, to the end even if one fails; the last line counts them

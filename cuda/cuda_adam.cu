@@ -34,7 +34,13 @@ static __global__ void adam_squares_kernel(struct adam a)
 static __global__ void adam_control_kernel(struct adam a)
 {
     double sum = block_sum_of(a.partials, a.chunk_count, 1);
-    if (threadIdx.x == 0) *a.control = adam_control_make(&a, sum);
+    if (threadIdx.x == 0 && a.squares) *a.squares = sum;
+    if (threadIdx.x == 0 && !a.squares) *a.control = adam_control_make(&a, sum);
+}
+
+static __global__ void adam_decide_kernel(struct adam a)
+{
+    *a.control = adam_control_make(&a, *a.squares);
 }
 
 static unsigned blocks_at_most(int64_t count, int64_t most)
@@ -48,6 +54,11 @@ relora_status cuda_adam_norm(struct queue *q, const struct adam *a)
                                        blocks_at_most(a->chunk_count, INT32_MAX), CUDA_THREADS, *a);
     if (status < 0) return status;
     return cuda_launch(q, "the norm of the gradients", adam_control_kernel, 1, CUDA_THREADS, *a);
+}
+
+relora_status cuda_adam_decide(struct queue *q, const struct adam *a)
+{
+    return cuda_launch(q, "the norm of the gradients", adam_decide_kernel, 1, 1, *a);
 }
 
 /* ---- the update ---- */
@@ -97,7 +108,7 @@ static __device__ inline void update_four(const struct adam_ready *ready, const 
     load_four(g, (const G *)p->grad, i, end);
     load_four(m, p->m, i, end);
     load_four(v, p->v, i, end);
-    if (stochastic) cuda_draw_four(words, ready->draw, (uint64_t)i);
+    if (stochastic) cuda_draw_four(words, ready->draw, (uint64_t)(p->first + i));
     for (int k = 0; k < FOUR; k++) {
         float moved = adam_element(&ready->constants, w[k], g[k], &m[k], &v[k]);
         update_store(&rounded[k], moved, words[k], stochastic);
@@ -146,17 +157,17 @@ adam_update_kernel(struct adam a, const struct adam_ready *all)
 static __device__ inline void update_one(const struct adam_ready *ready, const struct adam_param *p, int64_t i)
 {
     uint32_t words[FOUR] = {0};
-    int64_t at = i + i / p->cols * p->gap;
+    int64_t place = p->first + i, at = place + place / p->cols * p->gap;
     int is_f32 = p->param_dtype == RELORA_F32, stochastic = p->rounding != RELORA_ROUND_NEAREST;
     float *wide = (float *)p->param + at, grad;
     bf16 *narrow = (bf16 *)p->param + at;
     grad = p->grad_dtype == RELORA_F32 ? ((const float *)p->grad)[i] : widen(((const bf16 *)p->grad)[i]);
     float moved = adam_element(&ready->constants, is_f32 ? *wide : widen(*narrow), grad, &p->m[i], &p->v[i]);
-    if (!is_f32 && stochastic) cuda_draw_four(words, ready->draw, (uint64_t)i / FOUR * FOUR);
+    if (!is_f32 && stochastic) cuda_draw_four(words, ready->draw, (uint64_t)place / FOUR * FOUR);
     if (is_f32)
         *wide = moved;
     else
-        update_store(narrow, moved, words[i % FOUR], stochastic);
+        update_store(narrow, moved, words[place % FOUR], stochastic);
 }
 
 static __global__ void adam_gaps_kernel(struct adam a, const struct adam_ready *all)
@@ -188,5 +199,6 @@ relora_status cuda_adam_step(struct queue *q, const struct adam *a)
 
 cudaError_t cuda_load_adam(void)
 {
-    return cuda_load(adam_squares_kernel, adam_control_kernel, adam_ready_kernel, adam_update_kernel, adam_gaps_kernel);
+    return cuda_load(adam_squares_kernel, adam_control_kernel, adam_decide_kernel, adam_ready_kernel, adam_update_kernel,
+                     adam_gaps_kernel);
 }

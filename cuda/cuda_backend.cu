@@ -101,6 +101,7 @@ static const struct backend backend_cuda = {
     cuda_scale_grad,
     cuda_largest,
     cuda_adam_norm,
+    cuda_adam_decide,
     cuda_adam_step,
     cuda_prune,
     cuda_span,

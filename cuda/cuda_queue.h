@@ -178,6 +178,7 @@ relora_status cuda_scale_grad(struct queue *q, float *grad, const float *scale, 
                               struct view u, int32_t accumulate);
 relora_status cuda_largest(struct queue *q, struct view x, uint32_t *bits);
 relora_status cuda_adam_norm(struct queue *q, const struct adam *a);
+relora_status cuda_adam_decide(struct queue *q, const struct adam *a);
 relora_status cuda_adam_step(struct queue *q, const struct adam *a);
 relora_status cuda_prune(struct queue *q, const struct prune *p);
 relora_status cuda_span(struct queue *q, const struct span *s);

@@ -34,9 +34,20 @@ $(EXAMPLES): %: %.o $(B)/librelora.a
 	@echo LD $@
 	$(Q)$(LINK_PROGRAM)
 
-$(B)/pretrain: $(PRETRAIN) $(B)/librelora.a
+# With MPI, if pkg-config knows one (MPI=0 leaves it out): it is asked when the recipe runs, after `make deps`.
+MPI          ?= $(shell for p in mpi-c ompi-c mpich; do $(PKG_CONFIG) --exists $$p 2> /dev/null && echo $$p && break; done)
+MPI_NAME      = $(filter-out 0,$(MPI))
+MPI_LIBS      = $(if $(MPI_NAME),$(shell $(PKG_CONFIG) --libs $(MPI_NAME)))
+PRETRAIN_MPI := $(B)/examples/pretrain/mpi/ranks_mpi.o
+$(PRETRAIN_MPI): $(B)/made-with-mpi-$(or $(MPI_NAME),none)
+$(B)/made-with-mpi-%:
+	@mkdir -p $(@D)
+	$(Q)$(RM) $(B)/made-with-mpi-* && touch $@
+$(PRETRAIN_MPI): EXAMPLE_CFLAGS += $(if $(MPI_NAME),-DPRETRAIN_MPI $(shell $(PKG_CONFIG) --cflags $(MPI_NAME)))
+
+$(B)/pretrain: $(PRETRAIN) $(PRETRAIN_MPI) $(B)/librelora.a
 	@echo LD $@
-	$(Q)$(LINK_PROGRAM) $(CUDART)
+	$(Q)$(LINK_PROGRAM) $(CUDART) $(MPI_LIBS)
 
 $(B)/bench: $(BENCH) $(B)/librelora.a
 	@echo LD $@
@@ -48,9 +59,9 @@ examples: $(EXAMPLES)
 ## pretrain: the program of examples/pretrain, which trains a language model
 pretrain: $(B)/pretrain
 
-## demo: train a small language model with ReLoRA, here and now, and plot it as demo.png
+## demo: train a small language model here and now, and plot it as demo.png; RECIPE=paper trains as published
 demo: $(B)/pretrain | $(FIRST)
-	@examples/pretrain/demo.sh $(B)/pretrain demo.png
+	@examples/pretrain/demo.sh $(B)/pretrain demo.png $(if $(RECIPE),--recipe $(RECIPE))
 
 ## study: compare full rank, LoRA and ReLoRA, write docs/results.md; QUICK=1 takes ten minutes and writes build/quick/results.md
 STUDY := examples/study
@@ -86,7 +97,7 @@ bench-torch: $(SO) $(B)/pretrain | $(FIRST)
 	  then $(PYTHON) test/bench/torch_relora.py . $(SO) $(B)/pretrain bench-torch.json; \
 	  else echo "bench-torch: $(PYTHON) has no torch; PYTHON=... names one that has"; fi
 
--include $(PRETRAIN:.o=.d) $(BENCH:.o=.d) $(EXAMPLES:=.d)
+-include $(PRETRAIN:.o=.d) $(PRETRAIN_MPI:.o=.d) $(BENCH:.o=.d) $(EXAMPLES:=.d)
 
 # ---- their tests ----
 ## check-examples: run the small programs of examples/

@@ -1,6 +1,6 @@
 # What makes the library a package: relora.pc, the CMake package, install and uninstall, the release archive, .deb.
 PACKAGE := $(B)/relora.pc $(B)/reloraConfig.cmake $(B)/reloraConfigVersion.cmake
-BINARY_HEADERS := $(HEADERS) include/relora/relora.hpp
+BINARY_HEADERS := $(HEADERS) $(ADAPTERS) include/relora/relora.hpp
 
 # What a program needs that links librelora.a: by their own names, so that nothing switches OpenMP on in its files.
 PRIVATE_LIBS = $(filter-out -ljansson,$(LDLIBS)) \

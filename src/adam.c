@@ -1,5 +1,5 @@
 /* The optimizer as an object: options, and the registry of parameters. */
-#include "adam.h"
+#include "adam_comm.h"
 
 #include <float.h>
 #include <math.h>
@@ -9,20 +9,22 @@
 
 /* ---- options ---- */
 
-static const char *const flag_names[] = {"DECOUPLED", "SKIP_NOT_FINITE", NULL};
+static const char *const flag_names[] = {"DECOUPLED", "SKIP_NOT_FINITE", "SHARD_STATE", NULL};
 
 static const struct option adam_rows[] = {
     {FIELD(relora_adam_options, beta1), OPTION_F64, .value = 0.9, .high = 1, .below_high = 1},
     {FIELD(relora_adam_options, beta2), OPTION_F64, .value = 0.999, .high = 1, .below_high = 1},
     {FIELD(relora_adam_options, eps), OPTION_F64, .value = 1e-8, .above_low = 1, .high = NO_LIMIT},
     {FIELD(relora_adam_options, max_norm), OPTION_F64, .high = NO_LIMIT},
-    {FIELD(relora_adam_options, flags), OPTION_FLAGS, .value = RELORA_ADAM_DECOUPLED, .names = flag_names},
+    {FIELD(relora_adam_options, flags), OPTION_FLAGS, .value = RELORA_ADAM_DECOUPLED, .names = flag_names,
+     .quiet = RELORA_ADAM_SHARD_STATE},
     {FIELD(relora_adam_options, seed), OPTION_U64},
     {FIELD(relora_adam_options, rounding), OPTION_ENUM, .value = RELORA_ROUND_STOCHASTIC,
      .names = rounding_names, .as_number = 1},
     /* is each entry's */
     {FIELD(relora_adam_options, weight_decay), OPTION_F64, .high = (double)FLT_MAX, .quiet = QUIET},
     {FIELD(relora_adam_options, reserved), OPTION_I32, .quiet = QUIET},
+    {FIELD(relora_adam_options, comm), OPTION_POINTER, .since = 6},
 };
 const struct options adam_table = {
     ROWS(adam_rows), .size = sizeof(relora_adam_options),
@@ -54,14 +56,23 @@ relora_status relora_adam_create(relora_adam **out, relora_device *device, const
     *out = NULL;
     if (!device) return RELORA_E_ARGUMENT;
     relora_context *ctx = device->ctx;
+    struct comm comm;
     TRY(call_read_options(&c, "options", &adam_table, &o, options));
     if ((float)o.eps <= 0) FAIL(&c, RELORA_E_ARGUMENT, "options.eps is %g, which is 0 as F32", o.eps);
+    TRY(comm_take(&c, "options.comm", &comm, device, o.comm));
+    o.comm = NULL; /* it is copied */
+    if (comm_has_others(&comm))
+        TRY(comm_reserve(&c, &comm)); /* so that no exchange fails for want of memory */
     relora_adam *adam = context_new(ctx, sizeof *adam);
-    if (!adam) return call_fail_memory(&c, sizeof *adam);
+    if (!adam) {
+        comm_free(&comm);
+        return call_fail_memory(&c, sizeof *adam);
+    }
     atomic_init(&adam->refs, 1);
     adam->ctx = ctx;
     adam->device = device;
     adam->options = o;
+    adam->comm = comm;
     adam->registry = (struct registry){.ctx = ctx, .size = sizeof(struct adam_entry)};
     *out = adam;
     return RELORA_OK;
@@ -93,6 +104,7 @@ static void destroy(relora_adam *adam)
 {
     adam_plan_free(adam);
     adam_drop_entries(adam, 0);
+    comm_free(&adam->comm);
     registry_free(&adam->registry);
     relora_tensor_release(adam->flat);
     context_delete(adam->ctx, adam, sizeof *adam);
@@ -155,6 +167,7 @@ relora_status adam_check_lent(const struct call *c, const relora_adam *adam, con
 {
     for (int32_t i = 0; i < adam->registry.count; i++) {
         const struct adam_entry *e = adam_at(adam, i);
+        if (!e->first) continue; /* in a share, which nobody has lent */
         struct view first = tensor_view(e->first), second = tensor_view(e->second);
         struct view value = tensor_view(m->value), grad = tensor_view(m->grad);
         if (views_overlap(first, value) || views_overlap(second, value) || views_overlap(first, grad) ||
@@ -169,6 +182,9 @@ static relora_status check_entry(const struct call *c, const relora_adam *adam, 
                                  const struct member *m)
 {
     char a[SHAPE_TEXT], b[SHAPE_TEXT];
+    if (adam->share)
+        FAIL(c, RELORA_E_STATE, "the moments lie in shares already; register \"%s\" before the first step",
+             name);
     if (!name[0]) FAIL(c, RELORA_E_ARGUMENT, "name is empty");
     TRY(adam_check_part(c, adam, "param", name, m->value));
     TRY(adam_check_part(c, adam, "grad", name, m->grad));
@@ -205,8 +221,10 @@ static relora_status fill_entry(const struct call *c, relora_adam *adam, struct 
 {
     e->lr_factor = 1;
     e->weight_decay = adam->options.weight_decay;
-    TRY(make_moment(c, &e->first, adam, &e->is.value->shape));
-    TRY(make_moment(c, &e->second, adam, &e->is.value->shape));
+    if (!adam_is_sharded(adam)) { /* shares are made when all parameters are known */
+        TRY(make_moment(c, &e->first, adam, &e->is.value->shape));
+        TRY(make_moment(c, &e->second, adam, &e->is.value->shape));
+    }
     return make_steps(c, adam, e);
 }
 
@@ -228,8 +246,10 @@ relora_status adam_register(const struct call *c, relora_adam *adam, const char 
 {
     void *item;
     TRY(check_entry(c, adam, name, m));
+    int64_t at = adam_row(adam);
     TRY(registry_add(c, &adam->registry, name, m, &item));
     struct adam_entry *e = item;
+    e->at = at;
     e->generation = m->linear ? m->linear->generation : 0;
     e->role = role;
     relora_status status = from ? inherit_entry(c, adam, e, from) : fill_entry(c, adam, e);
@@ -392,7 +412,7 @@ int32_t adam_index_of(const relora_adam *adam, const relora_linear *linear, relo
 relora_tensor *relora_adam_moment(relora_adam *adam, int32_t index, relora_moment moment)
 {
     const struct adam_entry *e = entry(adam, index);
-    if (!e) return NULL;
+    if (!e || adam_is_sharded(adam)) return NULL;
     return moment == RELORA_MOMENT_FIRST ? e->first : moment == RELORA_MOMENT_SECOND ? e->second : NULL;
 }
 

@@ -2,15 +2,17 @@
 #ifndef RELORA_SRC_ADAM_H
 #define RELORA_SRC_ADAM_H
 
+#include "comm.h"
 #include "group.h"
 #include "relora/adam.h"
 
 #define ADAM_STEPS_MAX (INT64_C(1) << 53) /* exact in double */
 
-struct adam_entry {   /* one registered parameter */
-    struct member is; /* its name, tensors, and the layer it belongs to, if any */
-    relora_tensor *first, *second;
-    int64_t *steps; /* on the device, so that a step can skip itself */
+struct adam_entry {                /* one registered parameter */
+    struct member is;              /* its name, tensors, and the layer it belongs to, if any */
+    relora_tensor *first, *second; /* moments; in shares this rank's, with one axis, or NULL */
+    int64_t at;                    /* of its first element in the row of all parameters */
+    int64_t *steps;                /* on the device, so that a step can skip itself */
     double lr_factor, weight_decay;
     uint64_t generation; /* of the layer when it was added */
     relora_param role;   /* in the layer */
@@ -26,6 +28,11 @@ struct relora_adam {
     double last_rate, highest_rate; /* of the steps so far whose rate the host gave as a number */
     int64_t rates;                  /* how many */
 
+    /* the other ranks (adam_comm.h) */
+    struct comm comm;
+    int64_t share; /* elements of the row of all parameters that are one rank's; 0 before there are shares */
+    int32_t compared; /* parameters that were found equal on all ranks */
+
     /* the sweep over all parameters; made anew at the first step after one is added */
     int32_t planned; /* parameters it covers */
     int64_t chunk_count;
@@ -38,12 +45,17 @@ struct relora_adam {
     struct adam_chunk *device_chunks;
     double *partials;
     struct adam_control *control;
+    double *squares; /* of this rank's share, then of all */
 };
 
 static inline struct adam_entry *adam_at(const relora_adam *adam, int32_t index)
 {
     return registry_at(&adam->registry, index);
 }
+
+/* Elements that a parameter of `count` takes in the row of all parameters, and those of the row so far. */
+int64_t adam_span(int64_t count);
+int64_t adam_row(const relora_adam *adam);
 
 /* call_open() of a call about an optimizer. */
 relora_status adam_open(struct call *c, const relora_adam *adam, relora_stream *stream);
@@ -78,7 +90,8 @@ void adam_drop_last(relora_adam *adam);
 /* Let go of what the optimizer has made for the last parameters, and of them, so that `count` stay. */
 void adam_drop_entries(relora_adam *adam, int32_t count);
 
-/* Add one parameter with moments and a step count of 0 or, if a registered one is given that it stands in for,
+/* Add one parameter with moments and a step count of 0 or, if a registered one is given that it stands in
+ * for,
  * with the moments, the count and the factors of that one. */
 relora_status adam_register(const struct call *c, relora_adam *adam, const char *name,
                             const struct member *member, relora_param role, const struct adam_entry *from);

@@ -1,5 +1,5 @@
 /* Moments of an optimizer in memory of the host's; and what of its memory has not come yet. */
-#include "adam.h"
+#include "adam_comm.h"
 
 relora_status adam_check_memory(const struct call *c, const struct adam_entry *e, const char *what,
                                 const relora_tensor *tensor)
@@ -11,6 +11,7 @@ relora_status adam_check_memory(const struct call *c, const struct adam_entry *e
 relora_status adam_check_moments(const struct call *c, const relora_adam *adam, int32_t index)
 {
     const struct adam_entry *e = adam_at(adam, index);
+    if (adam_is_sharded(adam)) return RELORA_OK; /* they are the library's */
     TRY(adam_check_memory(c, e, "first", e->first));
     return adam_check_memory(c, e, "second", e->second);
 }
@@ -43,6 +44,9 @@ static relora_status set_moments(const struct call *c, relora_adam *adam, int32_
                                  relora_tensor *second)
 {
     struct adam_entry *e = adam_at(adam, index);
+    if (adam_is_sharded(adam))
+        FAIL(c, RELORA_E_STATE, "first and second of \"%s\" are given, but adam has RELORA_ADAM_SHARD_STATE",
+             e->is.name);
     TRY(check_moment(c, adam, "first", index, first));
     TRY(check_moment(c, adam, "second", index, second));
     if (views_overlap(tensor_view(first), tensor_view(second)))

@@ -1,12 +1,12 @@
 /* The sweep over all parameters, as the device finds it: what they are, and pieces of even size. */
 #include <string.h>
 
-#include "adam.h"
+#include "adam_comm.h"
 #include "device.h"
 
 enum { CHUNK = 65536 }; /* elements; a multiple of 4, so that chunks start with a Philox block */
 
-_Static_assert(sizeof(struct adam_param) == 112, "no padding, as refresh() compares bytes");
+_Static_assert(sizeof(struct adam_param) == 120, "no padding, as refresh() compares bytes");
 
 static int64_t chunks_of(int64_t count)
 {
@@ -24,6 +24,7 @@ static void lay_out(relora_adam *adam, struct scratch *scratch)
     adam->device_chunks = scratch_bytes(scratch, chunk_bytes(adam));
     adam->partials = scratch_bytes(scratch, size_mul((size_t)adam->chunk_count, sizeof *adam->partials));
     adam->control = scratch_bytes(scratch, sizeof *adam->control);
+    adam->squares = scratch_bytes(scratch, sizeof *adam->squares);
 }
 
 static relora_status allocate(const struct call *c, relora_adam *adam)
@@ -33,7 +34,7 @@ static relora_status allocate(const struct call *c, relora_adam *adam)
     size_t bytes = (size_t)adam->registry.count * sizeof *adam->params;
     adam->chunk_count = 0;
     for (int32_t i = 0; i < adam->registry.count; i++)
-        adam->chunk_count += chunks_of(adam_at(adam, i)->is.value->shape.count);
+        adam->chunk_count += chunks_of(adam_own(adam, i).count);
     adam->params = memory_alloc_zero(&adam->ctx->memory, bytes);
     if (!adam->params) return call_fail_memory(c, bytes);
     adam->planned = adam->registry.count;
@@ -52,11 +53,12 @@ static relora_status send_chunks(const struct call *c, const relora_adam *adam)
     const relora_device *device = adam->device;
     const struct memory *memory = &adam->ctx->memory;
     size_t bytes = chunk_bytes(adam);
+    if (!bytes) return RELORA_OK; /* fewer elements than ranks */
     struct adam_chunk *chunks = memory_alloc_zero(memory, bytes);
     if (!chunks) return call_fail_memory(c, bytes);
     int64_t k = 0;
     for (int32_t i = 0; i < adam->registry.count; i++) {
-        int64_t n = adam_at(adam, i)->is.value->shape.count;
+        int64_t n = adam_own(adam, i).count;
         for (int64_t start = 0; start < n; start += CHUNK)
             chunks[k++] = (struct adam_chunk){i, start, n - start < CHUNK ? n - start : CHUNK};
     }
@@ -76,6 +78,11 @@ static relora_status make_plan(const struct call *c, relora_adam *adam)
     return status;
 }
 
+static void *element_at(const relora_tensor *t, int64_t index)
+{
+    return (unsigned char *)t->data + (size_t)index * dtype_size(t->shape.dtype);
+}
+
 /* What is rounded as its layer says, W and a BF16 bias, draws as a function of the layer. */
 static struct draw param_draw(const relora_adam *adam, const struct adam_entry *e, int32_t i)
 {
@@ -89,15 +96,17 @@ static struct draw param_draw(const relora_adam *adam, const struct adam_entry *
 static struct adam_param param_now(const relora_adam *adam, int32_t i)
 {
     const struct adam_entry *e = adam_at(adam, i);
+    struct adam_own own = adam_own(adam, i);
     const struct shape *s = &e->is.value->shape;
+    int64_t gap = shape_is_dense(s) ? 0 : s->ld - s->cols;
     return (struct adam_param){
-        .param = e->is.value->data,
-        .grad = e->is.grad->data,
-        .m = e->first->data,
-        .v = e->second->data,
-        .count = s->count,
+        .param = element_at(e->is.value, gap ? 0 : own.first),
+        .grad = element_at(e->is.grad, own.first),
+        .m = e->first ? e->first->data : NULL,
+        .v = e->second ? e->second->data : NULL,
+        .count = own.count,
         .cols = s->cols,
-        .gap = shape_is_dense(s) ? 0 : s->ld - s->cols,
+        .gap = gap,
         .param_dtype = s->dtype,
         .grad_dtype = e->is.grad->shape.dtype,
         .lr_factor = e->lr_factor,
@@ -105,6 +114,7 @@ static struct adam_param param_now(const relora_adam *adam, int32_t i)
         .rounding = e->is.linear ? e->is.linear->options.rounding : adam->options.rounding,
         .draw = param_draw(adam, e, i),
         .steps = e->steps,
+        .first = own.first,
     };
 }
 
@@ -151,6 +161,7 @@ relora_status adam_sweep_open(const struct call *c, struct adam *sweep, relora_a
 {
     if (!adam->registry.count) FAIL(c, RELORA_E_STATE, "no parameter is registered");
     TRY(check_memory(c, adam));
+    TRY(adam_share(c, adam));
     TRY(make_plan(c, adam));
     TRY(refresh(c, adam));
     *sweep = (struct adam){
@@ -167,6 +178,7 @@ relora_status adam_sweep_open(const struct call *c, struct adam *sweep, relora_a
         .flags = adam->options.flags,
         .partials = adam->partials,
         .control = adam->control,
+        .squares = adam_is_sharded(adam) ? adam->squares : NULL,
     };
     return RELORA_OK;
 }

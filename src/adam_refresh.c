@@ -1,7 +1,7 @@
 /* Parameters of layers that have changed since they were added: their mode, weight or memory. */
 #include <string.h>
 
-#include "adam.h"
+#include "adam_comm.h"
 #include "text.h"
 
 /* "layer" of "layer.lora_A.weight" */
@@ -66,13 +66,17 @@ relora_status relora_adam_refresh(relora_adam *adam, relora_stream *stream)
 {
     struct call c = {.fn = "relora_adam_refresh"};
     TRY(adam_open(&c, adam, stream));
+    if (adam_is_sharded(adam))
+        FAIL(&c, RELORA_E_UNSUPPORTED,
+             "adam has RELORA_ADAM_SHARD_STATE, and the shares would be others; make a new "
+             "optimizer");
     struct registry old = adam->registry;
     adam->registry = (struct registry){.ctx = old.ctx, .size = old.size, .warned = old.warned};
     relora_status status = add_all(&c, adam, &old);
     if (status >= 0) status = check_new(&c, adam, &old);
     const struct registry made = adam->registry;
     if (status < 0) adam->registry = old;
-    else adam_plan_free(adam);
+    else adam_plan_free(adam), adam->compared = 0;
     let_go(adam, status < 0 ? &made : &old);
     return status;
 }

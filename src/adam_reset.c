@@ -1,6 +1,7 @@
 /* The partial reset of the moments, in place. */
 #include "adam_reset.h"
 
+#include "adam_comm.h"
 #include "moments.h"
 
 /* ---- options ---- */
@@ -90,16 +91,82 @@ static relora_status check_factors(const struct call *c, const relora_adam *adam
 
 /* ---- the reset ---- */
 
+/* Which elements go is decided about the whole of a moment, so a moment in shares is put together for it.
+ * Every rank
+ * then does what a rank alone would do, and keeps its share: the same bits for any number of ranks. */
+static relora_status reset_whole(const struct call *c, const relora_adam *adam, int32_t index,
+                                 const relora_reset_options *o, int64_t *counts, float *whole)
+{
+    int64_t n = adam_at(adam, index)->is.value->shape.count;
+    float *first = whole, *second = whole + n;
+    TRY(adam_gather_moment(c, adam, index, RELORA_MOMENT_FIRST, first));
+    TRY(adam_gather_moment(c, adam, index, RELORA_MOMENT_SECOND, second));
+    TRY(moments_reset(c, first, second, n, (uint64_t)index, o, counts));
+    TRY(adam_take_share(c, adam, index, RELORA_MOMENT_FIRST, first));
+    return adam_take_share(c, adam, index, RELORA_MOMENT_SECOND, second);
+}
+
+/* `whole` is room for both moments of the largest parameter; NULL unless they lie in shares. */
 static relora_status reset_one(const struct call *c, relora_adam *adam, int32_t index,
-                               const relora_reset_options *o, int64_t *counts)
+                               const relora_reset_options *o, int64_t *counts, float *whole)
 {
     const struct adam_entry *e = adam_at(adam, index);
     relora_reset_options own = *o;
     int projected = o->mode == RELORA_RESET_PROJECT;
     if (projected && e->role == RELORA_PARAM_A) own.mode = RELORA_RESET_ZERO, projected = 0;
-    TRY(moments_reset(c, e->first, e->second, (uint64_t)index, &own, counts));
+    if (whole) TRY(reset_whole(c, adam, index, &own, counts, whole));
+    else
+        TRY(moments_reset(c, e->first->data, e->second->data, e->first->shape.count, (uint64_t)index, &own,
+                          counts));
     if ((o->flags & RELORA_RESET_STEP_COUNT) && !projected)
         TRY(call_queue(c, adam_write_steps(adam, c->queue, index, 0)));
+    return RELORA_OK;
+}
+
+struct reset { /* of listed parameters, or of all A and B */
+    relora_adam *adam;
+    const int32_t *indices;
+    int32_t count;
+    relora_reset_options options;
+    int64_t *counts;      /* on the device; NULL without a report */
+    relora_tensor *whole; /* NULL unless moments lie in shares */
+};
+
+/* The next parameter from place `*i` on, or -1. */
+static int32_t next_index(const struct reset *r, int32_t *i)
+{
+    if (r->indices) return *i < r->count ? r->indices[(*i)++] : -1;
+    while (*i < r->adam->registry.count)
+        if (is_factor(adam_at(r->adam, (*i)++))) return *i - 1;
+    return -1;
+}
+
+static relora_status look_at_moments(const struct call *c, const struct reset *r)
+{
+    for (int32_t i = 0, index; (index = next_index(r, &i)) >= 0;) TRY(adam_check_moments(c, r->adam, index));
+    return RELORA_OK;
+}
+
+static relora_status make_whole(const struct call *c, struct reset *r)
+{
+    int64_t most = 0, both;
+    if (!adam_is_sharded(r->adam)) return RELORA_OK;
+    TRY(adam_share(c, r->adam));
+    for (int32_t i = 0, index; (index = next_index(r, &i)) >= 0;)
+        if (adam_at(r->adam, index)->is.value->shape.count > most)
+            most = adam_at(r->adam, index)->is.value->shape.count;
+    both = 2 * most;
+    return tensor_new(c, &r->whole, r->adam->device, RELORA_F32, 1, &both);
+}
+
+static relora_status reset_all(const struct call *c, const struct reset *r, relora_reset_report *report)
+{
+    for (int32_t i = 0, index; (index = next_index(r, &i)) >= 0;) {
+        float *whole = r->whole ? r->whole->data : NULL;
+        TRY(reset_one(c, r->adam, index, &r->options, r->counts, whole));
+        report->params++;
+        report->elements += adam_at(r->adam, index)->is.value->shape.count;
+    }
     return RELORA_OK;
 }
 
@@ -107,25 +174,19 @@ relora_status adam_reset(const struct call *c, relora_adam *adam, const int32_t 
                          const relora_reset_options *o, relora_reset_report *report)
 {
     relora_reset_report r = {.struct_size = sizeof r};
-    int64_t *counts = NULL;
+    struct reset reset = {.adam = adam, .indices = indices, .count = count, .options = *o};
     TRY(indices ? adam_check_listed(c, adam, indices, count) : check_factors(c, adam, count));
     TRY(call_write_report(c, "report", report, &r, sizeof r));
-    if (report) TRY(moments_count(c, &counts));
-    int32_t length = indices ? count : adam->registry.count;
-    for (int32_t i = 0; i < length; i++)
-        if (indices || is_factor(adam_at(adam, i)))
-            TRY(adam_check_moments(c, adam, indices ? indices[i] : i));
-    for (int32_t i = 0; i < length; i++) {
-        int32_t index = indices ? indices[i] : i;
-        if (!indices && !is_factor(adam_at(adam, index))) continue;
-        TRY(reset_one(c, adam, index, o, counts));
-        r.params++;
-        r.elements += adam_at(adam, index)->first->shape.count;
-    }
+    TRY(look_at_moments(c, &reset));
+    if (report) TRY(moments_count(c, &reset.counts));
+    TRY(make_whole(c, &reset));
+    relora_status status = reset_all(c, &reset, &r);
+    relora_tensor_release(reset.whole);
+    TRY(status);
     call_log(c, RELORA_LOG_INFO, "%d parameters, %lld elements in each moment", r.params,
              (long long)r.elements);
     if (!report) return RELORA_OK;
-    TRY(moments_counted(c, counts, &r));
+    TRY(moments_counted(c, reset.counts, &r));
     call_log(c, RELORA_LOG_INFO, "%lld of them zero in the first, %lld in the second",
              (long long)r.zeroed_first, (long long)r.zeroed_second);
     return report_write(report, &r, sizeof r);

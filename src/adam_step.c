@@ -2,9 +2,7 @@
 #include <float.h>
 #include <math.h>
 
-#include "adam.h"
-
-enum { FLAT_ALIGN = 16 }; /* elements */
+#include "adam_comm.h"
 
 static relora_status read_back(const struct call *c, void *to, const void *from, size_t bytes)
 {
@@ -47,11 +45,32 @@ static relora_status fail_not_finite(const struct call *c, const relora_adam *ad
         TRY(read_back(c, sums, adam->partials + first, (size_t)n * sizeof *sums));
         while (k < first + n && isfinite(sums[k - first])) k++;
     }
-    if (k < adam->chunk_count) TRY(read_back(c, &chunk, adam->device_chunks + k, sizeof chunk));
+    if (k == adam->chunk_count) /* it is in another rank's share */
+        FAIL(c, RELORA_E_NOT_FINITE,
+             "a gradient holds a NaN or an infinity, by which clipping would multiply "
+             "all of them; nothing was changed");
+    TRY(read_back(c, &chunk, adam->device_chunks + k, sizeof chunk));
     FAIL(c, RELORA_E_NOT_FINITE,
          "the gradient of \"%s\" holds a NaN or an infinity, by which clipping would multiply all of them; "
          "nothing was changed",
          adam_at(adam, chunk.param)->is.name);
+}
+
+/* What the step decides, equal on all ranks. */
+static relora_status find_norm(const struct call *c, const relora_adam *adam, const struct adam *sweep)
+{
+    TRY(call_queue(c, c->backend->adam_norm(c->queue, sweep)));
+    if (!sweep->squares) return RELORA_OK;
+    TRY(adam_sum_squares(c, adam, sweep->squares));
+    return call_queue(c, c->backend->adam_decide(c->queue, sweep));
+}
+
+/* The gradients of all ranks. */
+static relora_status meet_others(const struct call *c, relora_adam *adam)
+{
+    if (!comm_has_others(&adam->comm)) return RELORA_OK;
+    TRY(adam_check_same(c, adam));
+    return adam_sum_grads(c, adam);
 }
 
 /* With the learning rate on the device, if `lr_device` is not NULL. */
@@ -68,8 +87,10 @@ static relora_status step(const struct call *c, relora_adam *adam, double lr, co
     sweep.lr_device = lr_device;
     sweep.grad_scale = grad_scale;
     sweep.need_norm = report || sweep.max_norm > 0 || sweep.flags & RELORA_ADAM_SKIP_NOT_FINITE;
-    if (sweep.need_norm) TRY(call_queue(c, c->backend->adam_norm(c->queue, &sweep)));
+    TRY(meet_others(c, adam));
+    if (sweep.need_norm) TRY(find_norm(c, adam, &sweep));
     TRY(call_queue(c, c->backend->adam_step(c->queue, &sweep)));
+    if (adam_is_sharded(adam)) TRY(adam_gather_params(c, adam));
     int refuses = sweep.max_norm > 0 && !(sweep.flags & RELORA_ADAM_SKIP_NOT_FINITE);
     if (!report && !(refuses && c->backend->kind == RELORA_DEVICE_CPU))
         return RELORA_OK; /* others need not wait */
@@ -122,6 +143,8 @@ relora_status relora_adam_grad_norm(relora_adam *adam, relora_stream *stream, do
     struct adam_control control;
     TRY(adam_open(&c, adam, stream));
     if (!norm) FAIL(&c, RELORA_E_ARGUMENT, "norm is NULL");
+    if (adam_is_sharded(adam))
+        FAIL(&c, RELORA_E_UNSUPPORTED, "adam has RELORA_ADAM_SHARD_STATE; the report of a step has the norm");
     TRY(adam_sweep_open(&c, &sweep, adam));
     TRY(call_queue(&c, c.backend->adam_norm(c.queue, &sweep)));
     TRY(read_control(&c, adam, &control));
@@ -144,7 +167,7 @@ relora_status relora_adam_zero_grad(relora_adam *adam, relora_stream *stream)
 
 static int64_t flat_span(const relora_tensor *grad) /* elements it takes in the buffer */
 {
-    return (grad->shape.count + FLAT_ALIGN - 1) / FLAT_ALIGN * FLAT_ALIGN;
+    return adam_span(grad->shape.count);
 }
 
 static relora_status check_flatten(const struct call *c, const relora_adam *adam, int64_t *elements)

@@ -85,7 +85,8 @@ struct dropout { /* y = (y +) mask * x / (1 - p); element i is dropped by word i
 };
 
 struct adam_param { /* one registered parameter; all without gaps, but rows of `param` may have them */
-    void *param, *grad;
+    void *param;    /* its first element; if there are gaps, that of the whole parameter */
+    void *grad;
     float *m, *v;
     int64_t count;
     int64_t cols; /* of `param`; not read if gap is 0 */
@@ -96,6 +97,7 @@ struct adam_param { /* one registered parameter; all without gaps, but rows of `
     int32_t reserved; /* 0, in place of padding: two of these are equal if their bytes are */
     struct draw draw; /* its `call` is the step count */
     int64_t *steps;
+    int64_t first; /* index of its first element in the whole parameter; a multiple of 4 */
 };
 
 struct adam_chunk { /* a piece of one parameter; a multiple of 4 elements starts it */
@@ -119,6 +121,7 @@ struct adam {                        /* one update of all parameters */
     int32_t need_norm; /* 0: neither clipping, nor skipping, nor a report */
     double *partials;  /* on the device, one for each chunk */
     struct adam_control *control;
+    double *squares; /* on the device; if not NULL, adam_norm() puts the sum there and decides nothing */
 };
 
 struct prune { /* zero a share of m and v; mode, flags and ratio are those of relora_reset_options */
@@ -204,6 +207,7 @@ struct backend {
     /* *bits = max(*bits, those of each |x| as F32): numbers, then infinity, then NaNs */
     relora_status (*largest)(struct queue *q, struct view x, uint32_t *bits);
     relora_status (*adam_norm)(struct queue *q, const struct adam *a);
+    relora_status (*adam_decide)(struct queue *q, const struct adam *a); /* from *squares */
     relora_status (*adam_step)(struct queue *q, const struct adam *a);
     relora_status (*prune)(struct queue *q, const struct prune *p);
     relora_status (*span)(struct queue *q, const struct span *s);

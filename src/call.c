@@ -83,7 +83,9 @@ relora_status call_open(struct call *call, relora_stream *stream, const char *na
     call->backend = stream->device->backend;
     call->queue = stream->queue;
     if (device) TRY(call_check_device(call, name, device));
-    if (stream->failed < 0) FAIL(call, stream->failed, "the stream is finished: its device failed before");
+    if (stream->failed < 0)
+        FAIL(call, stream->failed, "the stream is finished: %s failed before",
+             stream->failed == RELORA_E_COMM ? "an exchange with other ranks" : "its device");
     return RELORA_OK;
 }
 
@@ -92,9 +94,9 @@ relora_status call_open(struct call *call, relora_stream *stream, const char *na
 /* After a failure of the device nobody can know which work was done, whichever queue it was on. */
 relora_status call_note(const struct call *call, relora_status status)
 {
-    if (status != RELORA_E_BACKEND || !call->stream) return status;
+    if ((status != RELORA_E_BACKEND && status != RELORA_E_COMM) || !call->stream) return status;
     call->stream->failed = status;
-    atomic_fetch_add(&call->stream->device->failures, 1);
+    if (status == RELORA_E_BACKEND) atomic_fetch_add(&call->stream->device->failures, 1);
     return status;
 }
 

@@ -53,7 +53,7 @@ relora_status call_queue(const struct call *call, relora_status status);
 /* The same for any other queue of the device. */
 relora_status call_backend(const struct call *call, relora_status status, const struct backend *backend,
                            const struct queue *queue);
-/* Only the latter: RELORA_E_BACKEND finishes the call's stream, if it has one. Returns `status`. */
+/* Only the latter: RELORA_E_BACKEND or RELORA_E_COMM finishes the call's stream, if it has one. Returns `status`. */
 relora_status call_note(const struct call *call, relora_status status);
 
 /* Read what the caller calls `name` into `to`, of today's size, and check it field by field, with a sentence.

@@ -7,18 +7,6 @@
 #include "list.h"
 #include "period.h"
 
-struct relora_cycle {
-    relora_context *ctx;
-    relora_cycle_options options;
-    relora_adam *adam;
-    relora_reset_options reset;
-    struct registry layers; /* of struct member */
-    int32_t *indices;       /* room for those of their factors in the optimizer, two for each */
-    int32_t index_capacity;
-    int64_t advanced; /* the step of the last relora_cycle_advance(); -1 before the first */
-    int32_t warned;   /* of a restart at a high rate */
-};
-
 /* ---- life ---- */
 
 relora_status relora_cycle_create(relora_cycle **out, relora_context *ctx,
@@ -37,10 +25,16 @@ relora_status relora_cycle_create(relora_cycle **out, relora_context *ctx,
     if (adam && adam->ctx != ctx) FAIL(&c, RELORA_E_CONTEXT, "adam belongs to another context");
     TRY(reset_options_read(&c, &r, "reset", reset));
     TRY(cycle_check_options(&c, &o, &r));
+    struct comm apart = {.table = {.size = 1}};
+    TRY(cycle_take_comm(&c, &apart, &o, &r, adam));
     if (!o.reset_every) o.reset_every = o.merge_every;
 
     relora_cycle *cycle = context_new(ctx, sizeof *cycle);
-    if (!cycle) return call_fail_memory(&c, sizeof *cycle);
+    if (!cycle) {
+        if (o.comm) comm_free(&apart);
+        return call_fail_memory(&c, sizeof *cycle);
+    }
+    cycle->apart = apart;
     cycle->ctx = ctx;
     cycle->options = o;
     cycle->reset = r;
@@ -57,6 +51,7 @@ void relora_cycle_release(relora_cycle *cycle)
     if (!cycle) return;
     registry_free(&cycle->layers);
     memory_free(&cycle->ctx->memory, cycle->indices, (size_t)cycle->index_capacity * sizeof *cycle->indices);
+    if (comm_has_others(&cycle->apart)) comm_free(&cycle->apart);
     relora_adam_release(cycle->adam);
     context_delete(cycle->ctx, cycle, sizeof *cycle);
 }
@@ -279,6 +274,7 @@ static relora_status work_on_layers(const struct call *c, relora_cycle *cycle, i
     int projects = cycle->adam && cycle->reset.mode == RELORA_RESET_PROJECT && (events & RELORA_CYCLE_RESET);
     struct merge_job job = {.layers = &cycle->layers,
                             .merges = merges,
+                            .comm = comm_has_others(&cycle->apart) ? &cycle->apart : NULL,
                             .draws = merges,
                             .cycle = (uint64_t)number,
                             .measures = measures,
@@ -287,6 +283,7 @@ static relora_status work_on_layers(const struct call *c, relora_cycle *cycle, i
                             .before = call_before,
                             .user = &work};
     TRY(linear_merge_all(c, &job, report));
+    if (merges && job.comm) TRY(cycle_average_rest(c, cycle, (uint64_t)number));
     if (merges)
         call_log(c, RELORA_LOG_INFO, "merge %lld of %d layers: |dW| %g, |W| %g", (long long)number,
                  report->layers, report->delta_norm, report->weight_norm);
@@ -370,6 +367,7 @@ relora_status relora_cycle_advance(relora_cycle *cycle, relora_stream *stream, i
     int64_t number = event_number(cycle, step, o->merge_every);
     uint32_t due = has_work(cycle, step) ? events_at(cycle, step) : 0;
     if (due & RELORA_CYCLE_RESET) TRY(look_at_moments(&c, cycle, step));
+    if (due) TRY(cycle_check_ranks(&c, cycle));
     if (due) TRY(work_on_layers(&c, cycle, step, due, number, merge != NULL, &m));
     if (due & RELORA_CYCLE_RESET) TRY(reset_moments(&c, cycle, step, reset ? &r : NULL));
     if (due && o->after) o->after(o->hook_user, step, due);
@@ -393,6 +391,7 @@ relora_status relora_cycle_finish(relora_cycle *cycle, relora_stream *stream, in
         FAIL(&c, RELORA_E_ARGUMENT, "step is %lld, but the cycle begins at %lld", (long long)step,
              (long long)o->first_step);
     TRY(open_reports(&c, merge, NULL));
+    TRY(cycle_check_ranks(&c, cycle));
     /* one more than any merge before it, so that no draw is used twice */
     struct period p = period_of(o, o->merge_every);
     int64_t number = n ? period_cycle(&p, n - 1) + 1 : 1;

@@ -14,6 +14,7 @@ static const struct option cycle_rows[] = {
     {FIELD(relora_cycle_options, hook_user), OPTION_POINTER},
     {FIELD(relora_cycle_options, period_growth), OPTION_I64, .high = NO_LIMIT, .since = 6},
     {FIELD(relora_cycle_options, stagger), OPTION_I64, .high = 4096, .since = 6},
+    {FIELD(relora_cycle_options, comm), OPTION_POINTER, .since = 6},
 };
 const struct options cycle_table = {
     ROWS(cycle_rows), .size = sizeof(relora_cycle_options),

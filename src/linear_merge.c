@@ -2,7 +2,7 @@
 #include "linear_merge.h"
 
 #include "float_mode.h"
-#include "merge.h"
+#include "merge_together.h"
 
 static struct view view_of(const relora_tensor *tensor)
 {
@@ -123,6 +123,39 @@ static relora_status look_at_all(const struct call *c, const struct merge_job *j
     return RELORA_OK;
 }
 
+/* Room for the factors of all ranks, and products of that size. */
+static relora_status prepare_together(const struct call *c, const struct merge_job *job, struct together *t)
+{
+    const relora_linear *first = first_layer(job, own_layer_at);
+    if (first_layer(job, hosts_layer_at))
+        FAIL(c, RELORA_E_UNSUPPORTED,
+             "a layer is merged by the host, which ranks that train apart cannot do");
+    if (!first) return RELORA_OK;
+    for (int32_t i = 0; i < job->layers->count; i++) {
+        struct update update;
+        if (!own_layer_at(job, i)) continue;
+        update = update_of(own_layer_at(job, i));
+        together_count(t, &update);
+    }
+    TRY(together_open(c, t, first->device));
+    for (int32_t i = 0; i < job->layers->count; i++) {
+        struct update update;
+        if (!own_layer_at(job, i)) continue;
+        update = update_of(own_layer_at(job, i));
+        TRY(together_look(c, t, &update));
+    }
+    return RELORA_OK;
+}
+
+/* What can fail on one rank alone, on all of them. */
+static relora_status look(const struct call *c, const struct merge_job *job, struct together *t)
+{
+    relora_status status = look_at_all(c, job);
+    if (!job->comm || status == RELORA_E_BACKEND) return status;
+    if (status >= 0 && job->merges) status = prepare_together(c, job, t);
+    return comm_agree(c, job->comm, status);
+}
+
 /* ---- doing it ---- */
 
 static relora_status finish_layer(const struct call *c, const struct merge_job *job, int32_t index,
@@ -147,8 +180,8 @@ static relora_status merge_hosts(const struct call *c, const struct merge_job *j
     return RELORA_OK;
 }
 
-static relora_status merge_own(const struct call *c, const struct merge_job *job, double sums[MERGE_SUMS],
-                               relora_merge_report *report)
+static relora_status merge_own(const struct call *c, const struct merge_job *job, const struct together *t,
+                               double sums[MERGE_SUMS], relora_merge_report *report)
 {
     const relora_linear *first = first_layer(job, own_layer_at);
     if (!first) return RELORA_OK;
@@ -158,23 +191,32 @@ static relora_status merge_own(const struct call *c, const struct merge_job *job
         relora_linear *linear = own_layer_at(job, i);
         if (!linear) continue;
         update = update_of(linear);
+        if (job->comm) TRY(together_gather(c, t, &update));
         TRY(merge_add(c, &update, job->cycle));
         TRY(finish_layer(c, job, i, report));
     }
     return merge_end(c, &update, sums);
 }
 
-relora_status linear_merge_all(const struct call *c, const struct merge_job *job, relora_merge_report *report)
+static relora_status merge_all(const struct call *c, const struct merge_job *job, const struct together *t,
+                               relora_merge_report *report)
 {
     double sums[MERGE_SUMS] = {0};
-    if (!first_layer(job, layer_at)) FAIL(c, RELORA_E_STATE, "no layer is in mode LORA or has a target");
-    TRY(look_at_all(c, job));
-    if (job->before) job->before(job->user);
-    if (!job->merges) return RELORA_OK;
     TRY(merge_hosts(c, job, sums, report));
-    TRY(merge_own(c, job, sums, report));
+    TRY(merge_own(c, job, t, sums, report));
     merge_report(sums, report);
     return RELORA_OK;
+}
+
+relora_status linear_merge_all(const struct call *c, const struct merge_job *job, relora_merge_report *report)
+{
+    struct together together = {.comm = job->comm};
+    if (!first_layer(job, layer_at)) FAIL(c, RELORA_E_STATE, "no layer is in mode LORA or has a target");
+    relora_status status = look(c, job, &together);
+    if (status >= 0 && job->before) job->before(job->user);
+    if (status >= 0 && job->merges) status = merge_all(c, job, &together, report);
+    together_close(&together);
+    return status;
 }
 
 relora_status linear_merged_rows(const struct call *c, relora_linear *linear, int64_t first, struct view out)

@@ -26,15 +26,15 @@ relora_status moments_counted(const struct call *c, const int64_t *counts, relor
     return RELORA_OK;
 }
 
-relora_status moments_reset(const struct call *c, const relora_tensor *first, const relora_tensor *second,
-                            uint64_t index, const relora_reset_options *o, int64_t *counts)
+relora_status moments_reset(const struct call *c, float *first, float *second, int64_t count, uint64_t index,
+                            const relora_reset_options *o, int64_t *counts)
 {
     /* KEEP and PROJECT zero nothing here, and are only counted */
     int passive = o->mode == RELORA_RESET_KEEP || o->mode == RELORA_RESET_PROJECT;
     if (passive && !counts) return RELORA_OK;
-    struct prune p = {.m = first->data,
-                      .v = second->data,
-                      .count = first->shape.count,
+    struct prune p = {.m = first,
+                      .v = second,
+                      .count = count,
                       .mode = passive ? RELORA_RESET_RANDOM : o->mode,
                       .flags = o->flags,
                       .ratio = passive ? 0 : o->ratio,

@@ -10,9 +10,9 @@
 relora_status moments_count(const struct call *c, int64_t **counts);
 relora_status moments_counted(const struct call *c, const int64_t *counts, relora_reset_report *report);
 
-/* Reset the moments of parameter `index`, which lie without gaps; `counts` may be NULL. */
-relora_status moments_reset(const struct call *c, const relora_tensor *first, const relora_tensor *second,
-                            uint64_t index, const relora_reset_options *options, int64_t *counts);
+/* Reset the moments of parameter `index`, `count` elements without gaps; `counts` may be NULL. */
+relora_status moments_reset(const struct call *c, float *first, float *second, int64_t count, uint64_t index,
+                            const relora_reset_options *options, int64_t *counts);
 
 struct transport {             /* of Adam's moments of B [out, rank] from one A [rank, in] to another */
     struct view first, second; /* without gaps */

@@ -314,7 +314,7 @@ relora_status relora_moments_reset(relora_stream *stream, relora_tensor *first, 
         FAIL(&c, RELORA_E_ARGUMENT, "options.flags has STEP_COUNT, but the step count is the caller's");
     TRY(call_write_report(&c, "report", report, &nothing, sizeof nothing));
     if (report) TRY(moments_count(&c, &counts));
-    TRY(moments_reset(&c, first, second, index, &o, counts));
+    TRY(moments_reset(&c, first->data, second->data, first->shape.count, index, &o, counts));
     if (!report) return RELORA_OK;
     TRY(moments_counted(&c, counts, &r));
     r.elements = first->shape.count;

@@ -30,7 +30,8 @@ enum draw_purpose {
     DRAW_FACTOR_B = 9,
     DRAW_FULL_RANK = 10,
     DRAW_TRAIN_BIAS = 11,
-    DRAW_SKETCH = 12
+    DRAW_SKETCH = 12,
+    DRAW_MEAN = 13 /* of a parameter over ranks */
 };
 
 RNG_INLINE void philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4])

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "relora/version.h"
-#include "state.h"
+#include "state_ranks.h"
 
 enum walk_mode { WALK_SAVE = 1, WALK_CHECK, WALK_LOAD };
 
@@ -19,6 +19,8 @@ struct walk {
     unsigned char *taken;        /* and whether a tensor of the file was met */
     int64_t **steps;             /* saving: step counts, until the file is written */
     int32_t step_arrays;
+    struct gathered *gathered; /* saving: moments from all ranks, in order; */
+    int32_t moments;           /* and how many were met */
 };
 
 static const char format_key[] = "relora.state", format_value[] = "1";
@@ -199,6 +201,44 @@ static relora_status visit_steps(struct walk *w, const struct state_part *part)
     return status;
 }
 
+/* Moments that lie in shares: the file has all of them, and each rank takes its own. */
+static relora_status visit_share(struct walk *w, const char *name, const relora_adam *adam, int32_t index,
+                                 relora_moment moment)
+{
+    struct shape shape = adam_at(adam, index)->is.value->shape;
+    relora_tensor whole = {.ctx = adam->ctx, .device = adam->device};
+    shape.dtype = RELORA_F32;
+    whole.shape = shape;
+    if (w->mode == WALK_LOAD) {
+        const struct st_tensor *t = &w->reader->header.tensors[w->found[w->tensors++]];
+        return state_load_share(w->call, adam, index, moment, reader_bytes_of(w->reader, t));
+    }
+    if (w->mode == WALK_SAVE) {
+        const void *bytes = w->gathered->moments[w->moments++];
+        return writer_add_bytes(w->call, w->writer, name, "F32", shape.ndim, shape.dim, bytes,
+                                shape_bytes(&shape));
+    }
+    TRY(reader_check(w->call, w->reader, name, &whole, 0));
+    return take(w, name);
+}
+
+static relora_status visit_moment(struct walk *w, const struct state_part *part, int32_t index,
+                                  relora_moment moment)
+{
+    const struct adam_entry *e = adam_at(part->adam, index);
+    const char *suffix = moment == RELORA_MOMENT_FIRST ? ".exp_avg" : ".exp_avg_sq";
+    struct text text = {.memory = &w->state->ctx->memory};
+    if (!adam_is_sharded(part->adam))
+        return visit_joined(w, part->is.name, e->is.name, suffix,
+                            moment == RELORA_MOMENT_FIRST ? e->first : e->second);
+    text_join(&text, part->is.name, e->is.name);
+    text_put(&text, "%s", suffix);
+    relora_status status = text.failed ? call_fail_memory(w->call, text.capacity)
+                                       : visit_share(w, text.data, part->adam, index, moment);
+    text_free(&text);
+    return status;
+}
+
 static relora_status visit_adam(struct walk *w, const struct state_part *part)
 {
     struct text description = {.memory = &w->state->ctx->memory};
@@ -206,10 +246,10 @@ static relora_status visit_adam(struct walk *w, const struct state_part *part)
         adam_describe(part->adam, &description);
         TRY(visit_description(w, part, "adam", &description));
     }
+    if (w->mode == WALK_CHECK) TRY(adam_share(w->call, part->adam));
     for (int32_t i = 0; i < part->adam->registry.count; i++) {
-        const struct adam_entry *e = adam_at(part->adam, i);
-        TRY(visit_joined(w, part->is.name, e->is.name, ".exp_avg", e->first));
-        TRY(visit_joined(w, part->is.name, e->is.name, ".exp_avg_sq", e->second));
+        TRY(visit_moment(w, part, i, RELORA_MOMENT_FIRST));
+        TRY(visit_moment(w, part, i, RELORA_MOMENT_SECOND));
     }
     return visit_steps(w, part);
 }
@@ -261,7 +301,7 @@ static relora_status open_state(struct call *c, const relora_state *state, relor
     return call_open(c, stream, "state", state ? state->ctx : NULL, NULL);
 }
 
-static relora_status save(struct walk *w, const char *path, uint32_t flags)
+static relora_status write_file(struct walk *w, const char *path, uint32_t flags)
 {
     TRY(writer_create(w->call, &w->writer));
     TRY(walk(w, WALK_SAVE));
@@ -269,25 +309,37 @@ static relora_status save(struct walk *w, const char *path, uint32_t flags)
     return writer_save(w->call, w->writer, path, flags);
 }
 
+static relora_status save(struct walk *w, const char *path, uint32_t flags)
+{
+    const relora_state *state = w->state;
+    const struct memory *memory = &state->ctx->memory;
+    size_t bytes = (size_t)state->parts.count * sizeof *w->steps; /* no more optimizers than parts */
+    w->steps = memory_alloc(memory, bytes);
+    if (!w->steps) return call_fail_memory(w->call, bytes);
+    relora_status status = write_file(w, path, flags);
+    relora_writer_release(w->writer);
+    int32_t array = 0;
+    for (int32_t i = 0; i < state->parts.count && array < w->step_arrays; i++)
+        if (state_at(state, i)->kind == PART_ADAM)
+            memory_free(memory, w->steps[array++],
+                        (size_t)state_at(state, i)->adam->registry.count * sizeof(int64_t));
+    memory_free(memory, w->steps, bytes);
+    return status;
+}
+
 relora_status relora_state_save(relora_state *state, relora_stream *stream, const char *path, uint32_t flags)
 {
     struct call c = {.fn = "relora_state_save"};
     TRY(open_state(&c, state, stream));
     if (!state->parts.count) FAIL(&c, RELORA_E_STATE, "nothing was added to the state");
-    const struct memory *memory = &state->ctx->memory;
-    struct walk w = {.state = state, .call = &c};
-    size_t bytes = (size_t)state->parts.count * sizeof *w.steps; /* no more optimizers than parts */
-    w.steps = memory_alloc(memory, bytes);
-    if (!w.steps) return call_fail_memory(&c, bytes);
-    relora_status status = save(&w, path, flags);
-    relora_writer_release(w.writer);
-    int32_t array = 0;
-    for (int32_t i = 0; i < state->parts.count && array < w.step_arrays; i++)
-        if (state_at(state, i)->kind == PART_ADAM)
-            memory_free(memory, w.steps[array++],
-                        (size_t)state_at(state, i)->adam->registry.count * sizeof(int64_t));
-    memory_free(memory, w.steps, bytes);
-    return status;
+    const struct comm *comm = state_comm(state);
+    struct gathered gathered = {0};
+    struct walk w = {.state = state, .call = &c, .gathered = &gathered};
+    if (!comm) return save(&w, path, flags);
+    relora_status status = state_gather(&c, state, comm, &gathered);
+    if (status >= 0 && comm->table.rank == 0) status = save(&w, path, flags);
+    state_gather_free(state, &gathered);
+    return status == RELORA_E_COMM ? status : comm_agree(&c, comm, status);
 }
 
 static relora_status load(struct walk *w)

@@ -22,6 +22,7 @@ static const struct {
     {RELORA_E_UNSUPPORTED, "RELORA_E_UNSUPPORTED", "this is not offered"},
     {RELORA_E_NO_MEMORY, "RELORA_E_NO_MEMORY", "out of memory"},
     {RELORA_E_BACKEND, "RELORA_E_BACKEND", "the device failed; its stream is finished"},
+    {RELORA_E_COMM, "RELORA_E_COMM", "another rank failed or did not answer; the stream is finished"},
     {RELORA_E_IO, "RELORA_E_IO", "a system call on a file failed"},
     {RELORA_E_FORMAT, "RELORA_E_FORMAT", "a file is not what it should be"},
     {RELORA_E_VERSION, "RELORA_E_VERSION", "of a version that this release does not know"},

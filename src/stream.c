@@ -66,7 +66,9 @@ static relora_status wait(const struct call *c, const relora_stream *other)
     if (other->device != c->stream->device)
         FAIL(c, RELORA_E_DEVICE, "other is on %s, stream on %s", other->device->name,
              c->stream->device->name);
-    if (other->failed < 0) FAIL(c, other->failed, "other is finished: its device failed before");
+    if (other->failed < 0)
+        FAIL(c, other->failed, "other is finished: %s failed before",
+             other->failed == RELORA_E_COMM ? "an exchange with other ranks" : "its device");
     return call_queue(c, c->backend->queue_wait(c->queue, other->queue));
 }
 

@@ -28,6 +28,9 @@ CONDITION = re.compile(r'#(if|ifdef|elif|else|endif)\b')
 
 TAGS = {'@since': r'\d+\.\d+', '@threads': 'any|one', '@stream': 'none|queues|synchronises'}
 
+# Code for hosts that have the library in question, in terms of the interface and no part of it.
+ADAPTERS = ('comm_mpi.h', 'comm_nccl.h')
+
 # Words that say at once why a declaration cannot be read.
 FORBIDDEN = {'...': 'variable arguments', 'inline': 'an inline function', 'union': 'a union', '[': 'an array',
              ':': 'a bit-field', 'extern': 'a variable, or an export without RELORA_API',
@@ -44,7 +47,7 @@ class Headers:
         self.structs, self.callbacks = {}, {}      # name -> fields; name -> (result, parameters)
         self.constants, self.functions = {}, {}    # name -> value; name -> (result, parameters, comment, place)
         self.kinds, self.latest = {}, None         # constant -> the name of int32_t that stands right before it
-        self.files = sorted(f for f in os.listdir(folder) if f.endswith('.h'))
+        self.files = sorted(f for f in os.listdir(folder) if f.endswith('.h') and f not in ADAPTERS)
         for file in self.files:
             with open(os.path.join(folder, file), encoding='utf-8') as f:
                 self.read(file, f.read())

@@ -139,6 +139,17 @@ class Numbers(unittest.TestCase):
         return vectors
 
 
+class Readme(unittest.TestCase):
+    def test_its_table_is_that_of_the_results(self):
+        root = os.path.join(STUDY, '..', '..')
+        with open(os.path.join(root, 'README.md')) as readme, open(os.path.join(root, 'docs', 'results.md')) as results:
+            page, text = results.read().split('## Upstream')[0], readme.read()
+        rows = [line for line in page.splitlines() if line.startswith('| ')]
+        self.assertEqual(len(rows), 5)
+        for row in rows:
+            self.assertIn(row + '\n', text)
+
+
 class Runs(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory(prefix='study-')

@@ -69,6 +69,19 @@ $(foreach s,$(SUITES),$(eval $(call SUITE,$(s))))
 
 -include $(wildcard $(B)/test/*/*.d $(B)/test/*/*/*.d $(B)/emulated/test/*/*.d)
 
+# ---- several processes ----
+$(B)/test/ranks/nccl.o: CPPFLAGS += -Itest/mpi/stub # in the place of NCCL's header
+## check-mpi: runs of several processes under each MPI that is installed
+.PHONY: check-mpi
+MPI_OBJECTS := $(patsubst %,$(B)/test/%.o,ranks/world support/ranks support/track)
+check-mpi: $(MPI_OBJECTS) $(B)/librelora.a $(B)/pretrain
+ifneq ($(filter asan tsan,$(CONFIG)),)
+	@echo "left out: an MPI has leaks and races of its own"
+else
+	$(Q)CC="$(CC)" PKG_CONFIG="$(PKG_CONFIG)" PYTHON="$(PYTHON)" FLAGS="-D_DEFAULT_SOURCE $(TEST_CPPFLAGS) $(ALL_CFLAGS) $(TEST_CFLAGS)" \
+	  OBJECTS="$(MPI_OBJECTS) $(B)/librelora.a" LIBS="$(ALL_LDFLAGS) $(LDLIBS) $(CHECK_LIBS)" sh test/mpi/check.sh $(B)
+endif
+
 # ---- the interface (docs/abi.md). The headers are the same in every configuration: two are enough to check them ----
 .PHONY: check-docs check-ffi check-python abi-check abi-store abi-pins check-breaks check-callers check-growth
 ABI_STEPS := check-callers check-growth
@@ -200,6 +213,6 @@ lint-compilers:
 	$(Q)$(MAKE) --no-print-directory everything CC=gcc
 	$(Q)$(MAKE) --no-print-directory everything CC=clang
 $(LINT): $(OBJS)
-	$(Q)FLAGS='-Itest -I$(EMULATOR) -DRELORA_TEST_DATA=__FILE__ -DRELORA_TEST_MODULES=__FILE__ $(LIB_CPPFLAGS)' NM=$(NM) sh test/lint/lint.sh $(@:lint-%=%) $(OBJS)
+	$(Q)FLAGS='-Itest -I$(EMULATOR) -Itest/mpi/stub -DRELORA_TEST_DATA=__FILE__ -DRELORA_TEST_MODULES=__FILE__ $(LIB_CPPFLAGS)' NM=$(NM) sh test/lint/lint.sh $(@:lint-%=%) $(OBJS)
 
 ## check-SUITE: one folder of test/, such as check-unit

@@ -7,6 +7,9 @@ import "C"
 
 import "unsafe"
 
+// CommType is relora_comm_type of the headers.
+type CommType int32
+
 // DeviceKind is relora_device_kind of the headers.
 type DeviceKind int32
 
@@ -53,6 +56,7 @@ type Status int32
 const (
 	AdamDecoupled          uint32       = 1
 	AdamSkipNotFinite      uint32       = 2
+	AdamShardState         uint32       = 4
 	MomentFirst            Moment       = 1
 	MomentSecond           Moment       = 2
 	SaveChecksum           uint32       = 1
@@ -60,6 +64,9 @@ const (
 	ReadFinite             uint32       = 2
 	ReadAllowMissing       uint32       = 4
 	ReadAllowLeftOver      uint32       = 8
+	CommF32                CommType     = 1
+	CommF64                CommType     = 2
+	CommI64                CommType     = 3
 	LogOff                 int32        = 0
 	LogError               int32        = 1
 	LogWarn                int32        = 2
@@ -139,6 +146,7 @@ const (
 	EUnsupported           Status       = -24
 	ENoMemory              Status       = -30
 	EBackend               Status       = -40
+	EComm                  Status       = -41
 	EIo                    Status       = -50
 	EFormat                Status       = -51
 	EVersion               Status       = -52
@@ -234,6 +242,37 @@ func newReadReportC() C.relora_read_report {
 	var c C.relora_read_report
 	c.struct_size = C.uint32_t(unsafe.Sizeof(c))
 	return c
+}
+
+// Comm is relora_comm of the headers, where each field is explained.
+type Comm struct {
+	Rank   int32
+	Size   int32
+	Memory DeviceKind
+}
+
+func (o *Comm) fromC(c *C.relora_comm) {
+	o.Rank = int32(c.rank)
+	o.Size = int32(c.size)
+	o.Memory = DeviceKind(c.memory)
+}
+
+func (o *Comm) toC() C.relora_comm {
+	var c C.relora_comm
+	C.relora_comm_init(&c, C.size_t(unsafe.Sizeof(c)))
+	c.rank = C.int32_t(o.Rank)
+	c.size = C.int32_t(o.Size)
+	c.memory = C.relora_device_kind(o.Memory)
+	return c
+}
+
+// DefaultComm is what the library takes where nothing is said.
+func DefaultComm() Comm {
+	var c C.relora_comm
+	var o Comm
+	C.relora_comm_init(&c, C.size_t(unsafe.Sizeof(c)))
+	o.fromC(&c)
+	return o
 }
 
 // ContextOptions is relora_context_options of the headers, where each field is explained.

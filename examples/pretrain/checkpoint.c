@@ -164,16 +164,17 @@ int checkpoint_save(const struct trainer *t)
 {
     char path[PATH_MAX];
     relora_state *state;
-    if (folders_open(t->folders, "save", t->options->save) || /* it may be gone since the run began */
-        path_of(path, t->options->save, t->step) ||
-        check(t->ctx, relora_state_create(&state, t->ctx), "checkpoint"))
+    int writes = t->ranks->index == 0; /* but all have a part in it */
+    int ready = path_of(path, t->options->save, t->step) ||
+                (writes && folders_open(t->folders, "save", t->options->save)); /* it may be gone by now */
+    if (ranks_agree(t->ranks, ready) || check(t->ctx, relora_state_create(&state, t->ctx), "checkpoint"))
         return -1;
     relora_status status = add_objects(t, state);
     if (status >= 0) status = add_position(t, state);
     if (status >= 0) status = relora_state_save(state, t->stream, path, RELORA_SAVE_CHECKSUM);
     relora_state_release(state);
     if (check(t->ctx, status, "cannot save a checkpoint; earlier ones are as they were")) return -1;
-    drop_old(t->options->save, t->options->keep, t->step);
+    if (writes) drop_old(t->options->save, t->options->keep, t->step);
     return 0;
 }
 

@@ -1,10 +1,11 @@
-# Draws a run: gnuplot -c demo.gp FOLDER FILE.png
-# Above: training loss, thin and smoothed, and validation loss. Below: the jagged learning rate, with a
-# line at each restart.
+# Draws a run: gnuplot -c demo.gp FOLDER FILE.png RECORDED.csv
+# Above: training loss, thin and smoothed, and validation loss, beside that of recorded runs of the same length with other
+# methods. Below: the learning rate, with a line at each restart.
 
 set terminal pngcairo size 1200,900 font "DejaVu Sans,12"
 run = ARG1
 set output ARG2
+recorded = ARG3
 set datafile separator ","
 set key autotitle columnhead
 
@@ -35,7 +36,7 @@ set xrange [0:last]
 
 set origin 0, 0.38
 set size 1, 0.62
-set title "ReLoRA pre-training with librelora"
+set title "Pre-training with librelora"
 set ylabel "loss (nats per token)"
 set yrange [floor(low * 5) / 5.0 : low + 1.5]
 set format x ""
@@ -44,7 +45,10 @@ plot train using 1:2 with lines linewidth 1 linecolor rgb "#b8cfe8" title "train
      train using 1:(smooth($2)) with lines linewidth 2 linecolor rgb "#1f5fa8" title "training, smoothed", \
      eval using 1:2 with linespoints linewidth 2 pointtype 7 pointsize 1.1 linecolor rgb "#e08020" \
        title "validation", \
-     NaN with lines dashtype 2 linecolor rgb "#b03030" title "restart: merge and reset"
+     recorded using 1:2 with lines linewidth 2 linecolor rgb "#404040" title "recorded: full rank, AdamW", \
+     recorded using 1:3 with lines linewidth 2 linecolor rgb "#a060b0" title "recorded: LoRA", \
+     recorded using 1:4 with lines linewidth 2 linecolor rgb "#50a050" title "recorded: ReLoRA as published", \
+     NaN with lines dashtype 2 linecolor rgb "#b03030" title (restarts ? "restart: merge and reset" : "")
 
 set origin 0, 0
 set size 1, 0.38

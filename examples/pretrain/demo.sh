@@ -1,5 +1,6 @@
 #!/bin/sh
-# demo.sh PROGRAM PNG [OPTION]...: train the demo size, draw the run, end with one line of results.
+# demo.sh PROGRAM PNG [OPTION]...: train the demo size by the best recipe, draw the run beside recorded ones of other
+# methods, end with one line of results.
 set -eu
 if [ $# -lt 2 ]; then
     echo "usage: demo.sh PROGRAM PNG [OPTION]..." >&2
@@ -14,6 +15,7 @@ if ! command -v gnuplot > /dev/null; then
     exit 1
 fi
 
-"$program" --size demo "$@" --out "$out"
-gnuplot -c "$(dirname "$0")/demo.gp" "$out" "$png"
+here=$(dirname "$0")
+"$program" --size demo --steps 640 --recipe best "$@" --out "$out"
+gnuplot -c "$here/demo.gp" "$out" "$png" "$here/demo-runs.csv"
 echo "demo: $(cat "$out/summary.txt") png=$png"

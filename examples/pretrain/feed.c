@@ -23,10 +23,15 @@ struct feed {
     int ending, started, broken; /* broken: the last one could not be made, and no more are tried */
 };
 
+int64_t feed_own(const struct feed_shape *s)
+{
+    return (s->accumulate - s->rank + s->ranks - 1) / s->ranks;
+}
+
 static int fill(const struct feed *feed, const struct slot *slot, int64_t which)
 {
     const struct feed_shape *s = &feed->shape;
-    int64_t attempt = which / s->accumulate, first = which % s->accumulate * s->batch;
+    int64_t own = feed_own(s), attempt = which / own, first = (s->rank + which % own * s->ranks) * s->batch;
     for (int64_t row = 0; row < s->batch; row++)
         if (data_train_row(feed->data, s->seed, attempt, first + row, s->seq, slot->tokens + row * s->seq,
                            slot->targets + row * s->seq))
@@ -73,7 +78,7 @@ struct feed *feed_open(const struct data *data, const struct feed_shape *shape, 
     }
     feed->data = data;
     feed->shape = *shape;
-    feed->made = feed->taken = first * shape->accumulate;
+    feed->made = feed->taken = first * feed_own(shape);
     feed->wanted = feed->made + 1;
     pthread_mutex_init(&feed->lock, NULL);
     pthread_cond_init(&feed->changed, NULL);

@@ -10,8 +10,12 @@ struct feed;
 struct feed_shape {
     uint64_t seed;
     int64_t seq, batch,
-        accumulate; /* micro-batches of batch x seq tokens, accumulate of them in an attempt */
+        accumulate;      /* micro-batches of batch x seq tokens, accumulate of them in an attempt */
+    int64_t rank, ranks; /* of which this rank has every one whose number leaves `rank` divided by `ranks` */
 };
+
+/* Micro-batches of this rank in an attempt; with 0 there is nothing to open. */
+int64_t feed_own(const struct feed_shape *shape);
 
 /* The first batch is that of attempt `first`. NULL, after a sentence, if it cannot be had. */
 struct feed *feed_open(const struct data *data, const struct feed_shape *shape, int64_t first);

@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -15,6 +16,7 @@
 #include "llama.h"
 #include "options.h"
 #include "processors.h"
+#include "ranks.h"
 #include "report.h"
 #include "stop.h"
 #include "train.h"
@@ -73,7 +75,13 @@ static void print_header(const struct trainer *t)
     if (o->full_rank_every)
         printf(", a full-rank step of strength %g each %" PRId64 " updates", o->full_rank_strength,
                o->full_rank_every);
+    if (t->ranks->count > 1)
+        printf(", %d processes of %" PRId64 " thread%s", t->ranks->count, o->threads,
+               o->threads > 1 ? "s" : "");
+    if (t->ranks->count > 1 && o->sync) printf(", apart between restarts");
     putchar('\n');
+    if (t->batch != o->batch)
+        printf("(micro-batches are of %" PRId64 " sequences, so that they go round)\n", t->batch);
     if (o->adjusted)
         printf("(the warm start is %" PRId64 " longer, so that all cycles are equal)\n", o->adjusted);
     fflush(stdout);
@@ -100,17 +108,29 @@ static void print_validation(const struct trainer *t)
            t->restarts);
 }
 
+/* getrusage() also counts the program that started this one, up to then. */
+static double peak_megabytes(void)
+{
+    char line[256];
+    double kilobytes = 0.0;
+    struct rusage usage;
+    FILE *file = fopen("/proc/self/status", "r");
+    while (file && kilobytes <= 0.0 && fgets(line, sizeof line, file))
+        if (strncmp(line, "VmHWM:", 6) == 0) kilobytes = strtod(line + 6, NULL);
+    if (file) fclose(file);
+    getrusage(RUSAGE_SELF, &usage);
+    return (kilobytes > 0.0 ? kilobytes : (double)usage.ru_maxrss) / 1024.0;
+}
+
 static int print_summary(const struct trainer *t)
 {
-    struct rusage usage;
     int64_t tokens = t->attempts * t->options->accumulate * t->options->batch * t->options->seq;
     double rate = t->seconds > 0.0 ? (double)tokens / t->seconds : 0.0;
     double loss = t->val_loss < 0.0 ? (double)NAN : t->val_loss;
-    getrusage(RUSAGE_SELF, &usage);
+    double peak = peak_megabytes();
     print_validation(t);
     printf("trainable parameters %" PRId64 " of %" PRId64 ", peak memory %.0f MB, %.0f tokens/s\n",
-           model_count_trainable(t->model), model_count_all(t->model), (double)usage.ru_maxrss / 1024.0,
-           rate);
+           model_count_trainable(t->model), model_count_all(t->model), peak, rate);
     print_device_memory(t);
     struct model_memory memory;
     model_memory(t->model, &memory);
@@ -120,15 +140,16 @@ static int print_summary(const struct trainer *t)
              "val_loss=%.4f val_ppl=%.2f tokens_per_s=%.0f restarts=%" PRId64 " updates=%" PRId64 "/%" PRId64
              " trained=%" PRId64 " parameters=%" PRId64 " moments_bytes=%" PRId64 " peak_mb=%.1f%s",
              loss, exp(loss), rate, t->restarts, t->step, t->end, model_count_trainable(t->model),
-             memory.parameters, memory.moments, (double)usage.ru_maxrss / 1024.0, accuracy);
+             memory.parameters, memory.moments, peak, accuracy);
     return metrics_summary(t->options->out, line);
 }
 
 static void print_stopped(const struct trainer *t)
 {
     const struct options *o = t->options;
-    fprintf(stderr, "pretrain: stopped by %s after %" PRId64 " of %" PRId64 " updates; ", stop_name(),
-            t->step, t->end);
+    const char *name = stop_asked() ? stop_name() : "a signal to another process";
+    fprintf(stderr, "pretrain: stopped by %s after %" PRId64 " of %" PRId64 " updates; ", name, t->step,
+            t->end);
     if (!o->save) fprintf(stderr, "there is no checkpoint, since --save was not given\n");
     else if (t->save_failed) fprintf(stderr, "the checkpoint could not be written\n");
     else fprintf(stderr, "--resume auto goes on from the checkpoint in %s\n", o->save);
@@ -142,6 +163,7 @@ static int finish(struct trainer *t)
 {
     const struct options *o = t->options;
     int failed = metrics_close(&t->metrics) != 0;
+    if (t->ranks->index) return t->died ? STATUS_FAILED : t->stopped ? STATUS_STOPPED : STATUS_DONE;
     if (t->stopped) print_stopped(t);
     if (o->export) failed |= llama_export(t, o->export) != 0;
     if (o->sample && !o->classes && !t->stopped) failed |= sample_print(t) != 0;
@@ -158,7 +180,7 @@ static int open_folders(const struct options *o, struct folders *folders)
                : 0;
 }
 
-static int open_data(const struct options *o, struct data *data)
+static int open_data(const struct options *o, const struct ranks *ranks, struct data *data)
 {
     struct names bible = {0};
     char path[PATH_MAX];
@@ -169,7 +191,8 @@ static int open_data(const struct options *o, struct data *data)
                    : 0;
     if (snprintf(path, sizeof path, "%s/kjv.txt", o->out) >= (int)sizeof path)
         return fail("the name %s is too long", o->out);
-    int result = data_make_bible(path) || names_add(&bible, path) ||
+    int made = ranks->index ? 0 : data_make_bible(path);
+    int result = ranks_agree(ranks, made) || names_add(&bible, path) ||
                          data_open(data, &bible, &o->val_data, o->vocab, o->seq)
                      ? -1
                      : 0;
@@ -178,25 +201,30 @@ static int open_data(const struct options *o, struct data *data)
 }
 
 /* Everything up to the first update. Whatever can be wrong is found here. */
-static int prepare(struct trainer *t, struct options *o, struct data *data, struct folders *folders)
+static int prepare(struct trainer *t, struct options *o, const struct ranks *ranks, struct data *data,
+                   struct folders *folders)
 {
-    if (open_folders(o, folders) || trainer_start(t, o, folders)) return STATUS_FAILED;
+    int opened = ranks->index ? 0 : open_folders(o, folders); /* one writes there */
+    if (ranks_agree(ranks, opened) || trainer_start(t, o, ranks, folders)) return STATUS_FAILED;
     int status = checkpoint_find(t, o);
     if (status != STATUS_DONE) return status;
-    if (open_data(o, data) || stop_asked() || trainer_open(t, data) || stop_asked() || checkpoint_prepare(t))
+    if (open_data(o, ranks, data) || stop_asked() || trainer_open(t, data) || stop_asked() ||
+        checkpoint_prepare(t))
         return STATUS_FAILED;
     return STATUS_DONE;
 }
 
-static int run(struct options *o)
+/* `*lost` unless this process ends together with the others. */
+static int run(struct options *o, const struct ranks *ranks, int *lost)
 {
-    struct trainer t = {.options = o};
+    struct trainer t = {.options = o, .ranks = ranks};
     struct data data = {.count = 0};
     struct folders folders = {.count = 0};
-    int status = prepare(&t, o, &data, &folders);
+    int status = prepare(&t, o, ranks, &data, &folders);
     if (status == STATUS_DONE) {
         print_header(&t);
-        status = trainer_run(&t) ? STATUS_FAILED : finish(&t);
+        *lost = trainer_run(&t) != 0;
+        status = *lost ? STATUS_FAILED : finish(&t);
     } else if (stop_asked()) {
         fail("stopped by %s before it began", stop_name());
         status = STATUS_STOPPED;
@@ -208,17 +236,35 @@ static int run(struct options *o)
     return status;
 }
 
+/* Every rank but the first is silent: what it has to say goes to the others when it leaves. */
+static int run_in_ranks(struct options *o)
+{
+    struct ranks ranks;
+    int lost = 1;
+    if (ranks_begin(&ranks)) return STATUS_FAILED;
+    int status = run(o, &ranks, &lost);
+    ranks_end(&ranks, lost);
+    return status;
+}
+
+static void be_silent(void)
+{
+    report_mute();
+    if (!freopen("/dev/null", "w", stdout)) fail("no /dev/null");
+}
+
 int main(int argc, char **argv)
 {
     struct options options;
     open_standard_streams();
     stop_install();
+    if (ranks_launched_index() > 0) be_silent();
     int read = options_read(&options, argc, argv);
     int status = read < 0 ? STATUS_USAGE : STATUS_DONE;
     if (read == 0) {
         if (options.threads > 1) processors_wait_asleep(argv);
         look_at_threads(&options);
-        status = run(&options);
+        status = run_in_ranks(&options);
     }
     options_free(&options);
     return flush_output(status);

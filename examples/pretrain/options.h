@@ -41,7 +41,7 @@ struct options {
     struct model_config model; /* its shape: that of the size, or of --init; vocab 0 if that is the data's */
     struct json_t *config;     /* what config.json of --init holds; NULL if there is none */
     int foreign_vocab;         /* model.vocab is that of a tokenizer: nobody said that bytes will do */
-    int64_t recipe, method, dtype, device, reset, masks, order, recompute;
+    int64_t recipe, method, dtype, device, reset, masks, order, recompute, shard_state, sync;
     struct names data, val_data;
     const char *out, *prompt;
     const char *save, *resume, *init, *export;

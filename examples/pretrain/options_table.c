@@ -14,6 +14,8 @@ static const struct choice masks[] = {{"joint", 0}, {"independent", RELORA_RESET
 static const struct choice orders[] = {
     {"auto", RELORA_ORDER_AUTO}, {"split", RELORA_ORDER_SPLIT}, {"fold", RELORA_ORDER_FOLD}, {NULL, 0}};
 static const struct choice recomputes[] = {{"none", 0}, {"blocks", 1}, {NULL, 0}};
+static const struct choice syncs[] = {{"every", 0}, {"restart", 1}, {NULL, 0}};
+static const struct choice shards[] = {{"none", 0}, {"moments", 1}, {NULL, 0}};
 static const struct choice resets[] = {{"zero", RELORA_RESET_ZERO},
                                        {"random", RELORA_RESET_RANDOM},
                                        {"magnitude", RELORA_RESET_MAGNITUDE},
@@ -88,6 +90,12 @@ const struct option_row option_rows[] = {
      "none, or blocks: keep only the input of each block and recompute the rest in the"
      " backward pass (none)",
      CHOICE, AT(recompute), 0, 0, 0, recomputes, FREE},
+    {"shard-state", "NAME",
+     "under mpirun: none, or moments: each process keeps a share of the moments alone (none)", CHOICE,
+     AT(shard_state), 0, 0, 0, shards, FREE},
+    {"sync", "NAME",
+     "under mpirun: every, or restart: between restarts each process trains by itself (every)", CHOICE,
+     AT(sync), 0, 0, 0, syncs, BOUND},
     {"init-std", "X", "standard deviation of the first weights (by size)", REAL, AT(init_std), 0, 10, UNSET,
      NULL, BOUND},
     {"reset", "NAME", "reset of the moments at a restart: zero, random or magnitude (magnitude)", CHOICE,

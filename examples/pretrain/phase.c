@@ -28,6 +28,8 @@ static int make_adam(struct trainer *t)
     options.weight_decay = o->weight_decay;
     options.max_norm = o->clip;
     options.seed = (uint64_t)o->seed;
+    options.comm = trainer_is_apart(t) ? NULL : ranks_comm(t->ranks);
+    if (o->shard_state) options.flags |= RELORA_ADAM_SHARD_STATE;
     relora_device *device = relora_device_get(t->ctx, (relora_device_kind)o->device, 0);
     if (check(t->ctx, relora_adam_create(&t->adam, device, &options), "cannot make the optimizer")) return -1;
     return check(t->ctx, relora_adam_add_group(t->adam, model_group(t->model)),
@@ -77,6 +79,7 @@ static int make_cycle(struct trainer *t)
     options.first_step = t->step;
     options.merge_every = options_cycle(o) < 2 ? 2 : options_cycle(o);
     relora_reset_options_init(&reset, sizeof reset);
+    options.comm = trainer_is_apart(t) ? ranks_comm(t->ranks) : NULL;
     reset.mode = (relora_reset_mode)o->reset;
     reset.flags = (uint32_t)o->masks;
     reset.ratio = o->reset_ratio;
@@ -90,6 +93,7 @@ void trainer_memory(const struct trainer *t, char *text, size_t size)
 {
     struct model_memory m;
     model_memory(t->model, &m);
+    if (t->options->shard_state) m.moments /= t->ranks->count; /* up to a few elements */
     char step[64] = "";
     if (m.full_rank) snprintf(step, sizeof step, "; gradient of one W %.1f MB", (double)m.full_rank * 1e-6);
     double n = (double)m.parameters, all = (double)(m.weights + m.gradients + m.moments);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "ranks.h"
 
 /* ---- control groups ---- */
 
@@ -116,8 +117,16 @@ static int64_t number_of(const char *variable)
     return value > 0 && (*end == '\0' || strchr(", \t", *end)) ? value : 0;
 }
 
+/* Processes that a launcher has not bound to processors of their own share those of the machine. */
+static int64_t share(int64_t count)
+{
+    int64_t here = ranks_launched_here();
+    if (here == 1 || count < sysconf(_SC_NPROCESSORS_ONLN)) return count;
+    return count > here ? count / here : 1;
+}
+
 int64_t processors_default(void)
 {
-    int64_t count = smaller(processors_allowed(), number_of("OMP_NUM_THREADS"));
+    int64_t count = smaller(share(processors_allowed()), number_of("OMP_NUM_THREADS"));
     return smaller(count, number_of("OMP_THREAD_LIMIT"));
 }

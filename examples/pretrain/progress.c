@@ -113,6 +113,7 @@ void progress_draw(const struct progress *p, int columns, double left, char *tex
 static void draw(struct progress *p)
 {
     char text[LINE + 8];
+    if (report_is_muted()) return;
     progress_draw(p, columns(), seconds_left(p), text, sizeof text);
     fprintf(stderr, "\r%s\033[K", text);
     report_bar(1);
@@ -122,6 +123,7 @@ static void draw(struct progress *p)
 static void print_plain(struct progress *p, const char *more)
 {
     char text[LINE];
+    if (report_is_muted()) return;
     print_facts(p, seconds_left(p), LINE, text, sizeof text);
     fprintf(stderr, "step %s%s\n", text, more);
     p->spoken = progress_now();
@@ -163,6 +165,7 @@ void progress_line(struct progress *p, const char *format, ...)
 {
     char text[1024];
     va_list args;
+    if (report_is_muted()) return;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
@@ -174,6 +177,6 @@ void progress_line(struct progress *p, const char *format, ...)
 
 void progress_end(struct progress *p)
 {
-    if (p->terminal) fputs("\r\033[K", stderr);
+    if (p->terminal && !report_is_muted()) fputs("\r\033[K", stderr);
     report_bar(0);
 }

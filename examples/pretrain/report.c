@@ -4,6 +4,24 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
+static atomic_int muted;
+static char last[200]; /* for the main thread, when all is over */
+
+void report_mute(void)
+{
+    atomic_store(&muted, 1);
+}
+
+int report_is_muted(void)
+{
+    return atomic_load(&muted);
+}
+
+const char *report_last(void)
+{
+    return last[0] ? last : "it has failed";
+}
+
 static atomic_int bar; /* sentences come from the thread that makes batches too */
 
 void report_bar(int shown)
@@ -15,12 +33,16 @@ static void say(const char *who, const char *format, va_list args)
 {
     char text[8192]; /* written in one piece, so that two threads do not mix theirs */
     vsnprintf(text, sizeof text, format, args);
+    if (report_is_muted()) return;
     fprintf(stderr, "%s%s: %s\n", atomic_exchange(&bar, 0) ? "\r\033[K" : "", who, text);
 }
 
 int fail(const char *format, ...)
 {
     va_list args;
+    va_start(args, format);
+    vsnprintf(last, sizeof last, format, args);
+    va_end(args);
     va_start(args, format);
     say("pretrain", format, args);
     va_end(args);

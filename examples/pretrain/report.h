@@ -17,6 +17,12 @@ REPORT_FORMAT void note(const char *format, ...);
 /* 0 if `status` is RELORA_OK; else -1 after saying what the library says. */
 int check(const relora_context *ctx, relora_status status, const char *doing);
 
+/* Say nothing from now on: of several processes one speaks. */
+void report_mute(void);
+int report_is_muted(void);
+/* The last sentence of fail(). */
+const char *report_last(void);
+
 /* A bar stands in the last line of the terminal: the next sentence wipes it away first. */
 void report_bar(int shown);
 

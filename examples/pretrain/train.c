@@ -40,21 +40,21 @@ static int create_model(struct trainer *t)
             "%s is text, whose tokens are bytes, but \"vocab_size\" of --init %s is %" PRId64 ": that "
             "model has a tokenizer's. Give tokens in a .bin; or, if its tokens are bytes, --vocab %" PRId64,
             t->data->name, o->init, o->vocab, o->vocab);
-    size_t window = (size_t)(o->batch * o->seq) * sizeof(int32_t);
+    size_t window = (size_t)(t->batch * o->seq) * sizeof(int32_t);
     t->tokens = malloc(window);
     t->targets = malloc(window);
     if (!t->tokens || !t->targets)
-        return fail("no memory for a batch of %" PRId64 " x %" PRId64 " tokens", o->batch, o->seq);
+        return fail("no memory for a batch of %" PRId64 " x %" PRId64 " tokens", t->batch, o->seq);
     if (check(t->ctx, model_create(&t->model, t->ctx, t->stream, &config), "cannot make the model"))
         return -1;
-    relora_status status = activations_create(&t->acts, t->model, t->stream, o->batch, o->seq);
+    relora_status status = activations_create(&t->acts, t->model, t->stream, t->batch, o->seq);
     if (status == RELORA_E_UNSUPPORTED)
         return fail(
             "--device %s: it does heads of at most 128 columns, an even hidden size of at most 8192 (2048 "
             "if it is no multiple of 8) and at most 65535 heads in a micro-batch, but the model has "
             "%" PRId64 " heads of %" PRId64 " columns and a hidden size of %" PRId64
             ", the micro-batch %" PRId64 " sequences",
-            options_choice("device", o->device), config.heads, config.head_dim, config.hidden, o->batch);
+            options_choice("device", o->device), config.heads, config.head_dim, config.hidden, t->batch);
     return check(t->ctx, status, "cannot make the activations; try a smaller --batch");
 }
 
@@ -83,10 +83,32 @@ static void pass_on(void *user, int32_t level, const char *message)
     if (level == RELORA_LOG_WARN) note("%s", message);
 }
 
-int trainer_start(struct trainer *t, const struct options *options, struct folders *folders)
+/* A rank that has the most sequences of an update decides how long it takes. So micro-batches become smaller where they do
+ * not go round; of those that are as good, the largest. */
+static void divide(struct trainer *t)
 {
-    *t = (struct trainer){
-        .options = options, .folders = folders, .val_loss = -1.0, .accuracy = -1.0, .saved = -1};
+    const struct options *o = t->options;
+    int64_t least = INT64_MAX;
+    for (int64_t batch = o->batch; batch > 0; batch--) {
+        if (o->batch % batch) continue;
+        int64_t count = o->batch / batch * o->accumulate;
+        int64_t most = (count + t->ranks->count - 1) / t->ranks->count * batch;
+        if (most >= least) continue;
+        least = most;
+        t->batch = batch;
+        t->accumulate = count;
+    }
+}
+
+int trainer_start(struct trainer *t, const struct options *options, const struct ranks *ranks,
+                  struct folders *folders)
+{
+    *t = (struct trainer){.options = options,
+                          .ranks = ranks,
+                          .folders = folders,
+                          .val_loss = -1.0,
+                          .accuracy = -1.0,
+                          .saved = -1};
     relora_context_options context;
     relora_context_options_init(&context, sizeof context);
     context.threads = (int32_t)options->threads;
@@ -95,9 +117,31 @@ int trainer_start(struct trainer *t, const struct options *options, struct folde
     return check(NULL, relora_context_create(&t->ctx, &context), "cannot start the library");
 }
 
+/* What processes cannot do that meet at restarts alone. */
+static int check_sync(const struct trainer *t)
+{
+    const struct options *o = t->options;
+    if (!o->sync) return 0;
+    if (o->method != METHOD_RELORA) return fail("--sync restart needs --method relora, which has restarts");
+    if (o->save || o->resume)
+        return fail(
+            "--sync restart has no checkpoints: between restarts each process has factors and moments of its own");
+    if (t->accumulate < t->ranks->count)
+        return fail("--sync restart: %d processes have %" PRId64
+                    " micro-batches, so one would learn nothing; use a "
+                    "larger --batch or --accumulate",
+                    t->ranks->count, t->accumulate);
+    return 0;
+}
+
 int trainer_open(struct trainer *t, struct data *data)
 {
     t->data = data;
+    divide(t);
+    if (t->ranks->count > 1 && check_sync(t)) return -1;
+    if (t->ranks->count > 1 && t->options->full_rank_every)
+        return fail("--full-rank-every is for one process: its steps would be other ones on each of %d",
+                    t->ranks->count);
     t->end = t->from ? t->planned : t->options->end;
     relora_device *device = find_device(t);
     if (!device || check(t->ctx, relora_stream_create(&t->stream, device), "stream") || create_model(t))
@@ -121,10 +165,15 @@ void trainer_close(struct trainer *t)
     free(t->targets);
 }
 
-/* An end was asked for: what is under way is dropped. */
+int trainer_is_apart(const struct trainer *t)
+{
+    return t->ranks->count > 1 && t->options->sync && t->step >= t->options->warm_start;
+}
+
+/* An end was asked for: what is under way is dropped. Processes that are apart end when they have agreed. */
 static int is_stopped(struct trainer *t)
 {
-    if (stop_look()) t->stopped = 1;
+    if (!trainer_is_apart(t) && stop_look()) t->stopped = 1;
     return t->stopped;
 }
 
@@ -146,10 +195,10 @@ static int is_full_rank(const struct trainer *t)
  * if there is one: until then the update can be dropped. */
 static int accumulate(struct trainer *t, struct full_rank *step)
 {
-    const struct options *o = t->options;
     if (check(t->ctx, relora_group_zero_grad(model_group(t->model), t->stream), "zero_grad")) return -1;
-    for (int64_t micro = 0; micro < o->accumulate; micro++) {
-        uint64_t call = (uint64_t)(t->attempts * o->accumulate + micro);
+    for (int64_t micro = t->ranks->index; micro < t->accumulate; micro += t->ranks->count) {
+        uint64_t call =
+            (uint64_t)(t->attempts * t->accumulate + micro); /* no two of all ranks drop the same */
         const int32_t *tokens, *targets;
         if (is_stopped(t)) return -1;
         if (feed_next(t->feed, &tokens, &targets)) return lose_data(t);
@@ -158,10 +207,10 @@ static int accumulate(struct trainer *t, struct full_rank *step)
                                 MODEL_DROPOUT | MODEL_GRADIENT),
                   "forward") ||
             check(t->ctx,
-                  model_backward(t->model, t->acts, t->stream, micro + 1 < o->accumulate ? NULL : step),
+                  model_backward(t->model, t->acts, t->stream, micro + 1 < t->accumulate ? NULL : step),
                   "backward"))
             return -1;
-        if (micro + 1 < o->accumulate) progress_part(&t->progress, "micro-batch", micro + 1, o->accumulate);
+        if (micro + 1 < t->accumulate) progress_part(&t->progress, "micro-batch", micro + 1, t->accumulate);
     }
     return 0;
 }
@@ -172,11 +221,50 @@ static double targets_in(const struct trainer *t)
     return t->options->classes ? 1.0 : (double)t->options->seq;
 }
 
-/* The mean over `count` forwards. */
-static int take_loss(struct trainer *t, int64_t count, double *loss)
+/* An end that one rank was asked for, or data that one has lost, is the business of all: none may wait for the others. */
+static int agree(struct trainer *t, int result)
 {
-    if (check(t->ctx, model_take_loss(t->model, t->stream, loss), "loss")) return -1;
+    enum { SOMETIMES = 16 }; /* steps of processes that are apart */
+    int apart = trainer_is_apart(t);
+    double flags[3] = {result != 0, t->stopped || (apart && stop_look()), t->data_failed};
+    if (t->ranks->count == 1 || (apart && (result || t->attempts % SOMETIMES))) return result;
+    if (ranks_sum(t->ranks, flags, 3)) return -1;
+    t->stopped = flags[1] > 0.0;
+    t->data_failed = flags[2] > 0.0;
+    return flags[0] > 0.0 || t->stopped ? -1 : 0;
+}
+
+/* Micro-batches of an update: of all processes or, if they are apart, of this one. */
+static int64_t micros(const struct trainer *t)
+{
+    int64_t others = t->ranks->count - 1 - t->ranks->index;
+    return trainer_is_apart(t) ? (t->accumulate + others) / t->ranks->count : t->accumulate;
+}
+
+/* The mean over `count` forwards, of all processes if they have made them together. */
+static int take_loss(struct trainer *t, int64_t count, int together, double *loss)
+{
+    if (check(t->ctx, model_take_loss(t->model, t->stream, loss), "loss") ||
+        (together && ranks_sum(t->ranks, loss, 1)))
+        return -1;
     *loss *= (double)t->options->seq / targets_in(t) / (double)count;
+    return 0;
+}
+
+static int evaluate_own(struct trainer *t, int64_t batches)
+{
+    const struct options *o = t->options;
+    for (int64_t b = t->ranks->index; b < batches; b += t->ranks->count) {
+        if (is_stopped(t)) return -1;
+        for (int64_t row = 0; row < t->batch; row++)
+            if (data_validation_row(t->data, b * t->batch + row, batches * t->batch, o->seq,
+                                    t->tokens + row * o->seq, t->targets + row * o->seq))
+                return lose_data(t);
+        if (check(t->ctx, model_forward(t->model, t->acts, t->stream, t->tokens, t->targets, 0, 0),
+                  "evaluation"))
+            return -1;
+        progress_part(&t->progress, "batch of the evaluation", b + 1, batches);
+    }
     return 0;
 }
 
@@ -185,20 +273,11 @@ static int evaluate(struct trainer *t)
 {
     const struct options *o = t->options;
     int64_t enough = (data_validation_windows(t->data, o->seq) + o->batch - 1) / o->batch;
-    int64_t batches = o->eval_batches < enough ? o->eval_batches : enough;
-    for (int64_t b = 0; b < batches; b++) {
-        if (is_stopped(t)) return -1;
-        for (int64_t row = 0; row < o->batch; row++)
-            if (data_validation_row(t->data, b * o->batch + row, batches * o->batch, o->seq,
-                                    t->tokens + row * o->seq, t->targets + row * o->seq))
-                return lose_data(t);
-        if (check(t->ctx, model_forward(t->model, t->acts, t->stream, t->tokens, t->targets, 0, 0),
-                  "evaluation"))
-            return -1;
-        progress_part(&t->progress, "batch of the evaluation", b + 1, batches);
-    }
-    if (take_loss(t, batches, &t->val_loss)) return -1;
+    int64_t batches = (o->eval_batches < enough ? o->eval_batches : enough) * (o->batch / t->batch);
+    if (agree(t, evaluate_own(t, batches))) return -1;
+    if (take_loss(t, batches, 1, &t->val_loss)) return -1;
     t->val_step = t->step;
+    if (t->ranks->index) return 0;
     if (folders_open(t->folders, "out", o->out) == 0) /* it may be gone since the run began */
         metrics_keep(&t->metrics);
     metrics_eval(&t->metrics, t->step, t->val_loss);
@@ -243,17 +322,15 @@ static void tell_full_rank(struct trainer *t, const struct full_rank *step, cons
                   t->step + 1, step->layers, sqrt(step->changed / step->weight), step->rank / step->layers);
 }
 
-/* An update that was skipped moves neither schedule nor cycle. */
+/* An update that was skipped moves neither schedule nor cycle; but if one process skips it alone, it keeps pace. */
 static int count_update(struct trainer *t, const relora_step_report *report, const char **event)
 {
     t->attempts++;
     t->skipping = report->skipped;
-    if (!report->skipped) {
-        t->step++;
-        return advance(t, event);
-    }
-    t->skipped++;
-    return 0;
+    t->skipped += report->skipped != 0;
+    if (report->skipped && !trainer_is_apart(t)) return 0;
+    t->step++;
+    return advance(t, event);
 }
 
 /* After the row of the step is written: is there any sense in going on? */
@@ -275,12 +352,12 @@ static int train_step(struct trainer *t, int *last)
 
     if (check(t->ctx, relora_schedule_lr(t->schedule, t->step, &row.lr), "learning rate")) return -1;
     step.lr = row.lr * o->full_rank_strength;
-    if (accumulate(t, step.lr > 0.0 && is_full_rank(t) ? &step : NULL) ||
+    if (agree(t, accumulate(t, step.lr > 0.0 && is_full_rank(t) ? &step : NULL)) ||
         check(t->ctx,
-              relora_adam_step(t->adam, t->stream, row.lr,
-                               (double)o->seq / targets_in(t) / (double)o->accumulate, &report),
+              relora_adam_step(t->adam, t->stream, row.lr, (double)o->seq / targets_in(t) / (double)micros(t),
+                               &report),
               "update") || /* the report of which is the one thing waited for in a step; */
-        take_loss(t, o->accumulate, &row.loss)) /* the loss is there by then */
+        take_loss(t, micros(t), !trainer_is_apart(t), &row.loss)) /* the loss is there by then */
         return -1;
     tell_full_rank(t, &step, &row.event);
     if (count_update(t, &report, &row.event)) return -1;
@@ -296,7 +373,7 @@ static int train_step(struct trainer *t, int *last)
     if (*last) row.event = "finish";
     else if (t->step == o->warm_start && !report.skipped && t->step > 0 && !t->cycle)
         row.event = "warm_start_end";
-    metrics_step(&t->metrics, &row);
+    if (t->ranks->index == 0) metrics_step(&t->metrics, &row);
     progress_step(&t->progress, t->step, row.loss, row.lr, row.tokens_per_s);
     return look_at_health(t, &row);
 }
@@ -366,11 +443,13 @@ static void save_on_the_way(struct trainer *t, int last)
 static int begin(struct trainer *t, int *last)
 {
     const struct options *o = t->options;
-    const struct feed_shape shape = {(uint64_t)o->seed, o->seq, o->batch, o->accumulate};
-    if (metrics_open(&t->metrics, o->out, &t->place)) return -1;
+    const struct feed_shape shape = {(uint64_t)o->seed, o->seq,          t->batch,
+                                     t->accumulate,     t->ranks->index, t->ranks->count};
+    int opened = t->ranks->index ? 0 : metrics_open(&t->metrics, o->out, &t->place);
+    if (ranks_agree(t->ranks, opened)) return -1;
     progress_begin(&t->progress, t->step, t->end);
     *last = t->step >= t->end;
-    if (!*last && !(t->feed = feed_open(t->data, &shape, t->attempts))) return -1;
+    if (!*last && feed_own(&shape) && !(t->feed = feed_open(t->data, &shape, t->attempts))) return -1;
     return t->step > 0 ? evaluate_on_the_way(t, *last) : 0; /* resumed where an evaluation belongs */
 }
 
@@ -395,7 +474,7 @@ int trainer_run(struct trainer *t)
     if (result) result = t->adam ? leave(t) : -1;
     else if (finish(t) || evaluate(t) || (t->options->classes && classify(t)))
         result = t->stopped ? 0 : -1; /* the checkpoint is there */
-    else if (data_check(t->data)) result = is_stopped(t) ? 0 : -1;
+    else if (t->ranks->index == 0 && data_check(t->data)) result = is_stopped(t) ? 0 : -1;
     else if (health_end(&t->health, t->val_loss, text, sizeof text)) {
         t->died = 1;
         fail("%s", text);

@@ -11,11 +11,14 @@
 #include "model.h"
 #include "options.h"
 #include "progress.h"
+#include "ranks.h"
 
 struct trainer {
     const struct options *options;
     struct data *data;
-    struct folders *folders; /* that of --save may have to be made again */
+    const struct ranks *ranks;
+    int64_t batch, accumulate; /* sequences in a micro-batch, and those of all ranks in an update */
+    struct folders *folders;   /* that of --save may have to be made again */
 
     relora_context *ctx;
     relora_reader *from; /* the checkpoint that is to be gone on from; NULL once that is done */
@@ -58,12 +61,16 @@ struct trainer {
 };
 
 /* The context alone, with which a checkpoint can be read. */
-int trainer_start(struct trainer *trainer, const struct options *options, struct folders *folders);
+int trainer_start(struct trainer *trainer, const struct options *options, const struct ranks *ranks,
+                  struct folders *folders);
 /* All memory is taken here. On failure a sentence was printed; close it all the same. */
 int trainer_open(struct trainer *trainer, struct data *data);
 void trainer_close(struct trainer *trainer);
 /* To the end, or until it is asked to stop: then the update under way is dropped, and a checkpoint written. */
 int trainer_run(struct trainer *trainer);
+
+/* Do the processes train by themselves now, and meet at restarts? */
+int trainer_is_apart(const struct trainer *trainer);
 
 /* phase.c: enter full-rank or low-rank training with an optimizer and a schedule of its own. */
 int phase_full(struct trainer *trainer);

@@ -16,6 +16,7 @@ This page and its pictures are written by `make study` from the recorded runs, [
 run with its options, so `pretrain` repeats it. [The study](%(study)s) says how to add runs.
 A loss is the validation loss in nats per byte. After ± stands the standard error of the mean over seeds. A difference is
 the mean of the differences between runs with the same seed, hence the same first weights and the same batches.
+An error of two seeds is rough.
 '''
 
 
@@ -53,6 +54,7 @@ def title(arm):
     return arms.ARMS[arm].title
 
 
+HIGH = 0.25  # losses so far above the least of a sweep are named, not drawn
 LOW_RANK = (*arms.RESTARTS, *arms.BEST)
 
 
@@ -63,11 +65,26 @@ class Page:
     def lines(self, part):
         return [line for line in self.record.done.values() if line['part'] == part]
 
-    def full(self):
+    def full(self, task=None):
         """The runs of full rank at the rate that is best over all seeds. (One seed chose the rate of every other arm.)"""
-        runs = [self.record.get(arm) for arm in arms.FULL]
+        runs = [self.record.get(arm, 0, task) for arm in arms.FULL]
         most = max(map(len, runs))
         return min((found for found in runs if len(found) == most), key=lambda found: sum(run['val_loss'] for run in found.values()))
+
+    def headline(self):
+        """The table of README.md."""
+        full, rows = self.full(), []
+        for arm in ('full', 'lora', 'relora', 'cold-1'):
+            ranks = {rank: self.record.get(arm, rank) if rank else full if arm == 'full' else {} for rank in (0, *sorted(arms.RANKS, reverse=True))}
+            losses = [stats.mean(run['val_loss'] for run in runs.values()) for runs in ranks.values()]
+            shown = ranks[8] or ranks[0]
+            if shown:
+                line = next(iter(shown.values()))
+                rows.append([title(arm), *(('%s (%d)' % (number(m, '%.3f'), m.count) if m else '') for m in losses),
+                             '%.1f' % (line['moments_bytes'] / line['parameters'])])
+        ranks = ['rank %d' % rank for rank in sorted(arms.RANKS, reverse=True)]
+        return ['## In short', '', 'Validation loss after %d updates, with the number of seeds; bytes of optimizer state for each parameter of the net, at '
+                'rank 8. %s in all.' % (self.task.steps, machines(self.record.done.values())), '', *table(['', 'full rank', *ranks, 'state'], rows)] if rows else []
 
     # ---- upstream ----
 
@@ -149,16 +166,23 @@ class Page:
         return panel
 
     def rates(self):
-        panels = []
-        for rank in (0, *sorted(arms.RANKS)):
-            panel, tried = plot.Panel('rank %d' % rank if rank else 'full rank', 'learning rate', 'loss, seed 1', log=True), set()
-            for arm in (['full'] if not rank else [*LOW_RANK, 'control', 'lowrank']):
-                found = self.record.swept(arms.Cell(self.task, arm, rank))
-                tried.update(found)
-                panel.add(arm, sorted((rate, loss) for rate, loss in found.items() if loss is not None))
-            panel.settings = 'set xtics (%s)' % ', '.join('"%g" %g' % (rate, rate) for rate in sorted(tried))
+        panels, beyond = [], []
+        for rank in (0, *(rank for rank in sorted(arms.RANKS) if rank not in arms.UNSWEPT)):
+            found = {arm: self.record.swept(arms.Cell(self.task, arm, rank)) for arm in (['full'] if not rank else [*LOW_RANK, 'control', 'lowrank'])}
+            tried = sorted({rate for losses in found.values() for rate in losses})
+            if len(tried) < 2:
+                continue
+            least = min(loss for losses in found.values() for loss in losses.values() if loss is not None)
+            ticks = ', '.join('"%g" %g' % (rate, rate) for rate in tried)
+            panel = plot.Panel('rank %d' % rank if rank else 'full rank', 'learning rate', 'loss, seed 1', log=True,
+                               settings='set xtics (%s); set xrange [%g:%g]' % (ticks, tried[0] / 1.3, tried[-1] * 1.3))
+            for arm, losses in found.items():
+                high = sorted(rate for rate, loss in losses.items() if loss is None or loss > least + HIGH)
+                beyond += ['%s at %g (%s)' % (title(arm), rate, 'died' if losses[rate] is None else '%.3f' % losses[rate]) for rate in high]
+                panel.add(arm, sorted((rate, loss) for rate, loss in losses.items() if rate not in high))
             panels.append(panel)
-        return picture(self.folder, 'rates', panels, 'the sweep of learning rates')
+        text = ['Too high for the picture: %s.' % '; '.join(beyond), ''] if beyond else []
+        return picture(self.folder, 'rates', panels, 'the sweep of learning rates') + text
 
     # ---- what is asked ----
 
@@ -208,22 +232,34 @@ class Page:
         return ['## Ablation: one thing changed', '', 'Paired with the same recipe unchanged at rank 8. %s.' % machines(self.lines('ablation')), '',
                 *text] if text else []
 
-    def length(self):
-        panels = []
-        for rank in sorted(arms.RANKS):
-            above = {'lora': plot.Panel('rank %d' % rank, 'updates of the whole run', 'loss above LoRA', log=True, zero=True),
-                     'full': plot.Panel('rank %d' % rank, 'updates of the whole run', 'loss above full rank', log=True, zero=True)}
-            for arm, other in [(arm, other) for arm in LOW_RANK for other in above if arm != other]:
-                points = []
-                for task in (self.task, *arms.LONG):
-                    m = stats.difference(self.record.get(arm, rank, task), self.record.get(other, rank if other != 'full' else 0, task))
-                    points += [(task.steps, m.value, m.error or 0)] if m else []
-                above[other].add(arm, points if len(points) > 1 else [])
-            panels += above.values()
-        if not self.lines('length'):
+    def above(self, other, rank, tasks, x):
+        """A panel of differences to another arm: by rank, or by the length of the run."""
+        name = 'rank %d' % rank if rank else '%d updates' % self.task.steps
+        panel = plot.Panel(name, 'rank' if not rank else 'updates of the whole run', 'loss above %s' % x, log=True, zero=True)
+        for arm in LOW_RANK:
+            points = []
+            for task, r in tasks:
+                m = stats.difference(self.record.get(arm, r, task), self.full(task) if other == 'full' else self.record.get(other, r, task))
+                points += [(task.steps if rank else r, m.value, m.error or 0)] if m else []
+            panel.add(arm, points if len(points) > 1 and arm != other else [])
+        return panel
+
+    def crossing(self):
+        by_rank = [(self.task, rank) for rank in sorted(arms.RANKS)]
+        panels = [self.above(other, 0, by_rank, x) for other, x in (('lora', 'LoRA'), ('full', 'full rank'))]
+        for panel in panels:
+            panel.settings = 'set xtics (%s); set xrange [%g:%g]' % (', '.join(map(str, sorted(arms.RANKS))), min(arms.RANKS) / 1.3, max(arms.RANKS) * 1.3)
+        longer = [self.above(other, rank, [(task, rank) for task in (self.task, *arms.LONG)], x)
+                  for rank in sorted(arms.RANKS) for other, x in (('lora', 'LoRA'), ('full', 'full rank'))]
+        steps = [task.steps for task in (self.task, *arms.LONG)]
+        for panel in longer:
+            panel.settings = 'set xtics (%s); set xrange [%g:%g]' % (', '.join(map(str, steps)), steps[0] / 1.3, steps[-1] * 1.3)
+        if not any(panel.series for panel in panels + longer):
             return []
-        return ['## Longer runs: where restarts begin to pay', '', 'The base task at the same rates. %s.' % machines(self.lines('length')), '',
-                *picture(self.folder, 'length', panels, 'differences to LoRA and to full rank by the length of the run')]
+        return ['## Where restarts begin to pay', '', 'ReLoRA against LoRA, by rank and by the length of the run. Longer runs have the rates of the base task. %s.' %
+                machines(self.lines('upstream') + self.lines('length')), '',
+                *picture(self.folder, 'ranks', panels, 'differences to LoRA and to full rank, by rank'),
+                *picture(self.folder, 'length', longer, 'differences to LoRA and to full rank, by the length of the run')]
 
     def scaling(self):
         """Loss against parameters, with the power law L = E + a N^-b where there are enough sizes."""
@@ -265,7 +301,7 @@ class Page:
     def spectrum(self):
         rows, panels = [], []
         for rank in sorted(arms.RANKS):
-            panel = plot.Panel('rank %d' % rank, 'number of the singular value', 'share of the largest', settings='set logscale y; set yrange [1e-4:1]')
+            panel = plot.Panel('rank %d' % rank, 'number of the singular value', 'share of the largest', settings='set logscale y; set yrange [1e-4:1]; set xrange [0:64]')
             for arm in arms.SPECTRUM:
                 runs = self.record.get(arm, 0 if arm == 'full' else rank)
                 line = next((line for line in runs.values() if 'spectrum' in line), None)
@@ -285,7 +321,7 @@ class Page:
         return ['## Spectrum of what was learned', '',
                 'Singular values of W + s B A at the end less the same after %d updates, where a warm start ends; seed %d, means over all projections. The stable rank is the '
                 'sum of squares over the largest square. The effective rank is the exponential of the entropy of the values. A projection has %d '
-                'singular values.' % (self.task.warm_start, 2, 64), '',
+                'singular values. %s.' % (self.task.warm_start, 2, 64, machines(line for line in self.record.done.values() if 'spectrum' in line)), '',
                 *table(['arm', 'rank', 'stable rank', 'effective rank', 'values above 0.1 of the largest', 'above 0.01'], rows),
                 *picture(self.folder, 'spectrum', panels, 'singular values of the learned update')]
 
@@ -295,7 +331,7 @@ class Page:
             timed = [run for run in self.record.get(arm, rank).values() if run.get('cpu_seconds')]
             if timed:
                 rows.append([title(arm), rank or '', '{:,}'.format(timed[0]['trained']), '{:,}'.format(timed[0]['moments_bytes']),
-                             '%.0f' % max(run['peak_mb'] for run in timed),
+                             '%.0f' % max(run['peak_mb'] for run in timed if 'peak_mb' in run) if any('peak_mb' in run for run in timed) else 'not measured',
                              number(stats.mean(run['tokens'] / run['cpu_seconds'] / 1000 for run in timed), '%.1f'),
                              '%.0f' % stats.mean(run['load'] for run in timed).value])
         return ['## Cost', '', 'Memory is the peak of the process, which with a warm start is that of full rank. Thousands of tokens for each second of '
@@ -321,7 +357,7 @@ def main(path, results, quick=False):
     folder = os.path.dirname(results)
     page = Page(stats.Record(plan.read(path), arms.QUICK if quick else arms.STAGES), folder)
     relative = {'runs': os.path.relpath(path, folder), 'study': os.path.relpath(os.path.join(os.path.dirname(__file__), 'README.md'), folder)}
-    parts = (page.upstream, page.verdict, page.ablation, page.length, page.spectrum, page.scaling, page.downstream, page.cost, page.missing)
+    parts = (page.headline, page.upstream, page.verdict, page.ablation, page.crossing, page.spectrum, page.scaling, page.downstream, page.cost, page.missing)
     text = '\n'.join([HEAD % relative, *(line for part in parts for line in part())])
     with open(results, 'w') as file:
         file.write(text.rstrip('\n') + '\n')

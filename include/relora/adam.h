@@ -4,6 +4,7 @@
 #ifndef RELORA_ADAM_H
 #define RELORA_ADAM_H
 
+#include "relora/comm.h"
 #include "relora/export.h"
 #include "relora/reset.h"
 #include "relora/status.h"
@@ -13,12 +14,16 @@ RELORA_BEGIN
 
 /* relora_adam_options.flags */
 enum {
-    RELORA_ADAM_DECOUPLED = 1,      /**< AdamW: p -= lr * decay * p. Without it the decay is added to
+    RELORA_ADAM_DECOUPLED = 1,       /**< AdamW: p -= lr * decay * p. Without it the decay is added to
                                         the gradient (L2). On by default */
-    RELORA_ADAM_SKIP_NOT_FINITE = 2 /**< skip a step if the gradients contain a NaN or an infinity or,
-                                         after clipping, squares that exceed F32. A skipped step
-                                         changes nothing and does not advance the step count used
-                                         for bias correction. Without this flag see max_norm */
+    RELORA_ADAM_SKIP_NOT_FINITE = 2, /**< skip a step if the gradients contain a NaN or an infinity or,
+                                          after clipping, squares that exceed F32. A skipped step
+                                          changes nothing and does not advance the step count used
+                                          for bias correction. Without this flag see max_norm */
+    RELORA_ADAM_SHARD_STATE = 4      /**< with `comm`, each rank keeps the moments of its share of all
+                                          elements alone, as ZeRO stage 1 does. A step sends as much as
+                                          without it, and the numbers are the same up to the rounding of
+                                          the norm. Not part of a state's description. Since 0.6 */
 };
 
 typedef struct relora_adam_options {
@@ -38,6 +43,9 @@ typedef struct relora_adam_options {
     relora_rounding rounding; /**< of BF16 parameters, except W and bias of a layer, which have the
                                    rounding of their layer; default STOCHASTIC */
     int32_t reserved;         /**< 0 */
+    const relora_comm *comm;  /**< the other ranks that train the same parameters, each with its own data; the
+                                   table is copied. NULL, the default: there are none. See relora_adam_step().
+                                   Since 0.6 */
 } relora_adam_options;
 
 typedef struct relora_step_report {
@@ -112,7 +120,8 @@ RELORA_API relora_status relora_adam_add_group(relora_adam *adam, const relora_g
  *  step count and factors, but may have another index. The order is that of a new optimizer to which the
  *  same is added, so states fit both. Names and moments that were borrowed before are no longer valid.
  *  Gradients that are new are in no buffer of relora_adam_flatten_grads().
- *  @return RELORA_E_EXISTS if memory would be registered twice. Whatever the failure, nothing changes
+ *  @return RELORA_E_EXISTS if memory would be registered twice; RELORA_E_UNSUPPORTED with
+ *          RELORA_ADAM_SHARD_STATE. Whatever the failure, nothing changes
  *  @since 0.6 @threads one @stream queues */
 RELORA_API relora_status relora_adam_refresh(relora_adam *adam, relora_stream *stream);
 
@@ -151,6 +160,14 @@ RELORA_API relora_status relora_adam_zero_grad(relora_adam *adam, relora_stream 
  *
  *  The caller passes `lr` each time; the optimizer keeps none. Clipping and skipping happen on the
  *  device, without the host. Equal inputs give equal bits on any number of threads.
+ *
+ *  With relora_adam_options.comm, g is the sum of the gradients of all ranks, so that grad_scale divides
+ *  by the micro-batches of all of them. A rank without data takes part with a gradient of 0. Clipping,
+ *  skipping and the report are about the sum, and equal on all ranks. The step leaves the sum in the
+ *  gradients (with RELORA_ADAM_SHARD_STATE anything), so overwrite them or set them to 0 before the next
+ *  pass, as ever. The first step checks that all ranks have the same bits in the same parameters, and is
+ *  RELORA_E_STATE on each of them if not. Ranks that share seeds draw the same dropout masks: give each
+ *  micro-batch of all ranks its own `call`.
  *  @param lr         0 or more, finite as F32. If lr times a factor or a decay is not finite, the
  *                    parameter does not change, as with 0
  *  @param grad_scale multiplies every gradient first, for accumulation over micro-batches. Finite as F32
@@ -178,7 +195,7 @@ RELORA_API relora_status relora_adam_step_lr(relora_adam *adam, relora_stream *s
                                              const relora_tensor *lr, double grad_scale,
                                              relora_step_report *report);
 
-/** L2 norm over all registered gradients; not finite if one of them is not.
+/** L2 norm over all registered gradients of this rank; not finite if one of them is not.
  *  @since 0.1 @threads one @stream synchronises */
 RELORA_API relora_status relora_adam_grad_norm(relora_adam *adam, relora_stream *stream, double *norm);
 
@@ -214,8 +231,8 @@ RELORA_API const char *relora_adam_name(const relora_adam *adam, int32_t index);
 /** Index of the parameter called `name`; RELORA_E_NOT_FOUND if there is none.
  *  @since 0.1 @threads any @stream none */
 RELORA_API relora_status relora_adam_find(const relora_adam *adam, const char *name, int32_t *index);
-/** A moment of a parameter: F32, with its shape; NULL if there is no such parameter or moment. Borrowed:
- *  lives as long as `adam`.
+/** A moment of a parameter: F32, with its shape; NULL if there is no such parameter or moment, or if it
+ *  lies in shares (RELORA_ADAM_SHARD_STATE). Borrowed: lives as long as `adam`.
  *  @since 0.1 @threads any @stream none */
 RELORA_API relora_tensor *relora_adam_moment(relora_adam *adam, int32_t index, relora_moment moment);
 /** Number of updates of a parameter since its step count was last reset: t of relora_adam_step().

@@ -46,6 +46,15 @@ typedef struct relora_cycle_options {
                                       to whole updates. Default 0: all at once. Otherwise reset_every must be
                                       merge_every. A jagged learning rate does not fit: use a schedule
                                       without restarts. At most 4096. Since 0.6 */
+    const relora_comm *comm;     /**< other ranks, which train apart: each has its own data, factors and
+                                      optimizer between merges, and they meet at a merge alone. Every layer
+                                      then gets the mean over all ranks of what it would have got, W += 1/N
+                                      sum of s B A, exactly. A and B are drawn afresh, and everything else
+                                      that the optimizer trains becomes its mean. After a merge all
+                                      parameters have the same bits on all ranks. Moments stay as they are
+                                      on each. All ranks make the same calls for the same steps. This needs
+                                      an optimizer, whose own `comm` is NULL. The table is copied. NULL, the
+                                      default: there are none. Since 0.6 */
 } relora_cycle_options;
 
 /** Fill `options` with the defaults, writing exactly `size` bytes.
@@ -107,7 +116,9 @@ RELORA_API relora_status relora_cycle_due(const relora_cycle *cycle, int64_t ste
  *  @param events receives what was done; may be NULL
  *  @param merge  totals over all layers, 0 if nothing was due; may be NULL
  *  @param reset  totals over their A and B, 0 if nothing was due; may be NULL
- *  @return RELORA_E_STATE if no layer was added
+ *  @return RELORA_E_STATE if no layer was added. Since 0.6 also if the optimizer has other ranks
+ *          (relora_adam_options.comm), something is due, and W or a trained parameter has other bits on
+ *          one of them; or W, if the cycle has other ranks. The text names it, and nothing is done
  *  @since 0.1 @threads one @stream synchronises */
 RELORA_API relora_status relora_cycle_advance(relora_cycle *cycle, relora_stream *stream, int64_t step,
                                               uint32_t *events, relora_merge_report *merge,

@@ -16,6 +16,7 @@
 #include "relora/group.h"
 #include "relora/reset.h"
 #include "relora/restart.h"
+#include "relora/comm.h"
 #include "relora/adam.h"
 #include "relora/schedule.h"
 #include "relora/cycle.h"

@@ -42,7 +42,9 @@ RELORA_API relora_status relora_state_add_linear(relora_state *state, const char
  *  of them or, on a failure, none. What is added to the group later is not in the state.
  *  @since 0.5 @threads one @stream none */
 RELORA_API relora_status relora_state_add_group(relora_state *state, const relora_group *group);
-/** Add both moments and the step count of every parameter. The optimizer is kept alive.
+/** Add both moments and the step count of every parameter. The optimizer is kept alive. With other ranks
+ *  (relora_adam_options.comm) every rank makes the calls that save and load the state. The file is written
+ *  by rank 0, and does not tell how many ranks there were: any number of them can load it.
  *  @since 0.2 @threads one @stream none */
 RELORA_API relora_status relora_state_add_adam(relora_state *state, const char *prefix, relora_adam *adam);
 /** Add a description of the schedule, which is not kept alive. A second one under the same prefix
@@ -70,15 +72,18 @@ RELORA_API relora_status relora_state_add_bytes(relora_state *state, const char 
 RELORA_API relora_status relora_state_set(relora_state *state, const char *key, const char *value);
 
 /** Save all of it, as relora_writer_save() does: at any step, but before relora_cycle_finish() if the run may
- *  go on. RELORA_E_STATE if nothing was added. @since 0.2 @threads one @stream synchronises */
+ *  go on. RELORA_E_STATE if nothing was added. If an optimizer in it has other ranks, they all call this, and
+ *  all have the status of rank 0, which alone writes the file and needs memory for the moments that lie in
+ *  shares.
+ *  @since 0.2 @threads one @stream synchronises */
 RELORA_API relora_status relora_state_save(relora_state *state, relora_stream *stream, const char *path,
                                            uint32_t flags);
 
 /** Restore all of it from an open file. Everything is checked first, and nothing is changed unless
  *  all fits: every field of every description equal (RELORA_E_STATE, naming the field and both values),
  *  every tensor there, of the same shape and dtype and undamaged, and none left over
- *  (RELORA_E_NOT_FOUND). The file may be of another release: a field it lacks has its default, and one
- *  that this release does not know is refused unless it is 0.
+ *  (RELORA_E_NOT_FOUND). Each rank of several reads the file by itself. The file may be of another release:
+ *  a field it lacks has its default, and one that this release does not know is refused unless it is 0.
  *  @since 0.2 @threads one @stream synchronises */
 RELORA_API relora_status relora_state_load(relora_state *state, relora_stream *stream, relora_reader *reader);
 

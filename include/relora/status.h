@@ -11,7 +11,7 @@ RELORA_BEGIN
 /** The values never change. Positive values are reserved for success with information.
  *  A caller must treat any negative value it does not know as a failure.
  *
- *  After -10 to -29 nothing was changed. After -30, -40 and -50 to -60 every object still exists and
+ *  After -10 to -29 nothing was changed. After -30, -40, -41 and -50 to -60 every object still exists and
  *  can be used and released. What the call was writing may hold part of its result, unless the
  *  comment of the function promises more. */
 enum {
@@ -39,6 +39,8 @@ enum {
 
     /* the device failed; its stream can no longer be used */
     RELORA_E_BACKEND = -40,
+    /* another process of the run failed, or did not answer; the stream can no longer be used */
+    RELORA_E_COMM = -41, /**< since 0.6 */
 
     RELORA_E_IO = -50,      /**< a system call on a file failed; the text says which and why */
     RELORA_E_FORMAT = -51,  /**< the contents of a file are not valid */

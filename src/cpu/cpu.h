@@ -122,6 +122,7 @@ relora_status cpu_largest(struct queue *q, struct view x, uint32_t *bits);
 relora_status cpu_dropout(struct queue *q, const struct dropout *d);
 relora_status cpu_uniform(struct queue *q, struct view y, double bound, struct draw d);
 relora_status cpu_adam_norm(struct queue *q, const struct adam *a);
+relora_status cpu_adam_decide(struct queue *q, const struct adam *a);
 relora_status cpu_adam_step(struct queue *q, const struct adam *a);
 relora_status cpu_prune(struct queue *q, const struct prune *p);
 relora_status cpu_span(struct queue *q, const struct span *s);

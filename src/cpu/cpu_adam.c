@@ -37,7 +37,15 @@ relora_status cpu_adam_norm(struct queue *q, const struct adam *a)
     double sum = 0;
     cpu_loop(q, a->chunk_count, 1, norm_chunk, &job);
     for (int64_t k = 0; k < a->chunk_count; k++) sum += a->partials[k];
-    *a->control = adam_control_make(a, sum);
+    if (a->squares) *a->squares = sum;
+    else *a->control = adam_control_make(a, sum);
+    return RELORA_OK;
+}
+
+relora_status cpu_adam_decide(struct queue *q, const struct adam *a)
+{
+    (void)q;
+    *a->control = adam_control_make(a, *a->squares);
     return RELORA_OK;
 }
 
@@ -67,7 +75,7 @@ static void store(const struct adam_param *p, struct draw draw, const float *fro
         for (int64_t k = 0; k < n; k++) ((bf16 *)p->param)[start + k] = bf16_nearest(from[k]);
     } else {
         struct draw_words words;
-        const uint32_t *word = cpu_draw_words(&words, draw, (uint64_t)start, n);
+        const uint32_t *word = cpu_draw_words(&words, draw, (uint64_t)(p->first + start), n);
         for (int64_t k = 0; k < n; k++) ((bf16 *)p->param)[start + k] = bf16_stochastic(from[k], word[k]);
     }
 }
@@ -102,9 +110,9 @@ static void update_rows(const struct adam_constants *c, const struct adam_param 
     const int64_t end = chunk->start + chunk->count;
     for (int64_t i = chunk->start; i < end;) {
         struct adam_param row = *p;
-        int64_t above = i / p->cols, last = (above + 1) * p->cols;
+        int64_t above = (p->first + i) / p->cols, last = (above + 1) * p->cols - p->first;
         struct adam_chunk part = {chunk->param, i, (last < end ? last : end) - i};
-        row.param = (char *)p->param + above * p->gap * item;
+        row.param = (char *)p->param + (p->first + above * p->gap) * item;
         update(c, &row, &part, draw);
         i += part.count;
     }

@@ -171,6 +171,12 @@ static relora_status adam_norm(struct queue *q, const struct adam *a)
     return leave(&host, cpu_adam_norm(q, a));
 }
 
+static relora_status adam_decide(struct queue *q, const struct adam *a)
+{
+    fenv_t host = float_mode_enter();
+    return leave(&host, cpu_adam_decide(q, a));
+}
+
 static relora_status adam_step(struct queue *q, const struct adam *a)
 {
     fenv_t host = float_mode_enter();
@@ -228,6 +234,7 @@ const struct backend backend_cpu = {
     .scale_grad = scale_grad,
     .largest = largest,
     .adam_norm = adam_norm,
+    .adam_decide = adam_decide,
     .adam_step = adam_step,
     .prune = prune,
     .span = span,

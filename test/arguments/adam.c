@@ -12,7 +12,7 @@
 
 START_TEST(test_options)
 {
-    BAD(flags, 4, RELORA_E_ARGUMENT, "4");
+    BAD(flags, 8, RELORA_E_ARGUMENT, "8");
     BAD(beta1, 1.0, RELORA_E_ARGUMENT, "1");
     BAD(beta1, -0.125, RELORA_E_ARGUMENT, "-0.125");
     BAD(beta1, NAN, RELORA_E_ARGUMENT, "nan");

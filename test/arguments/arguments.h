@@ -36,6 +36,7 @@ Suite *linear_arguments(void);
 Suite *order_arguments(void);
 Suite *adam_arguments(void);
 Suite *adam_more_arguments(void);
+Suite *comm_arguments(void);
 Suite *schedule_arguments(void);
 Suite *cycle_arguments(void);
 Suite *group_arguments(void);

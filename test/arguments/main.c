@@ -10,6 +10,7 @@ int main(void)
     srunner_add_suite(runner, order_arguments());
     srunner_add_suite(runner, adam_arguments());
     srunner_add_suite(runner, adam_more_arguments());
+    srunner_add_suite(runner, comm_arguments());
     srunner_add_suite(runner, schedule_arguments());
     srunner_add_suite(runner, cycle_arguments());
     srunner_add_suite(runner, group_arguments());

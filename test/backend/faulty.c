@@ -258,6 +258,12 @@ static relora_status adam_norm(struct queue *q, const struct adam *a)
     return fate ? without_work(fate) : backend_cpu.adam_norm(inner(q), a);
 }
 
+static relora_status adam_decide(struct queue *q, const struct adam *a)
+{
+    relora_status fate = enter(q, "adam_decide", 1);
+    return fate ? without_work(fate) : backend_cpu.adam_decide(inner(q), a);
+}
+
 static relora_status adam_step(struct queue *q, const struct adam *a)
 {
     relora_status fate = enter(q, "adam_step", 1);
@@ -314,6 +320,7 @@ static const struct backend table = {
     .scale_grad = scale_grad,
     .largest = largest,
     .adam_norm = adam_norm,
+    .adam_decide = adam_decide,
     .adam_step = adam_step,
     .prune = prune,
     .span = span,

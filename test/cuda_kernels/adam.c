@@ -11,15 +11,15 @@ struct piece {
 };
 
 static const struct piece pieces[PARAMS] = {
-    {1, 0, RELORA_F32, RELORA_F32, RELORA_ROUND_NEAREST},
-    {5003, 0, RELORA_F32, RELORA_F32, RELORA_ROUND_NEAREST},
-    {4096, 1, RELORA_F32, RELORA_F32, RELORA_ROUND_NEAREST},
-    {0, 0, RELORA_F32, RELORA_F32, RELORA_ROUND_NEAREST},
-    {777, 0, RELORA_F32, RELORA_BF16, RELORA_ROUND_NEAREST},
-    {2050, 0, RELORA_BF16, RELORA_F32, RELORA_ROUND_STOCHASTIC},
-    {40001, 0, RELORA_BF16, RELORA_BF16, RELORA_ROUND_STOCHASTIC},
-    {640, 3, RELORA_BF16, RELORA_BF16, RELORA_ROUND_STOCHASTIC},
-    {99, 0, RELORA_BF16, RELORA_BF16, RELORA_ROUND_NEAREST},
+    {1, 0, RELORA_F32, RELORA_F32, RELORA_ROUND_NEAREST, 0, 0},
+    {5003, 0, RELORA_F32, RELORA_F32, RELORA_ROUND_NEAREST, 0, 0},
+    {4096, 1, RELORA_F32, RELORA_F32, RELORA_ROUND_NEAREST, 0, 0},
+    {0, 0, RELORA_F32, RELORA_F32, RELORA_ROUND_NEAREST, 0, 0},
+    {777, 0, RELORA_F32, RELORA_BF16, RELORA_ROUND_NEAREST, 0, 0},
+    {2050, 0, RELORA_BF16, RELORA_F32, RELORA_ROUND_STOCHASTIC, 0, 0},
+    {40001, 0, RELORA_BF16, RELORA_BF16, RELORA_ROUND_STOCHASTIC, 0, 0},
+    {640, 3, RELORA_BF16, RELORA_BF16, RELORA_ROUND_STOCHASTIC, 0, 0},
+    {99, 0, RELORA_BF16, RELORA_BF16, RELORA_ROUND_NEAREST, 0, 0},
     {5005, 0, RELORA_F32, RELORA_F32, RELORA_ROUND_NEAREST, 13, 3},
     {2100, 1, RELORA_F32, RELORA_BF16, RELORA_ROUND_NEAREST, 1050, 1},
     {6006, 0, RELORA_BF16, RELORA_F32, RELORA_ROUND_STOCHASTIC, 77, 2},
@@ -30,7 +30,7 @@ static const struct piece pieces[PARAMS] = {
 /* All that an update needs, on both. */
 struct world {
     struct twin param[PARAMS], grad[PARAMS], m[PARAMS], v[PARAMS], steps, lr;
-    struct twin partials, control; /* as pairs of F32, of which nothing is compared */
+    struct twin partials, control, squares; /* as pairs of F32, of which nothing is compared */
     struct adam cpu, cuda;
 };
 
@@ -60,7 +60,8 @@ static struct adam_param param_of(const struct world *w, int i, int on_cuda)
                            .lr_factor = i % 2 ? 1 : 0.3,
                            .weight_decay = 0.01 * i,
                            .rounding = p->rounding,
-                           .draw = draw_make(1, (uint64_t)i, DRAW_TRAIN_PARAM, 99)};
+                           .draw = draw_make(1, (uint64_t)i, DRAW_TRAIN_PARAM, 99),
+                           .first = 16 * i}; /* as a share has it */
     a.param = shifted(on_cuda ? w->param[i].cuda : w->param[i].cpu, p, p->param);
     a.grad = shifted(on_cuda ? w->grad[i].cuda : w->grad[i].cpu, p, p->grad);
     a.m = shifted(on_cuda ? w->m[i].cuda : w->m[i].cpu, p, RELORA_F32);
@@ -100,6 +101,7 @@ static struct world *world_make(int64_t chunk, enum values grads)
         }
     w->partials = twin_make(2 * most, RELORA_F32, VALUES_ZERO, 0);
     w->control = twin_make(16, RELORA_F32, VALUES_ZERO, 0);
+    w->squares = twin_make(2, RELORA_F32, VALUES_ZERO, 0);
     w->lr = twin_make(1, RELORA_F32, VALUES_ZERO, 0);
     w->cpu = (struct adam){.params = cpu,
                            .chunks = chunks,
@@ -217,6 +219,27 @@ START_TEST(test_skip)
 }
 END_TEST
 
+/* The sum of squares by itself, and what another sum decides. */
+START_TEST(test_squares)
+{
+    struct world *w = world_make(4096, VALUES_NORMAL);
+    SET(w, need_norm, 1);
+    SET(w, max_norm, 0.5);
+    w->cpu.squares = w->squares.cpu;
+    w->cuda.squares = w->squares.cuda;
+    BOTH(adam_norm(cpu_queue, &w->cpu), adam_norm(cuda_queue, &w->cuda));
+    double sum = *w->cpu.squares, *got = twin_read(w->squares);
+    ck_assert(sum > 1 && w->cpu.control->grad_norm == 0); /* nothing is decided */
+    ck_assert_double_eq_tol(*got, sum, 1e-12 * sum);
+    *w->cpu.squares = 4 * sum; /* with the shares of others */
+    twin_equalize(w->squares);
+    BOTH(adam_decide(cpu_queue, &w->cpu), adam_decide(cuda_queue, &w->cuda));
+    norms_near(w);
+    ck_assert_double_eq_tol(w->cpu.control->grad_norm, 2 * sqrt(sum) * fabs(w->cpu.grad_scale),
+                            1e-12 * sqrt(sum));
+}
+END_TEST
+
 START_TEST(test_nothing)
 {
     struct world *w = world_make(4096, VALUES_NORMAL);
@@ -236,6 +259,7 @@ Suite *kernels_adam(void)
     twin_test(tc, test_rate_on_device, 1);
     twin_test(tc, test_clip, 2);
     twin_test(tc, test_skip, 6);
+    twin_test(tc, test_squares, 1);
     twin_test(tc, test_nothing, 1);
     return s;
 }

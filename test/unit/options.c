@@ -161,8 +161,9 @@ END_TEST
 
 /* ---- the tables of the structs ---- */
 
-static const struct options *const tables[] = {&context_table,  &linear_table, &adam_table,  &reset_table,
-                                               &schedule_table, &cycle_table,  &merge_table, &factors_table};
+static const struct options *const tables[] = {&context_table, &linear_table,   &adam_table,
+                                               &reset_table,   &schedule_table, &cycle_table,
+                                               &merge_table,   &factors_table,  &comm_table};
 enum { TABLES = sizeof tables / sizeof *tables, LARGEST = 256 };
 
 static size_t size_of(const struct option *row)

@@ -1,5 +1,6 @@
 # Written by examples/bindings.py from include/relora: change the headers, then run `make bindings`.
 
+const relora_comm_type = Int32
 const relora_device_kind = Int32
 const relora_dtype = Int32
 const relora_init = Int32
@@ -31,6 +32,7 @@ mutable struct DLManagedTensorVersioned end
 
 const RELORA_ADAM_DECOUPLED = UInt32(1)
 const RELORA_ADAM_SKIP_NOT_FINITE = UInt32(2)
+const RELORA_ADAM_SHARD_STATE = UInt32(4)
 const RELORA_MOMENT_FIRST = relora_moment(1)
 const RELORA_MOMENT_SECOND = relora_moment(2)
 const RELORA_SAVE_CHECKSUM = UInt32(1)
@@ -38,6 +40,9 @@ const RELORA_READ_CONVERT = UInt32(1)
 const RELORA_READ_FINITE = UInt32(2)
 const RELORA_READ_ALLOW_MISSING = UInt32(4)
 const RELORA_READ_ALLOW_LEFT_OVER = UInt32(8)
+const RELORA_COMM_F32 = relora_comm_type(1)
+const RELORA_COMM_F64 = relora_comm_type(2)
+const RELORA_COMM_I64 = relora_comm_type(3)
 const RELORA_LOG_OFF = Int32(0)
 const RELORA_LOG_ERROR = Int32(1)
 const RELORA_LOG_WARN = Int32(2)
@@ -117,6 +122,7 @@ const RELORA_E_READ_ONLY = relora_status(-23)
 const RELORA_E_UNSUPPORTED = relora_status(-24)
 const RELORA_E_NO_MEMORY = relora_status(-30)
 const RELORA_E_BACKEND = relora_status(-40)
+const RELORA_E_COMM = relora_status(-41)
 const RELORA_E_IO = relora_status(-50)
 const RELORA_E_FORMAT = relora_status(-51)
 const RELORA_E_VERSION = relora_status(-52)
@@ -140,6 +146,7 @@ mutable struct relora_adam_options
     seed::UInt64
     rounding::relora_rounding
     reserved::Int32
+    comm::Ptr{relora_comm}
     relora_adam_options() = new()
 end
 
@@ -157,6 +164,19 @@ mutable struct relora_read_report
     missing::Int32
     left_over::Int32
     relora_read_report() = new()
+end
+
+mutable struct relora_comm
+    struct_size::UInt32
+    rank::Int32
+    size::Int32
+    memory::relora_device_kind
+    sum::Ptr{Cvoid}
+    reduce_scatter::Ptr{Cvoid}
+    all_gather::Ptr{Cvoid}
+    error::Ptr{Cvoid}
+    user::Ptr{Cvoid}
+    relora_comm() = new()
 end
 
 mutable struct relora_context_options
@@ -186,6 +206,7 @@ mutable struct relora_cycle_options
     hook_user::Ptr{Cvoid}
     period_growth::Int64
     stagger::Int64
+    comm::Ptr{relora_comm}
     relora_cycle_options() = new()
 end
 
@@ -445,6 +466,9 @@ relora_reader_read_group(reader, stream, group, flags, report) =
 
 relora_reader_verify(reader) =
     ccall((:relora_reader_verify, librelora), relora_status, (Ptr{relora_reader},), reader)
+
+relora_comm_init(comm, size) =
+    ccall((:relora_comm_init, librelora), relora_status, (Ptr{relora_comm}, Csize_t), comm, size)
 
 relora_context_options_init(options, size) =
     ccall((:relora_context_options_init, librelora), relora_status, (Ptr{relora_context_options}, Csize_t), options, size)
@@ -829,11 +853,12 @@ relora_build_info() =
 
 # Places of fields and sizes, as the C compiler has them.
 const LAYOUT = [
-    (relora_adam_options, 64, [:struct_size => 0, :flags => 4, :beta1 => 8, :beta2 => 16, :eps => 24, :weight_decay => 32, :max_norm => 40, :seed => 48, :rounding => 56, :reserved => 60]),
+    (relora_adam_options, 72, [:struct_size => 0, :flags => 4, :beta1 => 8, :beta2 => 16, :eps => 24, :weight_decay => 32, :max_norm => 40, :seed => 48, :rounding => 56, :reserved => 60, :comm => 64]),
     (relora_step_report, 24, [:struct_size => 0, :skipped => 4, :grad_norm => 8, :clip_factor => 16]),
     (relora_read_report, 16, [:struct_size => 0, :read => 4, :missing => 8, :left_over => 12]),
+    (relora_comm, 56, [:struct_size => 0, :rank => 4, :size => 8, :memory => 12, :sum => 16, :reduce_scatter => 24, :all_gather => 32, :error => 40, :user => 48]),
     (relora_context_options, 80, [:struct_size => 0, :flags => 4, :threads => 8, :log_level => 12, :host_alloc => 16, :host_free => 24, :host_user => 32, :log => 40, :log_user => 48, :module_dir => 56, :on_destroy => 64, :destroy_user => 72]),
-    (relora_cycle_options, 72, [:struct_size => 0, :flags => 4, :first_step => 8, :merge_every => 16, :reset_every => 24, :before => 32, :after => 40, :hook_user => 48, :period_growth => 56, :stagger => 64]),
+    (relora_cycle_options, 80, [:struct_size => 0, :flags => 4, :first_step => 8, :merge_every => 16, :reset_every => 24, :before => 32, :after => 40, :hook_user => 48, :period_growth => 56, :stagger => 64, :comm => 72]),
     (relora_linear_options, 88, [:struct_size => 0, :flags => 4, :mode => 8, :dtype => 12, :in_features => 16, :out_features => 24, :rank => 32, :alpha => 40, :dropout => 48, :seed => 56, :layer => 64, :rounding => 72, :reserved => 76, :init => 80, :reserved2 => 84]),
     (relora_merge_report, 48, [:struct_size => 0, :layers => 4, :delta_norm => 8, :weight_norm => 16, :overlap => 24, :gradient_before => 32, :gradient_after => 40]),
     (relora_full_rank_report, 40, [:struct_size => 0, :reserved => 4, :delta_norm => 8, :weight_norm => 16, :grad_norm => 24, :grad_rank => 32]),

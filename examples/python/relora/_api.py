@@ -2,26 +2,28 @@
 from ctypes import (CFUNCTYPE, Structure, c_char_p, c_double, c_int32, c_int64, c_size_t, c_uint32,
                     c_uint64, c_void_p)
 
-__all__ = ['ADAM_DECOUPLED', 'ADAM_SKIP_NOT_FINITE', 'MOMENT_FIRST', 'MOMENT_SECOND', 'SAVE_CHECKSUM',
-           'READ_CONVERT', 'READ_FINITE', 'READ_ALLOW_MISSING', 'READ_ALLOW_LEFT_OVER', 'LOG_OFF', 'LOG_ERROR',
-           'LOG_WARN', 'LOG_INFO', 'LOG_DEBUG', 'CYCLE_MERGE', 'CYCLE_RESET', 'CYCLE_FINISH', 'MODE_FULL',
-           'MODE_LORA', 'MODE_LOWRANK', 'LINEAR_BIAS', 'LINEAR_TRAINABLE_SCALE', 'LINEAR_REFERENCE',
-           'LINEAR_KEEP_DELTA', 'LINEAR_TF32', 'LINEAR_IN_OUT', 'LINEAR_FREEZE_A', 'LINEAR_FREEZE_B',
-           'INIT_UNIFORM', 'INIT_MATCHED', 'INIT_GRADIENT', 'INIT_GIVEN', 'PARAM_WEIGHT', 'PARAM_BIAS', 'PARAM_A',
-           'PARAM_B', 'PARAM_SCALE', 'PARAM_DELTA', 'TRAIN', 'OVERWRITE', 'ACCUMULATE_DX', 'ACCUMULATE_Y',
-           'ORDER_AUTO', 'ORDER_SPLIT', 'ORDER_FOLD', 'ORDER_THROUGH', 'PROVIDER_OWN', 'PROVIDER_ONEDNN',
-           'PROVIDER_BLAS', 'ISA_BASE', 'ISA_NEON', 'ISA_AVX2', 'ISA_AVX512', 'ISA_AMX', 'RESET_ZERO',
-           'RESET_RANDOM', 'RESET_MAGNITUDE', 'RESET_KEEP', 'RESET_PROJECT', 'RESET_STEP_COUNT',
-           'RESET_INDEPENDENT', 'RESET_QUANTILE', 'MERGE_LOOK', 'MERGE_IN_OUT', 'SCHEDULE_CONSTANT',
-           'SCHEDULE_LINEAR', 'SCHEDULE_COSINE', 'SCHEDULE_COSINE_RESTARTS', 'LAYOUT_OWN', 'LAYOUT_OUT_IN',
-           'LAYOUT_IN_OUT', 'OK', 'E_INTERNAL', 'E_ARGUMENT', 'E_STRUCT_SIZE', 'E_SHAPE', 'E_DTYPE', 'E_DEVICE',
-           'E_LAYOUT', 'E_CONTEXT', 'E_OVERFLOW', 'E_STATE', 'E_NOT_FOUND', 'E_EXISTS', 'E_READ_ONLY',
-           'E_UNSUPPORTED', 'E_NO_MEMORY', 'E_BACKEND', 'E_IO', 'E_FORMAT', 'E_VERSION', 'E_NOT_FINITE', 'MAX_DIMS',
-           'F32', 'BF16', 'DEVICE_CPU', 'DEVICE_CUDA', 'ROUND_NEAREST', 'ROUND_STOCHASTIC']
+__all__ = ['ADAM_DECOUPLED', 'ADAM_SKIP_NOT_FINITE', 'ADAM_SHARD_STATE', 'MOMENT_FIRST', 'MOMENT_SECOND',
+           'SAVE_CHECKSUM', 'READ_CONVERT', 'READ_FINITE', 'READ_ALLOW_MISSING', 'READ_ALLOW_LEFT_OVER', 'COMM_F32',
+           'COMM_F64', 'COMM_I64', 'LOG_OFF', 'LOG_ERROR', 'LOG_WARN', 'LOG_INFO', 'LOG_DEBUG', 'CYCLE_MERGE',
+           'CYCLE_RESET', 'CYCLE_FINISH', 'MODE_FULL', 'MODE_LORA', 'MODE_LOWRANK', 'LINEAR_BIAS',
+           'LINEAR_TRAINABLE_SCALE', 'LINEAR_REFERENCE', 'LINEAR_KEEP_DELTA', 'LINEAR_TF32', 'LINEAR_IN_OUT',
+           'LINEAR_FREEZE_A', 'LINEAR_FREEZE_B', 'INIT_UNIFORM', 'INIT_MATCHED', 'INIT_GRADIENT', 'INIT_GIVEN',
+           'PARAM_WEIGHT', 'PARAM_BIAS', 'PARAM_A', 'PARAM_B', 'PARAM_SCALE', 'PARAM_DELTA', 'TRAIN', 'OVERWRITE',
+           'ACCUMULATE_DX', 'ACCUMULATE_Y', 'ORDER_AUTO', 'ORDER_SPLIT', 'ORDER_FOLD', 'ORDER_THROUGH',
+           'PROVIDER_OWN', 'PROVIDER_ONEDNN', 'PROVIDER_BLAS', 'ISA_BASE', 'ISA_NEON', 'ISA_AVX2', 'ISA_AVX512',
+           'ISA_AMX', 'RESET_ZERO', 'RESET_RANDOM', 'RESET_MAGNITUDE', 'RESET_KEEP', 'RESET_PROJECT',
+           'RESET_STEP_COUNT', 'RESET_INDEPENDENT', 'RESET_QUANTILE', 'MERGE_LOOK', 'MERGE_IN_OUT',
+           'SCHEDULE_CONSTANT', 'SCHEDULE_LINEAR', 'SCHEDULE_COSINE', 'SCHEDULE_COSINE_RESTARTS', 'LAYOUT_OWN',
+           'LAYOUT_OUT_IN', 'LAYOUT_IN_OUT', 'OK', 'E_INTERNAL', 'E_ARGUMENT', 'E_STRUCT_SIZE', 'E_SHAPE',
+           'E_DTYPE', 'E_DEVICE', 'E_LAYOUT', 'E_CONTEXT', 'E_OVERFLOW', 'E_STATE', 'E_NOT_FOUND', 'E_EXISTS',
+           'E_READ_ONLY', 'E_UNSUPPORTED', 'E_NO_MEMORY', 'E_BACKEND', 'E_COMM', 'E_IO', 'E_FORMAT', 'E_VERSION',
+           'E_NOT_FINITE', 'MAX_DIMS', 'F32', 'BF16', 'DEVICE_CPU', 'DEVICE_CUDA', 'ROUND_NEAREST',
+           'ROUND_STOCHASTIC']
 
 ABI = 0
 ADAM_DECOUPLED = 1
 ADAM_SKIP_NOT_FINITE = 2
+ADAM_SHARD_STATE = 4
 MOMENT_FIRST = 1
 MOMENT_SECOND = 2
 SAVE_CHECKSUM = 1
@@ -29,6 +31,9 @@ READ_CONVERT = 1
 READ_FINITE = 2
 READ_ALLOW_MISSING = 4
 READ_ALLOW_LEFT_OVER = 8
+COMM_F32 = 1
+COMM_F64 = 2
+COMM_I64 = 3
 LOG_OFF = 0
 LOG_ERROR = 1
 LOG_WARN = 2
@@ -108,6 +113,7 @@ E_READ_ONLY = -23
 E_UNSUPPORTED = -24
 E_NO_MEMORY = -30
 E_BACKEND = -40
+E_COMM = -41
 E_IO = -50
 E_FORMAT = -51
 E_VERSION = -52
@@ -120,6 +126,8 @@ DEVICE_CUDA = 2
 ROUND_NEAREST = 1
 ROUND_STOCHASTIC = 2
 
+relora_comm_fn = CFUNCTYPE(c_int32, c_void_p, c_void_p, c_void_p, c_int64, c_int32)
+relora_comm_error_fn = CFUNCTYPE(c_char_p, c_void_p)
 relora_alloc_fn = CFUNCTYPE(c_void_p, c_void_p, c_size_t, c_size_t)
 relora_free_fn = CFUNCTYPE(None, c_void_p, c_void_p, c_size_t, c_size_t)
 relora_log_fn = CFUNCTYPE(None, c_void_p, c_int32, c_char_p)
@@ -141,6 +149,7 @@ class relora_adam_options(Structure):
         ('seed', c_uint64),
         ('rounding', c_int32),
         ('reserved', c_int32),
+        ('comm', c_void_p),
     ]
 
 
@@ -159,6 +168,20 @@ class relora_read_report(Structure):
         ('read', c_int32),
         ('missing', c_int32),
         ('left_over', c_int32),
+    ]
+
+
+class relora_comm(Structure):
+    _fields_ = [
+        ('struct_size', c_uint32),
+        ('rank', c_int32),
+        ('size', c_int32),
+        ('memory', c_int32),
+        ('sum', relora_comm_fn),
+        ('reduce_scatter', relora_comm_fn),
+        ('all_gather', relora_comm_fn),
+        ('error', relora_comm_error_fn),
+        ('user', c_void_p),
     ]
 
 
@@ -191,6 +214,7 @@ class relora_cycle_options(Structure):
         ('hook_user', c_void_p),
         ('period_growth', c_int64),
         ('stagger', c_int64),
+        ('comm', c_void_p),
     ]
 
 
@@ -368,6 +392,7 @@ FUNCTIONS = {
     'relora_reader_read': (c_int32, [c_void_p, c_void_p, c_char_p, c_void_p, c_uint32]),
     'relora_reader_read_group': (c_int32, [c_void_p, c_void_p, c_void_p, c_uint32, c_void_p]),
     'relora_reader_verify': (c_int32, [c_void_p]),
+    'relora_comm_init': (c_int32, [c_void_p, c_size_t]),
     'relora_context_options_init': (c_int32, [c_void_p, c_size_t]),
     'relora_context_create': (c_int32, [c_void_p, c_void_p]),
     'relora_context_release': (None, [c_void_p]),
@@ -499,11 +524,12 @@ FUNCTIONS = {
 
 # struct: size, places of its fields, as the C compiler has them
 LAYOUT = {
-    relora_adam_options: (64, {'struct_size': 0, 'flags': 4, 'beta1': 8, 'beta2': 16, 'eps': 24, 'weight_decay': 32, 'max_norm': 40, 'seed': 48, 'rounding': 56, 'reserved': 60}),
+    relora_adam_options: (72, {'struct_size': 0, 'flags': 4, 'beta1': 8, 'beta2': 16, 'eps': 24, 'weight_decay': 32, 'max_norm': 40, 'seed': 48, 'rounding': 56, 'reserved': 60, 'comm': 64}),
     relora_step_report: (24, {'struct_size': 0, 'skipped': 4, 'grad_norm': 8, 'clip_factor': 16}),
     relora_read_report: (16, {'struct_size': 0, 'read': 4, 'missing': 8, 'left_over': 12}),
+    relora_comm: (56, {'struct_size': 0, 'rank': 4, 'size': 8, 'memory': 12, 'sum': 16, 'reduce_scatter': 24, 'all_gather': 32, 'error': 40, 'user': 48}),
     relora_context_options: (80, {'struct_size': 0, 'flags': 4, 'threads': 8, 'log_level': 12, 'host_alloc': 16, 'host_free': 24, 'host_user': 32, 'log': 40, 'log_user': 48, 'module_dir': 56, 'on_destroy': 64, 'destroy_user': 72}),
-    relora_cycle_options: (72, {'struct_size': 0, 'flags': 4, 'first_step': 8, 'merge_every': 16, 'reset_every': 24, 'before': 32, 'after': 40, 'hook_user': 48, 'period_growth': 56, 'stagger': 64}),
+    relora_cycle_options: (80, {'struct_size': 0, 'flags': 4, 'first_step': 8, 'merge_every': 16, 'reset_every': 24, 'before': 32, 'after': 40, 'hook_user': 48, 'period_growth': 56, 'stagger': 64, 'comm': 72}),
     relora_linear_options: (88, {'struct_size': 0, 'flags': 4, 'mode': 8, 'dtype': 12, 'in_features': 16, 'out_features': 24, 'rank': 32, 'alpha': 40, 'dropout': 48, 'seed': 56, 'layer': 64, 'rounding': 72, 'reserved': 76, 'init': 80, 'reserved2': 84}),
     relora_merge_report: (48, {'struct_size': 0, 'layers': 4, 'delta_norm': 8, 'weight_norm': 16, 'overlap': 24, 'gradient_before': 32, 'gradient_after': 40}),
     relora_full_rank_report: (40, {'struct_size': 0, 'reserved': 4, 'delta_norm': 8, 'weight_norm': 16, 'grad_norm': 24, 'grad_rank': 32}),

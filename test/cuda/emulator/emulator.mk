@@ -45,9 +45,9 @@ PRETRAIN_EMULATED := $(PRETRAIN_CU:%.cu=$(B)/emulated/%.o)
 EMULATED_LINK      = -L$(B)/emulated -lemulated_cuda -Wl,-rpath,'$$ORIGIN' -lstdc++
 -include $(PRETRAIN_EMULATED:.o=.d)
 
-$(B)/emulated/pretrain: $(PRETRAIN) $(PRETRAIN_EMULATED) $(B)/librelora.a | $(B)/emulated/librelora_cuda.so.$(ABI)
+$(B)/emulated/pretrain: $(PRETRAIN) $(PRETRAIN_MPI) $(PRETRAIN_EMULATED) $(B)/librelora.a | $(B)/emulated/librelora_cuda.so.$(ABI)
 	@echo LD $@
-	$(Q)$(LINK_PROGRAM) $(EMULATED_LINK)
+	$(Q)$(LINK_PROGRAM) $(EMULATED_LINK) $(MPI_LIBS)
 $(B)/emulated/test-pretrain: $(PRETRAIN_TEST) $(PRETRAIN_EMULATED) | $(B)/emulated/librelora_cuda.so.$(ABI)
 	@echo LD $@
 	$(Q)$(CC) $(ALL_CFLAGS) $^ $(ALL_LDFLAGS) $(LDLIBS) $(EMULATED_LINK) $(CHECK_LIBS) -o $@

@@ -3,6 +3,7 @@
 
 use std::os::raw::{c_char, c_void};
 
+pub type relora_comm_type = i32;
 pub type relora_device_kind = i32;
 pub type relora_dtype = i32;
 pub type relora_init = i32;
@@ -71,6 +72,10 @@ pub struct DLManagedTensorVersioned {
     _private: [*mut u8; 0],
 }
 
+pub type relora_comm_fn =
+    Option<unsafe extern "C" fn(user: *mut c_void, native: *mut c_void, data: *mut c_void, count: i64, r#type: relora_comm_type) -> relora_status>;
+pub type relora_comm_error_fn =
+    Option<unsafe extern "C" fn(user: *mut c_void) -> *const c_char>;
 pub type relora_alloc_fn =
     Option<unsafe extern "C" fn(user: *mut c_void, size: usize, alignment: usize) -> *mut c_void>;
 pub type relora_free_fn =
@@ -88,6 +93,7 @@ pub type relora_deleter_fn =
 
 pub const RELORA_ADAM_DECOUPLED: u32 = 1;
 pub const RELORA_ADAM_SKIP_NOT_FINITE: u32 = 2;
+pub const RELORA_ADAM_SHARD_STATE: u32 = 4;
 pub const RELORA_MOMENT_FIRST: relora_moment = 1;
 pub const RELORA_MOMENT_SECOND: relora_moment = 2;
 pub const RELORA_SAVE_CHECKSUM: u32 = 1;
@@ -95,6 +101,9 @@ pub const RELORA_READ_CONVERT: u32 = 1;
 pub const RELORA_READ_FINITE: u32 = 2;
 pub const RELORA_READ_ALLOW_MISSING: u32 = 4;
 pub const RELORA_READ_ALLOW_LEFT_OVER: u32 = 8;
+pub const RELORA_COMM_F32: relora_comm_type = 1;
+pub const RELORA_COMM_F64: relora_comm_type = 2;
+pub const RELORA_COMM_I64: relora_comm_type = 3;
 pub const RELORA_LOG_OFF: i32 = 0;
 pub const RELORA_LOG_ERROR: i32 = 1;
 pub const RELORA_LOG_WARN: i32 = 2;
@@ -174,6 +183,7 @@ pub const RELORA_E_READ_ONLY: relora_status = -23;
 pub const RELORA_E_UNSUPPORTED: relora_status = -24;
 pub const RELORA_E_NO_MEMORY: relora_status = -30;
 pub const RELORA_E_BACKEND: relora_status = -40;
+pub const RELORA_E_COMM: relora_status = -41;
 pub const RELORA_E_IO: relora_status = -50;
 pub const RELORA_E_FORMAT: relora_status = -51;
 pub const RELORA_E_VERSION: relora_status = -52;
@@ -199,6 +209,7 @@ pub struct relora_adam_options {
     pub seed: u64,
     pub rounding: relora_rounding,
     pub reserved: i32,
+    pub comm: *const relora_comm,
 }
 
 impl Default for relora_adam_options {
@@ -254,6 +265,31 @@ impl Default for relora_read_report {
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
+pub struct relora_comm {
+    pub struct_size: u32,
+    pub rank: i32,
+    pub size: i32,
+    pub memory: relora_device_kind,
+    pub sum: relora_comm_fn,
+    pub reduce_scatter: relora_comm_fn,
+    pub all_gather: relora_comm_fn,
+    pub error: relora_comm_error_fn,
+    pub user: *mut c_void,
+}
+
+impl Default for relora_comm {
+    fn default() -> Self {
+        let mut s = std::mem::MaybeUninit::<Self>::zeroed();
+        // SAFETY: the library writes exactly these bytes, and zeros are a value of every field.
+        unsafe {
+            relora_comm_init(s.as_mut_ptr(), std::mem::size_of::<Self>());
+            s.assume_init()
+        }
+    }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
 pub struct relora_context_options {
     pub struct_size: u32,
     pub flags: u32,
@@ -293,6 +329,7 @@ pub struct relora_cycle_options {
     pub hook_user: *mut c_void,
     pub period_growth: i64,
     pub stagger: i64,
+    pub comm: *const relora_comm,
 }
 
 impl Default for relora_cycle_options {
@@ -578,6 +615,7 @@ extern "C" {
     pub fn relora_reader_read(reader: *mut relora_reader, stream: *mut relora_stream, name: *const c_char, target: *mut relora_tensor, flags: u32) -> relora_status;
     pub fn relora_reader_read_group(reader: *mut relora_reader, stream: *mut relora_stream, group: *const relora_group, flags: u32, report: *mut relora_read_report) -> relora_status;
     pub fn relora_reader_verify(reader: *const relora_reader) -> relora_status;
+    pub fn relora_comm_init(comm: *mut relora_comm, size: usize) -> relora_status;
     pub fn relora_context_options_init(options: *mut relora_context_options, size: usize) -> relora_status;
     pub fn relora_context_create(out: *mut *mut relora_context, options: *const relora_context_options) -> relora_status;
     pub fn relora_context_release(ctx: *mut relora_context);
@@ -725,7 +763,7 @@ mod layout {
 
     #[test]
     fn adam_options() {
-        assert_eq!(size_of::<super::relora_adam_options>(), 64);
+        assert_eq!(size_of::<super::relora_adam_options>(), 72);
         field!(relora_adam_options, struct_size, 0);
         field!(relora_adam_options, flags, 4);
         field!(relora_adam_options, beta1, 8);
@@ -736,6 +774,7 @@ mod layout {
         field!(relora_adam_options, seed, 48);
         field!(relora_adam_options, rounding, 56);
         field!(relora_adam_options, reserved, 60);
+        field!(relora_adam_options, comm, 64);
     }
 
     #[test]
@@ -757,6 +796,20 @@ mod layout {
     }
 
     #[test]
+    fn comm() {
+        assert_eq!(size_of::<super::relora_comm>(), 56);
+        field!(relora_comm, struct_size, 0);
+        field!(relora_comm, rank, 4);
+        field!(relora_comm, size, 8);
+        field!(relora_comm, memory, 12);
+        field!(relora_comm, sum, 16);
+        field!(relora_comm, reduce_scatter, 24);
+        field!(relora_comm, all_gather, 32);
+        field!(relora_comm, error, 40);
+        field!(relora_comm, user, 48);
+    }
+
+    #[test]
     fn context_options() {
         assert_eq!(size_of::<super::relora_context_options>(), 80);
         field!(relora_context_options, struct_size, 0);
@@ -775,7 +828,7 @@ mod layout {
 
     #[test]
     fn cycle_options() {
-        assert_eq!(size_of::<super::relora_cycle_options>(), 72);
+        assert_eq!(size_of::<super::relora_cycle_options>(), 80);
         field!(relora_cycle_options, struct_size, 0);
         field!(relora_cycle_options, flags, 4);
         field!(relora_cycle_options, first_step, 8);
@@ -786,6 +839,7 @@ mod layout {
         field!(relora_cycle_options, hook_user, 48);
         field!(relora_cycle_options, period_growth, 56);
         field!(relora_cycle_options, stagger, 64);
+        field!(relora_cycle_options, comm, 72);
     }
 
     #[test]

@@ -34,8 +34,8 @@ pub use cycle::{Cycle, Hooks, Restart, Schedule};
 pub use files::{Reader, State, Writer};
 pub use group::Group;
 pub use linear::Linear;
-pub use restart::{draw_factors, full_rank_step, merge, project_moments, renew_factors, reset_moments};
 pub use relora_sys as sys;
+pub use restart::{draw_factors, full_rank_step, merge, project_moments, renew_factors, reset_moments};
 pub use tensor::Tensor;
 
 pub use sys::{
@@ -43,8 +43,8 @@ pub use sys::{
     relora_cycle_options as CycleOptions, relora_dtype as Dtype, relora_factors_options as FactorsOptions,
     relora_full_rank_report as FullRankReport, relora_layout as Layout, relora_linear_mode as Mode,
     relora_linear_options as LinearOptions, relora_merge_options as MergeOptions,
-    relora_merge_report as MergeReport, relora_param as Param,
-    relora_plan_report as PlanReport, relora_read_report as ReadReport, relora_reset_options as ResetOptions,
+    relora_merge_report as MergeReport, relora_param as Param, relora_plan_report as PlanReport,
+    relora_read_report as ReadReport, relora_reset_options as ResetOptions,
     relora_reset_report as ResetReport, relora_schedule_options as ScheduleOptions,
     relora_step_report as StepReport, RELORA_BF16 as BF16, RELORA_F32 as F32, RELORA_OVERWRITE as OVERWRITE,
     RELORA_TRAIN as TRAIN,

@@ -1,6 +1,6 @@
 use crate::{
-    sys, FactorsOptions, FullRankReport, MergeOptions, MergeReport, ResetOptions, ResetReport, Result, Stream,
-    Tensor,
+    sys, FactorsOptions, FullRankReport, MergeOptions, MergeReport, ResetOptions, ResetReport, Result,
+    Stream, Tensor,
 };
 use std::mem::size_of;
 use std::ptr::null_mut;

@@ -1,0 +1,178 @@
+#!/usr/bin/env python3
+"""pretrain.py PROGRAM MPIRUN...: the program of examples/pretrain in several processes."""
+
+import csv
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+PROGRAM, MPIRUN = None, None
+SHARES = ['--shard-state', 'moments']
+OPTIONS = ['--size', 'demo', '--steps', '14', '--warm-start', '4', '--restarts', '2', '--seq', '32', '--batch', '4',
+           '--accumulate', '3', '--rank', '8', '--dropout', '0', '--eval-every', '7', '--eval-batches', '2', '--sample', '0',
+           '--threads', '1', '--save-every', '3', '--keep', '0']
+
+
+class Ranks(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix='pretrain-mpi-')
+        self.addCleanup(shutil.rmtree, self.folder, True)
+        with open(self.path('t.txt'), 'w', encoding='utf-8') as f:
+            f.write('\n'.join(str(i * i) for i in range(6000)))
+
+    def path(self, *names):
+        return os.path.join(self.folder, *names)
+
+    def command(self, out, *options):
+        new = [] if '--resume' in options else OPTIONS
+        save = [] if '--sync' in options else ['--save', self.path(out, 'saved')]
+        return [PROGRAM, '--data', self.path('t.txt'), '--out', self.path(out)] + save + new + list(options)
+
+    def start(self, ranks, command):
+        launch = MPIRUN + ['-n', str(ranks)] if ranks > 1 else []
+        return subprocess.Popen(launch + command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def run_in(self, ranks, out, *options, status=0):
+        child = self.start(ranks, self.command(out, *options))
+        text = child.communicate(timeout=120)[0]
+        self.assertEqual(child.returncode, status, text)
+        return text
+
+    def rows(self, out, name='train.csv'):
+        with open(self.path(out, name), encoding='utf-8') as f:
+            return [{k: v for k, v in row.items() if k != 'tokens_per_s'} for row in csv.DictReader(f)]
+
+    def assert_close(self, out, other):
+        for name in ('train.csv', 'eval.csv'):
+            ours, theirs = self.rows(out, name), self.rows(other, name)
+            self.assertEqual(len(ours), len(theirs))
+            for a, b in zip(ours, theirs):
+                self.assertEqual(a.get('event'), b.get('event'))
+                for key in ('loss', 'val_loss'):
+                    if key in a:
+                        self.assertAlmostEqual(float(a[key]), float(b[key]), delta=2e-4 * float(b[key]))
+
+    def checkpoints(self, out):
+        return sorted(f for f in os.listdir(self.path(out, 'saved')) if f.startswith('step-'))
+
+    def test_same_losses(self):
+        """One global batch, whatever the number of processes; and shares of moments change no bit."""
+        self.run_in(1, 'one')
+        for ranks, options in ((2, []), (3, SHARES), (4, SHARES)):
+            text = self.run_in(ranks, 'n%d' % ranks, *options)
+            self.assertIn('%d processes of 1 thread' % ranks, text)
+            self.assertEqual(text.count('restart 2:'), 1, text)  # one of them speaks
+            self.assert_close('n%d' % ranks, 'one')
+        self.run_in(2, 'shares', *SHARES)
+        self.assertEqual(self.rows('shares'), self.rows('n2'))
+
+    def test_resumed_by_another_number(self):
+        self.run_in(4, 'run', *SHARES)
+        shutil.copytree(self.path('run'), self.path('again'))
+        for name in self.checkpoints('again'):
+            if name > 'step-00000006':
+                os.unlink(self.path('again', 'saved', name))
+        self.run_in(3, 'again', '--resume', 'auto', '--eval-every', '7', '--eval-batches', '2')
+        self.assert_close('again', 'run')
+
+    def test_idle_process(self):
+        """Fewer sequences than processes: one of them has nothing to do, and takes part."""
+        self.run_in(1, 'one', '--batch', '1', '--accumulate', '1')
+        self.run_in(2, 'two', '--batch', '1', '--accumulate', '1')
+        self.assert_close('two', 'one')
+
+    def test_apart(self):
+        """Exchanges at restarts alone: other losses, which are the same the next time, and one model at the end."""
+        self.run_in(1, 'one')
+        for out in ('a', 'b'):
+            text = self.run_in(3, out, '--sync', 'restart')
+            self.assertIn('apart between restarts', text)
+            self.assertEqual(text.count('restart 2:'), 1, text)
+        self.assertEqual(self.rows('a'), self.rows('b'))
+        self.assertNotEqual(self.rows('a')[6:], self.rows('one')[6:])
+        ours, theirs = (float(self.rows(out, 'eval.csv')[-1]['val_loss']) for out in ('a', 'one'))
+        self.assertLess(ours, float(self.rows('a')[0]['loss']) - 1)
+        self.assertAlmostEqual(ours, theirs, delta=0.3)
+
+    def of(self, child):
+        """Process ids of the program below the launcher."""
+        deadline = time.time() + 60
+        while time.time() < deadline:
+            table = subprocess.run(['ps', '-eo', 'pid,ppid,args'], stdout=subprocess.PIPE, text=True, check=True).stdout
+            rows = [line.split(None, 2) for line in table.split('\n')[1:] if line]
+            below, grown = {child.pid}, True
+            while grown:
+                more = {int(r[0]) for r in rows if int(r[1]) in below} - below
+                grown, below = bool(more), below | more
+            found = [int(r[0]) for r in rows if int(r[0]) in below and r[2].startswith(PROGRAM)]
+            if found:
+                return sorted(found)
+            time.sleep(0.05)
+        self.fail('no process of the program')
+
+    def wait_for(self, out, count):
+        deadline = time.time() + 60
+        while time.time() < deadline:
+            if os.path.isdir(self.path(out, 'saved')) and len(self.checkpoints(out)) >= count:
+                return
+            time.sleep(0.05)
+        self.fail('no checkpoint')
+
+    def test_stopped(self):
+        """An end that one process is asked for is the end of all, with a checkpoint."""
+        child = self.start(3, self.command('run', '--steps', '5000', *SHARES))
+        self.wait_for('run', 1)
+        os.kill(self.of(child)[-1], signal.SIGTERM)
+        text = child.communicate(timeout=60)[0]
+        self.assertEqual(child.returncode, 3, text)
+        self.assertIn('--resume auto goes on', text)
+        step = int(self.checkpoints('run')[-1][5:13])
+        self.assertEqual(len(self.rows('run')), step)
+
+    def test_killed(self):
+        """The last checkpoint is good; the launcher, or the others, end the run."""
+        child = self.start(3, self.command('run', '--steps', '5000', *SHARES))
+        self.wait_for('run', 2)
+        os.kill(self.of(child)[-1], signal.SIGKILL)
+        child.communicate(timeout=60)
+        self.assertNotEqual(child.returncode, 0)
+        newest = self.checkpoints('run')[-1]
+        os.rename(self.path('run', 'saved', newest), self.path('step'))
+        command = self.command('other', '--resume', self.path('step'))
+        child = self.start(1, command)
+        time.sleep(0.5)
+        child.send_signal(signal.SIGTERM)
+        text = child.communicate(timeout=60)[0]
+        self.assertIn('resumed from', text)
+
+    def test_one_fails(self):
+        """One process has no data: the other is told why, at once."""
+        good = self.command('run')
+        bad = [w.replace('t.txt', 'missing.txt') for w in good]
+        child = subprocess.Popen(MPIRUN + ['-n', '1'] + good + [':', '-n', '1'] + bad, stdout=subprocess.PIPE,
+                                 stderr=subprocess.STDOUT, text=True)
+        text = child.communicate(timeout=60)[0]
+        self.assertEqual(child.returncode, 1, text)
+        self.assertRegex(text, 'rank 1 has left: cannot open .*missing.txt')
+
+    def test_refused(self):
+        text = self.run_in(3, 'run', '--bogus', '1', status=2)
+        self.assertEqual(text.count('unknown option'), 1, text)
+        text = self.run_in(2, 'run', '--full-rank-every', '2', status=1)
+        self.assertIn('--full-rank-every is for one process', text)
+        text = self.run_in(4, 'run', '--batch', '1', '--sync', 'restart', status=1)
+        self.assertIn('4 processes have 3 micro-batches', text)
+        with open(self.path('file'), 'w', encoding='utf-8'):
+            pass
+        text = self.run_in(2, 'file', status=1)
+        self.assertIn('--out', text)
+
+
+if __name__ == '__main__':
+    PROGRAM, MPIRUN = os.path.abspath(sys.argv[1]), sys.argv[2].split()
+    unittest.main(argv=sys.argv[:1] + sys.argv[3:])
