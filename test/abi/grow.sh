@@ -33,6 +33,7 @@ grow reset reset.h adam_reset.c
 grow schedule schedule.h schedule.c
 grow cycle cycle.h cycle_options.c
 grow merge restart.h restart.c
+grow factors restart.h restart.c
 
 # Kernels know nothing of options (src/cpu): they are linked as they were built.
 cd "$work"

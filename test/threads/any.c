@@ -211,6 +211,7 @@ static void make_others(void)
     ok(relora_factors_options_init(&fo, sizeof fo));
     ok(relora_merge_report_init(&(relora_merge_report){0}, sizeof(relora_merge_report)));
     ok(relora_full_rank_report_init(&(relora_full_rank_report){0}, sizeof(relora_full_rank_report)));
+    ok(relora_comm_init(&(relora_comm){0}, sizeof(relora_comm)));
     ok(relora_reset_report_init(&(relora_reset_report){0}, sizeof(relora_reset_report)));
     ok(relora_read_report_init(&(relora_read_report){0}, sizeof(relora_read_report)));
     co.merge_every = 4;
