@@ -170,6 +170,21 @@ static int64_t flat_span(const relora_tensor *grad) /* elements it takes in the 
     return adam_span(grad->shape.count);
 }
 
+/* Nobody else may look at memory that is given back. */
+static relora_status check_movable(const struct call *c, const relora_tensor *grad, const char *name)
+{
+    if (grad->shape.dtype != RELORA_F32)
+        FAIL(c, RELORA_E_DTYPE, "the gradient of \"%s\" is %s, but must be F32", name,
+             dtype_name(grad->shape.dtype));
+    if (grad->memory == MEMORY_BORROWED || grad->memory == MEMORY_MANAGED)
+        FAIL(c, RELORA_E_STATE, "the memory of the gradient of \"%s\" is borrowed", name);
+    if (grad->memory == MEMORY_WHOLE)
+        FAIL(c, RELORA_E_STATE, "the gradient of \"%s\" is a buffer in which gradients lie", name);
+    if (atomic_load_explicit(&grad->shares, memory_order_acquire))
+        FAIL(c, RELORA_E_STATE, "the gradient of \"%s\" is shared by relora_tensor_to_dlpack", name);
+    return RELORA_OK;
+}
+
 static relora_status check_flatten(const struct call *c, const relora_adam *adam, int64_t *elements)
 {
     *elements = 0;
@@ -177,13 +192,7 @@ static relora_status check_flatten(const struct call *c, const relora_adam *adam
     if (!adam->registry.count) FAIL(c, RELORA_E_STATE, "no parameter is registered");
     for (int32_t i = 0; i < adam->registry.count; i++) {
         const struct adam_entry *e = adam_at(adam, i);
-        if (e->is.grad->shape.dtype != RELORA_F32)
-            FAIL(c, RELORA_E_DTYPE, "the gradient of \"%s\" is %s, but must be F32", e->is.name,
-                 dtype_name(e->is.grad->shape.dtype));
-        if (e->is.grad->memory == MEMORY_BORROWED || e->is.grad->memory == MEMORY_MANAGED)
-            FAIL(c, RELORA_E_STATE, "the memory of the gradient of \"%s\" is borrowed", e->is.name);
-        if (e->is.grad->memory == MEMORY_WHOLE)
-            FAIL(c, RELORA_E_STATE, "the gradient of \"%s\" is a buffer in which gradients lie", e->is.name);
+        TRY(check_movable(c, e->is.grad, e->is.name));
         *elements += flat_span(e->is.grad);
     }
     return RELORA_OK;

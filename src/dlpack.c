@@ -76,6 +76,7 @@ struct shared { /* what our deleter gets */
 static void delete_shared(struct DLManagedTensorVersioned *managed)
 {
     struct shared *shared = managed->manager_ctx;
+    atomic_fetch_sub_explicit(&shared->tensor->shares, 1, memory_order_release);
     relora_tensor_release(shared->tensor);
     context_delete(shared->ctx, shared, sizeof *shared);
 }
@@ -146,6 +147,7 @@ relora_status relora_tensor_to_dlpack(struct DLManagedTensorVersioned **out, rel
     }
     describe(shared, tensor);
     relora_tensor_retain(tensor);
+    atomic_fetch_add_explicit(&tensor->shares, 1, memory_order_relaxed);
     *out = &shared->managed;
     return RELORA_OK;
 }

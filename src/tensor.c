@@ -13,6 +13,7 @@ static relora_status tensor_allocate(const struct call *c, relora_tensor **out, 
     relora_tensor *t = context_new(ctx, sizeof *t);
     if (!t) return call_fail_memory(c, sizeof *t);
     atomic_init(&t->refs, 1);
+    atomic_init(&t->shares, 0);
     t->ctx = ctx;
     t->device = device;
     t->shape = *shape;

@@ -19,6 +19,7 @@ struct relora_tensor {
     struct shape shape;
     void *data;
     enum memory_kind memory;
+    atomic_int shares;    /* by DLPack, of which nobody has been told that the memory moves */
     relora_tensor *whole; /* MEMORY_PART: the tensor whose memory this is a part of */
     relora_deleter_fn deleter;
     void *user;

@@ -95,11 +95,12 @@ RELORA_API relora_status relora_cycle_add_group(relora_cycle *cycle, const relor
 /** NULL is allowed. @since 0.1 @threads any @stream none */
 RELORA_API void relora_cycle_release(relora_cycle *cycle);
 
-/** The events that follow update number `step`. The result depends on `step` alone: an event with period P
- *  is due if (step - first_step) % P == 1, after the first period. The first one is therefore at first_step
- *  + P + 1. With `stagger` an event is due if it is due for one of the layers or, as long as there is no
- *  layer, for one of the groups. (With a jagged schedule of that period and a restart warmup, the update
- *  just done had learning rate 0.)
+/** The events that follow update number `step`. The result depends on `step` alone: an event with
+ *  period P is due if (step - first_step) % P == 1, after the first period. The first one is therefore at
+ *  first_step + P + 1. With `stagger` an event is due if it is due for one of the layers or, as long as there
+ *  is no layer, for one of the groups. This is the calendar: a layer counts in FULL as well, and then
+ *  relora_cycle_advance() may do less than is due, or nothing. (With a jagged schedule of that period and a
+ *  restart warmup, the update just done had learning rate 0.)
  *  @since 0.1 @threads any @stream none */
 RELORA_API relora_status relora_cycle_due(const relora_cycle *cycle, int64_t step, uint32_t *events);
 
@@ -110,7 +111,8 @@ RELORA_API relora_status relora_cycle_due(const relora_cycle *cycle, int64_t ste
  *  rate was above a tenth of the highest: the cycle and the schedule then have different calendars, or the
  *  schedule has no restart warmup. (This needs the optimizer of the cycle, and rates given as numbers.) All
  *  layers are checked first. Nothing is merged or reset if the factors or the weight of one are not finite or
- *  W + s B A exceeds its type (RELORA_E_NOT_FINITE). Nothing is due while each layer is in FULL.
+ *  W + s B A exceeds its type (RELORA_E_NOT_FINITE). If each layer whose turn it is is in FULL, nothing is
+ *  done and no hook is called, even if relora_cycle_due() says that something is due.
  *  RELORA_E_NOT_FOUND if the optimizer does not hold the factors that a layer trains now: call
  *  relora_adam_refresh().
  *  @param events receives what was done; may be NULL

@@ -31,7 +31,7 @@ grow linear linear.h linear.c
 grow adam adam.h adam.c
 grow reset reset.h adam_reset.c
 grow schedule schedule.h schedule.c
-grow cycle cycle.h cycle.c
+grow cycle cycle.h cycle_options.c
 grow merge restart.h restart.c
 
 # Kernels know nothing of options (src/cpu): they are linked as they were built.

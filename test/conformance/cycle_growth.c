@@ -54,6 +54,14 @@ START_TEST(test_late)
     o.period_growth = o.merge_every = INT64_MAX;
     c = new_cycle(&o, NULL, NULL);
     ck_assert_uint_eq(due(c, INT64_MAX), 0);
+    o.merge_every = 2, o.stagger = 2; /* the second cycle is longer than a count */
+    c = new_cycle(&o, NULL, NULL);
+    for (int64_t step = 1; step < 10; step++)
+        ck_assert_uint_eq(due(c, step), step == 3 ? RELORA_CYCLE_MERGE : 0u);
+    o = options_of(1000, 0, 0);
+    c = new_cycle(&o, NULL, NULL);
+    ck_assert_uint_eq(due(c, INT64_C(9000000000000000000)), 0);
+    ck_assert_uint_eq(due(c, INT64_C(9000000000000000001)), RELORA_CYCLE_MERGE);
 }
 END_TEST
 

@@ -389,8 +389,10 @@ START_TEST(test_cycle)
     ck_assert_int_eq(steps_of(adam, "b.weight"), 1);
     ck_assert_int_eq(steps_of(adam, "b.bias"), 2);
     ck_assert_int_eq(hooks, 4);
-    /* the end, in full rank: nothing is due any more */
+    /* the end, in full rank: nothing is done any more, whatever the calendar says */
     OK(relora_group_set_mode(m.group, env.st, RELORA_MODE_FULL));
+    OK(relora_cycle_due(cycle, 7, &events));
+    ck_assert_uint_eq(events, RELORA_CYCLE_MERGE | RELORA_CYCLE_RESET);
     OK(relora_cycle_advance(cycle, env.st, 7, &events, &merge, &reset));
     ck_assert_uint_eq(events, 0);
     OK(relora_cycle_finish(cycle, env.st, 7, &merge));

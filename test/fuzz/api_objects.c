@@ -81,7 +81,7 @@ void init_options(void)
     void *options = which >= 248 ? NULL : borrow_bytes(bytes ? bytes : 1);
     relora_status status;
     call_begin("relora_options_init");
-    switch (which % 14) {
+    switch (which % 15) {
     case 0: status = relora_context_options_init(options, size); break;
     case 1: status = relora_linear_options_init(options, size); break;
     case 2: status = relora_adam_options_init(options, size); break;
@@ -95,6 +95,7 @@ void init_options(void)
     case 10: status = relora_merge_options_init(options, size); break;
     case 12: status = relora_full_rank_report_init(options, size); break;
     case 13: status = relora_factors_options_init(options, size); break;
+    case 14: status = relora_comm_init(options, size); break;
     default: status = relora_read_report_init(options, size); break;
     }
     int good = options && size >= 4 && size <= 4096;

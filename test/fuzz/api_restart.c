@@ -88,8 +88,8 @@ static void renew_factors(relora_stream *stream, relora_tensor *a, relora_tensor
     relora_factors_options o;
     REQUIRE(relora_factors_options_init(&o, sizeof o) == RELORA_OK);
     o.init = c % 6;
+    relora_tensor *gradient = c & 8 ? choose_like(a) : NULL; /* first, as it may be made */
     const void *options = choose_options(&o, sizeof o, sizeof o);
-    relora_tensor *gradient = c & 8 ? choose_like(a) : NULL;
     relora_merge_report *report = choose_report(sizeof *report);
     if (CALL(relora_factors_renew, stream, a, b, gradient, options, report) < 0 || !report) return;
     if (report->struct_size >= sizeof *report)
@@ -105,7 +105,8 @@ static void project_moments(relora_stream *stream, relora_tensor *first, relora_
     double beta1 = choose_real(0.9), beta2 = choose_real(0.99);
     int64_t steps = choose_number(3);
     if (choose() % 4) first = b, second = choose_like(b);
-    CALL(relora_moments_project, stream, first, second, a, choose_like(a), beta1, beta2, steps);
+    relora_tensor *now = choose_like(a);
+    CALL(relora_moments_project, stream, first, second, a, now, beta1, beta2, steps);
 }
 
 void draw_factors(void)

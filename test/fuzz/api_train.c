@@ -1,6 +1,26 @@
 /* Calls on optimizers, schedules and cycles. */
+#include <stddef.h>
 #include <stdlib.h>
 #include "fuzz/api_world.h"
+
+static relora_status exchange(void *user, void *native, void *data, int64_t count, relora_comm_type type)
+{
+    (void)user, (void)native, (void)data, (void)count, (void)type;
+    return RELORA_E_IO;
+}
+
+/* Tables of one rank, wrong ones, and those of several, for whose exchanges the allocator here has no memory. */
+static const relora_comm *choose_comm(void)
+{
+    relora_comm comm;
+    REQUIRE(relora_comm_init(&comm, sizeof comm) == RELORA_OK);
+    uint8_t c = choose();
+    comm.size = c % 4;
+    comm.rank = c / 4 % 4;
+    if (c & 16) comm.sum = comm.reduce_scatter = comm.all_gather = exchange;
+    if (c & 32) comm.size = 1, comm.rank = 0;
+    return choose_options(&comm, sizeof comm, offsetof(relora_comm, sum));
+}
 
 /* ---- the optimizer ---- */
 
@@ -15,7 +35,9 @@ void make_adam(void)
     if (c & 4) o.max_norm = 0.5;
     if (c & 8) o.weight_decay = 0.1;
     if (c & 16) o.rounding = RELORA_ROUND_NEAREST;
-    const void *options = choose_options(&o, sizeof o, sizeof o);
+    if (c >= 224) o.flags |= RELORA_ADAM_SHARD_STATE;
+    if (c % 32 == 31) o.comm = choose_comm();
+    const void *options = choose_options(&o, sizeof o, offsetof(relora_adam_options, comm));
     uint8_t lost = choose();
     relora_adam **out = lost == 255 ? NULL : &adam;
     relora_status status = CALL(relora_adam_create, out, device, options);
@@ -247,8 +269,9 @@ void make_cycle(void)
     o.first_step = c % 4;
     o.merge_every = 2 + c / 4 % 4;
     o.reset_every = c & 16 ? 3 : 0;
-    o.period_growth = c >= 224 ? c % 3 : 0;
-    o.stagger = c >= 192 ? c % 5 : 0;
+    o.period_growth = c >= 224 ? choose_number(c % 3) : 0;
+    o.stagger = c >= 224 ? choose_number(c % 5) : c >= 192 ? c % 5 : 0;
+    if (c % 32 == 31) o.comm = choose_comm();
     if (c & 32) o.before = o.after = hook;
     o.hook_user = &nowhere;
     const void *options = choose_options(&o, sizeof o, offsetof(relora_cycle_options, before));

@@ -209,6 +209,29 @@ START_TEST(test_out)
 }
 END_TEST
 
+/* Memory that somebody looks at is not moved, nor is that of a buffer which the gradient would leave. */
+START_TEST(test_out_is_not_moved)
+{
+    struct DLManagedTensorVersioned *first, *second;
+    relora_tensor *param = new_vector(RELORA_F32, 20), *grad = new_vector(RELORA_F32, 20);
+    for (int round = 0; round < 2; round++) {
+        relora_adam *adam = new_adam(NULL);
+        OK(relora_adam_add(adam, "p", param, grad, NULL));
+        put_all(grad, 3);
+        OK(relora_tensor_to_dlpack(&first, grad, env.st, NULL));
+        OK(relora_tensor_to_dlpack(&second, grad, NULL, NULL));
+        FAILS(RELORA_E_STATE, relora_adam_flatten_grads(adam, env.st), "p", "shared");
+        first->deleter(first);
+        FAILS(RELORA_E_STATE, relora_adam_flatten_grads(adam, env.st), "p", "shared");
+        ck_assert_ptr_eq(second->tensor.data, relora_tensor_data(grad));
+        expect_value(grad, 19, 3);
+        second->deleter(second);
+        OK(relora_adam_flatten_grads(adam, env.st));
+        expect_value(grad, 19, 3);
+    }
+}
+END_TEST
+
 /* The deleter may be the last that holds the context. */
 START_TEST(test_out_outlives)
 {
@@ -331,6 +354,7 @@ Suite *unit_dlpack(void)
     tcase_add_test(tc, test_in_is_not_moved);
     tcase_add_test(tc, test_in_refusals);
     tcase_add_loop_test(tc, test_out, 0, 2);
+    tcase_add_test(tc, test_out_is_not_moved);
     tcase_add_test(tc, test_out_outlives);
     tcase_add_test(tc, test_out_rows);
     tcase_add_test(cuda, test_cuda_in);
