@@ -47,7 +47,7 @@ relora_status comm_take(const struct call *c, const char *name, struct comm *com
 
 int64_t comm_part(const struct comm *comm)
 {
-    int64_t part = COMM_PIECE / comm->table.size / COMM_ALIGN * COMM_ALIGN;
+    int64_t part = (int64_t)COMM_PIECE / comm->table.size / COMM_ALIGN * COMM_ALIGN;
     return part ? part : COMM_ALIGN;
 }
 

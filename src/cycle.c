@@ -367,8 +367,10 @@ relora_status relora_cycle_advance(relora_cycle *cycle, relora_stream *stream, i
     int64_t number = event_number(cycle, step, o->merge_every);
     uint32_t due = has_work(cycle, step) ? events_at(cycle, step) : 0;
     if (due & RELORA_CYCLE_RESET) TRY(look_at_moments(&c, cycle, step));
-    if (due) TRY(cycle_check_ranks(&c, cycle));
-    if (due) TRY(work_on_layers(&c, cycle, step, due, number, merge != NULL, &m));
+    if (due) {
+        TRY(cycle_check_ranks(&c, cycle));
+        TRY(work_on_layers(&c, cycle, step, due, number, merge != NULL, &m));
+    }
     if (due & RELORA_CYCLE_RESET) TRY(reset_moments(&c, cycle, step, reset ? &r : NULL));
     if (due && o->after) o->after(o->hook_user, step, due);
     if (due) note_rate(&c, cycle, step);

@@ -50,7 +50,7 @@ struct polar_memory polar_lay_out(struct view x, struct scratch *scratch)
 {
     int64_t side = shorter(x), slice = slice_of(x);
     struct polar_memory memory;
-    memory.norms = scratch_bytes(scratch, 2 * PAIRS * sizeof(double));
+    memory.norms = scratch_bytes(scratch, sizeof(double[PAIRS][2]));
     memory.partials = scratch_bytes(scratch, size_mul((size_t)x.rows, 2 * sizeof(double)));
     memory.gram = scratch_take(scratch, side, side, RELORA_F32);
     memory.square = scratch_take(scratch, side, side, RELORA_F32);
@@ -125,7 +125,8 @@ static relora_status measure(const struct call *c, struct view x, const struct p
 {
     const struct view matrices[PAIRS] = {x, memory->gram, memory->square};
     double norms[PAIRS][2];
-    for (int i = 0; i < PAIRS; i++) TRY(add_square(c, matrices[i], memory->norms + 2 * i, memory->partials));
+    for (int i = 0; i < PAIRS; i++)
+        TRY(add_square(c, matrices[i], memory->norms + 2 * (size_t)i, memory->partials));
     struct copy up = {norms, memory->norms, 1, sizeof norms, 0, 0, COPY_TO_HOST};
     TRY(call_queue(c, c->backend->copy(c->queue, &up)));
     TRY(call_queue(c, c->backend->queue_sync(c->queue)));

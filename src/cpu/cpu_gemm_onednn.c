@@ -61,8 +61,8 @@ static struct onednn_kind kind_of(const struct gemm *piece, int converts)
                                 .type_a = a.dtype,
                                 .type_b = piece->b.dtype,
                                 .type_c = c.dtype,
-                                .ta = piece->ta != 0,
-                                .tb = piece->tb != 0,
+                                .ta = (int16_t)(piece->ta != 0),
+                                .tb = (int16_t)(piece->tb != 0),
                                 .accumulate = piece->accumulate != 0,
                                 .bias = piece->bias != NULL};
 }

@@ -269,12 +269,13 @@ static void put_gradient(relora_tensor *gradient, double *directions, int of, in
     struct rnd r = rnd_seed(9);
     double *g = doubles(OUT * IN), left[OUT], strength = 1e-3;
     for (int i = 0; i < OUT * IN; i++) g[i] = noise * rnd_normal(&r);
-    for (int k = 0; k < of; k++, strength /= 2) {
+    for (int k = 0; k < of; k++) {
         for (int i = 0; i < OUT; i++) left[i] = rnd_normal(&r);
         for (int j = 0; j < IN; j++) directions[k * IN + j] = rnd_normal(&r);
         for (int i = 0; i < OUT; i++)
             for (int j = 0; j < IN; j++)
                 g[in_out ? j * OUT + i : i * IN + j] += strength * left[i] * directions[k * IN + j];
+        strength /= 2;
     }
     put(gradient, g);
 }

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <relora/comm_mpi.h>
 #include <signal.h>
+#include <time.h>
 #include <unistd.h>
 #include "ranks/world.h"
 
@@ -136,7 +137,7 @@ static void until_lost(struct rank *rank, struct world *w)
         must(0, text);
     printf("rank %d was told\n", comm.rank);
     fflush(stdout);
-    usleep(300000); /* so that all are */
+    nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL); /* so that all are */
     _exit(0);
 }
 

@@ -60,8 +60,10 @@ static void merge_once(struct rank *rank, struct world *w)
     memcpy(m->p2[r], floats(w->value[2]), sizeof m->p2[r]);
     RANK_OK(rank, relora_cycle_advance(cycle, rank->st, FIRST_MERGE, NULL, &report, NULL));
     RANK_TRUE(rank, report.layers == LAYERS && report.delta_norm > 0);
-    if (r == 0) memcpy(m->after, floats(w->weight[0]), sizeof m->after);
-    if (r == 0) memcpy(m->p2_after, floats(w->value[2]), sizeof m->p2_after);
+    if (r == 0) {
+        memcpy(m->after, floats(w->weight[0]), sizeof m->after);
+        memcpy(m->p2_after, floats(w->value[2]), sizeof m->p2_after);
+    }
     world_keep(rank, w);
     world_keep_bytes(rank, &report, sizeof report);
     relora_cycle_release(cycle);
