@@ -136,9 +136,8 @@ RELORA_API relora_status relora_adam_set_factors(relora_adam *adam, int32_t inde
  *  sums gradients over machines can send them in one piece. They are in order of registration, each at a
  *  multiple of 16 elements, with zeros between. The gradient tensors stay valid, but their data moves:
  *  call relora_tensor_data() again. RELORA_E_STATE if the memory of a gradient is borrowed, is shared by
- *  relora_tensor_to_dlpack() or is already such a buffer, or if `adam` was flattened before. RELORA_E_DTYPE if
- *  a gradient is not F32.
- *  (A host with a buffer of its own borrows slices of it for relora_adam_add() and
+ *  relora_tensor_to_dlpack() or is already such a buffer, or if `adam` was flattened before. RELORA_E_DTYPE
+ *  if a gradient is not F32. (A host with a buffer of its own borrows slices of it for relora_adam_add() and
  *  relora_linear_set_grad() instead.) A parameter added later is not in the buffer. The buffer lives as long
  *  as any gradient in it. A gradient leaves it when another optimizer flattens that gradient.
  *  @since 0.1 @threads one @stream queues */

@@ -188,8 +188,7 @@ static inline const char *relora_comm_mpi_error(void *user)
 }
 
 /** Fill `comm` for the ranks of `world`, which is duplicated: every one of them makes this call. `mpi` must
- * stay where it
- *  is as long as `comm` is used.
+ *  stay where it is as long as `comm` is used.
  *  @return RELORA_E_IO if MPI fails, RELORA_E_NO_MEMORY; mpi->error has a sentence */
 static inline relora_status relora_comm_mpi_open(relora_comm_mpi *mpi, relora_comm *comm, MPI_Comm world)
 {
