@@ -212,6 +212,7 @@ lint: $(OBJS)
 lint-compilers:
 	$(Q)$(MAKE) --no-print-directory everything CC=gcc
 	$(Q)$(MAKE) --no-print-directory everything CC=clang
+lint-tidy: export MPI_FLAGS = $(if $(MPI_NAME),$(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) --cflags $(MPI_NAME))))
 $(LINT): $(OBJS)
 	$(Q)FLAGS='-Itest -I$(EMULATOR) -Itest/mpi/stub -DRELORA_TEST_DATA=__FILE__ -DRELORA_TEST_MODULES=__FILE__ $(LIB_CPPFLAGS)' NM=$(NM) sh test/lint/lint.sh $(@:lint-%=%) $(OBJS)
 

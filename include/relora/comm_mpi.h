@@ -219,8 +219,7 @@ static inline relora_status relora_comm_mpi_open(relora_comm_mpi *mpi, relora_co
 }
 
 /** Tell the other ranks that this one goes, and why. Each has the sentence in its next exchange, or the
- * present one. This
- *  returns when all have it, or after `seconds`. Do not exchange anything after it. */
+ *  present one. This returns when all have it, or after `seconds`. Do not exchange anything after it. */
 static inline void relora_comm_mpi_leave(relora_comm_mpi *mpi, const char *why, double seconds)
 {
     double begin = MPI_Wtime();

@@ -6,7 +6,8 @@
 #   format    clang-format with .clang-format
 #   calls     the library neither ends, prints to, nor asks its process, and has no writable data
 #   size      functions and files that are over their budget: a list, not a failure
-# FLAGS holds what the compiler gets; JOBS is how many files clang-tidy reads at once.
+# FLAGS holds what the compiler gets, and MPI_FLAGS where the header of an MPI is; JOBS is how many files clang-tidy
+# reads at once.
 part=$1
 shift
 # examples/go/bridge.c includes a header that cgo writes.
@@ -17,7 +18,7 @@ trap 'rm -f "$found" "$found.keys"' EXIT
 # One line for each finding, "file: check: text of the line", so that line numbers may change.
 tidy() {
     for f in $sources; do echo "$f"; done |
-        xargs -P "${JOBS:-2}" -I{} sh -c 'clang-tidy --quiet {} -- -std=c11 $FLAGS -fopenmp 2>&1 || :' |
+        xargs -P "${JOBS:-2}" -I{} sh -c 'clang-tidy --quiet {} -- -std=c11 $FLAGS $MPI_FLAGS -fopenmp 2>&1 || :' |
         grep -E '^[^ ]+:[0-9]+:[0-9]+: (warning|error): ' | sed "s|^$PWD/||" | sort -u > "$found"
     while IFS= read -r finding; do
         file=${finding%%:*} line=${finding#*:}
