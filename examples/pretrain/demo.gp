@@ -45,9 +45,9 @@ plot train using 1:2 with lines linewidth 1 linecolor rgb "#b8cfe8" title "train
      train using 1:(smooth($2)) with lines linewidth 2 linecolor rgb "#1f5fa8" title "training, smoothed", \
      eval using 1:2 with linespoints linewidth 2 pointtype 7 pointsize 1.1 linecolor rgb "#e08020" \
        title "validation", \
-     recorded using 1:2 with lines linewidth 2 linecolor rgb "#404040" title "recorded: full rank, AdamW", \
-     recorded using 1:3 with lines linewidth 2 linecolor rgb "#a060b0" title "recorded: LoRA", \
-     recorded using 1:4 with lines linewidth 2 linecolor rgb "#50a050" title "recorded: ReLoRA as published", \
+     recorded using 1:2 with lines linewidth 2 linecolor rgb "#404040" title "recorded validation: full rank, AdamW", \
+     recorded using 1:3 with lines linewidth 2 linecolor rgb "#a060b0" title "recorded validation: LoRA", \
+     recorded using 1:4 with lines linewidth 2 linecolor rgb "#50a050" title "recorded validation: ReLoRA as published", \
      NaN with lines dashtype 2 linecolor rgb "#b03030" title (restarts ? "restart: merge and reset" : "")
 
 set origin 0, 0
