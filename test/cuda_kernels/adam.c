@@ -39,11 +39,15 @@ static void *shifted(void *data, const struct piece *p, relora_dtype dtype)
     return (char *)data + (size_t)p->shift * (dtype == RELORA_F32 ? 4 : 2);
 }
 
+/* As a share has it, which begins somewhere in the whole parameter. */
+static int64_t first_of(int i) { return 16 * i; }
+
 static void make_param(struct world *w, int i, enum values grads)
 {
     const struct piece *p = &pieces[i];
-    int64_t n = p->count + p->shift, gaps = p->gap ? p->count / p->cols * p->gap : 0;
-    w->param[i] = twin_make(n + gaps, p->param, VALUES_NORMAL, 10 + (uint64_t)i);
+    int64_t n = p->count + p->shift, whole = n;
+    if (p->gap) whole = p->shift + (first_of(i) + p->count + p->cols - 1) / p->cols * (p->cols + p->gap);
+    w->param[i] = twin_make(whole, p->param, VALUES_NORMAL, 10 + (uint64_t)i);
     w->grad[i] = twin_make(n, p->grad, grads, 20 + (uint64_t)i);
     w->m[i] = twin_make(n, RELORA_F32, VALUES_ZERO, 0);
     w->v[i] = twin_make(n, RELORA_F32, VALUES_ZERO, 0);
@@ -61,7 +65,7 @@ static struct adam_param param_of(const struct world *w, int i, int on_cuda)
                            .weight_decay = 0.01 * i,
                            .rounding = p->rounding,
                            .draw = draw_make(1, (uint64_t)i, DRAW_TRAIN_PARAM, 99),
-                           .first = 16 * i}; /* as a share has it */
+                           .first = first_of(i)};
     a.param = shifted(on_cuda ? w->param[i].cuda : w->param[i].cpu, p, p->param);
     a.grad = shifted(on_cuda ? w->grad[i].cuda : w->grad[i].cpu, p, p->grad);
     a.m = shifted(on_cuda ? w->m[i].cuda : w->m[i].cpu, p, RELORA_F32);
