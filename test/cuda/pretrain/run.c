@@ -140,11 +140,12 @@ START_TEST(test_no_warm_start)
     struct options options;
     struct data data = {.vocab = 40};
     static struct folders folders;
+    static const struct ranks alone = {.count = 1};
     struct trainer trainer;
     memcpy(arguments, common, sizeof common);
     arguments[COUNT - 1] = start;
     ck_assert_int_eq(options_read(&options, COUNT, arguments), 0);
-    ck_assert_int_eq(trainer_start(&trainer, &options, &folders), 0);
+    ck_assert_int_eq(trainer_start(&trainer, &options, &alone, &folders), 0);
     ck_assert_int_eq(trainer_open(&trainer, &data), 0);
     relora_linear *linear = model_projection(trainer.model, 0);
     ck_assert_int_eq(relora_linear_get_mode(linear), _i ? RELORA_MODE_FULL : RELORA_MODE_LORA);
