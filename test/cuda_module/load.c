@@ -21,6 +21,7 @@ static backend_entry entry_of(void *module)
     return symbol.function;
 }
 
+/* But for gemm_tell, which a GPU does without: its library says nothing of what it will choose. */
 static int has_every_entry(const struct backend *b)
 {
     void (*entry)(void);
@@ -28,7 +29,7 @@ static int has_every_entry(const struct backend *b)
     const char *end = (const char *)b + offsetof(struct backend, slice_rows);
     for (const char *at = first; at < end; at += sizeof entry) {
         memcpy(&entry, at, sizeof entry);
-        if (!entry) return 0;
+        if (!entry && at != (const char *)&b->gemm_tell) return 0;
     }
     return 1;
 }
