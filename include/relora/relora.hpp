@@ -546,9 +546,9 @@ public:
     void set_grad(relora_param param, const tensor &t) const { ok(relora_linear_set_grad(get(), param, t.get())); }
     /** What a LOWRANK layer is merged into. A callback is used with `user` as long as the layer lives. */
     void set_target(const tensor &weight) const { ok(relora_linear_set_target(get(), weight.get(), nullptr, nullptr)); }
-    void set_target(relora_merge_fn merge, void *user) const
+    void set_target(relora_merge_fn merger, void *user) const
     {
-        ok(relora_linear_set_target(get(), nullptr, merge, user));
+        ok(relora_linear_set_target(get(), nullptr, merger, user));
     }
     relora_merge_report merge(const stream &s, std::uint64_t cycle) const
     {
