@@ -108,8 +108,8 @@ class Study:
             runs = [run for run in runs if run.options not in self.running | self.failed and self.has_text(run)]
             if self.stopping or not runs:
                 return None, bool(self.running) and not self.stopping
-            self.running.add(runs[0].options)
             self.say(runs[0], done, tokens)
+            self.running.add(runs[0].options)
             return runs[0], True
 
     def has_text(self, run):
@@ -117,7 +117,7 @@ class Study:
 
     def say(self, run, done, tokens):
         """With an estimate from the runs of this processor."""
-        known = [line for line in done.values() if line['processor'] == processor() and 'seconds' in line]
+        known = [line for line in done.values() if line['processor'] == processor() and line.get('seconds')]  # a run may be over before the clock says so
         left = 'nothing is known yet of the time it takes'
         if known:
             speed = self.jobs * sum(line['tokens'] for line in known) / sum(line['seconds'] for line in known)
