@@ -16,6 +16,8 @@ struct bench {
     int quick;            /* smaller shapes, less time */
     double seconds;       /* how long to repeat one measurement */
     const char *pretrain; /* the program of examples/pretrain, or NULL */
+    int part, parts;      /* of plan's cases: every so many, from this one on; from 1 */
+    const char *cases;    /* a file for the times of plan's cases, or NULL */
 };
 
 /* Layers of the sizes that ReLoRA is used on: those of the example, and of a model of 1.3 billion. */
