@@ -37,20 +37,6 @@ static void usage(FILE *to)
         "                      (all of these), or plan-long: more shapes, several minutes\n");
 }
 
-static void cpu_name(char *name, size_t size)
-{
-    char line[256];
-    FILE *info = fopen("/proc/cpuinfo", "r");
-    snprintf(name, size, "unknown CPU");
-    while (info && fgets(line, sizeof line, info))
-        if (strncmp(line, "model name", 10) == 0 && strchr(line, ':')) {
-            snprintf(name, size, "%s", strchr(line, ':') + 2);
-            name[strcspn(name, "\n\"\\")] = 0;
-            break;
-        }
-    if (info) fclose(info);
-}
-
 /* Processor time in seconds since the machine started, of everything or of this program and its children. */
 static double busy_seconds(int own)
 {
@@ -136,13 +122,12 @@ int main(int argc, char **argv)
 {
     struct bench bench = {.threads = (int)sysconf(_SC_NPROCESSORS_ONLN), .seconds = 1, .part = 1, .parts = 1};
     const char *json = NULL;
-    char cpu[200], head[500];
+    char head[1000];
     int first = read_options(&bench, &json, argc, argv);
 
     open_library(&bench);
-    cpu_name(cpu, sizeof cpu);
-    printf("%s, %d threads\nlibrelora %s (%s)\n", cpu, bench.threads, relora_version_string(),
-           relora_build_info());
+    const struct machine machine = machine_of(&bench);
+    machine_print(&machine);
     double start = now(), others = busy_seconds(0) - busy_seconds(1);
     for (int i = 0; i < BENCHMARKS; i++)
         if (wanted(i, argv + first, argc - first)) {
@@ -151,9 +136,7 @@ int main(int argc, char **argv)
         }
     report_others(&bench, start, others);
     print_rows();
-    snprintf(head, sizeof head,
-             "  \"cpu\": \"%s\",\n  \"threads\": %d,\n  \"version\": \"%s\",\n  \"build\": \"%s\",\n", cpu,
-             bench.threads, relora_version_string(), relora_build_info());
+    machine_head(&machine, head, sizeof head);
     if (json && write_rows(json, head)) return perror(json), 1;
     relora_stream_release(bench.stream);
     relora_context_release(bench.context);
