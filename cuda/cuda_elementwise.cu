@@ -33,14 +33,16 @@ template <class Y, class X>
 static __global__ void convert_kernel(const __grid_constant__ struct conversions all, int step)
 {
     const struct conversion &c = all.list[blockIdx.z];
+    struct view y = c.y, x = c.x;
     float s = scale_value(c.scale);
-    tiling_walk(c.y, step, [&](int64_t i, struct eight e) {
+    bool adds = sizeof(Y) == 4 && sizeof(X) == 4 && c.accumulate;
+    tiling_walk(y, step, [&](int64_t i, struct eight e) {
         float from[EIGHT], before[EIGHT];
         Y to[EIGHT];
-        load_eight(from, row_of<X>(c.x, i), e);
-        if (c.accumulate) load_eight(before, row_of<Y>(c.y, i), e);
-        for (int k = 0; k < EIGHT; k++) narrow(&to[k], c.accumulate ? before[k] + s * from[k] : s * from[k]);
-        store_eight(row_of<Y>(c.y, i), to, e);
+        load_eight(from, row_of<X>(x, i), e);
+        if (adds) load_eight(before, row_of<Y>(y, i), e);
+        for (int k = 0; k < EIGHT; k++) narrow(&to[k], adds ? before[k] + s * from[k] : s * from[k]);
+        store_eight(row_of<Y>(y, i), to, e);
     });
 }
 
