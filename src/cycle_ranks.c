@@ -40,6 +40,17 @@ static const relora_tensor *weight_at(void *user, int32_t index, const char **na
     return m->linear->options.mode == RELORA_MODE_LORA ? m->linear->param[RELORA_PARAM_WEIGHT] : NULL;
 }
 
+relora_status cycle_check_meeting(const struct call *c, const relora_cycle *cycle)
+{
+    if (!comm_has_others(&cycle->apart)) return RELORA_OK;
+    for (int32_t i = 0; i < cycle->layers.count; i++) {
+        const struct member *m = registry_at(&cycle->layers, i);
+        if (m->linear->options.mode != RELORA_MODE_FULL) return RELORA_OK;
+    }
+    FAIL(c, RELORA_E_STATE,
+         "all layers are in mode FULL, so ranks that train apart have no merge to meet at");
+}
+
 relora_status cycle_check_ranks(const struct call *c, relora_cycle *cycle)
 {
     if (comm_has_others(&cycle->apart))
@@ -50,9 +61,10 @@ relora_status cycle_check_ranks(const struct call *c, relora_cycle *cycle)
                            compared_at, cycle);
 }
 
-/* A and B of the layers of the cycle, and a trainable scale. */
+/* A and B of the layers of the cycle, and a trainable scale; but an A that stays is trained like the rest. */
 static int is_restarted(const relora_cycle *cycle, const struct adam_entry *e)
 {
+    if (e->role == RELORA_PARAM_A && e->is.linear->options.init == RELORA_INIT_GIVEN) return 0;
     if (e->role != RELORA_PARAM_A && e->role != RELORA_PARAM_B && e->role != RELORA_PARAM_SCALE) return 0;
     for (int32_t i = 0; i < cycle->layers.count; i++)
         if (((const struct member *)registry_at(&cycle->layers, i))->linear == e->is.linear) return 1;

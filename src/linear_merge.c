@@ -180,6 +180,15 @@ static relora_status merge_hosts(const struct call *c, const struct merge_job *j
     return RELORA_OK;
 }
 
+/* What a new A is made of must be the same on all ranks. */
+static relora_status sum_gradient(const struct call *c, const struct merge_job *job,
+                                  const relora_linear *linear)
+{
+    const relora_tensor *gradient = linear->grad[RELORA_PARAM_A];
+    if (!job->draws || linear->options.init != RELORA_INIT_GRADIENT || !gradient) return RELORA_OK;
+    return comm_sum_tensor(c, job->comm, "gradients", gradient);
+}
+
 static relora_status merge_own(const struct call *c, const struct merge_job *job, const struct together *t,
                                double sums[MERGE_SUMS], relora_merge_report *report)
 {
@@ -192,6 +201,7 @@ static relora_status merge_own(const struct call *c, const struct merge_job *job
         if (!linear) continue;
         update = update_of(linear);
         if (job->comm) TRY(together_gather(c, t, &update));
+        if (job->comm) TRY(sum_gradient(c, job, linear));
         TRY(merge_add(c, &update, job->cycle));
         TRY(finish_layer(c, job, i, report));
     }
