@@ -84,13 +84,14 @@ static void pass_on(void *user, int32_t level, const char *message)
 }
 
 /* A rank that has the most sequences of an update decides how long it takes. So micro-batches become smaller where they do
- * not go round; of those that are as good, the largest. */
+ * not go round; of those that are as good, the largest. A step in full rank is by the last --batch sequences, of which no
+ * rank may have more than one micro-batch. */
 static void divide(struct trainer *t)
 {
     const struct options *o = t->options;
     int64_t least = INT64_MAX;
     for (int64_t batch = o->batch; batch > 0; batch--) {
-        if (o->batch % batch) continue;
+        if (o->batch % batch || (o->full_rank_every && o->batch / batch > t->ranks->count)) continue;
         int64_t count = o->batch / batch * o->accumulate;
         int64_t most = (count + t->ranks->count - 1) / t->ranks->count * batch;
         if (most >= least) continue;
@@ -126,6 +127,9 @@ static int check_sync(const struct trainer *t)
     if (o->save || o->resume)
         return fail(
             "--sync restart has no checkpoints: between restarts each process has factors and moments of its own");
+    if (o->full_rank_every)
+        return fail(
+            "--full-rank-every moves W in each process, which --sync restart merges alone; use one of them");
     if (t->accumulate < t->ranks->count)
         return fail("--sync restart: %d processes have %" PRId64
                     " micro-batches, so one would learn nothing; use a "
@@ -139,9 +143,6 @@ int trainer_open(struct trainer *t, struct data *data)
     t->data = data;
     divide(t);
     if (t->ranks->count > 1 && check_sync(t)) return -1;
-    if (t->ranks->count > 1 && t->options->full_rank_every)
-        return fail("--full-rank-every is for one process: its steps would be other ones on each of %d",
-                    t->ranks->count);
     t->end = t->from ? t->planned : t->options->end;
     relora_device *device = find_device(t);
     if (!device || check(t->ctx, relora_stream_create(&t->stream, device), "stream") || create_model(t))
@@ -191,9 +192,26 @@ static int is_full_rank(const struct trainer *t)
     return t->cycle && o->full_rank_every && (t->step + 1 - o->warm_start) % o->full_rank_every == 0;
 }
 
-/* Queue forward and backward of every micro-batch; the gradients add up. The last backward takes the step in full rank,
+/* The first micro-batch of the last --batch sequences, and does this process have one of them? */
+static int64_t first_of_last(const struct trainer *t)
+{
+    return t->accumulate - t->options->batch / t->batch;
+}
+
+static int has_last(const struct trainer *t)
+{
+    int64_t first = first_of_last(t), after = (t->ranks->index - first) % t->ranks->count;
+    return first + (after < 0 ? after + t->ranks->count : after) < t->accumulate;
+}
+
+static int backward(struct trainer *t, struct full_rank *step)
+{
+    return check(t->ctx, model_backward(t->model, t->acts, t->stream, step), "backward");
+}
+
+/* Queue forward and backward of every micro-batch; the gradients add up. The last backward is left to a step in full rank,
  * if there is one: until then the update can be dropped. */
-static int accumulate(struct trainer *t, struct full_rank *step)
+static int accumulate(struct trainer *t, int leaves_last)
 {
     if (check(t->ctx, relora_group_zero_grad(model_group(t->model), t->stream), "zero_grad")) return -1;
     for (int64_t micro = t->ranks->index; micro < t->accumulate; micro += t->ranks->count) {
@@ -205,14 +223,21 @@ static int accumulate(struct trainer *t, struct full_rank *step)
         if (check(t->ctx,
                   model_forward(t->model, t->acts, t->stream, tokens, targets, call,
                                 MODEL_DROPOUT | MODEL_GRADIENT),
-                  "forward") ||
-            check(t->ctx,
-                  model_backward(t->model, t->acts, t->stream, micro + 1 < t->accumulate ? NULL : step),
-                  "backward"))
+                  "forward"))
             return -1;
+        if (leaves_last && micro >= first_of_last(t)) return 0;
+        if (backward(t, NULL)) return -1;
         if (micro + 1 < t->accumulate) progress_part(&t->progress, "micro-batch", micro + 1, t->accumulate);
     }
     return 0;
+}
+
+/* The last backward. All processes have a part in it, in the same order. */
+static int step_full_rank(struct trainer *t, struct full_rank *step)
+{
+    step->adam = t->adam;
+    if (has_last(t)) return backward(t, step);
+    return check(t->ctx, model_follow(t->model, t->acts, t->stream, step), "full-rank step");
 }
 
 /* Targets in a sequence: of labelled lines only the last token has one, and the mean is over those. */
@@ -352,7 +377,8 @@ static int train_step(struct trainer *t, int *last)
 
     if (check(t->ctx, relora_schedule_lr(t->schedule, t->step, &row.lr), "learning rate")) return -1;
     step.lr = row.lr * o->full_rank_strength;
-    if (agree(t, accumulate(t, step.lr > 0.0 && is_full_rank(t) ? &step : NULL)) ||
+    int moves = step.lr > 0.0 && is_full_rank(t);
+    if (agree(t, accumulate(t, moves)) || (moves && step_full_rank(t, &step)) ||
         check(t->ctx,
               relora_adam_step(t->adam, t->stream, row.lr, (double)o->seq / targets_in(t) / (double)micros(t),
                                &report),

@@ -71,6 +71,19 @@ class Ranks(unittest.TestCase):
         self.run_in(2, 'shares', *SHARES)
         self.assertEqual(self.rows('shares'), self.rows('n2'))
 
+    def test_full_rank_steps(self):
+        """W moves by the gradient of all processes, also of those that have none of the last sequences."""
+        options = ['--method', 'lora', '--warm-start', '2', '--full-rank-every', '2']
+        self.run_in(1, 'one', *options)
+        for ranks in (2, 3, 4):
+            text = self.run_in(ranks, 'n%d' % ranks, *(options + (SHARES if ranks == 3 else [])))
+            self.assertEqual(text.count('full-rank step of 28 layers'), 1, text)
+            self.assert_close('n%d' % ranks, 'one')
+        self.assertEqual([row['event'] for row in self.rows('one')].count('full_rank'), 5)  # the last row says finish
+        for ranks in (1, 2):
+            self.run_in(ranks, 'best%d' % ranks, '--recipe', 'best', '--warm-start', '0', '--accumulate', '1')
+        self.assert_close('best2', 'best1')
+
     def test_resumed_by_another_number(self):
         self.run_in(4, 'run', *SHARES)
         shutil.copytree(self.path('run'), self.path('again'))
@@ -163,8 +176,8 @@ class Ranks(unittest.TestCase):
     def test_refused(self):
         text = self.run_in(3, 'run', '--bogus', '1', status=2)
         self.assertEqual(text.count('unknown option'), 1, text)
-        text = self.run_in(2, 'run', '--full-rank-every', '2', status=1)
-        self.assertIn('--full-rank-every is for one process', text)
+        text = self.run_in(2, 'run', '--full-rank-every', '2', '--sync', 'restart', status=1)
+        self.assertIn('--full-rank-every moves W in each process', text)
         text = self.run_in(4, 'run', '--batch', '1', '--sync', 'restart', status=1)
         self.assertIn('4 processes have 3 micro-batches', text)
         with open(self.path('file'), 'w', encoding='utf-8'):
