@@ -103,22 +103,56 @@ static relora_status put_mean(const struct call *c, const struct relora_adam *ad
     return RELORA_OK;
 }
 
-relora_status adam_average(const struct call *c, const struct comm *comm, relora_adam *adam, int32_t index,
-                           uint64_t number)
+/* Elements `first` to `end` of the parameter at `index`, from the wire. */
+struct averaged {
+    int32_t index;
+    int64_t first, end;
+};
+
+static relora_status average(const struct call *c, const struct comm *comm, const relora_adam *adam,
+                             const struct averaged *parts, int32_t count, int64_t elements, uint64_t number)
 {
-    const struct adam_entry *e = adam_at(adam, index);
-    int64_t n = e->is.value->shape.count, piece = comm_part(comm) * comm->table.size;
-    struct merge mean = {.x = {.data = comm->wire},
-                         .scale = {.value = 1.0 / comm->table.size},
-                         .rounding = e->is.linear ? e->is.linear->options.rounding : adam->options.rounding,
-                         .draw = draw_make(adam->options.seed, (uint64_t)index, DRAW_MEAN, number)};
-    for (int64_t begin = 0; begin < n; begin += piece) {
-        int64_t end = begin + at_most(n - begin, piece);
-        TRY(comm_copy(c, e->is.value, begin, end, 1, comm->wire));
-        TRY(comm_sum(c, comm, "parameters", comm->wire, end - begin, RELORA_COMM_F32));
-        TRY(put_mean(c, adam, index, begin, end, mean));
+    float *wire = comm->wire;
+    if (!count) return RELORA_OK;
+    TRY(comm_sum(c, comm, "parameters", wire, elements, RELORA_COMM_F32));
+    for (int32_t i = 0; i < count; i++) {
+        const struct averaged *part = &parts[i];
+        const struct adam_entry *e = adam_at(adam, part->index);
+        struct merge mean = {.x = {.data = wire},
+                             .scale = {.value = 1.0 / comm->table.size},
+                             .rounding =
+                                 e->is.linear ? e->is.linear->options.rounding : adam->options.rounding,
+                             .draw = draw_make(adam->options.seed, (uint64_t)part->index, DRAW_MEAN, number)};
+        TRY(put_mean(c, adam, part->index, part->first, part->end, mean));
+        wire += part->end - part->first;
     }
     return RELORA_OK;
+}
+
+/* The wire is filled before it is sent, with the elements of up to so many parameters. */
+enum { AVERAGED_MOST = 64 };
+
+relora_status adam_average(const struct call *c, const struct comm *comm, relora_adam *adam, uint64_t number,
+                           int (*includes)(void *user, const struct adam_entry *entry), void *user)
+{
+    struct averaged parts[AVERAGED_MOST];
+    int64_t room = comm_part(comm) * comm->table.size, used = 0;
+    int32_t count = 0;
+    for (int32_t i = 0; i < adam->registry.count; i++) {
+        const struct adam_entry *e = adam_at(adam, i);
+        int64_t n = includes(user, e) ? e->is.value->shape.count : 0;
+        for (int64_t first = 0; first < n; first = parts[count - 1].end) {
+            if (used == room || count == AVERAGED_MOST) {
+                TRY(average(c, comm, adam, parts, count, used, number));
+                count = 0, used = 0;
+            }
+            int64_t end = first + at_most(n - first, room - used);
+            TRY(comm_copy(c, e->is.value, first, end, 1, (float *)comm->wire + used));
+            parts[count++] = (struct averaged){i, first, end};
+            used += end - first;
+        }
+    }
+    return average(c, comm, adam, parts, count, used, number);
 }
 
 relora_status adam_sum_squares(const struct call *c, const relora_adam *adam, double *sum)
