@@ -68,6 +68,11 @@ static const struct costs *costs_of(const struct plan_case *c)
     return c->device == RELORA_DEVICE_CUDA ? &device_costs[c->dtype] : &cpu_costs[cpu_kind_of(c)];
 }
 
+int plan_waits(const struct plan_case *c)
+{
+    return (double)c->rank < costs_of(c)->read;
+}
+
 static double most(double a, double b)
 {
     return a > b ? a : b;
