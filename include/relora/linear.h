@@ -289,7 +289,8 @@ RELORA_API relora_status relora_linear_backward_at(relora_linear *linear, relora
 /** relora_linear_forward() of several layers that read the same x, such as query, key and value, or gate
  *  and up. The results are those of separate calls; on a CUDA device, where BF16 layers share products with
  *  their factors, they are so up to rounding. All arguments are checked before any work, so a wrong one
- *  changes nothing.
+ *  changes nothing. The workspace of the stream is larger than for one layer (relora_linear_plan), by copies
+ *  of the factors of up to four, and by what they share.
  *  @param linears `count` different layers
  *  @param y       `count` tensors, one for each layer; none may overlap another or x
  *  @since 0.3 @threads one @stream queues */
