@@ -2,6 +2,7 @@
 #include "linear_pass.h"
 
 #include "linear_fold.h"
+#include "linear_sketch.h"
 #include "linear_split.h"
 #include "linear_through.h"
 
@@ -148,9 +149,11 @@ relora_status pass_backward_open(const struct call *c, struct pass *p, relora_li
                                  const relora_tensor *x, const char *dy_name, const relora_tensor *dy,
                                  const relora_tensor *dx, uint64_t call, uint32_t flags)
 {
-    const uint32_t known = RELORA_TRAIN | RELORA_OVERWRITE | RELORA_ACCUMULATE_DX;
+    const uint32_t known = RELORA_TRAIN | RELORA_OVERWRITE | RELORA_ACCUMULATE_DX | RELORA_SKETCH;
     TRY(pass_open(c, p, linear, x, call, flags, known));
     TRY(linear_check_grads(c, linear));
+    p->sketches = sketch_wanted(linear, flags);
+    linear->sketched |= p->sketches;
     TRY(check_matrix(p, dy_name, dy, p->linear->options.out_features));
     if (!dx) return RELORA_OK;
     TRY(check_matrix(p, "dx", dx, p->linear->options.in_features));
@@ -164,12 +167,14 @@ relora_status pass_backward_run(struct pass *p, const relora_tensor *dy, relora_
     p->wants_dx = dx != NULL;
     struct plan_case c = pass_plan_case(p->linear, p->rows, p->drops, p->wants_dx);
     p->order = plan_backward(&c, p->linear->backward_order).order;
+    int adds = !(flags & RELORA_OVERWRITE);
     pass_layout_backward(p, &scratch);
+    sketch_reserve(p, &scratch);
     TRY(scratch_open(p->call, &scratch));
     struct pass_memory m = pass_layout_backward(p, &scratch);
-    TRY(backward_params(p, &m, tensor_view(dy), !(flags & RELORA_OVERWRITE)));
-    if (!dx) return RELORA_OK;
-    return backward_input(p, &m, tensor_view(dy), tensor_view(dx), (flags & RELORA_ACCUMULATE_DX) != 0);
+    TRY(backward_params(p, &m, tensor_view(dy), adds));
+    if (dx) TRY(backward_input(p, &m, tensor_view(dy), tensor_view(dx), (flags & RELORA_ACCUMULATE_DX) != 0));
+    return p->sketches ? sketch_add(p, tensor_view(dy), adds) : RELORA_OK;
 }
 
 relora_status relora_linear_backward(relora_linear *linear, relora_stream *stream, const relora_tensor *x,
