@@ -33,7 +33,8 @@ typedef int32_t relora_linear_mode;
 enum {
     RELORA_MODE_FULL = 1,   /**< W trained, no A or B: warm start, lm_head, baselines */
     RELORA_MODE_LORA = 2,   /**< W frozen; A and B trained, or one of them, and scale if it is trainable */
-    RELORA_MODE_LOWRANK = 3 /**< no W; otherwise as LORA */
+    RELORA_MODE_LOWRANK = 3 /**< no W; otherwise as LORA. A host that has no product of its own beside the
+                                 layer writes a B: with B = 0 everywhere, layers in a row learn nothing */
 };
 
 /* relora_linear_options.flags */
