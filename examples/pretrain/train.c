@@ -27,6 +27,8 @@ static int create_model(struct trainer *t)
     config.mode = first_mode(o);
     config.rank = full ? 0 : o->rank;
     config.alpha = o->alpha;
+    config.init_a = (relora_init)o->init_a;
+    config.frozen = (uint32_t)o->frozen;
     config.dropout = o->dropout;
     config.order = (relora_order)o->order;
     config.full_rank = o->full_rank_every > 0;
@@ -191,10 +193,19 @@ static int is_full_rank(const struct trainer *t)
     return t->cycle && o->full_rank_every && (t->step + 1 - o->warm_start) % o->full_rank_every == 0;
 }
 
+/* Does a restart follow the update under way? A frozen A is renewed from the gradients of that one. */
+static int is_last_of_cycle(const struct trainer *t)
+{
+    uint32_t events = 0;
+    if (!t->cycle || t->options->method != METHOD_RELORA) return 0;
+    return relora_cycle_due(t->cycle, t->step + 1, &events) == RELORA_OK && events;
+}
+
 /* Queue forward and backward of every micro-batch; the gradients add up. The last backward takes the step in full rank,
  * if there is one: until then the update can be dropped. */
 static int accumulate(struct trainer *t, struct full_rank *step)
 {
+    unsigned flags = MODEL_DROPOUT | MODEL_GRADIENT | (is_last_of_cycle(t) ? MODEL_SKETCH : 0);
     if (check(t->ctx, relora_group_zero_grad(model_group(t->model), t->stream), "zero_grad")) return -1;
     for (int64_t micro = t->ranks->index; micro < t->accumulate; micro += t->ranks->count) {
         uint64_t call =
@@ -202,9 +213,7 @@ static int accumulate(struct trainer *t, struct full_rank *step)
         const int32_t *tokens, *targets;
         if (is_stopped(t)) return -1;
         if (feed_next(t->feed, &tokens, &targets)) return lose_data(t);
-        if (check(t->ctx,
-                  model_forward(t->model, t->acts, t->stream, tokens, targets, call,
-                                MODEL_DROPOUT | MODEL_GRADIENT),
+        if (check(t->ctx, model_forward(t->model, t->acts, t->stream, tokens, targets, call, flags),
                   "forward") ||
             check(t->ctx,
                   model_backward(t->model, t->acts, t->stream, micro + 1 < t->accumulate ? NULL : step),
