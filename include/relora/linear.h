@@ -149,7 +149,8 @@ typedef struct relora_merge_report {
                                  one are orthonormal, this is the mean squared cosine between the two
                                  spaces */
     double gradient_before; /**< share of the gradient of A inside of the row space of the old A: of the
-                                 gradient of W as seen through B, what the old A could still follow */
+                                 gradient of W as seen through B, what the old A could still follow. That of
+                                 the sketch, if A is frozen */
     double gradient_after;  /**< the same for the new A. In GRADIENT 1, or less if the gradient has more
                                  rows of use than the rank; in MATCHED about rank / in */
 } relora_merge_report;
