@@ -413,6 +413,12 @@ static int enter_phase(struct trainer *t)
     return 0;
 }
 
+/* The first A may come from the last gradient of W, which no checkpoint has: then low rank begins before one is written. */
+static int enter_before_saving(struct trainer *t, int last)
+{
+    return last || t->options->init_a != RELORA_INIT_GRADIENT ? 0 : enter_phase(t);
+}
+
 /* Fold the last cycle into W, so that nothing of it is lost. */
 static int finish(struct trainer *t)
 {
@@ -477,7 +483,10 @@ int trainer_run(struct trainer *t)
     char text[400];
     int last = 0, result = begin(t, &last);
     while (!last && !result) {
-        result = enter_phase(t) || train_step(t, &last) || evaluate_on_the_way(t, last) ? -1 : 0;
+        result = enter_phase(t) || train_step(t, &last) || evaluate_on_the_way(t, last) ||
+                         enter_before_saving(t, last)
+                     ? -1
+                     : 0;
         if (!result) save_on_the_way(t, last);
     }
     if (result) result = t->adam ? leave(t) : -1;

@@ -136,7 +136,7 @@ class Command(Case):
         self.assertNotEqual(runs[0][17:], runs[1][17:])
 
     def test_other_restarts(self):
-        """A new A by each init, for what trains; up to the first restart, after update 13 of the low-rank part, all that differs is drawn."""
+        """Each init with what it can train: they are different runs, and the library warns of none."""
         run = ['--method', 'relora', '--steps', '24', '--warm-start', '6', '--restarts', '2', '--restart-warmup', '0', '--accumulate', '2',
                '--rank', '8']
         losses, trained = {}, {}
