@@ -13,8 +13,7 @@ static relora_status copy_between(const struct call *c, struct view to, struct v
                               .from_pitch = (size_t)from.ld * sizeof(float),
                               .direction = COPY_ON_DEVICE};
     int plain = to.dtype == RELORA_F32 && from.dtype == RELORA_F32;
-    return call_queue(c, plain ? c->backend->copy(c->queue, &copy)
-                               : c->backend->convert(c->queue, to, from, one));
+    return plain ? call_queue(c, c->backend->copy(c->queue, &copy)) : call_convert(c, to, from, one);
 }
 
 /* Some of the elements `first` to `end` of a tensor, as many as are a matrix: all, or where rows have gaps

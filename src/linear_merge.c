@@ -223,9 +223,7 @@ relora_status linear_merged_rows(const struct call *c, relora_linear *linear, in
 {
     const relora_tensor *w = linear->param[RELORA_PARAM_WEIGHT];
     const struct scale one = {.value = 1};
-    if (w)
-        TRY(call_queue(c,
-                       c->backend->convert(c->queue, out, view_rows(tensor_view(w), first, out.rows), one)));
+    if (w) TRY(call_convert(c, out, view_rows(tensor_view(w), first, out.rows), one));
     else TRY(call_queue(c, c->backend->fill(c->queue, out, 0)));
     if (linear->options.mode == RELORA_MODE_FULL) return RELORA_OK;
     struct update update = update_of(linear);

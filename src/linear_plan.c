@@ -43,18 +43,20 @@ relora_status relora_linear_plan(const relora_linear *linear, int64_t rows, uint
     const uint32_t known = RELORA_TRAIN | RELORA_SKETCH;
     if (flags & ~known) FAIL(&c, RELORA_E_ARGUMENT, "flags is 0x%x, and only 0x%x is known", flags, known);
     if (!report) FAIL(&c, RELORA_E_ARGUMENT, "report is NULL");
-    struct pass p = {.linear = linear,
-                     .rows = rows,
-                     .drops = pass_drops(linear, flags),
-                     .wants_dx = 1,
-                     .sketches = sketch_wanted(linear, flags)};
+    struct passes one = {.count = 1};
+    struct pass *p = &one.pass[0];
+    *p = (struct pass){.linear = linear,
+                       .rows = rows,
+                       .drops = pass_drops(linear, flags),
+                       .wants_dx = 1,
+                       .sketches = sketch_wanted(linear, flags)};
     struct scratch forward = {0}, backward = {0};
-    plan_report(&p, &r);
-    p.order = r.forward;
-    pass_layout_forward(&p, &forward);
-    p.order = r.backward;
-    pass_layout_backward(&p, &backward);
-    sketch_reserve(&p, &backward);
+    plan_report(p, &r);
+    p->order = r.forward;
+    pass_layout_forward(&one, &forward);
+    p->order = r.backward;
+    pass_layout_backward(&one, &backward);
+    sketch_reserve(p, &backward);
     r.forward_bytes = bytes_of(&forward);
     r.backward_bytes = bytes_of(&backward);
     TRY(pass_tell(&c, linear, rows, &r));

@@ -31,10 +31,11 @@ void sketch_reserve(const struct pass *p, struct scratch *scratch)
     if (own.used > scratch->used) scratch->used = own.used;
 }
 
-relora_status sketch_add(const struct pass *p, struct view g, int accumulate)
+relora_status sketch_add(const struct pass *p, int accumulate)
 {
     struct scratch scratch = {0};
-    struct view a = pass_param(p, RELORA_PARAM_A), sketch = pass_param(p, RELORA_PARAM_SKETCH);
+    if (!p->sketches) return RELORA_OK;
+    struct view a = pass_param(p, RELORA_PARAM_A), sketch = pass_param(p, RELORA_PARAM_SKETCH), g = p->y;
     lay_out(p, &scratch);
     TRY(scratch_open(p->call, &scratch));
     struct sketch_memory m = lay_out(p, &scratch);

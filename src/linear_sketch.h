@@ -10,8 +10,8 @@ int sketch_wanted(const relora_linear *linear, uint32_t flags);
 /* Make the scratch of a backward at least as large as its sketch needs, which comes after it in the same memory. */
 void sketch_reserve(const struct pass *p, struct scratch *scratch);
 
-/* sketch += A G^T G with G = g^T x, or store it; the memory must have been reserved. */
-relora_status sketch_add(const struct pass *p, struct view g, int accumulate);
+/* sketch += A G^T G with G = dy^T x, or store it, if it is wanted; the memory must have been reserved. */
+relora_status sketch_add(const struct pass *p, int accumulate);
 
 /* Multiply-adds of that. */
 double sketch_products(const struct pass *p);

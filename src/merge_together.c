@@ -68,7 +68,7 @@ static relora_status gather(const struct call *c, const struct together *t, stru
     for (int64_t row = 0; row < from.rows; row += most) {
         int64_t rows = at_most(from.rows - row, most), n = rows * from.cols;
         struct view own = {wire + table->rank * n, rows, from.cols, from.cols, RELORA_F32};
-        TRY(call_queue(c, c->backend->convert(c->queue, own, view_rows(from, row, rows), scale)));
+        TRY(call_convert(c, own, view_rows(from, row, rows), scale));
         TRY(comm_all_gather(c, t->comm, "factors", n));
         for (int32_t r = 0; r < table->size; r++) {
             struct view part = {wire + r * n, rows, from.cols, from.cols, RELORA_F32};

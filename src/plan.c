@@ -47,6 +47,11 @@ static const struct costs *costs_of(const struct plan_case *c)
     return &(c->device == RELORA_DEVICE_CUDA ? device_costs : cpu_costs)[c->dtype];
 }
 
+int plan_waits(const struct plan_case *c)
+{
+    return (double)c->rank < costs_of(c)->read;
+}
+
 static double most(double a, double b)
 {
     return a > b ? a : b;

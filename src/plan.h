@@ -19,6 +19,10 @@ struct plan {
     double flops;       /* of the products; a multiply-add counts as two */
 };
 
+/* Do products with a factor wait for x or g to be read, rather than for their multiplications? Then layers that read
+ * one x do well to read it together. */
+int plan_waits(const struct plan_case *c);
+
 /* The cheapest order if `wanted` is AUTO, else `wanted`, or SPLIT where that is not allowed. */
 struct plan plan_forward(const struct plan_case *c, relora_order wanted);
 struct plan plan_backward(const struct plan_case *c, relora_order wanted);

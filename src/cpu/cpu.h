@@ -112,7 +112,7 @@ relora_status cpu_gemm_blas_tell(const struct queue *q, const struct gemm *g, st
 relora_status cpu_gemm_portable(struct queue *q, const struct gemm *g);
 
 relora_status cpu_fill(struct queue *q, struct view y, double value);
-relora_status cpu_convert(struct queue *q, struct view y, struct view x, struct scale s);
+relora_status cpu_convert(struct queue *q, const struct conversion *list, int32_t count);
 relora_status cpu_merge(struct queue *q, const struct merge *m);
 relora_status cpu_fold(struct queue *q, const struct fold *f);
 relora_status cpu_sum_rows(struct queue *q, float *sums, struct view x, int32_t accumulate);

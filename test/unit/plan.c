@@ -225,6 +225,28 @@ START_TEST(test_device)
 }
 END_TEST
 
+/* Below a rank of 184 in BF16, 28 in F32, a product with a factor waits for its large operand; never on the CPU. */
+START_TEST(test_waits)
+{
+    struct plan_case c = free_case(16384, 2048, 2048, 183);
+    c.device = RELORA_DEVICE_CUDA;
+    c.dtype = RELORA_BF16;
+    ck_assert(plan_waits(&c));
+    c.rank = 184;
+    ck_assert(!plan_waits(&c));
+    c.rank = 27;
+    c.dtype = RELORA_F32;
+    ck_assert(plan_waits(&c));
+    c.rank = 28;
+    ck_assert(!plan_waits(&c));
+    c.rank = 1;
+    c.device = RELORA_DEVICE_CPU;
+    ck_assert(!plan_waits(&c));
+    c.dtype = RELORA_BF16;
+    ck_assert(!plan_waits(&c));
+}
+END_TEST
+
 /* A rank near the sides makes g^T x the cheapest way to the gradients, if it is allowed. */
 START_TEST(test_large_rank)
 {
@@ -325,6 +347,7 @@ Suite *unit_plan(void)
     tcase_add_test(tc, test_auto_is_near_the_least);
     tcase_add_loop_test(tc, test_borders, 0, 16);
     tcase_add_loop_test(tc, test_device, 0, 4);
+    tcase_add_test(tc, test_waits);
     tcase_add_loop_test(tc, test_large_rank, 0, 4);
     tcase_add_test(tc, test_no_dx);
     tcase_add_test(tc, test_not_allowed);
