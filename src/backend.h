@@ -202,7 +202,7 @@ struct backend {
     relora_status (*convert)(struct queue *q, const struct conversion *list, int32_t count);
     relora_status (*gemm)(struct queue *q, const struct gemm *g);
     /* How gemm() would make it, of shapes alone: its views have no data. By any thread, whatever runs on the queue.
-     * NULL: nobody knows. */
+     * Without a queue: by one thread. NULL: nobody knows. */
     relora_status (*gemm_tell)(const struct queue *q, const struct gemm *g, struct gemm_path *path);
     relora_status (*merge)(struct queue *q, const struct merge *m);
     relora_status (*fold)(struct queue *q, const struct fold *f);

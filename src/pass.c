@@ -19,6 +19,7 @@ int pass_drops(const relora_linear *linear, uint32_t flags)
 struct plan_case pass_plan_case(const relora_linear *linear, int64_t rows, int drops, int wants_dx)
 {
     const relora_linear_options *o = &linear->options;
+    const struct gemm_path *product = &linear->device->product[o->dtype];
     return (struct plan_case){
         .rows = rows,
         .in = o->in_features,
@@ -26,6 +27,9 @@ struct plan_case pass_plan_case(const relora_linear *linear, int64_t rows, int d
         .rank = o->rank,
         .dtype = o->dtype,
         .device = linear->device->backend->kind,
+        .provider = product->provider,
+        .isa = product->isa,
+        .converts = product->converts,
         .may_fold = o->mode == RELORA_MODE_LORA && !drops &&
                     (o->dtype == RELORA_F32 || o->rounding == RELORA_ROUND_STOCHASTIC),
         .may_through = !(o->flags & RELORA_LINEAR_TRAINABLE_SCALE),

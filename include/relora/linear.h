@@ -118,7 +118,8 @@ enum {
     RELORA_PARAM_DELTA = 6, /**< the sum of RELORA_LINEAR_KEEP_DELTA; never trained */
     RELORA_PARAM_SKETCH = 7 /**< what RELORA_SKETCH adds to: F32 [rank, in], never trained, and not part of a
                                  state. Layers with RELORA_INIT_GRADIENT and RELORA_LINEAR_FREEZE_A have it. A
-                                 host that sums gradients over machines itself sums it, too. Since 0.6 */
+                                 relora_cycle sums it over the ranks of its own and of its optimizer before a
+                                 restart. A host that resets layers itself uses relora_adam_sum(). Since 0.6 */
 };
 
 /* flags of relora_linear_forward and relora_linear_backward */

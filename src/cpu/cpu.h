@@ -20,6 +20,12 @@ struct queue {
     struct gemm_cache *gemm_cache;
 };
 
+/* Of a queue, or without one: where nothing may depend on how many there are. */
+static inline int32_t cpu_threads(const struct queue *q)
+{
+    return q ? q->threads : 1;
+}
+
 /* At least `bytes` bytes that live until the next request; NULL if there are none. */
 void *cpu_scratch(struct queue *q, size_t bytes);
 
