@@ -24,7 +24,7 @@ check() {
     export CK_TIMEOUT_MULTIPLIER=20 # emulation takes its time
     export CPPFLAGS="-I$root/usr/include" LDFLAGS="-L$root/usr/lib/aarch64-linux-gnu"
     # shellcheck disable=SC2046,SC2086
-    exec sh test/run.sh $(printf 'check-%s ' $suites)
+    exec sh test/run.sh check-neon $(printf 'check-%s ' $suites)
 }
 
 case ${1:-} in
