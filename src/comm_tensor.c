@@ -13,13 +13,11 @@ static relora_status copy_between(const struct call *c, struct view to, struct v
                               .from_pitch = (size_t)from.ld * sizeof(float),
                               .direction = COPY_ON_DEVICE};
     int plain = to.dtype == RELORA_F32 && from.dtype == RELORA_F32;
-    return call_queue(c, plain ? c->backend->copy(c->queue, &copy)
-                               : c->backend->convert(c->queue, to, from, one));
+    return plain ? call_queue(c, c->backend->copy(c->queue, &copy)) : call_convert(c, to, from, one);
 }
 
 /* Some of the elements `first` to `end` of a tensor, as many as are a matrix: all, or where rows have gaps
- * the rest of
- * a row or whole rows. */
+ * the rest of a row or whole rows. */
 struct view comm_piece(const relora_tensor *t, int64_t first, int64_t end)
 {
     const struct shape *s = &t->shape;

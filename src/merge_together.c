@@ -68,7 +68,7 @@ static relora_status gather(const struct call *c, const struct together *t, stru
     for (int64_t row = 0; row < from.rows; row += most) {
         int64_t rows = at_most(from.rows - row, most), n = rows * from.cols;
         struct view own = {wire + table->rank * n, rows, from.cols, from.cols, RELORA_F32};
-        TRY(call_queue(c, c->backend->convert(c->queue, own, view_rows(from, row, rows), scale)));
+        TRY(call_convert(c, own, view_rows(from, row, rows), scale));
         TRY(comm_all_gather(c, t->comm, "factors", n));
         for (int32_t r = 0; r < table->size; r++) {
             struct view part = {wire + r * n, rows, from.cols, from.cols, RELORA_F32};
@@ -125,8 +125,8 @@ relora_status together_send(const struct call *c, const struct together *t, cons
     if (!fits(t, updates, count)) return RELORA_OK;
     for (int32_t i = 0; i < count; i++) {
         place(t, &updates[i], t->comm->table.rank, all, elements_of(updates, i), &a, &b);
-        TRY(call_queue(c, c->backend->convert(c->queue, a, updates[i].a, one)));
-        TRY(call_queue(c, c->backend->convert(c->queue, b, updates[i].b, updates[i].scale)));
+        TRY(call_convert(c, a, updates[i].a, one));
+        TRY(call_convert(c, b, updates[i].b, updates[i].scale));
     }
     return comm_all_gather(c, t->comm, "factors", all);
 }
