@@ -119,7 +119,7 @@ static __device__ inline void update_four(const struct adam_ready *ready, const 
 }
 
 /* PARTS blocks share a chunk, so that many blocks end at about the same time. Four elements at a time leave registers for
- * seven small blocks to a multiprocessor, and those have enough loads under way. */
+ * eight small blocks to a multiprocessor, and those have enough loads under way. */
 enum { PARTS = 8, UPDATE_THREADS = 128, PART_STEP = UPDATE_THREADS * FOUR };
 
 template <class P, class G>
@@ -131,25 +131,26 @@ static __device__ inline void update_part(const struct adam_ready *ready, const 
     for (int64_t i = first; i < end; i += PARTS * PART_STEP) update_four<P, G>(ready, p, i, end);
 }
 
-static __global__ void __launch_bounds__(UPDATE_THREADS, 7)
-adam_update_kernel(struct adam a, const struct adam_ready *all)
+/* A block has one part, number `before` + its own, and no loop over more: what such a loop needs after each part would
+ * take registers from all of them. */
+static __global__ void __launch_bounds__(UPDATE_THREADS, 8)
+adam_update_kernel(struct adam a, const struct adam_ready *all, int64_t before)
 {
     if (is_skipped(a)) return;
-    for (int64_t k = blockIdx.x; k < a.chunk_count * PARTS; k += gridDim.x) {
-        const struct adam_chunk chunk = a.chunks[k / PARTS];
-        const struct adam_param p = a.params[chunk.param];
-        if (p.gap) continue; /* of the kernel below */
-        const struct adam_ready ready = all[chunk.param];
-        int part = (int)(k % PARTS);
-        if (p.param_dtype == RELORA_F32 && p.grad_dtype == RELORA_F32)
-            update_part<float, float>(&ready, &p, &chunk, part);
-        else if (p.param_dtype == RELORA_F32)
-            update_part<float, bf16>(&ready, &p, &chunk, part);
-        else if (p.grad_dtype == RELORA_F32)
-            update_part<bf16, float>(&ready, &p, &chunk, part);
-        else
-            update_part<bf16, bf16>(&ready, &p, &chunk, part);
-    }
+    int64_t k = before + blockIdx.x;
+    const struct adam_chunk chunk = a.chunks[k / PARTS];
+    const struct adam_param p = a.params[chunk.param];
+    if (p.gap) return; /* of the kernel below */
+    const struct adam_ready ready = all[chunk.param];
+    int part = (int)(k % PARTS);
+    if (p.param_dtype == RELORA_F32 && p.grad_dtype == RELORA_F32)
+        update_part<float, float>(&ready, &p, &chunk, part);
+    else if (p.param_dtype == RELORA_F32)
+        update_part<float, bf16>(&ready, &p, &chunk, part);
+    else if (p.grad_dtype == RELORA_F32)
+        update_part<bf16, float>(&ready, &p, &chunk, part);
+    else
+        update_part<bf16, bf16>(&ready, &p, &chunk, part);
 }
 
 /* Parameters whose rows have gaps, an element at a time. It is a kernel of its own, because the division costs the
@@ -191,10 +192,12 @@ relora_status cuda_adam_step(struct queue *q, const struct adam *a)
     relora_status status = cuda_launch(q, "the update", adam_ready_kernel, (unsigned)((a->param_count + CUDA_THREADS - 1) / CUDA_THREADS),
                                        CUDA_THREADS, *a, ready);
     if (status < 0) return status;
-    unsigned blocks = blocks_at_most(a->chunk_count * PARTS, INT32_MAX);
-    status = cuda_launch(q, "the update", adam_update_kernel, blocks, UPDATE_THREADS, *a, ready);
+    int64_t parts = a->chunk_count * PARTS;
+    for (int64_t before = 0; before < parts && status >= 0; before += INT32_MAX)
+        status = cuda_launch(q, "the update", adam_update_kernel, blocks_at_most(parts - before, INT32_MAX), UPDATE_THREADS,
+                             *a, ready, before);
     if (status < 0 || !a->gaps) return status;
-    return cuda_launch(q, "the update", adam_gaps_kernel, blocks, UPDATE_THREADS, *a, ready);
+    return cuda_launch(q, "the update", adam_gaps_kernel, blocks_at_most(parts, INT32_MAX), UPDATE_THREADS, *a, ready);
 }
 
 cudaError_t cuda_load_adam(void)

@@ -33,6 +33,8 @@ struct model_config {
     relora_linear_mode mode; /* of the projections: FULL or LOWRANK; model_set_lora() changes FULL */
     int64_t rank;            /* 0 if the model stays FULL for good */
     double alpha, dropout;   /* of the projections */
+    relora_init init_a;      /* of each new A; 0: uniform */
+    uint32_t frozen;         /* the flag of the factor that does not train; 0: both do */
     relora_order order;      /* of the products of the projections */
     int full_rank;           /* model_backward() may be asked for steps in full rank; not in LOWRANK */
     int recompute;           /* keep what enters a block only; the backward makes the rest again */
@@ -105,9 +107,10 @@ void activations_destroy(struct activations *acts);        /* NULL is allowed */
 
 /* flags of model_forward */
 enum {
-    MODEL_DROPOUT = 1, /* apply LoRA dropout */
-    MODEL_GRADIENT = 2 /* a model_backward() follows. The head's gradient is made here already,
-                          chunk by chunk over the logits, so that they never exist all at once */
+    MODEL_DROPOUT = 1,  /* apply LoRA dropout */
+    MODEL_GRADIENT = 2, /* a model_backward() follows. The head's gradient is made here already,
+                           chunk by chunk over the logits, so that they never exist all at once */
+    MODEL_SKETCH = 4    /* and it makes what a frozen A is renewed from */
 };
 /* Adds the mean cross-entropy in nats of `targets` [batch, seq] after `tokens` [batch, seq], each below vocab
  * or classes, to what model_take_loss() tells. A target below 0 is none: its loss is 0, and counts in the
@@ -119,6 +122,7 @@ relora_status model_forward(struct model *model, struct activations *acts, relor
 relora_status model_take_loss(struct model *model, relora_stream *stream, double *sum);
 /* A step of every frozen W in full rank (relora_linear_full_rank_step()), and what it did. */
 struct full_rank {
+    relora_adam *adam; /* whose ranks add up their gradients for it; NULL for a process alone */
     double lr;
     uint64_t number;        /* chooses the random numbers of its rounding: use each once */
     int layers;             /* that moved: those whose gradient was finite */
@@ -130,6 +134,9 @@ struct full_rank {
  * enough; that waits for the device. */
 relora_status model_backward(struct model *model, struct activations *acts, relora_stream *stream,
                              struct full_rank *step);
+/* The same steps in a process that has no sequences for them, while others make that model_backward(). */
+relora_status model_follow(struct model *model, struct activations *acts, relora_stream *stream,
+                           struct full_rank *step);
 /* Logits, or scores of the classes, of the token that follows tokens[0 .. position] of the first sequence. */
 relora_status model_next(struct model *model, struct activations *acts, relora_stream *stream,
                          const int32_t *tokens, int64_t position, float *logits);

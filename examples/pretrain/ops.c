@@ -57,7 +57,7 @@ static void cpu_embedding_forward(struct shape s, float *x, const float *table, 
         memcpy(x + r * s.width, table + tokens[r] * s.width, (size_t)s.width * sizeof *x);
 }
 
-static void cpu_embedding_backward(struct shape s, float *dtable, const float *dx, const int32_t *tokens)
+static void cpu_embedding_backward(struct shape s, float *dtable, float *dx, const int32_t *tokens)
 {
 #pragma omp parallel for num_threads(s.engine->threads) schedule(static)
     for (int64_t first = 0; first < s.width; first += COLUMNS) {

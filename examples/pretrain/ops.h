@@ -67,7 +67,8 @@ struct ops {
     void (*upload)(const struct engine *engine, int32_t *to, const int32_t *from, int64_t count,
                    int64_t vocab);
     void (*embedding_forward)(struct shape s, float *x, const float *table, const int32_t *tokens);
-    void (*embedding_backward)(struct shape s, float *dtable, const float *dx, const int32_t *tokens);
+    /* dx is spent. */
+    void (*embedding_backward)(struct shape s, float *dtable, float *dx, const int32_t *tokens);
 
     void (*norm_forward)(struct shape s, const struct norm *n);
     void (*norm_backward)(struct shape s, const struct norm_gradient *n);

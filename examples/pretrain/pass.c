@@ -54,16 +54,14 @@ static relora_status forward_shared(const struct pass *p, int64_t layer, enum pr
                                         x->tensor, y, p->acts->call, p->acts->layer_flags);
 }
 
-/* The step of a frozen W, when all that its layer had to make with it is made. */
-static relora_status step_full_rank(const struct pass *p, int64_t layer, enum projection which,
-                                    const struct matrix *x, const relora_tensor *dy)
+/* The step of a frozen W by the gradient that is in the model's memory: of all processes together. */
+static relora_status move_weight(const struct pass *p, int64_t layer, enum projection which)
 {
     relora_linear *linear = p->model->linears[layer * PROJECTIONS + which];
     relora_tensor *gradient = p->model->shaped[which];
     relora_full_rank_report report = {.struct_size = sizeof report};
     struct full_rank *step = p->step;
-    if (!step) return RELORA_OK;
-    TRY(relora_linear_weight_grad(linear, p->stream, x->tensor, dy, gradient, RELORA_OVERWRITE));
+    if (step->adam) TRY(relora_adam_sum(step->adam, p->stream, gradient));
     relora_status status =
         relora_linear_full_rank_step(linear, p->stream, gradient, step->lr, step->number, &report);
     if (status == RELORA_E_NOT_FINITE) return RELORA_OK; /* W stays, and the optimizer skips this update */
@@ -75,12 +73,22 @@ static relora_status step_full_rank(const struct pass *p, int64_t layer, enum pr
     return RELORA_OK;
 }
 
+/* When all that its layer had to make with W is made. */
+static relora_status step_full_rank(const struct pass *p, int64_t layer, enum projection which,
+                                    const struct matrix *x, const relora_tensor *dy)
+{
+    if (!p->step) return RELORA_OK;
+    TRY(relora_linear_weight_grad(p->model->linears[layer * PROJECTIONS + which], p->stream, x->tensor, dy,
+                                  p->model->shaped[which], RELORA_OVERWRITE));
+    return move_weight(p, layer, which);
+}
+
 static relora_status backward_shared(const struct pass *p, int64_t layer, enum projection first,
                                      int32_t count, const struct matrix *x, relora_tensor *const *dy)
 {
     TRY(relora_linear_backward_shared(p->model->linears + layer * PROJECTIONS + first, count, p->stream,
                                       x->tensor, dy, p->acts->dnormed.tensor, p->acts->call,
-                                      p->acts->layer_flags));
+                                      p->acts->backward_flags));
     for (int32_t i = 0; i < count; i++) TRY(step_full_rank(p, layer, first + (enum projection)i, x, dy[i]));
     return RELORA_OK;
 }
@@ -89,7 +97,7 @@ static relora_status backward_linear(const struct pass *p, int64_t layer, enum p
                                      const struct matrix *x, const relora_tensor *dy, struct matrix *dx)
 {
     TRY(relora_linear_backward(p->model->linears[layer * PROJECTIONS + which], p->stream, x->tensor, dy,
-                               dx->tensor, p->acts->call, p->acts->layer_flags));
+                               dx->tensor, p->acts->call, p->acts->backward_flags));
     return step_full_rank(p, layer, which, x, dy);
 }
 
@@ -204,6 +212,7 @@ relora_status model_forward(struct model *model, struct activations *acts, relor
     struct pass p = start(model, acts, stream);
     acts->call = call;
     acts->layer_flags = flags & MODEL_DROPOUT ? RELORA_TRAIN : 0;
+    acts->backward_flags = acts->layer_flags | (flags & MODEL_SKETCH ? RELORA_SKETCH : 0);
     p.ops->upload(&model->engine, acts->targets.data, targets, p.hidden.rows, 0);
     TRY(forward_trunk(&p, tokens));
     TRY(head_pass(&p, (flags & MODEL_GRADIENT) != 0));
@@ -305,5 +314,19 @@ relora_status model_backward(struct model *model, struct activations *acts, relo
         TRY(backward_block(&p, layer));
     }
     p.ops->embedding_backward(p.hidden, array_grad(embedding), acts->dx.data, acts->tokens.data);
+    return p.ops->status(&model->engine);
+}
+
+relora_status model_follow(struct model *model, struct activations *acts, relora_stream *stream,
+                           struct full_rank *step)
+{
+    static const enum projection order[PROJECTIONS] = {DOWN, GATE, UP, O, Q, K, V}; /* of backward_block() */
+    struct pass p = start(model, acts, stream);
+    p.step = step;
+    for (int64_t layer = acts->block_count - 1; layer >= 0; layer--)
+        for (int i = 0; i < PROJECTIONS; i++) {
+            TRY(relora_tensor_fill(model->shaped[order[i]], stream, 0.0));
+            TRY(move_weight(&p, layer, order[i]));
+        }
     return p.ops->status(&model->engine);
 }

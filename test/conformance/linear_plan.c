@@ -2,6 +2,10 @@
 #include "conformance/orders.h"
 #include "cpu/cpu.h"
 #include "stream.h"
+#include <stdlib.h>
+#if RELORA_ONEDNN
+#include <oneapi/dnnl/dnnl.h>
+#endif
 
 enum {
     ROWS = 37,
@@ -10,7 +14,8 @@ enum {
     RANK = 6,
     FIRST_OF_LORA = ORDERS * 8,
     VARIANTS = 3 * FIRST_OF_LORA,
-    FROZEN = 3
+    FROZEN = 3,
+    SKETCHED = FROZEN * VARIANTS /* A frozen, and a sketch instead of its gradient */
 };
 
 struct run {
@@ -35,7 +40,8 @@ static struct run new_run(int variant)
     relora_linear_options o = layer_options(1 + variant / FIRST_OF_LORA % 3, IN, OUT, RANK);
     o.dtype = variant & 1 ? RELORA_BF16 : RELORA_F32;
     o.flags = RELORA_LINEAR_BIAS | (variant & 2 ? RELORA_LINEAR_TRAINABLE_SCALE : 0);
-    o.flags |= (uint32_t)(variant / VARIANTS) * RELORA_LINEAR_FREEZE_A; /* A, then B: the next bit */
+    o.flags |= (uint32_t)(variant / VARIANTS % FROZEN) * RELORA_LINEAR_FREEZE_A; /* A, then B: the next bit */
+    if (variant >= SKETCHED) o.flags |= RELORA_LINEAR_FREEZE_A, o.init = RELORA_INIT_GRADIENT;
     o.dropout = variant & 4 ? 0.1 : 0;
     struct run run = {.l = new_filled_linear(&o, &r), .flags = RELORA_TRAIN};
     run.x = new_matrix(o.dtype, ROWS, IN);
@@ -45,14 +51,15 @@ static struct run new_run(int variant)
     put_normal(run.x, &r, 1);
     put_normal(run.dy, &r, 1);
     OK(relora_linear_set_order(run.l, order[0], order[1]));
-    run.plan = plan_of(run.l, ROWS, RELORA_TRAIN);
+    if (variant >= SKETCHED) run.flags |= RELORA_SKETCH;
+    run.plan = plan_of(run.l, ROWS, run.flags);
     return run;
 }
 
 static void pass(struct run *run, int back)
 {
     if (back) OK(relora_linear_backward(run->l, env.st, run->x, run->dy, run->dx, 1, run->flags));
-    else OK(relora_linear_forward(run->l, env.st, run->x, run->y, 1, run->flags));
+    else OK(relora_linear_forward(run->l, env.st, run->x, run->y, 1, RELORA_TRAIN));
 }
 
 static int64_t reported(const struct run *run, int back)
@@ -162,8 +169,9 @@ START_TEST(test_without_memory)
 {
     if (cpu_only()) return; /* a device's workspace is not the host's memory */
     reopen_failing();
-    struct run run = new_run(_i);
+    struct run run = new_run(_i < VARIANTS ? _i : SKETCHED + _i - VARIANTS);
     relora_tensor *grad_a = relora_linear_grad(run.l, RELORA_PARAM_A);
+    if (_i >= VARIANTS) grad_a = relora_linear_param(run.l, RELORA_PARAM_SKETCH);
     run.flags |= RELORA_OVERWRITE;
     pass(&run, 1);
     void *dx = snapshot(run.dx), *da = grad_a ? snapshot(grad_a) : NULL;
@@ -216,6 +224,30 @@ START_TEST(test_flops)
 }
 END_TEST
 
+/* With many rows the sketch needs more memory than a backward through the gradient of W does; it is in the report, and
+ * so are its products: x A^T, its product with dy, and the same back to the size of A. */
+START_TEST(test_sketch)
+{
+    enum { MANY = 9000 };
+    relora_linear_options o = layer_options(RELORA_MODE_LORA, IN, OUT, RANK);
+    struct rnd r = rnd_seed(2);
+    o.dtype = _i ? RELORA_BF16 : RELORA_F32;
+    o.flags = RELORA_LINEAR_FREEZE_A, o.init = RELORA_INIT_GRADIENT;
+    relora_linear *l = new_filled_linear(&o, &r);
+    relora_tensor *x = new_matrix(o.dtype, MANY, IN), *dy = new_matrix(o.dtype, MANY, OUT);
+    OK(relora_linear_set_order(l, RELORA_ORDER_FOLD, RELORA_ORDER_THROUGH));
+    relora_plan_report plain = plan_of(l, MANY, 0), plan = plan_of(l, MANY, RELORA_SKETCH);
+    ck_assert_int_eq(plan.backward, RELORA_ORDER_THROUGH);
+    ck_assert_double_eq(plan.backward_flops - plain.backward_flops, 4.0 * MANY * RANK * (IN + OUT));
+    ck_assert_double_eq(plan.forward_flops, plain.forward_flops);
+    ck_assert_int_gt(plan.backward_bytes, plain.backward_bytes + 1000);
+    ck_assert_int_eq(plan.forward_bytes, plain.forward_bytes);
+    new_stream();
+    OK(relora_linear_backward(l, env.st, x, dy, NULL, 1, RELORA_SKETCH));
+    ck_assert_uint_eq(env.st->workspace_bytes, (size_t)plan.backward_bytes);
+}
+END_TEST
+
 /* A FULL layer without a rank has a plan too. */
 START_TEST(test_full_without_rank)
 {
@@ -261,6 +293,44 @@ START_TEST(test_path)
 }
 END_TEST
 
+/* oneDNN emulates BF16 where a processor has AVX-512 but not its instructions for it, and does without before. Neither
+ * is worth having. What it may use is settled when it is first asked, so this test has no fixture that asks. */
+START_TEST(test_no_emulation)
+{
+#if RELORA_ONEDNN
+    static const char *const most[] = {"AVX2", "AVX512_CORE", "AVX512_CORE_BF16", "ALL"};
+    setenv("DNNL_MAX_CPU_ISA", most[_i], 1);
+    env_open_on(RELORA_DEVICE_CPU, 1);
+    relora_plan_report plan = path_of(RELORA_MODE_LORA, RELORA_BF16);
+    int has = ((unsigned)dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core_bf16) ==
+              dnnl_cpu_isa_avx512_core_bf16;
+    ck_assert_int_eq(plan.forward_converts, !has);
+    ck_assert_int_eq(plan.backward_converts, !has);
+    ck_assert_int_eq(env.dev->product[RELORA_BF16].converts, !has);
+    ck_assert_int_eq(env.dev->product[RELORA_F32].converts, 0);
+    env_close();
+    unsetenv("DNNL_MAX_CPU_ISA");
+#endif
+}
+END_TEST
+
+/* What the planner reckons with is that of large products, whatever the number of threads. */
+START_TEST(test_product)
+{
+    if (cpu_only()) return;
+    relora_dtype dtype = RELORA_F32 + _i;
+    relora_plan_report plan = path_of(RELORA_MODE_LORA, dtype);
+    for (int threads = 1; threads <= 3; threads++) {
+        env_close();
+        env_open_threads(threads);
+        const struct gemm_path *product = &env.dev->product[dtype];
+        ck_assert_int_eq(product->provider, plan.forward_provider);
+        ck_assert_int_eq(product->isa, plan.forward_isa);
+        ck_assert_int_eq(product->converts, plan.forward_converts);
+    }
+}
+END_TEST
+
 /* The library's own product needs its memory once for each thread; without elements there is no product. */
 START_TEST(test_product_bytes)
 {
@@ -287,13 +357,18 @@ Suite *linear_plan(void)
 {
     Suite *s = suite_create("linear plan");
     TCase *tc = env_case(s, "plan", 20);
-    tcase_add_loop_test(tc, test_bytes, 0, FROZEN * VARIANTS);
+    tcase_add_loop_test(tc, test_bytes, 0, SKETCHED + VARIANTS);
     tcase_add_loop_test(tc, test_bytes_are_few, 0, VARIANTS);
-    tcase_add_loop_test(tc, test_no_allocation_after_the_first, 0, FROZEN * VARIANTS);
-    tcase_add_loop_test(tc, test_without_memory, 0, VARIANTS);
+    tcase_add_loop_test(tc, test_no_allocation_after_the_first, 0, SKETCHED + VARIANTS);
+    tcase_add_loop_test(tc, test_without_memory, 0, 2 * VARIANTS);
     tcase_add_loop_test(tc, test_flops, 0, 5);
+    tcase_add_loop_test(tc, test_sketch, 0, 2);
     tcase_add_test(tc, test_full_without_rank);
     tcase_add_loop_test(tc, test_path, 0, 3);
     tcase_add_test(tc, test_product_bytes);
+    tcase_add_loop_test(tc, test_product, 0, 2);
+    tc = tcase_create("limited");
+    tcase_add_loop_test(tc, test_no_emulation, 0, 4);
+    suite_add_tcase(s, tc);
     return s;
 }

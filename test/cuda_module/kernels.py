@@ -13,6 +13,7 @@ MEMORY = 4.0e12        # bytes per second of the 4.8e12 that are published
 CLOCK = 1.755e9        # Hz
 SMS = 132
 SIMPLE = SMS * 128 * CLOCK        # instructions of a thread per second, other than products of tensors
+CACHE = 5120 * CLOCK   # bytes per second between L2 and the multiprocessors: what is published of an A100, at this clock
 MMA = 1.61             # cycles of a multiprocessor for an m16n8k16: mma.sync reaches 62 % of what wgmma does
 REGISTERS, SHARED, THREADS, BLOCKS = 65536, 227 << 10, 2048, 32      # of a multiprocessor of sm_90
 
@@ -28,9 +29,12 @@ def memory(elements, bytes_each, simple_each, what):
     return {'what': what, 'bytes': elements * bytes_each, 'simple': elements * simple_each}
 
 
-def tensor(products, reads, what, size=64):
-    """`products` of attention, with so many cycles of shared memory for each m16n8k16."""
-    return {'what': what, 'mma': products * SCORES / 2048, 'reads': reads, 'bytes': 8 * HIDDEN, 'simple': 0}
+def tensor(products, reads, rows, what):
+    """`products` of attention, with so many cycles of shared memory for each m16n8k16: four for what a warp loads or stores
+    at a time, 512 bytes. Each block of so many rows has two tensors of the other side pass by."""
+    passes = SEQUENCE / rows / 2 + 0.5
+    return {'what': what, 'mma': products * SCORES / 2048, 'reads': reads, 'bytes': 8 * HIDDEN, 'cache': 4 * HIDDEN * passes,
+            'simple': 0}
 
 
 SMALL = {'what': 'a few elements', 'bytes': 0, 'simple': 0}
@@ -46,9 +50,9 @@ MODEL = {  # name: threads of a block, work
     'write_kernel': (512, SMALL),
     'fill_kernel<float>': (256, memory(100 * MILLION, 4, 1, '1e8 elements')),
     'fill_kernel<bf16>': (256, memory(100 * MILLION, 2, 1, '1e8 elements')),
-    'convert_kernel<float, float>': (256, RARE),
+    'convert_kernel<float, float>': (256, memory(3 * RANK * WIDTH, 12, 5, 'dA of q, k and v to their gradients')),
     'convert_kernel<float, bf16>': (256, memory(W, 6, 3, 'a 2048 x 2048 matrix')),
-    'convert_kernel<bf16, float>': (256, memory(RANK * WIDTH, 6, 4, 'a factor, 128 x 2048')),
+    'convert_kernel<bf16, float>': (256, memory(9 * RANK * WIDTH, 6, 4, 'copies of the factors of q, k and v')),
     'convert_kernel<bf16, bf16>': (256, memory(HIDDEN, 4, 4, '16,384 x 2048')),
     'dropout_kernel<float>': (256, RARE),
     'dropout_kernel<bf16>': (256, memory(HIDDEN, 4, 32, '16,384 x 2048')),
@@ -74,12 +78,14 @@ MODEL = {  # name: threads of a block, work
     'map_products_kernel': (256, RESTART), 'map_solve_kernel': (1024, ONE_BLOCK), 'project_kernel': (256, RESTART),
     'product': (256, {'what': 'what cuBLASLt refuses', 'bytes': 0, 'simple': 0}),
     'rotate_kernel': (256, memory(2 * HIDDEN, 4, 6, 'queries and keys')),
-    'forward_kernel': (128, tensor(2, 2, 'one layer, heads of 64')),
-    'query_kernel': (128, tensor(3, 2, 'one layer, heads of 64')),
-    'key_kernel': (128, tensor(4, 2, 'one layer, heads of 64')),
+    # heads of 64, in the SASS: 64 HMMA for 16 LDSM; 48 for 20; 64 for 16 and for weights passed on in half as many steps
+    'forward_kernel': (128, tensor(2, 4 * 16 / 64, 128, 'one layer, heads of 64')),
+    'query_kernel': (128, tensor(3, 4 * 20 / 48, 128, 'one layer, heads of 64')),
+    'key_kernel': (128, tensor(4, 4 * (16 + 8) / 64, 64, 'one layer, heads of 64')),
     'plain_forward_kernel': (128, RARE), 'plain_query_kernel': (128, RARE), 'plain_key_kernel': (128, RARE),
     'embedding_kernel': (256, memory(HIDDEN, 8, 2, '16,384 tokens')),
     'embedding_backward_kernel': (256, memory(HIDDEN, 8, 3, '16,384 tokens')),
+    'embedding_pieces_kernel': (256, {'what': 'tokens that are there more than 32 times', 'bytes': 0, 'simple': 0}),
     'cross_entropy_kernel': (512, memory(TOKENS * VOCABULARY, 4, 20, '16,384 x 32,000 logits')),
     'add_mean_kernel': (1024, SMALL),
     'norm_kernel': (256, memory(HIDDEN, 10, 8, '16,384 x 2048, with what is added to it')),
@@ -132,6 +138,7 @@ def expected(work):
     if 'mma' in work:
         times.append((work['mma'] * MMA / SMS / CLOCK, 'tensor cores'))
         times.append((work['mma'] * work['reads'] / SMS / CLOCK, 'shared memory'))
+        times.append((work['cache'] / CACHE, 'second cache'))
     return max(times)
 
 

@@ -72,10 +72,12 @@ const RELORA_PARAM_A = relora_param(3)
 const RELORA_PARAM_B = relora_param(4)
 const RELORA_PARAM_SCALE = relora_param(5)
 const RELORA_PARAM_DELTA = relora_param(6)
+const RELORA_PARAM_SKETCH = relora_param(7)
 const RELORA_TRAIN = UInt32(1)
 const RELORA_OVERWRITE = UInt32(2)
 const RELORA_ACCUMULATE_DX = UInt32(4)
 const RELORA_ACCUMULATE_Y = UInt32(8)
+const RELORA_SKETCH = UInt32(16)
 const RELORA_ORDER_AUTO = relora_order(1)
 const RELORA_ORDER_SPLIT = relora_order(2)
 const RELORA_ORDER_FOLD = relora_order(3)
@@ -373,6 +375,9 @@ relora_adam_step(adam, stream, lr, grad_scale, report) =
 
 relora_adam_step_lr(adam, stream, lr, grad_scale, report) =
     ccall((:relora_adam_step_lr, librelora), relora_status, (Ptr{relora_adam}, Ptr{relora_stream}, Ptr{relora_tensor}, Float64, Ptr{relora_step_report}), adam, stream, lr, grad_scale, report)
+
+relora_adam_sum(adam, stream, tensor) =
+    ccall((:relora_adam_sum, librelora), relora_status, (Ptr{relora_adam}, Ptr{relora_stream}, Ptr{relora_tensor}), adam, stream, tensor)
 
 relora_adam_grad_norm(adam, stream, norm) =
     ccall((:relora_adam_grad_norm, librelora), relora_status, (Ptr{relora_adam}, Ptr{relora_stream}, Ptr{Float64}), adam, stream, norm)

@@ -1,5 +1,6 @@
-/* Attention backward in BF16. The probabilities are made again from log_sum. One kernel has 64 queries and
- * makes dq, the other has 64 keys and makes dk and dv, so that no two blocks write to one place. */
+/* Attention backward in BF16. The probabilities are made again from log_sum, once by a kernel whose warps have queries
+ * and make dq, once by one whose warps have keys and make dk and dv, so that no two blocks write to one place. One kernel
+ * for both would add up dq in memory, which moves more bytes than the two products that it saves take time. */
 #include "attention_tensor.cuh"
 
 struct backward {
@@ -11,24 +12,25 @@ struct backward {
 
 /* ---- dq ---- */
 
-template <int D> constexpr int keys_of = D <= 64 ? 64 : 32;
+enum { CHUNK = 16 };
+template <int D> constexpr int keys_of = D <= 96 ? 32 : 16; /* in a tile */
+/* Steps of dout that stay in registers, as far as there are any; the others are loaded for each chunk. */
+template <int D> constexpr int kept_of = D == 64 ? 0 : D == 48 ? 2 : D / 16;
 
-/* Sum of out * dout over a row; dout is here already, as A. To all four lanes that share rows g and g + 8. */
+/* Sum of out * dout over 16 rows, of which the first is `query`, and those of dout begin at `dout`. To all four lanes that
+ * share rows g and g + 8. */
 template <int D>
-static __device__ __forceinline__ void row_deltas(const struct heads &h, const bf16 *out,
-                                                  const uint32_t (&dout)[D / 16][4], int query,
-                                                  float (&delta)[2])
+static __device__ __forceinline__ void row_deltas(const struct heads &h, const bf16 *out, const bf16 *dout,
+                                                  int query, float (&delta)[2])
 {
     int lane = (int)threadIdx.x % 32;
-UNROLL
+    UNROLL
     for (int half = 0; half < 2; half++) {
-        int t = query + lane / 4 + 8 * half;
+        int row = lane / 4 + 8 * half, t = query + row;
         float sum = 0.0f;
-        for (int k = 0; k < D / 8; k++) {
-            int column = 8 * k + lane % 4 * 2;
-            if (t >= h.seq || column >= h.head_dim) continue;
+        for (int column = lane % 4 * 2; column < h.head_dim && t < h.seq; column += 8) {
             uint32_t o = *(const uint32_t *)(out + (int64_t)t * h.row + column),
-                     d = dout[k / 2][k % 2 * 2 + half];
+                     d = *(const uint32_t *)(dout + row * stride_of<D> + column);
             sum += __uint_as_float(o << 16) * __uint_as_float(d << 16);
             sum += __uint_as_float(o & 0xFFFF0000u) * __uint_as_float(d & 0xFFFF0000u);
         }
@@ -37,63 +39,102 @@ UNROLL
     }
 }
 
-/* slope := P (dP - delta), for 16 queries and the keys from `key` on. */
-template <int N>
-static __device__ __forceinline__ void query_slope(float (&slope)[N][4], const float (&score)[N][4],
-                                                   const float (&log_sum)[2], const float (&delta)[2],
-                                                   float scale, int query, int key)
+/* No query looks at later keys: 16 queries, and the keys from `key` on. */
+template <int N> static __device__ __forceinline__ void mask(float (&score)[N][4], int query, int key)
 {
     int lane = (int)threadIdx.x % 32;
     query += lane / 4, key += lane % 4 * 2;
-UNROLL
+    UNROLL
     for (int j = 0; j < N; j++)
-        for (int i = 0; i < 4; i++) {
-            bool seen = key + 8 * j + i % 2 <= query + i / 2 * 8;
-            float p = seen ? exp2_fast(score[j][i] * scale - log_sum[i / 2]) : 0.0f;
-            slope[j][i] = p * (slope[j][i] - delta[i / 2]);
+        for (int i = 0; i < 4; i++)
+            if (key + 8 * j + i % 2 > query + i / 2 * 8) score[j][i] = -INFINITY;
+}
+
+template <int D> struct queries { /* what a warp knows of its own */
+    uint32_t rows[D / 16][parts_of<D>][4], dout[kept_of<D>][parts_of<D>][4];
+    float sum[parts_of<D>][D / 8][4], delta[parts_of<D>][2], log_sum[parts_of<D>][2];
+};
+
+/* CHUNK keys, of which the first is `key`, and their values; `dout` begins at the warp's own row. */
+template <int D>
+static __device__ __forceinline__ void add_chunk(struct queries<D> &own, const bf16 *dout, const bf16 *keys,
+                                                 const bf16 *values, int query, int key, float scale)
+{
+    constexpr int STRIDE = stride_of<D>, PARTS = parts_of<D>;
+    float score[PARTS][CHUNK / 8][4] = {}, slope[PARTS][CHUNK / 8][4];
+    UNROLL
+    for (int i = 0; i < PARTS; i++)
+        for (int j = 0; j < CHUNK / 8; j++)
+            for (int c = 0; c < 4; c++) slope[i][j][c] = -own.delta[i][c / 2];
+    UNROLL
+    for (int k = 0; k < D / 16; k++) {
+        uint32_t a[PARTS][4];
+        multiply_step<STRIDE>(score, own.rows[k], keys, 16 * k);
+        if (k < kept_of<D>) {
+            multiply_step<STRIDE>(slope, own.dout[k], values, 16 * k);
+            continue;
         }
+        for (int i = 0; i < PARTS; i++) load_a<STRIDE>(a[i], dout, 16 * i, 16 * k);
+        multiply_step<STRIDE>(slope, a, values, 16 * k);
+    }
+    UNROLL
+    for (int i = 0; i < PARTS; i++) {
+        if (key + CHUNK > query) mask(score[i], query + 16 * i, key);
+        UNROLL
+        for (int j = 0; j < CHUNK / 8; j++)
+            for (int c = 0; c < 4; c++)
+                slope[i][j][c] *= exp2_fast(score[i][j][c] * scale - own.log_sum[i][c / 2]);
+    }
+    multiply_result<STRIDE>(own.sum, slope, keys);
 }
 
 template <int D>
-static __global__ void __launch_bounds__(TENSOR_THREADS) query_kernel(struct backward b)
+static __global__ void __launch_bounds__(TENSOR_THREADS, TENSOR_BLOCKS) query_kernel(struct backward b)
 {
-    constexpr int KEYS = keys_of<D>, TILE = KEYS * stride_of<D>, STRIDE = stride_of<D>;
-    __shared__ __align__(16) bf16 memory[4 * TILE]; /* keys, values; twice */
-    static_assert(4 * TILE >= TENSOR_ROWS * STRIDE && 4 * TILE >= 2 * TENSOR_ROWS * D,
-                  "what else passes through it");
+    constexpr int KEYS = keys_of<D>, STRIDE = stride_of<D>, TILE = KEYS * STRIDE,
+                  ROWS = TENSOR_WARPS * warp_rows<D>;
+    __shared__ __align__(16) bf16 memory[ROWS * STRIDE + 4 * TILE]; /* dout; keys, values; twice */
+    static_assert(sizeof memory >= TENSOR_WARPS * 16 * D * sizeof(float), "what else passes through it");
     const struct heads &h = b.h;
-    int first = (int)(gridDim.x - 1 - blockIdx.x) * TENSOR_ROWS, warp = (int)threadIdx.x / 32;
-    int query = first + warp * WARP_ROWS, lane = (int)threadIdx.x % 32;
-    int end = first + TENSOR_ROWS < h.seq ? first + TENSOR_ROWS : h.seq, tiles = (end + KEYS - 1) / KEYS;
+    bf16 *tiled = memory + ROWS * STRIDE;
+    int first = (int)(gridDim.x - 1 - blockIdx.x) * ROWS, warp = (int)threadIdx.x / 32;
+    int row = warp * warp_rows<D>, query = first + row, after = query + warp_rows<D>,
+        lane = (int)threadIdx.x % 32;
+    int end = first + ROWS < h.seq ? first + ROWS : h.seq, tiles = (end + KEYS - 1) / KEYS;
     int64_t begin = head_begin(h, blockIdx.y), which = (int64_t)blockIdx.y * h.seq;
     const bf16 *k = (const bf16 *)b.p.k + kv_begin(h, blockIdx.y / h.group);
     const bf16 *v = (const bf16 *)b.p.v + kv_begin(h, blockIdx.y / h.group);
-    uint32_t rows[D / 16][4], dout[D / 16][4];
-    float sum[D / 8][4] = {}, delta[2], log_sum[2];
+    struct queries<D> own = {
+    };
 
-    take_tile<D, TENSOR_ROWS>(h, memory, (const bf16 *)b.p.q + begin, first, h.row);
+    take_tile<D, ROWS>(h, memory, (const bf16 *)b.p.q + begin, first, h.row);
     end_group();
     wait_groups<0>();
     __syncthreads();
-    take_rows<D>(rows, memory);
+    take_rows<D>(own.rows, memory, row);
     __syncthreads();
-    take_tile<D, TENSOR_ROWS>(h, memory, (const bf16 *)b.g.dout + begin, first, h.row);
+    take_tile<D, ROWS>(h, memory, (const bf16 *)b.g.dout + begin, first, h.row);
     end_group();
-    wait_groups<0>();
-    __syncthreads();
-    take_rows<D>(dout, memory);
-    __syncthreads();
-    take_tile<D, KEYS>(h, memory, k, 0, h.kv_row);
-    take_tile<D, KEYS>(h, memory + TILE, v, 0, h.kv_row);
+    take_tile<D, KEYS>(h, tiled, k, 0, h.kv_row);
+    take_tile<D, KEYS>(h, tiled + TILE, v, 0, h.kv_row);
     end_group();
-    row_deltas<D>(h, (const bf16 *)b.p.out + begin, dout, query, delta);
-    for (int half = 0; half < 2; half++) {
-        int t = query + lane / 4 + 8 * half;
-        log_sum[half] = t < h.seq ? b.p.log_sum[which + t] * LOG2_E : INFINITY;
-        if (t < h.seq && lane % 4 == 0) b.delta[which + t] = delta[half];
+    wait_groups<1>();
+    __syncthreads();
+    UNROLL
+    for (int k = 0; k < kept_of<D>; k++)
+        for (int i = 0; i < parts_of<D>; i++) load_a<STRIDE>(own.dout[k][i], memory, row + 16 * i, 16 * k);
+    UNROLL
+    for (int i = 0; i < parts_of<D>; i++) {
+        row_deltas<D>(h, (const bf16 *)b.p.out + begin, memory + (row + 16 * i) * STRIDE, query + 16 * i,
+                      own.delta[i]);
+        for (int half = 0; half < 2; half++) {
+            int t = query + 16 * i + lane / 4 + 8 * half;
+            own.log_sum[i][half] = t < h.seq ? b.p.log_sum[which + t] * LOG2_E : INFINITY;
+            if (t < h.seq && lane % 4 == 0) b.delta[which + t] = own.delta[i][half];
+        }
     }
     for (int i = 0; i < tiles; i++) {
-        bf16 *tile = memory + i % 2 * 2 * TILE, *next = memory + (i + 1) % 2 * 2 * TILE;
+        bf16 *tile = tiled + i % 2 * 2 * TILE, *next = tiled + (i + 1) % 2 * 2 * TILE;
         wait_groups<0>();
         __syncthreads();
         if (i + 1 < tiles) {
@@ -101,154 +142,142 @@ static __global__ void __launch_bounds__(TENSOR_THREADS) query_kernel(struct bac
             take_tile<D, KEYS>(h, next + TILE, v, (i + 1) * KEYS, h.kv_row);
         }
         end_group();
-        float score[KEYS / 8][4] = {}, slope[KEYS / 8][4] = {};
-        multiply_rows<STRIDE>(score, rows, tile);
-        multiply_rows<STRIDE>(slope, dout, tile + TILE);
-        query_slope(slope, score, log_sum, delta, h.factor * LOG2_E, query, i * KEYS);
-        multiply_result<STRIDE>(sum, slope, tile);
+        for (int j = 0; j < KEYS && i * KEYS + j < after; j += CHUNK)
+            add_chunk<D>(own, memory + row * STRIDE, tile + j * STRIDE, tile + TILE + j * STRIDE, query,
+                         i * KEYS + j, h.factor * LOG2_E);
     }
     __syncthreads();
-    give_rows<D>(h, (bf16 *)b.g.dq + begin, h.row, sum, (float *)memory + warp * WARP_ROWS * D, query, true,
+    give_rows<D>(h, (bf16 *)b.g.dq + begin, h.row, own.sum, (float *)memory + warp * 16 * D, query, true,
                  h.factor);
 }
 
-/* ---- dk and dv ---- */
+/* ---- dk and dv ----
+ *
+ * Two warps have the same keys. One makes the weights P and dv, the other the slopes P (dP - delta) and dk, one tile
+ * later: it finds P in shared memory. So each has registers for one gradient of twice the keys. */
 
-/* Of a wide head the keys and values stay in shared memory, not in registers, and tiles come one at a time.
- */
-template <int D> constexpr bool wide = D > 64;
-template <int D> constexpr int queries_of = wide<D> ? 16 : 32;
+enum { WEIGHTS, SLOPES, PAIRS = TENSOR_WARPS / 2, STAGES = 3 /* loading, weighted, sloped */ };
 
-struct query_tile { /* what a tile of queries comes with */
-    float log_sum[32], delta[32];
+template <int D> constexpr int queries_of = D <= 64 ? 32 : 16;                /* in a tile */
+template <int D> constexpr int query_tile_size = queries_of<D> *stride_of<D>; /* elements of it */
+
+template <int D> struct query_stage {
+    __align__(16) bf16 q[query_tile_size<D>], dout[query_tile_size<D>];
+    float log_sum[queries_of<D>], delta[queries_of<D>];
 };
 
-template <int D> constexpr int query_tile_size = queries_of<D> * stride_of<D>; /* elements of a tile */
-
-/* Begin to copy rows of q and dout of a head from row `first` on, one behind the other, and what comes with
- * them. */
+/* Begin to copy a tile of queries of a head, from row `first` on. Past the end all is 0, so that nothing is added. */
 template <int D>
-static __device__ __forceinline__ void take_queries(const struct backward &b, bf16 *tile,
-                                                    struct query_tile *numbers, unsigned head, int first)
+static __device__ __forceinline__ void take_queries(const struct backward &b, struct query_stage<D> &stage,
+                                                    unsigned head, int first)
 {
-    constexpr int QUERIES = queries_of<D>;
     int64_t begin = head_begin(b.h, head), which = (int64_t)head * b.h.seq;
-    int i = (int)threadIdx.x, t = first + i;
-    take_tile<D, QUERIES>(b.h, tile, (const bf16 *)b.p.q + begin, first, b.h.row);
-    take_tile<D, QUERIES>(b.h, tile + query_tile_size<D>, (const bf16 *)b.g.dout + begin, first, b.h.row);
-    end_group();
-    if (i >= QUERIES) return;
-    numbers->log_sum[i] =
-        t < b.h.seq ? b.p.log_sum[which + t] * LOG2_E : INFINITY; /* past the end nothing has weight */
-    numbers->delta[i] = t < b.h.seq ? b.delta[which + t] : 0.0f;
+    int i = (int)threadIdx.x % queries_of<D>, zero = first + i >= b.h.seq;
+    take_tile<D, queries_of<D>>(b.h, stage.q, (const bf16 *)b.p.q + begin, first, b.h.row);
+    take_tile<D, queries_of<D>>(b.h, stage.dout, (const bf16 *)b.g.dout + begin, first, b.h.row);
+    which = zero ? 0 : which + first + i;
+    if (threadIdx.x < queries_of<D>) copy_4(stage.log_sum + i, b.p.log_sum + which, zero);
+    else if (threadIdx.x < 2 * queries_of<D>) copy_4(stage.delta + i, b.delta + which, zero);
 }
 
-/* score := P, slope := P (dP - delta), both with a row for each key. */
+/* score := P, with a row for each of 16 keys and a column for each query. */
 template <int N>
-static __device__ __forceinline__ void key_slope(float (&score)[N][4], float (&slope)[N][4],
-                                                 const struct query_tile &q, float scale, int key, int query)
+static __device__ __forceinline__ void key_weights(float (&score)[N][4], const float *log_sum, float scale,
+                                                   int key, int query)
 {
     int lane = (int)threadIdx.x % 32;
+    bool all = key + 15 <= query; /* queries see all keys */
     key += lane / 4;
-UNROLL
+    UNROLL
     for (int j = 0; j < N; j++)
         for (int i = 0; i < 4; i++) {
             int column = 8 * j + lane % 4 * 2 + i % 2;
-            bool seen = key + i / 2 * 8 <= query + column;
-            score[j][i] = seen ? exp2_fast(score[j][i] * scale - q.log_sum[column]) : 0.0f;
-            slope[j][i] = score[j][i] * (slope[j][i] - q.delta[column]);
+            bool seen = all || key + i / 2 * 8 <= query + column;
+            score[j][i] = seen ? exp2_fast(score[j][i] * scale - log_sum[column] * LOG2_E) : 0.0f;
         }
-}
-
-/* c += this warp's rows of `tile` times the rows of another. */
-template <int D, int N>
-static __device__ __forceinline__ void multiply_tiles(float (&c)[N][4], const bf16 *tile, const bf16 *other)
-{
-    uint32_t a[D / 16][4];
-    take_rows<D>(a, tile);
-    multiply_rows<stride_of<D>>(c, a, other);
 }
 
 template <int D>
-static __global__ void __launch_bounds__(TENSOR_THREADS) key_kernel(struct backward b)
+static __global__ void __launch_bounds__(TENSOR_THREADS, TENSOR_BLOCKS) key_kernel(struct backward b)
 {
-    constexpr int QUERIES = queries_of<D>, STRIDE = stride_of<D>, TILE = query_tile_size<D>,
-                  STAGES = wide<D> ? 1 : 2;
-    constexpr int OWN = wide<D> ? TENSOR_ROWS * STRIDE : 0, STAGED = STAGES * 2 * TILE;
-    __shared__ __align__(16) bf16 memory[2 * OWN + STAGED]; /* keys, values; queries, dout, for each stage */
-    __shared__ struct query_tile numbers[STAGES];
-    static_assert(2 * OWN + STAGED >= TENSOR_ROWS * STRIDE && 2 * OWN + STAGED >= 2 * TENSOR_ROWS * D,
-                  "what else passes through it");
+    constexpr int QUERIES = queries_of<D>, STRIDE = stride_of<D>, PARTS = parts_of<D>,
+                  ROWS = PAIRS * warp_rows<D>, ROOM = TENSOR_WARPS * 16 * D * (int)sizeof(float);
+    union query_memory { /* for the results, for keys and values, for tiles */
+        __align__(16) char room[ROOM];
+        bf16 own[2][ROWS * STRIDE];
+        struct query_stage<D> stages[STAGES];
+    };
+    __shared__ union query_memory memory;
+    __shared__ float4 weights[2][PAIRS][PARTS][QUERIES / 8][32];
     const struct heads &h = b.h;
-    int first = (int)blockIdx.x * TENSOR_ROWS, warp = (int)threadIdx.x / 32, key = first + warp * WARP_ROWS;
+    int warp = (int)threadIdx.x / 32, lane = (int)threadIdx.x % 32, role = warp % 2, pair = warp / 2;
+    int first = (int)blockIdx.x * ROWS, row = pair * warp_rows<D>, key = first + row;
     int64_t begin = kv_begin(h, blockIdx.y);
-    bf16 *stages = memory + 2 * OWN;
-    uint32_t rows[wide<D> ? 1 : D / 16][4], values[wide<D> ? 1 : D / 16][4];
-    float dk[D / 8][4] = {}, dv[D / 8][4] = {};
+    uint32_t rows[D / 16][PARTS][4];
+    float sum[PARTS][D / 8][4] = {};
 
-    take_tile<D, TENSOR_ROWS>(h, memory, (const bf16 *)b.p.k + begin, first, h.kv_row);
-    if constexpr (wide<D>)
-        take_tile<D, TENSOR_ROWS>(h, memory + OWN, (const bf16 *)b.p.v + begin, first, h.kv_row);
-    if constexpr (!wide<D>) {
+    take_tile<D, ROWS>(h, memory.own[WEIGHTS], (const bf16 *)b.p.k + begin, first, h.kv_row);
+    take_tile<D, ROWS>(h, memory.own[SLOPES], (const bf16 *)b.p.v + begin, first, h.kv_row);
+    end_group();
+    wait_groups<0>();
+    __syncthreads();
+    take_rows<D>(rows, memory.own[role], row);
+    __syncthreads();
+    int of_head = (h.seq - first + QUERIES - 1) / QUERIES, tiles = h.group * of_head;
+    take_queries<D>(b, memory.stages[0], blockIdx.y * h.group, first);
+    end_group();
+    for (int i = 0; i <= tiles; i++) {
+        wait_groups<0>();
+        __syncthreads();
+        if (i + 1 < tiles)
+            take_queries<D>(b, memory.stages[(i + 1) % STAGES], blockIdx.y * h.group + (i + 1) / of_head,
+                            first + (i + 1) % of_head * QUERIES);
         end_group();
-        wait_groups<0>();
-        __syncthreads();
-        take_rows<D>(rows, memory);
-        __syncthreads();
-        take_tile<D, TENSOR_ROWS>(h, memory, (const bf16 *)b.p.v + begin, first, h.kv_row);
-        end_group();
-        wait_groups<0>();
-        __syncthreads();
-        take_rows<D>(values, memory);
-        __syncthreads();
-    }
-    unsigned head = blockIdx.y * h.group, last = head + h.group;
-    for (int query = first, stage = -1; head < last;) {
-        if (stage < 0 || STAGES == 1) { /* the first tile, or the only room for one */
-            __syncthreads();
-            stage = 0;
-            take_queries<D>(b, stages, &numbers[0], head, query);
+        int mine = i - role, query = first + mine % of_head * QUERIES;
+        if (mine < 0 || mine == tiles || query + QUERIES <= key) continue; /* no query looks at later keys */
+        const struct query_stage<D> &stage = memory.stages[mine % STAGES];
+        float4(&shared)[PARTS][QUERIES / 8][32] = weights[mine % 2][pair];
+        float score[PARTS][QUERIES / 8][4];
+        UNROLL
+        for (int p = 0; p < PARTS; p++)
+            for (int j = 0; j < QUERIES / 8; j++)
+                for (int c = 0; c < 4; c++)
+                    score[p][j][c] = role == SLOPES ? -stage.delta[8 * j + lane % 4 * 2 + c % 2] : 0.0f;
+        multiply_rows<STRIDE>(score, rows, role == SLOPES ? stage.dout : stage.q);
+        UNROLL
+        for (int p = 0; p < PARTS; p++) {
+            if (role == WEIGHTS) key_weights(score[p], stage.log_sum, h.factor * LOG2_E, key + 16 * p, query);
+            UNROLL
+            for (int j = 0; j < QUERIES / 8; j++) {
+                float(&s)[4] = score[p][j];
+                if (role == WEIGHTS) {
+                    shared[p][j][lane] = make_float4(s[0], s[1], s[2], s[3]);
+                } else {
+                    float4 weight = shared[p][j][lane];
+                    s[0] *= weight.x, s[1] *= weight.y, s[2] *= weight.z, s[3] *= weight.w;
+                }
+            }
         }
-        bf16 *tile = stages + stage * 2 * TILE;
-        const struct query_tile &numbered = numbers[stage];
-        int now = query;
-        query += QUERIES;
-        if (query >= h.seq) query = first, head++; /* the next head that has these keys */
-        wait_groups<0>();
-        __syncthreads();
-        if (STAGES == 2 && head < last) {
-            stage = 1 - stage;
-            take_queries<D>(b, stages + stage * 2 * TILE, &numbers[stage], head, query);
-        }
-        float score[QUERIES / 8][4] = {}, slope[QUERIES / 8][4] = {};
-        if constexpr (wide<D>) {
-            multiply_tiles<D>(score, memory, tile);
-            multiply_tiles<D>(slope, memory + OWN, tile + TILE);
-        } else {
-            multiply_rows<STRIDE>(score, rows, tile);
-            multiply_rows<STRIDE>(slope, values, tile + TILE);
-        }
-        key_slope(score, slope, numbered, h.factor * LOG2_E, key, now);
-        multiply_result<STRIDE>(dv, score, tile + TILE);
-        multiply_result<STRIDE>(dk, slope, tile);
+        multiply_result<STRIDE>(sum, score, role == SLOPES ? stage.q : stage.dout);
     }
     __syncthreads();
-    float *room = (float *)memory + warp * WARP_ROWS * D;
-    give_rows<D>(h, (bf16 *)b.g.dk + begin, h.kv_row, dk, room, key, true, h.factor);
-    give_rows<D>(h, (bf16 *)b.g.dv + begin, h.kv_row, dv, room, key, false, 1.0f);
+    float *room = (float *)memory.room + warp * 16 * D;
+    if (role == SLOPES) give_rows<D>(h, (bf16 *)b.g.dk + begin, h.kv_row, sum, room, key, true, h.factor);
+    else give_rows<D>(h, (bf16 *)b.g.dv + begin, h.kv_row, sum, room, key, false, 1.0f);
 }
 
 void tensor_backward(const struct attention *a, const struct attention_pass *p,
                      const struct attention_gradient *g, float *delta)
 {
     struct backward b = {heads_of(a), *p, *g, delta};
-    unsigned rows = blocks_for(a->seq, TENSOR_ROWS);
-    dim3 of_queries(rows, (unsigned)(a->batch * a->heads)), of_keys(rows, (unsigned)(a->batch * a->kv_heads));
+    unsigned heads = (unsigned)(a->batch * a->heads), kv_heads = (unsigned)(a->batch * a->kv_heads);
     dim3 threads(TENSOR_THREADS);
-#define BACKWARD(D)                                                                              \
-    do {                                                                                         \
-        launch(a->engine, query_kernel<D>, of_queries, threads, b);                              \
-        launch(a->engine, key_kernel<D>, of_keys, threads, b);                                   \
+#define BACKWARD(D)                                                                                        \
+    do {                                                                                                   \
+        launch(a->engine, query_kernel<D>, dim3(blocks_for(a->seq, TENSOR_WARPS *warp_rows<D>), heads),    \
+               threads, b);                                                                                \
+        launch(a->engine, key_kernel<D>, dim3(blocks_for(a->seq, PAIRS *warp_rows<D>), kv_heads), threads, \
+               b);                                                                                         \
     } while (0)
     FOR_HEAD_DIM(a->head_dim, BACKWARD);
 }

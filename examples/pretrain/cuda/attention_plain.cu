@@ -8,7 +8,9 @@ enum {
     THREADS = ROWS * LANES,
     OTHERS = 8,
     SHARE = MOST_HEAD_DIM / LANES,
-    NEAR = OTHERS / LANES
+    NEAR = OTHERS / LANES,
+    STRIDE = MOST_HEAD_DIM +
+             4 /* of rows in shared memory: eight neighbours of them have one column in banks of their own */
 };
 
 static __device__ __forceinline__ float quad_sum(float x)
@@ -23,7 +25,7 @@ static __device__ __forceinline__ void take_rows(const struct heads &h, float *t
 {
     for (int i = (int)threadIdx.x; i < count * h.head_dim; i += THREADS) {
         int t = first + i / h.head_dim, column = i % h.head_dim;
-        to[i / h.head_dim * MOST_HEAD_DIM + column] = t < h.seq ? from[(int64_t)t * stride + column] : 0.0f;
+        to[i / h.head_dim * STRIDE + column] = t < h.seq ? from[(int64_t)t * stride + column] : 0.0f;
     }
 }
 
@@ -38,12 +40,11 @@ static __device__ __forceinline__ float dot(const struct heads &h, const float *
 static __device__ __forceinline__ void add_rows(const struct heads &h, float (&sum)[SHARE],
                                                 const float *weights, const float *rows, int lane)
 {
-UNROLL
+    UNROLL
     for (int i = 0; i < SHARE; i++) {
         int column = lane + LANES * i;
         if (column < h.head_dim)
-            for (int j = 0; j < OTHERS; j++)
-                sum[i] = fmaf(weights[j], rows[j * MOST_HEAD_DIM + column], sum[i]);
+            for (int j = 0; j < OTHERS; j++) sum[i] = fmaf(weights[j], rows[j * STRIDE + column], sum[i]);
     }
 }
 
@@ -51,7 +52,7 @@ static __global__ void __launch_bounds__(THREADS)
     plain_forward_kernel(struct heads h, const float *q, const float *k, const float *v, float *out,
                          float *log_sum)
 {
-    __shared__ float query[ROWS * MOST_HEAD_DIM], key[OTHERS * MOST_HEAD_DIM], value[OTHERS * MOST_HEAD_DIM];
+    __shared__ float query[ROWS * STRIDE], key[OTHERS * STRIDE], value[OTHERS * STRIDE];
     __shared__ float weight[ROWS][OTHERS + 1];
     int row = (int)threadIdx.x / LANES, lane = (int)threadIdx.x % LANES;
     int first = (int)(gridDim.x - 1 - blockIdx.x) * ROWS, t = first + row;
@@ -66,9 +67,8 @@ static __global__ void __launch_bounds__(THREADS)
         float score[NEAR], top = max;
         for (int i = 0; i < NEAR; i++) {
             int other = lane + LANES * i;
-            score[i] = j + other > t
-                           ? -INFINITY
-                           : h.factor * dot(h, query + row * MOST_HEAD_DIM, key + other * MOST_HEAD_DIM);
+            score[i] =
+                j + other > t ? -INFINITY : h.factor * dot(h, query + row * STRIDE, key + other * STRIDE);
             top = fmaxf(top, score[i]);
         }
         top = fmaxf(top, __shfl_xor_sync(0xFFFFFFFFu, top, 1));
@@ -103,8 +103,8 @@ void plain_forward(const struct attention *a, const struct attention_pass *p)
 static __global__ void __launch_bounds__(THREADS)
     plain_query_kernel(struct heads h, struct attention_pass p, struct attention_gradient g, float *delta)
 {
-    __shared__ float query[ROWS * MOST_HEAD_DIM], slice[ROWS * MOST_HEAD_DIM];
-    __shared__ float key[OTHERS * MOST_HEAD_DIM], value[OTHERS * MOST_HEAD_DIM], slope[ROWS][OTHERS + 1];
+    __shared__ float query[ROWS * STRIDE], slice[ROWS * STRIDE];
+    __shared__ float key[OTHERS * STRIDE], value[OTHERS * STRIDE], slope[ROWS][OTHERS + 1];
     int row = (int)threadIdx.x / LANES, lane = (int)threadIdx.x % LANES;
     int first = (int)(gridDim.x - 1 - blockIdx.x) * ROWS, t = first + row;
     int64_t begin = head_begin(h, blockIdx.y), which = (int64_t)blockIdx.y * h.seq + t;
@@ -114,7 +114,7 @@ static __global__ void __launch_bounds__(THREADS)
     take_rows(h, slice, (const float *)g.dout + begin, first, ROWS, h.row);
     __syncthreads();
     for (int i = lane; t < h.seq && i < h.head_dim; i += LANES)
-        mine += ((const float *)p.out)[begin + (int64_t)t * h.row + i] * slice[row * MOST_HEAD_DIM + i];
+        mine += ((const float *)p.out)[begin + (int64_t)t * h.row + i] * slice[row * STRIDE + i];
     mine = quad_sum(mine);
     if (t < h.seq && lane == 0) delta[which] = mine;
     for (int j = 0; j < first + ROWS && j < h.seq; j += OTHERS) {
@@ -123,10 +123,9 @@ static __global__ void __launch_bounds__(THREADS)
         take_rows(h, value, (const float *)p.v + shared, j, OTHERS, h.kv_row);
         __syncthreads();
         for (int other = lane; other < OTHERS; other += LANES) {
-            float score = h.factor * dot(h, query + row * MOST_HEAD_DIM, key + other * MOST_HEAD_DIM);
+            float score = h.factor * dot(h, query + row * STRIDE, key + other * STRIDE);
             float weight = j + other > t || t >= h.seq ? 0.0f : expf(score - log_sum);
-            slope[row][other] =
-                weight * (dot(h, slice + row * MOST_HEAD_DIM, value + other * MOST_HEAD_DIM) - mine);
+            slope[row][other] = weight * (dot(h, slice + row * STRIDE, value + other * STRIDE) - mine);
         }
         __syncwarp();
         add_rows(h, sum, slope[row], key, lane);
@@ -134,19 +133,19 @@ static __global__ void __launch_bounds__(THREADS)
     }
     __syncthreads();
     for (int i = 0; i < SHARE; i++)
-        if (lane + LANES * i < h.head_dim) query[row * MOST_HEAD_DIM + lane + LANES * i] = sum[i];
+        if (lane + LANES * i < h.head_dim) query[row * STRIDE + lane + LANES * i] = sum[i];
     __syncwarp();
     if (t < h.seq)
-        give_row(h, (float *)g.dq + begin + (int64_t)t * h.row, query + row * MOST_HEAD_DIM, t, true,
-                 h.factor, lane, LANES);
+        give_row(h, (float *)g.dq + begin + (int64_t)t * h.row, query + row * STRIDE, t, true, h.factor, lane,
+                 LANES);
 }
 
 /* dk and dv of 32 keys, which take the queries of all heads that share them in turns. */
 static __global__ void __launch_bounds__(THREADS)
     plain_key_kernel(struct heads h, struct attention_pass p, struct attention_gradient g, const float *delta)
 {
-    __shared__ float key[ROWS * MOST_HEAD_DIM], value[ROWS * MOST_HEAD_DIM];
-    __shared__ float query[OTHERS * MOST_HEAD_DIM], slice[OTHERS * MOST_HEAD_DIM];
+    __shared__ float key[ROWS * STRIDE], value[ROWS * STRIDE];
+    __shared__ float query[OTHERS * STRIDE], slice[OTHERS * STRIDE];
     __shared__ float weight[ROWS][OTHERS + 1], slope[ROWS][OTHERS + 1];
     int row = (int)threadIdx.x / LANES, lane = (int)threadIdx.x % LANES, first = (int)blockIdx.x * ROWS,
         t = first + row;
@@ -163,10 +162,10 @@ static __global__ void __launch_bounds__(THREADS)
             __syncthreads();
             for (int other = lane; other < OTHERS; other += LANES) {
                 bool seen = j + other >= t && j + other < h.seq;
-                float score = h.factor * dot(h, query + other * MOST_HEAD_DIM, key + row * MOST_HEAD_DIM);
+                float score = h.factor * dot(h, query + other * STRIDE, key + row * STRIDE);
                 float w = seen ? expf(score - p.log_sum[which + j + other]) : 0.0f;
-                float d = seen ? delta[which + j + other] : 0.0f, slant = dot(h, slice + other * MOST_HEAD_DIM,
-                                                                              value + row * MOST_HEAD_DIM);
+                float d = seen ? delta[which + j + other] : 0.0f,
+                      slant = dot(h, slice + other * STRIDE, value + row * STRIDE);
                 weight[row][other] = w;
                 slope[row][other] = w * (slant - d);
             }
@@ -179,14 +178,14 @@ static __global__ void __launch_bounds__(THREADS)
     __syncthreads();
     for (int i = 0; i < SHARE; i++)
         if (lane + LANES * i < h.head_dim) {
-            key[row * MOST_HEAD_DIM + lane + LANES * i] = dk[i];
-            value[row * MOST_HEAD_DIM + lane + LANES * i] = dv[i];
+            key[row * STRIDE + lane + LANES * i] = dk[i];
+            value[row * STRIDE + lane + LANES * i] = dv[i];
         }
     __syncwarp();
     if (t >= h.seq) return;
-    give_row(h, (float *)g.dk + shared + (int64_t)t * h.kv_row, key + row * MOST_HEAD_DIM, t, true, h.factor,
-             lane, LANES);
-    give_row(h, (float *)g.dv + shared + (int64_t)t * h.kv_row, value + row * MOST_HEAD_DIM, t, false, 1.0f, lane,
+    give_row(h, (float *)g.dk + shared + (int64_t)t * h.kv_row, key + row * STRIDE, t, true, h.factor, lane,
+             LANES);
+    give_row(h, (float *)g.dv + shared + (int64_t)t * h.kv_row, value + row * STRIDE, t, false, 1.0f, lane,
              LANES);
 }
 

@@ -11,8 +11,10 @@
 
 #ifdef __CUDACC__
 #define UNROLL _Pragma("unroll") /* the loop after it: what it indexes stays in registers */
+#define ROLLED _Pragma("unroll 1") /* the loop after it: nothing of its steps is kept in registers from one use to the next */
 #else
 #define UNROLL
+#define ROLLED
 #endif
 
 enum { GPU_SLOTS = 4 }; /* uploads under way at once */
@@ -190,7 +192,7 @@ void gpu_swiglu_backward(struct shape s, void *dgate, void *dup, const void *dy,
 int64_t gpu_tokens_floats(int64_t count);
 void gpu_upload(const struct engine *engine, int32_t *to, const int32_t *from, int64_t count, int64_t vocab);
 void gpu_embedding_forward(struct shape s, float *x, const float *table, const int32_t *tokens);
-void gpu_embedding_backward(struct shape s, float *dtable, const float *dx, const int32_t *tokens);
+void gpu_embedding_backward(struct shape s, float *dtable, float *dx, const int32_t *tokens);
 
 void gpu_cross_entropy(struct shape s, void *logits, const int32_t *targets, float *loss, float factor);
 void gpu_add_mean(const struct engine *engine, double *total, const float *losses, int64_t count);

@@ -16,8 +16,7 @@ static __device__ __forceinline__ void multiply_add(float (&c)[4], const uint32_
                                                     uint32_t b1)
 {
 #ifdef __CUDA_ARCH__
-    asm volatile(
-        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
         "{%0, %1, %2, %3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
@@ -36,15 +35,17 @@ static __device__ __forceinline__ void load_matrices(uint32_t (&to)[4], const bf
     uint32_t address = (uint32_t)__cvta_generic_to_shared(row);
     if constexpr (Transposed)
         asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                     : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(address) : "memory");
+                     : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+                     : "r"(address)
+                     : "memory");
     else
         asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                     : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(address) : "memory");
+                     : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+                     : "r"(address)
+                     : "memory");
 #elif defined(EMULATED_CUDA)
-    if (Transposed)
-        emulated_ldmatrix_x4_trans(to, row);
-    else
-        emulated_ldmatrix_x4(to, row);
+    if (Transposed) emulated_ldmatrix_x4_trans(to, row);
+    else emulated_ldmatrix_x4(to, row);
 #endif
 }
 
@@ -52,10 +53,24 @@ static __device__ __forceinline__ void load_matrices(uint32_t (&to)[4], const bf
 static __device__ __forceinline__ void copy_16(bf16 *to, const bf16 *from, bool zero)
 {
 #ifdef __CUDA_ARCH__
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
-                 :: "r"((uint32_t)__cvta_generic_to_shared(to)), "l"(from), "r"(zero ? 0 : 16) : "memory");
+    asm volatile(
+        "cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"((uint32_t)__cvta_generic_to_shared(to)),
+        "l"(from), "r"(zero ? 0 : 16)
+        : "memory");
 #elif defined(EMULATED_CUDA)
     emulated_cp_async(to, from, 16, zero ? 0 : 16);
+#endif
+}
+
+/* The same of 4 bytes, for which both addresses need less. */
+static __device__ __forceinline__ void copy_4(float *to, const float *from, bool zero)
+{
+#ifdef __CUDA_ARCH__
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"((uint32_t)__cvta_generic_to_shared(to)),
+                 "l"(from), "r"(zero ? 0 : 4)
+                 : "memory");
+#elif defined(EMULATED_CUDA)
+    emulated_cp_async(to, from, 4, zero ? 0 : 4);
 #endif
 }
 
@@ -73,7 +88,7 @@ static __device__ __forceinline__ void end_group(void)
 template <int Left> static __device__ __forceinline__ void wait_groups(void)
 {
 #ifdef __CUDA_ARCH__
-    asm volatile("cp.async.wait_group %0;" :: "n"(Left) : "memory");
+    asm volatile("cp.async.wait_group %0;" ::"n"(Left) : "memory");
 #elif defined(EMULATED_CUDA)
     emulated_cp_async_wait(Left);
 #endif
@@ -118,37 +133,56 @@ static __device__ __forceinline__ void load_b_rows(uint32_t (&b)[4], const bf16 
     load_matrices<true>(b, tile + (k + lane % 16) * Stride + j + lane / 16 * 8);
 }
 
-/* c [16, 8 Columns] += a b, with b's columns the rows of a tile. */
-template <int Stride, int Columns, int Steps>
-static __device__ __forceinline__ void multiply_rows(float (&c)[Columns][4], const uint32_t (&a)[Steps][4],
-                                                     const bf16 *tile)
+/* Step k of the sum: c [Parts 16, 8 Columns] += a b, with b's columns the rows of a tile, from its columns k .. k + 15 on.
+ * What is loaded of b serves all parts. */
+template <int Stride, int Parts, int Columns>
+static __device__ __forceinline__ void multiply_step(float (&c)[Parts][Columns][4],
+                                                     const uint32_t (&a)[Parts][4], const bf16 *tile, int k)
 {
-UNROLL
-    for (int k = 0; k < Steps; k++)
-UNROLL
-        for (int j = 0; j < Columns; j += 2) {
-            uint32_t b[4];
-            load_b<Stride>(b, tile, 8 * j, 16 * k);
-            multiply_add(c[j], a[k], b[0], b[1]);
-            multiply_add(c[j + 1], a[k], b[2], b[3]);
+    UNROLL
+    for (int j = 0; j < Columns; j += 2) {
+        uint32_t b[4];
+        load_b<Stride>(b, tile, 8 * j, k);
+        UNROLL
+        for (int i = 0; i < Parts; i++) {
+            multiply_add(c[i][j], a[i], b[0], b[1]);
+            multiply_add(c[i][j + 1], a[i], b[2], b[3]);
         }
+    }
 }
 
-/* c [16, 8 Columns] += p tile, with p [16, 8 Depth] the result of another product, rounded. */
-template <int Stride, int Columns, int Depth>
-static __device__ __forceinline__ void multiply_result(float (&c)[Columns][4], const float (&p)[Depth][4],
-                                                       const bf16 *tile)
+/* All steps. */
+template <int Stride, int Parts, int Columns, int Steps>
+static __device__ __forceinline__ void multiply_rows(float (&c)[Parts][Columns][4],
+                                                     const uint32_t (&a)[Steps][Parts][4], const bf16 *tile)
 {
-UNROLL
+    UNROLL
+    for (int k = 0; k < Steps; k++) multiply_step<Stride>(c, a[k], tile, 16 * k);
+}
+
+/* c [Parts 16, 8 Columns] += p tile, with p [Parts 16, 8 Depth] the result of another product, rounded. */
+template <int Stride, int Parts, int Columns, int Depth>
+static __device__ __forceinline__ void multiply_result(float (&c)[Parts][Columns][4],
+                                                       const float (&p)[Parts][Depth][4], const bf16 *tile)
+{
+    UNROLL
     for (int k = 0; k < Depth; k += 2) {
-        uint32_t a[4] = {pack(p[k][0], p[k][1]), pack(p[k][2], p[k][3]), pack(p[k + 1][0], p[k + 1][1]),
-                         pack(p[k + 1][2], p[k + 1][3])};
-UNROLL
+        uint32_t a[Parts][4];
+        UNROLL
+        for (int i = 0; i < Parts; i++)
+            for (int half = 0; half < 2; half++) {
+                a[i][2 * half] = pack(p[i][k + half][0], p[i][k + half][1]);
+                a[i][2 * half + 1] = pack(p[i][k + half][2], p[i][k + half][3]);
+            }
+        UNROLL
         for (int j = 0; j < Columns; j += 2) {
             uint32_t b[4];
             load_b_rows<Stride>(b, tile, 8 * k, 8 * j);
-            multiply_add(c[j], a, b[0], b[1]);
-            multiply_add(c[j + 1], a, b[2], b[3]);
+            UNROLL
+            for (int i = 0; i < Parts; i++) {
+                multiply_add(c[i][j], a[i], b[0], b[1]);
+                multiply_add(c[i][j + 1], a[i], b[2], b[3]);
+            }
         }
     }
 }

@@ -8,16 +8,16 @@ __all__ = ['ADAM_DECOUPLED', 'ADAM_SKIP_NOT_FINITE', 'ADAM_SHARD_STATE', 'MOMENT
            'CYCLE_RESET', 'CYCLE_FINISH', 'MODE_FULL', 'MODE_LORA', 'MODE_LOWRANK', 'LINEAR_BIAS',
            'LINEAR_TRAINABLE_SCALE', 'LINEAR_REFERENCE', 'LINEAR_KEEP_DELTA', 'LINEAR_TF32', 'LINEAR_IN_OUT',
            'LINEAR_FREEZE_A', 'LINEAR_FREEZE_B', 'INIT_UNIFORM', 'INIT_MATCHED', 'INIT_GRADIENT', 'INIT_GIVEN',
-           'PARAM_WEIGHT', 'PARAM_BIAS', 'PARAM_A', 'PARAM_B', 'PARAM_SCALE', 'PARAM_DELTA', 'TRAIN', 'OVERWRITE',
-           'ACCUMULATE_DX', 'ACCUMULATE_Y', 'ORDER_AUTO', 'ORDER_SPLIT', 'ORDER_FOLD', 'ORDER_THROUGH',
-           'PROVIDER_OWN', 'PROVIDER_ONEDNN', 'PROVIDER_BLAS', 'ISA_BASE', 'ISA_NEON', 'ISA_AVX2', 'ISA_AVX512',
-           'ISA_AMX', 'RESET_ZERO', 'RESET_RANDOM', 'RESET_MAGNITUDE', 'RESET_KEEP', 'RESET_PROJECT',
-           'RESET_STEP_COUNT', 'RESET_INDEPENDENT', 'RESET_QUANTILE', 'MERGE_LOOK', 'MERGE_IN_OUT',
-           'SCHEDULE_CONSTANT', 'SCHEDULE_LINEAR', 'SCHEDULE_COSINE', 'SCHEDULE_COSINE_RESTARTS', 'LAYOUT_OWN',
-           'LAYOUT_OUT_IN', 'LAYOUT_IN_OUT', 'OK', 'E_INTERNAL', 'E_ARGUMENT', 'E_STRUCT_SIZE', 'E_SHAPE',
-           'E_DTYPE', 'E_DEVICE', 'E_LAYOUT', 'E_CONTEXT', 'E_OVERFLOW', 'E_STATE', 'E_NOT_FOUND', 'E_EXISTS',
-           'E_READ_ONLY', 'E_UNSUPPORTED', 'E_NO_MEMORY', 'E_BACKEND', 'E_COMM', 'E_IO', 'E_FORMAT', 'E_VERSION',
-           'E_NOT_FINITE', 'MAX_DIMS', 'F32', 'BF16', 'DEVICE_CPU', 'DEVICE_CUDA', 'ROUND_NEAREST',
+           'PARAM_WEIGHT', 'PARAM_BIAS', 'PARAM_A', 'PARAM_B', 'PARAM_SCALE', 'PARAM_DELTA', 'PARAM_SKETCH',
+           'TRAIN', 'OVERWRITE', 'ACCUMULATE_DX', 'ACCUMULATE_Y', 'SKETCH', 'ORDER_AUTO', 'ORDER_SPLIT',
+           'ORDER_FOLD', 'ORDER_THROUGH', 'PROVIDER_OWN', 'PROVIDER_ONEDNN', 'PROVIDER_BLAS', 'ISA_BASE',
+           'ISA_NEON', 'ISA_AVX2', 'ISA_AVX512', 'ISA_AMX', 'RESET_ZERO', 'RESET_RANDOM', 'RESET_MAGNITUDE',
+           'RESET_KEEP', 'RESET_PROJECT', 'RESET_STEP_COUNT', 'RESET_INDEPENDENT', 'RESET_QUANTILE', 'MERGE_LOOK',
+           'MERGE_IN_OUT', 'SCHEDULE_CONSTANT', 'SCHEDULE_LINEAR', 'SCHEDULE_COSINE', 'SCHEDULE_COSINE_RESTARTS',
+           'LAYOUT_OWN', 'LAYOUT_OUT_IN', 'LAYOUT_IN_OUT', 'OK', 'E_INTERNAL', 'E_ARGUMENT', 'E_STRUCT_SIZE',
+           'E_SHAPE', 'E_DTYPE', 'E_DEVICE', 'E_LAYOUT', 'E_CONTEXT', 'E_OVERFLOW', 'E_STATE', 'E_NOT_FOUND',
+           'E_EXISTS', 'E_READ_ONLY', 'E_UNSUPPORTED', 'E_NO_MEMORY', 'E_BACKEND', 'E_COMM', 'E_IO', 'E_FORMAT',
+           'E_VERSION', 'E_NOT_FINITE', 'MAX_DIMS', 'F32', 'BF16', 'DEVICE_CPU', 'DEVICE_CUDA', 'ROUND_NEAREST',
            'ROUND_STOCHASTIC']
 
 ABI = 0
@@ -63,10 +63,12 @@ PARAM_A = 3
 PARAM_B = 4
 PARAM_SCALE = 5
 PARAM_DELTA = 6
+PARAM_SKETCH = 7
 TRAIN = 1
 OVERWRITE = 2
 ACCUMULATE_DX = 4
 ACCUMULATE_Y = 8
+SKETCH = 16
 ORDER_AUTO = 1
 ORDER_SPLIT = 2
 ORDER_FOLD = 3
@@ -361,6 +363,7 @@ FUNCTIONS = {
     'relora_adam_zero_grad': (c_int32, [c_void_p, c_void_p]),
     'relora_adam_step': (c_int32, [c_void_p, c_void_p, c_double, c_double, c_void_p]),
     'relora_adam_step_lr': (c_int32, [c_void_p, c_void_p, c_void_p, c_double, c_void_p]),
+    'relora_adam_sum': (c_int32, [c_void_p, c_void_p, c_void_p]),
     'relora_adam_grad_norm': (c_int32, [c_void_p, c_void_p, c_void_p]),
     'relora_adam_reset': (c_int32, [c_void_p, c_void_p, c_void_p, c_int32, c_void_p, c_void_p]),
     'relora_adam_carry': (c_int32, [c_void_p, c_void_p, c_void_p, c_void_p, c_int32, c_void_p]),

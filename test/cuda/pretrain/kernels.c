@@ -5,9 +5,10 @@ struct attention_case {
     int64_t batch, seq, heads, head_dim, kv_heads;
 };
 static const struct attention_case cases[] = {
-    {1, 2, 1, 2, 1},   {1, 7, 2, 24, 2},   {2, 64, 1, 32, 1},  {1, 65, 3, 52, 3},  {1, 130, 2, 64, 2},
-    {2, 33, 2, 48, 2}, {1, 97, 1, 96, 1},  {1, 70, 2, 128, 2}, {1, 66, 1, 100, 1}, {3, 20, 2, 14, 2},
-    {2, 65, 4, 32, 2}, {1, 130, 3, 64, 1}, {2, 33, 6, 14, 2},  {1, 70, 4, 128, 1}, {1, 97, 2, 96, 1},
+    {1, 2, 1, 2, 1},    {1, 7, 2, 24, 2},   {2, 64, 1, 32, 1},  {1, 65, 3, 52, 3},  {1, 130, 2, 64, 2},
+    {2, 33, 2, 48, 2},  {1, 97, 1, 96, 1},  {1, 70, 2, 128, 2}, {1, 66, 1, 100, 1}, {3, 20, 2, 14, 2},
+    {2, 65, 4, 32, 2},  {1, 130, 3, 64, 1}, {2, 33, 6, 14, 2},  {1, 70, 4, 128, 1}, {1, 97, 2, 96, 1},
+    {1, 200, 2, 32, 1}, {1, 161, 1, 40, 1}, {1, 135, 2, 80, 2}, {2, 193, 2, 64, 1},
 };
 enum { CASES = sizeof cases / sizeof *cases, OUT = 3, DOUT, DQ, DK, DV, ARRAYS };
 static const char *const names[] = {"q", "k", "v", "out", "dout", "dq", "dk", "dv"};
@@ -118,6 +119,18 @@ START_TEST(test_attention)
 }
 END_TEST
 
+/* Blocks and their threads come in any order, and the bits are the same. */
+START_TEST(test_attention_repeats)
+{
+    static const struct attention_case c = {2, 140, 2, 64, 1};
+    int64_t n = c.batch * c.seq * c.heads * c.head_dim;
+    struct result want = run(new_machine(GPU), &c, _i ? RELORA_BF16 : RELORA_F32),
+                  got = run(new_machine(GPU), &c, _i ? RELORA_BF16 : RELORA_F32);
+    for (int i = OUT; i < ARRAYS; i++)
+        ck_assert_mem_eq(got.array[i], want.array[i], (size_t)(is_narrow(i) ? n / 2 : n) * sizeof(double));
+}
+END_TEST
+
 /* Rows of any width, with logits of any size, one that is sure, and one without a target. */
 START_TEST(test_cross_entropy)
 {
@@ -154,11 +167,44 @@ START_TEST(test_cross_entropy)
 }
 END_TEST
 
+/* Tokens that are there once, a few times, as often as a block adds up, and very often; what was in the table stays. */
+START_TEST(test_embedding_backward)
+{
+    static const int often[] = {1, 3, 31, 32, 33, 64, 65, 200};
+    enum { TOKENS = sizeof often / sizeof *often, ROWS = 429, VOCAB = TOKENS + 1 };
+    int64_t width = _i ? 36 : 34;
+    double *gradient[SIDES], *values = doubles(ROWS * width);
+    int32_t tokens[ROWS], row = 0, left[TOKENS];
+    memcpy(left, often, sizeof left);
+    for (int i = 0; row < ROWS; i = (i + 1) % TOKENS)
+        if (left[i]-- > 0) tokens[row++] = i;
+    for (int side = CPU; side < SIDES; side++) {
+        struct machine *m = new_machine(side);
+        const struct ops *ops = m->engine.ops;
+        struct shape s = {ROWS, width, RELORA_F32, &m->engine};
+        struct rnd r = rnd_seed(4);
+        rnd_fill_normal(&r, values, ROWS * width, 1);
+        relora_tensor *dx = new_array(m, RELORA_F32, ROWS * width, values),
+                      *table = new_array(m, RELORA_F32, VOCAB * width, values),
+                      *places = new_array(m, RELORA_F32, ops->tokens_floats(ROWS), NULL);
+        ops->upload(&m->engine, relora_tensor_data(places), tokens, ROWS, VOCAB);
+        ops->embedding_backward(s, relora_tensor_data(table), relora_tensor_data(dx),
+                                relora_tensor_data(places));
+        OK(ops->status(&m->engine));
+        gradient[side] = values_of(table, side);
+    }
+    for (int token = 0; token < VOCAB; token++)
+        near(gradient[GPU] + token * width, gradient[CPU] + token * width, width, 1e-6, "row of the table");
+}
+END_TEST
+
 Suite *kernels_suite(void)
 {
     Suite *s = suite_create("kernels of examples/pretrain");
     TCase *tc = both_case(s, "kernels");
     tcase_add_loop_test(tc, test_attention, 0, 2 * CASES);
+    tcase_add_loop_test(tc, test_attention_repeats, 0, 2);
+    tcase_add_loop_test(tc, test_embedding_backward, 0, 2);
     tcase_add_loop_test(tc, test_cross_entropy, 0, 10);
     return s;
 }
