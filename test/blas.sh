@@ -8,7 +8,7 @@ export OPENBLAS_NUM_THREADS=1 # docs/threads.md
 is_here() { # NAME HEADER: does a program with it link?
     flags=$(${PKG_CONFIG:-pkg-config} --cflags --libs "$1" 2> /dev/null || echo "-l$1")
     # shellcheck disable=SC2086
-    printf '#include <%s>\nint main(void) { return 0; }\n' "$2" | ${CC:-cc} -x c - -o /dev/null $flags 2> /dev/null
+    printf '#include <%s>\nint main(void) { return 0; }\n' "$2" | ${CC:-cc} -x c - -o /dev/null $flags -lm 2> /dev/null
 }
 
 try() { # NAME HEADER
