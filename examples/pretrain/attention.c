@@ -85,7 +85,7 @@ INLINE int64_t outside(const struct attention *a, struct head h, int64_t t)
     return ((h.which / h.heads * a->seq + t) * h.heads + h.which % h.heads) * a->head_dim;
 }
 
-/* Row t of a head, if there is one, will be wanted soon: rows lie too far apart for the processor to see it coming. */
+/* Row t of a head, if there is one, will be wanted soon. Rows lie too far apart for the processor to foresee it. */
 INLINE void expect(const struct attention *a, const void *array, struct head h, int64_t t)
 {
     enum { CACHE_LINE = 64 };
@@ -141,8 +141,8 @@ enum {
     ROWS = MOST < BLOCK ? MOST : BLOCK
 };
 
-/* c [rows, 16] (+)= a b, where a[r][p] is a[r * row + p * col]. Each sum is one chain in the order of p: its bits do
- * not depend on the tile. A line is volatile to be read once: gcc 12 for Zen 3 would read it again for each row. */
+/* c [rows, 16] (+)= a b, where a[r][p] is a[r * row + p * col]. Each sum is one chain in the order of p, so its
+ * bits do not depend on the tile. A line is volatile to be read once: gcc 12 for Zen 3 would read it for each row. */
 INLINE void tile(const int rows, float *c, int64_t ldc, const float *a, int64_t row, int64_t col,
                  const float *b, int64_t ldb, int64_t depth, int add)
 {
