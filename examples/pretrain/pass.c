@@ -88,7 +88,7 @@ static relora_status backward_shared(const struct pass *p, int64_t layer, enum p
 {
     TRY(relora_linear_backward_shared(p->model->linears + layer * PROJECTIONS + first, count, p->stream,
                                       x->tensor, dy, p->acts->dnormed.tensor, p->acts->call,
-                                      p->acts->layer_flags));
+                                      p->acts->backward_flags));
     for (int32_t i = 0; i < count; i++) TRY(step_full_rank(p, layer, first + (enum projection)i, x, dy[i]));
     return RELORA_OK;
 }
@@ -97,7 +97,7 @@ static relora_status backward_linear(const struct pass *p, int64_t layer, enum p
                                      const struct matrix *x, const relora_tensor *dy, struct matrix *dx)
 {
     TRY(relora_linear_backward(p->model->linears[layer * PROJECTIONS + which], p->stream, x->tensor, dy,
-                               dx->tensor, p->acts->call, p->acts->layer_flags));
+                               dx->tensor, p->acts->call, p->acts->backward_flags));
     return step_full_rank(p, layer, which, x, dy);
 }
 
@@ -212,6 +212,7 @@ relora_status model_forward(struct model *model, struct activations *acts, relor
     struct pass p = start(model, acts, stream);
     acts->call = call;
     acts->layer_flags = flags & MODEL_DROPOUT ? RELORA_TRAIN : 0;
+    acts->backward_flags = acts->layer_flags | (flags & MODEL_SKETCH ? RELORA_SKETCH : 0);
     p.ops->upload(&model->engine, acts->targets.data, targets, p.hidden.rows, 0);
     TRY(forward_trunk(&p, tokens));
     TRY(head_pass(&p, (flags & MODEL_GRADIENT) != 0));
