@@ -5,7 +5,10 @@
 #include <math.h>
 #include "simd.h"
 
-enum { BLOCK = 16 }; /* queries handled together; also what sizes are padded to */
+enum {
+    BLOCK = 16, /* queries handled together; also what sizes are padded to */
+    AHEAD = 8   /* rows between the one that is copied and the one that is asked for */
+};
 
 struct size { /* of a head inside */
     int64_t rows, width, floats;
@@ -82,6 +85,16 @@ INLINE int64_t outside(const struct attention *a, struct head h, int64_t t)
     return ((h.which / h.heads * a->seq + t) * h.heads + h.which % h.heads) * a->head_dim;
 }
 
+/* Row t of a head, if there is one, will be wanted soon. Rows lie too far apart for the processor to foresee it. */
+INLINE void expect(const struct attention *a, const void *array, struct head h, int64_t t)
+{
+    enum { CACHE_LINE = 64 };
+    int64_t size = a->dtype == RELORA_F32 ? 4 : 2;
+    if (t >= a->seq) return;
+    const char *row = (const char *)array + outside(a, h, t) * size;
+    for (int64_t i = 0; i < a->head_dim * size; i += CACHE_LINE) __builtin_prefetch(row + i);
+}
+
 /* to = factor * from; both may be the same. */
 INLINE void copy_scaled(float *to, const float *from, float factor, int64_t n)
 {
@@ -95,6 +108,7 @@ static void take_head(const struct attention *a, float *to, const void *from, st
     if (s.width > a->head_dim || s.rows > a->seq) memset(to, 0, (size_t)s.floats * sizeof *to);
     for (int64_t t = 0; t < a->seq; t++) {
         float *row = to + t * s.width;
+        expect(a, from, h, t + AHEAD);
         copy_scaled(row, look(row, from, a->dtype, outside(a, h, t), a->head_dim), factor, a->head_dim);
     }
 }
@@ -105,6 +119,7 @@ static void give_head(const struct attention *a, void *to, float *from, struct h
     int64_t width = size_of(a).width;
     for (int64_t t = 0; t < a->seq; t++) {
         float *row = from + t * width;
+        expect(a, to, h, t + AHEAD);
         if (rotated) turn(a, row, t, -1.0f);
         float *last = place(row, to, a->dtype, outside(a, h, t));
         copy_scaled(last, row, factor, a->head_dim);
@@ -119,34 +134,48 @@ INLINE void transpose(float *to, const float *from, int64_t rows, int64_t cols)
             for (int64_t k = i; k < i + BLOCK; k++) to[j * rows + k] = from[k * cols + j];
 }
 
-/* Of a tile, whose sums stay in one half of the registers there are. */
-enum { VECTORS = BLOCK / LANES, ROWS = REGISTERS / (2 * VECTORS) };
+/* Of a tile: its sums, a line of b and one number of a fill the registers there are. */
+enum {
+    VECTORS = BLOCK / LANES,
+    MOST = (REGISTERS - VECTORS - 1) / VECTORS,
+    ROWS = MOST < BLOCK ? MOST : BLOCK
+};
 
-/* c [ROWS, 16] (+)= a b, where a[r][p] is a[r * row + p * col]. Each sum is one chain in the order of p: its bits do
- * not depend on the tile. A line is volatile to be read once: gcc 12 for Zen 3 would read it again for each row. */
-INLINE void tile(float *c, int64_t ldc, const float *a, int64_t row, int64_t col, const float *b, int64_t ldb,
-                 int64_t depth, int add)
+/* c [rows, 16] (+)= a b, where a[r][p] is a[r * row + p * col]. Each sum is one chain in the order of p, so its
+ * bits do not depend on the tile. A line is volatile to be read once: gcc 12 for Zen 3 would read it for each row. */
+INLINE void tile(const int rows, float *c, int64_t ldc, const float *a, int64_t row, int64_t col,
+                 const float *b, int64_t ldb, int64_t depth, int add)
 {
     vec sum[ROWS][VECTORS] = {{{0}}};
-    for (int r = 0; add && r < ROWS; r++)
+    for (int r = 0; add && r < rows; r++)
         for (int v = 0; v < VECTORS; v++) sum[r][v] = *(const vec *)(c + r * ldc + v * LANES);
     for (int64_t p = 0; p < depth; p++) {
         vec line[VECTORS];
         for (int v = 0; v < VECTORS; v++) line[v] = *(const volatile vec *)(b + p * ldb + v * LANES);
-        for (int r = 0; r < ROWS; r++)
+        for (int r = 0; r < rows; r++)
             for (int v = 0; v < VECTORS; v++) sum[r][v] += a[r * row + p * col] * line[v];
     }
-    for (int r = 0; r < ROWS; r++)
+    for (int r = 0; r < rows; r++)
         for (int v = 0; v < VECTORS; v++) *(vec *)(c + r * ldc + v * LANES) = sum[r][v];
+}
+
+/* Tiles of ROWS, and the rest of BLOCK. */
+INLINE void tiles(float *c, int64_t ldc, const float *a, int64_t row, int64_t col, const float *b,
+                  int64_t ldb, int64_t depth, int add)
+{
+    enum { REST = BLOCK % ROWS, WHOLE = BLOCK - REST };
+    for (int r = 0; r < WHOLE; r += ROWS)
+        tile(ROWS, c + r * ldc, ldc, a + r * row, row, col, b, ldb, depth, add);
+    if (REST) tile(REST, c + WHOLE * ldc, ldc, a + WHOLE * row, row, col, b, ldb, depth, add);
 }
 
 /* c [m, n] (+)= a b; m and n are multiples of 16. */
 INLINE void multiply(float *c, int64_t ldc, const float *a, int64_t row, int64_t col, const float *b,
                      int64_t ldb, int64_t m, int64_t n, int64_t depth, int add)
 {
-    for (int64_t i = 0; i < m; i += ROWS)
+    for (int64_t i = 0; i < m; i += BLOCK)
         for (int64_t j = 0; j < n; j += BLOCK)
-            tile(c + i * ldc + j, ldc, a + i * row, row, col, b + j, ldb, depth, add);
+            tiles(c + i * ldc + j, ldc, a + i * row, row, col, b + j, ldb, depth, add);
 }
 
 /* Largest of the first `allowed`, in sixteen lanes; `count` is a multiple of 16. */
@@ -193,6 +222,7 @@ static void forward_head(const struct attention *a, const struct attention_pass 
     transpose(k_t, k, s.rows, s.width);
     for (int64_t first = 0; first < a->seq; first += BLOCK) {
         int64_t seen = first + BLOCK; /* keys that any query of this block may look at */
+        for (int64_t i = 0; i < BLOCK; i++) expect(a, p->out, mine, first + i);
         multiply(score, s.rows, q + first * s.width, s.width, 1, k_t, s.rows, BLOCK, seen, s.width, 0);
         float inverse[BLOCK];
         for (int64_t i = 0; i < BLOCK; i++) {

@@ -32,7 +32,7 @@ def arguments():
     parser.add_argument('--size', default='35m', choices=['35m', '60m'], help='of the model')
     parser.add_argument('--dtype', default='bf16', choices=['f32', 'bf16'], help='of the model')
     parser.add_argument('--avx2', action='store_true', help='no instructions beyond AVX2 on either side; the program must '
-                        'have been made so: make B=build/avx2 NATIVE=-march=x86-64-v3 bench-torch TORCH_ARGS=--avx2')
+                        'have been made so: make B=build/avx2 NATIVE=-march=haswell bench-torch TORCH_ARGS=--avx2')
     return parser.parse_intermixed_args()
 
 
