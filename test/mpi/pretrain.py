@@ -40,7 +40,7 @@ class Ranks(unittest.TestCase):
 
     def run_in(self, ranks, out, *options, status=0):
         child = self.start(ranks, self.command(out, *options))
-        text = child.communicate(timeout=120)[0]
+        text = child.communicate(timeout=300)[0]
         self.assertEqual(child.returncode, status, text)
         return text
 
