@@ -39,10 +39,11 @@ MPI          ?= $(shell for p in mpi-c ompi-c mpich; do $(PKG_CONFIG) --exists $
 MPI_NAME      = $(filter-out 0,$(MPI))
 MPI_LIBS      = $(if $(MPI_NAME),$(shell $(PKG_CONFIG) --libs $(MPI_NAME)))
 PRETRAIN_MPI := $(B)/examples/pretrain/mpi/ranks_mpi.o
-$(PRETRAIN_MPI): $(B)/made-with-mpi-$(or $(MPI_NAME),none)
-$(B)/made-with-mpi-%:
+$(PRETRAIN_MPI): $(B)/made-with-mpi
+.PHONY: which-mpi
+$(B)/made-with-mpi: which-mpi # is written, and so newer, only if it is another one than the last time
 	@mkdir -p $(@D)
-	$(Q)$(RM) $(B)/made-with-mpi-* && touch $@
+	@echo '$(MPI_NAME)' | cmp -s - $@ || echo '$(MPI_NAME)' > $@
 $(PRETRAIN_MPI): EXAMPLE_CFLAGS += $(if $(MPI_NAME),-DPRETRAIN_MPI $(shell $(PKG_CONFIG) --cflags $(MPI_NAME)))
 
 $(B)/pretrain: $(PRETRAIN) $(PRETRAIN_MPI) $(B)/librelora.a

@@ -31,14 +31,14 @@ void print_rows(void)
 {
     int hits = 0, targets = 0, bounds = 0;
     for (int i = 0; i < row_count; i++) bounds += !isnan(rows[i].bound);
-    printf("\n%-58s %8s      target        %s\n", "What is asked for", "value",
+    printf("\n%-66s %8s      target        %s\n", "What is asked for", "value",
            bounds ? "by operations" : "");
     for (int i = 0; i < row_count; i++) {
         const struct row *row = &rows[i];
         char bound[20] = "";
         if (isnan(row->target)) continue;
         if (!isnan(row->bound)) snprintf(bound, sizeof bound, "%7.3f", row->bound);
-        printf("%-58s %8.3f %-4s %s %-5.3g %-5s %s\n", row->name, row->value, row->unit,
+        printf("%-66s %8.3f %-4s %s %-5.3g %-5s %s\n", row->name, row->value, row->unit,
                row->higher ? ">=" : "<=", row->target, met(row) ? "met" : "NOT", bound);
         hits += met(row);
         targets++;

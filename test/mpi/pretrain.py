@@ -222,10 +222,14 @@ class Ranks(unittest.TestCase):
         os.rename(self.path('run', 'saved', newest), self.path('step'))
         command = self.command('other', '--resume', self.path('step'))
         child = self.start(1, command)
-        time.sleep(0.5)
+        text = ''
+        while 'resumed from' not in text:
+            line = child.stdout.readline()
+            self.assertTrue(line, text)
+            text += line
         child.send_signal(signal.SIGTERM)
-        text = child.communicate(timeout=60)[0]
-        self.assertIn('resumed from', text)
+        text += child.communicate(timeout=60)[0]
+        self.assertEqual(child.returncode, 3, text)
 
     def test_one_fails(self):
         """One process has no data: the other is told why, at once."""

@@ -73,13 +73,13 @@ class Links:
 
     def carry(self):
         """A line is free again when its packet has gone; one that is far behind takes no more from its namespace."""
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(40))  # of this thread: a network does not wait for processors
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(40))  # this thread: no network waits for processors
         count = len(self.tuns)
         out, into, waiting, number = [0.0] * count, [0.0] * count, [], 0
         while not self.ending:
             now = time.monotonic()
             ready = [t for i, t in enumerate(self.tuns) if out[i] < now + 0.01]
-            soonest = min([waiting[0][0]] if waiting else [] + [o - 0.01 for o in out if o >= now + 0.01], default=now + 0.1)
+            soonest = min([w[0] for w in waiting[:1]] + [o - 0.01 for o in out if o >= now + 0.01], default=now + 0.1)
             for tun in select.select(ready, [], [], min(0.1, max(0.0, soonest - now)))[0]:
                 i = self.tuns.index(tun)
                 packet = os.read(tun, MTU + 100)
@@ -127,8 +127,8 @@ def rows_of(out, name):
         return list(csv.DictReader(f))
 
 
-def steps_to(rows, loss):
-    """Updates until the validation loss is that low, between two evaluations; None if it never is."""
+def updates_to(rows, loss):
+    """Until the validation loss is that low, between two evaluations; None if it never is."""
     before = None
     for row in rows:
         now = float(row['step']), float(row['val_loss'])
@@ -146,22 +146,21 @@ def run(o, what, folder):
     if sync:
         command += ['--sync', sync]
     links = Links(int(count), o.megabits, o.milliseconds)
-    begin = time.monotonic()
     try:
         done = links.launch(folder, command)
     finally:
         links.close()
-    seconds = time.monotonic() - begin
     if done.returncode:
         sys.exit('%s:\n%s' % (what, done.stdout))
-    steps, evaluations = rows_of(out, 'train.csv'), rows_of(out, 'eval.csv')
+    updates, evaluations = rows_of(out, 'train.csv'), rows_of(out, 'eval.csv')
     tokens = int(re.search(r'updates of (\d+) tokens', done.stdout).group(1))
-    spent = sum(tokens / float(row['tokens_per_s']) for row in steps) / len(steps)
-    needed = steps_to(evaluations, o.loss) if o.loss else None
-    print('| %s | %s | %d | %.0f | %.3f | %.3f | %.4f | %s |' % (
-        count, {'every': 'each update', 'restart': 'merges alone'}.get(sync, '-'), len(steps), seconds, spent,
-        sum(links.sent) / len(links.sent) / len(steps) / 1e6, float(evaluations[-1]['val_loss']),
-        '%.0f' % (needed * tokens / 1000) if needed else '-'), flush=True)
+    spent = [tokens / float(row['tokens_per_s']) for row in updates]
+    needed = updates_to(evaluations, o.loss) if o.loss else None
+    reached = '%.0f | %.1f' % (needed * tokens / 1000, sum(spent[:round(needed)])) if needed else '- | -'
+    print('| %s | %s | %d | %.1f | %.3f | %.3f | %.4f | %s |' % (
+        count, {'every': 'each update', 'restart': 'merges alone'}.get(sync, '-'), len(updates), sum(spent),
+        sum(spent) / len(spent), sum(links.sent) / len(links.sent) / len(updates) / 1e6,
+        float(evaluations[-1]['val_loss']), reached), flush=True)
 
 
 def main():
@@ -176,8 +175,9 @@ def main():
     o = parser.parse_args(own.split())
     o.options = theirs.split()
     with tempfile.TemporaryDirectory(prefix='slow-link-') as folder:
-        print('| workers | exchange | updates | seconds | of an update | MB sent by each in an update | loss | 1000 tokens to %s |' % o.loss)
-        print('|---|---|---|---|---|---|---|---|')
+        print('| workers | exchange | updates | seconds | of an update | MB sent by each in an update | loss | 1000 tokens to %s | '
+              'seconds |' % o.loss)
+        print('|---|---|---|---|---|---|---|---|---|')
         for what in o.runs:
             run(o, what, folder)
 
