@@ -30,7 +30,7 @@ static int create_model(struct trainer *t)
     config.dropout = o->dropout;
     config.order = (relora_order)o->order;
     config.full_rank = o->full_rank_every > 0;
-    config.recompute = o->recompute != 0;
+    config.recompute = (enum recompute)o->recompute;
     config.init_std = o->init_std;
     config.seed = (uint64_t)o->seed;
     config.device = (relora_device_kind)o->device;
@@ -195,21 +195,20 @@ static int is_full_rank(const struct trainer *t)
  * if there is one: until then the update can be dropped. */
 static int accumulate(struct trainer *t, struct full_rank *step)
 {
-    if (check(t->ctx, relora_group_zero_grad(model_group(t->model), t->stream), "zero_grad")) return -1;
+    unsigned flags = MODEL_DROPOUT | MODEL_GRADIENT | MODEL_FIRST;
     for (int64_t micro = t->ranks->index; micro < t->accumulate; micro += t->ranks->count) {
         uint64_t call =
             (uint64_t)(t->attempts * t->accumulate + micro); /* no two of all ranks drop the same */
         const int32_t *tokens, *targets;
         if (is_stopped(t)) return -1;
         if (feed_next(t->feed, &tokens, &targets)) return lose_data(t);
-        if (check(t->ctx,
-                  model_forward(t->model, t->acts, t->stream, tokens, targets, call,
-                                MODEL_DROPOUT | MODEL_GRADIENT),
+        if (check(t->ctx, model_forward(t->model, t->acts, t->stream, tokens, targets, call, flags),
                   "forward") ||
             check(t->ctx,
                   model_backward(t->model, t->acts, t->stream, micro + 1 < t->accumulate ? NULL : step),
                   "backward"))
             return -1;
+        flags &= ~(unsigned)MODEL_FIRST;
         if (micro + 1 < t->accumulate) progress_part(&t->progress, "micro-batch", micro + 1, t->accumulate);
     }
     return 0;
