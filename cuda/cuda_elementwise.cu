@@ -23,30 +23,69 @@ relora_status cuda_fill(struct queue *q, struct view y, double value)
     return cuda_launch(q, "a fill", fill_kernel<bf16>, t.blocks, t.threads, y, bf16_of_double(value), t.step);
 }
 
-/* ---- y = round(s * x) ---- */
+/* ---- y = round((y +) s * x) ---- */
+
+struct conversions { /* of one pair of types; block z of the grid does the z-th */
+    struct conversion list[CONVERSIONS];
+};
 
 template <class Y, class X>
-static __global__ void convert_kernel(struct view y, struct view x, struct scale scale, int step)
+static __global__ void convert_kernel(const __grid_constant__ struct conversions all, int step)
 {
-    float s = scale_value(scale);
+    const struct conversion &c = all.list[blockIdx.z];
+    struct view y = c.y, x = c.x;
+    float s = scale_value(c.scale);
+    bool adds = sizeof(Y) == 4 && sizeof(X) == 4 && c.accumulate;
     tiling_walk(y, step, [&](int64_t i, struct eight e) {
-        float from[EIGHT];
+        float from[EIGHT], before[EIGHT];
         Y to[EIGHT];
         load_eight(from, row_of<X>(x, i), e);
-        for (int k = 0; k < EIGHT; k++) narrow(&to[k], s * from[k]);
+        if (adds) load_eight(before, row_of<Y>(y, i), e);
+        for (int k = 0; k < EIGHT; k++) narrow(&to[k], adds ? before[k] + s * from[k] : s * from[k]);
         store_eight(row_of<Y>(y, i), to, e);
     });
 }
 
-relora_status cuda_convert(struct queue *q, struct view y, struct view x, struct scale s)
+static void (*convert_kernel_of(const struct conversion *c))(struct conversions, int)
 {
-    struct tiling t = cuda_tiling(tiling_most(q), y, x);
-    void (*kernel)(struct view, struct view, struct scale, int);
-    if (y.dtype == RELORA_F32)
-        kernel = x.dtype == RELORA_F32 ? convert_kernel<float, float> : convert_kernel<float, bf16>;
-    else
-        kernel = x.dtype == RELORA_F32 ? convert_kernel<bf16, float> : convert_kernel<bf16, bf16>;
-    return cuda_launch(q, "a conversion", kernel, t.blocks, t.threads, y, x, s, t.step);
+    if (c->y.dtype == RELORA_F32)
+        return c->x.dtype == RELORA_F32 ? convert_kernel<float, float> : convert_kernel<float, bf16>;
+    return c->x.dtype == RELORA_F32 ? convert_kernel<bf16, float> : convert_kernel<bf16, bf16>;
+}
+
+static unsigned larger(unsigned a, unsigned b)
+{
+    return a > b ? a : b;
+}
+
+/* Those that one kernel can do with one shape of its blocks are one launch. */
+relora_status cuda_convert(struct queue *q, const struct conversion *list, int32_t count)
+{
+    struct conversion all[CONVERSIONS];
+    struct tiling tiling[CONVERSIONS];
+    relora_status status = RELORA_OK;
+    for (int i = 0; i < count; i++) {
+        all[i] = list[i];
+        tiling[i] = cuda_tiling(tiling_most(q), all[i].y, all[i].x);
+    }
+    unsigned done = 0; /* a bit of each */
+    for (int i = 0; i < count && status >= 0; i++) {
+        if (done >> i & 1) continue;
+        struct conversions together = {};
+        dim3 blocks(0, 0, 0);
+        for (int k = i; k < count; k++) {
+            if (done >> k & 1 || convert_kernel_of(&all[k]) != convert_kernel_of(&all[i]) ||
+                tiling[k].threads.x != tiling[i].threads.x)
+                continue;
+            done |= 1u << k;
+            together.list[blocks.z++] = all[k];
+            blocks.x = larger(blocks.x, tiling[k].blocks.x);
+            blocks.y = larger(blocks.y, tiling[k].blocks.y);
+        }
+        status = cuda_launch(q, "a conversion", convert_kernel_of(&all[i]), blocks, tiling[i].threads, together,
+                             tiling[i].step);
+    }
+    return status;
 }
 
 /* ---- draws ---- */

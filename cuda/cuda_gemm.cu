@@ -293,10 +293,10 @@ static size_t rounded(size_t bytes)
 
 static relora_status copy_rows(struct queue *q, struct view *v, char **memory)
 {
-    struct view copy = {*memory, v->rows, v->cols, copy_ld(*v), v->dtype};
-    relora_status status = cuda_convert(q, copy, *v, {1, NULL});
-    *memory += rounded((size_t)(copy.rows * copy.ld) * sizeof(bf16));
-    *v = copy;
+    struct conversion copy = {{*memory, v->rows, v->cols, copy_ld(*v), v->dtype}, *v, {1, NULL}, 0};
+    relora_status status = cuda_convert(q, &copy, 1);
+    *memory += rounded((size_t)(copy.y.rows * copy.y.ld) * sizeof(bf16));
+    *v = copy.y;
     return status;
 }
 
@@ -304,8 +304,9 @@ static relora_status ready_bias(struct queue *q, struct ready *r, char *memory)
 {
     int64_t n = r->g.c.cols;
     struct view ready = {memory, 1, n, n, r->g.c.dtype}, given = {(void *)r->g.bias, 1, n, n, RELORA_F32};
+    struct conversion cast = {ready, given, {1, NULL}, 0};
     r->bias = memory;
-    return cuda_convert(q, ready, given, {1, NULL});
+    return cuda_convert(q, &cast, 1);
 }
 
 static relora_status make_ready(struct queue *q, const struct gemm *g, struct ready *r)

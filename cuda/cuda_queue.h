@@ -168,7 +168,7 @@ void cuda_gemm_close(struct queue *q);
 void cuda_products_free(struct cuda_pool *pool);
 
 relora_status cuda_fill(struct queue *q, struct view y, double value);
-relora_status cuda_convert(struct queue *q, struct view y, struct view x, struct scale s);
+relora_status cuda_convert(struct queue *q, const struct conversion *list, int32_t count);
 relora_status cuda_merge(struct queue *q, const struct merge *m);
 relora_status cuda_fold(struct queue *q, const struct fold *f);
 relora_status cuda_sum_rows(struct queue *q, float *sums, struct view x, int32_t accumulate);

@@ -255,7 +255,7 @@ BY_HAND = {'C++': 'include/relora/relora.hpp', 'Rust': 'examples/rust/relora/src
 
 # What a program in C writes shorter, and another language says anyway. Plain pointers, where other languages have
 # tensors with owners; reports set their size themselves.
-FOR_C = r'relora_tensor_borrow_matrix|relora_group_(wrap|add_param|linear)_at|\w+_report_init|relora_comm_init'
+FOR_C = r'relora_tensor_borrow_matrix|relora_group_(wrap|add_param|linear)_at|\w+_report_init|relora_comm_init|relora_adam_sum'
 
 # What is called by what is written for them, or by a name that is put together.
 ELSEWHERE = {'Rust': r'\w+_options_init', 'Go': r'\w+_options_init|relora_tensor_set_data', # SetData takes an owner

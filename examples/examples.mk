@@ -91,10 +91,10 @@ bench-plot:
 	$(Q)test -f bench.json || { echo "bench.json is made by 'make bench'"; exit 1; }
 	$(Q)gnuplot -c examples/bench/bench.gp . bench.png
 
-## bench-torch: the same layers, model and optimizer in PyTorch, in turn with this library, if PYTHON has torch
+## bench-torch: the same layers, model and optimizer in PyTorch, in turn with this library, if PYTHON has torch; TORCH_ARGS=--help
 bench-torch: $(SO) $(B)/pretrain | $(FIRST)
 	$(Q)if $(PYTHON) -c 'import torch' 2> /dev/null; \
-	  then $(PYTHON) test/bench/torch_relora.py . $(SO) $(B)/pretrain bench-torch.json; \
+	  then $(PYTHON) test/bench/torch_relora.py . $(SO) $(B)/pretrain bench-torch.json $(TORCH_ARGS); \
 	  else echo "bench-torch: $(PYTHON) has no torch; PYTHON=... names one that has"; fi
 
 -include $(PRETRAIN:.o=.d) $(PRETRAIN_MPI:.o=.d) $(BENCH:.o=.d) $(EXAMPLES:=.d)

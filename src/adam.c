@@ -294,6 +294,19 @@ static relora_status add_part(const struct call *c, relora_adam *adam, const cha
     return status;
 }
 
+/* Of a sum in shares each rank has but a part after a step, and would make another A of it. */
+static relora_status check_gradient(const struct call *c, const relora_adam *adam, const char *prefix,
+                                    const relora_linear *linear)
+{
+    const relora_linear_options *o = &linear->options;
+    int uses = (linear->grad[RELORA_PARAM_WEIGHT] && o->rank) || linear->grad[RELORA_PARAM_A];
+    if (o->init == RELORA_INIT_GRADIENT && uses && adam_is_sharded(adam))
+        FAIL(c, RELORA_E_UNSUPPORTED,
+             "linear \"%s\" has init GRADIENT, but with RELORA_ADAM_SHARD_STATE no rank has all of a gradient",
+             prefix);
+    return RELORA_OK;
+}
+
 relora_status adam_add_linear(const struct call *c, relora_adam *adam, const char *prefix,
                               relora_linear *linear, const struct registry *old)
 {
@@ -302,6 +315,7 @@ relora_status adam_add_linear(const struct call *c, relora_adam *adam, const cha
     if (linear->ctx != adam->ctx) FAIL(c, RELORA_E_CONTEXT, "linear belongs to another context than adam");
     if (linear->options.mode != RELORA_MODE_LOWRANK && !linear->param[RELORA_PARAM_WEIGHT])
         FAIL(c, RELORA_E_STATE, "linear \"%s\" has no weight; call relora_linear_set_weight", prefix);
+    TRY(check_gradient(c, adam, prefix, linear));
     int32_t before = adam->registry.count;
     for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
         if (!linear->grad[order[i]]) continue;

@@ -1,51 +1,6 @@
 /* What an optimizer exchanges with other ranks in a step. */
 #include "adam_comm.h"
 
-/* Between views of as many rows. */
-static relora_status copy_between(const struct call *c, struct view to, struct view from)
-{
-    const struct scale one = {.value = 1};
-    const struct copy copy = {.to = to.data,
-                              .from = from.data,
-                              .rows = to.rows,
-                              .bytes = (size_t)to.cols * sizeof(float),
-                              .to_pitch = (size_t)to.ld * sizeof(float),
-                              .from_pitch = (size_t)from.ld * sizeof(float),
-                              .direction = COPY_ON_DEVICE};
-    int plain = to.dtype == RELORA_F32 && from.dtype == RELORA_F32;
-    return call_queue(c, plain ? c->backend->copy(c->queue, &copy)
-                               : c->backend->convert(c->queue, to, from, one));
-}
-
-/* Some of the elements `first` to `end` of a tensor, as many as are a matrix: all, or where rows have gaps
- * the rest of
- * a row or whole rows. */
-static struct view piece_of(const relora_tensor *t, int64_t first, int64_t end)
-{
-    const struct shape *s = &t->shape;
-    int dense = shape_is_dense(s);
-    int64_t column = dense ? 0 : first % s->cols, left = end - first;
-    int64_t cols = dense || column + left < s->cols ? left : s->cols - column;
-    int64_t rows = dense || column || left < s->cols ? 1 : left / s->cols;
-    int64_t at = dense ? first : first / s->cols * s->ld + column;
-    unsigned char *data = (unsigned char *)t->data + (size_t)at * dtype_size(s->dtype);
-    return (struct view){data, rows, cols, dense ? cols : s->ld, s->dtype};
-}
-
-/* Elements `first` to `end` of a tensor into `wire`, or out of it. */
-static relora_status copy_elements(const struct call *c, const relora_tensor *t, int64_t first, int64_t end,
-                                   int to_wire, float *wire)
-{
-    while (first < end) {
-        struct view own = piece_of(t, first, end);
-        struct view out = {wire, own.rows, own.cols, own.cols, RELORA_F32};
-        TRY(to_wire ? copy_between(c, out, own) : copy_between(c, own, out));
-        first += own.rows * own.cols;
-        wire += own.rows * own.cols;
-    }
-    return RELORA_OK;
-}
-
 enum what { GRADS, PARAMS };
 
 /* Elements `begin` to `end` of the row of all parameters, into `wire` or out of it. */
@@ -57,8 +12,8 @@ static relora_status copy_range(const struct call *c, const relora_adam *adam, e
         int64_t at = e->at, n = e->is.value->shape.count;
         int64_t low = begin > at ? begin : at, high = end < at + n ? end : at + n;
         if (low < high)
-            TRY(copy_elements(c, what == GRADS ? e->is.grad : e->is.value, low - at, high - at, to_wire,
-                              wire + (low - begin)));
+            TRY(comm_copy(c, what == GRADS ? e->is.grad : e->is.value, low - at, high - at, to_wire,
+                          wire + (low - begin)));
     }
     return RELORA_OK;
 }
@@ -137,7 +92,7 @@ static relora_status put_mean(const struct call *c, const struct relora_adam *ad
     const struct adam_entry *e = adam_at(adam, index);
     float *wire = merge.x.data;
     while (first < end) {
-        merge.y = piece_of(e->is.value, first, end);
+        merge.y = comm_piece(e->is.value, first, end);
         merge.x = (struct view){wire, merge.y.rows, merge.y.cols, merge.y.cols, RELORA_F32};
         merge.first = (uint64_t)first;
         TRY(call_queue(c, c->backend->fill(c->queue, merge.y, 0)));
@@ -148,27 +103,69 @@ static relora_status put_mean(const struct call *c, const struct relora_adam *ad
     return RELORA_OK;
 }
 
-relora_status adam_average(const struct call *c, const struct comm *comm, relora_adam *adam, int32_t index,
-                           uint64_t number)
+/* Elements `first` to `end` of the parameter at `index`, from the wire. */
+struct averaged {
+    int32_t index;
+    int64_t first, end;
+};
+
+static relora_status average(const struct call *c, const struct comm *comm, const relora_adam *adam,
+                             const struct averaged *parts, int32_t count, int64_t elements, uint64_t number)
 {
-    const struct adam_entry *e = adam_at(adam, index);
-    int64_t n = e->is.value->shape.count, piece = comm_part(comm) * comm->table.size;
-    struct merge mean = {.x = {.data = comm->wire},
-                         .scale = {.value = 1.0 / comm->table.size},
-                         .rounding = e->is.linear ? e->is.linear->options.rounding : adam->options.rounding,
-                         .draw = draw_make(adam->options.seed, (uint64_t)index, DRAW_MEAN, number)};
-    for (int64_t begin = 0; begin < n; begin += piece) {
-        int64_t end = begin + at_most(n - begin, piece);
-        TRY(copy_elements(c, e->is.value, begin, end, 1, comm->wire));
-        TRY(comm_sum(c, comm, "parameters", comm->wire, end - begin, RELORA_COMM_F32));
-        TRY(put_mean(c, adam, index, begin, end, mean));
+    float *wire = comm->wire;
+    if (!count) return RELORA_OK;
+    TRY(comm_sum(c, comm, "parameters", wire, elements, RELORA_COMM_F32));
+    for (int32_t i = 0; i < count; i++) {
+        const struct averaged *part = &parts[i];
+        const struct adam_entry *e = adam_at(adam, part->index);
+        struct merge mean = {.x = {.data = wire},
+                             .scale = {.value = 1.0 / comm->table.size},
+                             .rounding =
+                                 e->is.linear ? e->is.linear->options.rounding : adam->options.rounding,
+                             .draw = draw_make(adam->options.seed, (uint64_t)part->index, DRAW_MEAN, number)};
+        TRY(put_mean(c, adam, part->index, part->first, part->end, mean));
+        wire += part->end - part->first;
     }
     return RELORA_OK;
+}
+
+/* The wire is filled before it is sent, with the elements of up to so many parameters. */
+enum { AVERAGED_MOST = 64 };
+
+relora_status adam_average(const struct call *c, const struct comm *comm, relora_adam *adam, uint64_t number,
+                           int (*includes)(void *user, const struct adam_entry *entry), void *user)
+{
+    struct averaged parts[AVERAGED_MOST];
+    int64_t room = comm_part(comm) * comm->table.size, used = 0;
+    int32_t count = 0;
+    for (int32_t i = 0; i < adam->registry.count; i++) {
+        const struct adam_entry *e = adam_at(adam, i);
+        int64_t n = includes(user, e) ? e->is.value->shape.count : 0;
+        for (int64_t first = 0; first < n; first = parts[count - 1].end) {
+            if (used == room || count == AVERAGED_MOST) {
+                TRY(average(c, comm, adam, parts, count, used, number));
+                count = 0, used = 0;
+            }
+            int64_t end = first + at_most(n - first, room - used);
+            TRY(comm_copy(c, e->is.value, first, end, 1, (float *)comm->wire + used));
+            parts[count++] = (struct averaged){i, first, end};
+            used += end - first;
+        }
+    }
+    return average(c, comm, adam, parts, count, used, number);
 }
 
 relora_status adam_sum_squares(const struct call *c, const relora_adam *adam, double *sum)
 {
     return comm_sum(c, &adam->comm, "the norm", sum, 1, RELORA_COMM_F64);
+}
+
+relora_status relora_adam_sum(relora_adam *adam, relora_stream *stream, relora_tensor *tensor)
+{
+    struct call c = {.fn = "relora_adam_sum", .ctx = tensor ? tensor->ctx : NULL};
+    TRY(adam_open(&c, adam, stream));
+    TRY(tensor_check(&c, tensor, "tensor"));
+    return comm_has_others(&adam->comm) ? comm_sum_tensor(&c, &adam->comm, "a tensor", tensor) : RELORA_OK;
 }
 
 static const relora_tensor *value_at(void *user, int32_t index, const char **name)

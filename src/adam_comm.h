@@ -36,10 +36,10 @@ relora_status adam_gather_moment(const struct call *c, const relora_adam *adam, 
 relora_status adam_take_share(const struct call *c, const relora_adam *adam, int32_t index,
                               relora_moment moment, const float *whole);
 
-/* A parameter becomes its mean over the ranks of `comm`, rounded alike on all of them as a function of
- * `number`. */
-relora_status adam_average(const struct call *c, const struct comm *comm, relora_adam *adam, int32_t index,
-                           uint64_t number);
+/* The parameters that are included become their mean over the ranks of `comm`, rounded alike on all of them as a function
+ * of `number`. */
+relora_status adam_average(const struct call *c, const struct comm *comm, relora_adam *adam, uint64_t number,
+                           int (*includes)(void *user, const struct adam_entry *entry), void *user);
 
 /* Do all ranks have the same parameters? Once, and again when one was added. */
 relora_status adam_check_same(const struct call *c, relora_adam *adam);

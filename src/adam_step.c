@@ -214,8 +214,7 @@ static relora_status copy_gradients(const struct call *c, relora_adam *adam, rel
     TRY(call_queue(c, c->backend->fill(c->queue, tensor_view(flat), 0)));
     for (int32_t i = 0; i < adam->registry.count; i++) {
         const relora_tensor *grad = adam_at(adam, i)->is.grad;
-        TRY(call_queue(c,
-                       c->backend->convert(c->queue, flat_part(flat, grad, offset), tensor_view(grad), one)));
+        TRY(call_convert(c, flat_part(flat, grad, offset), tensor_view(grad), one));
         offset += flat_span(grad);
     }
     return RELORA_OK;

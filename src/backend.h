@@ -12,7 +12,7 @@
 #include "relora/types.h"
 #include "rng.h"
 
-enum { BACKEND_VERSION = 4 }; /* of this file and those it includes; a module made with another is refused */
+enum { BACKEND_VERSION = 5 }; /* of this file and those it includes; a module made with another is refused */
 
 struct queue; /* a backend's own stream state */
 
@@ -45,6 +45,13 @@ struct scale { /* s = value, or tanh(*trainable) */
     double value;
     const float *trainable;
 };
+
+struct conversion { /* y = (y +) s * x, rounded to y's type */
+    struct view y, x;
+    struct scale scale;
+    int32_t accumulate; /* both are F32 then */
+};
+enum { CONVERSIONS = 16 }; /* in one call, at most */
 
 struct gemm { /* c = op(a) op(b) (+ c) (+ bias in every row); a and b of one dtype, c of it or F32 */
     struct view a, b, c;
@@ -191,10 +198,11 @@ struct backend {
 
     /* arithmetic */
     relora_status (*fill)(struct queue *q, struct view y, double value);
-    relora_status (*convert)(struct queue *q, struct view y, struct view x, struct scale s);
+    /* `count` of them, none of which reads or writes what another one writes */
+    relora_status (*convert)(struct queue *q, const struct conversion *list, int32_t count);
     relora_status (*gemm)(struct queue *q, const struct gemm *g);
     /* How gemm() would make it, of shapes alone: its views have no data. By any thread, whatever runs on the queue.
-     * NULL: nobody knows. */
+     * Without a queue: by one thread. NULL: nobody knows. */
     relora_status (*gemm_tell)(const struct queue *q, const struct gemm *g, struct gemm_path *path);
     relora_status (*merge)(struct queue *q, const struct merge *m);
     relora_status (*fold)(struct queue *q, const struct fold *f);

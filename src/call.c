@@ -113,6 +113,12 @@ relora_status call_queue(const struct call *call, relora_status status)
     return call_backend(call, status, call->backend, call->queue);
 }
 
+relora_status call_convert(const struct call *call, struct view y, struct view x, struct scale s)
+{
+    const struct conversion conversion = {.y = y, .x = x, .scale = s};
+    return call_queue(call, call->backend->convert(call->queue, &conversion, 1));
+}
+
 /* ---- structs of the host ---- */
 
 relora_status call_take_options(const struct call *call, const char *name, const struct options *table,

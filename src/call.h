@@ -53,6 +53,8 @@ relora_status call_queue(const struct call *call, relora_status status);
 /* The same for any other queue of the device. */
 relora_status call_backend(const struct call *call, relora_status status, const struct backend *backend,
                            const struct queue *queue);
+/* One conversion on the call's queue, y = s * x. */
+relora_status call_convert(const struct call *call, struct view y, struct view x, struct scale s);
 /* Only the latter: RELORA_E_BACKEND or RELORA_E_COMM finishes the call's stream, if it has one. Returns `status`. */
 relora_status call_note(const struct call *call, relora_status status);
 

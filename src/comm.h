@@ -42,6 +42,16 @@ relora_status comm_reduce_scatter(const struct call *c, const struct comm *comm,
                                   int64_t count);
 relora_status comm_all_gather(const struct call *c, const struct comm *comm, const char *what, int64_t count);
 
+/* comm_tensor.c: elements `first` to `end` of a tensor into `wire`, or out of it; BF16 as F32. */
+relora_status comm_copy(const struct call *c, const relora_tensor *tensor, int64_t first, int64_t end,
+                        int to_wire, float *wire);
+/* Some of these elements, as many as are a matrix: all, or where rows have gaps the rest of a row or whole
+ * rows. */
+struct view comm_piece(const relora_tensor *tensor, int64_t first, int64_t end);
+/* A tensor becomes its sum over all ranks. */
+relora_status comm_sum_tensor(const struct call *c, const struct comm *comm, const char *what,
+                              const relora_tensor *tensor);
+
 /* One number of each rank to all of them; then, until the next exchange, that of a rank. No memory is
  * needed. */
 relora_status comm_share_number(const struct call *c, const struct comm *comm, const char *what,

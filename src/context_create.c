@@ -36,7 +36,8 @@ static relora_status open_cpu(relora_context *ctx)
     cpu->backend = &backend_cpu;
     TRY(cpu->backend->describe(0, cpu->name, sizeof cpu->name, NULL, NULL));
     struct queue_options options = {.memory = &ctx->memory, .threads = ctx->threads};
-    return cpu->backend->queue_open(0, &options, &cpu->queue);
+    TRY(cpu->backend->queue_open(0, &options, &cpu->queue));
+    return path_open(cpu);
 }
 
 /* Where a refusal can be heard before there is a context: no error text, but the caller's log. */

@@ -365,7 +365,9 @@ relora_status relora_cycle_advance(relora_cycle *cycle, relora_stream *stream, i
     TRY(open_reports(&c, merge, reset));
     const relora_cycle_options *o = &cycle->options;
     int64_t number = event_number(cycle, step, o->merge_every);
-    uint32_t due = has_work(cycle, step) ? events_at(cycle, step) : 0;
+    uint32_t due = events_at(cycle, step);
+    if (due) TRY(cycle_check_meeting(&c, cycle));
+    if (!has_work(cycle, step)) due = 0;
     if (due & RELORA_CYCLE_RESET) TRY(look_at_moments(&c, cycle, step));
     if (due) {
         TRY(cycle_check_ranks(&c, cycle));
@@ -393,6 +395,7 @@ relora_status relora_cycle_finish(relora_cycle *cycle, relora_stream *stream, in
         FAIL(&c, RELORA_E_ARGUMENT, "step is %lld, but the cycle begins at %lld", (long long)step,
              (long long)o->first_step);
     TRY(open_reports(&c, merge, NULL));
+    TRY(cycle_check_meeting(&c, cycle));
     TRY(cycle_check_ranks(&c, cycle));
     /* one more than any merge before it, so that no draw is used twice */
     struct period p = period_of(o, o->merge_every);

@@ -43,6 +43,9 @@ relora_status cycle_take_comm(const struct call *c, struct comm *apart, const re
  * the same W. */
 relora_status cycle_check_ranks(const struct call *c, relora_cycle *cycle);
 
+/* Ranks that train apart need a layer to merge, or they would never meet. */
+relora_status cycle_check_meeting(const struct call *c, const relora_cycle *cycle);
+
 /* After a merge of ranks that train apart: what was not merged and drawn afresh becomes its mean. */
 relora_status cycle_average_rest(const struct call *c, relora_cycle *cycle, uint64_t number);
 

@@ -40,6 +40,17 @@ static const relora_tensor *weight_at(void *user, int32_t index, const char **na
     return m->linear->options.mode == RELORA_MODE_LORA ? m->linear->param[RELORA_PARAM_WEIGHT] : NULL;
 }
 
+relora_status cycle_check_meeting(const struct call *c, const relora_cycle *cycle)
+{
+    if (!comm_has_others(&cycle->apart)) return RELORA_OK;
+    for (int32_t i = 0; i < cycle->layers.count; i++) {
+        const struct member *m = registry_at(&cycle->layers, i);
+        if (m->linear->options.mode != RELORA_MODE_FULL) return RELORA_OK;
+    }
+    FAIL(c, RELORA_E_STATE,
+         "all layers are in mode FULL, so ranks that train apart have no merge to meet at");
+}
+
 relora_status cycle_check_ranks(const struct call *c, relora_cycle *cycle)
 {
     if (comm_has_others(&cycle->apart))
@@ -50,20 +61,18 @@ relora_status cycle_check_ranks(const struct call *c, relora_cycle *cycle)
                            compared_at, cycle);
 }
 
-/* A and B of the layers of the cycle, and a trainable scale. */
-static int is_restarted(const relora_cycle *cycle, const struct adam_entry *e)
+/* All but A and B of the layers of the cycle, and a trainable scale; but an A that stays is trained like the rest. */
+static int is_of_the_rest(void *user, const struct adam_entry *e)
 {
-    if (e->role != RELORA_PARAM_A && e->role != RELORA_PARAM_B && e->role != RELORA_PARAM_SCALE) return 0;
+    const relora_cycle *cycle = user;
+    if (e->role == RELORA_PARAM_A && e->is.linear->options.init == RELORA_INIT_GIVEN) return 1;
+    if (e->role != RELORA_PARAM_A && e->role != RELORA_PARAM_B && e->role != RELORA_PARAM_SCALE) return 1;
     for (int32_t i = 0; i < cycle->layers.count; i++)
-        if (((const struct member *)registry_at(&cycle->layers, i))->linear == e->is.linear) return 1;
-    return 0;
+        if (((const struct member *)registry_at(&cycle->layers, i))->linear == e->is.linear) return 0;
+    return 1;
 }
 
 relora_status cycle_average_rest(const struct call *c, relora_cycle *cycle, uint64_t number)
 {
-    for (int32_t i = 0; i < cycle->adam->registry.count; i++) {
-        const struct adam_entry *e = adam_at(cycle->adam, i);
-        if (!is_restarted(cycle, e)) TRY(adam_average(c, &cycle->apart, cycle->adam, i, number));
-    }
-    return RELORA_OK;
+    return adam_average(c, &cycle->apart, cycle->adam, number, is_of_the_rest, cycle);
 }

@@ -41,12 +41,12 @@ relora_status relora_linear_forward_at(relora_linear *linear, relora_stream *str
 {
     struct call c = {.fn = "relora_linear_forward_at"};
     relora_tensor tx, ty;
-    struct pass p;
+    struct passes one = {.count = 1};
     TRY(open_rows(&c, linear, stream, rows));
     TRY(lend(&c, &tx, linear, rows, (struct matrix){"x", x, linear->options.in_features, ldx}));
     TRY(lend(&c, &ty, linear, rows, (struct matrix){"y", y, linear->options.out_features, ldy}));
-    TRY(pass_forward_open(&c, &p, linear, &tx, "y", &ty, call, flags));
-    return pass_forward_run(&p, &ty);
+    TRY(pass_forward_open(&c, &one.pass[0], linear, &tx, "y", &ty, call, flags));
+    return pass_forward_run(&one);
 }
 
 relora_status relora_linear_backward_at(relora_linear *linear, relora_stream *stream, int64_t rows,
@@ -55,11 +55,11 @@ relora_status relora_linear_backward_at(relora_linear *linear, relora_stream *st
 {
     struct call c = {.fn = "relora_linear_backward_at"};
     relora_tensor tx, tdy, tdx;
-    struct pass p;
+    struct passes one = {.count = 1};
     TRY(open_rows(&c, linear, stream, rows));
     TRY(lend(&c, &tx, linear, rows, (struct matrix){"x", x, linear->options.in_features, ldx}));
     TRY(lend(&c, &tdy, linear, rows, (struct matrix){"dy", dy, linear->options.out_features, lddy}));
     if (dx) TRY(lend(&c, &tdx, linear, rows, (struct matrix){"dx", dx, linear->options.in_features, lddx}));
-    TRY(pass_backward_open(&c, &p, linear, &tx, "dy", &tdy, dx ? &tdx : NULL, call, flags));
-    return pass_backward_run(&p, &tdy, dx ? &tdx : NULL, flags);
+    TRY(pass_backward_open(&c, &one.pass[0], linear, &tx, "dy", &tdy, dx ? &tdx : NULL, call, flags));
+    return pass_backward_run(&one, dx ? &tdx : NULL, flags);
 }

@@ -23,8 +23,6 @@ static relora_status fold_slice(const struct pass *p, const struct pass_memory *
 
 relora_status fold_weight(const struct pass *p, struct pass_memory *m)
 {
-    TRY(pass_cast_a(p, m));
-    TRY(pass_convert(p, m->b, pass_param(p, RELORA_PARAM_B), linear_scale(p->linear)));
     for (int64_t first = 0, rows; first < m->folded.rows; first += rows) {
         rows = linear_slice_rows(p->linear, first);
         TRY(fold_slice(p, m, first, rows));

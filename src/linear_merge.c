@@ -180,22 +180,58 @@ static relora_status merge_hosts(const struct call *c, const struct merge_job *j
     return RELORA_OK;
 }
 
+/* What a new A is made of must be the same on all ranks. */
+static relora_status sum_gradient(const struct call *c, const struct merge_job *job,
+                                  const relora_linear *linear)
+{
+    const relora_tensor *gradient = linear->grad[RELORA_PARAM_A];
+    if (!job->draws || linear->options.init != RELORA_INIT_GRADIENT || !gradient) return RELORA_OK;
+    return comm_sum_tensor(c, job->comm, "gradients", gradient);
+}
+
+/* The next layers of the library's own, by their places: one, or as many as ranks send at once. */
+static int32_t next_own(const struct merge_job *job, const struct together *t, int32_t from,
+                        struct update updates[MERGE_BATCH], int32_t places[MERGE_BATCH])
+{
+    int32_t n = 0, most = job->comm ? MERGE_BATCH : 1;
+    for (int32_t i = from; i < job->layers->count && n < most; i++) {
+        if (!own_layer_at(job, i)) continue;
+        updates[n] = update_of(own_layer_at(job, i));
+        places[n++] = i;
+    }
+    return job->comm ? together_batch(t, updates, n) : n;
+}
+
+static relora_status merge_batch(const struct call *c, const struct merge_job *job, const struct together *t,
+                                 const struct update *updates, int32_t count)
+{
+    if (job->comm) TRY(together_send(c, t, updates, count));
+    for (int32_t k = 0; k < count; k++) {
+        struct update update = updates[k];
+        if (job->comm) TRY(together_take(c, t, updates, count, k, &update));
+        TRY(merge_add(c, &update, job->cycle));
+    }
+    return RELORA_OK;
+}
+
 static relora_status merge_own(const struct call *c, const struct merge_job *job, const struct together *t,
                                double sums[MERGE_SUMS], relora_merge_report *report)
 {
     const relora_linear *first = first_layer(job, own_layer_at);
+    struct update updates[MERGE_BATCH];
+    int32_t places[MERGE_BATCH], next = 0, count;
     if (!first) return RELORA_OK;
-    struct update update = update_of(first);
-    TRY(merge_start(c, &update, sums));
-    for (int32_t i = 0; i < job->layers->count; i++) {
-        relora_linear *linear = own_layer_at(job, i);
-        if (!linear) continue;
-        update = update_of(linear);
-        if (job->comm) TRY(together_gather(c, t, &update));
-        TRY(merge_add(c, &update, job->cycle));
-        TRY(finish_layer(c, job, i, report));
+    const struct update start = update_of(first);
+    TRY(merge_start(c, &start, sums));
+    while ((count = next_own(job, t, next, updates, places)) > 0) {
+        TRY(merge_batch(c, job, t, updates, count));
+        for (int32_t k = 0; k < count; k++) {
+            if (job->comm) TRY(sum_gradient(c, job, own_layer_at(job, places[k])));
+            TRY(finish_layer(c, job, places[k], report));
+        }
+        next = places[count - 1] + 1;
     }
-    return merge_end(c, &update, sums);
+    return merge_end(c, &start, sums);
 }
 
 static relora_status merge_all(const struct call *c, const struct merge_job *job, const struct together *t,
@@ -223,9 +259,7 @@ relora_status linear_merged_rows(const struct call *c, relora_linear *linear, in
 {
     const relora_tensor *w = linear->param[RELORA_PARAM_WEIGHT];
     const struct scale one = {.value = 1};
-    if (w)
-        TRY(call_queue(c,
-                       c->backend->convert(c->queue, out, view_rows(tensor_view(w), first, out.rows), one)));
+    if (w) TRY(call_convert(c, out, view_rows(tensor_view(w), first, out.rows), one));
     else TRY(call_queue(c, c->backend->fill(c->queue, out, 0)));
     if (linear->options.mode == RELORA_MODE_FULL) return RELORA_OK;
     struct update update = update_of(linear);

@@ -3,6 +3,7 @@
 
 #include "linear_fold.h"
 #include "linear_split.h"
+#include "linear_stack.h"
 #include "linear_through.h"
 
 /* ---- arguments ---- */
@@ -56,8 +57,9 @@ static relora_status pass_open(const struct call *c, struct pass *p, relora_line
 
 /* ---- forward ---- */
 
-static relora_status forward_products(const struct pass *p, struct pass_memory *m, struct view y)
+static relora_status forward_products(const struct pass *p, struct pass_memory *m)
 {
+    struct view y = p->y;
     const float *bias;
     TRY(pass_bias(p, m, &bias));
     int in_out = linear_in_out(&p->linear->options);
@@ -79,18 +81,26 @@ relora_status pass_forward_open(const struct call *c, struct pass *p, relora_lin
 {
     TRY(pass_open(c, p, linear, x, call, flags, RELORA_TRAIN | RELORA_ACCUMULATE_Y));
     TRY(check_matrix(p, y_name, y, linear->options.out_features));
+    p->y = tensor_view(y);
     return check_apart(p, y_name, y, "x", x);
 }
 
-relora_status pass_forward_run(struct pass *p, relora_tensor *y)
+relora_status pass_forward_run(struct passes *all)
 {
     struct scratch scratch = {0};
-    struct plan_case c = pass_plan_case(p->linear, p->rows, p->drops, 0);
-    p->order = plan_forward(&c, p->linear->forward_order).order;
-    pass_layout_forward(p, &scratch);
-    TRY(scratch_open(p->call, &scratch));
-    struct pass_memory m = pass_layout_forward(p, &scratch);
-    return forward_products(p, &m, tensor_view(y));
+    for (int32_t i = 0; i < all->count; i++) {
+        struct pass *p = &all->pass[i];
+        struct plan_case c = pass_plan_case(p->linear, p->rows, p->drops, 0);
+        p->order = plan_forward(&c, p->linear->forward_order).order;
+    }
+    stack_plan_forward(all);
+    pass_layout_forward(all, &scratch);
+    TRY(scratch_open(all->pass[0].call, &scratch));
+    pass_layout_forward(all, &scratch);
+    TRY(pass_cast(all));
+    TRY(stack_u(all));
+    for (int32_t i = 0; i < all->count; i++) TRY(forward_products(&all->pass[i], &all->memory[i]));
+    return RELORA_OK;
 }
 
 relora_status relora_linear_forward(relora_linear *linear, relora_stream *stream, const relora_tensor *x,
@@ -98,10 +108,10 @@ relora_status relora_linear_forward(relora_linear *linear, relora_stream *stream
 {
     const relora_tensor *first = x ? x : y; /* where a sentence may go */
     struct call c = {.fn = "relora_linear_forward", .ctx = first ? first->ctx : NULL};
-    struct pass p;
+    struct passes one = {.count = 1};
     TRY(linear_open(&c, linear, stream));
-    TRY(pass_forward_open(&c, &p, linear, x, "y", y, call, flags));
-    return pass_forward_run(&p, y);
+    TRY(pass_forward_open(&c, &one.pass[0], linear, x, "y", y, call, flags));
+    return pass_forward_run(&one);
 }
 
 /* ---- backward ---- */
@@ -152,24 +162,41 @@ relora_status pass_backward_open(const struct call *c, struct pass *p, relora_li
     TRY(pass_open(c, p, linear, x, call, flags, known));
     TRY(linear_check_grads(c, linear));
     TRY(check_matrix(p, dy_name, dy, p->linear->options.out_features));
+    p->y = tensor_view(dy);
+    p->wants_dx = dx != NULL;
     if (!dx) return RELORA_OK;
     TRY(check_matrix(p, "dx", dx, p->linear->options.in_features));
     TRY(check_apart(p, "dx", dx, dy_name, dy));
     return check_apart(p, "dx", dx, "x", x);
 }
 
-relora_status pass_backward_run(struct pass *p, const relora_tensor *dy, relora_tensor *dx, uint32_t flags)
+static relora_status backward_products(const struct pass *p, struct pass_memory *m, relora_tensor *dx,
+                                       uint32_t flags)
+{
+    TRY(backward_params(p, m, p->y, !(flags & RELORA_OVERWRITE)));
+    if (!dx) return RELORA_OK;
+    return backward_input(p, m, p->y, tensor_view(dx), (flags & RELORA_ACCUMULATE_DX) != 0);
+}
+
+relora_status pass_backward_run(struct passes *all, relora_tensor *dx, uint32_t flags)
 {
     struct scratch scratch = {0};
-    p->wants_dx = dx != NULL;
-    struct plan_case c = pass_plan_case(p->linear, p->rows, p->drops, p->wants_dx);
-    p->order = plan_backward(&c, p->linear->backward_order).order;
-    pass_layout_backward(p, &scratch);
-    TRY(scratch_open(p->call, &scratch));
-    struct pass_memory m = pass_layout_backward(p, &scratch);
-    TRY(backward_params(p, &m, tensor_view(dy), !(flags & RELORA_OVERWRITE)));
-    if (!dx) return RELORA_OK;
-    return backward_input(p, &m, tensor_view(dy), tensor_view(dx), (flags & RELORA_ACCUMULATE_DX) != 0);
+    for (int32_t i = 0; i < all->count; i++) {
+        struct pass *p = &all->pass[i];
+        struct plan_case c = pass_plan_case(p->linear, p->rows, p->drops, p->wants_dx);
+        p->order = plan_backward(&c, p->linear->backward_order).order;
+    }
+    stack_plan_backward(all);
+    pass_layout_backward(all, &scratch);
+    TRY(scratch_open(all->pass[0].call, &scratch));
+    pass_layout_backward(all, &scratch);
+    TRY(pass_cast(all));
+    TRY(stack_u(all));
+    for (int32_t i = 0; i < all->count; i++) {
+        TRY(backward_products(&all->pass[i], &all->memory[i], dx, flags));
+        flags |= RELORA_ACCUMULATE_DX;
+    }
+    return stack_a_grads(all, !(flags & RELORA_OVERWRITE));
 }
 
 relora_status relora_linear_backward(relora_linear *linear, relora_stream *stream, const relora_tensor *x,
@@ -178,10 +205,10 @@ relora_status relora_linear_backward(relora_linear *linear, relora_stream *strea
 {
     const relora_tensor *first = x ? x : dy ? dy : dx; /* where a sentence may go */
     struct call c = {.fn = "relora_linear_backward", .ctx = first ? first->ctx : NULL};
-    struct pass p;
+    struct passes one = {.count = 1};
     TRY(linear_open(&c, linear, stream));
-    TRY(pass_backward_open(&c, &p, linear, x, "dy", dy, dx, call, flags));
-    return pass_backward_run(&p, dy, dx, flags);
+    TRY(pass_backward_open(&c, &one.pass[0], linear, x, "dy", dy, dx, call, flags));
+    return pass_backward_run(&one, dx, flags);
 }
 
 /* ---- the gradient of W alone ---- */

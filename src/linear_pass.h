@@ -9,10 +9,10 @@
 relora_status pass_forward_open(const struct call *c, struct pass *p, relora_linear *linear,
                                 const relora_tensor *x, const char *y_name, const relora_tensor *y,
                                 uint64_t call, uint32_t flags);
-relora_status pass_forward_run(struct pass *p, relora_tensor *y);
+relora_status pass_forward_run(struct passes *all);
 relora_status pass_backward_open(const struct call *c, struct pass *p, relora_linear *linear,
                                  const relora_tensor *x, const char *dy_name, const relora_tensor *dy,
                                  const relora_tensor *dx, uint64_t call, uint32_t flags);
-relora_status pass_backward_run(struct pass *p, const relora_tensor *dy, relora_tensor *dx, uint32_t flags);
+relora_status pass_backward_run(struct passes *all, relora_tensor *dx, uint32_t flags);
 
 #endif

@@ -42,13 +42,15 @@ relora_status relora_linear_plan(const relora_linear *linear, int64_t rows, uint
     if (flags & ~(uint32_t)RELORA_TRAIN)
         FAIL(&c, RELORA_E_ARGUMENT, "flags is 0x%x, and only 0x%x is known", flags, RELORA_TRAIN);
     if (!report) FAIL(&c, RELORA_E_ARGUMENT, "report is NULL");
-    struct pass p = {.linear = linear, .rows = rows, .drops = pass_drops(linear, flags), .wants_dx = 1};
+    struct passes one = {.count = 1};
+    struct pass *p = &one.pass[0];
+    *p = (struct pass){.linear = linear, .rows = rows, .drops = pass_drops(linear, flags), .wants_dx = 1};
     struct scratch forward = {0}, backward = {0};
-    plan_report(linear, rows, p.drops, &r);
-    p.order = r.forward;
-    pass_layout_forward(&p, &forward);
-    p.order = r.backward;
-    pass_layout_backward(&p, &backward);
+    plan_report(linear, rows, p->drops, &r);
+    p->order = r.forward;
+    pass_layout_forward(&one, &forward);
+    p->order = r.backward;
+    pass_layout_backward(&one, &backward);
     r.forward_bytes = bytes_of(&forward);
     r.backward_bytes = bytes_of(&backward);
     TRY(pass_tell(&c, linear, rows, &r));

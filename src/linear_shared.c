@@ -1,6 +1,5 @@
-/* Several layers that read the same x: query, key and value, say. All is checked before any of it is
- * done. On the CPU the layers then run one after the other: stacking the products of their factors
- * gains under 1 % of a training step there (docs/performance.md). */
+/* Several layers that read the same x: query, key and value, say. All is checked before any of it is done. Then as
+ * many as are made at a time share the casts of their factors and, on a device, products (linear_stack.c). */
 #include <stdio.h>
 
 #include "linear_pass.h"
@@ -39,6 +38,11 @@ static relora_status check_lists(const struct call *c, relora_linear *const *lin
     return RELORA_OK;
 }
 
+static int32_t at_once(int32_t left)
+{
+    return left < PASSES ? left : PASSES;
+}
+
 relora_status relora_linear_forward_shared(relora_linear *const *linears, int32_t count,
                                            relora_stream *stream, const relora_tensor *x,
                                            relora_tensor *const *y, uint64_t call, uint32_t flags)
@@ -48,18 +52,20 @@ relora_status relora_linear_forward_shared(relora_linear *const *linears, int32_
                      .ctx = context_of(linears, count, stream, first),
                      .stream = stream};
     char text[NAME_TEXT];
-    struct pass p;
+    struct passes some;
     TRY(check_lists(&c, linears, count, "y", y));
     for (int32_t i = 0; i < count; i++) {
         TRY(linear_open(&c, linears[i], stream));
-        TRY(pass_forward_open(&c, &p, linears[i], x, name_text(text, "y", i), y[i], call, flags));
+        TRY(pass_forward_open(&c, &some.pass[0], linears[i], x, name_text(text, "y", i), y[i], call, flags));
         for (int32_t j = 0; j < i; j++)
             if (views_overlap(tensor_view(y[i]), tensor_view(y[j])))
                 FAIL(&c, RELORA_E_ARGUMENT, "the memory of y[%d] overlaps that of y[%d]", j, i);
     }
-    for (int32_t i = 0; i < count; i++) {
-        TRY(pass_forward_open(&c, &p, linears[i], x, "y", y[i], call, flags));
-        TRY(pass_forward_run(&p, y[i]));
+    for (int32_t done = 0; done < count; done += some.count) {
+        some.count = at_once(count - done);
+        for (int32_t i = 0; i < some.count; i++)
+            TRY(pass_forward_open(&c, &some.pass[i], linears[done + i], x, "y", y[done + i], call, flags));
+        TRY(pass_forward_run(&some));
     }
     return RELORA_OK;
 }
@@ -74,15 +80,19 @@ relora_status relora_linear_backward_shared(relora_linear *const *linears, int32
                      .ctx = context_of(linears, count, stream, first),
                      .stream = stream};
     char text[NAME_TEXT];
-    struct pass p;
+    struct passes some;
     TRY(check_lists(&c, linears, count, "dy", dy));
     for (int32_t i = 0; i < count; i++) {
         TRY(linear_open(&c, linears[i], stream));
-        TRY(pass_backward_open(&c, &p, linears[i], x, name_text(text, "dy", i), dy[i], dx, call, flags));
+        TRY(pass_backward_open(&c, &some.pass[0], linears[i], x, name_text(text, "dy", i), dy[i], dx, call,
+                               flags));
     }
-    for (int32_t i = 0; i < count; i++) {
-        TRY(pass_backward_open(&c, &p, linears[i], x, "dy", dy[i], dx, call, flags));
-        TRY(pass_backward_run(&p, dy[i], dx, flags));
+    for (int32_t done = 0; done < count; done += some.count) {
+        some.count = at_once(count - done);
+        for (int32_t i = 0; i < some.count; i++)
+            TRY(pass_backward_open(&c, &some.pass[i], linears[done + i], x, "dy", dy[done + i], dx, call,
+                                   flags));
+        TRY(pass_backward_run(&some, dx, flags));
         flags |= RELORA_ACCUMULATE_DX;
     }
     return RELORA_OK;

@@ -17,24 +17,19 @@ relora_status split_forward(const struct pass *p, struct pass_memory *m, struct 
                             const float *bias)
 {
     TRY(drop_input(p, m));
-    TRY(pass_cast_a(p, m));
-    TRY(pass_convert(p, m->b, pass_param(p, RELORA_PARAM_B), linear_scale(p->linear)));
-    TRY(pass_product(p, (struct gemm){.a = m->dropped, .b = m->a, .tb = 1, .c = m->u}));
+    if (!m->has_u) TRY(pass_product(p, (struct gemm){.a = m->dropped, .b = m->a, .tb = 1, .c = m->u}));
     return pass_product(
         p, (struct gemm){.a = m->u, .b = m->b, .tb = 1, .c = y, .accumulate = accumulate, .bias = bias});
 }
 
 /* u = d A^T and h = g B, as far as they are needed, with the scale unless it is trainable. */
-static relora_status through_rank(const struct pass *p, struct pass_memory *m, struct view g, struct scale s)
+static relora_status through_rank(const struct pass *p, struct pass_memory *m, struct view g)
 {
     TRY(drop_input(p, m));
-    if (pass_needs_u(p)) {
-        TRY(pass_convert(p, m->scaled_a, pass_param(p, RELORA_PARAM_A), s));
-        TRY(pass_product(p, (struct gemm){.a = m->dropped, .b = m->scaled_a, .tb = 1, .c = m->u}));
-    }
+    if (pass_needs_u(p) && !m->has_u)
+        TRY(pass_product(p, (struct gemm){.a = m->dropped, .b = m->a_of_u, .tb = 1, .c = m->u}));
     if (!pass_needs_h(p)) return RELORA_OK;
-    TRY(pass_convert(p, m->b, pass_param(p, RELORA_PARAM_B), s));
-    return pass_product(p, (struct gemm){.a = g, .b = m->b, .c = m->h});
+    return pass_product(p, (struct gemm){.a = g, .b = m->b_of_h, .c = m->h});
 }
 
 /* The gradient of a trainable scale needs h and u without it. */
@@ -44,17 +39,17 @@ static relora_status scale_backward(const struct pass *p, struct pass_memory *m,
     const struct backend *backend = p->call->backend;
     float *grad = p->linear->grad[RELORA_PARAM_SCALE]->data;
     TRY(call_queue(p->call, backend->scale_grad(p->call->queue, grad, s.trainable, m->h, m->u, accumulate)));
-    TRY(pass_convert(p, m->h, m->h, s));
-    return pass_convert(p, m->u, m->u, s);
+    const struct conversion both[] = {{.y = m->h, .x = m->h, .scale = s}, {.y = m->u, .x = m->u, .scale = s}};
+    return call_queue(p->call, backend->convert(p->call->queue, both, 2));
 }
 
 relora_status split_backward(const struct pass *p, struct pass_memory *m, struct view g, int accumulate)
 {
     const relora_linear *linear = p->linear;
     struct scale s = linear_scale(linear);
-    TRY(through_rank(p, m, g, s.trainable ? pass_unscaled : s));
+    TRY(through_rank(p, m, g));
     if (s.trainable) TRY(scale_backward(p, m, s, accumulate));
-    if (linear->grad[RELORA_PARAM_A])
+    if (linear->grad[RELORA_PARAM_A] && !m->leaves_a)
         TRY(pass_product(p, (struct gemm){.a = m->h,
                                           .ta = 1,
                                           .b = m->dropped,
@@ -69,7 +64,6 @@ relora_status split_backward(const struct pass *p, struct pass_memory *m, struct
 relora_status split_input(const struct pass *p, struct pass_memory *m, struct view dx, int accumulate)
 {
     struct view target = p->drops ? m->branch : dx;
-    TRY(pass_cast_a(p, m));
     TRY(pass_product(
         p, (struct gemm){.a = m->h, .b = m->a, .c = target, .accumulate = accumulate && !p->drops}));
     if (!p->drops) return RELORA_OK;

@@ -153,7 +153,7 @@ static relora_status check_sums(const struct call *c, const struct update *u)
         for (int i = 0; i < 2; i++) {
             struct view target = part_view(u, targets[i]);
             if (!target.data) continue;
-            TRY(call_queue(c, c->backend->convert(c->queue, m.y, view_rows(target, first, m.x.rows), one)));
+            TRY(call_convert(c, m.y, view_rows(target, first, m.x.rows), one));
             TRY(call_queue(c, c->backend->merge(c->queue, &m)));
             TRY(call_queue(c, c->backend->largest(c->queue, m.y, &memory.largest[0][targets[i]])));
         }

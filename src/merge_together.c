@@ -56,8 +56,8 @@ static relora_status copy_rows(const struct call *c, struct view to, struct view
     return call_queue(c, c->backend->copy(c->queue, &copy));
 }
 
-/* A factor of each rank, times its scale, into `to`: stacked, or side by side. As many rows at once as fit
- * the wire. */
+/* A factor that is more than the wire takes, of each rank, times its scale, into `to`: stacked, or side by side. As many
+ * rows at once as fit. */
 static relora_status gather(const struct call *c, const struct together *t, struct view from,
                             struct scale scale, struct view to, int stacked)
 {
@@ -68,7 +68,7 @@ static relora_status gather(const struct call *c, const struct together *t, stru
     for (int64_t row = 0; row < from.rows; row += most) {
         int64_t rows = at_most(from.rows - row, most), n = rows * from.cols;
         struct view own = {wire + table->rank * n, rows, from.cols, from.cols, RELORA_F32};
-        TRY(call_queue(c, c->backend->convert(c->queue, own, view_rows(from, row, rows), scale)));
+        TRY(call_convert(c, own, view_rows(from, row, rows), scale));
         TRY(comm_all_gather(c, t->comm, "factors", n));
         for (int32_t r = 0; r < table->size; r++) {
             struct view part = {wire + r * n, rows, from.cols, from.cols, RELORA_F32};
@@ -80,12 +80,78 @@ static relora_status gather(const struct call *c, const struct together *t, stru
     return RELORA_OK;
 }
 
-relora_status together_gather(const struct call *c, const struct together *t, struct update *update)
+/* ---- several layers at once: where messages take long, one for each factor would take longest ---- */
+
+static int64_t elements(const struct update *u)
+{
+    return u->a.rows * u->a.cols + u->b.rows * u->b.cols;
+}
+
+int32_t together_batch(const struct together *t, const struct update *updates, int32_t count)
+{
+    int64_t left = comm_part(t->comm);
+    int32_t n = 0;
+    while (n < count && elements(&updates[n]) <= left) left -= elements(&updates[n++]);
+    return n || !count ? n : 1;
+}
+
+static int fits(const struct together *t, const struct update *updates, int32_t count)
+{
+    return count > 1 || elements(updates) <= comm_part(t->comm);
+}
+
+/* The factors of rank `r` of the update before which `before` elements lie in its part of the wire. */
+static void place(const struct together *t, const struct update *u, int32_t r, int64_t all, int64_t before,
+                  struct view *a, struct view *b)
+{
+    float *part = (float *)t->comm->wire + r * all + before;
+    *a = (struct view){part, u->a.rows, u->a.cols, u->a.cols, RELORA_F32};
+    *b = (struct view){part + u->a.rows * u->a.cols, u->b.rows, u->b.cols, u->b.cols, RELORA_F32};
+}
+
+static int64_t elements_of(const struct update *updates, int32_t count)
+{
+    int64_t sum = 0;
+    for (int32_t i = 0; i < count; i++) sum += elements(&updates[i]);
+    return sum;
+}
+
+relora_status together_send(const struct call *c, const struct together *t, const struct update *updates,
+                            int32_t count)
 {
     const struct scale one = {.value = 1};
-    struct update all = joined(t, update);
-    TRY(gather(c, t, update->a, one, all.a, 1));
-    TRY(gather(c, t, update->b, update->scale, all.b, 0));
-    *update = all;
+    int64_t all = elements_of(updates, count);
+    struct view a, b;
+    if (!fits(t, updates, count)) return RELORA_OK;
+    for (int32_t i = 0; i < count; i++) {
+        place(t, &updates[i], t->comm->table.rank, all, elements_of(updates, i), &a, &b);
+        TRY(call_convert(c, a, updates[i].a, one));
+        TRY(call_convert(c, b, updates[i].b, updates[i].scale));
+    }
+    return comm_all_gather(c, t->comm, "factors", all);
+}
+
+static relora_status unpack(const struct call *c, const struct together *t, const struct update *updates,
+                            int32_t count, int32_t index, const struct update *joined)
+{
+    const struct update *u = &updates[index];
+    int64_t all = elements_of(updates, count), before = elements_of(updates, index);
+    struct view a, b;
+    for (int32_t r = 0; r < t->comm->table.size; r++) {
+        place(t, u, r, all, before, &a, &b);
+        TRY(copy_rows(c, view_rows(joined->a, r * a.rows, a.rows), a));
+        TRY(copy_rows(c, view_cols(joined->b, r * b.cols, b.cols), b));
+    }
     return RELORA_OK;
+}
+
+relora_status together_take(const struct call *c, const struct together *t, const struct update *updates,
+                            int32_t count, int32_t index, struct update *update)
+{
+    const struct scale one = {.value = 1};
+    const struct update *own = &updates[index];
+    *update = joined(t, own);
+    if (fits(t, updates, count)) return unpack(c, t, updates, count, index, update);
+    TRY(gather(c, t, own->a, one, update->a, 1));
+    return gather(c, t, own->b, own->scale, update->b, 0);
 }

@@ -20,9 +20,13 @@ void together_close(struct together *t);
 /* As merge_look() of the pair that will come: after it nothing but the device or another rank can fail. */
 relora_status together_look(const struct call *c, const struct together *t, const struct update *update);
 
-/* `update` becomes that of the mean over all ranks: W += 1/N [s B_1 .. s B_N] [A_1; ..; A_N]. Exact, where
- * the product of the
- * means of the factors is not. Every rank has the same factors then, and so the same W. */
-relora_status together_gather(const struct call *c, const struct together *t, struct update *update);
+/* How many of the updates are sent at once, from the first one on. Then they are sent, and each, once, becomes that of the
+ * mean over all ranks: W += 1/N [s B_1 .. s B_N] [A_1; ..; A_N]. Exact, where the product of the means of the factors is
+ * not. Every rank has the same factors then, and so the same W. Nothing else may be exchanged in between. */
+int32_t together_batch(const struct together *t, const struct update *updates, int32_t count);
+relora_status together_send(const struct call *c, const struct together *t, const struct update *updates,
+                            int32_t count);
+relora_status together_take(const struct call *c, const struct together *t, const struct update *updates,
+                            int32_t count, int32_t index, struct update *update);
 
 #endif

@@ -13,7 +13,8 @@ struct relora_device {
     const struct backend *backend;
     struct queue *queue; /* for memory, and for filling new objects where there is no stream yet */
     int32_t index;
-    atomic_int failures; /* of its streams, ever */
+    atomic_int failures;                       /* of its streams, ever */
+    struct gemm_path product[RELORA_BF16 + 1]; /* how large products are made, by dtype; 0: not known */
     char name[96];
 };
 

@@ -70,7 +70,7 @@ relora_status moments_transport(const struct call *c, const struct transport *t,
                         .steps = t->steps,
                         .count = t->count,
                         .map = memory->map};
-    TRY(call_queue(c, c->backend->convert(c->queue, p.m_from, p.m, one)));
-    TRY(call_queue(c, c->backend->convert(c->queue, p.v_from, p.v, one)));
+    TRY(call_convert(c, p.m_from, p.m, one));
+    TRY(call_convert(c, p.v_from, p.v, one));
     return call_queue(c, c->backend->project(c->queue, &p));
 }

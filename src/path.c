@@ -15,18 +15,20 @@ const char *path_text(const struct gemm_path *path, char text[PATH_TEXT])
     return text;
 }
 
+relora_status path_open(struct relora_device *device)
+{
+    enum { WIDE = 512 };
+    for (relora_dtype dtype = RELORA_F32; dtype <= RELORA_BF16; dtype++) {
+        struct view square = {NULL, WIDE, WIDE, WIDE, dtype};
+        struct gemm g = {.a = square, .b = square, .tb = 1, .c = square};
+        TRY(device->backend->gemm_tell(NULL, &g, &device->product[dtype]));
+    }
+    return RELORA_OK;
+}
+
 void path_log(const struct call *c, const struct relora_device *device)
 {
-    enum { WIDE = 512 }; /* of a product like those of layers */
-    char text[2][PATH_TEXT];
-    if (!context_listens(c->ctx, RELORA_LOG_INFO) || !device->backend->gemm_tell) return;
-    for (int i = 0; i < 2; i++) {
-        struct view square = {NULL, WIDE, WIDE, WIDE, i ? RELORA_BF16 : RELORA_F32};
-        struct gemm g = {.a = square, .b = square, .tb = 1, .c = square};
-        struct gemm_path path = {0};
-        if (device->backend->gemm_tell(device->queue, &g, &path) < 0) return;
-        path_text(&path, text[i]);
-    }
-    call_log(c, RELORA_LOG_INFO, "%s: products in F32 by %s, in BF16 by %s", relora_build_info(), text[0],
-             text[1]);
+    char f32[PATH_TEXT], bf16[PATH_TEXT];
+    call_log(c, RELORA_LOG_INFO, "%s: products in F32 by %s, in BF16 by %s", relora_build_info(),
+             path_text(&device->product[RELORA_F32], f32), path_text(&device->product[RELORA_BF16], bf16));
 }

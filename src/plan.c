@@ -21,14 +21,35 @@ struct costs {
     double split;        /* of SPLIT's second product for each element of y or dx, beside its own r */
     double read, update; /* what a product with a factor costs at least for each element of x or g that it
                             reads, and of y or dx that it adds to */
-    double f32;          /* a multiply-add of F32 operands in a layer whose products are those of its dtype */
+    double f32; /* a multiply-add of THROUGH's products with the gradient of W, with the pass over that */
 };
 
-/* Measured with `bench plan` on two cores with AVX-512. */
-static const struct costs cpu_costs[] = {
-    [RELORA_F32] = {.fold = 32, .split = 32, .f32 = 1},
-    [RELORA_BF16] = {.fold = 96, .split = 16, .f32 = 2},
+/* By what multiplies. Each row is the middle of those that choose best among the times that `bench --cases FILE plan`
+ * writes: on an Intel Xeon with AMX, and on the same held to AVX-512 or AVX2 (docs/performance.md). FAST_BF16 is of
+ * a Zen 4. A fold of BF16 needs a random word for each element, which without AVX-512 takes four times as long. */
+enum cpu_kind {
+    LIBRARY_F32, /* oneDNN, or a BLAS: AVX2 and AVX-512 differ less than two runs */
+    OWN_F32,
+    NARROW_BF16, /* as fast as F32, with loops of AVX2 or less */
+    WIDE_BF16,   /* as fast as F32, with AVX-512 */
+    FAST_BF16,   /* twice as fast: AVX512_BF16 */
+    TILED_BF16   /* seven times as fast: AMX, beside which nothing but products takes little time */
 };
+static const struct costs cpu_costs[] = {
+    [LIBRARY_F32] = {.fold = 50, .split = 15, .f32 = 1.15},
+    [OWN_F32] = {.fold = 27, .split = 20, .f32 = 1.15},
+    [NARROW_BF16] = {.fold = 75, .split = 17, .f32 = 1.15},
+    [WIDE_BF16] = {.fold = 33, .split = 10, .f32 = 1.15},
+    [FAST_BF16] = {.fold = 96, .split = 16, .f32 = 2.2},
+    [TILED_BF16] = {.fold = 700, .update = 225, .f32 = 4.8},
+};
+
+static enum cpu_kind cpu_kind_of(const struct plan_case *c)
+{
+    if (c->dtype == RELORA_F32) return c->provider == RELORA_PROVIDER_OWN ? OWN_F32 : LIBRARY_F32;
+    if (c->converts) return c->isa >= RELORA_ISA_AVX512 ? WIDE_BF16 : NARROW_BF16;
+    return c->isa == RELORA_ISA_AMX ? TILED_BF16 : FAST_BF16;
+}
 
 /* Reasoned, not measured, for a device of 790 TFLOP/s in BF16, 60 in F32, and 4.3 TB/s of memory: a byte moved
  * takes as long as 395e12 / 4.3e12 = 92 multiply-adds in BF16, 30e12 / 4.3e12 = 7 in F32. A product with a
@@ -38,13 +59,18 @@ static const struct costs cpu_costs[] = {
  * copies W and adds to the copy: 16 bytes. */
 enum { BYTE_BF16 = 92, BYTE_F32 = 7 };
 static const struct costs device_costs[] = {
-    [RELORA_F32] = {.fold = 16 * BYTE_F32, .read = 4 * BYTE_F32, .update = 8 * BYTE_F32, .f32 = 1},
-    [RELORA_BF16] = {.fold = 8 * BYTE_BF16, .read = 2 * BYTE_BF16, .update = 4 * BYTE_BF16, .f32 = 13},
+    [RELORA_F32] = {.fold = 16 * BYTE_F32, .read = 4 * BYTE_F32, .update = 8 * BYTE_F32, .f32 = 1.1},
+    [RELORA_BF16] = {.fold = 8 * BYTE_BF16, .read = 2 * BYTE_BF16, .update = 4 * BYTE_BF16, .f32 = 14},
 };
 
 static const struct costs *costs_of(const struct plan_case *c)
 {
-    return &(c->device == RELORA_DEVICE_CUDA ? device_costs : cpu_costs)[c->dtype];
+    return c->device == RELORA_DEVICE_CUDA ? &device_costs[c->dtype] : &cpu_costs[cpu_kind_of(c)];
+}
+
+int plan_waits(const struct plan_case *c)
+{
+    return (double)c->rank < costs_of(c)->read;
 }
 
 static double most(double a, double b)
@@ -99,7 +125,7 @@ static struct cost backward_cost(const struct plan_case *c, relora_order order)
         return (struct cost){fold.products + gradients.products, fold.time + gradients.time};
     default:
         return (struct cost){fold.products + T * n * m + factors * n * m * r,
-                             fold.time + T * n * m + n * m * (factors * r * k->f32 + k->fold)};
+                             fold.time + T * n * m + n * m * (factors * r * k->f32)};
     }
 }
 

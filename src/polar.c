@@ -67,7 +67,7 @@ static relora_status multiply(const struct call *c, struct gemm g)
 
 static relora_status scale_by(const struct call *c, struct view y, struct view x, double factor)
 {
-    return call_queue(c, c->backend->convert(c->queue, y, x, (struct scale){.value = factor}));
+    return call_convert(c, y, x, (struct scale){.value = factor});
 }
 
 static relora_status make_gram(const struct call *c, struct view x, const struct polar_memory *memory)

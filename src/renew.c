@@ -127,7 +127,7 @@ relora_status renew(const struct call *c, const struct renewal *r, const struct 
     const struct scale one = {.value = 1};
     int measures = r->measures && !renew_is_uniform(r->init);
     if (measures) TRY(measure_before(c, r, memory));
-    if (r->keeps) TRY(call_queue(c, c->backend->convert(c->queue, memory->old, r->a, one)));
+    if (r->keeps) TRY(call_convert(c, memory->old, r->a, one));
     TRY(renew_a(c, r, memory));
     return measures ? measure_after(c, r, memory) : RELORA_OK;
 }

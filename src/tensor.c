@@ -279,7 +279,7 @@ relora_status relora_tensor_copy(relora_tensor *target, const relora_tensor *sou
     if (views_overlap(tensor_view(target), tensor_view(source)))
         FAIL(&c, RELORA_E_ARGUMENT, "the memory of target overlaps that of source");
     struct scale one = {.value = 1};
-    return call_queue(&c, c.backend->convert(c.queue, tensor_view(target), tensor_view(source), one));
+    return call_convert(&c, tensor_view(target), tensor_view(source), one);
 }
 
 relora_status relora_tensor_fill(relora_tensor *tensor, relora_stream *stream, double value)

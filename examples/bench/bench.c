@@ -24,28 +24,17 @@ static void usage(FILE *to)
 {
     fprintf(
         to,
-        "Usage: bench [--threads N] [--seconds S] [--quick] [--json FILE] [--pretrain PROGRAM] [NAME...]\n"
+        "Usage: bench [--threads N] [--seconds S] [--quick] [--json FILE] [--pretrain PROGRAM] [--part K/N]\n"
+        "             [--cases FILE] [NAME...]\n"
         "  --threads N         CPU threads (all cores that are online)\n"
         "  --seconds S         time for each measurement (1)\n"
         "  --quick             only the two smallest layers, a quarter of the time each\n"
         "  --json FILE         also write the results to FILE\n"
         "  --pretrain PROGRAM  also measure PROGRAM, which is examples/pretrain\n"
+        "  --part K/N          of plan's cases only the K-th and then every N-th\n"
+        "  --cases FILE        also write the times of plan's cases to FILE\n"
         "  NAME                what to measure: linear, adam, reset, pretrain, steady, plan, merge, checkpoint\n"
         "                      (all of these), or plan-long: more shapes, several minutes\n");
-}
-
-static void cpu_name(char *name, size_t size)
-{
-    char line[256];
-    FILE *info = fopen("/proc/cpuinfo", "r");
-    snprintf(name, size, "unknown CPU");
-    while (info && fgets(line, sizeof line, info))
-        if (strncmp(line, "model name", 10) == 0 && strchr(line, ':')) {
-            snprintf(name, size, "%s", strchr(line, ':') + 2);
-            name[strcspn(name, "\n\"\\")] = 0;
-            break;
-        }
-    if (info) fclose(info);
 }
 
 /* Processor time in seconds since the machine started, of everything or of this program and its children. */
@@ -97,6 +86,15 @@ static const char *value(int argc, char **argv, int *i)
     exit(2);
 }
 
+static void read_part(struct bench *bench, const char *text)
+{
+    if (sscanf(text, "%d/%d", &bench->part, &bench->parts) == 2 && bench->part >= 1 &&
+        bench->part <= bench->parts)
+        return;
+    fprintf(stderr, "bench: --part is %s, not such as 1/2\n", text);
+    exit(2);
+}
+
 /* Fills `bench` and returns where the names of benchmarks begin in argv. */
 static int read_options(struct bench *bench, const char **json, int argc, char **argv)
 {
@@ -106,6 +104,8 @@ static int read_options(struct bench *bench, const char **json, int argc, char *
         else if (strcmp(argv[i], "--seconds") == 0) bench->seconds = atof(value(argc, argv, &i));
         else if (strcmp(argv[i], "--json") == 0) *json = value(argc, argv, &i);
         else if (strcmp(argv[i], "--pretrain") == 0) bench->pretrain = value(argc, argv, &i);
+        else if (strcmp(argv[i], "--part") == 0) read_part(bench, value(argc, argv, &i));
+        else if (strcmp(argv[i], "--cases") == 0) bench->cases = value(argc, argv, &i);
         else if (strcmp(argv[i], "--quick") == 0) bench->quick = 1, bench->seconds = 0.25;
         else if (strcmp(argv[i], "--help") == 0) usage(stdout), exit(0);
         else usage(stderr), exit(2);
@@ -120,15 +120,14 @@ static int read_options(struct bench *bench, const char **json, int argc, char *
 
 int main(int argc, char **argv)
 {
-    struct bench bench = {.threads = (int)sysconf(_SC_NPROCESSORS_ONLN), .seconds = 1};
+    struct bench bench = {.threads = (int)sysconf(_SC_NPROCESSORS_ONLN), .seconds = 1, .part = 1, .parts = 1};
     const char *json = NULL;
-    char cpu[200], head[500];
+    char head[1000];
     int first = read_options(&bench, &json, argc, argv);
 
     open_library(&bench);
-    cpu_name(cpu, sizeof cpu);
-    printf("%s, %d threads\nlibrelora %s (%s)\n", cpu, bench.threads, relora_version_string(),
-           relora_build_info());
+    const struct machine machine = machine_of(&bench);
+    machine_print(&machine);
     double start = now(), others = busy_seconds(0) - busy_seconds(1);
     for (int i = 0; i < BENCHMARKS; i++)
         if (wanted(i, argv + first, argc - first)) {
@@ -137,9 +136,7 @@ int main(int argc, char **argv)
         }
     report_others(&bench, start, others);
     print_rows();
-    snprintf(head, sizeof head,
-             "  \"cpu\": \"%s\",\n  \"threads\": %d,\n  \"version\": \"%s\",\n  \"build\": \"%s\",\n", cpu,
-             bench.threads, relora_version_string(), relora_build_info());
+    machine_head(&machine, head, sizeof head);
     if (json && write_rows(json, head)) return perror(json), 1;
     relora_stream_release(bench.stream);
     relora_context_release(bench.context);

@@ -35,11 +35,11 @@ row(n) = 1.0 - n * height
 number(x) = sprintf("%.2f", x)
 percent(x) = sprintf("%.0f", x)
 
-# ---- share of the peak ----
+# ---- share of what is possible ----
 set size 1, height
 set origin 0, row(1)
-set title "Share of the matrix-product peak"
-set ylabel "% of the fastest product in the same run" textcolor rgb "#404040"
+set title "Share of what this machine can do"
+set ylabel "% of products at their peak, and a copy" textcolor rgb "#404040"
 set yrange [0:114]
 set ytics 20
 set xrange [-0.6:10.1]
@@ -48,7 +48,7 @@ set xtics ("512×512" 0, "1376×512" 1, "2048×2048" 2, "5461×2048" 3, \
 set arrow 1 from -0.6, 100 to 10.1, 100 nohead dashtype 3 linecolor rgb "#808080"
 set label 1 "layer: forward and backward, 4096 tokens, rank 128" at 1.5, 107 center textcolor rgb "#808080"
 set label 2 "training: whole steps, bf16" at 7, 107 center textcolor rgb "#808080"
-share = ", share of the peak"
+share = ", share of what is possible"
 plot bench("layer f32 [^,]*".share) using ($0 - width/2):(100*$2):(width*0.94) with boxes linecolor rgb F32 title "f32", \
      bench("layer bf16 [^,]*".share) using ($0 + width/2):(100*$2):(width*0.94) with boxes linecolor rgb BF16 title "bf16", \
      bench("pretrain [36][50]m bf16 .*".share) using ($0 + 4.5):(100*$2):(1.3*width) with boxes linecolor rgb BF16 notitle, \

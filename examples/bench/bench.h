@@ -16,6 +16,8 @@ struct bench {
     int quick;            /* smaller shapes, less time */
     double seconds;       /* how long to repeat one measurement */
     const char *pretrain; /* the program of examples/pretrain, or NULL */
+    int part, parts;      /* of plan's cases: every so many, from this one on; from 1 */
+    const char *cases;    /* a file for the times of plan's cases, or NULL */
 };
 
 /* Layers of the sizes that ReLoRA is used on: those of the example, and of a model of 1.3 billion. */
@@ -109,6 +111,18 @@ void reset_prepare(void *reset);
 void reset_run(void *reset);
 void reset_close(struct reset *reset);
 
+/* ---- what this machine can do: targets are shares of that ---- */
+
+struct machine {
+    char processor[200], f32[60], bf16[60]; /* the last two: what multiplies */
+    int cores, threads;
+};
+struct machine machine_of(const struct bench *bench);
+void machine_print(const struct machine *machine);
+void machine_head(const struct machine *machine, char *head, size_t size); /* for write_rows() */
+
+/* Bytes that a copy by all threads reads and writes in a second; measured once. */
+double bandwidth(const struct bench *bench);
 /* The best rate, in operations per second, that a large product has reached in this run so far. */
 double peak(const struct bench *bench, relora_dtype dtype);
 /* Once more, for a machine that is faster now than before. */
@@ -120,11 +134,16 @@ void peak_seen(relora_dtype dtype, double rate);
  * a multiply-add counts as two. */
 double layer_operations(double tokens, struct shape shape, double rank, int dropout);
 
+/* Bytes that forward and backward of a layer read and write if each matrix comes from memory once in each. */
+double layer_bytes(relora_dtype dtype, double tokens, struct shape shape, double rank);
+
 /* Operations of a training step of examples/pretrain for each token, whatever was computed. */
 struct llama {
     int hidden, ffn, layers, vocabulary, sequence;
 };
 double llama_operations(const struct llama *model, double tokens, double rank, int dropout);
+/* Those of attention among them, which are in F32. */
+double llama_attention(const struct llama *model);
 /* The same as it is usually counted, which is more: the gradient of a frozen W counts too. */
 double llama_model_flops(const struct llama *model, double rank);
 

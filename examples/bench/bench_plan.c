@@ -12,7 +12,8 @@ struct cell {
     int64_t rank, tokens;
     int backward;
     relora_order chosen, fastest;
-    double ms, slowdown; /* of the chosen; its time over that of the fastest */
+    double ms, slowdown;  /* of the chosen; its time over that of the fastest */
+    double times[ORDERS]; /* ms of each order; 0 if it was left out */
 };
 
 struct pass {
@@ -51,7 +52,7 @@ static double operations(struct pass *p, int is_backward)
     return is_backward ? plan.backward_flops : plan.forward_flops;
 }
 
-/* Orders that need half as much again as the cheapest cannot win and are left out. */
+/* Orders that need twice as much as the cheapest cannot win and are left out. */
 static void compare(struct cell *cell, const struct pass *pass, double seconds)
 {
     struct pass passes[ORDERS];
@@ -66,13 +67,15 @@ static void compare(struct cell *cell, const struct pass *pass, double seconds)
     }
     for (int i = 0; i < orders; i++) {
         if (passes[i].order == cell->chosen) chosen = &works[count];
-        else if (needs[i] > 1.5 * least) continue;
+        else if (needs[i] > 2 * least) continue;
         works[count] = timed(cell->backward ? backward : forward, &passes[i]);
         works[count++].prepare = force;
     }
     alternate(works, count, seconds);
     for (int i = 1; i < count; i++)
         if (works[i].best < best->best) best = &works[i];
+    for (int i = 0; i < count; i++)
+        cell->times[((const struct pass *)works[i].arg)->order - RELORA_ORDER_SPLIT] = 1e3 * works[i].best;
     cell->fastest = ((const struct pass *)best->arg)->order;
     cell->ms = 1e3 * chosen->best;
     cell->slowdown = chosen->best / best->best;
@@ -108,6 +111,21 @@ static int measure_cells(const struct bench *bench, struct cell *cells, struct c
     return 2;
 }
 
+/* One line for each case: what src/plan.c's costs are fitted to. */
+static void write_cases(const char *path, const struct cell *cells, int count)
+{
+    FILE *file = fopen(path, "w");
+    if (!file) perror(path), exit(1);
+    fprintf(file, "# dtype tokens out in rank direction chosen, ms of split, fold and through\n");
+    for (int i = 0; i < count; i++) {
+        const struct cell *c = &cells[i];
+        fprintf(file, "%s %d %d %d %d %s %s %.5g %.5g %.5g\n", dtype_name(c->dtype), (int)c->tokens,
+                (int)c->shape.out, (int)c->shape.in, (int)c->rank, c->backward ? "backward" : "forward",
+                order_names[c->chosen], c->times[0], c->times[1], c->times[2]);
+    }
+    if (fclose(file)) perror(path), exit(1);
+}
+
 static int by_slowdown(const void *a, const void *b)
 {
     double x = ((const struct cell *)a)->slowdown, y = ((const struct cell *)b)->slowdown;
@@ -139,24 +157,26 @@ static void grid(const struct bench *bench, const struct shape *layers, int laye
 {
     static const int64_t ranks[] = {8, 32, 128, 512}, tokens[] = {64, 256, 1024, 4096};
     static struct cell cells[MAX_CELLS];
+    const int times = bench->quick ? 3 : 4, all = 2 * layer_count * 4 * times;
     int count = 0;
     printf("\nThe order of products that is chosen, against every order\n");
-    for (relora_dtype dtype = RELORA_F32; dtype <= RELORA_BF16; dtype++)
-        for (int layer = 0; layer < layer_count; layer++)
-            for (int r = 0; r < 4; r++)
-                for (int t = 0; t < (bench->quick ? 3 : 4); t++)
-                    count += measure_cells(
-                        bench, &cells[count],
-                        (struct cell){
-                            .dtype = dtype, .shape = layers[layer], .rank = ranks[r], .tokens = tokens[t]},
-                        seconds);
+    for (int i = bench->part - 1; i < all; i += bench->parts) {
+        const int layer = i / times / 4 % layer_count;
+        count += measure_cells(bench, &cells[count],
+                               (struct cell){.dtype = i < all / 2 ? RELORA_F32 : RELORA_BF16,
+                                             .shape = layers[layer],
+                                             .rank = ranks[i / times % 4],
+                                             .tokens = tokens[i % times]},
+                               seconds);
+    }
+    if (bench->cases) write_cases(bench->cases, cells, count);
     report(cells, count);
 }
 
 void bench_plan(const struct bench *bench)
 {
     static const struct shape layers[] = {{384, 384}, {512, 1376}, {1024, 1024}, {2048, 768}};
-    grid(bench, layers, bench->quick ? 2 : 4, 0.01);
+    grid(bench, layers, bench->quick ? 2 : 4, 0.01 * bench->seconds);
 }
 
 void bench_plan_long(const struct bench *bench)
@@ -164,5 +184,5 @@ void bench_plan_long(const struct bench *bench)
     static const struct shape layers[] = {{384, 384},  {1024, 384},  {384, 1024}, {512, 512},
                                           {1376, 512}, {512, 1376},  {768, 768},  {2048, 768},
                                           {768, 2048}, {1024, 1024}, {2048, 2048}};
-    grid(bench, layers, 11, 0.1);
+    grid(bench, layers, 11, 0.1 * bench->seconds);
 }

@@ -20,6 +20,13 @@ double layer_operations(double T, struct shape shape, double r, int dropout)
     return 2 * (least(forward_apart, forward_folded) + least(least(apart, folded), through_dw));
 }
 
+/* Forward x, W and y; backward g, x, W and dx; in mode FULL the gradient of W, in F32. */
+double layer_bytes(relora_dtype dtype, double T, struct shape shape, double r)
+{
+    double m = (double)shape.out, n = (double)shape.in, size = dtype == RELORA_F32 ? 4 : 2;
+    return size * (3 * T * n + 2 * T * m + 2 * m * n) + (r > 0 ? 0 : 4 * m * n);
+}
+
 /* For each token:
  *     projection, full rank     6 m n per token: forward, dx and the gradient
  *     projection, low rank      the cheapest exact order; 4 m n + 6 r (m + n) if dropout forbids a fold
@@ -32,8 +39,13 @@ double llama_operations(const struct llama *model, double tokens, double rank, i
     double projections = 4 * layer_operations(tokens, square, rank, dropout) +
                          2 * layer_operations(tokens, wide, rank, dropout) +
                          layer_operations(tokens, tall, rank, dropout);
-    double attention = 6.0 * model->sequence * model->hidden;
-    return model->layers * (projections / tokens + attention) + 6.0 * model->vocabulary * model->hidden;
+    return model->layers * projections / tokens + llama_attention(model) +
+           6.0 * model->vocabulary * model->hidden;
+}
+
+double llama_attention(const struct llama *model)
+{
+    return 6.0 * model->layers * model->sequence * model->hidden;
 }
 
 /* 6 for each parameter that is multiplied, W, A and B alike, though W needs no gradient; and attention. */

@@ -154,6 +154,37 @@ void threaded_copy(const struct bench *bench, void *target, const void *source, 
     }
 }
 
+struct copied {
+    const struct bench *bench;
+    char *source, *target;
+    size_t bytes;
+};
+
+static void copy(void *arg)
+{
+    const struct copied *c = arg;
+    threaded_copy(c->bench, c->target, c->source, c->bytes);
+}
+
+double bandwidth(const struct bench *bench)
+{
+    static double best;
+    struct copied c = {.bench = bench, .bytes = 128 << 20};
+    if (best > 0) return best;
+    c.source = malloc(c.bytes);
+    c.target = malloc(c.bytes);
+    if (!c.source || !c.target) exit(1);
+    memset(c.source, 1, c.bytes);
+    struct work work = timed(copy, &c);
+    alternate(&work, 1, bench->seconds / 4);
+    free(c.source);
+    free(c.target);
+    best = 2 * (double)c.bytes / work.best;
+    printf("A copy reads and writes %.1f GB/s\n", best / 1e9);
+    add_row(best / 1e9, "GB/s", NO_TARGET, HIGHER, NO_BOUND, "copy, bytes read and written");
+    return best;
+}
+
 static double best_rate[RELORA_BF16 + 1];
 
 void peak_seen(relora_dtype dtype, double rate)

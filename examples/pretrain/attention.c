@@ -119,32 +119,33 @@ INLINE void transpose(float *to, const float *from, int64_t rows, int64_t cols)
             for (int64_t k = i; k < i + BLOCK; k++) to[j * rows + k] = from[k * cols + j];
 }
 
-/* c [4, 16] (+)= a b, where a[r][p] is a[r * row + p * col]: four rows of c stay in registers. */
+/* Of a tile, whose sums stay in one half of the registers there are. */
+enum { VECTORS = BLOCK / LANES, ROWS = REGISTERS / (2 * VECTORS) };
+
+/* c [ROWS, 16] (+)= a b, where a[r][p] is a[r * row + p * col]. Each sum is one chain in the order of p: its bits do
+ * not depend on the tile. A line is volatile to be read once: gcc 12 for Zen 3 would read it again for each row. */
 INLINE void tile(float *c, int64_t ldc, const float *a, int64_t row, int64_t col, const float *b, int64_t ldb,
                  int64_t depth, int add)
 {
-    vec16 *to[4];
-    vec16 sum[4] = {{0}};
-    for (int r = 0; r < 4; r++) {
-        to[r] = (vec16 *)(c + r * ldc);
-        if (add) sum[r] = *to[r];
-    }
+    vec sum[ROWS][VECTORS] = {{{0}}};
+    for (int r = 0; add && r < ROWS; r++)
+        for (int v = 0; v < VECTORS; v++) sum[r][v] = *(const vec *)(c + r * ldc + v * LANES);
     for (int64_t p = 0; p < depth; p++) {
-        vec16 line = *(const vec16 *)(b + p * ldb);
-        sum[0] += a[p * col] * line;
-        sum[1] += a[row + p * col] * line;
-        sum[2] += a[2 * row + p * col] * line;
-        sum[3] += a[3 * row + p * col] * line;
+        vec line[VECTORS];
+        for (int v = 0; v < VECTORS; v++) line[v] = *(const volatile vec *)(b + p * ldb + v * LANES);
+        for (int r = 0; r < ROWS; r++)
+            for (int v = 0; v < VECTORS; v++) sum[r][v] += a[r * row + p * col] * line[v];
     }
-    for (int r = 0; r < 4; r++) *to[r] = sum[r];
+    for (int r = 0; r < ROWS; r++)
+        for (int v = 0; v < VECTORS; v++) *(vec *)(c + r * ldc + v * LANES) = sum[r][v];
 }
 
-/* c [m, n] (+)= a b; m is a multiple of 4, n of 16. */
+/* c [m, n] (+)= a b; m and n are multiples of 16. */
 INLINE void multiply(float *c, int64_t ldc, const float *a, int64_t row, int64_t col, const float *b,
                      int64_t ldb, int64_t m, int64_t n, int64_t depth, int add)
 {
-    for (int64_t i = 0; i < m; i += 4)
-        for (int64_t j = 0; j < n; j += 16)
+    for (int64_t i = 0; i < m; i += ROWS)
+        for (int64_t j = 0; j < n; j += BLOCK)
             tile(c + i * ldc + j, ldc, a + i * row, row, col, b + j, ldb, depth, add);
 }
 

@@ -2,17 +2,15 @@
  * as texts of our own where the run is and what it was started with. */
 #include "checkpoint.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 #include "llama.h"
 #include "report.h"
+#include "saved.h"
 #include "stop.h"
 
 enum { OPTIONS_TEXT = 4096 };
@@ -23,6 +21,12 @@ static int is_low_rank(const struct trainer *t)
 {
     relora_linear *first = model_projection(t->model, 0);
     return relora_linear_get_mode(first) != RELORA_MODE_FULL;
+}
+
+/* Does each process have a file of its own? At the end of the warm start they are still together. */
+static int is_apart(const struct trainer *t)
+{
+    return t->cycle && trainer_is_apart(t);
 }
 
 static relora_status set_number(relora_state *state, const char *key, int64_t value)
@@ -65,90 +69,56 @@ static relora_status add_position(const struct trainer *t, relora_state *state)
         relora_status status = set_number(state, numbers[i].key, numbers[i].value);
         if (status < 0) return status;
     }
-    relora_status status = relora_state_set(state, "options", options);
+    relora_status status = is_apart(t) ? set_number(state, "apart", t->ranks->count) : RELORA_OK;
+    if (status >= 0) status = relora_state_set(state, "options", options);
     if (status >= 0) status = relora_state_set(state, "model", model);
     if (status >= 0) status = relora_state_set(state, "health", health);
     if (status >= 0) status = relora_state_set(state, "row", t->metrics.train ? t->metrics.row : t->row);
     return status < 0 ? status : relora_state_set(state, "seconds", seconds);
 }
 
-/* ---- the folder ---- */
+/* ---- saving ---- */
 
-static const char name_format[] = "step-%08" PRId64 ".safetensors";
-
-/* Step of a file that checkpoint_save() has named so, or -1. */
-static int64_t step_of(const char *name)
+static int write_state(const struct trainer *t, const char *path)
 {
-    char again[64];
-    if (strncmp(name, "step-", 5) != 0) return -1;
-    long long step = strtoll(name + 5, NULL, 10);
-    snprintf(again, sizeof again, name_format, (int64_t)step);
-    return strcmp(again, name) == 0 ? step : -1;
+    relora_state *state;
+    if (check(t->ctx, relora_state_create(&state, t->ctx), "checkpoint")) return -1;
+    relora_status status = add_objects(t, state);
+    if (status >= 0) status = add_position(t, state);
+    if (status >= 0) status = relora_state_save(state, t->stream, path, RELORA_SAVE_CHECKSUM);
+    relora_state_release(state);
+    return check(t->ctx, status, "cannot save a checkpoint; earlier ones are as they were");
 }
 
-static int newest_first(const void *a, const void *b)
+/* The file of the first process comes last: where it is, there are those of the others too. */
+static int write_apart(const struct trainer *t, const char *path)
 {
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return x < y ? 1 : x > y ? -1 : 0;
+    char own[PATH_MAX];
+    int rank = t->ranks->index, written = 0;
+    if (rank) written = saved_path_of_rank(own, path, rank) || write_state(t, own);
+    if (ranks_agree(t->ranks, written)) return -1;
+    return ranks_agree(t->ranks, rank ? 0 : write_state(t, path));
 }
 
-/* Steps of all checkpoints, the newest first. Returns how many, or -1; *steps is to be freed. */
-static int list_steps(const char *folder, int64_t **steps)
+int checkpoint_save(const struct trainer *t)
 {
-    *steps = NULL;
-    DIR *dir = opendir(folder);
-    if (!dir && errno == ENOENT) return 0;
-    if (!dir) {
-        fail("cannot read the folder %s: %s", folder, strerror(errno));
-        return -1;
-    }
-    int count = 0, room = 0;
-    for (struct dirent *entry; (entry = readdir(dir));) {
-        int64_t step = step_of(entry->d_name);
-        if (step < 0) continue;
-        if (count == room) {
-            int64_t *more = realloc(*steps, (size_t)(room = 2 * room + 8) * sizeof *more);
-            if (!more) {
-                closedir(dir);
-                fail("no memory for the list of checkpoints in %s", folder);
-                return -1;
-            }
-            *steps = more;
-        }
-        (*steps)[count++] = step;
-    }
-    closedir(dir);
-    if (count) qsort(*steps, (size_t)count, sizeof **steps, newest_first);
-    return count;
-}
-
-static int path_of(char path[PATH_MAX], const char *folder, int64_t step)
-{
-    char name[64];
-    snprintf(name, sizeof name, name_format, step);
-    return snprintf(path, PATH_MAX, "%s/%s", folder, name) >= PATH_MAX
-               ? fail("the name %s is too long", folder)
-               : 0;
-}
-
-/* Remove what is older than the `keep` newest up to `last`, which is our own. Later ones are not ours: a
- * run that had to go back may find damaged ones there, and writes over them in time. */
-static void drop_old(const char *folder, int64_t keep, int64_t last)
-{
-    int64_t *steps, kept = 0;
     char path[PATH_MAX];
-    int count = list_steps(folder, &steps);
-    for (int i = 0; i < count; i++)
-        if (steps[i] <= last && keep && ++kept > keep && path_of(path, folder, steps[i]) == 0)
-            unlink(path); /* one that stays does no harm */
-    free(steps);
+    int first = t->ranks->index == 0; /* but all have a part in it */
+    int ready = saved_path(path, t->options->save, t->step) ||
+                (first && folders_open(t->folders, "save", t->options->save)); /* it may be gone by now */
+    if (ranks_agree(t->ranks, ready) || (is_apart(t) ? write_apart(t, path) : write_state(t, path)))
+        return -1;
+    if (first) saved_drop_old(t->options->save, t->options->keep, t->step, t->ranks->count);
+    return 0;
 }
+
+/* ---- going on ---- */
 
 /* A new run must not mix its checkpoints with those of another. */
 static int check_folder(const struct trainer *t, const struct options *o, int64_t step)
 {
     int64_t *steps;
-    int count = list_steps(o->save, &steps);
+    int count = saved_steps(o->save, &steps);
     int64_t newest = count > 0 ? steps[0] : -1;
     free(steps);
     if (count < 0) return -1;
@@ -159,26 +129,6 @@ static int check_folder(const struct trainer *t, const struct options *o, int64_
                 "with --resume auto, or take another folder",
                 o->save, newest);
 }
-
-int checkpoint_save(const struct trainer *t)
-{
-    char path[PATH_MAX];
-    relora_state *state;
-    int writes = t->ranks->index == 0; /* but all have a part in it */
-    int ready = path_of(path, t->options->save, t->step) ||
-                (writes && folders_open(t->folders, "save", t->options->save)); /* it may be gone by now */
-    if (ranks_agree(t->ranks, ready) || check(t->ctx, relora_state_create(&state, t->ctx), "checkpoint"))
-        return -1;
-    relora_status status = add_objects(t, state);
-    if (status >= 0) status = add_position(t, state);
-    if (status >= 0) status = relora_state_save(state, t->stream, path, RELORA_SAVE_CHECKSUM);
-    relora_state_release(state);
-    if (check(t->ctx, status, "cannot save a checkpoint; earlier ones are as they were")) return -1;
-    if (writes) drop_old(t->options->save, t->options->keep, t->step);
-    return 0;
-}
-
-/* ---- going on ---- */
 
 /* A number that checkpoint_save() put in; -1 if it is not there. */
 static int64_t get_number(const relora_reader *reader, const char *key)
@@ -204,6 +154,17 @@ static int compare_model(const struct trainer *t, const struct options *o)
     const struct model_config shape = options_shape(&sizes[o->size]);
     llama_describe(&shape, size);
     return llama_compare(&o->model, text ? text : size);
+}
+
+/* What one process has of its own, another number of them cannot go on from. */
+static int compare_ranks(const struct trainer *t)
+{
+    int64_t apart = get_number(t->from, "apart");
+    if (apart < 0 || apart == t->ranks->count) return 0;
+    return fail("--resume: the checkpoint is one of %" PRId64
+                " processes that train apart (--sync restart), each with "
+                "factors and moments of its own, but %d %s started",
+                apart, t->ranks->count, t->ranks->count == 1 ? "was" : "were");
 }
 
 /* The data must be those that the checkpoint was trained on; its size is compared first. */
@@ -281,17 +242,38 @@ static relora_reader *open_whole(const struct trainer *t, const char *path)
     return reader;
 }
 
+/* The file of this process, if it is whole; NULL after saying why, or if another process does not have its own. */
+static relora_reader *open_own(const struct trainer *t, const char *path)
+{
+    char own[PATH_MAX];
+    relora_reader *reader = open_whole(t, path);
+    int rank = t->ranks->index;
+    if (reader && rank && get_number(reader, "apart") == t->ranks->count) {
+        relora_reader_release(reader);
+        reader = saved_path_of_rank(own, path, rank) ? NULL : open_whole(t, own);
+    }
+    if (ranks_agree(t->ranks, !reader) == 0) return reader;
+    if (reader) fail("%s: the file of another process is missing or damaged", path);
+    relora_reader_release(reader);
+    return NULL;
+}
+
+/* Is `result` so on every process? */
+static int all_have(const struct trainer *t, int result)
+{
+    return ranks_agree(t->ranks, !result) == 0;
+}
+
 /* The newest checkpoint of a folder that is whole. *found is how many files were looked at. */
 static relora_reader *open_newest(const struct trainer *t, const char *folder, char path[PATH_MAX],
                                   int *found)
 {
     int64_t *steps;
     relora_reader *reader = NULL;
-    *found = list_steps(folder, &steps);
-    for (int i = 0; i < *found && !reader; i++) {
-        if (path_of(path, folder, steps[i])) break;
-        reader = open_whole(t, path);
-        if (!reader) fprintf(stderr, "pretrain: %s is skipped\n", path);
+    *found = saved_steps(folder, &steps);
+    for (int i = 0; all_have(t, i < *found && saved_path(path, folder, steps[i]) == 0) && !reader; i++) {
+        reader = open_own(t, path);
+        if (!reader) fail("%s is skipped", path);
     }
     free(steps);
     return reader;
@@ -308,7 +290,7 @@ static int find_file(struct trainer *t, const struct options *o)
         return fail("the name %s is too long", from);
     folder = automatic || (stat(from, &info) == 0 && S_ISDIR(info.st_mode));
     if (folder) t->from = open_newest(t, from, t->from_path, &found);
-    else t->from = open_whole(t, from);
+    else t->from = open_own(t, from);
     if (!t->from && automatic && found == 0) {
         printf("no checkpoint in %s: a new run begins\n", from);
         return 0;
@@ -329,7 +311,8 @@ int checkpoint_find(struct trainer *t, struct options *o)
             fail("--resume: the file is no checkpoint of this program");
             return STATUS_FAILED;
         }
-        if (options_adopt(o, text, &t->planned) || compare_model(t, o)) return STATUS_FAILED;
+        if (compare_ranks(t) || options_adopt(o, text, &t->planned) || compare_model(t, o))
+            return STATUS_FAILED;
     }
     if (o->save && check_folder(t, o, t->from ? get_number(t->from, "step") : -1)) return STATUS_FAILED;
     return STATUS_DONE;

@@ -5,7 +5,7 @@
 #include <string.h>
 #include "simd.h"
 
-enum { CHUNK = 256, LANES = 16 };
+enum { CHUNK = 256 };
 
 static int64_t smaller(int64_t a, int64_t b)
 {

@@ -22,14 +22,14 @@ relora_status matrix_create(struct matrix *out, relora_device *device, relora_dt
 
 /* Normal numbers by Box and Muller, four for each draw; `which` tells matrices apart. */
 static void draw_normal(const struct model_config *config, void *data, relora_dtype dtype, int64_t count,
-                        uint64_t which)
+                        uint64_t which, double std)
 {
 #pragma omp parallel for num_threads(config->threads) schedule(static)
     for (int64_t i = 0; i < count; i += 4) {
         struct philox bits = draw(config->seed, STREAM_INIT, which, (uint64_t)i);
         float normal[4];
         for (int j = 0; j < 4; j += 2) {
-            double radius = config->init_std * sqrt(-2.0 * log(unit(bits.word[j])));
+            double radius = std * sqrt(-2.0 * log(unit(bits.word[j])));
             double angle = 6.283185307179586 * unit(bits.word[j + 1]);
             normal[j] = (float)(radius * cos(angle));
             normal[j + 1] = (float)(radius * sin(angle));
@@ -40,14 +40,14 @@ static void draw_normal(const struct model_config *config, void *data, relora_dt
 
 /* Drawn on the host, so that every device begins with the same weights. */
 static relora_status fill_normal(const struct model_config *config, relora_stream *stream,
-                                 relora_tensor *tensor, uint64_t which)
+                                 relora_tensor *tensor, uint64_t which, double std)
 {
     int64_t count = relora_tensor_count(tensor);
     relora_dtype dtype = relora_tensor_dtype(tensor);
     size_t bytes = (size_t)count * (dtype == RELORA_F32 ? 4 : 2);
     void *data = malloc(bytes);
     if (!data) return RELORA_E_NO_MEMORY;
-    draw_normal(config, data, dtype, count, which);
+    draw_normal(config, data, dtype, count, which, std);
     relora_status status = relora_tensor_write(tensor, stream, data, bytes);
     free(data);
     return status;
@@ -90,7 +90,7 @@ static relora_status create_arrays(struct model *model, relora_stream *stream)
         TRY(relora_tensor_fill(array->value.tensor, stream, 1.0));
         TRY(relora_tensor_fill(array->grad.tensor, stream, 0.0));
     }
-    return fill_normal(c, stream, model->arrays[0].value.tensor, 0);
+    return fill_normal(c, stream, model->arrays[0].value.tensor, 0, c->init_std);
 }
 
 /* Size of layer `index`; the last one is the head. */
@@ -131,6 +131,17 @@ static relora_status create_gradient(struct model *model)
     return RELORA_OK;
 }
 
+/* Without a W, layers whose B is zero give each other no gradient. B is drawn so that s B A has elements of the size that
+ * those of W have elsewhere; A is uniform in +-1/sqrt(in), of variance 1 / (3 in). */
+static relora_status draw_b(struct model *model, relora_stream *stream, int index,
+                            const relora_linear_options *o)
+{
+    double s = o->alpha / (double)o->rank;
+    double std = model->config.init_std * sqrt(3.0 * (double)o->in_features / (double)o->rank) / s;
+    relora_tensor *b = relora_linear_param(model->linears[index], RELORA_PARAM_B);
+    return fill_normal(&model->config, stream, b, (uint64_t)index + 1, std);
+}
+
 static relora_status linear_create(struct model *model, relora_stream *stream, int index)
 {
     const struct model_config *c = &model->config;
@@ -147,11 +158,11 @@ static relora_status linear_create(struct model *model, relora_stream *stream, i
     options.layer = (uint64_t)index;
     TRY(relora_linear_create(&model->linears[index], model->engine.device, &options));
     if (c->order && !head) TRY(relora_linear_set_order(model->linears[index], c->order, c->order));
-    if (options.mode == RELORA_MODE_LOWRANK) return RELORA_OK;
+    if (options.mode == RELORA_MODE_LOWRANK) return draw_b(model, stream, index, &options);
 
     struct matrix weight;
     TRY(matrix_create(&weight, model->engine.device, c->dtype, options.out_features, options.in_features));
-    relora_status status = fill_normal(c, stream, weight.tensor, (uint64_t)index + 1);
+    relora_status status = fill_normal(c, stream, weight.tensor, (uint64_t)index + 1, c->init_std);
     if (status == RELORA_OK) status = relora_linear_set_weight(model->linears[index], weight.tensor, NULL);
     relora_tensor_release(weight.tensor); /* the layer keeps it alive now */
     return status;

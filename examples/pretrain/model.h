@@ -126,6 +126,7 @@ relora_status model_forward(struct model *model, struct activations *acts, relor
 relora_status model_take_loss(struct model *model, relora_stream *stream, double *sum);
 /* A step of every frozen W in full rank (relora_linear_full_rank_step()), and what it did. */
 struct full_rank {
+    relora_adam *adam; /* whose ranks add up their gradients for it; NULL for a process alone */
     double lr;
     uint64_t number;        /* chooses the random numbers of its rounding: use each once */
     int layers;             /* that moved: those whose gradient was finite */
@@ -137,6 +138,9 @@ struct full_rank {
  * enough; that waits for the device. */
 relora_status model_backward(struct model *model, struct activations *acts, relora_stream *stream,
                              struct full_rank *step);
+/* The same steps in a process that has no sequences for them, while others make that model_backward(). */
+relora_status model_follow(struct model *model, struct activations *acts, relora_stream *stream,
+                           struct full_rank *step);
 /* Logits, or scores of the classes, of the token that follows tokens[0 .. position] of the first sequence. */
 relora_status model_next(struct model *model, struct activations *acts, relora_stream *stream,
                          const int32_t *tokens, int64_t position, float *logits);

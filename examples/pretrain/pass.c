@@ -54,16 +54,14 @@ static relora_status forward_shared(const struct pass *p, int64_t layer, enum pr
                                         x->tensor, y, p->acts->call, p->acts->layer_flags);
 }
 
-/* The step of a frozen W, when all that its layer had to make with it is made. */
-static relora_status step_full_rank(const struct pass *p, int64_t layer, enum projection which,
-                                    const struct matrix *x, const relora_tensor *dy)
+/* The step of a frozen W by the gradient that is in the model's memory: of all processes together. */
+static relora_status move_weight(const struct pass *p, int64_t layer, enum projection which)
 {
     relora_linear *linear = p->model->linears[layer * PROJECTIONS + which];
     relora_tensor *gradient = p->model->shaped[which];
     relora_full_rank_report report = {.struct_size = sizeof report};
     struct full_rank *step = p->step;
-    if (!step) return RELORA_OK;
-    TRY(relora_linear_weight_grad(linear, p->stream, x->tensor, dy, gradient, RELORA_OVERWRITE));
+    if (step->adam) TRY(relora_adam_sum(step->adam, p->stream, gradient));
     relora_status status =
         relora_linear_full_rank_step(linear, p->stream, gradient, step->lr, step->number, &report);
     if (status == RELORA_E_NOT_FINITE) return RELORA_OK; /* W stays, and the optimizer skips this update */
@@ -73,6 +71,16 @@ static relora_status step_full_rank(const struct pass *p, int64_t layer, enum pr
     step->weight += report.weight_norm * report.weight_norm;
     step->rank += report.grad_rank;
     return RELORA_OK;
+}
+
+/* When all that its layer had to make with W is made. */
+static relora_status step_full_rank(const struct pass *p, int64_t layer, enum projection which,
+                                    const struct matrix *x, const relora_tensor *dy)
+{
+    if (!p->step) return RELORA_OK;
+    TRY(relora_linear_weight_grad(p->model->linears[layer * PROJECTIONS + which], p->stream, x->tensor, dy,
+                                  p->model->shaped[which], RELORA_OVERWRITE));
+    return move_weight(p, layer, which);
 }
 
 static relora_status backward_shared(const struct pass *p, int64_t layer, enum projection first,
@@ -328,5 +336,19 @@ relora_status model_backward(struct model *model, struct activations *acts, relo
         TRY(backward_block(&p, layer));
     }
     p.ops->embedding_backward(p.hidden, array_grad(embedding), acts->dx.data, acts->tokens.data);
+    return p.ops->status(&model->engine);
+}
+
+relora_status model_follow(struct model *model, struct activations *acts, relora_stream *stream,
+                           struct full_rank *step)
+{
+    static const enum projection order[PROJECTIONS] = {DOWN, GATE, UP, O, Q, K, V}; /* of backward_block() */
+    struct pass p = start(model, acts, stream);
+    p.step = step;
+    for (int64_t layer = acts->block_count - 1; layer >= 0; layer--)
+        for (int i = 0; i < PROJECTIONS; i++) {
+            TRY(relora_tensor_fill(model->shaped[order[i]], stream, 0.0));
+            TRY(move_weight(&p, layer, order[i]));
+        }
     return p.ops->status(&model->engine);
 }

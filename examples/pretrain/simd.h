@@ -1,4 +1,4 @@
-/* What the loops over floats share: sixteen floats at a time, bfloat16, and an exp that vectorises. */
+/* What the loops over floats share: vectors of floats, bfloat16, and an exp that vectorises. */
 #ifndef PRETRAIN_SIMD_H
 #define PRETRAIN_SIMD_H
 
@@ -6,14 +6,24 @@
 #include <string.h>
 #include <relora/types.h>
 
-/* ISO C mode forbids gcc to contract a * b + c; here the fused result is welcome. */
+/* ISO C mode forbids gcc to contract a * b + c; here the fused result is welcome. Without traps a choice by a
+ * comparison, as in fast_exp(), becomes a blend: AVX2 has no other way to vectorise it. */
 #if defined(__GNUC__) && !defined(__clang__) && defined(__OPTIMIZE__)
-#pragma GCC optimize("fp-contract=fast")
+#pragma GCC optimize("fp-contract=fast", "no-trapping-math")
 #endif
 #define INLINE static inline __attribute__((always_inline))
 
-/* Sixteen floats at any float address; the compiler maps them on the registers there are. */
-typedef float vec16 __attribute__((vector_size(64), aligned(4), may_alias));
+/* As many floats as a vector register holds, at any float address, and how many such registers there are. */
+#if defined(__AVX512F__)
+enum { LANES = 16, REGISTERS = 32 };
+#elif defined(__AVX__)
+enum { LANES = 8, REGISTERS = 16 };
+#elif defined(__aarch64__)
+enum { LANES = 4, REGISTERS = 32 };
+#else
+enum { LANES = 4, REGISTERS = 16 };
+#endif
+typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
 INLINE float from_bf16(uint16_t bits)
 {

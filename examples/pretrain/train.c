@@ -83,23 +83,6 @@ static void pass_on(void *user, int32_t level, const char *message)
     if (level == RELORA_LOG_WARN) note("%s", message);
 }
 
-/* A rank that has the most sequences of an update decides how long it takes. So micro-batches become smaller where they do
- * not go round; of those that are as good, the largest. */
-static void divide(struct trainer *t)
-{
-    const struct options *o = t->options;
-    int64_t least = INT64_MAX;
-    for (int64_t batch = o->batch; batch > 0; batch--) {
-        if (o->batch % batch) continue;
-        int64_t count = o->batch / batch * o->accumulate;
-        int64_t most = (count + t->ranks->count - 1) / t->ranks->count * batch;
-        if (most >= least) continue;
-        least = most;
-        t->batch = batch;
-        t->accumulate = count;
-    }
-}
-
 int trainer_start(struct trainer *t, const struct options *options, const struct ranks *ranks,
                   struct folders *folders)
 {
@@ -117,31 +100,11 @@ int trainer_start(struct trainer *t, const struct options *options, const struct
     return check(NULL, relora_context_create(&t->ctx, &context), "cannot start the library");
 }
 
-/* What processes cannot do that meet at restarts alone. */
-static int check_sync(const struct trainer *t)
-{
-    const struct options *o = t->options;
-    if (!o->sync) return 0;
-    if (o->method != METHOD_RELORA) return fail("--sync restart needs --method relora, which has restarts");
-    if (o->save || o->resume)
-        return fail(
-            "--sync restart has no checkpoints: between restarts each process has factors and moments of its own");
-    if (t->accumulate < t->ranks->count)
-        return fail("--sync restart: %d processes have %" PRId64
-                    " micro-batches, so one would learn nothing; use a "
-                    "larger --batch or --accumulate",
-                    t->ranks->count, t->accumulate);
-    return 0;
-}
-
 int trainer_open(struct trainer *t, struct data *data)
 {
     t->data = data;
-    divide(t);
-    if (t->ranks->count > 1 && check_sync(t)) return -1;
-    if (t->ranks->count > 1 && t->options->full_rank_every)
-        return fail("--full-rank-every is for one process: its steps would be other ones on each of %d",
-                    t->ranks->count);
+    division_make(t);
+    if (t->ranks->count > 1 && division_check(t)) return -1;
     t->end = t->from ? t->planned : t->options->end;
     relora_device *device = find_device(t);
     if (!device || check(t->ctx, relora_stream_create(&t->stream, device), "stream") || create_model(t))
@@ -165,11 +128,6 @@ void trainer_close(struct trainer *t)
     free(t->targets);
 }
 
-int trainer_is_apart(const struct trainer *t)
-{
-    return t->ranks->count > 1 && t->options->sync && t->step >= t->options->warm_start;
-}
-
 /* An end was asked for: what is under way is dropped. Processes that are apart end when they have agreed. */
 static int is_stopped(struct trainer *t)
 {
@@ -191,11 +149,19 @@ static int is_full_rank(const struct trainer *t)
     return t->cycle && o->full_rank_every && (t->step + 1 - o->warm_start) % o->full_rank_every == 0;
 }
 
-/* Queue forward and backward of every micro-batch; the gradients add up. The last backward takes the step in full rank,
+static int backward(struct trainer *t, struct full_rank *step)
+{
+    return check(t->ctx, model_backward(t->model, t->acts, t->stream, step), "backward");
+}
+
+/* Queue forward and backward of every micro-batch; the gradients add up. The last backward is left to a step in full rank,
  * if there is one: until then the update can be dropped. */
-static int accumulate(struct trainer *t, struct full_rank *step)
+static int accumulate(struct trainer *t, int leaves_last)
 {
     unsigned flags = MODEL_DROPOUT | MODEL_GRADIENT | MODEL_FIRST;
+    if (t->ranks->index >= t->accumulate && /* no micro-batch is left for it */
+        check(t->ctx, relora_group_zero_grad(model_group(t->model), t->stream), "zero_grad"))
+        return -1;
     for (int64_t micro = t->ranks->index; micro < t->accumulate; micro += t->ranks->count) {
         uint64_t call =
             (uint64_t)(t->attempts * t->accumulate + micro); /* no two of all ranks drop the same */
@@ -203,15 +169,22 @@ static int accumulate(struct trainer *t, struct full_rank *step)
         if (is_stopped(t)) return -1;
         if (feed_next(t->feed, &tokens, &targets)) return lose_data(t);
         if (check(t->ctx, model_forward(t->model, t->acts, t->stream, tokens, targets, call, flags),
-                  "forward") ||
-            check(t->ctx,
-                  model_backward(t->model, t->acts, t->stream, micro + 1 < t->accumulate ? NULL : step),
-                  "backward"))
+                  "forward"))
             return -1;
         flags &= ~(unsigned)MODEL_FIRST;
+        if (leaves_last && micro >= division_last(t)) return 0;
+        if (backward(t, NULL)) return -1;
         if (micro + 1 < t->accumulate) progress_part(&t->progress, "micro-batch", micro + 1, t->accumulate);
     }
     return 0;
+}
+
+/* The last backward. All processes have a part in it, in the same order. */
+static int step_full_rank(struct trainer *t, struct full_rank *step)
+{
+    step->adam = t->adam;
+    if (division_has_last(t)) return backward(t, step);
+    return check(t->ctx, model_follow(t->model, t->acts, t->stream, step), "full-rank step");
 }
 
 /* Targets in a sequence: of labelled lines only the last token has one, and the mean is over those. */
@@ -231,13 +204,6 @@ static int agree(struct trainer *t, int result)
     t->stopped = flags[1] > 0.0;
     t->data_failed = flags[2] > 0.0;
     return flags[0] > 0.0 || t->stopped ? -1 : 0;
-}
-
-/* Micro-batches of an update: of all processes or, if they are apart, of this one. */
-static int64_t micros(const struct trainer *t)
-{
-    int64_t others = t->ranks->count - 1 - t->ranks->index;
-    return trainer_is_apart(t) ? (t->accumulate + others) / t->ranks->count : t->accumulate;
 }
 
 /* The mean over `count` forwards, of all processes if they have made them together. */
@@ -325,9 +291,9 @@ static void tell_full_rank(struct trainer *t, const struct full_rank *step, cons
 static int count_update(struct trainer *t, const relora_step_report *report, const char **event)
 {
     t->attempts++;
-    t->skipping = report->skipped;
+    t->skipping = report->skipped && !trainer_is_apart(t);
     t->skipped += report->skipped != 0;
-    if (report->skipped && !trainer_is_apart(t)) return 0;
+    if (t->skipping) return 0;
     t->step++;
     return advance(t, event);
 }
@@ -351,12 +317,13 @@ static int train_step(struct trainer *t, int *last)
 
     if (check(t->ctx, relora_schedule_lr(t->schedule, t->step, &row.lr), "learning rate")) return -1;
     step.lr = row.lr * o->full_rank_strength;
-    if (agree(t, accumulate(t, step.lr > 0.0 && is_full_rank(t) ? &step : NULL)) ||
+    int moves = step.lr > 0.0 && is_full_rank(t);
+    if (agree(t, accumulate(t, moves)) || (moves && step_full_rank(t, &step)) ||
         check(t->ctx,
-              relora_adam_step(t->adam, t->stream, row.lr, (double)o->seq / targets_in(t) / (double)micros(t),
-                               &report),
+              relora_adam_step(t->adam, t->stream, row.lr,
+                               (double)o->seq / targets_in(t) / (double)division_micros(t), &report),
               "update") || /* the report of which is the one thing waited for in a step; */
-        take_loss(t, micros(t), !trainer_is_apart(t), &row.loss)) /* the loss is there by then */
+        take_loss(t, division_micros(t), !trainer_is_apart(t), &row.loss)) /* the loss is there by then */
         return -1;
     tell_full_rank(t, &step, &row.event);
     if (count_update(t, &report, &row.event)) return -1;
@@ -433,7 +400,7 @@ static void save_on_the_way(struct trainer *t, int last)
 {
     const struct options *o = t->options;
     int due = last || (!t->skipping && o->save_every && t->step % o->save_every == 0);
-    if (o->save && due && !health_is_bad(&t->health)) save(t);
+    if (o->save && due && !ranks_agree(t->ranks, health_is_bad(&t->health))) save(t);
 }
 
 /* ---- the run ---- */
@@ -452,11 +419,12 @@ static int begin(struct trainer *t, int *last)
     return t->step > 0 ? evaluate_on_the_way(t, *last) : 0; /* resumed where an evaluation belongs */
 }
 
-/* The loop was left before the end. What was trained so far is saved, unless it is no good. */
+/* The loop was left before the end. What was trained so far is saved, unless it is no good, or the others are still at it:
+ * processes that are apart do not know of data that one has lost. */
 static int leave(struct trainer *t)
 {
     const struct options *o = t->options;
-    if (!t->stopped && !t->data_failed) return -1;
+    if (!t->stopped && (!t->data_failed || trainer_is_apart(t))) return -1;
     if (o->save && t->saved != t->step) save(t);
     if (t->data_failed) return -1;
     return o->export ? finish(t) : 0;

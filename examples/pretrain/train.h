@@ -72,6 +72,16 @@ int trainer_run(struct trainer *trainer);
 /* Do the processes train by themselves now, and meet at restarts? */
 int trainer_is_apart(const struct trainer *trainer);
 
+/* division.c: what each process has of an update. Make micro-batches that go round. */
+void division_make(struct trainer *trainer);
+/* -1 after a sentence: the options are not for processes that meet at restarts alone. */
+int division_check(const struct trainer *trainer);
+/* Micro-batches of an update: of all processes or, if they are apart, of this one. */
+int64_t division_micros(const struct trainer *trainer);
+/* The first micro-batch of the last --batch sequences, and does this process have one from there on? */
+int64_t division_last(const struct trainer *trainer);
+int division_has_last(const struct trainer *trainer);
+
 /* phase.c: enter full-rank or low-rank training with an optimizer and a schedule of its own. */
 int phase_full(struct trainer *trainer);
 int phase_low_rank(struct trainer *trainer);

@@ -19,7 +19,7 @@ BASE = Task('base', '--hidden 64 --ffn 176 --heads 4 --layers 4', 2000, 500, 8, 
 SETTINGS = '--beta2 0.99 --init-std 0.05 --dropout 0 --eval-batches 40'
 
 RANKS = (8, 4, 16)  # of a hidden size of 64: an eighth, a sixteenth, a quarter
-SEEDS = 4
+SEEDS = 5
 EXTENT = 6  # learning rates tried at most
 UNSWEPT = (4, 16)  # ranks that take the learning rates of rank 8; with more time, ()
 
@@ -110,14 +110,18 @@ STAGES = [
     Stage('upstream', cells(('control', 'lowrank'), (8,)), SEEDS),
     Stage('downstream', (), SEEDS),
     Stage('ablation', cells(('cold-4', 'cold-1x2', *ABLATION[1:]), (8,)), 2),
-    Stage('length', [cell for task in LONG for cell in cells(('full-2x', 'lora', 'relora', 'cold-1'), (8, 4), task)], 2),
+    Stage('length', cells(('full-2x', 'lora', 'relora', 'cold-1'), (8, 4), LONG[0]), 2),
+    *[Stage('scaling', cells(SCALED, (eighth(task),), task), 1) for task in SCALING[:2]],
+    Stage('length', cells(('full-2x', 'lora', 'relora', 'cold-1'), (8, 4), LONG[1]), 1),
+    Stage('scaling', cells(SCALED, (eighth(SCALING[2]),), SCALING[2]), 1),
+    Stage('length', cells(('full-2x', 'lora', 'relora', 'cold-1'), (8, 4), LONG[1]), 2),
     Stage('upstream', cells(('two-masks', 'control', 'lowrank'), (4, 16)), SEEDS),
-    *[Stage('scaling', cells(SCALED, (eighth(task),), task), 1) for task in SCALING],
+    *[Stage('scaling', cells(SCALED, (eighth(task),), task), 1) for task in SCALING[3:]],
 ]
 
 # Five to ten minutes on two cores: no sweep, one rank, somewhat shorter.
 QUICK_TASK = BASE._replace(name='quick', steps=1600, warm_start=400, evaluate=160, bin=20, scale=0)
-QUICK = [Stage('upstream', cells(['full', 'lora', 'relora', 'cold-1'], (8,), QUICK_TASK), SEEDS)]
+QUICK = [Stage('upstream', cells(['full', 'lora', 'relora', 'cold-1'], (8,), QUICK_TASK), 4)]
 
 
 def options(cell, rate, seed, full_rate):

@@ -59,6 +59,13 @@ def swept(data, way, init, done, folder):
     return runs, max(known, key=lambda line: line.get('accuracy') or 0)['lr']
 
 
+def runs_of_a_set():
+    """Every net in every way, the other rates of the three sweeps, and the baseline."""
+    ways = [way for init in INITS for way in WAYS if init != 'random' or way == 'full']
+    swept_ways = [*WAYS, 'full']  # those of full rank, and the net that was not trained
+    return SEEDS * len(ways) + sum(len(WAYS[way][1]) - 1 for way in swept_ways) + 1
+
+
 def runs(done, folder):
     """All that can be done now, done ones among them: those of the first seeds first."""
     sets = [data for data in fetch.CLASSES if os.path.exists(os.path.join(folder, data + '-test.tsv'))]

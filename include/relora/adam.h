@@ -23,7 +23,9 @@ enum {
     RELORA_ADAM_SHARD_STATE = 4      /**< with `comm`, each rank keeps the moments of its share of all
                                           elements alone, as ZeRO stage 1 does. A step sends as much as
                                           without it, and the numbers are the same up to the rounding of
-                                          the norm. Not part of a state's description. Since 0.6 */
+                                          the norm. RELORA_E_UNSUPPORTED for layers with
+                                          RELORA_INIT_GRADIENT: no rank has all of a gradient after a
+                                          step. Not part of a state's description. Since 0.6 */
 };
 
 typedef struct relora_adam_options {
@@ -194,6 +196,16 @@ RELORA_API relora_status relora_adam_step(relora_adam *adam, relora_stream *stre
 RELORA_API relora_status relora_adam_step_lr(relora_adam *adam, relora_stream *stream,
                                              const relora_tensor *lr, double grad_scale,
                                              relora_step_report *report);
+
+/** Sum a tensor over all ranks of relora_adam_options.comm, in place, with the same bits on each of them. This
+ *  is for what no step sums, such as the gradient of a frozen W before relora_linear_full_rank_step(). All
+ *  ranks make the call, with tensors of one shape; a rank without data gives zeros. Without other ranks the
+ *  tensor stays as it is.
+ *  @param tensor F32 or BF16, of the device of `adam`. Rows may lie apart. BF16 is summed in F32 and rounded
+ *                to nearest
+ *  @return RELORA_E_COMM if a rank is lost
+ *  @since 0.6 @threads one @stream queues */
+RELORA_API relora_status relora_adam_sum(relora_adam *adam, relora_stream *stream, relora_tensor *tensor);
 
 /** L2 norm over all registered gradients of this rank; not finite if one of them is not.
  *  @since 0.1 @threads one @stream synchronises */

@@ -33,7 +33,8 @@ typedef int32_t relora_linear_mode;
 enum {
     RELORA_MODE_FULL = 1,   /**< W trained, no A or B: warm start, lm_head, baselines */
     RELORA_MODE_LORA = 2,   /**< W frozen; A and B trained, or one of them, and scale if it is trainable */
-    RELORA_MODE_LOWRANK = 3 /**< no W; otherwise as LORA */
+    RELORA_MODE_LOWRANK = 3 /**< no W; otherwise as LORA. A host that has no product of its own beside the
+                                 layer writes a B: with B = 0 everywhere, layers in a row learn nothing */
 };
 
 /* relora_linear_options.flags */
@@ -286,8 +287,9 @@ RELORA_API relora_status relora_linear_backward_at(relora_linear *linear, relora
                                                    void *dx, int64_t lddx, uint64_t call, uint32_t flags);
 
 /** relora_linear_forward() of several layers that read the same x, such as query, key and value, or gate
- *  and up. The results are those of separate calls. When given together, the layers may share products
- *  if the device benefits. All arguments are checked before any work, so a wrong one changes nothing.
+ *  and up. The results are those of separate calls; on a CUDA device, where BF16 layers share products with
+ *  their factors, they are so up to rounding. All arguments are checked before any work, so a wrong one
+ *  changes nothing.
  *  @param linears `count` different layers
  *  @param y       `count` tensors, one for each layer; none may overlap another or x
  *  @since 0.3 @threads one @stream queues */

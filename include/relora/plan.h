@@ -45,7 +45,8 @@ typedef struct relora_plan_report {
     int32_t reserved;                  /**< 0 */
     double forward_flops;              /**< operations of the products; a multiply-add counts as two */
     double backward_flops;             /**< with dx */
-    int64_t forward_bytes;             /**< temporary memory, in the workspace of the stream */
+    int64_t forward_bytes;             /**< temporary memory, in the workspace of the stream. Layers that share x
+                                            need that of the largest, and copies of the factors of four */
     int64_t backward_bytes;            /**< with dx */
     relora_provider forward_provider;  /**< of the product with W, or with A in LOWRANK; 0: not known, as on a
                                             GPU. Since 0.6, as are the fields below */

@@ -20,6 +20,12 @@ struct queue {
     struct gemm_cache *gemm_cache;
 };
 
+/* Of a queue, or without one: where nothing may depend on how many there are. */
+static inline int32_t cpu_threads(const struct queue *q)
+{
+    return q ? q->threads : 1;
+}
+
 /* At least `bytes` bytes that live until the next request; NULL if there are none. */
 void *cpu_scratch(struct queue *q, size_t bytes);
 
@@ -112,7 +118,7 @@ relora_status cpu_gemm_blas_tell(const struct queue *q, const struct gemm *g, st
 relora_status cpu_gemm_portable(struct queue *q, const struct gemm *g);
 
 relora_status cpu_fill(struct queue *q, struct view y, double value);
-relora_status cpu_convert(struct queue *q, struct view y, struct view x, struct scale s);
+relora_status cpu_convert(struct queue *q, const struct conversion *list, int32_t count);
 relora_status cpu_merge(struct queue *q, const struct merge *m);
 relora_status cpu_fold(struct queue *q, const struct fold *f);
 relora_status cpu_sum_rows(struct queue *q, float *sums, struct view x, int32_t accumulate);

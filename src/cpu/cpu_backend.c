@@ -110,10 +110,10 @@ static relora_status fill(struct queue *q, struct view y, double value)
     return leave(&host, cpu_fill(q, y, value));
 }
 
-static relora_status convert(struct queue *q, struct view y, struct view x, struct scale s)
+static relora_status convert(struct queue *q, const struct conversion *list, int32_t count)
 {
     fenv_t host = float_mode_enter();
-    return leave(&host, cpu_convert(q, y, x, s));
+    return leave(&host, cpu_convert(q, list, count));
 }
 
 static relora_status gemm(struct queue *q, const struct gemm *g)

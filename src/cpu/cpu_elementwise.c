@@ -37,6 +37,13 @@ struct convert {
     float s;
 };
 
+/* One row of y = round(y + s * x), in F32 from F32. */
+static void convert_onto_row(void *job, int64_t i)
+{
+    const struct convert *c = job;
+    for (int64_t j = 0; j < c->y.cols; j++) row_f32(c->y, i)[j] += c->s * row_f32(c->x, i)[j];
+}
+
 /* One row of y = round(s * x); the four pairs of dtypes. */
 static void convert_row(void *job, int64_t i)
 {
@@ -54,10 +61,12 @@ static void convert_row(void *job, int64_t i)
             row_bf16(y, i)[j] = bf16_nearest(s * bf16_to_float(row_bf16(x, i)[j]));
 }
 
-relora_status cpu_convert(struct queue *q, struct view y, struct view x, struct scale s)
+relora_status cpu_convert(struct queue *q, const struct conversion *list, int32_t count)
 {
-    struct convert c = {y, x, cpu_scale_value(s)};
-    cpu_loop(q, y.rows, view_is_large(y), convert_row, &c);
+    for (int32_t i = 0; i < count; i++) {
+        struct convert c = {list[i].y, list[i].x, cpu_scale_value(list[i].scale)};
+        cpu_loop(q, c.y.rows, view_is_large(c.y), list[i].accumulate ? convert_onto_row : convert_row, &c);
+    }
     return RELORA_OK;
 }
 

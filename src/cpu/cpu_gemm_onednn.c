@@ -182,7 +182,7 @@ relora_status cpu_gemm_onednn_tell(const struct queue *q, const struct gemm *g, 
 {
     relora_status status = RELORA_E_UNSUPPORTED;
     for (int converts = 0; converts <= may_convert(g) && status == RELORA_E_UNSUPPORTED; converts++) {
-        struct product p = {.g = g, .cut = cpu_gemm_cut(g, q->threads), .converts = converts};
+        struct product p = {.g = g, .cut = cpu_gemm_cut(g, cpu_threads(q)), .converts = converts};
         status = tell(&p, path);
     }
     return status;

@@ -121,6 +121,9 @@ INLINE void panel_pack(float *to, const struct panel *p, int64_t count)
 
 static int has(enum own_tile which)
 {
+#ifdef CPU_NO_AVX512
+    if (which == OWN_AVX512) return 0;
+#endif
     if (which == OWN_AVX512)
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
                __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
@@ -307,7 +310,7 @@ relora_status cpu_gemm_own_tell(const struct queue *q, const struct gemm *g, str
 {
     static const relora_isa isa[] = {
         [OWN_PLAIN] = PLAIN_ISA, [OWN_AVX2] = RELORA_ISA_AVX2, [OWN_AVX512] = RELORA_ISA_AVX512};
-    struct gemm_cut cut = cpu_gemm_cut(g, q->threads);
+    struct gemm_cut cut = cpu_gemm_cut(g, cpu_threads(q));
     size_t pitch;
     layout(NULL, &pitch);
     path->provider = RELORA_PROVIDER_OWN;

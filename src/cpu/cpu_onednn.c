@@ -170,7 +170,15 @@ static int is_reference(const_dnnl_primitive_desc_t pd)
     return strncmp(name_of(pd), "ref", 3) == 0;
 }
 
-/* What would be made; dnnl_unimplemented if oneDNN has nothing better than its reference code. */
+/* BF16 operands with AVX-512, but without its instructions for them, takes five times as long as F32. */
+static int is_emulated(const struct onednn_kind *k)
+{
+    unsigned known = (unsigned)dnnl_get_effective_cpu_isa();
+    return k->type_a != RELORA_F32 && (known & dnnl_cpu_isa_avx512_core) == dnnl_cpu_isa_avx512_core &&
+           (known & dnnl_cpu_isa_avx512_core_bf16) != dnnl_cpu_isa_avx512_core_bf16;
+}
+
+/* What would be made; dnnl_unimplemented if oneDNN has nothing better than its reference code, or emulation. */
 static dnnl_status_t describe(dnnl_primitive_desc_t *pd, const struct onednn_kind *k, dnnl_engine_t engine)
 {
     struct operands o[] = {
@@ -187,7 +195,7 @@ static dnnl_status_t describe(dnnl_primitive_desc_t *pd, const struct onednn_kin
     if (!status)
         status =
             matmul_make(pd, engine, &md[ARG_A], &md[ARG_B], k->bias ? &md[ARG_BIAS] : NULL, &md[ARG_C], attr);
-    if (!status && is_reference(*pd)) status = dnnl_unimplemented;
+    if (!status && (is_reference(*pd) || is_emulated(k))) status = dnnl_unimplemented;
     for (int i = ARG_A; i <= ARG_BIAS; i++) descriptor_free(&md[i]);
     if (attr) dnnl_primitive_attr_destroy(attr);
     return status;

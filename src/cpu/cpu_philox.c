@@ -10,7 +10,7 @@ CPU_CLONES static void blocks_plain(uint32_t *words, struct draw d, uint64_t fir
     for (int64_t i = 0; i < count; i++) draw_block(d, first + (uint64_t)i, words + 4 * i);
 }
 
-#if defined(__x86_64__) && defined(__GNUC__)
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(CPU_NO_AVX512)
 #include <immintrin.h>
 
 /* Eight blocks stand side by side, a word of each in the low half of a 64-bit lane; four such sets are

@@ -118,6 +118,10 @@ START_TEST(test_factors_and_norm)
     FAILS(RELORA_E_ARGUMENT, relora_adam_grad_norm(b.a, env.st, NULL), "norm");
     FAILS(RELORA_E_CONTEXT, relora_adam_grad_norm(b.a, b.s.st, &norm), "stream");
     ck_assert_double_eq(norm, -7);
+    FAILS(RELORA_E_ARGUMENT, relora_adam_sum(NULL, env.st, b.g), "adam");
+    FAILS(RELORA_E_ARGUMENT, relora_adam_sum(b.a, NULL, b.g), "stream");
+    FAILS(RELORA_E_ARGUMENT, relora_adam_sum(b.a, env.st, NULL), "tensor");
+    FAILS(RELORA_E_CONTEXT, relora_adam_sum(b.a, b.s.st, b.g), "stream");
     FAILS(RELORA_E_ARGUMENT, relora_adam_zero_grad(NULL, env.st), "adam");
     FAILS(RELORA_E_ARGUMENT, relora_adam_zero_grad(b.a, NULL), "stream");
     FAILS(RELORA_E_CONTEXT, relora_adam_zero_grad(b.a, b.s.st), "stream");

@@ -197,10 +197,10 @@ static relora_status fill(struct queue *q, struct view y, double value)
     return fate ? without_work(fate) : backend_cpu.fill(inner(q), y, value);
 }
 
-static relora_status convert(struct queue *q, struct view y, struct view x, struct scale s)
+static relora_status convert(struct queue *q, const struct conversion *list, int32_t count)
 {
     relora_status fate = enter(q, "convert", 1);
-    return fate ? without_work(fate) : backend_cpu.convert(inner(q), y, x, s);
+    return fate ? without_work(fate) : backend_cpu.convert(inner(q), list, count);
 }
 
 static relora_status gemm(struct queue *q, const struct gemm *g)

@@ -103,6 +103,7 @@ static void call_everything(void)
     SAYS_SO(relora_adam_step(run.adam, env.st, 0.1, 1, NULL));
     SAYS_SO(relora_adam_step_lr(run.adam, env.st, copy, 1, NULL));
     SAYS_SO(relora_adam_refresh(run.adam, env.st));
+    SAYS_SO(relora_adam_sum(run.adam, env.st, a));
     SAYS_SO(relora_adam_grad_norm(run.adam, env.st, &norm));
     SAYS_SO(relora_adam_reset(run.adam, env.st, &first, 1, NULL, NULL));
     SAYS_SO(relora_adam_carry(run.adam, env.st, run.adam, NULL, 0, NULL));

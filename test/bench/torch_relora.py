@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
-"""torch_relora.py ROOT LIBRARY PRETRAIN JSON [PART...]: the authors' layer in plain PyTorch against this library, in
-turn, on the same numbers, threads and dtype. `make bench-torch` runs it. The parts, all unless some are named:
+"""torch_relora.py ROOT LIBRARY PRETRAIN JSON [OPTION...] [PART...]: the authors' layer in plain PyTorch against this
+library, in turn, on the same numbers, threads and dtype. `make bench-torch` runs it, and TORCH_ARGS are added to its
+arguments. The parts, all unless some are named:
 
   layer    forward and backward: their order of products through autograd, ours through ctypes on the same memory
   adam     a step with clipping over the low-rank factors of the 35m model: torch.optim.AdamW, foreach and fused
   full, lora, dropout
-           a training step of the 35m model in bf16, full rank and low rank without and with dropout: PyTorch, eager
-           and compiled, and the program of examples/pretrain
+           a training step of a model, full rank and low rank without and with dropout: PyTorch, eager and compiled, and
+           the program of examples/pretrain
 
 Rows of JSON that are not measured now stay in it."""
+import argparse
 import csv
 import json
 import logging
@@ -20,15 +22,32 @@ import sys
 import tempfile
 import time
 
-import torch
-from torch import nn
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ('root', 'library', 'pretrain', 'json'):
+        parser.add_argument(name)
+    parser.add_argument('parts', nargs='*', default=['layer', 'adam', 'full', 'lora', 'dropout'])
+    parser.add_argument('--size', default='35m', choices=['35m', '60m'], help='of the model')
+    parser.add_argument('--dtype', default='bf16', choices=['f32', 'bf16'], help='of the model')
+    parser.add_argument('--avx2', action='store_true', help='no instructions beyond AVX2 on either side; the program must '
+                        'have been made so: make B=build/avx2 NATIVE=-march=x86-64-v3 bench-torch TORCH_ARGS=--avx2')
+    return parser.parse_intermixed_args()
+
+
+args = arguments()
+if args.avx2:  # before anything looks at it; the last two are oneDNN's old and new names
+    os.environ.update(ATEN_CPU_CAPABILITY='avx2', MKL_ENABLE_INSTRUCTIONS='AVX2', DNNL_MAX_CPU_ISA='AVX2',
+                      ONEDNN_MAX_CPU_ISA='AVX2')
+
+import torch  # noqa: E402
+import torch._inductor.config  # noqa: E402
+from torch import nn  # noqa: E402
 
 sys.dont_write_bytecode = True
 from authors import Llama, ReLoRaLinear, Size, trainer  # noqa: E402
 from ours import Relora  # noqa: E402
-
-root, library, pretrain, output = sys.argv[1:5]
-parts = sys.argv[5:] or ['layer', 'adam', 'full', 'lora', 'dropout']
 
 THREADS = os.cpu_count()
 SHAPES = [(512, 512), (1376, 512), (2048, 2048), (5461, 2048)]  # out x in
@@ -39,7 +58,7 @@ rows = []
 
 
 def row(name, value, unit, target=None):
-    rows.append({'name': name, 'value': value, 'unit': unit, 'target': target, 'higher': unit != 'ms'})
+    rows.append({'name': 'avx2 ' * args.avx2 + name, 'value': value, 'unit': unit, 'target': target, 'higher': unit != 'ms'})
 
 
 def alternate(works, seconds, rounds=3):
@@ -101,21 +120,25 @@ def compare_layers(relora):
                 row('layer %s, faster than PyTorch' % label, ratio(theirs, ours), 'x', AIM)
 
 
-# ---- a small Llama: the 35m model of examples/pretrain ----
+# ---- a small Llama: models of examples/pretrain ----
 
-SIZE = Size(hidden=384, ffn=1024, heads=8, layers=6, seq=256, batch=16, vocab=256, rank=96)
+SIZES = {
+    '35m': Size(hidden=384, ffn=1024, heads=8, layers=6, seq=256, batch=16, vocab=256, rank=96),
+    '60m': Size(hidden=512, ffn=1376, heads=8, layers=8, seq=256, batch=16, vocab=256, rank=128),
+}
+SIZE = SIZES[args.size]
 
 
-def factor_shapes():
+def factor_shapes(size):
     shapes = []
-    for outputs, inputs in [(SIZE.hidden, SIZE.hidden)] * 4 + [(SIZE.ffn, SIZE.hidden)] * 2 + [(SIZE.hidden, SIZE.ffn)]:
-        shapes += [(SIZE.rank, inputs), (outputs, SIZE.rank)]
-    return shapes * SIZE.layers
+    for outputs, inputs in [(size.hidden, size.hidden)] * 4 + [(size.ffn, size.hidden)] * 2 + [(size.hidden, size.ffn)]:
+        shapes += [(size.rank, inputs), (outputs, size.rank)]
+    return shapes * size.layers
 
 
 def torch_trainer(method, dropout, compiled):
     torch.manual_seed(1)
-    model = Llama(SIZE, method, dropout).to(torch.bfloat16)
+    model = Llama(SIZE, method, dropout).to(DTYPES[args.dtype])
     tokens = torch.randint(SIZE.vocab, (SIZE.batch, SIZE.seq + 1))
     update = trainer(model, torch.compile(model) if compiled else model, tokens)
 
@@ -129,8 +152,8 @@ def pretrain_rates(folder, method, dropout, steps):
     text, out = os.path.join(folder, 'text'), os.path.join(folder, 'out')
     with open(text, 'wb') as f:
         f.write(os.urandom(1 << 20).translate(bytes(range(97, 113)) * 16))
-    subprocess.run([pretrain, '--size', '35m', '--method', method, '--dtype', 'bf16', '--dropout', str(dropout), '--rank',
-                    str(SIZE.rank), '--steps', str(steps + 1), '--warm-start', '0', '--batch', str(SIZE.batch), '--seq',
+    subprocess.run([args.pretrain, '--size', args.size, '--method', method, '--dtype', args.dtype, '--dropout', str(dropout),
+                    '--rank', str(SIZE.rank), '--steps', str(steps + 1), '--warm-start', '0', '--batch', str(SIZE.batch), '--seq',
                     str(SIZE.seq), '--accumulate', '1', '--threads', str(THREADS), '--data', text, '--out', out,
                     '--eval-every', '0', '--eval-batches', '1', '--sample', '0'], check=True, capture_output=True)
     with open(os.path.join(out, 'train.csv'), newline='') as f:
@@ -159,21 +182,21 @@ def compare_models(method, dropout):
             for name, update in works.items():
                 rates[name] += measured_rates(update, 2)
             rates['librelora'] += pretrain_rates(folder, method, dropout, 3)
-    label = method + (', dropout 0.1' if dropout else '')
+    label = '%s %s %s%s' % (args.size, args.dtype, method, ', dropout 0.1' if dropout else '')
     ours = statistics.median(rates['librelora'])
-    print('\nTraining step of the 35m model (%d sequences of %d), bf16, %s, tokens/s: the median step\n'
-          '  librelora        %6.0f' % (SIZE.batch, SIZE.seq, label, ours))
-    row('model 35m bf16 %s' % label, ours, 'tokens/s')
+    print('\nTraining step of the model %s (%d sequences of %d), tokens/s: the median step\n'
+          '  librelora        %6.0f' % (label, SIZE.batch, SIZE.seq, ours))
+    row('model %s' % label, ours, 'tokens/s')
     for name in works:
         theirs = statistics.median(rates[name])
         print('  PyTorch %-8s %6.0f   ratio %.2f' % (name, theirs, ours / theirs), flush=True)
-        row('model 35m bf16 %s, faster than PyTorch %s' % (label, name), ours / theirs, 'x', AIM)
+        row('model %s, faster than PyTorch %s' % (label, name), ours / theirs, 'x', AIM)
 
 
 # ---- the optimizer ----
 
 def compare_optimizers(relora):
-    shapes = factor_shapes()
+    shapes = factor_shapes(SIZES['35m'])
     count = sum(a * b for a, b in shapes)
 
     def theirs(**kind):
@@ -206,10 +229,10 @@ def compare_optimizers(relora):
 
 def write_rows():
     names = [r['name'] for r in rows]
-    if os.path.exists(output):
-        with open(output, encoding='utf-8') as f:
+    if os.path.exists(args.json):
+        with open(args.json, encoding='utf-8') as f:
             rows[:0] = [r for r in json.load(f)['rows'] if r['name'] not in names]
-    with open(output, 'w', encoding='utf-8') as f:
+    with open(args.json, 'w', encoding='utf-8') as f:
         f.write('{\n  "torch": "%s",\n  "threads": %d,\n  "rows": [\n' % (torch.__version__, THREADS))
         f.write(',\n'.join('    ' + json.dumps(r) for r in rows) + '\n  ]\n}\n')
 
@@ -217,13 +240,15 @@ def write_rows():
 def main():
     logging.getLogger('torch').setLevel(logging.ERROR)
     torch.set_num_threads(THREADS)
+    if args.avx2:
+        torch._inductor.config.cpp.simdlen = 256  # bits
     torch.manual_seed(1)
     print('PyTorch %s and librelora, %d threads' % (torch.__version__, THREADS))
-    relora = Relora(root, library, THREADS)
+    relora = Relora(args.root, args.library, THREADS)
     for part, compare in (('layer', lambda: compare_layers(relora)), ('adam', lambda: compare_optimizers(relora)),
                           ('full', lambda: compare_models('full', 0.0)), ('lora', lambda: compare_models('lora', 0.0)),
                           ('dropout', lambda: compare_models('lora', 0.1))):
-        if part in parts:
+        if part in args.parts:
             compare()
             write_rows()
 

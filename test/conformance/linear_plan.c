@@ -2,6 +2,10 @@
 #include "conformance/orders.h"
 #include "cpu/cpu.h"
 #include "stream.h"
+#include <stdlib.h>
+#if RELORA_ONEDNN
+#include <oneapi/dnnl/dnnl.h>
+#endif
 
 enum {
     ROWS = 37,
@@ -261,6 +265,44 @@ START_TEST(test_path)
 }
 END_TEST
 
+/* oneDNN emulates BF16 where a processor has AVX-512 but not its instructions for it, and does without before. Neither
+ * is worth having. What it may use is settled when it is first asked, so this test has no fixture that asks. */
+START_TEST(test_no_emulation)
+{
+#if RELORA_ONEDNN
+    static const char *const most[] = {"AVX2", "AVX512_CORE", "AVX512_CORE_BF16", "ALL"};
+    setenv("DNNL_MAX_CPU_ISA", most[_i], 1);
+    env_open_on(RELORA_DEVICE_CPU, 1);
+    relora_plan_report plan = path_of(RELORA_MODE_LORA, RELORA_BF16);
+    int has = ((unsigned)dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core_bf16) ==
+              dnnl_cpu_isa_avx512_core_bf16;
+    ck_assert_int_eq(plan.forward_converts, !has);
+    ck_assert_int_eq(plan.backward_converts, !has);
+    ck_assert_int_eq(env.dev->product[RELORA_BF16].converts, !has);
+    ck_assert_int_eq(env.dev->product[RELORA_F32].converts, 0);
+    env_close();
+    unsetenv("DNNL_MAX_CPU_ISA");
+#endif
+}
+END_TEST
+
+/* What the planner reckons with is that of large products, whatever the number of threads. */
+START_TEST(test_product)
+{
+    if (cpu_only()) return;
+    relora_dtype dtype = RELORA_F32 + _i;
+    relora_plan_report plan = path_of(RELORA_MODE_LORA, dtype);
+    for (int threads = 1; threads <= 3; threads++) {
+        env_close();
+        env_open_threads(threads);
+        const struct gemm_path *product = &env.dev->product[dtype];
+        ck_assert_int_eq(product->provider, plan.forward_provider);
+        ck_assert_int_eq(product->isa, plan.forward_isa);
+        ck_assert_int_eq(product->converts, plan.forward_converts);
+    }
+}
+END_TEST
+
 /* The library's own product needs its memory once for each thread; without elements there is no product. */
 START_TEST(test_product_bytes)
 {
@@ -295,5 +337,9 @@ Suite *linear_plan(void)
     tcase_add_test(tc, test_full_without_rank);
     tcase_add_loop_test(tc, test_path, 0, 3);
     tcase_add_test(tc, test_product_bytes);
+    tcase_add_loop_test(tc, test_product, 0, 2);
+    tc = tcase_create("limited");
+    tcase_add_loop_test(tc, test_no_emulation, 0, 4);
+    suite_add_tcase(s, tc);
     return s;
 }

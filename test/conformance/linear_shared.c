@@ -1,5 +1,7 @@
-/* Layers that share their input: the bits of separate calls, and all arguments looked at before any work. */
+/* Layers that share their input: the bits of separate calls, or their results within rounding where a device makes one
+ * product of several; and all arguments looked at before any work. */
 #include "conformance/suites.h"
+#include "support/close.h"
 #include "support/fixture.h"
 #include "support/objects.h"
 #include "support/random.h"
@@ -65,6 +67,132 @@ START_TEST(test_same_as_separate)
 }
 END_TEST
 
+/* ---- products that a device stacks: layers in BF16 whose ranks are multiples of 8 ---- */
+
+enum { STACKED = 6, STACKED_IN = 24, STACKED_ROWS = 21 }; /* more layers than are made at a time */
+
+/* What is different of one of the layers, or of all; some of it means that nothing is stacked. */
+static const struct oddity {
+    relora_order order;
+    uint32_t of_one, of_all; /* flags of layers */
+    int full, dropout, thin;
+    uint32_t flags; /* of backward */
+} oddities[] = {
+    {.order = RELORA_ORDER_SPLIT},
+    {.order = RELORA_ORDER_FOLD},                                           /* a fold */
+    {.order = RELORA_ORDER_FOLD, .flags = RELORA_OVERWRITE},                /* a fold, overwriting */
+    {.order = RELORA_ORDER_SPLIT, .flags = RELORA_ACCUMULATE_DX},           /* added to dx */
+    {.order = RELORA_ORDER_FOLD, .of_all = RELORA_LINEAR_TRAINABLE_SCALE},  /* trained scales */
+    {.order = RELORA_ORDER_SPLIT, .of_one = RELORA_LINEAR_TRAINABLE_SCALE}, /* a trained scale */
+    {.order = RELORA_ORDER_SPLIT, .of_one = RELORA_LINEAR_FREEZE_A},        /* a frozen A */
+    {.order = RELORA_ORDER_FOLD, .of_one = RELORA_LINEAR_FREEZE_B},         /* a frozen B */
+    {.order = RELORA_ORDER_FOLD, .of_one = RELORA_LINEAR_IN_OUT},           /* W as [in, out] */
+    {.order = RELORA_ORDER_THROUGH},                                        /* through G */
+    {.order = RELORA_ORDER_SPLIT, .full = 1},                               /* a layer in FULL */
+    {.order = RELORA_ORDER_SPLIT, .dropout = 1},                            /* dropout */
+    {.order = RELORA_ORDER_SPLIT, .thin = 1},                               /* a rank of 3 */
+};
+enum { ODDITIES = sizeof oddities / sizeof *oddities };
+
+struct stacked {
+    relora_linear *linear[STACKED];
+    relora_tensor *x, *dx, *y[STACKED], *dy[STACKED];
+};
+
+static relora_tensor *bf16(int64_t cols, struct rnd *r)
+{
+    relora_tensor *t = new_matrix(RELORA_BF16, STACKED_ROWS, cols);
+    put_normal(t, r, 1);
+    return t;
+}
+
+static relora_linear *stacked_layer(const struct oddity *odd, int i, int64_t out, struct rnd *r)
+{
+    int one = i == 2;
+    relora_linear_options o = layer_options(one && odd->full ? RELORA_MODE_FULL : RELORA_MODE_LORA,
+                                            STACKED_IN, out, 8 * (1 + i % 2));
+    if (one && odd->thin) o.rank = 3;
+    o.dtype = RELORA_BF16;
+    o.rounding = RELORA_ROUND_STOCHASTIC;
+    o.layer = (uint64_t)i;
+    o.alpha = 5 + i; /* scales that differ */
+    o.flags |= odd->of_all | (one ? odd->of_one : 0);
+    if (one && odd->dropout) o.dropout = 0.3;
+    relora_linear *l = new_filled_linear(&o, r);
+    relora_order forward = odd->order == RELORA_ORDER_THROUGH ? RELORA_ORDER_FOLD : odd->order;
+    OK(relora_linear_set_order(l, forward, odd->order));
+    for (relora_param p = RELORA_PARAM_WEIGHT; p <= RELORA_PARAM_SCALE; p++)
+        if (relora_linear_grad(l, p)) put_normal(relora_linear_grad(l, p), r, 1);
+    return l;
+}
+
+static struct stacked new_stacked(const struct oddity *odd)
+{
+    struct stacked s;
+    struct rnd r = rnd_seed(5);
+    for (int i = 0; i < STACKED; i++) {
+        int64_t out = 8 + 5 * i;
+        s.linear[i] = stacked_layer(odd, i, out, &r);
+        s.y[i] = bf16(out, &r);
+        s.dy[i] = bf16(out, &r);
+    }
+    s.x = bf16(STACKED_IN, &r);
+    s.dx = bf16(STACKED_IN, &r);
+    return s;
+}
+
+/* Another order of F32 sums may round an element of u or h, which is in BF16, to its neighbour. */
+static void near(const relora_tensor *a, const relora_tensor *b)
+{
+    int64_t n = relora_tensor_count(b);
+    const double *want = get(b);
+    CLOSE(get(a), want, n, close_tolerance(0, RELORA_BF16, largest(want, n), 4));
+}
+
+START_TEST(test_stacked)
+{
+    const struct oddity *odd = &oddities[_i];
+    struct stacked a = new_stacked(odd), b = new_stacked(odd);
+    uint32_t flags = RELORA_TRAIN | odd->flags;
+    OK(relora_linear_forward_shared(a.linear, STACKED, env.st, a.x, a.y, 8, RELORA_TRAIN));
+    OK(relora_linear_backward_shared(a.linear, STACKED, env.st, a.x, a.dy, a.dx, 8, flags));
+    for (int i = 0; i < STACKED; i++) {
+        OK(relora_linear_forward(b.linear[i], env.st, b.x, b.y[i], 8, RELORA_TRAIN));
+        OK(relora_linear_backward(b.linear[i], env.st, b.x, b.dy[i], b.dx, 8,
+                                  flags | (i ? RELORA_ACCUMULATE_DX : 0)));
+        near(a.y[i], b.y[i]);
+        for (relora_param p = RELORA_PARAM_WEIGHT; p <= RELORA_PARAM_SCALE; p++)
+            if (relora_linear_grad(a.linear[i], p))
+                near(relora_linear_grad(a.linear[i], p), relora_linear_grad(b.linear[i], p));
+    }
+    near(a.dx, b.dx);
+}
+END_TEST
+
+/* A host may tie the A of its layers: their one gradient is the sum. */
+START_TEST(test_tied)
+{
+    struct stacked s = new_stacked(&oddities[0]), apart = new_stacked(&oddities[0]);
+    relora_tensor *a = relora_linear_param(s.linear[0], RELORA_PARAM_A);
+    relora_tensor *da = relora_linear_grad(s.linear[0], RELORA_PARAM_A);
+    relora_linear *two[] = {s.linear[0], s.linear[2]};
+    relora_tensor *dy[] = {s.dy[0], s.dy[2]};
+    OK(relora_linear_set_param(two[1], RELORA_PARAM_A, a));
+    OK(relora_linear_set_grad(two[1], RELORA_PARAM_A, da));
+    OK(relora_tensor_fill(da, env.st, 0));
+    OK(relora_linear_backward_shared(two, 2, env.st, s.x, dy, s.dx, 8, RELORA_TRAIN));
+    double *sum = doubles((int)relora_tensor_count(da));
+    for (int i = 0; i < 4; i += 2) {
+        relora_linear *l = apart.linear[i];
+        if (i) OK(relora_linear_set_param(l, RELORA_PARAM_A, a));
+        OK(relora_linear_backward(l, env.st, s.x, s.dy[i], NULL, 8, RELORA_TRAIN | RELORA_OVERWRITE));
+        const double *part = get(relora_linear_grad(l, RELORA_PARAM_A));
+        for (int64_t k = 0; k < relora_tensor_count(da); k++) sum[k] += part[k];
+    }
+    CLOSE(get(da), sum, relora_tensor_count(da), close_tolerance(0, RELORA_F32, 1000, 1));
+}
+END_TEST
+
 /* A wrong argument of the last layer is found before the first has done anything. */
 START_TEST(test_wrong_arguments)
 {
@@ -109,6 +237,8 @@ Suite *linear_shared(void)
     Suite *s = suite_create("linear shared");
     TCase *tc = env_case(s, "linear shared", 20);
     tcase_add_loop_test(tc, test_same_as_separate, 0, 8);
+    tcase_add_loop_test(tc, test_stacked, 0, ODDITIES);
+    tcase_add_test(tc, test_tied);
     tcase_add_test(tc, test_wrong_arguments);
     return s;
 }

@@ -14,6 +14,7 @@ int main(void)
     srunner_add_suite(runner, queueing());
     srunner_add_suite(runner, graphs());
     srunner_add_suite(runner, sectors());
+    srunner_add_suite(runner, launches());
     srunner_add_suite(runner, memory_suite());
     srunner_add_suite(runner, dlpack_suite());
     srunner_add_suite(runner, devices_suite());

@@ -99,6 +99,7 @@ static void optimizers(struct bench *b, int round)
     QUEUES(relora_adam_reset(b->adam, env.st, NULL, 0, &o, NULL));
     QUEUES(relora_adam_set_steps(b->adam, env.st, 0, 3));
     QUEUES(relora_adam_refresh(b->adam, env.st));
+    QUEUES(relora_adam_sum(b->adam, env.st, b->lr));
     QUEUES(relora_adam_zero_grad(b->adam, env.st));
     QUEUES(relora_adam_flatten_grads(b->flat[round], env.st));
 }

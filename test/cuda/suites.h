@@ -14,6 +14,7 @@ Suite *streams_suite(void);
 Suite *queueing(void);
 Suite *graphs(void);
 Suite *sectors(void);
+Suite *launches(void);
 Suite *memory_suite(void);
 Suite *dlpack_suite(void);
 Suite *devices_suite(void);

@@ -25,10 +25,30 @@ START_TEST(test_convert)
             struct matrix y = matrix_make(shapes[_i], types[d / 2], VALUES_NORMAL, 1);
             struct matrix x = matrix_make(s ? other : shapes[_i], types[d % 2], VALUES_ANY, 2);
             struct scale scale = {.value = scales[s]};
-            BOTH(convert(cpu_queue, y.cpu, x.cpu, scale), convert(cuda_queue, y.cuda, x.cuda, scale));
+            struct conversion on_cpu = {.y = y.cpu, .x = x.cpu, .scale = scale};
+            struct conversion on_cuda = {.y = y.cuda, .x = x.cuda, .scale = scale};
+            BOTH(convert(cpu_queue, &on_cpu, 1), convert(cuda_queue, &on_cuda, 1));
             SAME(y.twin);
             SAME(x.twin);
         }
+}
+END_TEST
+
+/* Many in one call, of every type and shape, some of them added. */
+START_TEST(test_convert_list)
+{
+    struct matrix y[CONVERSIONS], x[CONVERSIONS];
+    struct conversion on_cpu[CONVERSIONS], on_cuda[CONVERSIONS];
+    for (int i = 0; i < CONVERSIONS; i++) {
+        struct shape shape = shapes[(_i + i * (1 + i % 3)) % shape_count()];
+        struct scale scale = {.value = 0.3 * (i + 1)};
+        y[i] = matrix_make(shape, types[i / 2 % 2], VALUES_NORMAL, 2 * (uint64_t)i);
+        x[i] = matrix_make(shape, types[i % 2], VALUES_NORMAL, 2 * (uint64_t)i + 1);
+        on_cpu[i] = (struct conversion){y[i].cpu, x[i].cpu, scale, i % 8 == 0};
+        on_cuda[i] = (struct conversion){y[i].cuda, x[i].cuda, scale, i % 8 == 0};
+    }
+    BOTH(convert(cpu_queue, on_cpu, CONVERSIONS), convert(cuda_queue, on_cuda, CONVERSIONS));
+    for (int i = 0; i < CONVERSIONS; i++) SAME(y[i].twin);
 }
 END_TEST
 
@@ -40,8 +60,9 @@ START_TEST(test_trainable)
     struct matrix y = matrix_make(shape, RELORA_F32, VALUES_NORMAL, 1);
     struct matrix x = matrix_make(shape, RELORA_F32, VALUES_NORMAL, 2);
     struct twin s = twin_make(1, RELORA_F32, VALUES_NORMAL, 3);
-    struct scale cpu_scale = {.value = 7, .trainable = s.cpu}, cuda_scale = {.value = 7, .trainable = s.cuda};
-    BOTH(convert(cpu_queue, y.cpu, x.cpu, cpu_scale), convert(cuda_queue, y.cuda, x.cuda, cuda_scale));
+    struct conversion on_cpu = {.y = y.cpu, .x = x.cpu, .scale = {.value = 7, .trainable = s.cpu}};
+    struct conversion on_cuda = {.y = y.cuda, .x = x.cuda, .scale = {.value = 7, .trainable = s.cuda}};
+    BOTH(convert(cpu_queue, &on_cpu, 1), convert(cuda_queue, &on_cuda, 1));
     const float *got = twin_read(y.twin), *want = y.twin.cpu;
     for (int i = 0; i < 63; i++)
         ck_assert_double_eq_tol(got[i], want[i], 5 * close_eps(RELORA_F32) * fabs((double)want[i]));
@@ -109,6 +130,7 @@ Suite *kernels_elementwise(void)
     TCase *tc = twin_case(s, "elementwise");
     twin_test(tc, test_fill, shape_count());
     twin_test(tc, test_convert, shape_count());
+    twin_test(tc, test_convert_list, shape_count());
     twin_test(tc, test_trainable, 1);
     twin_test(tc, test_largest, shape_count());
     twin_test(tc, test_largest_stays, 1);

@@ -104,6 +104,12 @@ void zero_adam(void)
     relora_adam *adam = pick(ADAM);
     relora_stream *stream = pick(STREAM);
     CALL(relora_adam_zero_grad, adam, stream);
+    if (choose() & 1) return;
+    end_operation();
+    adam = pick(ADAM);
+    stream = pick(STREAM);
+    relora_tensor *tensor = pick(TENSOR);
+    CALL(relora_adam_sum, adam, stream, tensor);
 }
 
 void step(void)

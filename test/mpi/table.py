@@ -19,6 +19,7 @@ def counts(hidden, ffn, layers):
 
 
 def rows(size):
+    hidden, ffn, _ = SIZES[size]
     projections, factors, rest = counts(*SIZES[size])
     trained, others = factors + rest, (RANKS - 1) / RANKS
     weights = 4 * (projections + rest)
@@ -27,6 +28,7 @@ def rows(size):
     # sent by each process in an update; kept by each: weights, gradients, moments
     yield 'full rank, data parallel', 2 * others * full, weights + 3 * full + WIRE
     yield 'low rank, data parallel', 2 * others * low, weights + 4 * factors + 3 * low + WIRE
+    yield 'low rank and full-rank steps', 2 * others * (low + 4 * projections), weights + 4 * factors + 3 * low + WIRE + 4 * ffn * hidden
     yield 'low rank, moments in shares', 2 * others * low, weights + 4 * factors + low + 2 * low / RANKS + WIRE
     yield 'low rank, merges alone', apart, weights + 4 * factors + 3 * low + WIRE
 

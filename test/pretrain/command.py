@@ -86,6 +86,12 @@ class Command(Case):
                 self.good(*shared, '--full-rank-every', '4', '--full-rank-strength', '3', '--out', 'far')
                 self.assertNotEqual(self.column('loss', 'with')[10:], self.column('loss', 'far')[10:])
 
+    def test_low_rank_without_w_learns(self):
+        """Layers that begin with B = 0 and have no W would never leave it, and the loss would not depend on them."""
+        for rank in ('4', '8'):
+            self.good('--method', 'lowrank', '--rank', rank, '--steps', '6', '--warmup', '1', '--out', rank)
+        self.assertNotEqual(self.column('loss', '4')[-1], self.column('loss', '8')[-1])
+
     def test_recipes(self):
         """A recipe is what its options are; what is given besides counts, but for another method."""
         run = ['--steps', '8', '--warmup', '1', '--restarts', '1']

@@ -1,5 +1,6 @@
 /* Ranks that meet at merges alone. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "ranks/world.h"
@@ -239,12 +240,101 @@ static void left(struct rank *rank, struct world *w)
     relora_cycle_release(cycle);
 }
 
-/* In the comparison, the agreement, the factors, the rest. */
+/* In the comparison, the agreement, the factors, the rest: a merge makes no more exchanges where all fits into one. */
 START_TEST(test_rank_that_leaves)
 {
     int at = 1 + _i;
     struct plan plan = {.apart = 1, .work = left, .more = &at};
     world_run(3, fails_at, &plan);
+}
+END_TEST
+
+/* ---- more than goes at once ---- */
+
+enum { TALL = 33000, NARROW = 64, SMALL = 70, LONG = 5 << 20, WIDE_RANK = 64 };
+
+static float value_of(int64_t i, int32_t r) { return (float)((i * 7 + r * 5) % 9 - 4) / 64; }
+
+static relora_tensor *filled(relora_tensor *t, int32_t r)
+{
+    float *x = relora_tensor_data(t);
+    for (int64_t i = 0; i < relora_tensor_count(t); i++) x[i] = value_of(i, r);
+    return t;
+}
+
+static relora_tensor *vector(struct rank *rank, int64_t n)
+{
+    relora_tensor *t;
+    RANK_OK(rank, relora_tensor_create(&t, rank->dev, RELORA_F32, 1, &n));
+    return t;
+}
+
+static double mean_of(int64_t i) { return ((double)value_of(i, 0) + (double)value_of(i, 1)) / 2; }
+
+/* Every value is a small multiple of 1/64, so means and products are exact. */
+static void check_pieces(struct rank *rank, relora_tensor *w, relora_tensor *const *values)
+{
+    const float *x = relora_tensor_data(w);
+    for (int64_t i = 0; i < TALL; i += 997)
+        for (int64_t j = 0; j < NARROW; j++) {
+            double sum = 0;
+            for (int32_t r = 0; r < 2; r++)
+                for (int64_t k = 0; k < WIDE_RANK; k++)
+                    sum += (double)value_of(i * WIDE_RANK + k, r) * (double)value_of(k * NARROW + j, r);
+            RANK_TRUE(rank, (double)x[i * NARROW + j] == sum / 2);
+        }
+    for (int v = 0; v <= SMALL; v++) {
+        const float *y = relora_tensor_data(values[v]);
+        for (int64_t i = 0; i < relora_tensor_count(values[v]); i++)
+            RANK_TRUE(rank, (double)y[i] == mean_of(i));
+    }
+}
+
+/* Factors and a parameter that are more than the wire takes, and more parameters than go together. */
+static void pieces(struct rank *rank)
+{
+    const int64_t shape[] = {TALL, NARROW};
+    relora_tensor *w, *values[SMALL + 1], *grads[SMALL + 1];
+    relora_linear *layer;
+    relora_linear_options lo;
+    relora_adam *adam;
+    relora_cycle *cycle;
+    relora_cycle_options co;
+    int32_t r = rank->comm.rank;
+    RANK_OK(rank, relora_tensor_create(&w, rank->dev, RELORA_F32, 2, shape));
+    RANK_OK(rank, relora_tensor_fill(w, rank->st, 0));
+    relora_linear_options_init(&lo, sizeof lo);
+    lo.in_features = NARROW, lo.out_features = TALL, lo.rank = WIDE_RANK, lo.alpha = WIDE_RANK;
+    RANK_OK(rank, relora_linear_create(&layer, rank->dev, &lo));
+    RANK_OK(rank, relora_linear_set_weight(layer, w, NULL));
+    RANK_OK(rank, relora_adam_create(&adam, rank->dev, NULL));
+    RANK_OK(rank, relora_adam_add_linear(adam, "layer", layer));
+    for (int v = 0; v <= SMALL; v++) {
+        char name[8];
+        snprintf(name, sizeof name, "v%d", v);
+        values[v] = filled(vector(rank, v == 3 ? LONG : 5), r);
+        grads[v] = vector(rank, v == 3 ? LONG : 5);
+        RANK_OK(rank, relora_adam_add(adam, name, values[v], grads[v], NULL));
+    }
+    filled(relora_linear_param(layer, RELORA_PARAM_A), r);
+    filled(relora_linear_param(layer, RELORA_PARAM_B), r);
+    relora_cycle_options_init(&co, sizeof co);
+    co.merge_every = 2, co.comm = &rank->comm;
+    RANK_OK(rank, relora_cycle_create(&cycle, rank->ctx, &co, adam, NULL));
+    RANK_OK(rank, relora_cycle_add(cycle, layer));
+    RANK_OK(rank, relora_cycle_finish(cycle, rank->st, 1, NULL));
+    check_pieces(rank, w, values);
+    relora_cycle_release(cycle);
+    relora_adam_release(adam);
+    relora_linear_release(layer);
+    relora_tensor_release(w);
+    for (int v = 0; v <= SMALL; v++) relora_tensor_release(values[v]), relora_tensor_release(grads[v]);
+}
+
+START_TEST(test_pieces)
+{
+    const struct rank *ranks = ranks_run(2, NULL, pieces, NULL);
+    for (int r = 0; r < 2; r++) ck_assert_int_eq(ranks[r].bad_memory, 0);
 }
 END_TEST
 
@@ -284,7 +374,8 @@ Suite *ranks_apart(void)
     tcase_add_test(tc, test_nan);
     tcase_add_test(tc, test_drift);
     tcase_add_test(tc, test_one_starves);
-    tcase_add_loop_test(tc, test_rank_that_leaves, 0, 6);
+    tcase_add_loop_test(tc, test_rank_that_leaves, 0, 4);
+    tcase_add_test(tc, test_pieces);
     tcase_add_test(tc, test_arguments);
     suite_add_tcase(s, tc);
     return s;

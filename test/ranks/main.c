@@ -7,6 +7,7 @@ int main(void)
     srunner_add_suite(runner, ranks_resets());
     srunner_add_suite(runner, ranks_states());
     srunner_add_suite(runner, ranks_apart());
+    srunner_add_suite(runner, ranks_turns());
     srunner_add_suite(runner, ranks_nccl());
     srunner_run_all(runner, CK_ENV);
     int failed = srunner_ntests_failed(runner);

@@ -61,9 +61,12 @@ static void make_gapped(struct rank *rank, struct world *w)
 
 static void make_layer(struct rank *rank, struct world *w, int i)
 {
+    const struct plan *plan = rank->user;
     relora_linear_options o;
     const int64_t shape[] = {OUT, IN};
     relora_linear_options_init(&o, sizeof o);
+    if (plan->init) o.init = plan->init;
+    if (plan->mode) o.mode = plan->mode;
     o.in_features = IN;
     o.out_features = OUT;
     o.rank = RANK;
@@ -144,9 +147,17 @@ void world_set_grads(struct rank *rank, struct world *w, int64_t step)
 {
     for (int i = 0; i < PLAIN; i++) fill(rank, w->grad[i], i, step, w);
     for (int i = 0; i < LAYERS; i++) {
-        fill(rank, relora_linear_grad(w->layer[i], RELORA_PARAM_A), 30 + i, step, w);
-        fill(rank, relora_linear_grad(w->layer[i], RELORA_PARAM_B), 40 + i, step, w);
+        static const relora_param parts[] = {RELORA_PARAM_WEIGHT, RELORA_PARAM_A, RELORA_PARAM_B};
+        for (int k = 0; k < 3; k++) {
+            relora_tensor *grad = relora_linear_grad(w->layer[i], parts[k]);
+            if (grad) fill(rank, grad, 20 + 10 * k + i, step, w);
+        }
     }
+}
+
+void world_fill(struct rank *rank, const struct world *w, relora_tensor *tensor, int64_t step)
+{
+    fill(rank, tensor, 60, step, w);
 }
 
 void world_step(struct rank *rank, struct world *w, int64_t step, relora_step_report *report)
@@ -178,9 +189,10 @@ void world_keep(struct rank *rank, const struct world *w)
     for (int i = 0; i < GAPPED; i++) keep_tensor(rank, w->value[i]);
     world_keep_bytes(rank, w->gapped, ROWS * PITCH * sizeof *w->gapped);
     for (int i = 0; i < LAYERS; i++) {
+        relora_tensor *a = relora_linear_param(w->layer[i], RELORA_PARAM_A);
         keep_tensor(rank, w->weight[i]);
-        keep_tensor(rank, relora_linear_param(w->layer[i], RELORA_PARAM_A));
-        keep_tensor(rank, relora_linear_param(w->layer[i], RELORA_PARAM_B));
+        if (a) keep_tensor(rank, a);
+        if (a) keep_tensor(rank, relora_linear_param(w->layer[i], RELORA_PARAM_B));
     }
 }
 

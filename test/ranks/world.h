@@ -21,6 +21,8 @@ struct plan { /* of a run; `user` of each rank */
     uint32_t flags;
     double max_norm;
     int apart;                                            /* the optimizer does not know of other ranks */
+    relora_init init;                                     /* of the layers; 0 for the default */
+    relora_linear_mode mode;                              /* they begin in; 0 for the default */
     void (*work)(struct rank *rank, struct world *world); /* after the world is made */
     int32_t of;                                           /* ranks whose data one rank alone has */
     unsigned char *bytes[RANKS_MOST];                     /* what world_keep() kept of each rank */
@@ -36,6 +38,8 @@ void world_run_here(const relora_comm *comm, struct plan *plan);
 /** An update of exact gradients. */
 void world_step(struct rank *rank, struct world *world, int64_t step, relora_step_report *report);
 void world_set_grads(struct rank *rank, struct world *world, int64_t step);
+/** Exact values, as of one gradient more, in a tensor of the caller. */
+void world_fill(struct rank *rank, const struct world *world, relora_tensor *tensor, int64_t step);
 /** Keep all parameters, and any bytes, to be compared. */
 void world_keep(struct rank *rank, const struct world *world);
 void world_keep_bytes(struct rank *rank, const void *bytes, size_t size);
@@ -51,6 +55,7 @@ Suite *ranks_failures(void);
 Suite *ranks_resets(void);
 Suite *ranks_states(void);
 Suite *ranks_apart(void);
+Suite *ranks_turns(void);
 Suite *ranks_nccl(void);
 
 #endif

@@ -63,6 +63,7 @@ START_TEST(test_optimizer_and_cycle)
     KEEPS(relora_adam_grad_norm(adam, env.st, &norm));
     KEEPS(relora_adam_reset(adam, env.st, NULL, 0, NULL, NULL));
     KEEPS(relora_adam_zero_grad(adam, env.st));
+    KEEPS(relora_adam_sum(adam, env.st, relora_linear_grad(l, RELORA_PARAM_A)));
     KEEPS(relora_cycle_advance(c, env.st, 5, NULL, NULL, NULL));
     KEEPS(relora_cycle_finish(c, env.st, 5, NULL));
 }

@@ -62,6 +62,28 @@ static struct plan_case free_case(int64_t rows, int64_t in, int64_t out, int64_t
                               .wants_dx = 1};
 }
 
+/* What multiplies: each has costs of its own; a fold's are those of so many multiply-adds an element. */
+static const struct machine {
+    relora_dtype dtype;
+    relora_provider provider;
+    relora_isa isa;
+    int32_t converts;
+    double fold;
+} machines[] = {
+    {RELORA_F32, RELORA_PROVIDER_ONEDNN, RELORA_ISA_AVX512, 0, 50},
+    {RELORA_F32, RELORA_PROVIDER_OWN, RELORA_ISA_AVX2, 0, 27},
+    {RELORA_BF16, RELORA_PROVIDER_OWN, RELORA_ISA_AVX2, 1, 75},
+    {RELORA_BF16, RELORA_PROVIDER_OWN, RELORA_ISA_AVX512, 1, 33},
+    {RELORA_BF16, RELORA_PROVIDER_ONEDNN, RELORA_ISA_AVX512, 0, 96},
+    {RELORA_BF16, RELORA_PROVIDER_ONEDNN, RELORA_ISA_AMX, 0, 700},
+};
+enum { MACHINES = sizeof machines / sizeof *machines, TILES = MACHINES - 1 };
+
+static void put_on(struct plan_case *c, const struct machine *m)
+{
+    c->dtype = m->dtype, c->provider = m->provider, c->isa = m->isa, c->converts = m->converts;
+}
+
 /* Up to `most`, each size as likely as its double. */
 static int64_t any_size(struct rnd *r, double most) { return (int64_t)exp(rnd_uniform(r, 0, log(most))); }
 
@@ -70,7 +92,7 @@ static struct plan_case any_case(struct rnd *r)
     struct plan_case c =
         free_case(any_size(r, 65537), any_size(r, 16385), any_size(r, 16385), any_size(r, 4097));
     uint64_t bits = rnd_bits(r);
-    c.dtype = bits & 1 ? RELORA_BF16 : RELORA_F32;
+    put_on(&c, &machines[bits / 8 % MACHINES]);
     c.wants_dx = (bits & 2) != 0;
     c.device = bits & 4 ? RELORA_DEVICE_CUDA : RELORA_DEVICE_CPU;
     return c;
@@ -159,8 +181,8 @@ static double least(const struct plan_case *c, const struct order *orders, int n
 }
 
 /* For the sake of passes AUTO may take an order with more operations, but not many more. A pass over y, dx
- * or W costs at most as much as 32 multiply-adds an element, 96 in BF16; beside the product that makes the
- * element, of 512 or more, that is 1/16 or 3/16. */
+ * or W costs at most as much as that of a fold; beside the product that makes the element, of 512 or more multiply-adds,
+ * that is little, but for AMX. */
 START_TEST(test_auto_is_near_the_least)
 {
     struct rnd r = rnd_seed(3);
@@ -168,8 +190,8 @@ START_TEST(test_auto_is_near_the_least)
         int64_t in = 512 + any_size(&r, 8000), out = 512 + any_size(&r, 8000);
         struct plan_case c =
             free_case(512 + any_size(&r, 30000), in, out, any_size(&r, (double)(in < out ? in : out) / 4));
-        c.dtype = i % 2 ? RELORA_BF16 : RELORA_F32;
-        double bound = i % 2 ? 1.1875 : 1.0625;
+        put_on(&c, &machines[i % TILES]);
+        double bound = 1 + machines[i % TILES].fold / 512;
         ck_assert_double_le(plan_forward(&c, RELORA_ORDER_AUTO).flops, bound * least(&c, forward_orders, 2));
         ck_assert_double_le(plan_backward(&c, RELORA_ORDER_AUTO).flops,
                             bound * least(&c, backward_orders, 3));
@@ -190,7 +212,7 @@ static double border(struct plan_case c, struct plan (*plan)(const struct plan_c
 }
 
 /* By operations alone the fold pays forward from T = n m / (n + m) on, backward from T = m on, for any rank.
- * The pass over W raises that by up to 96 / r; the second pass over y or dx lowers it again, never below. */
+ * The pass over W raises that by up to its costs / r; the second pass over y or dx lowers it again, never below. */
 START_TEST(test_borders)
 {
     static const int64_t shapes[][3] = {{512, 512, 128},  {512, 1376, 128},  {2048, 2048, 128},
@@ -198,13 +220,37 @@ START_TEST(test_borders)
                                         {2048, 512, 512}, {768, 768, 100000}};
     const int64_t *s = shapes[_i % 8];
     struct plan_case c = free_case(0, s[0], s[1], s[2]);
-    double n = (double)s[0], m = (double)s[1], more = (_i < 8 ? 32 : 96) / (double)s[2];
-    c.dtype = _i < 8 ? RELORA_F32 : RELORA_BF16;
+    double n = (double)s[0], m = (double)s[1], more = machines[_i / 8].fold / (double)s[2];
+    put_on(&c, &machines[_i / 8]);
     c.may_through = 0;
     double forward = border(c, plan_forward), backward = border(c, plan_backward);
     ck_assert_msg(forward >= floor(n * m / (n + m)) && forward <= n * m / (n + m) * (1 + more) + 1, "%g",
                   forward);
     ck_assert_msg(fabs(backward - m) <= more * m + 1, "%g", backward);
+}
+END_TEST
+
+/* A fold of BF16 pays later where random words take long, or products little time; with AMX, THROUGH pays for
+ * small layers alone. What does not tell how it multiplies is a library. */
+START_TEST(test_machines)
+{
+    struct plan_case c = free_case(0, 1024, 1024, 8);
+    double of[MACHINES];
+    for (int i = 0; i < MACHINES; i++) {
+        put_on(&c, &machines[i]);
+        of[i] = border(c, plan_forward);
+    }
+    ck_assert_double_gt(of[2], of[3]);
+    ck_assert_double_gt(of[4], of[3]);
+    put_on(&c, &(struct machine){RELORA_F32, 0, 0, 0, 0});
+    ck_assert_double_eq(border(c, plan_forward), of[0]);
+    c.provider = RELORA_PROVIDER_BLAS;
+    ck_assert_double_eq(border(c, plan_forward), of[0]);
+    put_on(&c, &machines[TILES]);
+    c.in = c.out = 512, c.rank = 512, c.rows = 4096;
+    ck_assert_int_eq(plan_backward(&c, RELORA_ORDER_AUTO).order, RELORA_ORDER_THROUGH);
+    c.in = c.out = 1024;
+    ck_assert_int_eq(plan_backward(&c, RELORA_ORDER_AUTO).order, RELORA_ORDER_FOLD);
 }
 END_TEST
 
@@ -222,6 +268,28 @@ START_TEST(test_device)
     c.may_through = 0;
     ck_assert_double_eq_tol(border(c, plan_forward), 864 * n * m / (184 * n + 368 * m), 1.0);
     ck_assert_double_eq_tol(border(c, plan_backward), 864 * m / 368, 1.0);
+}
+END_TEST
+
+/* Below a rank of 184 in BF16, 28 in F32, a product with a factor waits for its large operand; never on the CPU. */
+START_TEST(test_waits)
+{
+    struct plan_case c = free_case(16384, 2048, 2048, 183);
+    c.device = RELORA_DEVICE_CUDA;
+    c.dtype = RELORA_BF16;
+    ck_assert(plan_waits(&c));
+    c.rank = 184;
+    ck_assert(!plan_waits(&c));
+    c.rank = 27;
+    c.dtype = RELORA_F32;
+    ck_assert(plan_waits(&c));
+    c.rank = 28;
+    ck_assert(!plan_waits(&c));
+    c.rank = 1;
+    c.device = RELORA_DEVICE_CPU;
+    ck_assert(!plan_waits(&c));
+    c.dtype = RELORA_BF16;
+    ck_assert(!plan_waits(&c));
 }
 END_TEST
 
@@ -323,8 +391,10 @@ Suite *unit_plan(void)
     tcase_add_test(tc, test_frozen_is_cheaper);
     tcase_add_test(tc, test_auto_counts);
     tcase_add_test(tc, test_auto_is_near_the_least);
-    tcase_add_loop_test(tc, test_borders, 0, 16);
+    tcase_add_loop_test(tc, test_borders, 0, 8 * MACHINES);
+    tcase_add_test(tc, test_machines);
     tcase_add_loop_test(tc, test_device, 0, 4);
+    tcase_add_test(tc, test_waits);
     tcase_add_loop_test(tc, test_large_rank, 0, 4);
     tcase_add_test(tc, test_no_dx);
     tcase_add_test(tc, test_not_allowed);

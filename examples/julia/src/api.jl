@@ -374,6 +374,9 @@ relora_adam_step(adam, stream, lr, grad_scale, report) =
 relora_adam_step_lr(adam, stream, lr, grad_scale, report) =
     ccall((:relora_adam_step_lr, librelora), relora_status, (Ptr{relora_adam}, Ptr{relora_stream}, Ptr{relora_tensor}, Float64, Ptr{relora_step_report}), adam, stream, lr, grad_scale, report)
 
+relora_adam_sum(adam, stream, tensor) =
+    ccall((:relora_adam_sum, librelora), relora_status, (Ptr{relora_adam}, Ptr{relora_stream}, Ptr{relora_tensor}), adam, stream, tensor)
+
 relora_adam_grad_norm(adam, stream, norm) =
     ccall((:relora_adam_grad_norm, librelora), relora_status, (Ptr{relora_adam}, Ptr{relora_stream}, Ptr{Float64}), adam, stream, norm)
 

@@ -361,6 +361,7 @@ FUNCTIONS = {
     'relora_adam_zero_grad': (c_int32, [c_void_p, c_void_p]),
     'relora_adam_step': (c_int32, [c_void_p, c_void_p, c_double, c_double, c_void_p]),
     'relora_adam_step_lr': (c_int32, [c_void_p, c_void_p, c_void_p, c_double, c_void_p]),
+    'relora_adam_sum': (c_int32, [c_void_p, c_void_p, c_void_p]),
     'relora_adam_grad_norm': (c_int32, [c_void_p, c_void_p, c_void_p]),
     'relora_adam_reset': (c_int32, [c_void_p, c_void_p, c_void_p, c_int32, c_void_p, c_void_p]),
     'relora_adam_carry': (c_int32, [c_void_p, c_void_p, c_void_p, c_void_p, c_int32, c_void_p]),

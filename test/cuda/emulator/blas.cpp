@@ -36,6 +36,7 @@ using layout = emulated_matrix_layout;
 using preference = emulated_matmul_preference;
 
 int objects, refused;
+uint64_t operand_bytes;
 const uint32_t MAGIC = 0x6C74, WORKSPACE = 64 << 10, BIAS_ALIGNMENT = 16;
 
 struct product {
@@ -201,6 +202,7 @@ void run(const product &p, int device)
         memset(p.workspace, 0xFF, p.workspace_bytes);
     }
     for (int batch = 0; batch < p.d.batch; batch++) multiply(p, batch);
+    for (const layout *l : {&p.a, &p.b}) operand_bytes += l->rows * l->cols * (uint64_t)l->batch * size_of(l->type);
 }
 
 /* Whatever an algorithm was found for has to be so when it is used. */
@@ -255,6 +257,7 @@ int blas_objects() { return objects; }
 using namespace emulated;
 
 int emulated_cuda_refused() { return refused; }
+uint64_t emulated_cuda_product_bytes() { return operand_bytes; }
 
 #define BLAS_CALL()                                                                              \
     call emulated_this_call(__func__);                                                           \

@@ -9,6 +9,7 @@
 #include "emulated_vectors.h"
 
 #define __global__
+#define __grid_constant__
 #define __device__
 #define __host__
 #define __constant__ const

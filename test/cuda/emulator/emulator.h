@@ -24,7 +24,7 @@ void emulated_cuda_fail(int64_t n, cudaError_t error, const char *function);
 /* The n-th kernel from now fails when it runs, with an error that breaks the device. */
 void emulated_cuda_fail_kernel(int64_t n, cudaError_t error);
 int64_t emulated_cuda_calls(void);   /* of the runtime so far */
-int64_t emulated_cuda_kernels(void); /* that have run so far */
+int64_t emulated_cuda_kernels(void); /* that have run so far, a product of cuBLASLt being one */
 
 /* What kernels read by __ldcg() and write by __stcg() while it is counted: bytes, and the bytes of the sectors of 32 that the
  * accesses of warps touch. If both are equal, no sector is asked for in parts. */
@@ -35,6 +35,7 @@ int emulated_cuda_contexts(int device);
 /* 1: algorithms that the heuristic offers for leading dimensions that are odd are refused when they are to run. */
 void emulated_cuda_refuse_odd(int refuse);
 int emulated_cuda_refused(void); /* products so far */
+uint64_t emulated_cuda_product_bytes(void); /* that both operands of cuBLASLt's products had, of those that have run so far */
 /* 1: as on a device that can touch the host's pageable memory, which then reads it when a copy runs. */
 void emulated_cuda_pageable(int accessible);
 int emulated_cuda_late_loads(void);    /* kernels that were loaded by their first launch */

@@ -584,6 +584,7 @@ extern "C" {
     pub fn relora_adam_zero_grad(adam: *mut relora_adam, stream: *mut relora_stream) -> relora_status;
     pub fn relora_adam_step(adam: *mut relora_adam, stream: *mut relora_stream, lr: f64, grad_scale: f64, report: *mut relora_step_report) -> relora_status;
     pub fn relora_adam_step_lr(adam: *mut relora_adam, stream: *mut relora_stream, lr: *const relora_tensor, grad_scale: f64, report: *mut relora_step_report) -> relora_status;
+    pub fn relora_adam_sum(adam: *mut relora_adam, stream: *mut relora_stream, tensor: *mut relora_tensor) -> relora_status;
     pub fn relora_adam_grad_norm(adam: *mut relora_adam, stream: *mut relora_stream, norm: *mut f64) -> relora_status;
     pub fn relora_adam_reset(adam: *mut relora_adam, stream: *mut relora_stream, indices: *const i32, count: i32, options: *const relora_reset_options, report: *mut relora_reset_report) -> relora_status;
     pub fn relora_adam_carry(adam: *mut relora_adam, stream: *mut relora_stream, from: *const relora_adam, indices: *const i32, count: i32, carried: *mut i32) -> relora_status;

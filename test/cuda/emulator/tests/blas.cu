@@ -66,8 +66,10 @@ START_TEST(products)
     BLAS_OK(cublasLtMatmulDescSetAttribute(p.work, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &dbias, sizeof dbias));
     BLAS_OK(ask(&p));
     ck_assert_int_eq(p.count, 1);
+    uint64_t read_before = emulated_cuda_product_bytes();
     BLAS_OK(multiply(&p, device_copy(a.data(), a.size()), device_copy(b.data(), b.size()), dc, (float)accumulate));
     to_host(c.data(), dc, c.size());
+    ck_assert_uint_eq(emulated_cuda_product_bytes() - read_before, sizeof(float) * (size_t)(m * k + k * n));
     for (int i = 0; i < m; i++)
         for (int j = 0; j < n; j++) {
             float want = (float)(2 * accumulate) + bias[(size_t)i];

@@ -1,0 +1,20 @@
+/* The files of checkpoints in a folder: their names, which there are, and dropping old ones. */
+#ifndef PRETRAIN_SAVED_H
+#define PRETRAIN_SAVED_H
+
+#include <limits.h>
+#include <stdint.h>
+
+/* Of the checkpoint after `step`; -1 after a sentence. */
+int saved_path(char path[PATH_MAX], const char *folder, int64_t step);
+/* Of another process, beside that of the first, for processes that train apart. */
+int saved_path_of_rank(char path[PATH_MAX], const char *first, int rank);
+
+/* Steps of all checkpoints, the newest first. Returns how many, or -1; *steps is to be freed. */
+int saved_steps(const char *folder, int64_t **steps);
+
+/* Remove what is older than the `keep` newest up to `last`, which is our own. Later ones are not ours: a
+ * run that had to go back may find damaged ones there, and writes over them in time. */
+void saved_drop_old(const char *folder, int64_t keep, int64_t last, int ranks);
+
+#endif
