@@ -36,9 +36,11 @@ DEPS := gcc g++ make pkg-config libdnnl-dev libjansson-dev libxxhash-dev \
 BINDING_DEPS := rustc cargo golang-go cmake debhelper lintian gcc-aarch64-linux-gnu \
                 python3-pip python3-setuptools python3-wheel python3-venv
 
-# A BLAS, for BLAS=openblas or blis and check-blas. What check-aarch64 needs beside test/aarch64.sh.
+# A BLAS, for BLAS=openblas or blis and check-blas. What check-aarch64 and check-musl need beside test/aarch64.sh and
+# test/musl.sh.
 BLAS_DEPS    := libopenblas-dev libblis-dev
 AARCH64_DEPS := gcc-aarch64-linux-gnu qemu-user
+MUSL_DEPS    := musl-tools cmake
 
 # For lint, check-long and fuzzing; `make deps-dev` installs them.
 DEV_DEPS := clang libclang-rt-dev clang-tidy clang-format cppcheck valgrind
@@ -114,7 +116,8 @@ FIRST    := $(filter deps deps-%,$(MAKECMDGOALS)) # `make -j2 deps check`: nothi
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all lib check everything deps deps-dev deps-bindings deps-blas deps-cross deps-aarch64 install uninstall clean help check-install
+.PHONY: all lib check everything deps deps-dev deps-bindings deps-blas deps-cross deps-aarch64 deps-libc deps-musl install uninstall \
+        clean help check-install
 all: lib
 
 # ---- the library ----
@@ -164,7 +167,7 @@ include examples/bindings.mk
 ifneq ($(filter release debug,$(CONFIG)),)
   INSTALL_STEPS := check-install check-packages
 endif
-STEPS := check-headers symbols $(ABI_STEPS) $(SUITES:%=check-%) check-mpi check-module check-unload check-system-memory check-fuzz \
+STEPS := check-headers symbols $(ABI_STEPS) $(SUITES:%=check-%) check-mpi $(BLAS_STEPS) check-module check-unload check-system-memory check-fuzz \
          $(PROGRAM_STEPS) $(INSTALL_STEPS) $(BINDING_STEPS) $(MODULE_STEPS) $(CUDA_STEPS) check-emulator $(EMULATED_STEPS)
 
 ## check: every test, to the end even if one fails; the last line counts them
@@ -177,19 +180,23 @@ everything: $(BUILT) $(EXAMPLES) $(B)/pretrain $(B)/bench $(SUITES:%=$(B)/test-%
 # ---- packages, cleaning, help ----
 ## deps: install the Debian packages that building, testing and the demonstration need
 ## deps-dev deps-bindings: those of checkers; those of the other languages and of packaging
-## deps-blas deps-aarch64: those of check-blas; those of check-aarch64
+## deps-blas deps-aarch64 deps-musl: those of check-blas; of check-aarch64; of check-musl
 deps:          WANTED = $(DEPS)
 deps-dev:      WANTED = $(DEV_DEPS)
 deps-bindings: WANTED = $(BINDING_DEPS)
 deps-blas:     WANTED = $(BLAS_DEPS)
 deps-cross:    WANTED = $(AARCH64_DEPS)
+deps-libc:     WANTED = $(MUSL_DEPS)
 deps-aarch64: deps-cross
 	@sh test/aarch64.sh deps
+deps-musl: deps-libc
+	@sh test/musl.sh deps
 deps-bindings: | $(filter deps,$(FIRST))
 deps-dev:      | $(filter deps deps-bindings,$(FIRST))
 deps-blas:     | $(filter deps deps-bindings deps-dev,$(FIRST))
-deps-cross:    | $(filter deps deps-bindings deps-dev deps-blas,$(FIRST)) # apt-get runs once at a time
-deps deps-dev deps-bindings deps-blas deps-cross:
+deps-cross:    | $(filter deps deps-bindings deps-dev deps-blas,$(FIRST))
+deps-libc:     | $(filter deps deps-bindings deps-dev deps-blas deps-aarch64,$(FIRST)) # apt-get runs once at a time
+deps deps-dev deps-bindings deps-blas deps-cross deps-libc:
 	@missing=$$(for p in $(WANTED); do \
 	  dpkg-query -W -f='$${Status}' $$p 2>&1 | grep -q 'ok installed' || echo $$p; done); \
 	if [ -z "$$missing" ]; then echo "deps: nothing is missing"; exit 0; fi; \

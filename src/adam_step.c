@@ -158,8 +158,11 @@ relora_status relora_adam_zero_grad(relora_adam *adam, relora_stream *stream)
     TRY(adam_open(&c, adam, stream));
     for (int32_t i = 0; i < adam->registry.count; i++)
         TRY(adam_check_memory(&c, adam_at(adam, i), "grad", adam_at(adam, i)->is.grad));
-    for (int32_t i = 0; i < adam->registry.count; i++)
-        TRY(call_queue(&c, c.backend->fill(c.queue, tensor_view(adam_at(adam, i)->is.grad), 0)));
+    for (int32_t i = 0; i < adam->registry.count; i++) {
+        const struct adam_entry *e = adam_at(adam, i);
+        TRY(call_queue(&c, c.backend->fill(c.queue, tensor_view(e->is.grad), 0)));
+        if (e->role == RELORA_PARAM_B) TRY(linear_zero_sketch(&c, e->is.linear));
+    }
     return RELORA_OK;
 }
 

@@ -270,11 +270,13 @@ static relora_status work_on_layers(const struct call *c, relora_cycle *cycle, i
                                     int64_t number, int32_t measures, relora_merge_report *report)
 {
     struct work work = {cycle, step, events};
-    int32_t merges = (events & RELORA_CYCLE_MERGE) != 0;
+    int32_t merges = (events & RELORA_CYCLE_MERGE) != 0, restarts = merges && !(events & RELORA_CYCLE_FINISH);
+    int with_others = cycle->adam && comm_has_others(&cycle->adam->comm);
     int projects = cycle->adam && cycle->reset.mode == RELORA_RESET_PROJECT && (events & RELORA_CYCLE_RESET);
     struct merge_job job = {.layers = &cycle->layers,
                             .merges = merges,
                             .comm = comm_has_others(&cycle->apart) ? &cycle->apart : NULL,
+                            .together = with_others ? &cycle->adam->comm : NULL,
                             .draws = merges,
                             .cycle = (uint64_t)number,
                             .measures = measures,
@@ -282,36 +284,14 @@ static relora_status work_on_layers(const struct call *c, relora_cycle *cycle, i
                             .includes = includes,
                             .before = call_before,
                             .user = &work};
+    for (int32_t i = 0; i < cycle->layers.count && restarts; i++)
+        if (is_due(cycle, step, i)) cycle_note_sketch(c, cycle, layer_at(cycle, i));
     TRY(linear_merge_all(c, &job, report));
     if (merges && job.comm) TRY(cycle_average_rest(c, cycle, (uint64_t)number));
     if (merges)
         call_log(c, RELORA_LOG_INFO, "merge %lld of %d layers: |dW| %g, |W| %g", (long long)number,
                  report->layers, report->delta_norm, report->weight_norm);
     return RELORA_OK;
-}
-
-/* Every update is advanced over once, or a restart is lost or done twice. */
-static void note_step(const struct call *c, relora_cycle *cycle, int64_t step)
-{
-    if (cycle->advanced >= 0 && step != cycle->advanced + 1)
-        call_log(c, RELORA_LOG_WARN,
-                 "step is %lld, but the last one was %lld; call it once after each update", (long long)step,
-                 (long long)cycle->advanced);
-    cycle->advanced = step;
-}
-
-/* A schedule that restarts with the cycle is near 0 there, and climbs again afterwards. After a resume the rates
- * before are not known; two of them are enough, as the one before a restart is an ordinary one. */
-static void note_rate(const struct call *c, relora_cycle *cycle, int64_t step)
-{
-    const relora_adam *adam = cycle->adam;
-    if (!adam || cycle->warned || adam->rates < 2 || !(adam->last_rate > adam->highest_rate / 10)) return;
-    cycle->warned = 1;
-    call_log(
-        c, RELORA_LOG_WARN,
-        "the restart after step %lld follows an update with learning rate %g, and the highest so far was %g; "
-        "give the cycle the calendar of a schedule with a restart warmup (relora_cycle_options_follow)",
-        (long long)step, adam->last_rate, adam->highest_rate);
 }
 
 /* The trained factors of the layers in the optimizer; their number. */
@@ -375,9 +355,9 @@ relora_status relora_cycle_advance(relora_cycle *cycle, relora_stream *stream, i
     }
     if (due & RELORA_CYCLE_RESET) TRY(reset_moments(&c, cycle, step, reset ? &r : NULL));
     if (due && o->after) o->after(o->hook_user, step, due);
-    if (due) note_rate(&c, cycle, step);
+    if (due) cycle_note_rate(&c, cycle, step);
     if (events) *events = due;
-    note_step(&c, cycle, step);
+    cycle_note_step(&c, cycle, step);
     TRY(report_write(merge, &m, sizeof m));
     return report_write(reset, &r, sizeof r);
 }

@@ -17,8 +17,9 @@ struct relora_cycle {
     struct registry layers; /* of struct member */
     int32_t *indices;       /* room for those of their factors in the optimizer, two for each */
     int32_t index_capacity;
-    int64_t advanced; /* the step of the last relora_cycle_advance(); -1 before the first */
-    int32_t warned;   /* of a restart at a high rate */
+    int64_t advanced;       /* the step of the last relora_cycle_advance(); -1 before the first */
+    int32_t warned;         /* of a restart at a high rate */
+    int32_t told_of_sketch; /* of a frozen A that has none */
 };
 
 /* NULL for NULL. */
@@ -33,6 +34,11 @@ relora_status cycle_check_options(const struct call *c, const relora_cycle_optio
 /* What it is (description.h), and whether a file's cycle is the same. */
 void cycle_describe(const relora_cycle *cycle, struct text *text);
 relora_status cycle_compare(const char *ours, const char *theirs, struct text *why);
+
+/* Lines of the log: cycle_notes.c. */
+void cycle_note_step(const struct call *c, relora_cycle *cycle, int64_t step);
+void cycle_note_rate(const struct call *c, relora_cycle *cycle, int64_t step);
+void cycle_note_sketch(const struct call *c, relora_cycle *cycle, const relora_linear *linear);
 
 /* The ranks of a cycle: cycle_ranks.c. The table of the options, for ranks that meet at merges alone. */
 relora_status cycle_take_comm(const struct call *c, struct comm *apart, const relora_cycle_options *options,

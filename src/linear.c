@@ -81,7 +81,7 @@ static relora_status check_options(const struct call *c, const relora_linear_opt
 const char *linear_param_name(relora_param param)
 {
     static const char *const names[PARAM_COUNT] = {
-        NULL, "weight", "bias", "lora_A.weight", "lora_B.weight", "scaling", "delta"};
+        NULL, "weight", "bias", "lora_A.weight", "lora_B.weight", "scaling", "delta", "sketch"};
     return names[param];
 }
 
@@ -106,6 +106,7 @@ static int32_t param_shape(const relora_linear_options *o, relora_param param, i
     switch (param) {
     case RELORA_PARAM_WEIGHT:
     case RELORA_PARAM_DELTA: shape[0] = linear_weight_rows(o), shape[1] = linear_weight_cols(o); return 2;
+    case RELORA_PARAM_SKETCH:
     case RELORA_PARAM_A: shape[0] = o->rank, shape[1] = o->in_features; return 2;
     case RELORA_PARAM_B: shape[0] = o->out_features, shape[1] = o->rank; return 2;
     case RELORA_PARAM_BIAS: shape[0] = o->out_features; return 1;
@@ -119,7 +120,8 @@ static int is_trained(const relora_linear_options *o, relora_param param)
     case RELORA_PARAM_WEIGHT: return o->mode == RELORA_MODE_FULL;
     case RELORA_PARAM_BIAS: return (o->flags & RELORA_LINEAR_BIAS) != 0;
     case RELORA_PARAM_SCALE: return o->mode != RELORA_MODE_FULL && (o->flags & RELORA_LINEAR_TRAINABLE_SCALE);
-    case RELORA_PARAM_DELTA: return 0;
+    case RELORA_PARAM_DELTA:
+    case RELORA_PARAM_SKETCH: return 0;
     case RELORA_PARAM_A: return o->mode != RELORA_MODE_FULL && !(o->flags & RELORA_LINEAR_FREEZE_A);
     default: return o->mode != RELORA_MODE_FULL && !(o->flags & RELORA_LINEAR_FREEZE_B);
     }
@@ -131,6 +133,9 @@ static int is_own(const relora_linear_options *o, relora_param param)
     if (param == RELORA_PARAM_WEIGHT) return 0;
     if (param == RELORA_PARAM_DELTA)
         return o->mode == RELORA_MODE_LORA && (o->flags & RELORA_LINEAR_KEEP_DELTA);
+    if (param == RELORA_PARAM_SKETCH)
+        return o->mode != RELORA_MODE_FULL && (o->flags & RELORA_LINEAR_FREEZE_A) &&
+               o->init == RELORA_INIT_GRADIENT;
     if (param == RELORA_PARAM_A || param == RELORA_PARAM_B) return o->mode != RELORA_MODE_FULL;
     return is_trained(o, param);
 }
@@ -372,7 +377,7 @@ relora_status linear_zero_grad(const struct call *c, relora_linear *linear)
     TRY(linear_check_grads(c, linear));
     for (relora_param p = RELORA_PARAM_WEIGHT; p < PARAM_COUNT; p++)
         if (linear->grad[p]) TRY(call_queue(c, c->backend->fill(c->queue, tensor_view(linear->grad[p]), 0)));
-    return RELORA_OK;
+    return linear_zero_sketch(c, linear);
 }
 
 relora_status relora_linear_zero_grad(relora_linear *linear, relora_stream *stream)

@@ -9,7 +9,7 @@
 #include "text.h"
 
 enum {
-    PARAM_COUNT = RELORA_PARAM_DELTA + 1 /* relora_param is an index; 0 is not used */
+    PARAM_COUNT = RELORA_PARAM_SKETCH + 1 /* relora_param is an index; 0 is not used */
 };
 
 struct relora_linear {
@@ -19,6 +19,7 @@ struct relora_linear {
     relora_linear_options options;
     uint64_t generation; /* of mode and weight; an optimizer made for another refuses to step */
     relora_order forward_order, backward_order; /* what the host wants; AUTO at first */
+    int32_t sketched;           /* was a backward ever called with RELORA_SKETCH? For the log alone */
     char name[LINEAR_NAME + 1]; /* under which it was registered first, for sentences; "" before */
     relora_tensor *param[PARAM_COUNT];
     relora_tensor *grad[PARAM_COUNT];
@@ -70,6 +71,9 @@ relora_status linear_wrap(const struct call *c, relora_linear **out, relora_devi
 relora_status linear_set_weight(const struct call *c, relora_linear *linear, relora_tensor *weight,
                                 relora_tensor *bias);
 relora_status linear_zero_grad(const struct call *c, relora_linear *linear);
+
+/* What a new A was made of, or is not made of after all; nothing if the layer has no sketch. */
+relora_status linear_zero_sketch(const struct call *c, const relora_linear *linear);
 
 /* Does `tensor` share memory with a parameter or a gradient of the layer, other than `replaced`? */
 relora_status linear_check_apart(const struct call *c, const relora_linear *linear, const char *name,

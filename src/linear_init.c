@@ -12,9 +12,10 @@ static struct view view_of(const relora_tensor *tensor)
 static struct renewal renewal_of(const relora_linear *linear, uint64_t cycle)
 {
     const relora_linear_options *o = &linear->options;
+    const relora_tensor *sketch = linear->param[RELORA_PARAM_SKETCH];
     return (struct renewal){.a = view_of(linear->param[RELORA_PARAM_A]),
                             .b = view_of(linear->param[RELORA_PARAM_B]),
-                            .gradient = view_of(linear->grad[RELORA_PARAM_A]),
+                            .gradient = view_of(sketch ? sketch : linear->grad[RELORA_PARAM_A]),
                             .init = o->init,
                             .seed = o->seed,
                             .layer = o->layer,
@@ -121,6 +122,12 @@ relora_status linear_start_factors(const struct call *c, relora_linear *linear)
 
 /* ---- a reset ---- */
 
+relora_status linear_zero_sketch(const struct call *c, const relora_linear *linear)
+{
+    const relora_tensor *sketch = linear->param[RELORA_PARAM_SKETCH];
+    return sketch ? call_queue(c, c->backend->fill(c->queue, tensor_view(sketch), 0)) : RELORA_OK;
+}
+
 struct reset_memory {
     struct renew_memory renewal;
     struct transport_memory transport;
@@ -173,6 +180,7 @@ relora_status linear_reset_run(const struct call *c, relora_linear *linear, cons
     double start = linear->options.flags & RELORA_LINEAR_REFERENCE ? 0 : 1;
     char label[LABEL_TEXT];
     TRY(renew_factors(c, &r, reset));
+    TRY(linear_zero_sketch(c, linear));
     if (scale) TRY(call_queue(c, c->backend->fill(c->queue, tensor_view(scale), start)));
     call_log(c, RELORA_LOG_DEBUG, "factors of %s drawn for cycle %llu", linear_label(linear, label),
              (unsigned long long)reset->cycle);

@@ -158,13 +158,27 @@ static relora_status look(const struct call *c, const struct merge_job *job, str
 
 /* ---- doing it ---- */
 
+/* What a new A is made of must be the same on all ranks. Those that train together have summed gradients in their step,
+ * but not sketches. */
+static relora_status sum_gradient(const struct call *c, const struct merge_job *job,
+                                  const relora_linear *linear)
+{
+    const relora_tensor *sketch = linear->param[RELORA_PARAM_SKETCH];
+    const relora_tensor *gradient = sketch ? sketch : linear->grad[RELORA_PARAM_A];
+    const struct comm *comm = job->comm ? job->comm : sketch ? job->together : NULL;
+    if (!comm || !gradient || linear->options.init != RELORA_INIT_GRADIENT) return RELORA_OK;
+    return comm_sum_tensor(c, comm, "gradients", gradient);
+}
+
 static relora_status finish_layer(const struct call *c, const struct merge_job *job, int32_t index,
                                   relora_merge_report *report)
 {
     relora_linear *linear = layer_at(job, index);
     struct linear_reset reset = reset_of(job, index);
     report->layers++;
-    return job->draws ? linear_reset_run(c, linear, &reset) : RELORA_OK;
+    if (!job->draws) return RELORA_OK;
+    TRY(sum_gradient(c, job, linear));
+    return linear_reset_run(c, linear, &reset);
 }
 
 /* First the layers whose merge can still be refused. */
@@ -178,15 +192,6 @@ static relora_status merge_hosts(const struct call *c, const struct merge_job *j
         TRY(finish_layer(c, job, i, report));
     }
     return RELORA_OK;
-}
-
-/* What a new A is made of must be the same on all ranks. */
-static relora_status sum_gradient(const struct call *c, const struct merge_job *job,
-                                  const relora_linear *linear)
-{
-    const relora_tensor *gradient = linear->grad[RELORA_PARAM_A];
-    if (!job->draws || linear->options.init != RELORA_INIT_GRADIENT || !gradient) return RELORA_OK;
-    return comm_sum_tensor(c, job->comm, "gradients", gradient);
 }
 
 /* The next layers of the library's own, by their places: one, or as many as ranks send at once. */
@@ -225,10 +230,7 @@ static relora_status merge_own(const struct call *c, const struct merge_job *job
     TRY(merge_start(c, &start, sums));
     while ((count = next_own(job, t, next, updates, places)) > 0) {
         TRY(merge_batch(c, job, t, updates, count));
-        for (int32_t k = 0; k < count; k++) {
-            if (job->comm) TRY(sum_gradient(c, job, own_layer_at(job, places[k])));
-            TRY(finish_layer(c, job, places[k], report));
-        }
+        for (int32_t k = 0; k < count; k++) TRY(finish_layer(c, job, places[k], report));
         next = places[count - 1] + 1;
     }
     return merge_end(c, &start, sums);

@@ -11,8 +11,9 @@ struct merge_job { /* what is done to the layers of a registry */
     int32_t lora_only; /* leave out what has nothing to merge, which is an error otherwise */
     int32_t merges;    /* W += s B A */
     const struct comm
-        *comm;     /* of ranks that train apart: W gets the mean of what all of them have; NULL for none */
-    int32_t draws; /* then factors drawn afresh, layer by layer */
+        *comm; /* of ranks that train apart: W gets the mean of what all of them have; NULL for none */
+    const struct comm *together; /* of ranks that train together; NULL for none */
+    int32_t draws;               /* then factors drawn afresh, layer by layer */
     uint64_t cycle;
     int32_t measures; /* what their A have in common with those before, into the report */
     /* The moments of B of a layer, which go with A: all but the two A. May be NULL. */

@@ -2,6 +2,7 @@
 #include "linear_pass.h"
 
 #include "linear_fold.h"
+#include "linear_sketch.h"
 #include "linear_split.h"
 #include "linear_stack.h"
 #include "linear_through.h"
@@ -158,9 +159,11 @@ relora_status pass_backward_open(const struct call *c, struct pass *p, relora_li
                                  const relora_tensor *x, const char *dy_name, const relora_tensor *dy,
                                  const relora_tensor *dx, uint64_t call, uint32_t flags)
 {
-    const uint32_t known = RELORA_TRAIN | RELORA_OVERWRITE | RELORA_ACCUMULATE_DX;
+    const uint32_t known = RELORA_TRAIN | RELORA_OVERWRITE | RELORA_ACCUMULATE_DX | RELORA_SKETCH;
     TRY(pass_open(c, p, linear, x, call, flags, known));
     TRY(linear_check_grads(c, linear));
+    p->sketches = sketch_wanted(linear, flags);
+    linear->sketched |= p->sketches;
     TRY(check_matrix(p, dy_name, dy, p->linear->options.out_features));
     p->y = tensor_view(dy);
     p->wants_dx = dx != NULL;
@@ -181,6 +184,7 @@ static relora_status backward_products(const struct pass *p, struct pass_memory 
 relora_status pass_backward_run(struct passes *all, relora_tensor *dx, uint32_t flags)
 {
     struct scratch scratch = {0};
+    int adds = !(flags & RELORA_OVERWRITE);
     for (int32_t i = 0; i < all->count; i++) {
         struct pass *p = &all->pass[i];
         struct plan_case c = pass_plan_case(p->linear, p->rows, p->drops, p->wants_dx);
@@ -188,6 +192,7 @@ relora_status pass_backward_run(struct passes *all, relora_tensor *dx, uint32_t 
     }
     stack_plan_backward(all);
     pass_layout_backward(all, &scratch);
+    for (int32_t i = 0; i < all->count; i++) sketch_reserve(&all->pass[i], &scratch);
     TRY(scratch_open(all->pass[0].call, &scratch));
     pass_layout_backward(all, &scratch);
     TRY(pass_cast(all));
@@ -196,7 +201,9 @@ relora_status pass_backward_run(struct passes *all, relora_tensor *dx, uint32_t 
         TRY(backward_products(&all->pass[i], &all->memory[i], dx, flags));
         flags |= RELORA_ACCUMULATE_DX;
     }
-    return stack_a_grads(all, !(flags & RELORA_OVERWRITE));
+    TRY(stack_a_grads(all, adds));
+    for (int32_t i = 0; i < all->count; i++) TRY(sketch_add(&all->pass[i], adds));
+    return RELORA_OK;
 }
 
 relora_status relora_linear_backward(relora_linear *linear, relora_stream *stream, const relora_tensor *x,

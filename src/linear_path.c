@@ -72,6 +72,17 @@ static relora_status tell_factors(struct paths *p, const relora_linear *linear, 
     return RELORA_OK;
 }
 
+/* Those of a sketch that are unlike the products with A and B. */
+static relora_status tell_sketch(struct paths *p, const relora_linear *linear, int64_t rows)
+{
+    const relora_linear_options *o = &linear->options;
+    struct view y = shape(rows, o->out_features, o->dtype), thin = shape(rows, o->rank, o->dtype);
+    struct view half = shape(o->rank, o->out_features, o->dtype);
+    struct gemm_path path;
+    TRY(tell(p, &(struct gemm){.a = thin, .ta = 1, .b = y, .c = half}, &path));
+    return tell(p, &(struct gemm){.a = y, .b = half, .tb = 1, .c = thin}, &path);
+}
+
 /* Are they matrices that there could be? Others overflow what counts their bytes. */
 static int is_possible(const relora_linear_options *o, int64_t rows)
 {
@@ -105,6 +116,7 @@ relora_status pass_tell(const struct call *c, const relora_linear *linear, int64
     if (o->mode != RELORA_MODE_LOWRANK) TRY(tell_weight(&p, linear, rows, path));
     if (o->mode != RELORA_MODE_FULL)
         TRY(tell_factors(&p, linear, rows, o->mode == RELORA_MODE_LOWRANK ? path : factors));
+    if (linear->param[RELORA_PARAM_SKETCH]) TRY(tell_sketch(&p, linear, rows));
     r->forward_provider = path[0].provider, r->backward_provider = path[1].provider;
     r->forward_isa = path[0].isa, r->backward_isa = path[1].isa;
     r->forward_converts = path[0].converts, r->backward_converts = path[1].converts;

@@ -22,14 +22,39 @@ relora_status split_forward(const struct pass *p, struct pass_memory *m, struct 
         p, (struct gemm){.a = m->u, .b = m->b, .tb = 1, .c = y, .accumulate = accumulate, .bias = bias});
 }
 
+/* c = op(a) op(b) by steps of a few terms. A sum in F32 is off by about the square root of half as many roundings as it
+ * has terms, and the gradient of a trainable scale adds up rows * rank products of such sums, which may cancel. By
+ * steps, whatever multiplies is off by six roundings at 512 terms, and not by sixteen. */
+static relora_status product_by_steps(const struct pass *p, struct gemm g)
+{
+    const int64_t most = 64, depth = g.a.cols;
+    for (int64_t k = 0; k < depth; k += most) {
+        int64_t terms = depth - k < most ? depth - k : most;
+        struct gemm step = g;
+        step.a = view_cols(g.a, k, terms);
+        step.b = g.tb ? view_cols(g.b, k, terms) : view_rows(g.b, k, terms);
+        step.accumulate = k > 0;
+        TRY(pass_product(p, step));
+    }
+    return RELORA_OK;
+}
+
+/* A product into u or h. Where those are BF16, a step would be rounded to that. A device adds up by steps of its own,
+ * and each of ours would be a launch. */
+static relora_status rank_product(const struct pass *p, struct gemm g)
+{
+    int for_scale = p->linear->grad[RELORA_PARAM_SCALE] && p->call->backend->kind == RELORA_DEVICE_CPU;
+    return for_scale && g.c.dtype == RELORA_F32 ? product_by_steps(p, g) : pass_product(p, g);
+}
+
 /* u = d A^T and h = g B, as far as they are needed, with the scale unless it is trainable. */
 static relora_status through_rank(const struct pass *p, struct pass_memory *m, struct view g)
 {
     TRY(drop_input(p, m));
     if (pass_needs_u(p) && !m->has_u)
-        TRY(pass_product(p, (struct gemm){.a = m->dropped, .b = m->a_of_u, .tb = 1, .c = m->u}));
+        TRY(rank_product(p, (struct gemm){.a = m->dropped, .b = m->a_of_u, .tb = 1, .c = m->u}));
     if (!pass_needs_h(p)) return RELORA_OK;
-    return pass_product(p, (struct gemm){.a = g, .b = m->b_of_h, .c = m->h});
+    return rank_product(p, (struct gemm){.a = g, .b = m->b_of_h, .c = m->h});
 }
 
 /* The gradient of a trainable scale needs h and u without it. */

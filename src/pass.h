@@ -14,6 +14,7 @@ struct pass {
     int drops;                  /* dropout acts on this pass */
     int adds;                   /* forward: to y */
     int wants_dx;               /* backward */
+    int sketches;               /* backward: it adds to the sketch of the layer, too */
     relora_order order;
 };
 

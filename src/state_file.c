@@ -136,7 +136,8 @@ static relora_status visit_linear(struct walk *w, const struct state_part *part)
         TRY(visit_description(w, part, "linear", &description));
     }
     for (relora_param p = RELORA_PARAM_WEIGHT; p < PARAM_COUNT; p++)
-        if (part->is.linear->param[p])
+        if (part->is.linear->param[p] &&
+            p != RELORA_PARAM_SKETCH) /* which lives within an update, as gradients do */
             TRY(visit_joined(w, part->is.name, linear_param_name(p), "", part->is.linear->param[p]));
     return RELORA_OK;
 }

@@ -21,10 +21,10 @@ check() {
     command -v aarch64-linux-gnu-gcc > /dev/null && command -v qemu-aarch64 > /dev/null && [ -d "$root/usr" ] ||
         { echo "check-aarch64 needs 'make deps-aarch64'"; exit 1; }
     export CC=aarch64-linux-gnu-gcc ONEDNN=0 CUDA=0 PKG_CONFIG=false WRAPPER=qemu-aarch64 QEMU_LD_PREFIX=/usr/aarch64-linux-gnu
-    export CK_TIMEOUT_MULTIPLIER=20 # emulation takes its time
+    export CK_TIMEOUT_MULTIPLIER=20 CK_FORK=no # in one process, so that each piece of code is translated once
     export CPPFLAGS="-I$root/usr/include" LDFLAGS="-L$root/usr/lib/aarch64-linux-gnu"
     # shellcheck disable=SC2046,SC2086
-    exec sh test/run.sh $(printf 'check-%s ' $suites)
+    exec sh test/run.sh check-neon $(printf 'check-%s ' $suites)
 }
 
 case ${1:-} in

@@ -5,7 +5,7 @@
 set -euo pipefail
 program=$1
 shift
-options=("$@") methods='full lora lowrank relora' steps='3 6 7 12 13 14 24'
+options=("$@") methods='full lora lowrank relora frozen' steps='3 6 7 12 13 14 24'
 if [ "${SHORT-}" ]; then methods=relora steps=13; fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -13,7 +13,10 @@ fault() { echo "resume.sh: $*" >&2; exit 1; }
 
 seq 1 20000 > "$work/text"
 train() { # METHOD DTYPE OPTION...
-    case $1 in *lora) set -- "$@" --full-rank-every 3 ;; esac
+    case $1 in
+        *lora) set -- "$@" --full-rank-every 3 ;;
+        frozen) set -- relora "$2" --init-a gradient --factors b --reset project "${@:3}" ;; # A by the gradient before a restart
+    esac
     "$program" --data "$work/text" --method "$1" --dtype "$2" --steps 24 --warm-start 6 --restarts 2 --seq 32 \
         --batch 2 --accumulate 2 --rank 8 --dropout 0.1 --weight-decay 0.01 --eval-every 5 --eval-batches 1 \
         --sample 0 --threads 1 "${options[@]}" "${@:3}" > "$work/log" 2>&1 || fault "$1 $2: $(cat "$work/log")"

@@ -181,15 +181,30 @@ symbols: $(BUILT)
 check-long: | $(FIRST)
 	@MAKE="$(MAKE)" sh test/long.sh
 
-## check-blas: the products of the BLAS that are here, openblas and blis: unit gemm, conformance, golden
+## check-blas: the products of the BLAS that are here, openblas and blis: unit gemm, golden, conformance
 # What is not here is left out. `make deps-blas` installs both.
-.PHONY: check-blas check-aarch64
+.PHONY: check-blas check-aarch64 check-neon check-musl check-clang
 check-blas: | $(FIRST)
 	$(Q)MAKE="$(MAKE)" CC="$(CC)" PKG_CONFIG="$(PKG_CONFIG)" sh test/blas.sh
+ifeq ($(CONFIG)$(ONEDNN),release1) # once is enough
+  BLAS_STEPS := check-blas
+endif
 
 ## check-aarch64: unit, golden, conformance and train for 64-bit ARM, cross-compiled and emulated, after deps-aarch64
 check-aarch64: | $(FIRST)
 	$(Q)sh test/aarch64.sh check
+check-neon: $(B)/src/cpu/cpu_gemm_own.o # 8 rows of 3 vectors, each with a multiply-add of its own
+	$(Q)n=$$($$($(CC) -print-prog-name=objdump) -d --disassemble=plain_multiply $< | grep -c 'fmla.*\.4s'); \
+	  [ "$$n" -ge 24 ] || { echo "plain_multiply has $$n vector multiply-adds"; exit 1; }
+
+## check-musl: unit, arguments, golden, conformance, train and threads with musl in the place of glibc, after deps-musl
+check-musl: | $(FIRST)
+	$(Q)sh test/musl.sh check
+
+## check-clang: unit, arguments, golden, conformance, train, threads and the pretraining program by clang, without a warning
+PORTED := unit arguments golden conformance train threads run
+check-clang: | $(FIRST)
+	$(Q)MAKE="$(MAKE) CC=clang CUDA=0 WERROR=1" sh test/run.sh $(PORTED:%=check-%)
 
 ## check-valgrind: the quick tests under valgrind, in one process each
 WRAPPER ?=

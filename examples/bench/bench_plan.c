@@ -56,7 +56,7 @@ static double operations(struct pass *p, int is_backward)
 static void compare(struct cell *cell, const struct pass *pass, double seconds)
 {
     struct pass passes[ORDERS];
-    struct work works[ORDERS], *best = works, *chosen = NULL;
+    struct work works[ORDERS], *best = works;
     double needs[ORDERS], least = (double)INFINITY;
     int orders = cell->backward ? 3 : 2, count = 0;
     for (int i = 0; i < orders; i++) {
@@ -66,8 +66,7 @@ static void compare(struct cell *cell, const struct pass *pass, double seconds)
         if (needs[i] < least) least = needs[i];
     }
     for (int i = 0; i < orders; i++) {
-        if (passes[i].order == cell->chosen) chosen = &works[count];
-        else if (needs[i] > 2 * least) continue;
+        if (passes[i].order != cell->chosen && needs[i] > 2 * least) continue;
         works[count] = timed(cell->backward ? backward : forward, &passes[i]);
         works[count++].prepare = force;
     }
@@ -77,8 +76,8 @@ static void compare(struct cell *cell, const struct pass *pass, double seconds)
     for (int i = 0; i < count; i++)
         cell->times[((const struct pass *)works[i].arg)->order - RELORA_ORDER_SPLIT] = 1e3 * works[i].best;
     cell->fastest = ((const struct pass *)best->arg)->order;
-    cell->ms = 1e3 * chosen->best;
-    cell->slowdown = chosen->best / best->best;
+    cell->ms = cell->times[cell->chosen - RELORA_ORDER_SPLIT];
+    cell->slowdown = cell->ms / (1e3 * best->best);
 }
 
 /* Both directions of one layer and number of tokens. What looks slow is looked at again, longer. */

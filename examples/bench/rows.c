@@ -38,7 +38,7 @@ void print_rows(void)
         char bound[20] = "";
         if (isnan(row->target)) continue;
         if (!isnan(row->bound)) snprintf(bound, sizeof bound, "%7.3f", row->bound);
-        printf("%-58s %8.3f %-4s %s %-5g %-5s %s\n", row->name, row->value, row->unit,
+        printf("%-58s %8.3f %-4s %s %-5.3g %-5s %s\n", row->name, row->value, row->unit,
                row->higher ? ">=" : "<=", row->target, met(row) ? "met" : "NOT", bound);
         hits += met(row);
         targets++;

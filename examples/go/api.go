@@ -96,10 +96,12 @@ const (
 	ParamB                 Param        = 4
 	ParamScale             Param        = 5
 	ParamDelta             Param        = 6
+	ParamSketch            Param        = 7
 	Train                  uint32       = 1
 	Overwrite              uint32       = 2
 	AccumulateDx           uint32       = 4
 	AccumulateY            uint32       = 8
+	Sketch                 uint32       = 16
 	OrderAuto              Order        = 1
 	OrderSplit             Order        = 2
 	OrderFold              Order        = 3

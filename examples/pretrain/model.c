@@ -153,6 +153,8 @@ static relora_status linear_create(struct model *model, relora_stream *stream, i
     linear_shape(model, index, &options.out_features, &options.in_features);
     options.rank = head ? 0 : c->rank;
     options.alpha = c->alpha;
+    options.init = head ? 0 : c->init_a;
+    options.flags |= head ? 0 : c->frozen;
     options.dropout = c->dropout;
     options.seed = c->seed;
     options.layer = (uint64_t)index;
@@ -271,14 +273,15 @@ relora_group *model_group(const struct model *model)
     return model->group;
 }
 
-/* What a member trains now: itself, its W, or its A and B. Returns how many. */
+/* What a member trains now: itself, its W, or its A and B or one of them. Returns how many. */
 static int trained(const struct model *model, int member, relora_param which[2])
 {
     relora_linear *linear = relora_group_linear(model->group, member);
-    int whole = !linear || relora_linear_get_mode(linear) == RELORA_MODE_FULL;
-    which[0] = whole ? RELORA_PARAM_WEIGHT : RELORA_PARAM_A;
-    which[1] = RELORA_PARAM_B;
-    return whole ? 1 : 2;
+    int whole = !linear || relora_linear_get_mode(linear) == RELORA_MODE_FULL, count = 0;
+    if (whole) which[count++] = RELORA_PARAM_WEIGHT;
+    for (relora_param p = RELORA_PARAM_A; p <= RELORA_PARAM_B && !whole; p++)
+        if (relora_linear_grad(linear, p)) which[count++] = p;
+    return count;
 }
 
 int model_param_count(const struct model *model)
@@ -347,6 +350,16 @@ int64_t model_count_all(const struct model *model)
     return count;
 }
 
+/* A factor that does not train, and what is kept in the place of its gradient. */
+static void add_frozen(relora_linear *linear, struct model_memory *out)
+{
+    for (relora_param p = RELORA_PARAM_A; p <= RELORA_PARAM_B; p++)
+        if (relora_linear_param(linear, p) && !relora_linear_grad(linear, p))
+            out->weights += 4 * relora_tensor_count(relora_linear_param(linear, p));
+    if (relora_linear_param(linear, RELORA_PARAM_SKETCH))
+        out->gradients += 4 * relora_tensor_count(relora_linear_param(linear, RELORA_PARAM_SKETCH));
+}
+
 void model_memory(const struct model *model, struct model_memory *out)
 {
     struct model_param param;
@@ -361,6 +374,7 @@ void model_memory(const struct model *model, struct model_memory *out)
         int64_t rows, cols;
         linear_shape(model, i, &rows, &cols);
         out->parameters += rows * cols;
+        add_frozen(model->linears[i], out);
     }
     if (model->head) out->weights += relora_tensor_count(model->head) * element;
     if (model->gradient.tensor) out->full_rank = 4 * relora_tensor_count(model->gradient.tensor);

@@ -39,6 +39,8 @@ struct model_config {
     relora_linear_mode mode; /* of the projections: FULL or LOWRANK; model_set_lora() changes FULL */
     int64_t rank;            /* 0 if the model stays FULL for good */
     double alpha, dropout;   /* of the projections */
+    relora_init init_a;      /* of each new A; 0: uniform */
+    uint32_t frozen;         /* the flag of the factor that does not train; 0: both do */
     relora_order order;      /* of the products of the projections */
     int full_rank;           /* model_backward() may be asked for steps in full rank; not in LOWRANK */
     enum recompute recompute;
@@ -114,7 +116,8 @@ enum {
     MODEL_DROPOUT = 1,  /* apply LoRA dropout */
     MODEL_GRADIENT = 2, /* a model_backward() follows. The head's gradient is made here already,
                            chunk by chunk over the logits, so that they never exist all at once */
-    MODEL_FIRST = 4     /* all gradients are stored, by that backward too, not added to what is there */
+    MODEL_SKETCH = 4,   /* and it makes what a frozen A is renewed from */
+    MODEL_FIRST = 8     /* all gradients are stored, by that backward too, not added to what is there */
 };
 /* Adds the mean cross-entropy in nats of `targets` [batch, seq] after `tokens` [batch, seq], each below vocab
  * or classes, to what model_take_loss() tells. A target below 0 is none: its loss is 0, and counts in the

@@ -82,8 +82,7 @@ struct activations {
     relora_tensor *last_x, *last_y;  /* windows of one row on normed and logits */
     int64_t head_rows;
     uint64_t call; /* of the forward under way */
-    uint32_t layer_flags,
-        first; /* RELORA_OVERWRITE until the gradients of the backward under way are to be added */
+    uint32_t layer_flags, backward_flags;
 };
 
 #endif

@@ -42,6 +42,7 @@ struct options {
     struct json_t *config;     /* what config.json of --init holds; NULL if there is none */
     int foreign_vocab;         /* model.vocab is that of a tokenizer: nobody said that bytes will do */
     int64_t recipe, method, dtype, device, reset, masks, order, recompute, shard_state, sync;
+    int64_t init_a, frozen; /* of a new A; the flag of the factor that does not train */
     struct names data, val_data;
     const char *out, *prompt;
     const char *save, *resume, *init, *export;

@@ -86,6 +86,7 @@ int options_resolve(struct options *o)
     if (o->end < o->steps) o->end = o->steps;
     or_real(&o->lora_lr, 2 * o->lr);
     or_whole(&o->recompute, o->device == RELORA_DEVICE_CUDA ? RECOMPUTE_LIGHT : RECOMPUTE_NONE);
+    or_real(&o->alpha, o->init_a == RELORA_INIT_UNIFORM ? 32 : (double)o->rank);
     or_whole(&o->warmup, at_most(500, o->steps / 20));
     or_whole(&o->warm_start, o->steps / 4);
     or_whole(&o->save_every, o->end < 20 ? 1 : o->end / 20);
@@ -94,6 +95,9 @@ int options_resolve(struct options *o)
         return fail("--rank %" PRId64
                     " is more than the smallest side of a projection of the model, %" PRId64,
                     o->rank, smallest_side(&o->model));
+    if (o->frozen == RELORA_LINEAR_FREEZE_B && o->init_a != RELORA_INIT_UNIFORM)
+        return fail("--init-a %s and --factors a: then A begins at 0, and it is B that is drawn",
+                    options_choice("init-a", o->init_a));
     if (o->full_rank_every && !has_warm_start(o))
         return fail("--full-rank-every %" PRId64 " is for --method lora and relora, whose W is frozen; with "
                     "--method %s there is no such W",

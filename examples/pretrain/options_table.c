@@ -17,10 +17,15 @@ static const struct choice recomputes[] = {
     {"none", RECOMPUTE_NONE}, {"light", RECOMPUTE_LIGHT}, {"blocks", RECOMPUTE_BLOCKS}, {NULL, 0}};
 static const struct choice syncs[] = {{"every", 0}, {"restart", 1}, {NULL, 0}};
 static const struct choice shards[] = {{"none", 0}, {"moments", 1}, {NULL, 0}};
-static const struct choice resets[] = {{"zero", RELORA_RESET_ZERO},
-                                       {"random", RELORA_RESET_RANDOM},
-                                       {"magnitude", RELORA_RESET_MAGNITUDE},
-                                       {NULL, 0}};
+static const struct choice resets[] = {{"zero", RELORA_RESET_ZERO},           {"random", RELORA_RESET_RANDOM},
+                                       {"magnitude", RELORA_RESET_MAGNITUDE}, {"keep", RELORA_RESET_KEEP},
+                                       {"project", RELORA_RESET_PROJECT},     {NULL, 0}};
+static const struct choice inits[] = {{"uniform", RELORA_INIT_UNIFORM},
+                                      {"matched", RELORA_INIT_MATCHED},
+                                      {"gradient", RELORA_INIT_GRADIENT},
+                                      {NULL, 0}};
+static const struct choice factors[] = {
+    {"both", 0}, {"a", RELORA_LINEAR_FREEZE_B}, {"b", RELORA_LINEAR_FREEZE_A}, {NULL, 0}};
 
 #define AT(field) offsetof(struct options, field)
 #define BIG 1e12
@@ -81,8 +86,15 @@ const struct option_row option_rows[] = {
      AT(restart_warmup), 0, 4e9, UNSET, NULL, BOUND},
     {"rank", "N", "rank of A and B (128, at most a quarter of the hidden size)", WHOLE, AT(rank), 1, 65536,
      UNSET, NULL, BOUND},
-    {"alpha", "X", "the product of B and A is scaled by alpha / rank (32)", REAL, AT(alpha), ABOVE_0, ANY, 32,
-     NULL, BOUND},
+    {"alpha", "X",
+     "the product of B and A is scaled by alpha / rank (32; with --init-a matched or gradient, the rank)",
+     REAL, AT(alpha), ABOVE_0, ANY, UNSET, NULL, BOUND},
+    {"init-a", "NAME",
+     "a new A: uniform, as published; matched: orthonormal rows; or gradient: those of what the gradient of W"
+     " spans (uniform)",
+     CHOICE, AT(init_a), 0, 0, RELORA_INIT_UNIFORM, inits, BOUND},
+    {"factors", "NAME", "which of them train: both, a or b (both)", CHOICE, AT(frozen), 0, 0, 0, factors,
+     BOUND},
     {"dropout", "X", "dropout of the input of A, below 1 (by size)", REAL, AT(dropout), 0, BELOW_1, UNSET,
      NULL, BOUND},
     {"order", "NAME", "order of products in a low-rank layer: auto, split or fold (auto)", CHOICE, AT(order),
@@ -99,8 +111,10 @@ const struct option_row option_rows[] = {
      AT(sync), 0, 0, 0, syncs, BOUND},
     {"init-std", "X", "standard deviation of the first weights (by size)", REAL, AT(init_std), 0, 10, UNSET,
      NULL, BOUND},
-    {"reset", "NAME", "reset of the moments at a restart: zero, random or magnitude (magnitude)", CHOICE,
-     AT(reset), 0, 0, RELORA_RESET_MAGNITUDE, resets, BOUND},
+    {"reset", "NAME",
+     "moments at a restart: zero, random or magnitude, which clear them or a share; keep; or project, from the"
+     " old A to the new one (magnitude)",
+     CHOICE, AT(reset), 0, 0, RELORA_RESET_MAGNITUDE, resets, BOUND},
     {"reset-ratio", "X", "share of the moments that random and magnitude clear (0.99)", REAL, AT(reset_ratio),
      0, 1, 0.99, NULL, BOUND},
     {"full-rank-every", "N",

@@ -88,7 +88,7 @@ static relora_status backward_shared(const struct pass *p, int64_t layer, enum p
 {
     TRY(relora_linear_backward_shared(p->model->linears + layer * PROJECTIONS + first, count, p->stream,
                                       x->tensor, dy, p->acts->dnormed.tensor, p->acts->call,
-                                      p->acts->layer_flags | p->acts->first));
+                                      p->acts->backward_flags));
     for (int32_t i = 0; i < count; i++) TRY(step_full_rank(p, layer, first + (enum projection)i, x, dy[i]));
     return RELORA_OK;
 }
@@ -97,7 +97,7 @@ static relora_status backward_linear(const struct pass *p, int64_t layer, enum p
                                      const struct matrix *x, const relora_tensor *dy, struct matrix *dx)
 {
     TRY(relora_linear_backward(p->model->linears[layer * PROJECTIONS + which], p->stream, x->tensor, dy,
-                               dx->tensor, p->acts->call, p->acts->layer_flags | p->acts->first));
+                               dx->tensor, p->acts->call, p->acts->backward_flags));
     return step_full_rank(p, layer, which, x, dy);
 }
 
@@ -208,7 +208,7 @@ static relora_status head_pass(const struct pass *p, int gradient)
         if (!gradient) continue;
         TRY(relora_tensor_set_data(acts->head_dx, row_of(p, &acts->dnormed, row)));
         TRY(relora_linear_backward(head, p->stream, acts->head_x, acts->logits.tensor, acts->head_dx,
-                                   acts->call, row == 0 ? acts->first : 0));
+                                   acts->call, row == 0 ? acts->backward_flags & RELORA_OVERWRITE : 0));
     }
     return RELORA_OK;
 }
@@ -227,8 +227,9 @@ relora_status model_forward(struct model *model, struct activations *acts, relor
     struct pass p = start(model, acts, stream);
     acts->call = call;
     acts->layer_flags = flags & MODEL_DROPOUT ? RELORA_TRAIN : 0;
-    acts->first = flags & MODEL_FIRST ? RELORA_OVERWRITE : 0;
-    if (acts->first) TRY(zero_arrays(&p));
+    acts->backward_flags = acts->layer_flags | (flags & MODEL_SKETCH ? RELORA_SKETCH : 0) |
+                           (flags & MODEL_FIRST ? RELORA_OVERWRITE : 0);
+    if (flags & MODEL_FIRST) TRY(zero_arrays(&p));
     p.ops->upload(&model->engine, acts->targets.data, targets, p.hidden.rows, 0);
     TRY(forward_trunk(&p, tokens));
     TRY(head_pass(&p, (flags & MODEL_GRADIENT) != 0));

@@ -27,6 +27,8 @@ static int create_model(struct trainer *t)
     config.mode = first_mode(o);
     config.rank = full ? 0 : o->rank;
     config.alpha = o->alpha;
+    config.init_a = (relora_init)o->init_a;
+    config.frozen = (uint32_t)o->frozen;
     config.dropout = o->dropout;
     config.order = (relora_order)o->order;
     config.full_rank = o->full_rank_every > 0;
@@ -149,6 +151,14 @@ static int is_full_rank(const struct trainer *t)
     return t->cycle && o->full_rank_every && (t->step + 1 - o->warm_start) % o->full_rank_every == 0;
 }
 
+/* Does a restart follow the update under way? A frozen A is renewed from the gradients of that one. */
+static int is_last_of_cycle(const struct trainer *t)
+{
+    uint32_t events = 0;
+    if (!t->cycle || t->options->method != METHOD_RELORA) return 0;
+    return relora_cycle_due(t->cycle, t->step + 1, &events) == RELORA_OK && events;
+}
+
 static int backward(struct trainer *t, struct full_rank *step)
 {
     return check(t->ctx, model_backward(t->model, t->acts, t->stream, step), "backward");
@@ -158,7 +168,7 @@ static int backward(struct trainer *t, struct full_rank *step)
  * if there is one: until then the update can be dropped. */
 static int accumulate(struct trainer *t, int leaves_last)
 {
-    unsigned flags = MODEL_DROPOUT | MODEL_GRADIENT | MODEL_FIRST;
+    unsigned flags = MODEL_DROPOUT | MODEL_GRADIENT | MODEL_FIRST | (is_last_of_cycle(t) ? MODEL_SKETCH : 0);
     if (t->ranks->index >= t->accumulate && /* no micro-batch is left for it */
         check(t->ctx, relora_group_zero_grad(model_group(t->model), t->stream), "zero_grad"))
         return -1;
@@ -370,6 +380,12 @@ static int enter_phase(struct trainer *t)
     return 0;
 }
 
+/* The first A may come from the last gradient of W, which no checkpoint has: then low rank begins before one is written. */
+static int enter_before_saving(struct trainer *t, int last)
+{
+    return last || t->options->init_a != RELORA_INIT_GRADIENT ? 0 : enter_phase(t);
+}
+
 /* Fold the last cycle into W, so that nothing of it is lost. */
 static int finish(struct trainer *t)
 {
@@ -435,7 +451,10 @@ int trainer_run(struct trainer *t)
     char text[400];
     int last = 0, result = begin(t, &last);
     while (!last && !result) {
-        result = enter_phase(t) || train_step(t, &last) || evaluate_on_the_way(t, last) ? -1 : 0;
+        result = enter_phase(t) || train_step(t, &last) || evaluate_on_the_way(t, last) ||
+                         enter_before_saving(t, last)
+                     ? -1
+                     : 0;
         if (!result) save_on_the_way(t, last);
     }
     if (result) result = t->adam ? leave(t) : -1;

@@ -24,8 +24,9 @@ enum {
                                           elements alone, as ZeRO stage 1 does. A step sends as much as
                                           without it, and the numbers are the same up to the rounding of
                                           the norm. RELORA_E_UNSUPPORTED for layers with
-                                          RELORA_INIT_GRADIENT: no rank has all of a gradient after a
-                                          step. Not part of a state's description. Since 0.6 */
+                                          RELORA_INIT_GRADIENT that train A or W: no rank has all of a
+                                          gradient after a step. Not part of a state's description.
+                                          Since 0.6 */
 };
 
 typedef struct relora_adam_options {
@@ -149,7 +150,8 @@ RELORA_API relora_status relora_adam_flatten_grads(relora_adam *adam, relora_str
  *  as long as `adam`. @since 0.1 @threads any @stream none */
 RELORA_API relora_tensor *relora_adam_flat_grad(relora_adam *adam);
 
-/** Set every registered gradient to 0. @since 0.1 @threads one @stream queues */
+/** Set every registered gradient to 0, and the sketch (RELORA_SKETCH) of each layer.
+ *  @since 0.1 @threads one @stream queues */
 RELORA_API relora_status relora_adam_zero_grad(relora_adam *adam, relora_stream *stream);
 
 /** One update of every parameter p with gradient g, counting t = 1, 2, ... (Kingma and Ba 2015;

@@ -124,7 +124,7 @@ RELORA_API relora_status relora_group_merge(relora_group *group, relora_stream *
  *  @since 0.5 @threads one @stream queues */
 RELORA_API relora_status relora_group_reset(relora_group *group, relora_stream *stream, uint64_t cycle);
 
-/** Set the gradients of all members to 0. @since 0.5 @threads one @stream queues */
+/** Set the gradients of all members to 0, and their sketches. @since 0.5 @threads one @stream queues */
 RELORA_API relora_status relora_group_zero_grad(relora_group *group, relora_stream *stream);
 
 RELORA_END

@@ -54,8 +54,8 @@ enum {
                                             in Keras and in column-major arrays of [out, in]. A and B stay as
                                             they are. With other layouts the sums may be made in another
                                             order, and stochastic rounding takes other draws. Since 0.5 */
-    RELORA_LINEAR_FREEZE_A = 64,       /**< train B alone. A is drawn at each restart and stays as it is
-                                            drawn. It has no gradient, and an optimizer keeps nothing for it.
+    RELORA_LINEAR_FREEZE_A = 64,       /**< train B alone. A is made anew at each restart and stays as it is
+                                            made. It has no gradient, and an optimizer keeps nothing for it.
                                             Since 0.6 */
     RELORA_LINEAR_FREEZE_B = 128       /**< train A alone, likewise: A starts at 0, and B is drawn. Not
                                             together with FREEZE_A, nor one of them with REFERENCE.
@@ -78,9 +78,10 @@ enum {
                                    half a step of subspace iteration, at no cost and with nothing of the size
                                    of W. Where rows of the gradient depend on each other, the old A completes
                                    the space, then the draw of MATCHED; without a gradient it is MATCHED. Do
-                                   not zero the gradients between the last backward and the reset. At the end
-                                   of a warm start it is the leading row space of the gradient of W, by a
-                                   randomised method with one power step */
+                                   not zero the gradients between the last backward and the reset. With
+                                   RELORA_LINEAR_FREEZE_A there is no dA, and the sketch that RELORA_SKETCH
+                                   asks for takes its place. At the end of a warm start it is the leading row
+                                   space of the gradient of W, by a randomised method with one power step */
     RELORA_INIT_GIVEN = 4     /**< A stays what it is, so the host may write its own after a reset. It starts
                                    as in MATCHED */
 };
@@ -114,7 +115,11 @@ enum {
     RELORA_PARAM_A = 3,
     RELORA_PARAM_B = 4,
     RELORA_PARAM_SCALE = 5,
-    RELORA_PARAM_DELTA = 6 /**< the sum of RELORA_LINEAR_KEEP_DELTA; never trained */
+    RELORA_PARAM_DELTA = 6, /**< the sum of RELORA_LINEAR_KEEP_DELTA; never trained */
+    RELORA_PARAM_SKETCH = 7 /**< what RELORA_SKETCH adds to: F32 [rank, in], never trained, and not part of a
+                                 state. Layers with RELORA_INIT_GRADIENT and RELORA_LINEAR_FREEZE_A have it. A
+                                 relora_cycle sums it over the ranks of its own and of its optimizer before a
+                                 restart. A host that resets layers itself uses relora_adam_sum(). Since 0.6 */
 };
 
 /* flags of relora_linear_forward and relora_linear_backward */
@@ -122,8 +127,15 @@ enum {
     RELORA_TRAIN = 1,         /**< apply dropout */
     RELORA_OVERWRITE = 2,     /**< backward: store parameter gradients instead of adding to them */
     RELORA_ACCUMULATE_DX = 4, /**< backward: add to dx instead of storing it */
-    RELORA_ACCUMULATE_Y = 8 /**< forward: add to y instead of storing it, as a LOWRANK layer beside a product
-                                   of the host's own does. Since 0.5 */
+    RELORA_ACCUMULATE_Y = 8,  /**< forward: add to y instead of storing it, as a LOWRANK layer beside a
+                                   product of the host's own does. Since 0.5 */
+    RELORA_SKETCH = 16        /**< backward: add A G^T G to the sketch of a layer, or store it with
+                                   RELORA_OVERWRITE. G = dy^T x is the gradient of W in this call. The next
+                                   reset makes the new A from the row space of the sketch, and sets it to 0,
+                                   as relora_linear_zero_grad() does. Give the flag in each backward pass of
+                                   an update that a restart follows: relora_cycle_due() of the next number
+                                   of updates says so. Layers without a sketch ignore it. It costs 2 rank
+                                   (in + out) multiply-adds for each row of x. Since 0.6 */
 };
 
 typedef struct relora_merge_report {
@@ -138,7 +150,8 @@ typedef struct relora_merge_report {
                                  one are orthonormal, this is the mean squared cosine between the two
                                  spaces */
     double gradient_before; /**< share of the gradient of A inside of the row space of the old A: of the
-                                 gradient of W as seen through B, what the old A could still follow */
+                                 gradient of W as seen through B, what the old A could still follow. That of
+                                 the sketch, if A is frozen */
     double gradient_after;  /**< the same for the new A. In GRADIENT 1, or less if the gradient has more
                                  rows of use than the rank; in MATCHED about rank / in */
 } relora_merge_report;
@@ -263,7 +276,7 @@ RELORA_API relora_status relora_linear_forward(relora_linear *linear, relora_str
  *  NULL. `x`, `call` and RELORA_TRAIN must be those of the matching forward.
  *  @param dy    [rows, out]
  *  @param dx    [rows, in], or NULL; must not overlap dy or x
- *  @param flags any of RELORA_TRAIN, RELORA_OVERWRITE, RELORA_ACCUMULATE_DX
+ *  @param flags any of RELORA_TRAIN, RELORA_OVERWRITE, RELORA_ACCUMULATE_DX, RELORA_SKETCH
  *  @since 0.1 @threads one @stream queues */
 RELORA_API relora_status relora_linear_backward(relora_linear *linear, relora_stream *stream,
                                                 const relora_tensor *x, const relora_tensor *dy,
@@ -289,7 +302,8 @@ RELORA_API relora_status relora_linear_backward_at(relora_linear *linear, relora
 /** relora_linear_forward() of several layers that read the same x, such as query, key and value, or gate
  *  and up. The results are those of separate calls; on a CUDA device, where BF16 layers share products with
  *  their factors, they are so up to rounding. All arguments are checked before any work, so a wrong one
- *  changes nothing.
+ *  changes nothing. The workspace of the stream is larger than for one layer (relora_linear_plan), by copies
+ *  of the factors of up to four, and by what they share.
  *  @param linears `count` different layers
  *  @param y       `count` tensors, one for each layer; none may overlap another or x
  *  @since 0.3 @threads one @stream queues */
@@ -320,7 +334,7 @@ RELORA_API relora_status relora_linear_weight_grad(relora_linear *linear, relora
                                                    const relora_tensor *x, const relora_tensor *dy,
                                                    relora_tensor *dw, uint32_t flags);
 
-/** Set every gradient of the layer to 0. @since 0.1 @threads one @stream queues */
+/** Set every gradient of the layer to 0, and its sketch. @since 0.1 @threads one @stream queues */
 RELORA_API relora_status relora_linear_zero_grad(relora_linear *linear, relora_stream *stream);
 
 /** Merge: W += s B A, with the product in F32 whatever the dtype of W. The factors are not changed, so the
@@ -355,7 +369,8 @@ RELORA_API relora_status relora_linear_full_rank_step(relora_linear *linear, rel
 
 /** Begin a new A as `init` of the options says (uniform in +-1/sqrt(in) as a function of (seed, layer, cycle)
  *  by default), set B to 0 and a trainable scale to 1 (to 0 with RELORA_LINEAR_REFERENCE). With
- *  RELORA_LINEAR_FREEZE_B, B is drawn in +-1/sqrt(rank) and A is set to 0. Gradients are not changed.
+ *  RELORA_LINEAR_FREEZE_B, B is drawn in +-1/sqrt(rank) and A is set to 0. Gradients are not changed, but a
+ *  sketch (RELORA_SKETCH) becomes 0.
  *  RELORA_E_STATE in FULL.
  *  @since 0.1 @threads one @stream queues */
 RELORA_API relora_status relora_linear_reset(relora_linear *linear, relora_stream *stream, uint64_t cycle);

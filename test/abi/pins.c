@@ -290,3 +290,5 @@ FIELD(relora_cycle_options, 64, int64_t, stagger);
 FIELD(relora_schedule_options, 72, int64_t, period_growth);
 FIELD(relora_cycle_options, 72, const relora_comm *, comm);
 SIZE(relora_cycle_options, 80);
+CONSTANT(RELORA_PARAM_SKETCH, 7);
+CONSTANT(RELORA_SKETCH, 16);

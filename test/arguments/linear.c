@@ -101,6 +101,8 @@ START_TEST(test_backward)
     FAILS(RELORA_E_CONTEXT, relora_linear_backward(b.l, env.st, b.x, far, b.dx, 0, 0), "dy");
     FAILS(RELORA_E_CONTEXT, relora_linear_backward(b.l, b.s.st, b.x, b.dy, b.dx, 0, 0), "stream");
     FAILS(RELORA_E_ARGUMENT, relora_linear_backward(b.l, env.st, b.x, b.dy, b.dx, 0, 8), "flags", "8");
+    FAILS(RELORA_E_ARGUMENT, relora_linear_backward(b.l, env.st, b.x, b.dy, b.dx, 0, 48), "flags", "0x30",
+          "0x17");
     FAILS(RELORA_E_ARGUMENT, relora_linear_backward(b.l, env.st, b.x, b.dy, b.x, 0, 0), "overlap");
     untouched(&b);
 }

@@ -73,6 +73,7 @@ static relora_status make_layers(void)
     o.dtype = RELORA_BF16;
     o.dropout = 0;
     o.layer = 1;
+    if (other) o.flags = RELORA_LINEAR_FREEZE_A, o.init = RELORA_INIT_GRADIENT;
     MAKE(job.second, relora_linear_create(&job.second, env.dev, &o));
     CALL(NULL, relora_linear_set_order(job.second, RELORA_ORDER_FOLD, RELORA_ORDER_THROUGH));
     if (!relora_linear_param(job.first, RELORA_PARAM_WEIGHT))
@@ -114,7 +115,7 @@ static relora_status pass(uint64_t call)
     CALL(env.st, relora_linear_forward(job.second, env.st, job.x2, job.y, call, RELORA_TRAIN));
     CALL(env.st, relora_tensor_fill(job.dx2, env.st, 0));
     CALL(env.st, relora_linear_backward(job.second, env.st, job.x2, job.dy, job.dx2, call,
-                                        RELORA_TRAIN | RELORA_ACCUMULATE_DX));
+                                        RELORA_TRAIN | RELORA_ACCUMULATE_DX | RELORA_SKETCH));
     CALL(env.st, relora_linear_weight_grad(job.second, env.st, job.x2, job.dy, job.dw, RELORA_OVERWRITE));
     CALL(env.st, relora_linear_full_rank_step(job.second, env.st, job.dw, 0.01, call, NULL));
     CALL(env.st, relora_tensor_copy(job.dmid, job.dx2, env.st));
@@ -224,7 +225,7 @@ static size_t visit_adam(enum walk walk, unsigned char *bytes, size_t used, relo
 static size_t visit(enum walk walk, unsigned char *bytes)
 {
     size_t used = 0;
-    for (relora_param p = RELORA_PARAM_WEIGHT; p <= RELORA_PARAM_DELTA; p++) {
+    for (relora_param p = RELORA_PARAM_WEIGHT; p <= RELORA_PARAM_SKETCH; p++) {
         used = visit_tensor(walk, bytes, used, relora_linear_param(job.first, p));
         used = visit_tensor(walk, bytes, used, relora_linear_param(job.second, p));
     }

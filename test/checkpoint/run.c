@@ -21,6 +21,7 @@ struct recipe recipe_of(int kind)
         {RELORA_MODE_LORA, RELORA_BF16, RELORA_LINEAR_FREEZE_B | RELORA_LINEAR_TRAINABLE_SCALE, 0, 0},
         {RELORA_MODE_LORA, RELORA_F32, RELORA_LINEAR_BIAS, RELORA_INIT_GRADIENT, RELORA_RESET_PROJECT},
         {RELORA_MODE_LORA, RELORA_BF16, RELORA_LINEAR_FREEZE_A, RELORA_INIT_MATCHED, RELORA_RESET_KEEP},
+        {RELORA_MODE_LORA, RELORA_BF16, RELORA_LINEAR_FREEZE_A, RELORA_INIT_GRADIENT, RELORA_RESET_PROJECT},
     };
     struct recipe r = {.lr_factor = 0.5, .weight_decay = 0.01, .norm_dtype = RELORA_F32, .norm = 7};
     r.linear = layer_options(kinds[kind].mode, RUN_IN, RUN_OUT, RUN_RANK);
@@ -164,9 +165,11 @@ void train(struct run *run, int from, int to)
 {
     for (int step = from; step < to; step++) {
         double lr;
+        uint32_t next = 0;
         prepare(run, step);
+        if (run->cycle) OK(relora_cycle_due(run->cycle, step + 1, &next));
         OK(relora_linear_backward(run->linear, env.st, run->x, run->dy, NULL, (uint64_t)step,
-                                  RELORA_TRAIN | RELORA_OVERWRITE));
+                                  RELORA_TRAIN | RELORA_OVERWRITE | (next ? RELORA_SKETCH : 0)));
         OK(relora_schedule_lr(run->schedule, step, &lr));
         OK(relora_adam_step(run->adam, env.st, lr, 1, NULL));
         if (run->cycle) OK(relora_cycle_advance(run->cycle, env.st, step + 1, NULL, NULL, NULL));

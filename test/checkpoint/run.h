@@ -33,7 +33,7 @@ struct run {
 };
 
 /** Which of mode, dtype, flags and way to restart: RUN_KINDS of them. */
-enum { RUN_KINDS = 12 };
+enum { RUN_KINDS = 13 };
 struct recipe recipe_of(int kind);
 
 /** Objects with random contents that depend on `seed`; nothing else does. */

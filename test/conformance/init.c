@@ -1,5 +1,5 @@
 /* How A begins: MATCHED, GRADIENT, GIVEN, for layers, at the end of a warm start, and on tensors. */
-#include "conformance/suites.h"
+#include "conformance/basis.h"
 
 enum { RANK = 6, IN = 40, OUT = 30, N = RANK * IN };
 
@@ -43,13 +43,6 @@ static double *renewed(struct factors f, relora_init init, uint64_t cycle, relor
 
 /* ---- oracles, in double ---- */
 
-static double dot(const double *a, const double *b, int64_t n)
-{
-    double sum = 0;
-    for (int64_t i = 0; i < n; i++) sum += a[i] * b[i];
-    return sum;
-}
-
 /* Rows are orthogonal in groups of `in`, of norm sqrt(in / rank): the bound is that of rounding A to F32. */
 static void check_matched(const double *a, struct size s)
 {
@@ -60,34 +53,6 @@ static void check_matched(const double *a, struct size s)
             double want = i == k ? square : 0;
             ck_assert_double_eq_tol(dot(a + i * s.in, a + k * s.in, s.in), want, 4e-7 * square);
         }
-}
-
-/* Orthonormal rows that span what those of `a` do. */
-static double *basis_of(const double *a, int64_t rows, int64_t in)
-{
-    double *q = doubles(rows * in);
-    memcpy(q, a, (size_t)(rows * in) * sizeof *q);
-    for (int64_t i = 0; i < rows; i++) {
-        for (int64_t k = 0; k < 2 * i; k++) {
-            double term = dot(q + i * in, q + k % i * in, in);
-            for (int64_t j = 0; j < in; j++) q[i * in + j] -= term * q[k % i * in + j];
-        }
-        double length = sqrt(dot(q + i * in, q + i * in, in));
-        for (int64_t j = 0; j < in; j++) q[i * in + j] /= length;
-    }
-    return q;
-}
-
-/* Of the rows of x, how much is inside of the span of those of `a`. */
-static double inside(const double *x, int64_t count, const double *a, int64_t rows, int64_t in)
-{
-    double sum = 0, *basis = basis_of(a, rows, in);
-    for (int64_t i = 0; i < count; i++)
-        for (int64_t k = 0; k < rows; k++) {
-            double term = dot(x + i * in, basis + k * in, in);
-            sum += term * term;
-        }
-    return sum / dot(x, x, count * in);
 }
 
 /* ---- MATCHED ---- */

@@ -145,6 +145,29 @@ START_TEST(test_forced_orders_are_taken)
 }
 END_TEST
 
+/* The gradient of the scale over many layers. It adds up rows * rank products h u, of sums over out and over in. If a
+ * sum is off by r roundings of its result, r from a step of 64 terms and from adding steps up (linear_split.c), each by
+ * eps / sqrt(12), then the gradient is off by this. In one go r would be 16 at 512 terms. */
+START_TEST(test_scale_gradient_is_near)
+{
+    enum { DRAWS = 60 };
+    const int64_t *shape = order_shapes[8];
+    relora_linear_options o =
+        order_options(RELORA_MODE_LORA, shape, RELORA_F32, RELORA_LINEAR_TRAINABLE_SCALE);
+    double squares = 0, s = tanh((double)0.6f), in = (double)shape[1], out = (double)shape[2];
+    for (uint64_t draw = 1; draw <= DRAWS; draw++) {
+        struct bench b = new_bench(&o, shape[0], draw);
+        struct oracle want = expect(&b);
+        bench_backward(&b, NULL, RELORA_OVERWRITE);
+        squares += pow(*get(relora_linear_grad(b.l, RELORA_PARAM_SCALE)) - want.dscale, 2);
+    }
+    double h = 0.3 * sqrt(out), u = 0.3 * sqrt(in), terms = sqrt((double)(shape[0] * shape[3]));
+    double roundings = sqrt(64 / 2 + out / 64 / 2 + 64 / 2 + in / 64 / 2);
+    double expected = (1 - s * s) * terms * h * u * roundings * close_eps(RELORA_F32) / sqrt(12);
+    ck_assert_double_lt(sqrt(squares / DRAWS), expected);
+}
+END_TEST
+
 Suite *linear_orders(void)
 {
     Suite *s = suite_create("linear orders");
@@ -152,5 +175,6 @@ Suite *linear_orders(void)
     tcase_add_loop_test(tc, test_against_oracle, 0, 2 * ORDER_SHAPES);
     tcase_add_loop_test(tc, test_auto_is_what_the_plan_says, 0, 2);
     tcase_add_loop_test(tc, test_forced_orders_are_taken, 0, 2);
+    tcase_add_test(tc, test_scale_gradient_is_near);
     return s;
 }

@@ -14,7 +14,8 @@ enum {
     RANK = 6,
     FIRST_OF_LORA = ORDERS * 8,
     VARIANTS = 3 * FIRST_OF_LORA,
-    FROZEN = 3
+    FROZEN = 3,
+    SKETCHED = FROZEN * VARIANTS /* A frozen, and a sketch instead of its gradient */
 };
 
 struct run {
@@ -39,7 +40,8 @@ static struct run new_run(int variant)
     relora_linear_options o = layer_options(1 + variant / FIRST_OF_LORA % 3, IN, OUT, RANK);
     o.dtype = variant & 1 ? RELORA_BF16 : RELORA_F32;
     o.flags = RELORA_LINEAR_BIAS | (variant & 2 ? RELORA_LINEAR_TRAINABLE_SCALE : 0);
-    o.flags |= (uint32_t)(variant / VARIANTS) * RELORA_LINEAR_FREEZE_A; /* A, then B: the next bit */
+    o.flags |= (uint32_t)(variant / VARIANTS % FROZEN) * RELORA_LINEAR_FREEZE_A; /* A, then B: the next bit */
+    if (variant >= SKETCHED) o.flags |= RELORA_LINEAR_FREEZE_A, o.init = RELORA_INIT_GRADIENT;
     o.dropout = variant & 4 ? 0.1 : 0;
     struct run run = {.l = new_filled_linear(&o, &r), .flags = RELORA_TRAIN};
     run.x = new_matrix(o.dtype, ROWS, IN);
@@ -49,14 +51,15 @@ static struct run new_run(int variant)
     put_normal(run.x, &r, 1);
     put_normal(run.dy, &r, 1);
     OK(relora_linear_set_order(run.l, order[0], order[1]));
-    run.plan = plan_of(run.l, ROWS, RELORA_TRAIN);
+    if (variant >= SKETCHED) run.flags |= RELORA_SKETCH;
+    run.plan = plan_of(run.l, ROWS, run.flags);
     return run;
 }
 
 static void pass(struct run *run, int back)
 {
     if (back) OK(relora_linear_backward(run->l, env.st, run->x, run->dy, run->dx, 1, run->flags));
-    else OK(relora_linear_forward(run->l, env.st, run->x, run->y, 1, run->flags));
+    else OK(relora_linear_forward(run->l, env.st, run->x, run->y, 1, RELORA_TRAIN));
 }
 
 static int64_t reported(const struct run *run, int back)
@@ -166,8 +169,9 @@ START_TEST(test_without_memory)
 {
     if (cpu_only()) return; /* a device's workspace is not the host's memory */
     reopen_failing();
-    struct run run = new_run(_i);
+    struct run run = new_run(_i < VARIANTS ? _i : SKETCHED + _i - VARIANTS);
     relora_tensor *grad_a = relora_linear_grad(run.l, RELORA_PARAM_A);
+    if (_i >= VARIANTS) grad_a = relora_linear_param(run.l, RELORA_PARAM_SKETCH);
     run.flags |= RELORA_OVERWRITE;
     pass(&run, 1);
     void *dx = snapshot(run.dx), *da = grad_a ? snapshot(grad_a) : NULL;
@@ -217,6 +221,30 @@ START_TEST(test_flops)
     ck_assert_int_eq(plan.reserved, 0);
     ck_assert_double_eq(plan.forward_flops, 2 * forward[_i]);
     ck_assert_double_eq(plan.backward_flops, 2 * backward[_i]);
+}
+END_TEST
+
+/* With many rows the sketch needs more memory than a backward through the gradient of W does; it is in the report, and
+ * so are its products: x A^T, its product with dy, and the same back to the size of A. */
+START_TEST(test_sketch)
+{
+    enum { MANY = 9000 };
+    relora_linear_options o = layer_options(RELORA_MODE_LORA, IN, OUT, RANK);
+    struct rnd r = rnd_seed(2);
+    o.dtype = _i ? RELORA_BF16 : RELORA_F32;
+    o.flags = RELORA_LINEAR_FREEZE_A, o.init = RELORA_INIT_GRADIENT;
+    relora_linear *l = new_filled_linear(&o, &r);
+    relora_tensor *x = new_matrix(o.dtype, MANY, IN), *dy = new_matrix(o.dtype, MANY, OUT);
+    OK(relora_linear_set_order(l, RELORA_ORDER_FOLD, RELORA_ORDER_THROUGH));
+    relora_plan_report plain = plan_of(l, MANY, 0), plan = plan_of(l, MANY, RELORA_SKETCH);
+    ck_assert_int_eq(plan.backward, RELORA_ORDER_THROUGH);
+    ck_assert_double_eq(plan.backward_flops - plain.backward_flops, 4.0 * MANY * RANK * (IN + OUT));
+    ck_assert_double_eq(plan.forward_flops, plain.forward_flops);
+    ck_assert_int_gt(plan.backward_bytes, plain.backward_bytes + 1000);
+    ck_assert_int_eq(plan.forward_bytes, plain.forward_bytes);
+    new_stream();
+    OK(relora_linear_backward(l, env.st, x, dy, NULL, 1, RELORA_SKETCH));
+    ck_assert_uint_eq(env.st->workspace_bytes, (size_t)plan.backward_bytes);
 }
 END_TEST
 
@@ -329,11 +357,12 @@ Suite *linear_plan(void)
 {
     Suite *s = suite_create("linear plan");
     TCase *tc = env_case(s, "plan", 20);
-    tcase_add_loop_test(tc, test_bytes, 0, FROZEN * VARIANTS);
+    tcase_add_loop_test(tc, test_bytes, 0, SKETCHED + VARIANTS);
     tcase_add_loop_test(tc, test_bytes_are_few, 0, VARIANTS);
-    tcase_add_loop_test(tc, test_no_allocation_after_the_first, 0, FROZEN * VARIANTS);
-    tcase_add_loop_test(tc, test_without_memory, 0, VARIANTS);
+    tcase_add_loop_test(tc, test_no_allocation_after_the_first, 0, SKETCHED + VARIANTS);
+    tcase_add_loop_test(tc, test_without_memory, 0, 2 * VARIANTS);
     tcase_add_loop_test(tc, test_flops, 0, 5);
+    tcase_add_loop_test(tc, test_sketch, 0, 2);
     tcase_add_test(tc, test_full_without_rank);
     tcase_add_loop_test(tc, test_path, 0, 3);
     tcase_add_test(tc, test_product_bytes);

@@ -9,7 +9,7 @@ static const suite_fn suites[] = {
     layer_names,     group_members,      group_work,     restart_suite,   host_memory,       linear_at,
     in_out_suite,    weight_grad_suite,  linear_frozen,  bias_bf16,       gaps_suite,        linear_turns,
     full_rank_suite, linear_wrap_suite,  target_suite,   adam_carry,      partial_cycle,     init_suite,
-    transport_suite, cycle_growth,
+    transport_suite, cycle_growth,       sketch_suite,
 };
 
 int main(void)

@@ -53,5 +53,6 @@ Suite *linear_turns(void);
 Suite *bias_bf16(void);
 Suite *gaps_suite(void);
 Suite *linear_wrap_suite(void);
+Suite *sketch_suite(void);
 
 #endif

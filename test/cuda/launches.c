@@ -35,7 +35,7 @@ static struct group new_group_of(int kind, relora_order order, double dropout)
         relora_linear_options o = layer_options(RELORA_MODE_LORA, in, out, RANK);
         o.dtype = RELORA_BF16;
         o.rounding = RELORA_ROUND_STOCHASTIC;
-        o.layer = (uint64_t)(4 * kind + i);
+        o.layer = 4 * (uint64_t)kind + (uint64_t)i;
         o.dropout = dropout;
         g.linear[i] = new_filled_linear(&o, &r);
         OK(relora_linear_set_order(g.linear[i], order, order));

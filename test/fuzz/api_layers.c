@@ -29,6 +29,8 @@ relora_linear_options choose_layer(void)
     o.rounding = flags & 16 ? RELORA_ROUND_NEAREST : RELORA_ROUND_STOCHASTIC;
     o.layer = flags / 32;
     o.init = mode / 4 % 16 < 5 ? mode / 4 % 16 : 0;
+    if (sizes % 64 == 61)
+        o.flags |= RELORA_LINEAR_FREEZE_A, o.init = RELORA_INIT_GRADIENT; /* with a sketch */
     o.dropout = flags & 32 ? 0 : 0.25;
     o.alpha = 2;
     return o;
@@ -135,7 +137,8 @@ static uint64_t choose_call(relora_linear *linear)
     if (!linear) return c % 4;
     if (c >= 64 && c < 160) CALL(relora_linear_set_order, linear, c / 4 % 5, c / 16 % 6);
     if (c >= 160 && c < 176) {
-        if (CALL(relora_linear_plan, linear, choose_number(5), c % 4, &report) == 0)
+        if (CALL(relora_linear_plan, linear, choose_number(5), c % 4 == 3 ? RELORA_SKETCH : c % 4, &report) ==
+            0)
             result(&report, sizeof report);
     }
     return c % 4;
@@ -179,7 +182,7 @@ void backward(void)
     relora_stream *stream = pick(STREAM);
     choose_matrices(linear, m, 3);
     uint64_t call = choose_call(linear);
-    uint32_t flags = choose_flags(RELORA_TRAIN | RELORA_OVERWRITE | RELORA_ACCUMULATE_DX);
+    uint32_t flags = choose_flags(RELORA_TRAIN | RELORA_OVERWRITE | RELORA_ACCUMULATE_DX | RELORA_SKETCH);
     int32_t shared = choose_shared(call, flags);
     relora_linear *const both[] = {linear, linear};
     relora_tensor *const dy[] = {m[1], m[1]};
@@ -219,7 +222,7 @@ void pass_at(void)
         CALL(relora_linear_forward_at, linear, stream, asked, x, ldx, y, ldy, call, flags);
         return;
     }
-    flags = choose_flags(RELORA_TRAIN | RELORA_OVERWRITE | RELORA_ACCUMULATE_DX);
+    flags = choose_flags(RELORA_TRAIN | RELORA_OVERWRITE | RELORA_ACCUMULATE_DX | RELORA_SKETCH);
     CALL(relora_linear_backward_at, linear, stream, asked, x, ldx, y, ldy, seed & 2 ? dx : NULL, in, call,
          flags);
 }

@@ -23,8 +23,9 @@ static void collect(const struct net *net, int gradients, struct raw *all)
 {
     all->size = 0;
     for (int i = 0; i < NET_LAYERS; i++)
-        for (relora_param p = RELORA_PARAM_WEIGHT; p <= RELORA_PARAM_DELTA; p++) {
-            append_tensor(all, relora_linear_param(net->layer[i], p));
+        for (relora_param p = RELORA_PARAM_WEIGHT; p <= RELORA_PARAM_SKETCH; p++) {
+            if (gradients || p < RELORA_PARAM_SKETCH)
+                append_tensor(all, relora_linear_param(net->layer[i], p));
             if (gradients) append_tensor(all, relora_linear_grad(net->layer[i], p));
         }
     for (int32_t i = 0; i < relora_adam_count(net->adam); i++) {
@@ -149,7 +150,7 @@ static void aim(struct net *net, int i, struct rnd *rnd)
 static relora_status micro_batch(struct net *net, int i, uint64_t call, uint32_t flags)
 {
     return relora_linear_backward(net->layer[i], env.st, net->x[i], net->dy[i], net->dx[i], call,
-                                  RELORA_TRAIN | flags);
+                                  RELORA_TRAIN | RELORA_SKETCH | flags);
 }
 
 /* Both micro-batches, as a host would after the second was refused: the gradient may hold part of it. */

@@ -1,6 +1,7 @@
 """The command line: its forms, its sentences, and where its output goes."""
 
 import os
+import re
 import signal
 import subprocess
 
@@ -133,6 +134,28 @@ class Command(Case):
             runs.append(self.rows(masks))
         self.assertEqual(runs[0][:17], runs[1][:17])
         self.assertNotEqual(runs[0][17:], runs[1][17:])
+
+    def test_other_restarts(self):
+        """Each init with what it can train: they are different runs, and the library warns of none."""
+        run = ['--method', 'relora', '--steps', '24', '--warm-start', '6', '--restarts', '2', '--restart-warmup', '0', '--accumulate', '2',
+               '--rank', '8']
+        losses, trained = {}, {}
+        for init in ('uniform', 'matched', 'gradient'):
+            for factors in ('both', 'b') if init != 'uniform' else ('both', 'a', 'b'):
+                out, err = self.good(*run, '--init-a', init, '--factors', factors, '--reset', 'project' if factors == 'b' else 'keep',
+                                     '--out', 'o')
+                self.assertNotIn('RELORA_SKETCH', err)
+                losses[init, factors] = self.column('loss')
+                trained[factors] = int(re.search(r'trainable parameters (\d+) of', out).group(1))
+                self.assertEqual(self.column('event').count('restart'), 2)
+        self.assertEqual(len({tuple(loss) for loss in losses.values()}), len(losses))
+        self.assertLess(trained['a'], trained['both'])
+        self.assertLess(trained['b'], trained['both'])
+        self.good(*run, '--init-a', 'matched', '--factors', 'b', '--reset', 'project', '--alpha', '8', '--out', 'o')
+        self.assertEqual(self.column('loss'), losses['matched', 'b'])  # alpha is the rank
+        self.wrong('--init-a', 'gradient', '--factors', 'a', says=['--init-a gradient', '--factors a'])
+        self.wrong('--init-a', 'given', says=['--init-a', 'uniform, matched, gradient'])
+        self.wrong('--factors', 'c', says=['--factors', 'both, a, b'])
 
     def test_output_that_is_full(self):
         with open('/dev/full', 'w') as full:

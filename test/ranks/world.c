@@ -66,6 +66,7 @@ static void make_layer(struct rank *rank, struct world *w, int i)
     const int64_t shape[] = {OUT, IN};
     relora_linear_options_init(&o, sizeof o);
     if (plan->init) o.init = plan->init;
+    o.flags |= plan->layer_flags;
     if (plan->mode) o.mode = plan->mode;
     o.in_features = IN;
     o.out_features = OUT;
@@ -152,6 +153,8 @@ void world_set_grads(struct rank *rank, struct world *w, int64_t step)
             relora_tensor *grad = relora_linear_grad(w->layer[i], parts[k]);
             if (grad) fill(rank, grad, 20 + 10 * k + i, step, w);
         }
+        relora_tensor *sketch = relora_linear_param(w->layer[i], RELORA_PARAM_SKETCH);
+        if (sketch) fill(rank, sketch, 50 + i, step, w);
     }
 }
 

@@ -22,6 +22,7 @@ struct plan { /* of a run; `user` of each rank */
     double max_norm;
     int apart;                                            /* the optimizer does not know of other ranks */
     relora_init init;                                     /* of the layers; 0 for the default */
+    uint32_t layer_flags;                                 /* of the layers */
     relora_linear_mode mode;                              /* they begin in; 0 for the default */
     void (*work)(struct rank *rank, struct world *world); /* after the world is made */
     int32_t of;                                           /* ranks whose data one rank alone has */

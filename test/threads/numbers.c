@@ -167,6 +167,22 @@ static relora_status step(struct things *k, uint64_t i, double scale, uint64_t *
     return RELORA_OK;
 }
 
+/* A frozen A, and what it is renewed from. */
+static relora_status renew_frozen(struct things *k, relora_device *dev, relora_dtype dtype, uint64_t *sum)
+{
+    relora_linear_options o;
+    relora_linear *l;
+    TRY(relora_linear_options_init(&o, sizeof o));
+    o.flags = RELORA_LINEAR_FREEZE_A, o.init = RELORA_INIT_GRADIENT, o.rank = N_RANK, o.dtype = dtype;
+    TRY(relora_linear_wrap(&l, dev, k->w, NULL, &o));
+    relora_status status = relora_linear_backward(l, k->st, k->x, k->dy, k->dx, 9, RELORA_SKETCH);
+    add_tensor(sum, relora_linear_param(l, RELORA_PARAM_SKETCH));
+    if (status >= 0) status = relora_linear_reset(l, k->st, 1);
+    add_tensor(sum, relora_linear_param(l, RELORA_PARAM_A));
+    relora_linear_release(l);
+    return status;
+}
+
 /* The same once more, as a host without objects does it. */
 static relora_status restart_tensors(struct things *k, const relora_reset_options *reset, double scale,
                                      uint64_t *sum)
@@ -210,6 +226,7 @@ static relora_status train_all(relora_context *ctx, relora_dtype dtype, double s
     if (status >= 0) status = relora_linear_reset(k.l, k.st, 1);
     if (status >= 0) status = relora_adam_reset(k.adam, k.st, everything, 4, &half, NULL);
     if (status >= 0) status = restart_tensors(&k, &half, scale, sum);
+    if (status >= 0) status = renew_frozen(&k, relora_device_get(ctx, RELORA_DEVICE_CPU, 0), dtype, sum);
     for (int32_t i = 0; status >= 0 && i < relora_adam_count(k.adam); i++) {
         add_tensor(sum, relora_adam_moment(k.adam, i, RELORA_MOMENT_FIRST));
         add_tensor(sum, relora_adam_moment(k.adam, i, RELORA_MOMENT_SECOND));

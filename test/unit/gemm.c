@@ -178,6 +178,27 @@ START_TEST(test_own_bits)
 }
 END_TEST
 
+/* The vectors of the processor are used, and the report says which. `make check-neon` looks into the code. */
+START_TEST(test_own_path)
+{
+    struct rnd r = rnd_seed(3);
+    struct product p = make(shapes[4], 0, &r);
+    struct gemm_path path;
+    memset(&path, 0, sizeof path);
+    ck_assert_int_eq(cpu_gemm_own_tell(env.st->queue, &p.g, &path), RELORA_OK);
+    ck_assert_int_eq(path.provider, RELORA_PROVIDER_OWN);
+#if defined(__aarch64__)
+    ck_assert_int_eq(cpu_gemm_own_best(), OWN_PLAIN);
+    ck_assert_int_eq(path.isa, RELORA_ISA_NEON);
+#elif defined(__x86_64__)
+    int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    int avx512 = avx2 && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
+                 __builtin_cpu_supports("avx512vl");
+    ck_assert_int_eq(path.isa, avx512 ? RELORA_ISA_AVX512 : avx2 ? RELORA_ISA_AVX2 : RELORA_ISA_BASE);
+#endif
+}
+END_TEST
+
 /* oneDNN and a BLAS sum k terms of size 1 in F32: the sum grows to sqrt(k), 2 sqrt(k) at worst, and each of k
  * additions rounds it. BF16 results may fall on the other side of a tie: an eps of the largest. */
 START_TEST(test_providers)
@@ -209,6 +230,7 @@ Suite *unit_gemm(void)
     tcase_add_test(tc, test_portable_threads);
     tcase_add_loop_test(tc, test_own, 0, SHAPES);
     tcase_add_loop_test(tc, test_own_bits, 0, VARIANTS);
+    tcase_add_test(tc, test_own_path);
     tcase_add_loop_test(tc, test_providers, 0, SHAPES);
     return s;
 }

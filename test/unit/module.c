@@ -8,11 +8,17 @@ static relora_device *cuda(int32_t index) { return relora_device_get(env.ctx, RE
 
 /* ---- modules that are none ---- */
 
+#ifdef __GLIBC__
+#define NO_LIBRARY "invalid ELF header"
+#else
+#define NO_LIBRARY "Exec format error" /* musl */
+#endif
+
 static const struct {
     const char *folder, *words[2];
 } none[] = {
     {MODULE("nowhere"), {"nowhere/librelora_cuda.so.0", "No such file"}},
-    {MODULE("text"), {"text/librelora_cuda.so.0", "invalid ELF header"}},
+    {MODULE("text"), {"text/librelora_cuda.so.0", NO_LIBRARY}},
     {MODULE("unresolved"), {"unresolved/librelora_cuda.so.0", "missing_on_this_system"}},
     {MODULE("no_symbol"), {"no_symbol/librelora_cuda.so.0", "no module of librelora"}},
     {MODULE("other_release"), {"other_release/librelora_cuda.so.0", "another release"}},

@@ -38,7 +38,8 @@ int emulated_cuda_contexts(int device);
 /* 1: algorithms that the heuristic offers for leading dimensions that are odd are refused when they are to run. */
 void emulated_cuda_refuse_odd(int refuse);
 int emulated_cuda_refused(void); /* products so far */
-uint64_t emulated_cuda_product_bytes(void); /* that both operands of cuBLASLt's products had, of those that have run so far */
+/* Bytes of the operands a and b of the products of cuBLASLt that have run so far. */
+uint64_t emulated_cuda_product_bytes(void);
 /* 1: as on a device that can touch the host's pageable memory, which then reads it when a copy runs. */
 void emulated_cuda_pageable(int accessible);
 int emulated_cuda_late_loads(void);    /* kernels that were loaded by their first launch */
