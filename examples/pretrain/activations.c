@@ -48,14 +48,14 @@ static relora_status create_block(const struct model_config *c, struct activatio
                                   relora_stream *stream, struct block *b)
 {
     int64_t n = acts->batch * acts->seq, wide = c->heads * c->head_dim, narrow = c->kv_heads * c->head_dim;
-    if (c->recompute && b != acts->blocks) /* all blocks take turns in the memory of the first */
-        *b = acts->blocks[0];
+    int shares = c->recompute && b != acts->blocks; /* what is made again, in the memory of the first block */
+    if (shares) *b = acts->blocks[0];
     TRY(take(acts, &b->x, RELORA_F32, n, c->hidden));
-    if (c->recompute && b != acts->blocks) return RELORA_OK;
+    if (shares && c->recompute == RECOMPUTE_BLOCKS) return RELORA_OK;
     TRY(take(acts, &b->middle, RELORA_F32, n, c->hidden));
     for (int i = 0; i < 2; i++) {
         TRY(take(acts, &b->inverse[i], RELORA_F32, 0, n));
-        TRY(take(acts, &b->normed[i], c->dtype, n, c->hidden));
+        if (!shares) TRY(take(acts, &b->normed[i], c->dtype, n, c->hidden));
     }
     TRY(take(acts, &b->q, c->dtype, n, wide));
     TRY(take(acts, &b->k, c->dtype, n, narrow));
@@ -64,7 +64,7 @@ static relora_status create_block(const struct model_config *c, struct activatio
     TRY(take(acts, &b->mixed, c->dtype, n, wide));
     TRY(take_ffn(c, acts, stream, &b->gate));
     TRY(take_ffn(c, acts, stream, &b->up));
-    return take_ffn(c, acts, stream, &b->product);
+    return shares ? RELORA_OK : take_ffn(c, acts, stream, &b->product);
 }
 
 static relora_status create_shared(struct model *model, struct activations *acts, relora_stream *stream)

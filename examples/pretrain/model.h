@@ -21,6 +21,12 @@ struct rope {
     int64_t original; /* turn `high` times or more do not; in between it goes over smoothly */
 };
 
+enum recompute { /* what the backward makes again of what the forward made */
+                 RECOMPUTE_NONE,
+                 RECOMPUTE_BLOCKS, /* all but what enters a block, by another forward */
+                 RECOMPUTE_LIGHT /* what one pass over the rest gives: what enters q, k, v; gate, up; and down */
+};
+
 struct model_config {
     int64_t vocab, hidden, ffn, heads, layers;
     int64_t kv_heads;        /* divides heads, neighbours share one; 0: heads */
@@ -37,8 +43,8 @@ struct model_config {
     uint32_t frozen;         /* the flag of the factor that does not train; 0: both do */
     relora_order order;      /* of the products of the projections */
     int full_rank;           /* model_backward() may be asked for steps in full rank; not in LOWRANK */
-    int recompute;           /* keep what enters a block only; the backward makes the rest again */
-    double init_std;         /* of every weight matrix and the embedding; the authors have 0.02 */
+    enum recompute recompute;
+    double init_std; /* of every weight matrix and the embedding; the authors have 0.02 */
     uint64_t seed;
     relora_device_kind device; /* of which the first is taken; 0 for the CPU */
     int threads;               /* of our own loops; the library has its own setting */
@@ -110,7 +116,8 @@ enum {
     MODEL_DROPOUT = 1,  /* apply LoRA dropout */
     MODEL_GRADIENT = 2, /* a model_backward() follows. The head's gradient is made here already,
                            chunk by chunk over the logits, so that they never exist all at once */
-    MODEL_SKETCH = 4    /* and it makes what a frozen A is renewed from */
+    MODEL_SKETCH = 4,   /* and it makes what a frozen A is renewed from */
+    MODEL_FIRST = 8     /* all gradients are stored, by that backward too, not added to what is there */
 };
 /* Adds the mean cross-entropy in nats of `targets` [batch, seq] after `tokens` [batch, seq], each below vocab
  * or classes, to what model_take_loss() tells. A target below 0 is none: its loss is 0, and counts in the

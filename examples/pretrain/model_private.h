@@ -68,7 +68,7 @@ struct activations {
     relora_tensor **owned; /* all memory below and of the blocks */
     relora_tensor **views; /* of columns of it */
     int64_t block_count, owned_count, view_count;
-    int recompute;                    /* the blocks have but one memory, except for x */
+    enum recompute recompute;         /* what is made again has but one memory for all blocks */
     struct matrix x, inverse, normed; /* after the last block */
     struct matrix dx;                 /* gradient by the residual stream, F32 */
     struct matrix dy;                 /* the same in the dtype of the model; nothing if that is F32 */

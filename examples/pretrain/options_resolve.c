@@ -85,6 +85,7 @@ int options_resolve(struct options *o)
     take_size(o, &sizes[o->size]);
     if (o->end < o->steps) o->end = o->steps;
     or_real(&o->lora_lr, 2 * o->lr);
+    or_whole(&o->recompute, o->device == RELORA_DEVICE_CUDA ? RECOMPUTE_LIGHT : RECOMPUTE_NONE);
     or_real(&o->alpha, o->init_a == RELORA_INIT_UNIFORM ? 32 : (double)o->rank);
     or_whole(&o->warmup, at_most(500, o->steps / 20));
     or_whole(&o->warm_start, o->steps / 4);

@@ -13,7 +13,8 @@ static const struct choice devices[] = {{"cpu", RELORA_DEVICE_CPU}, {"cuda", REL
 static const struct choice masks[] = {{"joint", 0}, {"independent", RELORA_RESET_INDEPENDENT}, {NULL, 0}};
 static const struct choice orders[] = {
     {"auto", RELORA_ORDER_AUTO}, {"split", RELORA_ORDER_SPLIT}, {"fold", RELORA_ORDER_FOLD}, {NULL, 0}};
-static const struct choice recomputes[] = {{"none", 0}, {"blocks", 1}, {NULL, 0}};
+static const struct choice recomputes[] = {
+    {"none", RECOMPUTE_NONE}, {"light", RECOMPUTE_LIGHT}, {"blocks", RECOMPUTE_BLOCKS}, {NULL, 0}};
 static const struct choice syncs[] = {{"every", 0}, {"restart", 1}, {NULL, 0}};
 static const struct choice shards[] = {{"none", 0}, {"moments", 1}, {NULL, 0}};
 static const struct choice resets[] = {{"zero", RELORA_RESET_ZERO},           {"random", RELORA_RESET_RANDOM},
@@ -99,9 +100,9 @@ const struct option_row option_rows[] = {
     {"order", "NAME", "order of products in a low-rank layer: auto, split or fold (auto)", CHOICE, AT(order),
      0, 0, RELORA_ORDER_AUTO, orders, FREE},
     {"recompute", "NAME",
-     "none, or blocks: keep only the input of each block and recompute the rest in the"
-     " backward pass (none)",
-     CHOICE, AT(recompute), 0, 0, 0, recomputes, FREE},
+     "what the backward pass makes again: none; light: what one pass over other activations gives; blocks:"
+     " all but the input of each block (none on a CPU, light on a GPU)",
+     CHOICE, AT(recompute), 0, 0, UNSET, recomputes, FREE},
     {"shard-state", "NAME",
      "under mpirun: none, or moments: each process keeps a share of the moments alone (none)", CHOICE,
      AT(shard_state), 0, 0, 0, shards, FREE},

@@ -107,6 +107,20 @@ static struct matrix *branch_of(struct activations *acts)
     return &acts->dnormed; /* free until the backward, and while that makes a block again */
 }
 
+/* From the residual stream to what enters gate and up. */
+static void enter_ffn(const struct pass *p, int64_t layer, const float *x, const void *branch)
+{
+    struct block *b = &p->acts->blocks[layer];
+    const struct norm norm = {.eps = p->eps,
+                              .y = b->normed[1].data,
+                              .inverse = b->inverse[1].data,
+                              .x = x,
+                              .w = array_value(norm_of(p, layer, 1)),
+                              .branch = branch,
+                              .sum = b->middle.data};
+    p->ops->norm_forward(p->hidden, &norm);
+}
+
 /* From what enters q, k, v to what enters gate and up. */
 static relora_status forward_attention(const struct pass *p, int64_t layer)
 {
@@ -114,19 +128,12 @@ static relora_status forward_attention(const struct pass *p, int64_t layer)
     struct block *b = &acts->blocks[layer];
     struct attention_pass attention = attention_of(b);
     relora_tensor *const qkv[] = {b->q.tensor, b->k.tensor, b->v.tensor};
-    const struct norm norm = {.eps = p->eps,
-                              .y = b->normed[1].data,
-                              .inverse = b->inverse[1].data,
-                              .x = b->x.data,
-                              .w = array_value(norm_of(p, layer, 1)),
-                              .branch = branch_of(acts)->data,
-                              .sum = b->middle.data};
 
     TRY(forward_shared(p, layer, Q, 3, &b->normed[0], qkv));
     p->ops->rotate(&acts->attention, b->q.data, b->k.data);
     p->ops->attention_forward(&acts->attention, &attention);
     TRY(forward_linear(p, layer, O, &b->mixed, branch_of(acts)));
-    p->ops->norm_forward(p->hidden, &norm);
+    enter_ffn(p, layer, b->x.data, branch_of(acts)->data);
     return RELORA_OK;
 }
 
@@ -201,8 +208,16 @@ static relora_status head_pass(const struct pass *p, int gradient)
         if (!gradient) continue;
         TRY(relora_tensor_set_data(acts->head_dx, row_of(p, &acts->dnormed, row)));
         TRY(relora_linear_backward(head, p->stream, acts->head_x, acts->logits.tensor, acts->head_dx,
-                                   acts->call, 0));
+                                   acts->call, row == 0 ? acts->backward_flags & RELORA_OVERWRITE : 0));
     }
+    return RELORA_OK;
+}
+
+/* Those of embedding and norms, to which the backward always adds. */
+static relora_status zero_arrays(const struct pass *p)
+{
+    for (int i = 0; i < p->model->array_count; i++)
+        TRY(relora_tensor_fill(p->model->arrays[i].grad.tensor, p->stream, 0.0));
     return RELORA_OK;
 }
 
@@ -212,7 +227,9 @@ relora_status model_forward(struct model *model, struct activations *acts, relor
     struct pass p = start(model, acts, stream);
     acts->call = call;
     acts->layer_flags = flags & MODEL_DROPOUT ? RELORA_TRAIN : 0;
-    acts->backward_flags = acts->layer_flags | (flags & MODEL_SKETCH ? RELORA_SKETCH : 0);
+    acts->backward_flags = acts->layer_flags | (flags & MODEL_SKETCH ? RELORA_SKETCH : 0) |
+                           (flags & MODEL_FIRST ? RELORA_OVERWRITE : 0);
+    if (flags & MODEL_FIRST) TRY(zero_arrays(&p));
     p.ops->upload(&model->engine, acts->targets.data, targets, p.hidden.rows, 0);
     TRY(forward_trunk(&p, tokens));
     TRY(head_pass(&p, (flags & MODEL_GRADIENT) != 0));
@@ -270,11 +287,17 @@ static void backward_norm(const struct pass *p, const struct array *norm, const 
     p->ops->norm_backward(p->hidden, &gradient);
 }
 
-/* What the forward made of block `layer`, from its x; the last block's is still there. */
+/* What the forward made of block `layer`, from what was kept; the last block's is still there. */
 static relora_status recompute_block(const struct pass *p, int64_t layer)
 {
+    struct block *b = &p->acts->blocks[layer];
     if (!p->acts->recompute || layer + 1 == p->acts->block_count) return RELORA_OK;
-    enter_block(p, layer, p->acts->blocks[layer].x.data, NULL);
+    enter_block(p, layer, b->x.data, NULL);
+    if (p->acts->recompute == RECOMPUTE_LIGHT) {
+        enter_ffn(p, layer, b->middle.data, NULL);
+        p->ops->swiglu_forward(p->ffn, b->product.data, b->gate.data, b->up.data);
+        return RELORA_OK;
+    }
     TRY(forward_attention(p, layer));
     return forward_swiglu(p, layer);
 }

@@ -102,7 +102,8 @@ void trainer_memory(const struct trainer *t, char *text, size_t size)
              "activations %.1f MB%s%s",
              all / n, (double)m.weights / n, (double)m.gradients / n, (double)m.moments / n, all * 1e-6,
              (double)activations_bytes(t->acts) * 1e-6,
-             t->options->recompute ? ", recomputed: one more forward in each step" : "", step);
+             t->options->recompute == RECOMPUTE_BLOCKS ? ", recomputed: one more forward in each step" : "",
+             step);
 }
 
 /* The curve of the low-rank phase, which begins at t->step. */

@@ -32,7 +32,7 @@ static int create_model(struct trainer *t)
     config.dropout = o->dropout;
     config.order = (relora_order)o->order;
     config.full_rank = o->full_rank_every > 0;
-    config.recompute = o->recompute != 0;
+    config.recompute = (enum recompute)o->recompute;
     config.init_std = o->init_std;
     config.seed = (uint64_t)o->seed;
     config.device = (relora_device_kind)o->device;
@@ -168,8 +168,10 @@ static int backward(struct trainer *t, struct full_rank *step)
  * if there is one: until then the update can be dropped. */
 static int accumulate(struct trainer *t, int leaves_last)
 {
-    unsigned flags = MODEL_DROPOUT | MODEL_GRADIENT | (is_last_of_cycle(t) ? MODEL_SKETCH : 0);
-    if (check(t->ctx, relora_group_zero_grad(model_group(t->model), t->stream), "zero_grad")) return -1;
+    unsigned flags = MODEL_DROPOUT | MODEL_GRADIENT | MODEL_FIRST | (is_last_of_cycle(t) ? MODEL_SKETCH : 0);
+    if (t->ranks->index >= t->accumulate && /* no micro-batch is left for it */
+        check(t->ctx, relora_group_zero_grad(model_group(t->model), t->stream), "zero_grad"))
+        return -1;
     for (int64_t micro = t->ranks->index; micro < t->accumulate; micro += t->ranks->count) {
         uint64_t call =
             (uint64_t)(t->attempts * t->accumulate + micro); /* no two of all ranks drop the same */
@@ -179,6 +181,7 @@ static int accumulate(struct trainer *t, int leaves_last)
         if (check(t->ctx, model_forward(t->model, t->acts, t->stream, tokens, targets, call, flags),
                   "forward"))
             return -1;
+        flags &= ~(unsigned)MODEL_FIRST;
         if (leaves_last && micro >= division_last(t)) return 0;
         if (backward(t, NULL)) return -1;
         if (micro + 1 < t->accumulate) progress_part(&t->progress, "micro-batch", micro + 1, t->accumulate);

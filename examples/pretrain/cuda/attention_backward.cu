@@ -88,6 +88,28 @@ static __device__ __forceinline__ void add_chunk(struct queries<D> &own, const b
     multiply_result<STRIDE>(own.sum, slope, keys);
 }
 
+/* The rest of what a warp knows, when its rows of dout are in shared memory, from `dout` on. */
+template <int D>
+static __device__ __forceinline__ void take_deltas(const struct backward &b, struct queries<D> &own,
+                                                   const bf16 *dout, int query)
+{
+    int64_t begin = head_begin(b.h, blockIdx.y), which = (int64_t)blockIdx.y * b.h.seq;
+    int lane = (int)threadIdx.x % 32;
+    UNROLL
+    for (int k = 0; k < kept_of<D>; k++)
+        for (int i = 0; i < parts_of<D>; i++) load_a<stride_of<D>>(own.dout[k][i], dout, 16 * i, 16 * k);
+    UNROLL
+    for (int i = 0; i < parts_of<D>; i++) {
+        row_deltas<D>(b.h, (const bf16 *)b.p.out + begin, dout + 16 * i * stride_of<D>, query + 16 * i,
+                      own.delta[i]);
+        for (int half = 0; half < 2; half++) {
+            int t = query + 16 * i + lane / 4 + 8 * half;
+            own.log_sum[i][half] = t < b.h.seq ? b.p.log_sum[which + t] * LOG2_E : INFINITY;
+            if (t < b.h.seq && lane % 4 == 0) b.delta[which + t] = own.delta[i][half];
+        }
+    }
+}
+
 template <int D>
 static __global__ void __launch_bounds__(TENSOR_THREADS, TENSOR_BLOCKS) query_kernel(struct backward b)
 {
@@ -98,10 +120,9 @@ static __global__ void __launch_bounds__(TENSOR_THREADS, TENSOR_BLOCKS) query_ke
     const struct heads &h = b.h;
     bf16 *tiled = memory + ROWS * STRIDE;
     int first = (int)(gridDim.x - 1 - blockIdx.x) * ROWS, warp = (int)threadIdx.x / 32;
-    int row = warp * warp_rows<D>, query = first + row, after = query + warp_rows<D>,
-        lane = (int)threadIdx.x % 32;
+    int row = warp * warp_rows<D>, query = first + row, after = query + warp_rows<D>;
     int end = first + ROWS < h.seq ? first + ROWS : h.seq, tiles = (end + KEYS - 1) / KEYS;
-    int64_t begin = head_begin(h, blockIdx.y), which = (int64_t)blockIdx.y * h.seq;
+    int64_t begin = head_begin(h, blockIdx.y);
     const bf16 *k = (const bf16 *)b.p.k + kv_begin(h, blockIdx.y / h.group);
     const bf16 *v = (const bf16 *)b.p.v + kv_begin(h, blockIdx.y / h.group);
     struct queries<D> own = {
@@ -120,19 +141,7 @@ static __global__ void __launch_bounds__(TENSOR_THREADS, TENSOR_BLOCKS) query_ke
     end_group();
     wait_groups<1>();
     __syncthreads();
-    UNROLL
-    for (int k = 0; k < kept_of<D>; k++)
-        for (int i = 0; i < parts_of<D>; i++) load_a<STRIDE>(own.dout[k][i], memory, row + 16 * i, 16 * k);
-    UNROLL
-    for (int i = 0; i < parts_of<D>; i++) {
-        row_deltas<D>(h, (const bf16 *)b.p.out + begin, memory + (row + 16 * i) * STRIDE, query + 16 * i,
-                      own.delta[i]);
-        for (int half = 0; half < 2; half++) {
-            int t = query + 16 * i + lane / 4 + 8 * half;
-            own.log_sum[i][half] = t < h.seq ? b.p.log_sum[which + t] * LOG2_E : INFINITY;
-            if (t < h.seq && lane % 4 == 0) b.delta[which + t] = own.delta[i][half];
-        }
-    }
+    take_deltas<D>(b, own, memory + row * STRIDE, query);
     for (int i = 0; i < tiles; i++) {
         bf16 *tile = tiled + i % 2 * 2 * TILE, *next = tiled + (i + 1) % 2 * 2 * TILE;
         wait_groups<0>();
@@ -197,31 +206,80 @@ static __device__ __forceinline__ void key_weights(float (&score)[N][4], const f
         }
 }
 
+template <int D> struct keys { /* what a warp knows of its own */
+    int role;
+    uint32_t rows[D / 16][parts_of<D>][4]; /* keys, or values */
+    float sum[parts_of<D>][D / 8][4];      /* dv, or dk */
+};
+
+/* What the warps of a pair hand on: the weights of a tile. */
+template <int D> using weight_tile = float4[parts_of<D>][queries_of<D> / 8][32];
+
+/* score := weights, which are handed on; or slopes, from those that were. */
+template <int D>
+static __device__ __forceinline__ void weigh(float (&score)[parts_of<D>][queries_of<D> / 8][4],
+                                             weight_tile<D> &shared, const struct query_stage<D> &stage,
+                                             int role, float scale, int key, int query)
+{
+    int lane = (int)threadIdx.x % 32;
+    UNROLL
+    for (int p = 0; p < parts_of<D>; p++) {
+        if (role == WEIGHTS) key_weights(score[p], stage.log_sum, scale, key + 16 * p, query);
+        UNROLL
+        for (int j = 0; j < queries_of<D> / 8; j++) {
+            float(&s)[4] = score[p][j];
+            if (role == WEIGHTS) {
+                shared[p][j][lane] = make_float4(s[0], s[1], s[2], s[3]);
+            } else {
+                float4 weight = shared[p][j][lane];
+                s[0] *= weight.x, s[1] *= weight.y, s[2] *= weight.z, s[3] *= weight.w;
+            }
+        }
+    }
+}
+
+template <int D>
+static __device__ __forceinline__ void add_tile(struct keys<D> &own, weight_tile<D> &shared,
+                                                const struct query_stage<D> &stage, float scale, int key,
+                                                int query)
+{
+    float score[parts_of<D>][queries_of<D> / 8][4];
+    int lane = (int)threadIdx.x % 32, role = own.role;
+    UNROLL
+    for (int p = 0; p < parts_of<D>; p++)
+        for (int j = 0; j < queries_of<D> / 8; j++)
+            for (int c = 0; c < 4; c++)
+                score[p][j][c] = role == SLOPES ? -stage.delta[8 * j + lane % 4 * 2 + c % 2] : 0.0f;
+    multiply_rows<stride_of<D>>(score, own.rows, role == SLOPES ? stage.dout : stage.q);
+    weigh<D>(score, shared, stage, role, scale, key, query);
+    multiply_result<stride_of<D>>(own.sum, score, role == SLOPES ? stage.q : stage.dout);
+}
+
 template <int D>
 static __global__ void __launch_bounds__(TENSOR_THREADS, TENSOR_BLOCKS) key_kernel(struct backward b)
 {
-    constexpr int QUERIES = queries_of<D>, STRIDE = stride_of<D>, PARTS = parts_of<D>,
-                  ROWS = PAIRS * warp_rows<D>, ROOM = TENSOR_WARPS * 16 * D * (int)sizeof(float);
+    constexpr int QUERIES = queries_of<D>, ROWS = PAIRS * warp_rows<D>;
     union query_memory { /* for the results, for keys and values, for tiles */
-        __align__(16) char room[ROOM];
-        bf16 own[2][ROWS * STRIDE];
+        __align__(16) float room[TENSOR_WARPS][16 * D];
+        bf16 own[2][ROWS * stride_of<D>];
         struct query_stage<D> stages[STAGES];
     };
     __shared__ union query_memory memory;
-    __shared__ float4 weights[2][PAIRS][PARTS][QUERIES / 8][32];
+    __shared__ weight_tile<D> weights[2][PAIRS];
     const struct heads &h = b.h;
-    int warp = (int)threadIdx.x / 32, lane = (int)threadIdx.x % 32, role = warp % 2, pair = warp / 2;
-    int first = (int)blockIdx.x * ROWS, row = pair * warp_rows<D>, key = first + row;
+    int warp = (int)threadIdx.x / 32, pair = warp / 2, first = (int)blockIdx.x * ROWS;
+    int row = pair * warp_rows<D>, key = first + row;
     int64_t begin = kv_begin(h, blockIdx.y);
-    uint32_t rows[D / 16][PARTS][4];
-    float sum[PARTS][D / 8][4] = {};
+    struct keys<D> own = {
+    };
+    own.role = warp % 2;
 
     take_tile<D, ROWS>(h, memory.own[WEIGHTS], (const bf16 *)b.p.k + begin, first, h.kv_row);
     take_tile<D, ROWS>(h, memory.own[SLOPES], (const bf16 *)b.p.v + begin, first, h.kv_row);
     end_group();
     wait_groups<0>();
     __syncthreads();
-    take_rows<D>(rows, memory.own[role], row);
+    take_rows<D>(own.rows, memory.own[own.role], row);
     __syncthreads();
     int of_head = (h.seq - first + QUERIES - 1) / QUERIES, tiles = h.group * of_head;
     take_queries<D>(b, memory.stages[0], blockIdx.y * h.group, first);
@@ -233,37 +291,15 @@ static __global__ void __launch_bounds__(TENSOR_THREADS, TENSOR_BLOCKS) key_kern
             take_queries<D>(b, memory.stages[(i + 1) % STAGES], blockIdx.y * h.group + (i + 1) / of_head,
                             first + (i + 1) % of_head * QUERIES);
         end_group();
-        int mine = i - role, query = first + mine % of_head * QUERIES;
+        int mine = i - own.role, query = first + mine % of_head * QUERIES;
         if (mine < 0 || mine == tiles || query + QUERIES <= key) continue; /* no query looks at later keys */
-        const struct query_stage<D> &stage = memory.stages[mine % STAGES];
-        float4(&shared)[PARTS][QUERIES / 8][32] = weights[mine % 2][pair];
-        float score[PARTS][QUERIES / 8][4];
-        UNROLL
-        for (int p = 0; p < PARTS; p++)
-            for (int j = 0; j < QUERIES / 8; j++)
-                for (int c = 0; c < 4; c++)
-                    score[p][j][c] = role == SLOPES ? -stage.delta[8 * j + lane % 4 * 2 + c % 2] : 0.0f;
-        multiply_rows<STRIDE>(score, rows, role == SLOPES ? stage.dout : stage.q);
-        UNROLL
-        for (int p = 0; p < PARTS; p++) {
-            if (role == WEIGHTS) key_weights(score[p], stage.log_sum, h.factor * LOG2_E, key + 16 * p, query);
-            UNROLL
-            for (int j = 0; j < QUERIES / 8; j++) {
-                float(&s)[4] = score[p][j];
-                if (role == WEIGHTS) {
-                    shared[p][j][lane] = make_float4(s[0], s[1], s[2], s[3]);
-                } else {
-                    float4 weight = shared[p][j][lane];
-                    s[0] *= weight.x, s[1] *= weight.y, s[2] *= weight.z, s[3] *= weight.w;
-                }
-            }
-        }
-        multiply_result<STRIDE>(sum, score, role == SLOPES ? stage.q : stage.dout);
+        add_tile<D>(own, weights[mine % 2][pair], memory.stages[mine % STAGES], h.factor * LOG2_E, key,
+                    query);
     }
     __syncthreads();
-    float *room = (float *)memory.room + warp * 16 * D;
-    if (role == SLOPES) give_rows<D>(h, (bf16 *)b.g.dk + begin, h.kv_row, sum, room, key, true, h.factor);
-    else give_rows<D>(h, (bf16 *)b.g.dv + begin, h.kv_row, sum, room, key, false, 1.0f);
+    bool slopes = own.role == SLOPES;
+    give_rows<D>(h, (bf16 *)(slopes ? b.g.dk : b.g.dv) + begin, h.kv_row, own.sum, memory.room[warp], key,
+                 slopes, slopes ? h.factor : 1.0f);
 }
 
 void tensor_backward(const struct attention *a, const struct attention_pass *p,

@@ -30,6 +30,9 @@ int64_t emulated_cuda_kernels(void); /* that have run so far, a product of cuBLA
  * accesses of warps touch. If both are equal, no sector is asked for in parts. */
 void emulated_cuda_count_sectors(int on);
 void emulated_cuda_sectors(uint64_t *bytes, uint64_t *touched);
+/* Products of fragments, loads of matrices from shared memory, and the passes of 128 bytes that those took, one for each
+ * matrix of 8 x 8 unless rows meet in a bank; since they were last asked for. */
+void emulated_cuda_matrices(uint64_t *products, uint64_t *loads, uint64_t *passes);
 /* 1 if something made the device's context, which takes memory of it */
 int emulated_cuda_contexts(int device);
 /* 1: algorithms that the heuristic offers for leading dimensions that are odd are refused when they are to run. */

@@ -11,6 +11,8 @@ namespace {
 
 /* ---- mma ---- */
 
+uint64_t products, loads, passes; /* since they were last asked for */
+
 struct mma_in {
     unsigned a[4], b[2];
     float c[4];
@@ -42,6 +44,7 @@ void mma(lane lanes[32], unsigned)
 {
     float a[16][16], b[16][8], d[16][8];
     mma_in in[32];
+    products++;
     for (int l = 0; l < 32; l++) {
         memcpy(&in[l], lanes[l].in, sizeof in[l]);
         int g = l / 4, t = l % 4;
@@ -74,8 +77,18 @@ const uint16_t *row_of(const lane lanes[32], int number)
     return row;
 }
 
+/* How often shared memory is read for eight rows: at a time it gives 16 bytes of each of eight places, by the address. */
+int passes_for(const lane lanes[32], int first)
+{
+    int rows[8] = {};
+    for (int l = first; l < first + 8; l++) rows[reinterpret_cast<uintptr_t>(row_of(lanes, l)) / 16 % 8]++;
+    return *std::max_element(rows, rows + 8);
+}
+
 void load_matrices(lane lanes[32], int count, bool transposed)
 {
+    loads++;
+    for (int j = 0; j < count; j++) passes += (uint64_t)passes_for(lanes, 8 * j);
     for (int j = 0; j < count; j++)
         for (int l = 0; l < 32; l++) {
             int row = l / 4, col = l % 4 * 2;
@@ -123,6 +136,13 @@ void forget_late_copies()
 } // namespace emulated
 
 using namespace emulated;
+
+void emulated_cuda_matrices(uint64_t *products_made, uint64_t *loads_made, uint64_t *passes_made)
+{
+    std::lock_guard<std::recursive_mutex> held(lock);
+    *products_made = products, *loads_made = loads, *passes_made = passes;
+    products = loads = passes = 0;
+}
 
 void emulated_mma_m16n8k16(float d[4], const unsigned a[4], const unsigned b[2], const float c[4])
 {

@@ -1,4 +1,5 @@
 /* Attention and the loss alone, from the same numbers on both sides. */
+#include <stdio.h>
 #include "cuda/pretrain/pretrain.h"
 
 struct attention_case {
@@ -131,6 +132,27 @@ START_TEST(test_attention_repeats)
 }
 END_TEST
 
+/* The emulated device, if it is that, counts; the program is the same for a GPU. */
+extern void emulated_cuda_matrices(uint64_t *products, uint64_t *loads, uint64_t *passes)
+    __attribute__((weak));
+
+/* Most products of fragments find one factor in registers and load the other once for two: heads of 64, and 128, where a
+ * warp has 16 rows. No two rows meet in a bank of shared memory. */
+START_TEST(test_attention_loads)
+{
+    static const struct attention_case c[] = {{1, 256, 1, 64, 1}, {1, 128, 1, 128, 1}};
+    uint64_t products = 0, loads = 0, passes = 0;
+    if (skip_if(!emulated_cuda_matrices)) return;
+    struct machine *m = new_machine(GPU);
+    emulated_cuda_matrices(&products, &loads, &passes);
+    run(m, &c[_i], RELORA_BF16);
+    emulated_cuda_matrices(&products, &loads, &passes);
+    if (getenv("VERBOSE")) printf("%.2f products for each load\n", (double)products / (double)loads);
+    ck_assert_uint_eq(passes, 4 * loads);
+    ck_assert_uint_gt(10 * products, (_i ? 17U : 29U) * loads);
+}
+END_TEST
+
 /* Rows of any width, with logits of any size, one that is sure, and one without a target. */
 START_TEST(test_cross_entropy)
 {
@@ -204,6 +226,7 @@ Suite *kernels_suite(void)
     TCase *tc = both_case(s, "kernels");
     tcase_add_loop_test(tc, test_attention, 0, 2 * CASES);
     tcase_add_loop_test(tc, test_attention_repeats, 0, 2);
+    tcase_add_loop_test(tc, test_attention_loads, 0, 2);
     tcase_add_loop_test(tc, test_embedding_backward, 0, 2);
     tcase_add_loop_test(tc, test_cross_entropy, 0, 10);
     return s;

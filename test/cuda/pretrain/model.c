@@ -10,9 +10,9 @@ struct model_case {
 /* Odd sizes of everything: rows that are no multiple of 16 bytes, heads that are none of a tensor core's
  * tile, sequences shorter and longer than a tile, one sequence. */
 static const struct model_case cases[] = {
-    {37, 20, 2, 26, 1, 5, 0, 0, 0},     {37, 48, 2, 52, 1, 7, 1, 0, 0},    {40, 64, 2, 72, 2, 33, 1, 1, 0.25},
+    {37, 20, 2, 26, 1, 5, 0, 0, 0},     {37, 48, 2, 52, 1, 7, 1, 0, 0},    {40, 64, 2, 72, 2, 33, 1, 2, 0.25},
     {64, 128, 2, 61, 1, 70, 0, 1, 0},   {64, 96, 2, 40, 2, 65, 1, 0, 0.5}, {33, 96, 1, 48, 1, 64, 0, 0, 0},
-    {48, 128, 1, 40, 1, 67, 1, 0, 0.1}, {37, 20, 6, 26, 2, 66, 1, 1, 0.1}, {64, 64, 4, 72, 2, 33, 0, 1, 0},
+    {48, 128, 1, 40, 1, 67, 1, 0, 0.1}, {37, 20, 6, 26, 2, 66, 1, 1, 0.1}, {64, 64, 4, 72, 2, 33, 0, 2, 0},
     {40, 48, 4, 40, 1, 65, 1, 0, 0},
 };
 enum { CASES = sizeof cases / sizeof *cases };
@@ -27,7 +27,7 @@ static const struct {
                   [CASES - 2] = {1, 24, 1, 0, {ROPE_LINEAR, 100, 2, 0, 0, 0}},
                   [CASES - 1] = {2, 0, 0, 1e-3, {ROPE_DEFAULT, 500, 0, 0, 0, 0}}};
 
-static struct twin *twin_of(const struct model_case *m, relora_dtype dtype)
+static struct twin *twin_with(const struct model_case *m, int recompute, relora_dtype dtype)
 {
     const struct model_config c = {.vocab = m->vocab,
                                    .hidden = m->hidden,
@@ -45,13 +45,18 @@ static struct twin *twin_of(const struct model_case *m, relora_dtype dtype)
                                    .alpha = 16,
                                    .dropout = m->dropout,
                                    .order = RELORA_ORDER_SPLIT,
-                                   .recompute = m->recompute,
+                                   .recompute = (enum recompute)recompute,
                                    .init_std = 0.15,
                                    .seed = 5,
                                    .threads = 1};
     struct twin *t = new_twin(&c, m->batch, m->seq, m->lora);
     stir(t, 3);
     return t;
+}
+
+static struct twin *twin_of(const struct model_case *m, relora_dtype dtype)
+{
+    return twin_with(m, m->recompute, dtype);
 }
 
 static void backward(struct twin *t, double loss[SIDES])
@@ -64,6 +69,30 @@ static void backward(struct twin *t, double loss[SIDES])
         OK(model_take_loss(t->model[side], stream_of(side), &loss[side]));
     }
 }
+
+/* What is made again has the bits it had, and MODEL_FIRST leaves nothing of what was in the gradients. */
+START_TEST(test_recompute)
+{
+    struct model_param p, want;
+    struct twin *first = NULL;
+    for (int recompute = RECOMPUTE_NONE; recompute <= RECOMPUTE_LIGHT; recompute++) {
+        struct twin *t =
+            twin_with(&cases[_i / 2 ? CASES - 3 : 4], recompute, _i % 2 ? RELORA_BF16 : RELORA_F32);
+        for (int side = CPU; side < SIDES; side++) {
+            for (int i = 0; model_param_get(t->model[side], i, &p); i++)
+                OK(relora_tensor_fill(p.grad, stream_of(side), recompute ? NAN : 0));
+            OK(model_forward(t->model[side], t->acts[side], stream_of(side), t->tokens, t->targets, 7,
+                             MODEL_GRADIENT | MODEL_DROPOUT | (recompute ? MODEL_FIRST : 0)));
+            OK(model_backward(t->model[side], t->acts[side], stream_of(side), NULL));
+            for (int i = 0; first && model_param_get(first->model[side], i, &want); i++) {
+                ck_assert(model_param_get(t->model[side], i, &p));
+                near(values_of(p.grad, side), values_of(want.grad, side), p.rows * p.cols, 0, p.name);
+            }
+        }
+        if (!first) first = t;
+    }
+}
+END_TEST
 
 START_TEST(test_gradients)
 {
@@ -138,6 +167,7 @@ Suite *model_suite(void)
     Suite *s = suite_create("model on a device");
     TCase *tc = both_case(s, "model");
     tcase_add_loop_test(tc, test_gradients, 0, 2 * CASES);
+    tcase_add_loop_test(tc, test_recompute, 0, 4);
     tcase_add_loop_test(tc, test_initial_weights, 0, 2);
     tcase_add_loop_test(tc, test_next, 0, 2);
     tcase_add_test(tc, test_unsupported);

@@ -51,6 +51,23 @@ START_TEST(product_of_fragments)
 }
 END_TEST
 
+/* The kernel above loads from rows of 32 bytes, every fourth of which has the same banks, and from rows of 16 bytes. */
+START_TEST(loads_are_counted)
+{
+    std::vector<uint16_t> zeros(256);
+    uint64_t products, loads, passes;
+    emulated_cuda_matrices(&products, &loads, &passes);
+    run(multiply, 3, 32, device_copy(zeros.data(), 256), device_copy(zeros.data(), 128), device_array<float>(128));
+    cudaDeviceSynchronize();
+    emulated_cuda_matrices(&products, &loads, &passes);
+    ck_assert_uint_eq(products, 3);
+    ck_assert_uint_eq(loads, 3 * 3);
+    ck_assert_uint_eq(passes, 3 * (4 * 2 + 2 * 2 + 2));
+    emulated_cuda_matrices(&products, &loads, &passes);
+    ck_assert_uint_eq(products + loads + passes, 0);
+}
+END_TEST
+
 static __global__ void small_terms(float *c, float term)
 {
     unsigned pair = __float_as_uint(term) & 0xFFFF0000u, one = 0x3F803F80u;
@@ -154,6 +171,7 @@ Suite *tensor_core(void)
     TCase *tc = tcase_create("tensor core");
     tcase_set_timeout(tc, 60);
     tcase_add_test(tc, product_of_fragments);
+    tcase_add_test(tc, loads_are_counted);
     tcase_add_test(tc, sums_are_cut_off);
     tcase_add_test(tc, loads_of_matrices);
     tcase_add_test(tc, copies_arrive_when_waited_for);
