@@ -62,20 +62,22 @@ static void add_sketch(const struct bench *b, double *sum)
 
 /* ---- the sum ---- */
 
-/* Stored, then added by two more micro-batches: four products, of which each rounds its operands in BF16. */
+/* Stored, then added by two more micro-batches: four products, of which each rounds its operands in BF16. In F32 the
+ * longest of their sums counts, as elsewhere. */
 START_TEST(test_values)
 {
     relora_linear_options o = options_of(_i % VARIANTS);
     struct bench b = new_bench(&o, backwards[_i / VARIANTS]);
     struct rnd r = rnd_seed(6);
     double *want = doubles(N);
+    int64_t k = o.dtype == RELORA_F32 ? ROWS : 4;
     put_all(sketch_of(&b), 9);
     for (uint32_t micro = 0; micro < 3; micro++) {
         put_normal(b.x, &r, 1);
         put_normal(b.dy, &r, 0.1);
         add_sketch(&b, want);
         back(&b, RELORA_TRAIN | RELORA_SKETCH | (micro ? 0 : RELORA_OVERWRITE));
-        CLOSE(get(sketch_of(&b)), want, N, close_tolerance(0, o.dtype, largest(want, N), 4));
+        CLOSE(get(sketch_of(&b)), want, N, close_tolerance(0, o.dtype, largest(want, N), k));
     }
     ck_assert_double_gt(largest(want, N), 0.1);
 }
