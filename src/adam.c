@@ -301,9 +301,10 @@ static relora_status check_gradient(const struct call *c, const relora_adam *ada
     const relora_linear_options *o = &linear->options;
     int uses = (linear->grad[RELORA_PARAM_WEIGHT] && o->rank) || linear->grad[RELORA_PARAM_A];
     if (o->init == RELORA_INIT_GRADIENT && uses && adam_is_sharded(adam))
-        FAIL(c, RELORA_E_UNSUPPORTED,
-             "linear \"%s\" has init GRADIENT, but with RELORA_ADAM_SHARD_STATE no rank has all of a gradient",
-             prefix);
+        FAIL(
+            c, RELORA_E_UNSUPPORTED,
+            "linear \"%s\" has init GRADIENT, but with RELORA_ADAM_SHARD_STATE no rank has all of a gradient",
+            prefix);
     return RELORA_OK;
 }
 
