@@ -39,6 +39,8 @@ ARMS = {arm.name: arm for arm in (
     Arm('relora',   'ReLoRA as published, one mask',          RANKS, (3e-3, 6e-3), PUBLISHED + ' --restarts 3 {warm}'),
     Arm('two-masks', "ReLoRA, two masks as in the authors' code", RANKS, (1.5e-3, 3e-3),
         '--method relora --reset-masks independent --rank {rank} --restarts 3 {warm}'),
+    Arm('matched-b', 'ReLoRA, B alone, orthonormal A', RANKS, (1.5e-3, 3e-3),
+        PUBLISHED + ' --init-a matched --factors b --reset project --restarts 14 --restart-warmup 0 {warm}'),
     # candidates for the best recipe: besides A and B, W takes a step along its orthogonalised gradient now and then
     Arm('dense-1',  'LoRA + full-rank steps, warm start',     RANKS, (1.5e-3, 3e-3), STEPS.format(1, 1) + '{warm}'),
     Arm('cold-1',   'LoRA + full-rank steps',                 RANKS, (6e-3, 1.2e-2), STEPS.format(1, 1) + '--warm-start 0'),
@@ -63,7 +65,7 @@ ARMS = {arm.name: arm for arm in (
 )}
 BEST = ('dense-1', 'cold-1', 'cold-1x2', 'cold-2', 'cold-4', 'cold-restarts')
 FULL = ('full', 'full-2x', 'full-4x')
-RESTARTS = ('lora', 'relora', 'two-masks')
+RESTARTS = ('lora', 'relora', 'two-masks', 'matched-b')
 SPECTRUM = ('full', *RESTARTS, *BEST)
 STEP_ABLATION = ('dense-1', 'cold-1x2', 'cold-2', 'cold-4', 'cold-restarts', 'step-only')
 ABLATION = ('two-masks', 'warm-0', 'warm-10', 'restart-1', 'restart-9', 'no-ramp', 'zero', 'keep')
@@ -110,7 +112,10 @@ STAGES = [
     Stage('upstream', cells(('control', 'lowrank'), (8,)), SEEDS),
     Stage('downstream', (), SEEDS),
     Stage('ablation', cells(('cold-4', 'cold-1x2', *ABLATION[1:]), (8,)), 2),
+    Stage('upstream', cells(('matched-b',), (8,)), 2),
+    Stage('upstream', cells(('matched-b',), (4, 16)), 2),
     Stage('length', cells(('full-2x', 'lora', 'relora', 'cold-1'), (8, 4), LONG[0]), 2),
+    Stage('upstream', cells(('matched-b',)), SEEDS),
     *[Stage('scaling', cells(SCALED, (eighth(task),), task), 1) for task in SCALING[:2]],
     Stage('length', cells(('full-2x', 'lora', 'relora', 'cold-1'), (8, 4), LONG[1]), 1),
     Stage('scaling', cells(SCALED, (eighth(SCALING[2]),), SCALING[2]), 1),

@@ -62,11 +62,12 @@ typedef struct relora_plan_report {
 RELORA_API relora_status relora_plan_report_init(relora_plan_report *report, size_t size);
 
 /** Report the order of products that forward and backward use for `rows` rows, and its cost. AUTO folds
- *  where that takes less time by a closed form of rows, in, out and rank (docs/performance.md), with
- *  costs that depend on what multiplies here (forward_provider, forward_isa). Another processor or
- *  build may therefore use another order; relora_linear_set_order() settles it. AUTO never folds under dropout. It never folds a BF16 layer that rounds to nearest either, because small
- *  updates would be lost. FULL and LOWRANK have only one order, reported as SPLIT. The rounding of a
- *  folded BF16 pass depends on `call`, even without RELORA_TRAIN, so evaluate with the same `call`.
+ *  where that takes less time by a closed form of rows, in, out and rank (docs/performance.md), with costs
+ *  that depend on what multiplies here (forward_provider, forward_isa). So another processor or build may use
+ *  another order; relora_linear_set_order() settles it. AUTO never folds under dropout, nor a BF16 layer
+ *  that rounds to nearest, because small updates would be lost. FULL and LOWRANK have only one order,
+ *  reported as SPLIT. The rounding of a folded BF16 pass depends on `call`, even without RELORA_TRAIN, so
+ *  evaluate with the same `call`.
  *  @param flags  RELORA_TRAIN, RELORA_SKETCH, both or 0
  *  @since 0.3 @threads any @stream none */
 RELORA_API relora_status relora_linear_plan(const relora_linear *linear, int64_t rows, uint32_t flags,
