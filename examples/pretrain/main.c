@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 #include "checkpoint.h"
 #include "data.h"
@@ -253,6 +254,14 @@ static void be_silent(void)
     if (!freopen("/dev/null", "w", stdout)) fail("no /dev/null");
 }
 
+/* A launcher ends all processes when one has failed. This one has nothing to say; the first one has, and its end is a
+ * signal that ends this sleep. */
+static void let_the_first_speak(void)
+{
+    const struct timespec longest = {.tv_sec = 10};
+    nanosleep(&longest, NULL);
+}
+
 int main(int argc, char **argv)
 {
     struct options options;
@@ -261,6 +270,7 @@ int main(int argc, char **argv)
     if (ranks_launched_index() > 0) be_silent();
     int read = options_read(&options, argc, argv);
     int status = read < 0 ? STATUS_USAGE : STATUS_DONE;
+    if (read < 0 && ranks_launched_index() > 0) let_the_first_speak();
     if (read == 0) {
         if (options.threads > 1) processors_wait_asleep(argv);
         look_at_threads(&options);
