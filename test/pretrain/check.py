@@ -2,6 +2,7 @@
 folders, files, terminals, processors and its command line. What it computes is tested elsewhere."""
 
 import os
+import signal
 import sys
 import unittest
 
@@ -14,6 +15,7 @@ def main():
     harness.PROGRAM = os.path.abspath(sys.argv[1])
     for name in ('OMP_NUM_THREADS', 'OMP_THREAD_LIMIT', 'OMP_WAIT_POLICY', 'GOMP_SPINCOUNT', 'KMP_BLOCKTIME', 'COLUMNS'):
         os.environ.pop(name, None)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, and programs keep it so
     names = sys.argv[2:] or SUITES
     tests = unittest.defaultTestLoader.loadTestsFromNames(names)
     result = unittest.TextTestRunner(verbosity=2 if sys.argv[2:] else 1).run(tests)
