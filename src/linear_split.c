@@ -39,11 +39,10 @@ static relora_status product_by_steps(const struct pass *p, struct gemm g)
     return RELORA_OK;
 }
 
-/* A product into u or h. Where those are BF16, a step would be rounded to that. A device adds up by steps of its own,
- * and each of ours would be a launch. */
+/* A product into u or h. Where those are BF16, a step would be rounded to that. */
 static relora_status rank_product(const struct pass *p, struct gemm g)
 {
-    int for_scale = p->linear->grad[RELORA_PARAM_SCALE] && p->call->backend->kind == RELORA_DEVICE_CPU;
+    int for_scale = p->linear->grad[RELORA_PARAM_SCALE] != NULL;
     return for_scale && g.c.dtype == RELORA_F32 ? product_by_steps(p, g) : pass_product(p, g);
 }
 
