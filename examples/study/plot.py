@@ -19,7 +19,8 @@ set key center center horizontal samplen 1.6 width 2 textcolor rgb "#404040"
 plot %s
 unset multiplot
 '''
-COLOURS = {'full': '#202020', 'lora': '#1f5fa8', 'relora': '#e08020', 'two-masks': '#b03030', 'control': '#909090', 'lowrank': '#8a4fa0'}
+COLOURS = {'full': '#202020', 'lora': '#1f5fa8', 'relora': '#e08020', 'two-masks': '#b03030', 'matched-b': '#70c0e8',
+           'control': '#909090', 'lowrank': '#8a4fa0'}
 OTHERS = ('#2f7f4f', '#20a0a0', '#c0a000', '#d060a0', '#705030', '#6080ff')
 ROW, IN_ROW = 22, 3  # pixels of a row of the key, entries in it
 
