@@ -34,10 +34,9 @@ struct option_value option_get(const struct option *row, const void *options)
 
 struct option_value option_default(const struct option *row)
 {
-    /* Chosen before it is converted: clang converts ahead of a branch, and a fraction would raise a flag of the
-     * host's floating-point mode then. */
-    double whole = row->type == OPTION_F64 ? 0 : row->value;
     if (row->type == OPTION_F64) return (struct option_value){.number = row->value};
+    volatile double whole =
+        row->value; /* or clang would convert a fraction before it knows, which raises a flag */
     return (struct option_value){.integer = (int64_t)whole};
 }
 
