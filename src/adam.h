@@ -91,8 +91,7 @@ void adam_drop_last(relora_adam *adam);
 void adam_drop_entries(relora_adam *adam, int32_t count);
 
 /* Add one parameter with moments and a step count of 0 or, if a registered one is given that it stands in
- * for,
- * with the moments, the count and the factors of that one. */
+ * for, with the moments, the count and the factors of that one. */
 relora_status adam_register(const struct call *c, relora_adam *adam, const char *name,
                             const struct member *member, relora_param role, const struct adam_entry *from);
 

@@ -1,7 +1,6 @@
 /* An optimizer among other ranks. All registered parameters form one row of elements, each parameter at a
- * multiple
- * of COMM_ALIGN, which is sent in pieces. With RELORA_ADAM_SHARD_STATE rank r has the moments of share r of
- * this row: equal pieces, the last ones shorter or empty. A cut may go through a parameter. */
+ * multiple of COMM_ALIGN, which is sent in pieces. With RELORA_ADAM_SHARD_STATE rank r has the moments of
+ * share r of this row: equal pieces, the last ones shorter or empty. A cut may go through a parameter. */
 #ifndef RELORA_SRC_ADAM_COMM_H
 #define RELORA_SRC_ADAM_COMM_H
 
@@ -29,8 +28,7 @@ relora_status adam_gather_params(const struct call *c, relora_adam *adam);
 relora_status adam_sum_squares(const struct call *c, const relora_adam *adam, double *sum);
 
 /* Both moments of a parameter from all shares, into arrays of its size on the device; and the own share of
- * such
- * arrays back. */
+ * such arrays back. */
 relora_status adam_gather_moment(const struct call *c, const relora_adam *adam, int32_t index,
                                  relora_moment moment, float *whole);
 relora_status adam_take_share(const struct call *c, const relora_adam *adam, int32_t index,

@@ -92,8 +92,8 @@ static relora_status check_factors(const struct call *c, const relora_adam *adam
 /* ---- the reset ---- */
 
 /* Which elements go is decided about the whole of a moment, so a moment in shares is put together for it.
- * Every rank
- * then does what a rank alone would do, and keeps its share: the same bits for any number of ranks. */
+ * Every rank then does what a rank alone would do, and keeps its share: the same bits for any number of
+ * ranks. */
 static relora_status reset_whole(const struct call *c, const relora_adam *adam, int32_t index,
                                  const relora_reset_options *o, int64_t *counts, float *whole)
 {

@@ -79,8 +79,7 @@ static relora_status copy_share(const struct call *c, const relora_adam *adam, i
 }
 
 /* Every element is one rank's, and 0 elsewhere. As whole numbers the sum keeps each bit, of -0 and of a NaN
- * too: a
- * share begins and ends at a multiple of COMM_ALIGN, so that no number is made of two ranks' elements. */
+ * too. A share begins and ends at a multiple of COMM_ALIGN, so no number is made of two ranks' elements. */
 relora_status adam_gather_moment(const struct call *c, const relora_adam *adam, int32_t index,
                                  relora_moment moment, float *whole)
 {

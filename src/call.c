@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "numeric.h"
+#include "shape.h"
 
 /* ---- sentences ---- */
 
@@ -117,6 +118,18 @@ relora_status call_convert(const struct call *call, struct view y, struct view x
 {
     const struct conversion conversion = {.y = y, .x = x, .scale = s};
     return call_queue(call, call->backend->convert(call->queue, &conversion, 1));
+}
+
+relora_status call_copy(const struct call *call, struct view to, struct view from)
+{
+    const struct copy copy = {.to = to.data,
+                              .from = from.data,
+                              .rows = to.rows,
+                              .bytes = (size_t)to.cols * dtype_size(to.dtype),
+                              .to_pitch = (size_t)to.ld * dtype_size(to.dtype),
+                              .from_pitch = (size_t)from.ld * dtype_size(from.dtype),
+                              .direction = COPY_ON_DEVICE};
+    return call_queue(call, call->backend->copy(call->queue, &copy));
 }
 
 /* ---- structs of the host ---- */

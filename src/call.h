@@ -55,6 +55,8 @@ relora_status call_backend(const struct call *call, relora_status status, const 
                            const struct queue *queue);
 /* One conversion on the call's queue, y = s * x. */
 relora_status call_convert(const struct call *call, struct view y, struct view x, struct scale s);
+/* Between views of one shape and dtype. */
+relora_status call_copy(const struct call *call, struct view to, struct view from);
 /* Only the latter: RELORA_E_BACKEND or RELORA_E_COMM finishes the call's stream, if it has one. Returns `status`. */
 relora_status call_note(const struct call *call, relora_status status);
 

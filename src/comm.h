@@ -63,8 +63,7 @@ relora_status comm_number_of(const struct call *c, const struct comm *comm, int3
 relora_status comm_agree(const struct call *c, const struct comm *comm, relora_status status);
 
 /* Do all ranks have the same bits in `count` tensors? at() gives one of them and its name. If not,
- * RELORA_E_STATE
- * on all ranks, with the first that differs. */
+ * RELORA_E_STATE on all ranks, with the first that differs. */
 typedef const relora_tensor *(*comm_item_fn)(void *user, int32_t index, const char **name);
 relora_status comm_check_same(const struct call *c, const struct comm *comm, int32_t count, comm_item_fn at,
                               void *user);

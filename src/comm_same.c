@@ -1,6 +1,5 @@
 /* Replicas that have drifted apart train on as if nothing were wrong. So ranks compare what must be equal,
- * by the
- * checksum of its bytes; in a build without checksums nothing is seen. */
+ * by the checksum of its bytes; in a build without checksums nothing is seen. */
 #include "checksum.h"
 #include "comm.h"
 

@@ -1,19 +1,10 @@
 /* Tensors of any layout in the wire, and summed over all ranks. */
 #include "comm.h"
 
-/* Between views of as many rows. */
 static relora_status copy_between(const struct call *c, struct view to, struct view from)
 {
     const struct scale one = {.value = 1};
-    const struct copy copy = {.to = to.data,
-                              .from = from.data,
-                              .rows = to.rows,
-                              .bytes = (size_t)to.cols * sizeof(float),
-                              .to_pitch = (size_t)to.ld * sizeof(float),
-                              .from_pitch = (size_t)from.ld * sizeof(float),
-                              .direction = COPY_ON_DEVICE};
-    int plain = to.dtype == RELORA_F32 && from.dtype == RELORA_F32;
-    return plain ? call_queue(c, c->backend->copy(c->queue, &copy)) : call_convert(c, to, from, one);
+    return to.dtype == from.dtype ? call_copy(c, to, from) : call_convert(c, to, from, one);
 }
 
 /* Some of the elements `first` to `end` of a tensor, as many as are a matrix: all, or where rows have gaps

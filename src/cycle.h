@@ -45,8 +45,7 @@ relora_status cycle_take_comm(const struct call *c, struct comm *apart, const re
                               const relora_reset_options *reset, const relora_adam *adam);
 
 /* Before a restart. Ranks that train together have the same bits, and so they do after it; those that train
- * apart,
- * the same W. */
+ * apart, the same W. */
 relora_status cycle_check_ranks(const struct call *c, relora_cycle *cycle);
 
 /* Ranks that train apart need a layer to merge, or they would never meet. */

@@ -44,18 +44,6 @@ relora_status together_look(const struct call *c, const struct together *t, cons
     return merge_look(c, &all, 1);
 }
 
-static relora_status copy_rows(const struct call *c, struct view to, struct view from)
-{
-    const struct copy copy = {.to = to.data,
-                              .from = from.data,
-                              .rows = to.rows,
-                              .bytes = (size_t)to.cols * sizeof(float),
-                              .to_pitch = (size_t)to.ld * sizeof(float),
-                              .from_pitch = (size_t)from.ld * sizeof(float),
-                              .direction = COPY_ON_DEVICE};
-    return call_queue(c, c->backend->copy(c->queue, &copy));
-}
-
 /* A factor that is more than the wire takes, of each rank, times its scale, into `to`: stacked, or side by side. As many
  * rows at once as fit. */
 static relora_status gather(const struct call *c, const struct together *t, struct view from,
@@ -74,7 +62,7 @@ static relora_status gather(const struct call *c, const struct together *t, stru
             struct view part = {wire + r * n, rows, from.cols, from.cols, RELORA_F32};
             struct view place = stacked ? view_rows(to, r * from.rows + row, rows)
                                         : view_cols(view_rows(to, row, rows), r * from.cols, from.cols);
-            TRY(copy_rows(c, place, part));
+            TRY(call_copy(c, place, part));
         }
     }
     return RELORA_OK;
@@ -139,8 +127,8 @@ static relora_status unpack(const struct call *c, const struct together *t, cons
     struct view a, b;
     for (int32_t r = 0; r < t->comm->table.size; r++) {
         place(t, u, r, all, before, &a, &b);
-        TRY(copy_rows(c, view_rows(joined->a, r * a.rows, a.rows), a));
-        TRY(copy_rows(c, view_cols(joined->b, r * b.cols, b.cols), b));
+        TRY(call_copy(c, view_rows(joined->a, r * a.rows, a.rows), a));
+        TRY(call_copy(c, view_cols(joined->b, r * b.cols, b.cols), b));
     }
     return RELORA_OK;
 }

@@ -1,6 +1,5 @@
 /* Saving a state in several ranks: what lies in shares comes together first, rank 0 writes, and then all
- * know how it
- * went. No rank leaves before, as the others would wait for it. */
+ * know how it went. No rank leaves before, as the others would wait for it. */
 #include "state_ranks.h"
 
 const struct comm *state_comm(const relora_state *state)

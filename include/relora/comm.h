@@ -26,8 +26,7 @@ enum {
 
 /** One exchange between all ranks, in place.
  *  @param native the cudaStream_t of the call, in which the work is queued; NULL for the CPU, where the
- *  exchange
- *                is done on return
+ *                exchange is done on return
  *  @param data   elements at a multiple of 64 bytes, in the memory that relora_comm.memory names
  *  @param count  1 or more; its meaning is that of the function
  *  @return RELORA_OK, or any negative status. Then the call of the library fails with RELORA_E_COMM, and its

@@ -130,11 +130,7 @@ static void not_starved(struct rank *rank, struct world *w)
 START_TEST(test_no_memory)
 {
     struct plan plan = {.flags = ways[_i], .work = starve}, other = {.work = not_starved, .of = 3};
-    world_run(1, NULL, &other);
-    world_run(3, NULL, &plan);
-    world_same(&plan, 3, &other);
-    world_free(&plan);
-    world_free(&other);
+    world_as_one(3, NULL, &plan, &other);
 }
 END_TEST
 

@@ -36,11 +36,7 @@ START_TEST(test_like_one)
     stub = calloc(1, sizeof *stub);
     stub->size = size;
     pthread_barrier_init(&stub->barrier, NULL, (unsigned)size);
-    world_run(1, NULL, &alone);
-    world_run(size, use_nccl, &plan);
-    world_same(&plan, size, &alone);
-    world_free(&plan);
-    world_free(&alone);
+    world_as_one(size, use_nccl, &plan, &alone);
     pthread_barrier_destroy(&stub->barrier);
     free(stub);
 }

@@ -45,11 +45,7 @@ START_TEST(test_like_one)
     int size = 2 + _i / MODES, mode = _i % MODES;
     struct plan plan = {.flags = RELORA_ADAM_SHARD_STATE, .work = steps_and_resets, .more = &mode};
     struct plan alone = {.work = steps_and_resets, .of = size, .more = &mode};
-    world_run(1, NULL, &alone);
-    world_run(size, NULL, &plan);
-    world_same(&plan, size, &alone);
-    world_free(&plan);
-    world_free(&alone);
+    world_as_one(size, NULL, &plan, &alone);
 }
 END_TEST
 
@@ -65,11 +61,7 @@ START_TEST(test_before_a_step)
 {
     struct plan plan = {.flags = RELORA_ADAM_SHARD_STATE, .work = reset_first};
     struct plan alone = {.work = reset_first, .of = 3};
-    world_run(1, NULL, &alone);
-    world_run(3, NULL, &plan);
-    world_same(&plan, 3, &alone);
-    world_free(&plan);
-    world_free(&alone);
+    world_as_one(3, NULL, &plan, &alone);
 }
 END_TEST
 

@@ -235,11 +235,7 @@ START_TEST(test_restarts)
     struct plan plan = {.flags = ways[_i % WAYS], .work = restarts}, alone = {.work = restarts};
     int32_t size = 2 + _i / WAYS;
     alone.of = size;
-    world_run(1, NULL, &alone);
-    world_run(size, NULL, &plan);
-    world_same(&plan, size, &alone);
-    world_free(&alone);
-    world_free(&plan);
+    world_as_one(size, NULL, &plan, &alone);
 }
 END_TEST
 

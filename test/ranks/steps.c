@@ -24,11 +24,7 @@ static void compare(int32_t size, struct plan plan)
     struct plan alone = plan;
     plan.of = alone.of = size;
     alone.flags &= ~(uint32_t)RELORA_ADAM_SHARD_STATE;
-    world_run(1, NULL, &alone);
-    world_run(size, NULL, &plan);
-    world_same(&plan, size, &alone);
-    world_free(&plan);
-    world_free(&alone);
+    world_as_one(size, NULL, &plan, &alone);
 }
 
 /* `_i`: number of ranks, and whether they share moments */
@@ -63,11 +59,7 @@ START_TEST(test_by_way_of_the_host)
 {
     struct plan plan = {.flags = ways[_i], .max_norm = 0.5, .work = steps_and_reset};
     struct plan alone = {.max_norm = 0.5, .work = steps_and_reset, .of = 3};
-    world_run(1, NULL, &alone);
-    world_run(3, on_fake, &plan);
-    world_same(&plan, 3, &alone);
-    world_free(&plan);
-    world_free(&alone);
+    world_as_one(3, on_fake, &plan, &alone);
 }
 END_TEST
 
@@ -122,11 +114,7 @@ START_TEST(test_refuses)
 {
     struct plan plan = {.flags = ways[_i], .max_norm = 1, .work = refused};
     struct plan other = {.max_norm = 1, .work = without_it, .of = 3};
-    world_run(1, NULL, &other);
-    world_run(3, NULL, &plan);
-    world_same(&plan, 3, &other);
-    world_free(&plan);
-    world_free(&other);
+    world_as_one(3, NULL, &plan, &other);
 }
 END_TEST
 
@@ -141,11 +129,7 @@ static void idle(struct rank *rank, struct world *w)
 START_TEST(test_idle_ranks)
 {
     struct plan plan = {.flags = ways[_i], .work = idle}, alone = {.work = updates, .of = 3};
-    world_run(1, NULL, &alone);
-    world_run(4, NULL, &plan);
-    world_same(&plan, 4, &alone);
-    world_free(&plan);
-    world_free(&alone);
+    world_as_one(4, NULL, &plan, &alone);
 }
 END_TEST
 

@@ -218,3 +218,12 @@ void world_free(struct plan *plan)
         plan->kept[r] = 0;
     }
 }
+
+void world_as_one(int32_t size, rank_fn prepare, struct plan *plan, struct plan *alone)
+{
+    world_run(1, NULL, alone);
+    world_run(size, prepare, plan);
+    world_same(plan, size, alone);
+    world_free(plan);
+    world_free(alone);
+}

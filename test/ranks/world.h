@@ -47,6 +47,8 @@ void world_keep_bytes(struct rank *rank, const void *bytes, size_t size);
 /** All ranks have kept the same, and `other` has too. */
 void world_same(const struct plan *plan, int32_t size, const struct plan *other);
 void world_free(struct plan *plan);
+/** Run `plan` in `size` ranks and `alone` in one: all keep the same. Both are freed. */
+void world_as_one(int32_t size, rank_fn prepare, struct plan *plan, struct plan *alone);
 
 /** An optimizer with the plan's options over the parameters of a world; more of them, for a new optimizer. */
 relora_adam *world_adam(struct rank *rank, struct world *world);
