@@ -98,6 +98,10 @@ int options_resolve(struct options *o)
     if (o->frozen == RELORA_LINEAR_FREEZE_B && o->init_a != RELORA_INIT_UNIFORM)
         return fail("--init-a %s and --factors a: then A begins at 0, and it is B that is drawn",
                     options_choice("init-a", o->init_a));
+    if (o->method == METHOD_LOWRANK &&
+        (o->init_a != RELORA_INIT_UNIFORM || o->frozen == RELORA_LINEAR_FREEZE_B))
+        return fail(
+            "--method lowrank draws both factors, as there is no W: without --init-a and --factors a");
     if (o->full_rank_every && !has_warm_start(o))
         return fail("--full-rank-every %" PRId64 " is for --method lora and relora, whose W is frozen; with "
                     "--method %s there is no such W",

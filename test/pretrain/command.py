@@ -92,6 +92,8 @@ class Command(Case):
         for rank in ('4', '8'):
             self.good('--method', 'lowrank', '--rank', rank, '--steps', '6', '--warmup', '1', '--out', rank)
         self.assertNotEqual(self.column('loss', '4')[-1], self.column('loss', '8')[-1])
+        for option, value in (('--init-a', 'matched'), ('--factors', 'a')):
+            self.wrong('--method', 'lowrank', option, value, says=['--method lowrank', option])
 
     def test_recipes(self):
         """A recipe is what its options are; what is given besides counts, but for another method."""
