@@ -81,18 +81,23 @@ LONG = [BASE._replace(name='long-%d' % steps, steps=steps, warm_start=steps // 4
 
 
 def larger(name, hidden, ffn, heads, layers, steps, batch, seq=256):
-    """20 tokens for each parameter. Such a text needs more bytes than the Bible has: text.txt, which fetch.py makes."""
-    return Task(name, '--hidden %d --ffn %d --heads %d --layers %d' % (hidden, ffn, heads, layers), steps, steps // 4, batch, seq,
-                steps // 10, steps // 80, 64 / hidden, 'text.txt')
+    """20 tokens for each parameter, in BF16. Such a text needs more bytes than the Bible has: text.txt, which fetch.py makes."""
+    shape = '--hidden %d --ffn %d --heads %d --layers %d --dtype bf16' % (hidden, ffn, heads, layers)
+    return Task(name, shape, steps, steps // 4, batch, seq, steps // 10, steps // 80, 64 / hidden, 'text.txt')
 
 
-SCALING = [larger('0.2m', 64, 176, 4, 4, 2400, 8), larger('0.5m', 96, 264, 4, 4, 2400, 16), larger('1.3m', 160, 440, 4, 4, 3200, 32),
-           larger('3.3m', 256, 688, 4, 4, 4000, 64), larger('11m', 384, 1024, 8, 6, 6400, 128)]
+SCALING = [larger('0.2m', 64, 176, 4, 4, 2400, 8), larger('0.5m', 96, 264, 4, 4, 2400, 16), larger('0.9m', 128, 352, 4, 4, 2800, 24),
+           larger('1.3m', 160, 440, 4, 4, 3200, 32), larger('1.9m', 192, 528, 4, 4, 3120, 48), larger('3.3m', 256, 688, 4, 4, 4000, 64),
+           larger('11m', 384, 1024, 8, 6, 6400, 128)]
 SCALED = ('full', 'lora', 'relora', 'cold-1')
 
 
 def eighth(task):
     return int(task.shape.split()[1]) // 8
+
+
+def scaled(task, names=SCALED):
+    return cells(names, (eighth(task),), task)
 
 
 STAGES = [
@@ -116,12 +121,14 @@ STAGES = [
     Stage('upstream', cells(('matched-b',), (4, 16)), 2),
     Stage('length', cells(('full-2x', 'lora', 'relora', 'cold-1'), (8, 4), LONG[0]), 2),
     Stage('upstream', cells(('matched-b',)), SEEDS),
-    *[Stage('scaling', cells(SCALED, (eighth(task),), task), 1) for task in SCALING[:2]],
-    Stage('length', cells(('full-2x', 'lora', 'relora', 'cold-1'), (8, 4), LONG[1]), 1),
-    Stage('scaling', cells(SCALED, (eighth(SCALING[2]),), SCALING[2]), 1),
-    Stage('length', cells(('full-2x', 'lora', 'relora', 'cold-1'), (8, 4), LONG[1]), 2),
+    Stage('length', cells(('relora', 'lora', 'cold-1', 'full-2x'), (8, 4), LONG[1]), 1),
+    *[Stage('scaling', scaled(task), 1) for task in SCALING[:3]],
+    *[Stage('scaling', scaled(task, ('full', 'cold-1')), 1) for task in SCALING[3:5]],
+    *[Stage('scaling', scaled(task), 1) for task in SCALING[3:5]],
+    Stage('upstream', cells(('two-masks', 'control', 'lowrank'), (4, 16)), 2),
+    Stage('length', cells(('relora', 'lora', 'cold-1', 'full-2x'), (8, 4), LONG[1]), 2),
     Stage('upstream', cells(('two-masks', 'control', 'lowrank'), (4, 16)), SEEDS),
-    *[Stage('scaling', cells(SCALED, (eighth(task),), task), 1) for task in SCALING[3:]],
+    *[Stage('scaling', scaled(task), 1) for task in SCALING[5:]],
 ]
 
 # Five to ten minutes on two cores: no sweep, one rank, somewhat shorter.

@@ -279,7 +279,7 @@ class Page:
             law = stats.power_law(points)
             if law:
                 rows.append([title(arm), len(points), *('%.3g (%.3g to %.3g)' % values for values in law)])
-        return ['## Scaling', '', 'About 20 bytes for each parameter, rank an eighth of the width, one seed. %s.' % machines(self.lines('scaling')), '',
+        return ['## Scaling', '', 'In BF16, about 20 bytes for each parameter, rank an eighth of the width, one seed. %s.' % machines(self.lines('scaling')), '',
                 *picture(self.folder, 'scaling', both, 'loss against parameters, all and trained'),
                 *(table(['arm', 'sizes', 'E', 'a', 'b of E + a N^-b, with bands of 90 %'], rows) if rows else [])]
 
