@@ -232,7 +232,8 @@ RELORA_API relora_status relora_adam_reset(relora_adam *adam, relora_stream *str
  *  @param from    of the same device. It may hold layers whose mode has changed since
  *  @param carried receives the number of parameters; may be NULL
  *  @return RELORA_E_NOT_FOUND if `from` lacks a parameter listed or, without a list, has none of the names;
- *          RELORA_E_SHAPE if one of them has another shape there; otherwise as relora_adam_reset()
+ *          RELORA_E_SHAPE if one of them has another shape there; RELORA_E_UNSUPPORTED if either has
+ *          RELORA_ADAM_SHARD_STATE; otherwise as relora_adam_reset()
  *  @since 0.6 @threads one @stream queues */
 RELORA_API relora_status relora_adam_carry(relora_adam *adam, relora_stream *stream, const relora_adam *from,
                                            const int32_t *indices, int32_t count, int32_t *carried);
