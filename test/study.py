@@ -194,6 +194,10 @@ class Runs(unittest.TestCase):
         self.assertEqual(after[:len(before)], before)
         self.assertEqual(len(after), 3 + 1 + 2 * (3 + 1))
         self.look_at(after)
+        at_work = study.Study(PROGRAM, os.path.join(self.folder, 'work'), 'runs.jsonl', STAGES, 1)
+        line = next(line for line in after if line['arm'] == 'full')
+        run = plan.make(line['part'], STAGES[0].cells[0], line['lr'], line['seed'], None)
+        self.assertAlmostEqual(at_work.held_out(run), line['val_loss'], delta=0.1)
 
     def test_runs_that_took_no_time(self):
         run = next(iter(pretend(lambda line: 1, STAGES).values()))

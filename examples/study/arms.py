@@ -138,11 +138,12 @@ STAGES = [
     Stage('scaling', scaled(SCALING[3], ('full', 'cold-1')), 1),
     Stage('scaling', scaled(SCALING[1]), 1),
     Stage('scaling', scaled(SCALING[4], ('full', 'cold-1')), 1),
-    Stage('length', cells(('relora', 'lora-half', 'relora-half', 'lora-quarter'), (8,), LONG[2]), 1),
+    *[Stage('scaling', scaled(task, ('full-2x',)), 1) for task in SCALING[:5]],
+    Stage('length', cells(('relora', 'lora-half'), (8,), LONG[2]), 1),
     Stage('length', cells(('cold-1', 'full-2x'), (8, 4), LONG[1]), 2),
     *[Stage('scaling', scaled(task), 1) for task in SCALING[3:5]],
+    Stage('length', cells(('relora-half', 'lora-quarter', 'cold-1', 'full-2x'), (8,), LONG[2]), 1),
     Stage('upstream', cells(('two-masks', 'control', 'lowrank'), (4, 16)), SEEDS),
-    Stage('length', cells(('cold-1', 'full-2x'), (8,), LONG[2]), 1),
     *[Stage('scaling', scaled(task), 1) for task in SCALING[5:]],
 ]
 

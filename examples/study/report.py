@@ -281,13 +281,16 @@ class Page:
 
     def scaling(self):
         """Loss against parameters, with the power law L = E + a N^-b where there are enough sizes."""
-        both = [plot.Panel('', 'parameters', 'loss', log=True), plot.Panel('', 'trained parameters', 'loss', log=True)]
+        both, sizes = [plot.Panel('', 'parameters', 'loss', log=True), plot.Panel('', 'trained parameters', 'loss', log=True)], []
         for arm in arms.SCALED:
             points = [[], []]
             for task in arms.SCALING:
-                for line in self.record.get(arm, 0 if arm == 'full' else arms.eighth(task), task).values():
-                    points[0].append((line['parameters'], line['val_loss']))
-                    points[1].append((line['trained'], line['val_loss']))
+                runs = [self.record.get(name, 0 if arm == 'full' else arms.eighth(task), task).get(1) for name in (arms.FULL if arm == 'full' else (arm,))]
+                line = min(filter(None, runs), key=lambda run: run['held_out'], default=None)
+                if line:
+                    points[0].append((line['parameters'], line['held_out']))
+                    points[1].append((line['trained'], line['held_out']))
+                    sizes.append([title(arm), '{:,}'.format(line['parameters']), '{:,}'.format(line['trained']), '%g' % line['lr'], '%.4f' % line['held_out']])
             for panel, found in zip(both, points):
                 panel.add(arm, found if len(found) > 1 else [])
         if not self.lines('scaling'):
@@ -297,7 +300,9 @@ class Page:
             law = stats.power_law(points)
             if law:
                 rows.append([title(arm), len(points), *('%.3g (%.3g to %.3g)' % values for values in law)])
-        return ['## Scaling', '', 'In BF16, about 20 bytes for each parameter, rank an eighth of the width, one seed. %s.' % machines(self.lines('scaling')), '',
+        return ['## Scaling', '', 'In BF16, about 20 bytes for each parameter, rank an eighth of the width, one seed. Learning rates are those of the base '
+                'task times 64 / width; full rank is the better of two. The loss is that of the trained net on the same 2 MB of other text for '
+                'each size. %s.' % machines(self.lines('scaling')), '', *table(['arm', 'parameters', 'trained', 'rate', 'loss'], sizes),
                 *picture(self.folder, 'scaling', both, 'loss against parameters, all and trained'),
                 *(table(['arm', 'sizes', 'E', 'a', 'b of E + a N^-b, with bands of 90 %'], rows) if rows else [])]
 

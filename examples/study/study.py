@@ -132,6 +132,16 @@ class Study:
                 '--save-every', str(run.save_every), '--keep', '0', '--resume', 'auto',
                 *(() if '--classify' in words else ('--export', run.name + '/model'))]
 
+    def held_out(self, run):
+        """The loss of the trained model on the same 2 MB for nets of all sizes. Batches grow with the size, so 40 of them do not
+        see the same text. The program cannot but train: an update of no size."""
+        out = os.path.join(run.name, 'held-out')
+        words = ['--data', run.options.split()[1], '--init', run.name + '/model', '--method', 'full', '--steps', '1', '--lr', '1e-30',
+                 '--batch', '16', '--seq', '256', '--eval-every', '0', '--eval-batches', '500', '--threads', '1', '--sample', '0', '--out', out]
+        subprocess.run([self.program, *words], cwd=self.folder, check=True, capture_output=True)
+        with open(os.path.join(self.folder, out, 'summary.txt')) as file:
+            return float(dict(word.split('=') for word in file.read().split())['val_loss'])
+
     def train(self, run):
         folder = os.path.join(self.folder, run.name)
         os.makedirs(folder, exist_ok=True)
@@ -152,6 +162,8 @@ class Study:
         if status == 0 or died:
             line = record(run, os.path.join(folder, 'out'), self.version, seconds, usage, status)
             clean_up(run, folder, line)
+            if line['part'] == 'scaling' and not died:
+                line['held_out'] = self.held_out(run)
             with self.lock:
                 append(self.path, line)
         elif not self.stopping and status != 3:
