@@ -68,7 +68,7 @@ relora_status relora_adam_refresh(relora_adam *adam, relora_stream *stream)
     TRY(adam_open(&c, adam, stream));
     if (adam_is_sharded(adam))
         FAIL(&c, RELORA_E_UNSUPPORTED,
-             "adam has RELORA_ADAM_SHARD_STATE, and the shares would be others; make a new "
+             "adam has RELORA_ADAM_SHARD_STATE, and its shares would change; make a new "
              "optimizer");
     struct registry old = adam->registry;
     adam->registry = (struct registry){.ctx = old.ctx, .size = old.size, .warned = old.warned};

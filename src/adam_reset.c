@@ -46,7 +46,8 @@ relora_status reset_options_read(const struct call *c, relora_reset_options *o, 
              mode_names[o->mode]);
     if ((o->flags & RELORA_RESET_STEP_COUNT) && o->mode == RELORA_RESET_KEEP)
         FAIL(c, RELORA_E_ARGUMENT,
-             "%s.flags has STEP_COUNT, but %s.mode is KEEP: moments that stay have their bias", name, name);
+             "%s.flags has STEP_COUNT, but %s.mode is KEEP: moments that are kept keep their count", name,
+             name);
     return RELORA_OK;
 }
 

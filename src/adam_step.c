@@ -47,11 +47,11 @@ static relora_status fail_not_finite(const struct call *c, const relora_adam *ad
     }
     if (k == adam->chunk_count) /* it is in another rank's share */
         FAIL(c, RELORA_E_NOT_FINITE,
-             "a gradient holds a NaN or an infinity, by which clipping would multiply "
-             "all of them; nothing was changed");
+             "a gradient holds a NaN or an infinity, which clipping would spread to all; "
+             "nothing was changed");
     TRY(read_back(c, &chunk, adam->device_chunks + k, sizeof chunk));
     FAIL(c, RELORA_E_NOT_FINITE,
-         "the gradient of \"%s\" holds a NaN or an infinity, by which clipping would multiply all of them; "
+         "the gradient of \"%s\" holds a NaN or an infinity, which clipping would spread to all; "
          "nothing was changed",
          adam_at(adam, chunk.param)->is.name);
 }
@@ -182,7 +182,7 @@ static relora_status check_movable(const struct call *c, const relora_tensor *gr
     if (grad->memory == MEMORY_BORROWED || grad->memory == MEMORY_MANAGED)
         FAIL(c, RELORA_E_STATE, "the memory of the gradient of \"%s\" is borrowed", name);
     if (grad->memory == MEMORY_WHOLE)
-        FAIL(c, RELORA_E_STATE, "the gradient of \"%s\" is a buffer in which gradients lie", name);
+        FAIL(c, RELORA_E_STATE, "the gradient of \"%s\" is itself a buffer of gradients", name);
     if (atomic_load_explicit(&grad->shares, memory_order_acquire))
         FAIL(c, RELORA_E_STATE, "the gradient of \"%s\" is shared by relora_tensor_to_dlpack", name);
     return RELORA_OK;

@@ -58,7 +58,7 @@ void call_log(const struct call *call, int32_t level, const char *format, ...)
 
 relora_status call_fail_memory(const struct call *call, size_t bytes)
 {
-    if (bytes == SIZE_MAX) FAIL(call, RELORA_E_OVERFLOW, "the memory it needs cannot be counted in 64 bits");
+    if (bytes == SIZE_MAX) FAIL(call, RELORA_E_OVERFLOW, "it needs more memory than 64 bits can count");
     if (!bytes) FAIL(call, RELORA_E_NO_MEMORY, "out of memory"); /* somebody else asked */
     FAIL(call, RELORA_E_NO_MEMORY, "out of memory, asking for %zu bytes", bytes);
 }

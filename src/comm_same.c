@@ -66,8 +66,8 @@ static relora_status check(const struct sameness *s, int32_t count, comm_item_fn
         TRY(compare(s, i, i + 1, at, user, &rank));
         if (!rank) continue;
         at(user, i, &name);
-        FAIL(s->call, RELORA_E_STATE,
-             "\"%s\" of rank %d has other bits than that of rank 0; nothing was done", name, rank);
+        FAIL(s->call, RELORA_E_STATE, "\"%s\" of rank %d differs from that of rank 0; nothing was done", name,
+             rank);
     }
     return RELORA_OK;
 }

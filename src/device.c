@@ -102,7 +102,7 @@ relora_status relora_device_memory(const relora_device *device, uint64_t *free_b
     if (!device) return RELORA_E_ARGUMENT;
     struct call c = {.fn = "relora_device_memory", .ctx = device->ctx};
     relora_status status = device->backend->describe(device->index, NULL, 0, free_bytes, total_bytes);
-    if (status < 0) FAIL(&c, status, "the device does not tell its memory");
+    if (status < 0) FAIL(&c, status, "the device does not report its memory");
     return RELORA_OK;
 }
 

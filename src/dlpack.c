@@ -27,8 +27,8 @@ static relora_status check_managed(const struct call *c, const struct DLManagedT
 {
     const struct dlpack_tensor *t = &managed->tensor;
     if (managed->major != DLPACK_MAJOR) /* whatever else stands there means something else */
-        FAIL(c, RELORA_E_VERSION, "managed is of DLPack %u.%u, not %d", managed->major, managed->minor,
-             DLPACK_MAJOR);
+        FAIL(c, RELORA_E_VERSION, "managed has the DLPack version %u.%u, not %d", managed->major,
+             managed->minor, DLPACK_MAJOR);
     if (managed->flags & DLPACK_READ_ONLY) FAIL(c, RELORA_E_READ_ONLY, "managed is flagged as read-only");
     if (t->device_type != DLPACK_CPU && t->device_type != DLPACK_CUDA)
         FAIL(c, RELORA_E_UNSUPPORTED, "managed is on a device of type %d, neither CPU nor CUDA",

@@ -94,7 +94,7 @@ static relora_status check_place(const struct new_file *file, mode_t *mode)
     *mode = 0;
     if (lstat(file->path, &info) < 0) return RELORA_OK; /* what is wrong, if anything, opening will tell */
     if (!S_ISREG(info.st_mode) && !S_ISLNK(info.st_mode))
-        FAIL(file->call, RELORA_E_IO, "%s is there and is %s", file->path,
+        FAIL(file->call, RELORA_E_IO, "%s exists and is %s", file->path,
              S_ISDIR(info.st_mode) ? "a folder, not a regular file" : "not a regular file");
     if (S_ISREG(info.st_mode)) *mode = info.st_mode & 07777;
     return RELORA_OK;
@@ -108,9 +108,10 @@ static relora_status lock(const struct new_file *file)
     while (result < 0 && errno == EINTR);
     if (!result) return RELORA_OK;
     if (errno == EWOULDBLOCK)
-        FAIL(file->call, RELORA_E_IO, "flock of %s: another save to this path is under way", file->temporary);
+        FAIL(file->call, RELORA_E_IO, "flock of %s: another save to this path is in progress",
+             file->temporary);
     warn(file, PRECAUTION_LOCK, "flock", file->temporary, errno,
-         "saving goes on without a lock, and does not notice another save to this path");
+         "saving continues without a lock, and would not notice another save to this path");
     return RELORA_OK;
 }
 
@@ -125,7 +126,7 @@ static relora_status check_and_lock(struct new_file *file)
 {
     struct stat info;
     if (!fstat(file->fd, &info) && !S_ISREG(info.st_mode))
-        FAIL(file->call, RELORA_E_IO, "%s is there and is not a regular file", file->temporary);
+        FAIL(file->call, RELORA_E_IO, "%s exists and is not a regular file", file->temporary);
     return lock(file);
 }
 
@@ -140,7 +141,7 @@ static relora_status open_temporary(struct new_file *file)
         int named = status < 0 ? 0 : is_named(file->fd, file->temporary);
         if (named < 0)
             warn(file, PRECAUTION_LOOK, "stat", file->temporary, errno,
-                 "saving goes on, and does not notice that another save takes this file away");
+                 "saving continues, and would not notice another save that takes this file away");
         if (named) return RELORA_OK;
         let_go(file);
         if (status < 0) return status;
@@ -167,7 +168,7 @@ static void keep_mode(const struct new_file *file, mode_t mode)
     while (result < 0 && errno == EINTR);
     if (result < 0)
         warn(file, PRECAUTION_MODE, "fchmod", file->temporary, errno,
-             "the new file has not the mode of the old one");
+             "the new file does not have the mode of the old one");
 }
 
 relora_status file_open_new(const struct call *c, struct new_file *file, const char *path)
@@ -239,7 +240,7 @@ static relora_status flush_file(const struct new_file *file)
     if (!flush(file->fd)) return RELORA_OK;
     if (!means_no_flush(errno)) return fail_new(file, "fsync", file->temporary);
     warn(file, PRECAUTION_FLUSH, "fsync", file->temporary, errno,
-         "saving goes on, and the new file may be lost if the power fails");
+         "saving continues, but the new file may be lost if the power fails");
     int copy = fcntl(file->fd, F_DUPFD_CLOEXEC, 0);
     if (copy >= 0 && close(copy) < 0 && errno != EINTR) return fail_new(file, "close", file->temporary);
     return RELORA_OK;

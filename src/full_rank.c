@@ -131,7 +131,7 @@ relora_status full_rank_run(const struct call *c, const struct full_rank *f, rel
     double norms[2];
     char label[LABEL_TEXT];
     if (!isfinite((float)length_of(f)))
-        FAIL(c, RELORA_E_ARGUMENT, "lr is %g, too much for a step that is finite in F32", f->lr);
+        FAIL(c, RELORA_E_ARGUMENT, "lr is %g, too large for a step that is finite in F32", f->lr);
     TRY(open_memory(c, f, &memory));
     TRY(look(c, f, &memory, largest));
     if (f->only_looks) return RELORA_OK;

@@ -105,7 +105,7 @@ static relora_status compare_names(struct reading *r)
         FAIL(r->call, RELORA_E_NOT_FOUND, "the file lacks %d of the group's tensors (%s)", r->missing.count,
              r->missing.text.data);
     if (exceeds)
-        FAIL(r->call, RELORA_E_NOT_FOUND, "the file has %d that are not in the group (%s)",
+        FAIL(r->call, RELORA_E_NOT_FOUND, "the file has %d tensors that are not in the group (%s)",
              r->left_over.count, r->left_over.text.data);
     return RELORA_OK;
 }

@@ -13,7 +13,7 @@ relora_status relora_group_set_mode(relora_group *group, relora_stream *stream, 
     TRY(group_open(&c, group, stream));
     TRY(linear_check_mode(&c, mode));
     if (mode == RELORA_MODE_LOWRANK)
-        FAIL(&c, RELORA_E_UNSUPPORTED, "mode is LOWRANK; only FULL to LORA and back is offered");
+        FAIL(&c, RELORA_E_UNSUPPORTED, "mode is LOWRANK; only FULL to LORA and back is supported");
     for (int32_t i = 0; i < group->members.count; i++) taken += linear_takes_mode(group_at(group, i), mode);
     if (!taken)
         FAIL(&c, RELORA_E_STATE, "no layer is in mode %s",

@@ -63,15 +63,13 @@ static relora_status check_options(const struct call *c, const relora_linear_opt
         FAIL(c, RELORA_E_ARGUMENT, "options.rank is %lld, but %s needs 1 or more", (long long)o->rank,
              linear_mode_name(o->mode));
     if (!isfinite((float)(o->alpha / (double)(o->rank ? o->rank : 1))))
-        FAIL(c, RELORA_E_ARGUMENT, "options.alpha is %g, and alpha / rank no finite F32", o->alpha);
+        FAIL(c, RELORA_E_ARGUMENT, "options.alpha is %g, and alpha / rank is not finite in F32", o->alpha);
     if (o->mode == RELORA_MODE_LOWRANK && (o->flags & RELORA_LINEAR_KEEP_DELTA))
         FAIL(c, RELORA_E_ARGUMENT, "options.flags has KEEP_DELTA, but LOWRANK has no W");
     if ((o->flags & RELORA_LINEAR_REFERENCE) && !renew_is_uniform(o->init))
-        FAIL(c, RELORA_E_ARGUMENT, "options.init is %s, but REFERENCE is the authors' code",
-             init_names[o->init]);
+        FAIL(c, RELORA_E_ARGUMENT, "options.init is %s, but REFERENCE needs UNIFORM", init_names[o->init]);
     if ((o->flags & RELORA_LINEAR_FREEZE_B) && !renew_is_uniform(o->init))
-        FAIL(c, RELORA_E_ARGUMENT,
-             "options.init is %s, but with FREEZE_B it is B that is drawn, and A begins at 0",
+        FAIL(c, RELORA_E_ARGUMENT, "options.init is %s, but with FREEZE_B A begins at 0, and B is drawn",
              init_names[o->init]);
     return check_frozen(c, o);
 }

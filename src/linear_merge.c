@@ -129,7 +129,7 @@ static relora_status prepare_together(const struct call *c, const struct merge_j
     const relora_linear *first = first_layer(job, own_layer_at);
     if (first_layer(job, hosts_layer_at))
         FAIL(c, RELORA_E_UNSUPPORTED,
-             "a layer is merged by the host, which ranks that train apart cannot do");
+             "a layer is merged by a callback, which ranks that train apart cannot do");
     if (!first) return RELORA_OK;
     for (int32_t i = 0; i < job->layers->count; i++) {
         struct update update;

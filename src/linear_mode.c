@@ -58,10 +58,10 @@ static relora_status check_layer(const struct call *c, const relora_linear *line
         FAIL(c, RELORA_E_STATE, "%s is in mode %s already", linear_label(linear, label),
              linear_mode_name(mode));
     if (o->mode == RELORA_MODE_LOWRANK || mode == RELORA_MODE_LOWRANK)
-        FAIL(c, RELORA_E_UNSUPPORTED, "%s from mode %s to %s; only FULL to LORA and back is offered",
+        FAIL(c, RELORA_E_UNSUPPORTED, "%s from mode %s to %s; only FULL to LORA and back is supported",
              linear_label(linear, label), linear_mode_name(o->mode), linear_mode_name(mode));
     if (!o->rank)
-        FAIL(c, RELORA_E_STATE, "options.rank was 0 when %s was made, LORA needs 1 or more",
+        FAIL(c, RELORA_E_STATE, "options.rank was 0 when %s was made, but LORA needs 1 or more",
              linear_label(linear, label));
     return RELORA_OK;
 }

@@ -52,7 +52,7 @@ static relora_status gather(const struct call *c, const struct together *t, stru
     const relora_comm *table = &t->comm->table;
     float *wire = t->comm->wire;
     int64_t most = comm_part(t->comm) / from.cols;
-    if (!most) FAIL(c, RELORA_E_UNSUPPORTED, "a row of a factor is more than what is sent at once");
+    if (!most) FAIL(c, RELORA_E_UNSUPPORTED, "a row of a factor exceeds what can be sent at once");
     for (int64_t row = 0; row < from.rows; row += most) {
         int64_t rows = at_most(from.rows - row, most), n = rows * from.cols;
         struct view own = {wire + table->rank * n, rows, from.cols, from.cols, RELORA_F32};

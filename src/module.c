@@ -96,12 +96,12 @@ static const struct backend *load(struct module *module)
     }
     backend_entry entry = (backend_entry)dlsym(handle, "relora_cuda_backend");
     if (!entry) {
-        set_reason(module, "no module of librelora, for it has no relora_cuda_backend: %s", name);
+        set_reason(module, "not a module of librelora, because it has no relora_cuda_backend: %s", name);
         return NULL;
     }
     const struct backend *backend = entry(BACKEND_VERSION);
     if (!backend || backend->version != BACKEND_VERSION || backend->kind != RELORA_DEVICE_CUDA) {
-        set_reason(module, "of another release than librelora: %s", name);
+        set_reason(module, "it belongs to another release of librelora: %s", name);
         return NULL;
     }
     return backend;

@@ -20,7 +20,7 @@ static relora_status find_checksums(const struct call *c, relora_reader *reader,
     if (strlen(text) != digits || strspn(text, "0123456789abcdef") != digits)
         FAIL(c, RELORA_E_FORMAT, "%s: __metadata__ \"%s\" is not %zu hexadecimal digits", what,
              writer_checksum_key, digits);
-    if (!CHECKSUMS) call_log(c, RELORA_LOG_WARN, "%s: its checksums are not checked by this build", what);
+    if (!CHECKSUMS) call_log(c, RELORA_LOG_WARN, "%s: this build cannot verify its checksums", what);
     reader->checksums = text;
     return RELORA_OK;
 }

@@ -108,7 +108,7 @@ static relora_status read_options(const struct call *c, relora_merge_options *o,
 {
     TRY(call_read_options(c, "options", &merge_table, o, from));
     if (!isfinite((float)o->scale))
-        FAIL(c, RELORA_E_ARGUMENT, "options.scale is %g, no finite F32", o->scale);
+        FAIL(c, RELORA_E_ARGUMENT, "options.scale is %g, not finite in F32", o->scale);
     return RELORA_OK;
 }
 

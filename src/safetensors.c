@@ -67,13 +67,13 @@ static relora_status parse_pairs(const struct parse *p, json_t *object)
     const char *key;
     json_t *value;
     struct st_header *h = p->header;
-    if (!json_is_object(object)) FAIL(p->call, RELORA_E_FORMAT, "%s: __metadata__ is no object", p->what);
+    if (!json_is_object(object)) FAIL(p->call, RELORA_E_FORMAT, "%s: __metadata__ is not an object", p->what);
     h->pairs_bytes = json_object_size(object) * sizeof *h->pairs;
     h->pairs = memory_alloc_zero(&p->call->ctx->memory, h->pairs_bytes);
     if (!h->pairs) return call_fail_memory(p->call, h->pairs_bytes);
     json_object_foreach (object, key, value) {
         if (!json_is_string(value))
-            FAIL(p->call, RELORA_E_FORMAT, "%s: __metadata__ \"%s\" is no string", p->what, key);
+            FAIL(p->call, RELORA_E_FORMAT, "%s: __metadata__ \"%s\" is not a string", p->what, key);
         struct st_pair *pair = &h->pairs[h->pair_count++];
         pair->key = copy_string(p, key, &pair->key_bytes);
         pair->value = copy_string(p, json_string_value(value), &pair->value_bytes);
@@ -99,7 +99,7 @@ static relora_status parse_shape(const struct parse *p, struct st_tensor *t, con
     for (size_t i = 0; i < n; i++) {
         const json_t *size = json_array_get(array, i);
         if (!is_natural(size))
-            FAIL(p->call, RELORA_E_FORMAT, "%s: tensor \"%s\": shape[%zu] is no integer of 0 or more",
+            FAIL(p->call, RELORA_E_FORMAT, "%s: tensor \"%s\": shape[%zu] is not an integer of 0 or more",
                  p->what, t->name, i);
         t->shape[i] = json_integer_value(size);
     }
@@ -116,8 +116,8 @@ static relora_status parse_range(const struct parse *p, struct st_tensor *t, con
     t->end = (uint64_t)json_integer_value(end);
     uint64_t bytes = st_tensor_bytes(t->dtype, t->ndim, t->shape, &fits);
     if (!fits)
-        FAIL(p->call, RELORA_E_FORMAT, "%s: tensor \"%s\": its shape is too large, or no whole bytes",
-             p->what, t->name);
+        FAIL(p->call, RELORA_E_FORMAT,
+             "%s: tensor \"%s\": its shape is too large, or not a whole number of bytes", p->what, t->name);
     if (t->end < t->begin || t->end - t->begin != bytes)
         FAIL(p->call, RELORA_E_FORMAT,
              "%s: tensor \"%s\": data_offsets %llu to %llu, but its shape needs %llu bytes", p->what, t->name,
@@ -132,7 +132,7 @@ static relora_status parse_tensor(const struct parse *p, const char *name, const
     if (!t->name) return call_fail_memory(p->call, t->name_bytes);
     const json_t *dtype = json_object_get(object, "dtype");
     if (json_object_size(object) != 3)
-        FAIL(p->call, RELORA_E_FORMAT, "%s: tensor \"%s\" must have dtype, shape and data_offsets alone",
+        FAIL(p->call, RELORA_E_FORMAT, "%s: tensor \"%s\" must have only dtype, shape and data_offsets",
              p->what, name);
     if (json_is_string(dtype)) t->dtype = st_dtype_find(json_string_value(dtype), json_string_length(dtype));
     if (!t->dtype)
@@ -223,7 +223,8 @@ static relora_status check_length(const struct parse *p, const unsigned char *by
     if (!wrong) return RELORA_OK;
     const char *guess = st_guess(bytes, size, text);
     if (!guess) FAIL(p->call, RELORA_E_FORMAT, "%s: %s", p->what, wrong);
-    FAIL(p->call, RELORA_E_FORMAT, "%s is no safetensors file; it looks like %s (%s)", p->what, guess, wrong);
+    FAIL(p->call, RELORA_E_FORMAT, "%s is not a safetensors file; it looks like %s (%s)", p->what, guess,
+         wrong);
 }
 
 static relora_status parse(const struct parse *p, const unsigned char *bytes, uint64_t size)

@@ -11,8 +11,7 @@ struct magic {
 };
 
 static const struct magic magics[] = {
-    {"version https://git-lfs", 23,
-     "a Git LFS pointer, which stands for the file until \"git lfs pull\" has fetched it"},
+    {"version https://git-lfs", 23, "a Git LFS pointer; \"git lfs pull\" fetches the file"},
     {"GGUF", 4, "a GGUF file of llama.cpp"},
     {"\x93NUMPY", 6, "an .npy array of numpy"},
     {"\x1f\x8b", 2, "a file compressed by gzip"},
@@ -57,12 +56,12 @@ static const char *guess_text(const unsigned char *bytes, uint64_t size, char te
     if (!size) return "a file of white space";
     if (*bytes == '<')
         return contains(bytes, size, "<html") || contains(bytes, size, "<!doctype html")
-                   ? "an HTML page, as a server sends it in place of a file"
-                   : "XML, as a server sends it in place of a file";
+                   ? "an HTML page, which a server may send instead of a file"
+                   : "XML, which a server may send instead of a file";
     if (*bytes == '{' || *bytes == '[')
         return contains(bytes, size, "weight_map")
-                   ? "the JSON index of a model in several files, and not one of them"
-                   : "JSON without what a safetensors file has before it";
+                   ? "the JSON index of a model in several files, not one of them"
+                   : "JSON without the length that precedes it in a safetensors file";
     size_t shown = 0;
     while (shown < 40 && shown < size && bytes[shown] >= ' ') shown++;
     while (shown && shown < size && (bytes[shown] & 0xC0) == 0x80) shown--; /* not within a character */

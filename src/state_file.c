@@ -279,7 +279,7 @@ static relora_status visit_format(struct walk *w)
     if (w->mode == WALK_SAVE) return writer_set_metadata(w->call, w->writer, format_key, format_value);
     const char *stored = relora_reader_metadata(w->reader, format_key);
     if (!stored)
-        FAIL(w->call, RELORA_E_NOT_FOUND, "the file has no \"%s\", so it is no checkpoint of a state",
+        FAIL(w->call, RELORA_E_NOT_FOUND, "the file has no \"%s\", so it is not the checkpoint of a state",
              format_key);
     if (strcmp(stored, format_value))
         FAIL(w->call, RELORA_E_STATE, "%s: %s here, but %s in the file", format_key, format_value, stored);

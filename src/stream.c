@@ -14,7 +14,7 @@ static relora_status stream_new(const struct call *c, relora_stream **out, relor
     *out = NULL;
     if (!device) return RELORA_E_ARGUMENT;
     if (wrap && device->backend->kind == RELORA_DEVICE_CPU)
-        FAIL(c, RELORA_E_UNSUPPORTED, "device is %s, which has no streams of the host", device->name);
+        FAIL(c, RELORA_E_UNSUPPORTED, "device is %s, which has no native streams", device->name);
     relora_stream *stream = context_new(c->ctx, sizeof *stream);
     if (!stream) return call_fail_memory(c, sizeof *stream);
     stream->ctx = c->ctx;

@@ -70,7 +70,7 @@ static relora_status check_name(const struct call *c, const relora_writer *write
     TRY(check_text(c, "name", name));
     if (!name[0]) FAIL(c, RELORA_E_ARGUMENT, "name is empty");
     if (!strcmp(name, "__metadata__"))
-        FAIL(c, RELORA_E_ARGUMENT, "name is __metadata__, which the format keeps for itself");
+        FAIL(c, RELORA_E_ARGUMENT, "name is __metadata__, which the format reserves");
     for (int32_t i = 0; i < writer->count; i++)
         if (!strcmp(writer->entries[i].name, name))
             FAIL(c, RELORA_E_EXISTS, "name \"%s\" is in the file already", name);
@@ -148,7 +148,7 @@ relora_status writer_add_bytes(const struct call *c, relora_writer *writer, cons
         if (shape[i] < 0)
             FAIL(c, RELORA_E_ARGUMENT, "shape[%d] is %lld, less than 0", i, (long long)shape[i]);
     uint64_t needed = st_tensor_bytes(type, ndim, shape, &fits);
-    if (!fits) FAIL(c, RELORA_E_OVERFLOW, "shape is too large, or no whole bytes");
+    if (!fits) FAIL(c, RELORA_E_OVERFLOW, "shape is too large, or not a whole number of bytes");
     if (needed != bytes)
         FAIL(c, RELORA_E_SHAPE, "bytes is %zu, but dtype and shape say %llu", bytes,
              (unsigned long long)needed);

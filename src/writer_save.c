@@ -253,7 +253,7 @@ relora_status writer_save(const struct call *c, const relora_writer *writer, con
     if (flags & ~(uint32_t)RELORA_SAVE_CHECKSUM)
         FAIL(c, RELORA_E_ARGUMENT, "flags is 0x%x, and only 0x%x is known", flags, RELORA_SAVE_CHECKSUM);
     if (flags & RELORA_SAVE_CHECKSUM && !CHECKSUMS)
-        FAIL(c, RELORA_E_UNSUPPORTED, "this library was built without xxHash: no checksums");
+        FAIL(c, RELORA_E_UNSUPPORTED, "this library was built without xxHash, so it has no checksums");
     struct save s = {.writer = writer, .call = c};
     int host = errno;
     relora_status status = save(&s, path, flags);

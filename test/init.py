@@ -376,7 +376,7 @@ def test_files():
             with open('f/' + file, 'w') as out:
                 out.write(text)
             refused('f', word, *words)
-    for text, word in (('{"a": ', 'line 1'), ('[1]', 'no JSON object'), ('', 'no JSON'), ('{"a": NaN}', 'no JSON'),
+    for text, word in (('{"a": ', 'line 1'), ('[1]', 'not a JSON object'), ('', 'not JSON'), ('{"a": NaN}', 'not JSON'),
                        ('{"hidden_size": 1, "hidden_size": 2}', 'duplicate')):
         folder('f')
         with open('f/config.json', 'w') as file:

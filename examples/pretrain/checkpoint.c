@@ -124,9 +124,8 @@ static int check_folder(const struct trainer *t, const struct options *o, int64_
     if (count < 0) return -1;
     if (newest < 0 || (t->from && newest <= step)) return 0;
     if (t->from && strcmp(o->resume, "auto") == 0) return 0; /* the newer ones were found damaged */
-    return fail("--save %s: the folder has a checkpoint after step %" PRId64
-                ", of another run; go on from it "
-                "with --resume auto, or take another folder",
+    return fail("--save %s: the folder has a checkpoint after step %" PRId64 ", of another run; continue it "
+                "with --resume auto, or choose another folder",
                 o->save, newest);
 }
 
@@ -163,7 +162,7 @@ static int compare_ranks(const struct trainer *t)
     if (apart < 0 || apart == t->ranks->count) return 0;
     return fail("--resume: the checkpoint is one of %" PRId64
                 " processes that train apart (--sync restart), each with "
-                "factors and moments of its own, but %d %s started",
+                "its own factors and moments, but %d %s started",
                 apart, t->ranks->count, t->ranks->count == 1 ? "was" : "were");
 }
 
@@ -308,7 +307,7 @@ int checkpoint_find(struct trainer *t, struct options *o)
     if (t->from) {
         const char *text = relora_reader_metadata(t->from, "options");
         if (!text || !relora_reader_metadata(t->from, "seconds") || get_number(t->from, "step") < 0) {
-            fail("--resume: the file is no checkpoint of this program");
+            fail("--resume: the file is not a checkpoint of this program");
             return STATUS_FAILED;
         }
         if (compare_ranks(t) || options_adopt(o, text, &t->planned) || compare_model(t, o))

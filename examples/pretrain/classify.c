@@ -37,7 +37,7 @@ static int count_right(struct trainer *t, struct activations *acts, float *score
         progress_part(&t->progress, "line to classify", line + 1, count);
     }
     t->accuracy = (double)right / (double)count;
-    printf("%" PRId64 " of %" PRId64 " lines are given their label, %.2f %%\n", right, count,
+    printf("%" PRId64 " of %" PRId64 " lines get the right label, %.2f %%\n", right, count,
            100.0 * t->accuracy);
     return 0;
 }

@@ -46,7 +46,7 @@ static int open_sources(struct data *data, const struct names *training, const s
     }
     for (int i = 1; i < wanted; i++)
         if ((data->sources[i].token_bytes == 1) != (data->sources[0].token_bytes == 1))
-            return fail("%s is read as text and %s as tokens: they cannot be one run's data",
+            return fail("%s is read as text and %s as tokens: one run cannot use both",
                         data->sources[data->sources[0].token_bytes == 1 ? 0 : i].path,
                         data->sources[data->sources[0].token_bytes == 1 ? i : 0].path);
     return 0;
@@ -217,7 +217,7 @@ int data_read(const struct data *data, int64_t start, int64_t count, int32_t *to
         if (source_read(s, index, part, tokens + at)) return -1;
         for (int64_t i = at; i < at + part; i++)
             if (tokens[i] < 0 || tokens[i] >= data->vocab)
-                return fail("%s has changed under the run: token %" PRId64 " is %" PRId32
+                return fail("%s has changed during the run: token %" PRId64 " is %" PRId32
                             ", and the vocabulary has %" PRId64,
                             s->path, index + i - at, tokens[i], data->vocab);
     }

@@ -35,7 +35,7 @@ int division_check(const struct trainer *t)
     if (o->method != METHOD_RELORA) return fail("--sync restart needs --method relora, which has restarts");
     if (o->full_rank_every)
         return fail(
-            "--full-rank-every moves W in each process, which --sync restart merges alone; use one of them");
+            "--full-rank-every moves W in every update, but with --sync restart only merges may; use one of them");
     if (t->accumulate < t->ranks->count)
         return fail("--sync restart: %d processes have %" PRId64
                     " micro-batches, so one would learn nothing; use a "

@@ -96,13 +96,13 @@ static int lock_file(const char *path, const char *option, const char *folder)
             read_owner(file, owner, sizeof owner);
             close(file);
             return fail(
-                "--%s %s: another run writes to this folder%s%s; wait for its end, or give each run a "
-                "folder of its own",
+                "--%s %s: another run writes to this folder%s%s; wait until it ends, or give each run "
+                "its own folder",
                 option, folder, owner[0] ? ", " : "", owner);
         }
         if (result < 0)
-            note("--%s %s: the folder cannot be locked (%s); see that no other run writes to it", option,
-                 folder, strerror(errno));
+            note("--%s %s: the folder cannot be locked (%s); make sure that no other run writes to it",
+                 option, folder, strerror(errno));
         write_owner(file);
         return file;
     }
@@ -160,8 +160,8 @@ int folder_set_aside(const char *folder, const char *const *files, int count, ch
             return fail("the name %s is too long", folder);
         made = mkdir(moved, 0777);
         if (made != 0 && errno != EEXIST)
-            return fail("cannot make the folder %s, for what an earlier run left in %s: %s", moved, folder,
-                        strerror(errno));
+            return fail("cannot make the folder %s for the files that an earlier run left in %s: %s", moved,
+                        folder, strerror(errno));
     }
     for (int i = 0; i < count; i++) {
         int whole = snprintf(from, sizeof from, "%s/%s", folder, files[i]) < (int)sizeof from &&

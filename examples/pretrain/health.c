@@ -55,8 +55,7 @@ static int say_bad(const struct health *h, char *text, size_t size)
 static int say_still(const struct health *h, char *text, size_t size)
 {
     if (h->still == h->seen)
-        snprintf(text, size,
-                 "the run does not begin: the first weights (--init, --init-std) have no gradient");
+        snprintf(text, size, "the run cannot learn: the first weights (--init, --init-std) have no gradient");
     else
         snprintf(text, size,
                  "the run has died: its loss is %.4g (a guess has %.4g), and the gradient is 0, so it "
@@ -81,7 +80,7 @@ static int count_skipped(struct health *h, double loss, char *text, size_t size)
         snprintf(
             text, size,
             "%" PRId64 " updates were skipped, the last %" PRId64 " in a row, because the loss "
-            "itself was not finite: the weights have grown too large, or hold a NaN; go on from an earlier "
+            "itself was not finite: the weights have grown too large, or hold a NaN; continue from an earlier "
             "checkpoint, or start again with a smaller learning rate (--lr, --lora-lr)",
             h->all, h->skipped);
     else

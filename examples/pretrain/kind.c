@@ -62,7 +62,7 @@ static const struct signature {
      "\x7f"
      "ELF",
      4, 0, 0},
-    {"a Git LFS pointer, which stands for the file", "fetch that with `git lfs pull`",
+    {"a Git LFS pointer, not the file", "fetch the file with `git lfs pull`",
      "version https://git-lfs.github.com/", 35, 0, 0},
 };
 enum { SIGNATURES = sizeof signatures / sizeof *signatures };

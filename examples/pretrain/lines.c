@@ -23,7 +23,7 @@ struct reading {
 
 static int refuse(const struct reading *r, const char *what)
 {
-    return fail("--classify: line %" PRId64 " of the data %s; wanted is a whole number below %" PRId64
+    return fail("--classify: line %" PRId64 " of the data %s; expected is a whole number below %" PRId64
                 ", a tab and a text",
                 r->number + 1, what, r->classes);
 }
@@ -59,7 +59,7 @@ static int take_byte(struct reading *r, int32_t byte, int64_t place)
         return 0;
     }
     if (byte < '0' || byte > '9' || r->line.label > LABEL_MOST)
-        return refuse(r, byte == '\t' ? "has a label that is none" : "does not begin with a label");
+        return refuse(r, byte == '\t' ? "has no label before its tab" : "does not begin with a label");
     r->line.label = 10 * r->line.label + (byte - '0');
     r->digits++;
     return 0;
@@ -82,9 +82,9 @@ static int read_file(struct reading *r, struct source *s)
 int lines_find(struct data *data, int64_t classes)
 {
     struct reading r = {.data = data, .classes = classes};
-    if (data->token_bytes != 1) return fail("--classify: %s holds tokens; wanted is text", data->name);
+    if (data->token_bytes != 1) return fail("--classify: %s holds tokens; expected is text", data->name);
     if (data->training == data->count)
-        return fail("--classify needs files of their own for validation: give --val-data");
+        return fail("--classify needs separate files for validation: give --val-data");
     for (int i = 0; i < data->count; i++) {
         if (read_file(&r, &data->sources[i])) return -1;
         if (i < data->training) data->training_lines = data->line_count;

@@ -85,13 +85,13 @@ static int check_key(const char *path, const char *key, const json_t *value)
         if (strcmp(key, fixed[i].key) == 0)
             return is_accepted(text, fixed[i].accepted)
                        ? 0
-                       : fail("%s: \"%s\" is %s, which is not done here; accepted is %s", path, key, text,
+                       : fail("%s: \"%s\" is %s, which is not supported; accepted is %s", path, key, text,
                               fixed[i].accepted);
     if (key[0] == '_' || is_listed(key, taken, sizeof taken / sizeof *taken) ||
         is_listed(key, ignored, sizeof ignored / sizeof *ignored))
         return 0;
-    return fail("%s: \"%s\" is %s, and the key is not known here; take it out if it does not change what the "
-                "model computes",
+    return fail("%s: \"%s\" is %s, and the key is unknown; remove it if it does not change what the model "
+                "computes",
                 path, key, text);
 }
 
@@ -126,7 +126,7 @@ static int read_shape(struct model_config *m, const json_t *config, const char *
                     path, m->kv_heads, m->heads);
     m->head_dim = m->hidden / m->heads;
     if (!llama_get(config, "head_dim") && m->hidden % m->heads)
-        return fail("%s: \"hidden_size\" is %" PRId64 ", no multiple of \"num_attention_heads\", %" PRId64
+        return fail("%s: \"hidden_size\" is %" PRId64 ", not a multiple of \"num_attention_heads\", %" PRId64
                     ", and there is no \"head_dim\"",
                     path, m->hidden, m->heads);
     if (llama_whole(config, path, "head_dim", 1, 1 << 14, &m->head_dim)) return -1;

@@ -18,8 +18,8 @@ int llama_is_stand_in(const char *path)
     fclose(file);
     begin[count] = '\0';
     if (strncmp(begin, "version https://git-lfs", 23) == 0)
-        fail("%s is a Git LFS pointer, which stands for the file until `git lfs pull` has fetched it", path);
-    else if (begin[0] == '<') fail("%s is an HTML page, as a server sends it in place of a file", path);
+        fail("%s is a Git LFS pointer, and `git lfs pull` fetches the file", path);
+    else if (begin[0] == '<') fail("%s is an HTML page, which a server may send instead of a file", path);
     else return 0;
     return 1;
 }
@@ -30,9 +30,9 @@ json_t *llama_load(const char *path)
     if (llama_is_stand_in(path)) return NULL;
     json_t *json = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
     if (!json && error.line < 1) fail("cannot read %s: %s", path, strerror(errno));
-    else if (!json) fail("%s is no JSON: line %d: %s", path, error.line, error.text);
+    else if (!json) fail("%s is not JSON: line %d: %s", path, error.line, error.text);
     else if (!json_is_object(json)) {
-        fail("%s is no JSON object", path);
+        fail("%s is not a JSON object", path);
         json_decref(json);
         json = NULL;
     }

@@ -66,7 +66,7 @@ static int check_keys(const struct rope *rope, const struct scaling *s)
         if (strcmp(key, "partial_rotary_factor") == 0)
             found |= json_number_value(value) >= 1.0 && json_number_value(value) <= 1.0;
         if (!found)
-            return fail("%s: \"%s.%s\" is %s, which is not done here", s->path, s->key, key,
+            return fail("%s: \"%s.%s\" is %s, which is not supported", s->path, s->key, key,
                         llama_value(value, text));
     }
     return 0;

@@ -83,7 +83,7 @@ static int open_indexed(struct weights *w, const char *index, const char *name, 
     }
     return has(find_piece(w, path), name)
                ? 0
-               : fail("%s says that %s has \"%s\", but it has not", index, text, name);
+               : fail("%s says that %s has \"%s\", but it does not", index, text, name);
 }
 
 static int open_index(struct weights *w)
@@ -120,7 +120,8 @@ static int open_folder(struct weights *w)
     const char *other = other_form(w->from);
     return fail("--init %s: the folder has neither model.safetensors nor model.safetensors.index.json%s%s%s",
                 w->from, other ? "; its " : "", other ? other : "",
-                other ? " is not read here, transformers' save_pretrained() makes safetensors of it" : "");
+                other ? " is not supported; save_pretrained() of transformers converts it to safetensors"
+                      : "");
 }
 
 static int open_file(struct weights *w)

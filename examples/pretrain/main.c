@@ -46,9 +46,8 @@ static void look_at_threads(const struct options *o)
 {
     int64_t allowed = processors_allowed();
     if (o->threads > allowed)
-        note("--threads is %" PRId64 ", but this process may use %" PRId64
-             " processor%s: threads that take turns "
-             "are slower than fewer",
+        note("--threads is %" PRId64 ", but this process may use %" PRId64 " processor%s: more threads than "
+             "processors are slower",
              o->threads, allowed, allowed == 1 ? "" : "s");
 }
 
@@ -72,9 +71,10 @@ static void print_header(const struct trainer *t)
     if (o->method == METHOD_LORA || o->method == METHOD_RELORA)
         printf(", warm start %" PRId64, o->warm_start);
     if (o->method == METHOD_RELORA)
-        printf(", %" PRId64 " restarts, one each %" PRId64 " updates", options_restarts(o), options_cycle(o));
+        printf(", %" PRId64 " restarts, one every %" PRId64 " updates", options_restarts(o),
+               options_cycle(o));
     if (o->full_rank_every)
-        printf(", a full-rank step of strength %g each %" PRId64 " updates", o->full_rank_strength,
+        printf(", a full-rank step of strength %g every %" PRId64 " updates", o->full_rank_strength,
                o->full_rank_every);
     if (t->ranks->count > 1)
         printf(", %d processes of %" PRId64 " thread%s", t->ranks->count, o->threads,
@@ -82,7 +82,7 @@ static void print_header(const struct trainer *t)
     if (t->ranks->count > 1 && o->sync) printf(", apart between restarts");
     putchar('\n');
     if (t->batch != o->batch)
-        printf("(micro-batches are of %" PRId64 " sequences, so that they go round)\n", t->batch);
+        printf("(micro-batches are of %" PRId64 " sequences, so that they divide evenly)\n", t->batch);
     if (o->adjusted)
         printf("(the warm start is %" PRId64 " longer, so that all cycles are equal)\n", o->adjusted);
     fflush(stdout);
@@ -153,7 +153,7 @@ static void print_stopped(const struct trainer *t)
             t->end);
     if (!o->save) fprintf(stderr, "there is no checkpoint, since --save was not given\n");
     else if (t->save_failed) fprintf(stderr, "the checkpoint could not be written\n");
-    else fprintf(stderr, "--resume auto goes on from the checkpoint in %s\n", o->save);
+    else fprintf(stderr, "--resume auto continues from the checkpoint in %s\n", o->save);
 }
 
 /* ---- the run ---- */

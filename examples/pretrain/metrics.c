@@ -93,7 +93,7 @@ static FILE *go_on(const char *folder, int which, const struct kept *kept)
     if (!kept->present || !kept->ours) return create(folder, files[which], heads[which]);
     FILE *file = open_file(folder, files[which], "r+e");
     if (file && fseek(file, kept->end, SEEK_SET) == 0 && ftruncate(fileno(file), kept->end) == 0) return file;
-    fail("cannot go on with %s/%s: %s", folder, files[which], strerror(errno));
+    fail("cannot continue %s/%s: %s", folder, files[which], strerror(errno));
     if (file) fclose(file);
     return NULL;
 }
@@ -114,7 +114,7 @@ static FILE *take_over(const char *folder, const char *moved, int which, const s
 static int set_aside(const char *folder, char *moved, int size)
 {
     int result = folder_set_aside(folder, files, FILES, moved, size);
-    if (result > 0) note("what an earlier run left in %s is in %s now", folder, moved);
+    if (result > 0) note("the files that an earlier run left in %s are now in %s", folder, moved);
     return result;
 }
 
@@ -188,7 +188,7 @@ static void look_for_error(struct metrics *m, FILE *file, const char *name)
     int error = errno;
     if (!ferror(file) || m->error) return;
     m->error = error;
-    note("cannot write to %s/%s: %s; training goes on", m->folder, name, strerror(error));
+    note("cannot write to %s/%s: %s; training continues", m->folder, name, strerror(error));
 }
 
 /* Without the sign that a NaN may carry. */

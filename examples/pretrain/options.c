@@ -136,15 +136,14 @@ static int read_option(struct options *o, char **argv, int *at)
 {
     char *word = argv[(*at)++], *equals = strchr(word, '=');
     if (strncmp(word, "--", 2) != 0 && word[0] == '-' && word[1]) return unknown(word);
-    if (strncmp(word, "--", 2) != 0) return fail("%s is no option; a text is given as --data %s", word, word);
+    if (strncmp(word, "--", 2) != 0) return fail("%s is not an option; give a text as --data %s", word, word);
     int i = find_option(word);
     if (i < 0) return -1;
     const struct option_row *row = &option_rows[i];
     if (!equals && (!argv[*at] || is_option(argv[*at])))
         return fail("--%s needs a value; see --help", row->name);
     if (row->kind == LIST && list_at(o, row)->count) {
-        note("--%s was given before: what comes now takes the place of %s", row->name,
-             list_at(o, row)->name[0]);
+        note("--%s was given before; the new value replaces %s", row->name, list_at(o, row)->name[0]);
         names_free(list_at(o, row));
     }
     o->given |= UINT64_C(1) << i;

@@ -86,7 +86,8 @@ static int shape_by_options(struct options *o)
     m->head_dim = m->hidden / m->heads;
     return m->hidden % (2 * m->heads) == 0
                ? 0
-               : fail("--hidden %" PRId64 " is no even number of columns for each of %" PRId64 " heads",
+               : fail("--hidden %" PRId64 " does not make an even number of columns for each of %" PRId64
+                      " heads",
                       m->hidden, m->heads);
 }
 

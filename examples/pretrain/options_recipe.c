@@ -28,7 +28,7 @@ static const struct option_row *row_named(const char *name)
 static int check_method(const struct options *o, const char *method)
 {
     if (!options_given(o, "method") || strcmp(options_choice("method", o->method), method) == 0) return 0;
-    return fail("--recipe %s is one of --method %s, and --method %s was given; leave one of them out",
+    return fail("--recipe %s is for --method %s, but --method %s was given; leave one of them out",
                 options_choice("recipe", o->recipe), method, options_choice("method", o->method));
 }
 

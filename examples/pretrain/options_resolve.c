@@ -75,7 +75,7 @@ static int check_classes(const struct options *o)
     if (!o->classes) return 0;
     if (o->classes < 2) return fail("--classify %" PRId64 ": accepted are two classes or more", o->classes);
     if (!o->data.count) return fail("--classify needs --data and --val-data");
-    return o->export ? fail("--export writes a model of language; --classify trains none") : 0;
+    return o->export ? fail("--export writes a language model, which --classify does not train") : 0;
 }
 
 int options_resolve(struct options *o)
@@ -96,12 +96,11 @@ int options_resolve(struct options *o)
                     " is more than the smallest side of a projection of the model, %" PRId64,
                     o->rank, smallest_side(&o->model));
     if (o->frozen == RELORA_LINEAR_FREEZE_B && o->init_a != RELORA_INIT_UNIFORM)
-        return fail("--init-a %s and --factors a: then A begins at 0, and it is B that is drawn",
+        return fail("--init-a %s with --factors a: then A begins at 0, and B is drawn",
                     options_choice("init-a", o->init_a));
     if (o->method == METHOD_LOWRANK &&
         (o->init_a != RELORA_INIT_UNIFORM || o->frozen == RELORA_LINEAR_FREEZE_B))
-        return fail(
-            "--method lowrank draws both factors, as there is no W: without --init-a and --factors a");
+        return fail("--method lowrank has no W and draws both factors; leave out --init-a and --factors a");
     if (o->full_rank_every && !has_warm_start(o))
         return fail("--full-rank-every %" PRId64 " is for --method lora and relora, whose W is frozen; with "
                     "--method %s there is no such W",

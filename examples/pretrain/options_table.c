@@ -40,7 +40,7 @@ const struct option_row option_rows[] = {
     {"layers", "N", "blocks (by size)", WHOLE, AT(layers), 1, 65536, UNSET, NULL, BOUND},
     {"recipe", "NAME",
      "paper: ReLoRA as published; best: no warm start, and each update also moves W in full rank, without"
-     " moments; what is given besides counts (none)",
+     " moments; other options take precedence (none)",
      CHOICE, AT(recipe), 0, 0, RECIPE_NONE, recipes, BOUND},
     {"method", "NAME", "full, lora, lowrank or relora (relora)", CHOICE, AT(method), 0, 0, METHOD_RELORA,
      methods, BOUND},
@@ -61,8 +61,8 @@ const struct option_row option_rows[] = {
      0, RELORA_F32, dtypes, BOUND},
     {"device", "NAME", "cpu, or cuda for the first NVIDIA GPU (cpu)", CHOICE, AT(device), 0, 0,
      RELORA_DEVICE_CPU, devices, FREE},
-    {"threads", "N", "CPU threads (as many as the process may use processors)", WHOLE, AT(threads), 1, 1024,
-     UNSET, NULL, FREE},
+    {"threads", "N", "CPU threads (one for each processor that the process may use)", WHOLE, AT(threads), 1,
+     1024, UNSET, NULL, FREE},
     {"seed", "N", "seed of all random numbers (1)", WHOLE, AT(seed), 0, BIG, 1, NULL, BOUND},
     {"steps", "N", "updates of the whole run; a larger number prolongs a resumed run (by size)", WHOLE,
      AT(steps), 1, 4e9, UNSET, NULL, BOUND},
@@ -90,21 +90,21 @@ const struct option_row option_rows[] = {
      "the product of B and A is scaled by alpha / rank (32; with --init-a matched or gradient, the rank)",
      REAL, AT(alpha), ABOVE_0, ANY, UNSET, NULL, BOUND},
     {"init-a", "NAME",
-     "a new A: uniform, as published; matched: orthonormal rows; or gradient: those of what the gradient of W"
-     " spans (uniform)",
+     "a new A: uniform, as published; matched: orthonormal rows; or gradient: rows in the row space of the"
+     " gradient of W (uniform)",
      CHOICE, AT(init_a), 0, 0, RELORA_INIT_UNIFORM, inits, BOUND},
-    {"factors", "NAME", "which of them train: both, a or b (both)", CHOICE, AT(frozen), 0, 0, 0, factors,
-     BOUND},
+    {"factors", "NAME", "which factors are trained: both, a or b (both)", CHOICE, AT(frozen), 0, 0, 0,
+     factors, BOUND},
     {"dropout", "X", "dropout of the input of A, below 1 (by size)", REAL, AT(dropout), 0, BELOW_1, UNSET,
      NULL, BOUND},
     {"order", "NAME", "order of products in a low-rank layer: auto, split or fold (auto)", CHOICE, AT(order),
      0, 0, RELORA_ORDER_AUTO, orders, FREE},
     {"recompute", "NAME",
-     "what the backward pass makes again: none; light: what one pass over other activations gives; blocks:"
+     "what the backward pass recomputes: none; light: what takes one pass over other activations; blocks:"
      " all but the input of each block (none on a CPU, light on a GPU)",
      CHOICE, AT(recompute), 0, 0, UNSET, recomputes, FREE},
     {"shard-state", "NAME",
-     "under mpirun: none, or moments: each process keeps a share of the moments alone (none)", CHOICE,
+     "under mpirun: none, or moments: each process keeps only a share of the moments (none)", CHOICE,
      AT(shard_state), 0, 0, 0, shards, FREE},
     {"sync", "NAME",
      "under mpirun: every, or restart: between restarts each process trains by itself (every)", CHOICE,
@@ -112,8 +112,8 @@ const struct option_row option_rows[] = {
     {"init-std", "X", "standard deviation of the first weights (by size)", REAL, AT(init_std), 0, 10, UNSET,
      NULL, BOUND},
     {"reset", "NAME",
-     "moments at a restart: zero, random or magnitude, which clear them or a share; keep; or project, from the"
-     " old A to the new one (magnitude)",
+     "moments at a restart: zero clears all, random or magnitude a share; keep; or project, from the old A to"
+     " the new one (magnitude)",
      CHOICE, AT(reset), 0, 0, RELORA_RESET_MAGNITUDE, resets, BOUND},
     {"reset-ratio", "X", "share of the moments that random and magnitude clear (0.99)", REAL, AT(reset_ratio),
      0, 1, 0.99, NULL, BOUND},
@@ -123,8 +123,8 @@ const struct option_row option_rows[] = {
     {"full-rank-strength", "X", "length of that step, in learning rates (1)", REAL, AT(full_rank_strength),
      ABOVE_0, ANY, 1, NULL, BOUND},
     {"reset-masks", "NAME",
-     "joint: what a restart clears of the first moment it clears of the second; or independent, as in the"
-     " authors' code (joint)",
+     "joint: a restart clears the same elements of both moments; or independent, as in the authors' code"
+     " (joint)",
      CHOICE, AT(masks), 0, 0, 0, masks, BOUND},
     {"beta1", "X", "Adam's beta1, below 1 (0.9)", REAL, AT(beta1), 0, BELOW_1, 0.9, NULL, BOUND},
     {"beta2", "X", "Adam's beta2, below 1 (by size)", REAL, AT(beta2), 0, BELOW_1, UNSET, NULL, BOUND},

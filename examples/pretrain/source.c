@@ -292,12 +292,12 @@ int source_check(struct source *s)
     pthread_mutex_lock(&s->lock);
     if (fstat(s->file, &status) != 0) result = fail("cannot read %s: %s", s->path, strerror(errno));
     else if (status.st_size < s->size)
-        result = fail("%s has become shorter under the run: it had %" PRId64 " bytes and has %" PRId64,
+        result = fail("%s has become shorter during the run: it had %" PRId64 " bytes and has %" PRId64,
                       s->path, s->size, (int64_t)status.st_size);
     else if (status.st_ctim.tv_sec != s->changed.tv_sec || status.st_ctim.tv_nsec != s->changed.tv_nsec) {
         double begin = now();
         result = read_all(s, &w, 0);
-        if (!result && sum_of(&w, s->size) != s->sum) result = fail("%s has changed under the run", s->path);
+        if (!result && sum_of(&w, s->size) != s->sum) result = fail("%s has changed during the run", s->path);
         s->changed = status.st_ctim;
         s->looked = now();
         s->took = s->looked - begin;

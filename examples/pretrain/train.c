@@ -52,8 +52,8 @@ static int create_model(struct trainer *t)
     relora_status status = activations_create(&t->acts, t->model, t->stream, t->batch, o->seq);
     if (status == RELORA_E_UNSUPPORTED)
         return fail(
-            "--device %s: it does heads of at most 128 columns, an even hidden size of at most 8192 (2048 "
-            "if it is no multiple of 8) and at most 65535 heads in a micro-batch, but the model has "
+            "--device %s: it supports heads of at most 128 columns, an even hidden size of at most 8192 (2048 "
+            "if it is not a multiple of 8) and at most 65535 heads in a micro-batch, but the model has "
             "%" PRId64 " heads of %" PRId64 " columns and a hidden size of %" PRId64
             ", the micro-batch %" PRId64 " sequences",
             options_choice("device", o->device), config.heads, config.head_dim, config.hidden, t->batch);
@@ -66,7 +66,8 @@ static relora_device *find_device(const struct trainer *t)
     char text[512] = "";
     relora_device_kind kind = (relora_device_kind)t->options->device;
     if (!model_ops(kind)) {
-        fail("--device cuda: this program was built without CUDA; with nvcc, `make CUDA=1 pretrain` has it");
+        fail(
+            "--device cuda: this program was built without CUDA; with nvcc, `make CUDA=1 pretrain` includes it");
         return NULL;
     }
     relora_device *device = relora_device_get(t->ctx, kind, 0);

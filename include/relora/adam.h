@@ -176,9 +176,9 @@ RELORA_API relora_status relora_adam_zero_grad(relora_adam *adam, relora_stream 
  *  by the number of micro-batches of all of them. A rank without data takes part with a gradient of 0.
  *  Clipping, skipping and the report refer to the sum, and are equal on all ranks. The step leaves the sum in
  *  the gradients (with RELORA_ADAM_SHARD_STATE anything), so overwrite them or set them to 0 before the next
- *  pass, as always. The first step checks that all ranks have the same bits in the same parameters. If not,
- *  it is RELORA_E_STATE on each of them. Ranks that share seeds draw the same dropout masks: give each
- *  micro-batch of all ranks its own `call`.
+ *  pass, as always. The first step checks that all ranks have the same bits in the same parameters, unless
+ *  the library was built without xxHash. If they differ, it is RELORA_E_STATE on each of them. Ranks that
+ *  share seeds draw the same dropout masks: give each micro-batch of all ranks its own `call`.
  *  @param lr         0 or more, finite as F32. If lr times a factor or a decay is not finite, the
  *                    parameter does not change, as with 0
  *  @param grad_scale multiplies every gradient first, for accumulation over micro-batches. Finite as F32

@@ -49,7 +49,7 @@ RELORA_API relora_status relora_writer_create(relora_writer **out, relora_contex
 RELORA_API void relora_writer_release(relora_writer *writer);
 
 /** Add a tensor. `name` is copied. `tensor` is retained, and its values are read when the file is
- *  saved. The name must be UTF-8, not empty, and new (RELORA_E_EXISTS).
+ *  saved. The name must be UTF-8, not empty, not "__metadata__", and new (RELORA_E_EXISTS).
  *  @since 0.2 @threads one @stream none */
 RELORA_API relora_status relora_writer_add(relora_writer *writer, const char *name, relora_tensor *tensor);
 

@@ -323,7 +323,7 @@ public:
         t.make(c.get(), [&](auto out) { return relora_tensor_from_dlpack(out, c.get(), managed); });
         return t;
     }
-    /** One more reference to a tensor of the library's own. */
+    /** One more reference to a tensor that the library owns. */
     static tensor retained(relora_tensor *handle, relora_context *ctx)
     {
         relora_tensor_retain(handle);
@@ -415,7 +415,7 @@ inline relora_merge_report merge(const stream &s, const tensor &weight, const te
     detail::check(relora_merge(s.get(), weight.get(), a.get(), b.get(), &options, &r), s.get());
     return r;
 }
-/** W -= lr * 0.2 sqrt(max(in, out)) U V^T, which takes the place of the gradient. */
+/** W -= lr * 0.2 sqrt(max(in, out)) U V^T; U V^T replaces the gradient. */
 inline relora_full_rank_report full_rank_step(const stream &s, const tensor &weight, const tensor &grad, double lr,
                                               const relora_merge_options &options)
 {
@@ -524,7 +524,7 @@ public:
         ok(relora_linear_set_order(get(), forward, backward));
     }
     void zero_grad(const stream &s) const { detail::check(relora_linear_zero_grad(get(), s.get()), s.get()); }
-    /** Passes on memory of the layer's device, in its type; each row `ld` elements behind the last. */
+    /** Passes on memory of the layer's device, in its type; rows begin `ld` elements apart. */
     void forward_at(const stream &s, std::int64_t rows, const void *x, std::int64_t ldx, void *y, std::int64_t ldy,
                     std::uint64_t call, std::uint32_t flags) const
     {
@@ -536,12 +536,12 @@ public:
         detail::check(relora_linear_backward_at(get(), s.get(), rows, x, ldx, dy, lddy, dx, lddx, call, flags),
                       s.get());
     }
-    /** dw (+)= dy^T x, of a frozen W too. */
+    /** dw (+)= dy^T x, also for a frozen W. */
     void weight_grad(const stream &s, const tensor &x, const tensor &dy, const tensor &dw, std::uint32_t flags) const
     {
         detail::check(relora_linear_weight_grad(get(), s.get(), x.get(), dy.get(), dw.get(), flags), s.get());
     }
-    /** Memory of the program's as a parameter, or as a gradient. */
+    /** Memory of the program as a parameter, or as a gradient. */
     void set_param(relora_param param, const tensor &t) const { ok(relora_linear_set_param(get(), param, t.get())); }
     void set_grad(relora_param param, const tensor &t) const { ok(relora_linear_set_grad(get(), param, t.get())); }
     /** What a LOWRANK layer is merged into. A callback is used with `user` as long as the layer lives. */
@@ -556,7 +556,7 @@ public:
         detail::check(relora_linear_merge(get(), s.get(), cycle, &r), s.get());
         return r;
     }
-    /** One step of the frozen W down the direction of its gradient, which is overwritten. */
+    /** One step of the frozen W against its orthogonalised gradient; `grad` is overwritten. */
     relora_full_rank_report full_rank_step(const stream &s, const tensor &grad, double lr, std::uint64_t step) const
     {
         auto r = report<relora_full_rank_report>();
@@ -576,7 +576,7 @@ private:
     }
 };
 
-/** The layers and other parameters of a model, each under a name of its own. */
+/** The layers and other parameters of a model, each with its own name. */
 class group : public detail::object<relora_group> {
 public:
     explicit group(const device &d)
@@ -604,7 +604,7 @@ public:
         return index;
     }
     std::string_view name(std::int32_t index) const { return detail::view(relora_group_name(get(), index)); }
-    /** Lives as long as the group; empty if the member is no layer. */
+    /** Lives as long as the group; empty if the member is not a layer. */
     linear layer(std::int32_t index) const { return linear::lent(relora_group_linear(get(), index), ctx()); }
     tensor value(std::int32_t index) const { return tensor::retained(relora_group_value(get(), index), ctx()); }
     tensor grad(std::int32_t index) const { return tensor::retained(relora_group_grad(get(), index), ctx()); }
@@ -637,7 +637,7 @@ public:
         ok(relora_adam_add(get(), name.c_str(), param.get(), grad.get(), &index));
         return index;
     }
-    /** With moments of the program's. */
+    /** With moments of the program. */
     std::int32_t add(const std::string &name, const tensor &param, const tensor &grad, const tensor &first,
                      const tensor &second) const
     {
@@ -727,7 +727,7 @@ public:
     {
         detail::check(relora_adam_set_steps(get(), s.get(), index, n), s.get());
     }
-    /** Take the layers as they are now; indices may change. */
+    /** Follow layers that have changed; indices may change too. */
     void refresh(const stream &s) const { detail::check(relora_adam_refresh(get(), s.get()), s.get()); }
 };
 
@@ -842,7 +842,7 @@ public:
         make(c.get(), [&](auto out) { return relora_writer_create(out, c.get()); });
     }
     void add(const std::string &name, const tensor &t) const { ok(relora_writer_add(get(), name.c_str(), t.get())); }
-    /** `bytes` must live until the writer goes; `dtype` is the format's name, "I64". */
+    /** `bytes` must live until the writer is released; `dtype` is the format's name, "I64". */
     void add_bytes(const std::string &name, const char *dtype, const shape &dims, span<const unsigned char> bytes) const
     {
         ok(relora_writer_add_bytes(get(), name.c_str(), dtype, dims.ndim(), dims.data(),

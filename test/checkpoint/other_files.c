@@ -54,7 +54,7 @@ START_TEST(test_other_file)
     relora_reader *r = POISON;
     struct raw file = raw_copy(o->bytes, o->size);
     FAILS(RELORA_E_FORMAT, relora_reader_open_memory(&r, env.ctx, file.bytes, file.size),
-          "no safetensors file", o->word);
+          "not a safetensors file", o->word);
     spit(at("model.safetensors"), o->bytes, o->size);
     FAILS(RELORA_E_FORMAT, relora_reader_open(&r, env.ctx, at("model.safetensors")),
           "model.safetensors is no", o->word);

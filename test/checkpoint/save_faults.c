@@ -72,8 +72,8 @@ END_TEST
 static const struct precaution {
     const char *call, *says;
 } precautions[] = {
-    {"flock", "without a lock"},    {"fchmod", "has not the mode"}, {"fsync-folder", "is in place"},
-    {"open-folder", "is in place"}, {"fstat", "goes on"},           {"lstat", "goes on"},
+    {"flock", "without a lock"},    {"fchmod", "does not have the mode"}, {"fsync-folder", "is in place"},
+    {"open-folder", "is in place"}, {"fstat", "saving continues"},        {"lstat", "saving continues"},
     {"fsync", "may be lost"},
 };
 enum { PRECAUTIONS = sizeof precautions / sizeof *precautions };

@@ -173,7 +173,8 @@ START_TEST(test_plain_file)
 {
     struct scene s = set_scene();
     relora_reader *plain = open_raw(small_file(0));
-    FAILS(RELORA_E_NOT_FOUND, relora_state_load(s.run.state, env.st, plain), "relora.state", "no checkpoint");
+    FAILS(RELORA_E_NOT_FOUND, relora_state_load(s.run.state, env.st, plain), "relora.state",
+          "not the checkpoint");
     nothing_changed(&s);
 }
 END_TEST

@@ -167,7 +167,7 @@ class Ranks(unittest.TestCase):
             text = child.communicate(timeout=60)[0]
             if number == signal.SIGTERM:
                 self.assertEqual(child.returncode, 3, text)
-                self.assertIn('--resume auto goes on', text)
+                self.assertIn('--resume auto continues', text)
                 self.assertEqual(len(self.rows('run')), int(self.checkpoints('run')[-1][5:13]))
             text = self.run_in(3, 'run', *RESUME, '--eval-every', '50')
             self.assertIn('resumed from', text)
@@ -207,7 +207,7 @@ class Ranks(unittest.TestCase):
         os.kill(self.of(child)[-1], signal.SIGTERM)
         text = child.communicate(timeout=60)[0]
         self.assertEqual(child.returncode, 3, text)
-        self.assertIn('--resume auto goes on', text)
+        self.assertIn('--resume auto continues', text)
         step = int(self.checkpoints('run')[-1][5:13])
         self.assertEqual(len(self.rows('run')), step)
 
@@ -245,7 +245,7 @@ class Ranks(unittest.TestCase):
         text = self.run_in(3, 'run', '--bogus', '1', status=2)
         self.assertEqual(text.count('unknown option'), 1, text)
         text = self.run_in(2, 'run', '--full-rank-every', '2', '--sync', 'restart', status=1)
-        self.assertIn('--full-rank-every moves W in each process', text)
+        self.assertIn('--full-rank-every moves W in every update', text)
         text = self.run_in(4, 'run', '--batch', '1', '--sync', 'restart', status=1)
         self.assertIn('4 processes have 3 micro-batches', text)
         with open(self.path('file'), 'w', encoding='utf-8'):

@@ -49,7 +49,7 @@ class Command(Case):
             else:
                 self.assertNotIn('did you mean', sentence)
         self.wrong('--eval', '3', says=['--eval is short for several'])
-        self.wrong('text.txt', says=['text.txt is no option', '--data text.txt'])
+        self.wrong('text.txt', says=['text.txt is not an option', '--data text.txt'])
 
     def test_values_that_are_missing(self):
         self.wrong('--seed', says=['--seed needs a value'])
@@ -78,7 +78,7 @@ class Command(Case):
                 shared = [*run, '--method', method, '--dtype', dtype]
                 self.good(*shared, '--out', 'without')
                 out, err = self.good(*shared, '--full-rank-every', '4', '--out', 'with')
-                self.assertIn('a full-rank step of strength 1 each 4 updates', out)
+                self.assertIn('a full-rank step of strength 1 every 4 updates', out)
                 self.assertIn('step 10: full-rank step of 28 layers', err)
                 steps = [i + 1 for i, e in enumerate(self.column('event', 'with')) if e == 'full_rank']
                 self.assertEqual(steps, [10, 14, 18, 22])

@@ -186,7 +186,7 @@ static void drifted(struct rank *rank, struct world *w)
     unsigned char *bytes = relora_tensor_data(w->weight[0]);
     if (rank->comm.rank == 2) bytes[1] ^= 4;
     RANK_TRUE(rank, relora_cycle_advance(cycle, rank->st, FIRST_MERGE, NULL, NULL, NULL) == RELORA_E_STATE);
-    RANK_TRUE(rank, says(rank, "of rank 2 has other bits"));
+    RANK_TRUE(rank, says(rank, "of rank 2 differs"));
     relora_cycle_release(cycle);
 }
 

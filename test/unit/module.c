@@ -20,7 +20,7 @@ static const struct {
     {MODULE("nowhere"), {"nowhere/librelora_cuda.so.0", "No such file"}},
     {MODULE("text"), {"text/librelora_cuda.so.0", NO_LIBRARY}},
     {MODULE("unresolved"), {"unresolved/librelora_cuda.so.0", "missing_on_this_system"}},
-    {MODULE("no_symbol"), {"no_symbol/librelora_cuda.so.0", "no module of librelora"}},
+    {MODULE("no_symbol"), {"no_symbol/librelora_cuda.so.0", "not a module of librelora"}},
     {MODULE("other_release"), {"other_release/librelora_cuda.so.0", "another release"}},
     {MODULE("other_table"), {"other_table/librelora_cuda.so.0", "another release"}},
     {"", {"/librelora_cuda.so.0", "No such file"}},

@@ -22,7 +22,7 @@ int ranks_begin(struct ranks *ranks)
     relora_comm_mpi *mpi = malloc(sizeof *mpi);
     if (!mpi || MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &level)) {
         free(mpi);
-        return fail("MPI does not begin");
+        return fail("MPI does not start");
     }
     ranks->mpi = mpi;
     if (relora_comm_mpi_open(mpi, &ranks->comm, MPI_COMM_WORLD) < 0) return fail("MPI: %s", mpi->error);
@@ -53,8 +53,9 @@ int ranks_begin(struct ranks *ranks)
 {
     alone(ranks);
     if (!ranks_are_launched()) return 0;
-    return fail("several processes were started, but this program was made without MPI; install one, such as "
-                "libopenmpi-dev, and make it again");
+    return fail(
+        "several processes were started, but this program was built without MPI; install one, such as "
+        "libopenmpi-dev, and make it again");
 }
 
 void ranks_end(struct ranks *ranks, int lost)
