@@ -52,9 +52,10 @@ typedef struct relora_cycle_options {
                                       sum of s B A, exactly. A and B are drawn afresh, and everything else
                                       that the optimizer trains becomes its mean. After a merge all
                                       parameters have the same bits on all ranks. Moments stay as they are
-                                      on each. All ranks make the same calls for the same steps. This needs
-                                      an optimizer, whose own `comm` is NULL. The table is copied. NULL, the
-                                      default: there are none. Since 0.6 */
+                                      on each, so each saves a state under a path of its own. All ranks make
+                                      the same calls for the same steps. This needs an optimizer, whose own
+                                      `comm` is NULL. The table is copied. NULL, the default: there are none.
+                                      Since 0.6 */
 } relora_cycle_options;
 
 /** Fill `options` with the defaults, writing exactly `size` bytes.

@@ -72,9 +72,10 @@ RELORA_API relora_status relora_state_add_bytes(relora_state *state, const char 
 RELORA_API relora_status relora_state_set(relora_state *state, const char *key, const char *value);
 
 /** Save all of it, as relora_writer_save() does: at any step, but before relora_cycle_finish() if the run may
- *  go on. RELORA_E_STATE if nothing was added. If an optimizer in it has other ranks, they all call this, and
- *  all have the status of rank 0, which alone writes the file and needs memory for the moments that lie in
- *  shares.
+ *  go on. Gradients are not part of it, so save after the calls that use them: relora_cycle_advance() and, at
+ *  the end of a warm start with RELORA_INIT_GRADIENT, relora_group_set_mode(). RELORA_E_STATE if nothing was
+ *  added. If an optimizer in it has other ranks, they all call this, and all have the status of rank 0, which
+ *  alone writes the file and needs memory for the moments that lie in shares.
  *  @since 0.2 @threads one @stream synchronises */
 RELORA_API relora_status relora_state_save(relora_state *state, relora_stream *stream, const char *path,
                                            uint32_t flags);
