@@ -141,7 +141,7 @@ relora_status call_take_options(const struct call *call, const char *name, const
     if (status >= 0) return RELORA_OK;
     return call_fail(call, status,
                      "%s.struct_size is not that of any release, or a field is set that this "
-                     "release does not know; call relora_..._options_init first",
+                     "release does not know; call its relora_..._init first",
                      name);
 }
 
