@@ -108,12 +108,13 @@ RELORA_API relora_status relora_cycle_due(const relora_cycle *cycle, int64_t ste
 /** Do what is due after an update. Call it once after each update with the number of updates done, not
  *  counting skipped ones. The first number may be any. If a later one is not the last plus 1, it is
  *  accepted with a line at RELORA_LOG_WARN: a restart is lost if its number is left out, and is done
- *  twice if its number is repeated. The log also says so, once, if a restart follows an update whose learning
- *  rate was above a tenth of the highest: the cycle and the schedule then have different calendars, or the
- *  schedule has no restart warmup. (This needs the optimizer of the cycle, and rates given as numbers.) All
- *  layers are checked first. Nothing is merged or reset if the factors or the weight of one are not finite or
- *  W + s B A exceeds its type (RELORA_E_NOT_FINITE). If each layer whose turn it is is in FULL, nothing is
- *  done and no hook is called, even if relora_cycle_due() says that something is due.
+ *  twice if its number is repeated. Without `stagger` the log also says so, once, if a restart follows an
+ *  update whose learning rate was above a tenth of the highest: the cycle and the schedule then have
+ *  different calendars, or the schedule has no restart warmup. (This needs the optimizer of the cycle, and
+ *  rates given as numbers.) All layers are checked first. Nothing is merged or reset if the factors or the
+ *  weight of one are not finite or W + s B A exceeds its type (RELORA_E_NOT_FINITE). If each layer whose turn
+ *  it is is in FULL, nothing is done and no hook is called, even if relora_cycle_due() says that something is
+ *  due.
  *  RELORA_E_NOT_FOUND if the optimizer does not hold the factors that a layer trains now: call
  *  relora_adam_refresh().
  *  @param events receives what was done; may be NULL
