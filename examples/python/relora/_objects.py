@@ -444,7 +444,7 @@ def _after(user, step, events):
 class Cycle(Object):
     """The ReLoRA restart. `before(step, events)` and `after` are called around its work; what they raise comes out of
     advance() or finish(). `reset` holds the options of Adam.reset(). Options: merge_every, reset_every, first_step,
-    or those of `follow`, a schedule with restarts."""
+    or those of `follow`, a schedule with restarts, where none is given."""
 
     _release = 'relora_cycle_release'
 
@@ -452,6 +452,8 @@ class Cycle(Object):
         o, self._hooks = options('cycle', fields), {'before': before, 'after': after}
         if follow:
             check(lib.relora_cycle_options_follow(ctypes.byref(o), follow._handle), context._context)
+            for field, value in fields.items():  # such as every second restart
+                setattr(o, field, value)
         o.before, o.after, o.hook_user = _before, _after, _hooks.put(self._hooks)
         self._user = o.hook_user
         how = None if reset is None else ctypes.byref(options('reset', reset))

@@ -172,6 +172,8 @@ class Callbacks(Kit):
             relora.Cycle(self.context, every=2)
         rate = relora.Schedule(self.context, lr=1, total_steps=8, restart_every=4)
         self.assertEqual(relora.Cycle(self.context, follow=rate).due(5), relora.CYCLE_MERGE)
+        each_second = relora.Cycle(self.context, follow=rate, merge_every=8)
+        self.assertEqual([each_second.due(n) for n in (5, 9)], [0, relora.CYCLE_MERGE])
         gc.collect()
         kept = len(_objects._hooks.objects)
         del cycle
