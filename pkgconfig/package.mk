@@ -40,6 +40,7 @@ install: $(BUILT) $(PACKAGE) $(INSTALLED_MODULE)
 	$(Q)$(INSTALL) -m 644 $(B)/relora.pc $(lib_to)/pkgconfig
 	$(Q)$(INSTALL) -m 644 $(filter %.cmake,$(PACKAGE)) $(lib_to)/cmake/relora
 	$(if $(DESTDIR),,@echo 'If programs do not find librelora.so.$(ABI): run ldconfig, once, as root; or set LD_LIBRARY_PATH=$(libdir)')
+	$(if $(DESTDIR)$(filter /usr /usr/local,$(prefix)),,@echo 'For pkg-config, set PKG_CONFIG_PATH=$(libdir)/pkgconfig; for CMake, CMAKE_PREFIX_PATH=$(prefix)')
 
 ## uninstall: remove what install put there
 uninstall:

@@ -20,16 +20,21 @@ static void make_line(char line[ERROR_CAPACITY], const char *fn, const char *for
     context_tidy_line(line, used + length);
 }
 
+static void put(const relora_context *ctx, char text[ERROR_CAPACITY], const char line[ERROR_CAPACITY])
+{
+    pthread_mutex_lock(&ctx->error->lock);
+    memcpy(text, line, ERROR_CAPACITY);
+    pthread_mutex_unlock(&ctx->error->lock);
+}
+
+/* A stream of another context has it, too: whoever asks the stream is not to read of an earlier call. */
 static void keep(const struct call *call, const char line[ERROR_CAPACITY])
 {
-    struct error_slot *slot = call->ctx->error;
     relora_stream *streams[] = {call->stream, call->other};
-    if (!slot) return; /* a context that is only about to be made has none */
-    pthread_mutex_lock(&slot->lock);
-    memcpy(slot->text, line, ERROR_CAPACITY);
+    if (!call->ctx->error) return; /* a context that is only about to be made has none */
+    put(call->ctx, call->ctx->error->text, line);
     for (int i = 0; i < 2; i++)
-        if (streams[i] && streams[i]->ctx == call->ctx) memcpy(streams[i]->error, line, ERROR_CAPACITY);
-    pthread_mutex_unlock(&slot->lock);
+        if (streams[i]) put(streams[i]->ctx, streams[i]->error, line);
 }
 
 relora_status call_fail(const struct call *call, relora_status status, const char *format, ...)
@@ -141,7 +146,7 @@ relora_status call_take_options(const struct call *call, const char *name, const
     if (status >= 0) return RELORA_OK;
     return call_fail(call, status,
                      "%s.struct_size is not that of any release, or a field is set that this "
-                     "release does not know; call relora_..._options_init first",
+                     "release does not know; call its relora_..._init first",
                      name);
 }
 

@@ -289,7 +289,7 @@ static relora_status work_on_layers(const struct call *c, relora_cycle *cycle, i
     TRY(linear_merge_all(c, &job, report));
     if (merges && job.comm) TRY(cycle_average_rest(c, cycle, (uint64_t)number));
     if (merges)
-        call_log(c, RELORA_LOG_INFO, "merge %lld of %d layers: |dW| %g, |W| %g", (long long)number,
+        call_log(c, RELORA_LOG_INFO, "merge %lld: %d layers, |dW| %g, |W| %g", (long long)number,
                  report->layers, report->delta_norm, report->weight_norm);
     return RELORA_OK;
 }

@@ -12,11 +12,14 @@ void cycle_note_step(const struct call *c, relora_cycle *cycle, int64_t step)
 }
 
 /* A schedule that restarts with the cycle is near 0 there, and climbs again afterwards. After a resume the rates
- * before are not known; two of them are enough, as the one before a restart is an ordinary one. */
+ * before are not known; two of them are enough, as the one before a restart is an ordinary one. With stagger there is
+ * no such schedule. */
 void cycle_note_rate(const struct call *c, relora_cycle *cycle, int64_t step)
 {
     const relora_adam *adam = cycle->adam;
-    if (!adam || cycle->warned || adam->rates < 2 || !(adam->last_rate > adam->highest_rate / 10)) return;
+    if (!adam || cycle->warned || cycle->options.stagger > 1 || adam->rates < 2 ||
+        !(adam->last_rate > adam->highest_rate / 10))
+        return;
     cycle->warned = 1;
     call_log(
         c, RELORA_LOG_WARN,

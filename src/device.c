@@ -78,13 +78,20 @@ int32_t relora_device_count(const relora_context *ctx, relora_device_kind kind)
     return ctx->cpu.backend->count(&count) < 0 ? 0 : count;
 }
 
+static relora_status device_cpu(const struct call *c, relora_device_kind kind, int32_t index)
+{
+    if (kind != RELORA_DEVICE_CPU) FAIL(c, RELORA_E_NOT_FOUND, "kind is %d, not a RELORA_DEVICE", kind);
+    if (index) FAIL(c, RELORA_E_NOT_FOUND, "index is %d, but the one CPU has index 0", index);
+    return RELORA_OK;
+}
+
 relora_device *relora_device_get(relora_context *ctx, relora_device_kind kind, int32_t index)
 {
     struct call c = {.fn = "relora_device_get", .ctx = ctx};
     relora_device *device;
-    if (ctx && kind == RELORA_DEVICE_CUDA) return device_cuda(&c, &device, index) < 0 ? NULL : device;
-    if (index < 0 || index >= relora_device_count(ctx, kind)) return NULL;
-    return &ctx->cpu;
+    if (!ctx) return NULL;
+    if (kind == RELORA_DEVICE_CUDA) return device_cuda(&c, &device, index) < 0 ? NULL : device;
+    return device_cpu(&c, kind, index) < 0 ? NULL : &ctx->cpu;
 }
 
 relora_device_kind relora_device_get_kind(const relora_device *device)

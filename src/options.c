@@ -154,7 +154,8 @@ static relora_status check_enum(const struct option *row, int64_t value, const c
     int n = snprintf(why, OPTIONS_WHY, "%s.%s is %lld, not one of", name, row->name, (long long)value);
     const char *comma = "";
     for (int i = 0; i < count && n < OPTIONS_WHY; i++) {
-        if (!row->names[i]) continue;
+        int again = row->names[i] && row->names[i + 1] && !strcmp(row->names[i], row->names[i + 1]);
+        if (!row->names[i] || again) continue; /* 0 may have the name of the value it stands for */
         n += snprintf(why + n, OPTIONS_WHY - (size_t)n, "%s %s", comma, row->names[i]);
         comma = ",";
     }

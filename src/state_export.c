@@ -196,7 +196,8 @@ static relora_status config_layers(const struct exporting *e, json_t *config)
         if (is_in_out(e->state, part->is.linear) != is_in_out(e->state, first))
             FAIL(
                 e->call, RELORA_E_UNSUPPORTED,
-                "some layers have RELORA_LINEAR_IN_OUT and some not, but PEFT has one fan_in_fan_out for all");
+                "some layers have RELORA_LINEAR_IN_OUT and some not, but PEFT has one fan_in_fan_out for all: choose "
+                "one with relora_state_set_export_layout");
         if (o->rank != first->options.rank)
             failed |= json_object_set_new(ranks, part->is.name, json_integer(o->rank)) != 0;
         if (alpha < first_alpha || alpha > first_alpha)

@@ -347,9 +347,11 @@ static relora_status load(struct walk *w)
 {
     if (!w->found || !w->taken) return call_fail_memory(w->call, (size_t)w->reader->header.count);
     TRY(walk(w, WALK_CHECK));
-    if (w->tensors != w->reader->header.count)
-        FAIL(w->call, RELORA_E_NOT_FOUND, "the file has %d tensors, but the objects of the state take %d",
-             w->reader->header.count, w->tensors);
+    for (int32_t i = 0; i < w->reader->header.count; i++)
+        if (!w->taken[i])
+            FAIL(w->call, RELORA_E_NOT_FOUND,
+                 "the file has %d tensors, but the objects of the state take %d: \"%s\" is left over",
+                 w->reader->header.count, w->tensors, relora_reader_name(w->reader, i));
     TRY(walk(w, WALK_LOAD));
     /* the reader may go now */
     return call_queue(w->call, w->call->backend->queue_sync(w->call->queue));

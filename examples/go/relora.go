@@ -126,11 +126,27 @@ func NewContext(options ContextOptions, log Logger, moduleDir string) (*Context,
 	var c *C.relora_context
 	if status := C.relora_context_create(&c, &o); status < 0 {
 		user.Delete()
-		return nil, &Error{Status(status), ""}
+		return nil, &Error{Status(status), refusal(o)}
 	}
 	ctx := &Context{object[C.relora_context]{c, c}}
 	runtime.SetFinalizer(ctx, (*Context).Close)
 	return ctx, nil
+}
+
+// refusal says why there is no context: only a log hears it.
+func refusal(o C.relora_context_options) string {
+	heard := ""
+	user := cgo.NewHandle(Logger(func(_ int32, line string) { heard = line }))
+	C.bridge_context(&o, C.uintptr_t(user))
+	if o.log_level == C.RELORA_LOG_OFF {
+		o.log_level = C.RELORA_LOG_ERROR
+	}
+	var c *C.relora_context
+	if C.relora_context_create(&c, &o) < 0 {
+		user.Delete()
+	}
+	C.relora_context_release(c)
+	return heard
 }
 
 //export goLog

@@ -74,7 +74,7 @@ func TestErrors(t *testing.T) {
 	}
 	o := DefaultContextOptions()
 	o.Threads = 0
-	if _, err = NewContext(o, nil, ""); !errors.Is(err, EArgument) {
+	if _, err = NewContext(o, nil, ""); !errors.Is(err, EArgument) || !strings.Contains(err.Error(), "options.threads is 0") {
 		t.Error(err)
 	}
 }

@@ -75,8 +75,8 @@ RELORA_API void relora_context_release(relora_context *ctx);
  *  @since 0.1 @threads any @stream none */
 RELORA_API int32_t relora_device_count(const relora_context *ctx, relora_device_kind kind);
 
-/** A device. Borrowed: lives as long as `ctx`. NULL if there is no such device; for CUDA
- *  relora_context_error() then says why.
+/** A device. Borrowed: lives as long as `ctx`. NULL if there is no such device; relora_context_error() then
+ *  says why.
  *  @since 0.1 @threads any @stream none */
 RELORA_API relora_device *relora_device_get(relora_context *ctx, relora_device_kind kind, int32_t index);
 /** Kind of the device; 0 if `device` is NULL. @since 0.1 @threads any @stream none */

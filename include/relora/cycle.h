@@ -51,10 +51,11 @@ typedef struct relora_cycle_options {
                                       W += 1/N sum of s B A. A and B are drawn afresh, and everything else
                                       that the optimizer trains becomes its mean. After a merge all
                                       parameters have the same bits on all ranks. Each rank keeps its own
-                                      moments. All ranks make the same calls for the same steps. This needs
-                                      an optimizer whose own `comm` is NULL, and refuses targets that are
-                                      callbacks (RELORA_E_UNSUPPORTED). The table is copied. NULL, the
-                                      default, means none. Since 0.6 */
+                                      moments, and so saves a state under a path of its own. All ranks make
+                                      the same calls for the same steps. This needs an optimizer whose own
+                                      `comm` is NULL, and refuses targets that are callbacks
+                                      (RELORA_E_UNSUPPORTED). The table is copied. NULL, the default, means
+                                      none. Since 0.6 */
 } relora_cycle_options;
 
 /** Fill `options` with the defaults, writing exactly `size` bytes.
@@ -109,9 +110,10 @@ RELORA_API relora_status relora_cycle_due(const relora_cycle *cycle, int64_t ste
 /** Do what is due after an update. Call it once after each update with the number of updates done, not
  *  counting skipped ones. The first number may be any. If a later one is not the last plus 1, it is
  *  accepted with a line at RELORA_LOG_WARN: a restart is lost if its number is left out, and is done
- *  twice if its number is repeated. The log also warns, once, if a restart follows an update whose learning
- *  rate was above a tenth of the highest: then the cycle and the schedule have different calendars, or the
- *  schedule has no restart warmup. (This needs the optimizer of the cycle, and rates given as numbers.)
+ *  twice if its number is repeated. Without `stagger` the log also warns, once, if a restart follows an
+ *  update whose learning rate was above a tenth of the highest: then the cycle and the schedule have
+ *  different calendars, or the schedule has no restart warmup. (This needs the optimizer of the cycle, and
+ *  rates given as numbers.)
  *
  *  All layers are checked before anything changes. If every layer whose turn it is is in FULL, nothing is
  *  done and no hook is called, even if relora_cycle_due() says that something is due.

@@ -36,13 +36,17 @@ private:
     relora_status status_;
 };
 
-/** Elements that lie one after another in the host's memory: what std::span is in C++20. */
+/** Elements that lie one after another in the host's memory: what std::span is in C++20. Elements that may be
+ *  written to are not those of a container that is about to go. */
 template <typename T> class span {
+    template <typename C> using owner = std::conditional_t<std::is_lvalue_reference_v<C>, C, const C &>;
+
 public:
     span() = default;
     span(T *data, std::size_t size) : data_(data), size_(size) {}
     template <std::size_t N> span(T (&array)[N]) : data_(array), size_(N) {}
-    template <typename C, typename = std::enable_if_t<std::is_convertible_v<decltype(std::declval<C &>().data()), T *>>>
+    template <typename C,
+              typename = std::enable_if_t<std::is_convertible_v<decltype(std::declval<owner<C>>().data()), T *>>>
     span(C &&container) : data_(container.data()), size_(container.size()) {}
 
     T *data() const { return data_; }
@@ -253,8 +257,27 @@ private:
     void create(const relora_context_options &options)
     {
         relora_context *ctx = nullptr;
-        detail::check(relora_context_create(&ctx, &options));
+        const relora_status status = relora_context_create(&ctx, &options);
+        if (status < 0) throw error(status, refusal(options));
         hold(ctx, ctx);
+    }
+    // Why there is no context: only a log hears it.
+    static std::string refusal(relora_context_options options)
+    {
+        std::string heard;
+        options.log = [](void *user, std::int32_t, const char *line) {
+            try {
+                *static_cast<std::string *>(user) = line;
+            } catch (...) {
+            }
+        };
+        options.log_user = &heard;
+        options.on_destroy = nullptr;
+        if (options.log_level == RELORA_LOG_OFF) options.log_level = RELORA_LOG_ERROR;
+        relora_context *ctx = nullptr;
+        relora_context_create(&ctx, &options);
+        relora_context_release(ctx);
+        return heard;
     }
 };
 

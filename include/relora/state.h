@@ -71,8 +71,11 @@ RELORA_API relora_status relora_state_add_bytes(relora_state *state, const char 
 RELORA_API relora_status relora_state_set(relora_state *state, const char *key, const char *value);
 
 /** Save the state as relora_writer_save() does: at any step, but before relora_cycle_finish() if the run may
- *  continue. If an optimizer in it has other ranks, they all call this, and all return the status of rank 0.
- *  Only rank 0 writes the file, and needs memory for the moments that lie in shares.
+ *  continue. Gradients are not part of it, so save after the calls that use them: relora_cycle_advance() and,
+ *  at the end of a warm start with RELORA_INIT_GRADIENT, relora_group_set_mode().
+ *
+ *  If an optimizer in it has other ranks, they all call this, and all return the status of rank 0. Only rank
+ *  0 writes the file, and needs memory for the moments that lie in shares.
  *  @param flags RELORA_SAVE_CHECKSUM or 0
  *  @return as relora_writer_save(); RELORA_E_STATE if nothing was added; RELORA_E_EXISTS if two objects have
  *          the same name

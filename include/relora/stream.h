@@ -37,8 +37,7 @@ RELORA_API relora_status relora_stream_synchronize(relora_stream *stream);
 
 /** Copy the text of the last failure of a call that was given `stream`, as relora_context_error() does.
  *  Only one thread at a time uses a stream, so this is the text of the caller's own call, whatever fails on
- *  other streams of the context. If the call's first object belongs to another context, its text goes to that
- *  context instead.
+ *  other streams of the context.
  *  @return RELORA_OK, or RELORA_E_ARGUMENT if `stream` is NULL
  *  @since 0.5 @threads any @stream none */
 RELORA_API relora_status relora_stream_error(const relora_stream *stream, char *buffer, size_t capacity,

@@ -147,15 +147,30 @@ START_TEST(test_null_handles)
     ck_assert_int_eq(relora_device_count(env.ctx, 0), 0);
     ck_assert_int_eq(relora_device_count(env.ctx, 77), 0);
     ck_assert_ptr_null(relora_device_get(NULL, RELORA_DEVICE_CPU, 0));
-    ck_assert_ptr_null(relora_device_get(env.ctx, RELORA_DEVICE_CPU, 1));
-    ck_assert_ptr_null(relora_device_get(env.ctx, RELORA_DEVICE_CPU, -1));
-    ck_assert_ptr_null(relora_device_get(env.ctx, 77, 0));
     ck_assert_int_eq(relora_device_get_kind(NULL), 0);
     ck_assert_str_eq(relora_device_name(NULL), "");
     FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_device_memory(NULL, &n, &n));
     OK(relora_device_memory(env.dev, NULL, NULL));
     FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_context_error(NULL, NULL, 0, NULL));
     FAILS_SILENTLY(RELORA_E_ARGUMENT, relora_stream_error(NULL, NULL, 0, NULL));
+}
+END_TEST
+
+/* The sentence is of this call, not of one before it. */
+START_TEST(test_device_get_says_why)
+{
+    const struct {
+        relora_device_kind kind;
+        int32_t index;
+        const char *why;
+    } wrong[] = {
+        {RELORA_DEVICE_CPU, 1, "index is 1"}, {RELORA_DEVICE_CPU, -1, "index is -1"}, {77, 0, "kind is 77"}};
+    for (int i = 0; i < 3; i++) {
+        char text[200];
+        ck_assert_ptr_null(relora_device_get(env.ctx, wrong[i].kind, wrong[i].index));
+        OK(relora_context_error(env.ctx, text, sizeof text, NULL));
+        ck_assert_msg(strstr(text, "relora_device_get: ") && strstr(text, wrong[i].why), "%s", text);
+    }
 }
 END_TEST
 
@@ -194,6 +209,7 @@ Suite *context_arguments(void)
     tcase_add_loop_test(tc, test_options_init, 0, INITS);
     tcase_add_test(tc, test_report_init);
     tcase_add_test(tc, test_null_handles);
+    tcase_add_test(tc, test_device_get_says_why);
     tcase_add_test(tc, test_streams);
     return s;
 }

@@ -111,6 +111,16 @@ void callbacks()
     o.threads = 0;
     REQUIRE(refused([&] { relora::context(o, [lines](std::int32_t, std::string_view) {}); }) == RELORA_E_ARGUMENT);
     REQUIRE(lines.use_count() == 1);
+    static_assert(!std::is_constructible_v<relora::span<float>, std::vector<float>>);
+    static_assert(std::is_constructible_v<relora::span<float>, std::vector<float> &>);
+    static_assert(std::is_constructible_v<relora::span<float>, relora::span<float>>);
+    static_assert(std::is_constructible_v<relora::span<const float>, std::vector<float>>);
+    try {
+        relora::context refused(o);
+        REQUIRE(!"it was thrown");
+    } catch (const relora::error &e) {
+        REQUIRE(std::string(e.what()).find("options.threads is 0") != std::string::npos);
+    }
 }
 
 void groups_and_files(const char *path)

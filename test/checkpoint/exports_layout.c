@@ -147,7 +147,8 @@ START_TEST(test_adapter)
     OK(relora_state_export_adapter(s, env.st, at(""), ""));
     ck_assert_int_eq(fan_in_fan_out(), 0);
     OK(relora_state_set_export_layout(s, RELORA_LAYOUT_OWN));
-    FAILS(RELORA_E_UNSUPPORTED, relora_state_export_adapter(s, env.st, at(""), ""), "fan_in_fan_out");
+    FAILS(RELORA_E_UNSUPPORTED, relora_state_export_adapter(s, env.st, at(""), ""), "fan_in_fan_out",
+          "set_export_layout");
 }
 END_TEST
 

@@ -90,7 +90,8 @@ START_TEST(test_left_over)
     struct scene s = set_scene();
     relora_writer *w = all_but(s.saved, "(nothing)");
     add_pattern(w, "left.over", "F32", 1, (int64_t[]){2}, 8, 1);
-    FAILS(RELORA_E_NOT_FOUND, relora_state_load(s.run.state, env.st, reopened(w)), "14", "13");
+    FAILS(RELORA_E_NOT_FOUND, relora_state_load(s.run.state, env.st, reopened(w)), "14", "13",
+          "\"left.over\"");
     nothing_changed(&s);
 }
 END_TEST

@@ -167,6 +167,18 @@ START_TEST(test_calendars_differ)
 }
 END_TEST
 
+/* Layers that restart one after the other have no schedule to restart with. */
+START_TEST(test_stagger_has_no_calendar)
+{
+    relora_schedule_options so = options_of(RELORA_SCHEDULE_COSINE);
+    relora_cycle_options co = cycle_options(EVERY, 0);
+    co.first_step = FIRST, so.restart_every = 0;
+    ck_assert_int_eq(warnings(&so, &co, FIRST, TOTAL), 1);
+    co.stagger = 2;
+    ck_assert_int_eq(warnings(&so, &co, FIRST, TOTAL), 0);
+}
+END_TEST
+
 /* What is not known is not guessed: rates on the device, an optimizer of the host's. */
 START_TEST(test_unknown_rates)
 {
@@ -203,5 +215,6 @@ Suite *partial_cycle(void)
     tcase_add_loop_test(tc, test_calendars_agree, 0, 2);
     tcase_add_loop_test(tc, test_calendars_differ, 0, 4);
     tcase_add_test(tc, test_unknown_rates);
+    tcase_add_test(tc, test_stagger_has_no_calendar);
     return s;
 }

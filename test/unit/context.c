@@ -340,6 +340,15 @@ START_TEST(test_stream_text)
     OK(relora_tensor_fill(t, second, 1)); /* a success does not clear it */
     OK(relora_stream_error(second, NULL, 0, &length));
     ck_assert_uint_gt(length, 20);
+    relora_context *other;
+    relora_stream *strange;
+    OK(relora_context_create(&other, NULL));
+    OK(relora_stream_create(&strange, relora_device_get(other, env_kind(), 0)));
+    FAILS(RELORA_E_CONTEXT, relora_tensor_fill(t, strange, 1), "");
+    OK(relora_stream_error(strange, text, sizeof text, NULL));
+    ck_assert_ptr_nonnull(strstr(text, "relora_tensor_fill: stream belongs to another context"));
+    relora_stream_release(strange);
+    relora_context_release(other);
 }
 END_TEST
 

@@ -614,6 +614,7 @@ function Cycle(c::Context; adam=nothing, reset=nothing, before=nothing, after=no
     hooks = Hooks(before, after, nothing)
     o, user = defaults(relora_cycle_options; fields...), keep(hooks)
     follow === nothing || check(relora_cycle_options_follow(Ref(o), follow), follow)
+    set!(o, fields) # what is given stands before what the schedule says
     o.before, o.after, o.hook_user = before_function(), after_function(), user
     how = reset === nothing ? C_NULL : Ref(defaults(relora_reset_options; reset...))
     cycle = try

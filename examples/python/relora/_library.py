@@ -82,8 +82,10 @@ def check(status, context):
 
 def check_stream(status, stream):
     """The text of a stream is that of the caller's own call, whatever fails in other threads."""
+    if status < 0 and (stream is None or stream._handle is None):
+        raise Error(status, 'relora: the stream is None or closed')
     if status < 0:
-        raise Error(status, _text(lib.relora_stream_error, stream._handle) if stream else '')
+        raise Error(status, _text(lib.relora_stream_error, stream._handle))
 
 
 def decode(text):

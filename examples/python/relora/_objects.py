@@ -4,7 +4,7 @@ import weakref
 from collections import namedtuple
 
 from . import _api
-from ._library import Kept, Object, check, check_stream, decode, handle, lib, options, report
+from ._library import Error, Kept, Object, check, check_stream, decode, handle, lib, options, report
 from ._tensor import Tensor
 
 _logs = Kept()
@@ -19,6 +19,18 @@ def _log(user, level, message):
 @_api.relora_destroy_fn
 def _destroyed(user):
     _logs.pop(user)
+
+
+def _refusal(o):
+    """Why there is no context: only a log hears it."""
+    heard, out = [], ctypes.c_void_p()
+    o.log, o.log_user = _log, _logs.put(lambda level, line: heard.append(line))
+    o.on_destroy, o.destroy_user = _destroyed, o.log_user
+    o.log_level = o.log_level or _api.LOG_ERROR
+    if lib.relora_context_create(ctypes.byref(out), ctypes.byref(o)) < 0:
+        _logs.pop(o.log_user)
+    lib.relora_context_release(out)
+    return ''.join(heard)
 
 
 class Context(Object):
@@ -36,9 +48,10 @@ class Context(Object):
             o.log_level = fields.get('log_level', _api.LOG_WARN)
         out = ctypes.c_void_p()
         status = lib.relora_context_create(ctypes.byref(out), ctypes.byref(o))
-        if status < 0 and log:
-            _logs.pop(o.log_user)
-        check(status, None)
+        if status < 0:
+            if log:
+                _logs.pop(o.log_user)
+            raise Error(status, _refusal(o))
         self._own(out.value, out.value)
 
     def device_count(self, kind):
@@ -280,7 +293,8 @@ class Group(Object):
 
 
 class Adam(Object):
-    """Adam or AdamW over registered parameters. Options: beta1, beta2, eps, weight_decay, max_norm, flags, ..."""
+    """Adam or AdamW over registered parameters. Options: beta1, beta2, eps, weight_decay, max_norm, flags (in place of
+    ADAM_DECOUPLED), ..."""
 
     _release = 'relora_adam_release'
 
@@ -430,7 +444,7 @@ def _after(user, step, events):
 class Cycle(Object):
     """The ReLoRA restart. `before(step, events)` and `after` are called around its work; what they raise comes out of
     advance() or finish(). `reset` holds the options of Adam.reset(). Options: merge_every, reset_every, first_step,
-    or those of `follow`, a schedule with restarts."""
+    or those of `follow`, a schedule with restarts, where none is given."""
 
     _release = 'relora_cycle_release'
 
@@ -438,6 +452,8 @@ class Cycle(Object):
         o, self._hooks = options('cycle', fields), {'before': before, 'after': after}
         if follow:
             check(lib.relora_cycle_options_follow(ctypes.byref(o), follow._handle), context._context)
+            for field, value in fields.items():  # such as every second restart
+                setattr(o, field, value)
         o.before, o.after, o.hook_user = _before, _after, _hooks.put(self._hooks)
         self._user = o.hook_user
         how = None if reset is None else ctypes.byref(options('reset', reset))
@@ -585,10 +601,13 @@ class State(Object):
 
     def add(self, name, part):
         """A Tensor, Linear, Adam, Schedule or Cycle."""
-        add = {Tensor: lib.relora_state_add_tensor, Linear: lib.relora_state_add_linear,
-               Adam: lib.relora_state_add_adam, Schedule: lib.relora_state_add_schedule,
-               Cycle: lib.relora_state_add_cycle}[type(part)]
-        self._ok(add(self._handle, name.encode(), part._handle))
+        for kind, add in ((Tensor, lib.relora_state_add_tensor), (Linear, lib.relora_state_add_linear),
+                          (Adam, lib.relora_state_add_adam), (Schedule, lib.relora_state_add_schedule),
+                          (Cycle, lib.relora_state_add_cycle)):
+            if isinstance(part, kind):
+                return self._ok(add(self._handle, name.encode(), part._handle))
+        raise TypeError('%s is no Tensor, Linear, Adam, Schedule or Cycle (add_group() and add_bytes() take others)' %
+                        type(part).__name__)
 
     def add_bytes(self, name, data):
         """A bytearray, or other writable bytes, saved from and restored to where it is."""

@@ -17,6 +17,14 @@ def _shape(shape):
     return len(shape), (ctypes.c_int64 * len(shape))(*shape)
 
 
+def _memory(buffer, dtype):
+    """Bytes are taken as they are, numbers only in the type of the tensor."""
+    memory = memoryview(buffer)
+    if dtype == _api.F32 and memory.format.lstrip('@=<') not in ('f', 'B', 'b', 'c'):
+        raise ValueError('the tensor is F32, and the elements of the buffer are "%s"' % memory.format)
+    return memory
+
+
 class Tensor(Object):
     """A dense array on one device, in memory of the library's own, whose contents are undefined at first."""
 
@@ -30,7 +38,7 @@ class Tensor(Object):
     def borrow(cls, device, buffer, shape, dtype=_api.F32):
         """Over the memory of anything with a writable buffer: an array.array, a numpy array, a bytearray. It is
         kept, and cannot be resized, as long as the tensor or something that holds it lives."""
-        memory = memoryview(buffer)
+        memory = _memory(buffer, dtype)
         ndim, dims = _shape(shape)
         size = {_api.F32: 4, _api.BF16: 2}.get(dtype, 0)
         for n in dims:
@@ -49,7 +57,7 @@ class Tensor(Object):
 
     def set_buffer(self, buffer):
         """Other memory of the same size for a tensor made by borrow()."""
-        memory = memoryview(buffer)
+        memory = _memory(buffer, self.dtype)
         if memory.nbytes != self.nbytes or not memory.c_contiguous:
             raise ValueError('a buffer of %d bytes in one piece is needed' % self.nbytes)
         pinned = (ctypes.c_char * memory.nbytes).from_buffer(memory)
@@ -122,14 +130,14 @@ class Tensor(Object):
 
     def write(self, stream, buffer):
         """From the host, in the dtype of the tensor."""
-        memory = memoryview(buffer).cast('B')
+        memory = _memory(buffer, self.dtype).cast('B')
         copy = (ctypes.c_char * memory.nbytes).from_buffer_copy(memory) if memory.readonly else \
             (ctypes.c_char * memory.nbytes).from_buffer(memory)
         check_stream(lib.relora_tensor_write(self._handle, handle(stream), copy, memory.nbytes), stream)
 
     def read(self, stream, buffer):
         """To the host."""
-        memory = memoryview(buffer).cast('B')
+        memory = _memory(buffer, self.dtype).cast('B')
         target = (ctypes.c_char * memory.nbytes).from_buffer(memory)
         check_stream(lib.relora_tensor_read(self._handle, handle(stream), target, memory.nbytes), stream)
 
@@ -146,7 +154,7 @@ class Tensor(Object):
 
     def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
         if not max_version or max_version[0] < 1:
-            raise BufferError('only DLPack 1 is spoken')
+            raise BufferError('only DLPack 1 is spoken, as numpy does since 2.1; numpy.asarray(tensor.view()) needs none')
         if copy or dl_device not in (None, self.__dlpack_device__()):
             raise BufferError('neither a copy nor another device is offered')
         out = ctypes.c_void_p()
@@ -180,15 +188,23 @@ def _end_capsule(capsule):
         _Managed.from_address(managed).deleter(managed)
 
 
+def _no_dlpack(array):
+    return BufferError('%s does not speak DLPack 1, as numpy does since 2.1; Tensor.borrow() takes what has a buffer' %
+                       type(array).__name__)
+
+
 def from_dlpack(context, array, stream=None):
     """A tensor over the memory of any array that speaks DLPack 1: torch, numpy 2.1, jax, cupy. Nothing is copied,
     and each side sees what the other writes. `stream` is the one that will use it on CUDA."""
     arguments = {'max_version': (1, 0)}
     if stream is not None and stream.native:
         arguments['stream'] = stream.native
-    capsule = array.__dlpack__(**arguments)
+    try:
+        capsule = array.__dlpack__(**arguments)
+    except TypeError as e:
+        raise _no_dlpack(array) from e
     if not _is_capsule(id(capsule), _VERSIONED):
-        raise BufferError('%s does not speak DLPack 1' % type(array).__name__)
+        raise _no_dlpack(array)
     self = Tensor.__new__(Tensor)
     self._make(lib.relora_tensor_from_dlpack, context._context, context._handle, _capsule_pointer(id(capsule), _VERSIONED))
     _name_capsule(capsule, _USED)  # whose deleter is the library's to call now

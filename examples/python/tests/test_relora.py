@@ -112,6 +112,30 @@ class Memory(Kit):
         self.assertEqual((tensor.shape, tensor.strides, tensor.nbytes, tensor.view().format), ((2,), (1,), 4, 'H'))
 
 
+class Refusals(Kit):
+    def test_what_is_not_meant(self):
+        tensor, numbers = relora.Tensor(self.cpu, (2,)), array.array('i', [1, 2])
+        for call in (lambda: relora.Tensor.borrow(self.cpu, numbers, (2,)), lambda: tensor.write(self.stream, numbers),
+                     lambda: tensor.read(self.stream, numbers)):
+            with self.assertRaisesRegex(ValueError, 'F32'):
+                call()
+        with self.assertRaisesRegex(TypeError, 'Group is no'):
+            relora.State(self.context).add('model', relora.Group(self.cpu))
+        with self.assertRaisesRegex(relora.Error, 'stream is None or closed'):
+            tensor.fill(None, 1)
+        self.stream.close()
+        with self.assertRaisesRegex(relora.Error, 'stream is None or closed'):
+            tensor.fill(self.stream, 1)
+
+    def test_dlpack_of_another_version(self):
+        class Old:
+            def __dlpack__(self, stream=None):
+                return None
+
+        with self.assertRaisesRegex(BufferError, 'Old does not speak DLPack 1'):
+            relora.from_dlpack(self.context, Old())
+
+
 class Callbacks(Kit):
     def test_log_outlives_the_context(self):
         kept, tensor = len(_objects._logs.objects), relora.Tensor(self.cpu, (2,))
@@ -125,8 +149,9 @@ class Callbacks(Kit):
         tensor.close()
         self.stream.close()
         self.assertEqual(len(_objects._logs.objects), kept - 1)
-        with self.assertRaises(relora.Error):
-            relora.Context(log=lambda *line: None, threads=0)
+        for log in (None, lambda *line: None):
+            with self.assertRaisesRegex(relora.Error, 'options.threads is 0'):
+                relora.Context(log=log, threads=0)
         self.assertEqual(len(_objects._logs.objects), kept - 1)
 
     def test_hooks(self):
@@ -147,6 +172,8 @@ class Callbacks(Kit):
             relora.Cycle(self.context, every=2)
         rate = relora.Schedule(self.context, lr=1, total_steps=8, restart_every=4)
         self.assertEqual(relora.Cycle(self.context, follow=rate).due(5), relora.CYCLE_MERGE)
+        each_second = relora.Cycle(self.context, follow=rate, merge_every=8)
+        self.assertEqual([each_second.due(n) for n in (5, 9)], [0, relora.CYCLE_MERGE])
         gc.collect()
         kept = len(_objects._hooks.objects)
         del cycle

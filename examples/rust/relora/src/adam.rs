@@ -10,8 +10,9 @@ use std::ptr::{null, null_mut};
 pub struct Adam(pub(crate) Handle<sys::relora_adam>);
 
 impl Adam {
+    /// `comm` in `options` is not looked at: exchanges between processes are for C.
     pub fn new(device: &Device, options: &AdamOptions) -> Result<Adam> {
-        let o = AdamOptions { struct_size: size_of::<AdamOptions>() as u32, ..*options };
+        let o = AdamOptions { struct_size: size_of::<AdamOptions>() as u32, comm: null(), ..*options };
         // SAFETY: the options are read during the call only.
         let make = |out: *mut *mut _| unsafe { sys::relora_adam_create(out, device.get(), &o) };
         Ok(Adam(Handle::new(&device.context, sys::relora_adam_release, make)?))

@@ -92,7 +92,8 @@ pub struct Cycle {
 }
 
 impl Cycle {
-    /// Hooks in `options` are not looked at: they are given beside it.
+    /// Hooks in `options` are not looked at: they are given beside it. Nor is `comm`: exchanges between processes
+    /// are for C.
     pub fn new(
         context: &Context,
         options: &CycleOptions,
@@ -106,6 +107,7 @@ impl Cycle {
             before: Some(call_before),
             after: Some(call_after),
             hook_user: hooks as *mut c_void,
+            comm: null(),
             ..*options
         };
         let reset = reset.map(|r| ResetOptions { struct_size: size_of::<ResetOptions>() as u32, ..*r });

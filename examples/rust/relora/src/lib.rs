@@ -197,6 +197,27 @@ unsafe extern "C" fn drop_log(user: *mut c_void) {
     let _ = catch_unwind(AssertUnwindSafe(|| drop(Box::from_raw(user as *mut Log))));
 }
 
+unsafe extern "C" fn keep_line(user: *mut c_void, _level: i32, message: *const c_char) {
+    *(user as *mut String) = CStr::from_ptr(message).to_string_lossy().into_owned();
+}
+
+/// Why there is no context: only a log hears it.
+fn refusal(mut options: ContextOptions) -> String {
+    let (mut heard, mut out) = (String::new(), null_mut());
+    options.log = Some(keep_line);
+    options.log_user = &mut heard as *mut String as *mut c_void;
+    options.on_destroy = None;
+    if options.log_level == sys::RELORA_LOG_OFF {
+        options.log_level = sys::RELORA_LOG_ERROR;
+    }
+    // SAFETY: the context, if there is one this time, ends before what it points to.
+    unsafe {
+        sys::relora_context_create(&mut out, &options);
+        sys::relora_context_release(out);
+    }
+    heard
+}
+
 impl Context {
     /// With all defaults.
     pub fn new() -> Result<Context> {
@@ -231,7 +252,7 @@ impl Context {
             None => {
                 // SAFETY: on_destroy is not called where there is no context.
                 unsafe { drop_log(log as *mut c_void) };
-                Err(Error::new(status, ""))
+                Err(Error { status, text: refusal(o) })
             }
         }
     }

@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 /// y = x W^T + b + s * drop(x) A^T B^T
 #[derive(Debug)]
+#[allow(dead_code)] // the group is held, not read
 pub struct Linear(pub(crate) Handle<sys::relora_linear>, Option<Rc<Handle<sys::relora_group>>>);
 
 pub(crate) fn or_null(tensor: Option<&Tensor>) -> *mut sys::relora_tensor {

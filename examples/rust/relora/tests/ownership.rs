@@ -81,8 +81,20 @@ fn the_log_lives_as_long_as_the_context() {
     let options = ContextOptions { threads: 0, ..options };
     let sink = lines.clone();
     let refused = Context::with(&options, None, move |_, _| sink.borrow_mut().clear());
-    assert_eq!(refused.err().unwrap().status, sys::RELORA_E_ARGUMENT);
+    let error = refused.err().unwrap();
+    assert_eq!(error.status, sys::RELORA_E_ARGUMENT);
+    assert!(error.text.contains("options.threads is 0"), "{}", error);
     assert_eq!(Rc::strong_count(&lines), 1);
+}
+
+/// What safe code writes into options can be no pointer that C follows.
+#[test]
+fn pointers_in_options_are_not_followed() {
+    let context = Context::new().unwrap();
+    let comm = 8 as *const sys::relora_comm;
+    let adam = Adam::new(&context.cpu(), &AdamOptions { comm, ..AdamOptions::default() }).unwrap();
+    let options = CycleOptions { merge_every: 2, comm, ..CycleOptions::default() };
+    assert!(Cycle::new(&context, &options, Some(&adam), None, Hooks::default()).is_ok());
 }
 
 #[test]
