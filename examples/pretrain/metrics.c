@@ -215,6 +215,10 @@ int metrics_summary(const char *folder, const char *line)
 {
     FILE *file = create(folder, files[SUMMARY], line);
     if (!file) return -1;
+    errno = 0;
     fputc('\n', file);
-    return finish(file) ? fail("cannot write %s/%s", folder, files[SUMMARY]) : 0;
+    int error = errno;
+    return finish(file)
+               ? fail("cannot write %s/%s: %s", folder, files[SUMMARY], strerror(error ? error : errno))
+               : 0;
 }

@@ -76,20 +76,31 @@ int saved_path_of_rank(char path[PATH_MAX], const char *first, int rank)
     return used >= PATH_MAX ? fail("the name %s is too long", first) : 0;
 }
 
-static void drop(const char *folder, int64_t step, int ranks)
+/* One that stays does no harm but to the disk, which is said once. */
+static void drop_file(const char *path, int *told)
+{
+    if (unlink(path) == 0 || errno == ENOENT) return;
+    if (!*told)
+        note("cannot remove the old checkpoint %s: %s; what --keep is to remove may stay", path,
+             strerror(errno));
+    *told = 1;
+}
+
+/* Those of other processes are found by the name of the first one's, which therefore goes last. */
+static void drop(const char *folder, int64_t step, int ranks, int *told)
 {
     char path[PATH_MAX], other[PATH_MAX];
     if (saved_path(path, folder, step)) return;
-    unlink(path); /* one that stays does no harm */
     for (int rank = 1; rank < ranks; rank++)
-        if (saved_path_of_rank(other, path, rank) == 0) unlink(other);
+        if (saved_path_of_rank(other, path, rank) == 0) drop_file(other, told);
+    drop_file(path, told);
 }
 
-void saved_drop_old(const char *folder, int64_t keep, int64_t last, int ranks)
+void saved_drop_old(const char *folder, int64_t keep, int64_t last, int ranks, int *told)
 {
     int64_t *steps, kept = 0;
     int count = saved_steps(folder, &steps);
     for (int i = 0; i < count; i++)
-        if (steps[i] <= last && keep && ++kept > keep) drop(folder, steps[i], ranks);
+        if (steps[i] <= last && keep && ++kept > keep) drop(folder, steps[i], ranks, told);
     free(steps);
 }
