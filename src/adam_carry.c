@@ -1,5 +1,5 @@
 /* Moments that one optimizer takes over from another. */
-#include "adam.h"
+#include "adam_comm.h"
 
 static int32_t index_of(const relora_adam *adam, const char *name)
 {
@@ -103,6 +103,19 @@ static relora_status carry_pair(const struct call *c, const struct adam_entry *f
     return copy(c, to->steps, from->steps, sizeof *to->steps);
 }
 
+static relora_status check_from(const struct call *c, const relora_adam *adam, const relora_adam *from)
+{
+    if (!from) FAIL(c, RELORA_E_ARGUMENT, "from is NULL");
+    if (from == adam) FAIL(c, RELORA_E_ARGUMENT, "from is adam itself");
+    if (from->ctx != adam->ctx) FAIL(c, RELORA_E_CONTEXT, "from belongs to another context than adam");
+    if (from->device != adam->device)
+        FAIL(c, RELORA_E_DEVICE, "from is on %s, adam on %s", from->device->name, adam->device->name);
+    if (adam_is_sharded(adam) || adam_is_sharded(from))
+        FAIL(c, RELORA_E_UNSUPPORTED, "%s has RELORA_ADAM_SHARD_STATE, so no rank has whole moments",
+             adam_is_sharded(adam) ? "adam" : "from");
+    return RELORA_OK;
+}
+
 relora_status relora_adam_carry(relora_adam *adam, relora_stream *stream, const relora_adam *from,
                                 const int32_t *indices, int32_t count, int32_t *carried)
 {
@@ -111,11 +124,7 @@ relora_status relora_adam_carry(relora_adam *adam, relora_stream *stream, const 
     const struct adam_entry *theirs, *ours;
     int32_t pairs;
     TRY(adam_open(&c, adam, stream));
-    if (!from) FAIL(&c, RELORA_E_ARGUMENT, "from is NULL");
-    if (from == adam) FAIL(&c, RELORA_E_ARGUMENT, "from is adam itself");
-    if (from->ctx != adam->ctx) FAIL(&c, RELORA_E_CONTEXT, "from belongs to another context than adam");
-    if (from->device != adam->device)
-        FAIL(&c, RELORA_E_DEVICE, "from is on %s, adam on %s", from->device->name, adam->device->name);
+    TRY(check_from(&c, adam, from));
     TRY(check_pairs(&c, &k, &pairs));
     for (int32_t i = 0; i < length_of(&k); i++)
         if (find_pair(&k, i, &theirs, &ours)) TRY(carry_pair(&c, theirs, ours));

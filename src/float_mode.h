@@ -1,6 +1,7 @@
 /* The floating-point mode in which the library computes: what C starts a program with. A host, or a library
  * of its, may have set another one in a thread (flush-to-zero, a rounding, traps); numbers must not depend on
- * it, nor on which threads it was set in, and the host gets its own back, its flags included. */
+ * it, nor on which threads it was set in, and the host gets its own back, its flags included. A call
+ * may raise the flag "inexact" alone, as a function of the C library may. */
 #ifndef RELORA_SRC_FLOAT_MODE_H
 #define RELORA_SRC_FLOAT_MODE_H
 

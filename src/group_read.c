@@ -70,7 +70,7 @@ static relora_status look_at_part(struct reading *r, const struct member *m, rel
 /* Is it a weight, and not what the library makes of it? */
 static int is_weight(const relora_linear *linear, relora_param param)
 {
-    if (!linear->param[param]) return 0;
+    if (!linear->param[param] || param == RELORA_PARAM_SKETCH) return 0;
     if (linear->options.mode == RELORA_MODE_LOWRANK) return 1;
     return param == RELORA_PARAM_WEIGHT || param == RELORA_PARAM_BIAS;
 }

@@ -65,7 +65,7 @@ static relora_status check_options(const struct call *c, const relora_linear_opt
     if (!isfinite((float)(o->alpha / (double)(o->rank ? o->rank : 1))))
         FAIL(c, RELORA_E_ARGUMENT, "options.alpha is %g, and alpha / rank no finite F32", o->alpha);
     if (o->mode == RELORA_MODE_LOWRANK && (o->flags & RELORA_LINEAR_KEEP_DELTA))
-        FAIL(c, RELORA_E_ARGUMENT, "options.flags has KEEP_DELTA, but LOWRANK never merges");
+        FAIL(c, RELORA_E_ARGUMENT, "options.flags has KEEP_DELTA, but LOWRANK has no W");
     if ((o->flags & RELORA_LINEAR_REFERENCE) && !renew_is_uniform(o->init))
         FAIL(c, RELORA_E_ARGUMENT, "options.init is %s, but REFERENCE is the authors' code",
              init_names[o->init]);

@@ -35,9 +35,7 @@ struct option_value option_get(const struct option *row, const void *options)
 struct option_value option_default(const struct option *row)
 {
     if (row->type == OPTION_F64) return (struct option_value){.number = row->value};
-    /* Or clang would convert a fraction before it knows, which raises a flag of the host's floating-point mode. */
-    volatile double whole = row->value;
-    return (struct option_value){.integer = (int64_t)whole};
+    return (struct option_value){.integer = (int64_t)row->value};
 }
 
 static void put_default(const struct option *row, void *options)

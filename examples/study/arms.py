@@ -41,6 +41,12 @@ ARMS = {arm.name: arm for arm in (
         '--method relora --reset-masks independent --rank {rank} --restarts 3 {warm}'),
     Arm('matched-b', 'ReLoRA, B alone, orthonormal A', RANKS, (1.5e-3, 3e-3),
         PUBLISHED + ' --init-a matched --factors b --reset project --restarts 14 --restart-warmup 0 {warm}'),
+    # does a longer run want another rate?
+    Arm('lora-quarter', 'LoRA, at a quarter of the rate',     RANKS, (1.5e-3,), '--method lora --rank {rank} {warm}'),
+    Arm('lora-half', 'LoRA, at half the rate',                RANKS, (3e-3,), '--method lora --rank {rank} {warm}'),
+    Arm('lora-2x',  'LoRA, at twice the rate',                RANKS, (1.2e-2,), '--method lora --rank {rank} {warm}'),
+    Arm('relora-half', 'ReLoRA, at half the rate',            RANKS, (1.5e-3,), PUBLISHED + ' --restarts 3 {warm}'),
+    Arm('relora-2x', 'ReLoRA, at twice the rate',             RANKS, (6e-3,), PUBLISHED + ' --restarts 3 {warm}'),
     # candidates for the best recipe: besides A and B, W takes a step along its orthogonalised gradient now and then
     Arm('dense-1',  'LoRA + full-rank steps, warm start',     RANKS, (1.5e-3, 3e-3), STEPS.format(1, 1) + '{warm}'),
     Arm('cold-1',   'LoRA + full-rank steps',                 RANKS, (6e-3, 1.2e-2), STEPS.format(1, 1) + '--warm-start 0'),
@@ -65,6 +71,9 @@ ARMS = {arm.name: arm for arm in (
 )}
 BEST = ('dense-1', 'cold-1', 'cold-1x2', 'cold-2', 'cold-4', 'cold-restarts')
 FULL = ('full', 'full-2x', 'full-4x')
+LORA = ('lora', 'lora-quarter', 'lora-half', 'lora-2x')
+RELORA = ('relora', 'relora-half', 'relora-2x')
+AT_RATES = {'full': FULL, 'lora': LORA, 'relora': RELORA}  # one arm at other rates
 RESTARTS = ('lora', 'relora', 'two-masks', 'matched-b')
 SPECTRUM = ('full', *RESTARTS, *BEST)
 STEP_ABLATION = ('dense-1', 'cold-1x2', 'cold-2', 'cold-4', 'cold-restarts', 'step-only')
@@ -77,7 +86,7 @@ def cells(names, ranks=RANKS, task=BASE):
 
 # The same nets for longer, at the rates of the base task.
 LONG = [BASE._replace(name='long-%d' % steps, steps=steps, warm_start=steps // 4, evaluate=steps // 10, bin=steps // 80, scale=1.0)
-        for steps in (4000, 8000)]
+        for steps in (4000, 8000, 16000)]
 
 
 def larger(name, hidden, ffn, heads, layers, steps, batch, seq=256):
@@ -86,9 +95,9 @@ def larger(name, hidden, ffn, heads, layers, steps, batch, seq=256):
     return Task(name, shape, steps, steps // 4, batch, seq, steps // 10, steps // 80, 64 / hidden, 'text.txt')
 
 
-SCALING = [larger('0.2m', 64, 176, 4, 4, 2400, 8), larger('0.5m', 96, 264, 4, 4, 2400, 16), larger('0.9m', 128, 352, 4, 4, 2800, 24),
-           larger('1.3m', 160, 440, 4, 4, 3200, 32), larger('1.9m', 192, 528, 4, 4, 3120, 48), larger('3.3m', 256, 688, 4, 4, 4000, 64),
-           larger('11m', 384, 1024, 8, 6, 6400, 128)]
+SCALING = [larger('0.2m', 64, 176, 4, 4, 2400, 8), larger('0.4m', 80, 224, 4, 4, 2400, 12), larger('0.5m', 96, 264, 4, 4, 2400, 16),
+           larger('0.9m', 128, 352, 4, 4, 2800, 24), larger('1.3m', 160, 440, 4, 4, 3200, 32), larger('1.9m', 192, 528, 4, 4, 3120, 48),
+           larger('3.3m', 256, 688, 4, 4, 4000, 64), larger('11m', 384, 1024, 8, 6, 6400, 128)]
 SCALED = ('full', 'lora', 'relora', 'cold-1')
 
 
@@ -122,12 +131,18 @@ STAGES = [
     Stage('length', cells(('full-2x', 'lora', 'relora', 'cold-1'), (8, 4), LONG[0]), 2),
     Stage('upstream', cells(('matched-b',)), SEEDS),
     Stage('length', cells(('relora', 'lora', 'cold-1', 'full-2x'), (8, 4), LONG[1]), 1),
-    *[Stage('scaling', scaled(task), 1) for task in SCALING[:3]],
-    *[Stage('scaling', scaled(task, ('full', 'cold-1')), 1) for task in SCALING[3:5]],
+    *[Stage('scaling', scaled(task), 1) for task in (SCALING[0], SCALING[2])],
+    Stage('length', cells(('lora-half', 'lora-2x', 'cold-restarts', 'relora-half', 'relora-2x', 'lora-quarter'), (8,), LONG[1]), 1),
+    Stage('length', cells(('lora-half',), (4,)), SEEDS),
+    *[Stage('length', cells(('relora', 'lora-half'), (8, 4), task), 2) for task in LONG[:2]],
+    Stage('scaling', scaled(SCALING[3], ('full', 'cold-1')), 1),
+    Stage('scaling', scaled(SCALING[1]), 1),
+    Stage('scaling', scaled(SCALING[4], ('full', 'cold-1')), 1),
+    Stage('length', cells(('relora', 'lora-half', 'relora-half', 'lora-quarter'), (8,), LONG[2]), 1),
+    Stage('length', cells(('cold-1', 'full-2x'), (8, 4), LONG[1]), 2),
     *[Stage('scaling', scaled(task), 1) for task in SCALING[3:5]],
-    Stage('upstream', cells(('two-masks', 'control', 'lowrank'), (4, 16)), 2),
-    Stage('length', cells(('relora', 'lora', 'cold-1', 'full-2x'), (8, 4), LONG[1]), 2),
     Stage('upstream', cells(('two-masks', 'control', 'lowrank'), (4, 16)), SEEDS),
+    Stage('length', cells(('cold-1', 'full-2x'), (8,), LONG[2]), 1),
     *[Stage('scaling', scaled(task), 1) for task in SCALING[5:]],
 ]
 

@@ -65,11 +65,15 @@ class Page:
     def lines(self, part):
         return [line for line in self.record.done.values() if line['part'] == part]
 
-    def full(self, task=None):
-        """The runs of full rank at the rate that is best over all seeds. (One seed chose the rate of every other arm.)"""
-        runs = [self.record.get(arm, 0, task) for arm in arms.FULL]
+    def best(self, arm, rank=0, task=None):
+        """The runs of an arm at the rate that is best over all seeds, of the rates with the most seeds."""
+        runs = [self.record.get(name, rank, task) for name in arms.AT_RATES.get(arm, (arm,))]
         most = max(map(len, runs))
         return min((found for found in runs if len(found) == most), key=lambda found: sum(run['val_loss'] for run in found.values()))
+
+    def full(self, task=None):
+        """One seed chose the rate of every other arm."""
+        return self.best('full', 0, task)
 
     def headline(self):
         """The table of README.md."""
@@ -239,7 +243,7 @@ class Page:
         for arm in LOW_RANK:
             points = []
             for task, r in tasks:
-                m = stats.difference(self.record.get(arm, r, task), self.full(task) if other == 'full' else self.record.get(other, r, task))
+                m = stats.difference(self.best(arm, r, task), self.best(other, r if other != 'full' else 0, task))
                 points += [(task.steps if rank else r, m.value, m.error or 0)] if m else []
             panel.add(arm, points if len(points) > 1 and arm != other else [])
         return panel
@@ -256,10 +260,24 @@ class Page:
             panel.settings = 'set xtics (%s); set xrange [%g:%g]' % (', '.join(map(str, steps)), steps[0] / 1.3, steps[-1] * 1.3)
         if not any(panel.series for panel in panels + longer):
             return []
-        return ['## Where restarts begin to pay', '', 'ReLoRA against LoRA, by rank and by the length of the run. Longer runs have the rates of the base task. %s.' %
+        return ['## Where restarts begin to pay', '', 'ReLoRA against LoRA, by rank and by the length of the run. Longer runs have the rates of the base task, or the best of those in the table. %s.' %
                 machines(self.lines('upstream') + self.lines('length')), '',
+                *self.lengths(),
                 *picture(self.folder, 'ranks', panels, 'differences to LoRA and to full rank, by rank'),
                 *picture(self.folder, 'length', longer, 'differences to LoRA and to full rank, by the length of the run')]
+
+    def lengths(self):
+        rows = []
+        for task, rank in ((task, rank) for task in (self.task, *arms.LONG) for rank in sorted(arms.RANKS, reverse=True)):
+            lora = self.best('lora', rank, task)
+            for arm in (*arms.LORA, *arms.RELORA, 'cold-1', 'cold-restarts'):
+                runs = self.record.get(arm, rank, task)
+                if runs and lora:
+                    rows.append(['{:,}'.format(task.steps), rank, title(arm), '%g' % next(iter(runs.values()))['lr'], len(runs),
+                                 number(stats.mean(run['val_loss'] for run in runs.values())),
+                                 difference(stats.difference(runs, lora)) if runs is not lora else '',
+                                 difference(stats.difference(runs, self.full(task)))])
+        return table(['updates', 'rank', 'arm', 'rate', 'seeds', 'loss', 'above LoRA', 'above full rank'], rows) if rows else []
 
     def scaling(self):
         """Loss against parameters, with the power law L = E + a N^-b where there are enough sizes."""
@@ -271,7 +289,7 @@ class Page:
                     points[0].append((line['parameters'], line['val_loss']))
                     points[1].append((line['trained'], line['val_loss']))
             for panel, found in zip(both, points):
-                panel.add(arm, found)
+                panel.add(arm, found if len(found) > 1 else [])
         if not self.lines('scaling'):
             return []
         rows = []

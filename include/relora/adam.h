@@ -1,6 +1,6 @@
 /** @file relora/adam.h
  *  Adam and AdamW over registered parameters, with a partial reset of the moments. Parameters come from
- *  layers (relora_adam_add_linear) or from any borrowed memory (relora_adam_add). */
+ *  layers (relora_adam_add_linear) or are tensors of the host (relora_adam_add). */
 #ifndef RELORA_ADAM_H
 #define RELORA_ADAM_H
 
@@ -20,12 +20,15 @@ enum {
                                           after clipping, squares that exceed F32. A skipped step
                                           changes nothing and does not advance the step count used
                                           for bias correction. Without this flag see max_norm */
-    RELORA_ADAM_SHARD_STATE = 4      /**< with `comm`, each rank keeps the moments of its share of all
-                                          elements alone, as ZeRO stage 1 does. A step sends as much as
-                                          without it, and the numbers are the same up to the rounding of
-                                          the norm. RELORA_E_UNSUPPORTED for layers with
-                                          RELORA_INIT_GRADIENT that train A or W: no rank has all of a
-                                          gradient after a step. Not part of a state's description.
+    RELORA_ADAM_SHARD_STATE = 4      /**< with `comm`, each rank keeps only the moments of its share of all
+                                          elements, as in ZeRO stage 1. A step sends as much as without
+                                          it, and the numbers are the same up to the rounding of the norm.
+                                          All parameters must be registered before the first step, reset,
+                                          save or load (RELORA_E_STATE). Layers with RELORA_INIT_GRADIENT
+                                          that train A or W are RELORA_E_UNSUPPORTED, because no rank has
+                                          all of a gradient after a step; so are relora_adam_refresh(),
+                                          relora_adam_carry() and relora_adam_grad_norm(). Moments of the
+                                          host are RELORA_E_STATE. Not part of a state's description.
                                           Since 0.6 */
 };
 
@@ -40,14 +43,14 @@ typedef struct relora_adam_options {
     double max_norm;          /**< clip the global gradient norm to this; 0, the default, never clips.
                                    With clipping, one gradient that is not finite would make every
                                    parameter a NaN. Since 0.5 such a step changes nothing, and is
-                                   RELORA_E_NOT_FINITE unless it is skipped. Without clipping, the
-                                   gradient spoils only its own element */
+                                   RELORA_E_NOT_FINITE unless it is skipped. Without clipping, it
+                                   spoils only its own element */
     uint64_t seed;            /**< for stochastic rounding; default 0 */
     relora_rounding rounding; /**< of BF16 parameters, except W and bias of a layer, which have the
                                    rounding of their layer; default STOCHASTIC */
     int32_t reserved;         /**< 0 */
     const relora_comm *comm;  /**< the other ranks that train the same parameters, each with its own data; the
-                                   table is copied. NULL, the default: there are none. See relora_adam_step().
+                                   table is copied. NULL, the default, means none. See relora_adam_step().
                                    Since 0.6 */
 } relora_adam_options;
 
@@ -83,8 +86,8 @@ RELORA_API void relora_adam_release(relora_adam *adam);
  *  same shape; each may be F32 or BF16. Since 0.6 rows of `param` may have gaps between them, which a step
  *  does not touch; `grad` must have none. The moments are F32, without gaps, and start at 0.
  *  The same memory cannot be registered twice (RELORA_E_EXISTS).
- *  There is no F32 copy of a BF16 parameter: what is less than its last bit survives by stochastic
- *  rounding alone.
+ *  There is no F32 copy of a BF16 parameter: updates below its last bit survive only by stochastic
+ *  rounding.
  *  @param index receives 0, 1, 2, ... in order of registration; may be NULL
  *  @since 0.1 @threads one @stream none */
 RELORA_API relora_status relora_adam_add(relora_adam *adam, const char *name, relora_tensor *param,
@@ -95,14 +98,16 @@ RELORA_API relora_status relora_adam_add(relora_adam *adam, const char *name, re
  *  relora_adam_set_steps() sets it.
  *  @param first   m: F32, the shape of `param`, without gaps
  *  @param second  v: likewise. Neither may overlap the other, or memory that is registered here
+ *                 (RELORA_E_EXISTS)
  *  @since 0.5 @threads one @stream none */
 RELORA_API relora_status relora_adam_add_moments(relora_adam *adam, const char *name, relora_tensor *param,
                                                  relora_tensor *grad, relora_tensor *first,
                                                  relora_tensor *second, int32_t *index);
 
 /** Use moments in tensors of the host for a parameter that is already registered, such as the A of a layer.
- *  The old moments are released and their values are lost. The step count stays. Otherwise this function
- *  works like relora_adam_add_moments(). @since 0.5 @threads one @stream none */
+ *  The old moments are released and their values are lost. The step count stays. RELORA_E_NOT_FOUND for an
+ *  unknown index. Otherwise this function works like relora_adam_add_moments().
+ *  @since 0.5 @threads one @stream none */
 RELORA_API relora_status relora_adam_set_moments(relora_adam *adam, int32_t index, relora_tensor *first,
                                                  relora_tensor *second);
 
@@ -117,20 +122,21 @@ RELORA_API relora_status relora_adam_add_linear(relora_adam *adam, const char *p
  *  group trains nothing. @since 0.5 @threads one @stream none */
 RELORA_API relora_status relora_adam_add_group(relora_adam *adam, const relora_group *group);
 
-/** Take the layers as they are now, after one has changed its mode, weight, parameters or gradients. What a
- *  layer no longer trains is dropped with its moments. What it trains instead is registered, with moments
- *  and a count of 0, where relora_adam_add_linear() would have put it. Everything else keeps its moments,
- *  step count and factors, but may have another index. The order is that of a new optimizer to which the
- *  same is added, so states fit both. Names and moments that were borrowed before are no longer valid.
- *  Gradients that are new are in no buffer of relora_adam_flatten_grads().
+/** Follow the layers after one has changed its mode, weight, parameters or gradients. What a layer no longer
+ *  trains is dropped with its moments. What it trains instead is registered, with moments and a step count of
+ *  0, where relora_adam_add_linear() would have put it. Everything else keeps its moments, step count and
+ *  factors, but may have another index. The order is that of a new optimizer to which the same is added, so
+ *  states fit both. Names and moments that were borrowed before are no longer valid. New gradients are not in
+ *  the buffer of relora_adam_flatten_grads().
  *  @return RELORA_E_EXISTS if memory would be registered twice; RELORA_E_UNSUPPORTED with
- *          RELORA_ADAM_SHARD_STATE. Whatever the failure, nothing changes
+ *          RELORA_ADAM_SHARD_STATE. After any failure nothing has changed
  *  @since 0.6 @threads one @stream queues */
 RELORA_API relora_status relora_adam_refresh(relora_adam *adam, relora_stream *stream);
 
 /** Give one parameter its own step size and decay: its learning rate is lr_factor * lr, and weight_decay
  *  replaces that of the options. Norms and biases usually need no decay.
  *  @param lr_factor 0 or more; 1 at first. 0 leaves the parameter where it is
+ *  @return RELORA_E_NOT_FOUND for an unknown index
  *  @since 0.1 @threads one @stream none */
 RELORA_API relora_status relora_adam_set_factors(relora_adam *adam, int32_t index, double lr_factor,
                                                  double weight_decay);
@@ -138,11 +144,12 @@ RELORA_API relora_status relora_adam_set_factors(relora_adam *adam, int32_t inde
 /** Move the gradients of all parameters, with their contents, into one F32 buffer, so that a host that
  *  sums gradients over machines can send them in one piece. They are in order of registration, each at a
  *  multiple of 16 elements, with zeros between. The gradient tensors stay valid, but their data moves:
- *  call relora_tensor_data() again. RELORA_E_STATE if the memory of a gradient is borrowed, is shared by
- *  relora_tensor_to_dlpack() or is already such a buffer, or if `adam` was flattened before. RELORA_E_DTYPE
- *  if a gradient is not F32. (A host with a buffer of its own borrows slices of it for relora_adam_add() and
- *  relora_linear_set_grad() instead.) A parameter added later is not in the buffer. The buffer lives as long
- *  as any gradient in it. A gradient leaves it when another optimizer flattens that gradient.
+ *  call relora_tensor_data() again. A parameter added later is not in the buffer. The buffer lives as long as
+ *  any gradient in it. If another optimizer flattens a gradient, it leaves the buffer. (A host that has a
+ *  buffer borrows slices of it for relora_adam_add() and relora_linear_set_grad() instead.)
+ *  @return RELORA_E_STATE if no parameter is registered, if `adam` was flattened before, or if the memory of
+ *          a gradient is borrowed, is shared by relora_tensor_to_dlpack() or is such a buffer;
+ *          RELORA_E_DTYPE if a gradient is not F32
  *  @since 0.1 @threads one @stream queues */
 RELORA_API relora_status relora_adam_flatten_grads(relora_adam *adam, relora_stream *stream);
 
@@ -165,19 +172,19 @@ RELORA_API relora_status relora_adam_zero_grad(relora_adam *adam, relora_stream 
  *  The caller passes `lr` each time; the optimizer keeps none. Clipping and skipping happen on the
  *  device, without the host. Equal inputs give equal bits on any number of threads.
  *
- *  With relora_adam_options.comm, g is the sum of the gradients of all ranks, so that grad_scale divides
- *  by the micro-batches of all of them. A rank without data takes part with a gradient of 0. Clipping,
- *  skipping and the report are about the sum, and equal on all ranks. The step leaves the sum in the
- *  gradients (with RELORA_ADAM_SHARD_STATE anything), so overwrite them or set them to 0 before the next
- *  pass, as ever. The first step checks that all ranks have the same bits in the same parameters, and is
- *  RELORA_E_STATE on each of them if not. Ranks that share seeds draw the same dropout masks: give each
+ *  With relora_adam_options.comm, g is the sum of the gradients of all ranks, so grad_scale must divide
+ *  by the number of micro-batches of all of them. A rank without data takes part with a gradient of 0.
+ *  Clipping, skipping and the report refer to the sum, and are equal on all ranks. The step leaves the sum in
+ *  the gradients (with RELORA_ADAM_SHARD_STATE anything), so overwrite them or set them to 0 before the next
+ *  pass, as always. The first step checks that all ranks have the same bits in the same parameters. If not,
+ *  it is RELORA_E_STATE on each of them. Ranks that share seeds draw the same dropout masks: give each
  *  micro-batch of all ranks its own `call`.
  *  @param lr         0 or more, finite as F32. If lr times a factor or a decay is not finite, the
  *                    parameter does not change, as with 0
  *  @param grad_scale multiplies every gradient first, for accumulation over micro-batches. Finite as F32
  *  @param report     may be NULL; a report synchronises `stream`
- *  @return RELORA_E_STATE if the mode or the weight of a layer has changed since it was added, or if no
- *          parameter is registered. RELORA_E_NOT_FINITE, with a max_norm above 0 and without
+ *  @return RELORA_E_STATE if a layer has another mode, weight, parameter or gradient than when it was added,
+ *          or if no parameter is registered. RELORA_E_NOT_FINITE, with a max_norm above 0 and without
  *          RELORA_ADAM_SKIP_NOT_FINITE, if a gradient contains a NaN or an infinity. The text then
  *          names the first such gradient, `report` is filled, and nothing else changes, not even a step
  *          count. On a device other than the CPU this is reported only by a step with a report, because
@@ -188,7 +195,7 @@ RELORA_API relora_status relora_adam_step(relora_adam *adam, relora_stream *stre
 
 /** relora_adam_step() with the learning rate in `lr`, an F32 tensor of one element. It is read when the
  *  step runs, not when it is queued, so a CUDA graph captured from this call can use another rate at each
- *  launch. A value below 0, a NaN or an infinity can no longer be refused at that point: parameters then
+ *  launch. A value below 0, a NaN or an infinity cannot be refused at that point: parameters then
  *  do not change, as with 0, while moments and counts do.
  *
  *  A step without a report queues only work on the device, unless a parameter was added or a pointer or
@@ -199,23 +206,24 @@ RELORA_API relora_status relora_adam_step_lr(relora_adam *adam, relora_stream *s
                                              const relora_tensor *lr, double grad_scale,
                                              relora_step_report *report);
 
-/** Sum a tensor over all ranks of relora_adam_options.comm, in place, with the same bits on each of them. This
- *  is for what no step sums, such as the gradient of a frozen W before relora_linear_full_rank_step(). All
- *  ranks make the call, with tensors of one shape; a rank without data gives zeros. Without other ranks the
- *  tensor stays as it is.
- *  @param tensor F32 or BF16, of the device of `adam`. Rows may lie apart. BF16 is summed in F32 and rounded
+/** Sum a tensor over all ranks of relora_adam_options.comm, in place, with the same bits on each of them.
+ *  This is for tensors that no step sums, such as the gradient of a frozen W before
+ *  relora_linear_full_rank_step(). All ranks make the call, with tensors of one shape; a rank without data
+ *  gives zeros. Without other ranks the tensor stays as it is.
+ *  @param tensor F32 or BF16, on the device of `adam`. Rows may lie apart. BF16 is summed in F32 and rounded
  *                to nearest
- *  @return RELORA_E_COMM if a rank is lost
  *  @since 0.6 @threads one @stream queues */
 RELORA_API relora_status relora_adam_sum(relora_adam *adam, relora_stream *stream, relora_tensor *tensor);
 
 /** L2 norm over all registered gradients of this rank; not finite if one of them is not.
+ *  @return RELORA_E_STATE if no parameter is registered; RELORA_E_UNSUPPORTED with RELORA_ADAM_SHARD_STATE:
+ *          take it from the report of a step
  *  @since 0.1 @threads one @stream synchronises */
 RELORA_API relora_status relora_adam_grad_norm(relora_adam *adam, relora_stream *stream, double *norm);
 
 /** Partially reset the moments of the listed parameters in place. If `indices` is NULL and count 0, these
  *  are all A and B that came with a layer; RELORA_E_NOT_FOUND if there is none. An unknown index is
- *  RELORA_E_NOT_FOUND, and an index listed twice is RELORA_E_EXISTS; nothing is reset then.
+ *  RELORA_E_NOT_FOUND, and an index listed twice is RELORA_E_EXISTS; then nothing is reset.
  *  @param options NULL for the defaults: magnitude, 0.99, joint
  *  @param report  may be NULL; a report synchronises `stream`
  *  @since 0.1 @threads one @stream queues */
@@ -223,16 +231,17 @@ RELORA_API relora_status relora_adam_reset(relora_adam *adam, relora_stream *str
                                            int32_t count, const relora_reset_options *options,
                                            relora_reset_report *report);
 
-/** Copy the moments and step counts of another optimizer to parameters of the same names. In a new optimizer
- *  they are 0. After a warm start that is right for A and B, which are new, while embeddings, norms, biases
- *  and a head go on as they were. The host chooses which of them keep their moments: all of them, with
- *  `indices` NULL and count 0; some, by their indices in `adam`; or none, without this call.
- *  (relora_adam_refresh() keeps all of them, without a second optimizer.) Factors of
- *  relora_adam_set_factors() are not copied, and `from` does not change. Everything is checked first.
- *  @param from    of the same device. It may hold layers whose mode has changed since
+/** Copy the moments and step counts of another optimizer to the parameters of the same names. In a new
+ *  optimizer they are 0. After a warm start that is right for A and B, which are new, but embeddings, norms,
+ *  biases and a head continue. The host chooses which of these keep their moments: all, with `indices` NULL
+ *  and count 0; some, by their indices in `adam`; or none, without this call. (relora_adam_refresh() keeps
+ *  all of them, without a second optimizer.) Factors of relora_adam_set_factors() are not copied, and `from`
+ *  does not change. Everything is checked first.
+ *  @param from    on the same device. It may hold layers whose mode has changed since
  *  @param carried receives the number of parameters; may be NULL
  *  @return RELORA_E_NOT_FOUND if `from` lacks a parameter listed or, without a list, has none of the names;
- *          RELORA_E_SHAPE if one of them has another shape there; otherwise as relora_adam_reset()
+ *          RELORA_E_SHAPE if one of them has another shape there; RELORA_E_UNSUPPORTED if either has
+ *          RELORA_ADAM_SHARD_STATE; otherwise as relora_adam_reset()
  *  @since 0.6 @threads one @stream queues */
 RELORA_API relora_status relora_adam_carry(relora_adam *adam, relora_stream *stream, const relora_adam *from,
                                            const int32_t *indices, int32_t count, int32_t *carried);
@@ -245,15 +254,18 @@ RELORA_API const char *relora_adam_name(const relora_adam *adam, int32_t index);
 /** Index of the parameter called `name`; RELORA_E_NOT_FOUND if there is none.
  *  @since 0.1 @threads any @stream none */
 RELORA_API relora_status relora_adam_find(const relora_adam *adam, const char *name, int32_t *index);
-/** A moment of a parameter: F32, with its shape; NULL if there is no such parameter or moment, or if it
- *  lies in shares (RELORA_ADAM_SHARD_STATE). Borrowed: lives as long as `adam`.
+/** A moment of a parameter: F32, with its shape; NULL if there is no such parameter or moment, or if moments
+ *  lie in shares (RELORA_ADAM_SHARD_STATE). Borrowed: lives until `adam` is released or has other moments for
+ *  the parameter.
  *  @since 0.1 @threads any @stream none */
 RELORA_API relora_tensor *relora_adam_moment(relora_adam *adam, int32_t index, relora_moment moment);
 /** Number of updates of a parameter since its step count was last reset: t of relora_adam_step().
+ *  RELORA_E_NOT_FOUND for an unknown index.
  *  @since 0.1 @threads one @stream synchronises */
 RELORA_API relora_status relora_adam_steps(relora_adam *adam, relora_stream *stream, int32_t index,
                                            int64_t *steps);
-/** Set the step count of a parameter, for example when a run is resumed; 0 to 2^53.
+/** Set the step count of a parameter, for example when a run is resumed; 0 to 2^53. RELORA_E_NOT_FOUND for
+ *  an unknown index.
  *  @since 0.1 @threads one @stream queues */
 RELORA_API relora_status relora_adam_set_steps(relora_adam *adam, relora_stream *stream, int32_t index,
                                                int64_t steps);

@@ -26,7 +26,7 @@ enum {
                                   0.5 */
     RELORA_READ_FINITE = 2,  /**< refuse a NaN or an infinity, in the file or after conversion:
                                   RELORA_E_NOT_FINITE, with the tensor and the place in the text, and
-                                  `target` is not changed. Since 0.5 */
+                                  `target` does not change. Since 0.5 */
     RELORA_READ_ALLOW_MISSING = 4,  /**< accept a file that lacks tensors of the group: they stay as
                                          they are. Since 0.5 */
     RELORA_READ_ALLOW_LEFT_OVER = 8 /**< accept a file with tensors that are not in the group. Since 0.5 */
@@ -45,7 +45,7 @@ RELORA_API relora_status relora_read_report_init(relora_read_report *report, siz
 
 /** Create an empty writer. @since 0.2 @threads any @stream none */
 RELORA_API relora_status relora_writer_create(relora_writer **out, relora_context *ctx);
-/** NULL is allowed. @since 0.2 @threads any @stream none */
+/** Free the writer. NULL is allowed. @since 0.2 @threads any @stream none */
 RELORA_API void relora_writer_release(relora_writer *writer);
 
 /** Add a tensor. `name` is copied. `tensor` is retained, and its values are read when the file is
@@ -54,7 +54,7 @@ RELORA_API void relora_writer_release(relora_writer *writer);
 RELORA_API relora_status relora_writer_add(relora_writer *writer, const char *name, relora_tensor *tensor);
 
 /** Add host memory of any type of the format. `data` is row-major and little-endian, and must stay
- *  valid until the writer is released.
+ *  valid until the writer is released. The name is as for relora_writer_add().
  *  @param dtype name of the type in the format, such as "I64", "F16" or "U8"
  *  @param bytes size of `data`; must agree with dtype and shape (RELORA_E_SHAPE)
  *  @since 0.2 @threads one @stream none */
@@ -63,7 +63,7 @@ RELORA_API relora_status relora_writer_add_bytes(relora_writer *writer, const ch
                                                  size_t bytes);
 
 /** Set one pair of the file's metadata; a later value replaces an earlier one. Both strings must be
- *  UTF-8 and are copied. @since 0.2 @threads one @stream none */
+ *  UTF-8 and are copied. The key "relora.xxh3" is refused. @since 0.2 @threads one @stream none */
 RELORA_API relora_status relora_writer_set_metadata(relora_writer *writer, const char *key,
                                                     const char *value);
 
@@ -74,7 +74,8 @@ RELORA_API relora_status relora_writer_set_metadata(relora_writer *writer, const
  *  symbolic link at `path` is replaced, not followed; anything else that is not a regular file is
  *  refused. The temporary file is locked, so a second save to the same path at the same time is
  *  RELORA_E_IO. A limit on file sizes reaches this call as an error only if the process ignores
- *  SIGXFSZ. Values are streamed: a few MiB of memory are enough for a file of any size.
+ *  SIGXFSZ. Values are streamed: a few MiB of memory are enough for a file of any size. All tensors must be
+ *  on the device of `stream`. RELORA_E_OVERFLOW if the header exceeds the 100 MB of the format.
  *
  *  Some file systems lack part of this. Since 0.5 the call returns RELORA_OK if only the lock, the mode
  *  or the flush of the folder fails, or if the file system has no flush of files: the new file is in
@@ -102,7 +103,7 @@ RELORA_API relora_status relora_reader_open_if_there(relora_reader **out, relora
  *  @since 0.2 @threads any @stream none */
 RELORA_API relora_status relora_reader_open_memory(relora_reader **out, relora_context *ctx, const void *data,
                                                    size_t size);
-/** NULL is allowed. @since 0.2 @threads any @stream none */
+/** Free the reader and unmap its file. NULL is allowed. @since 0.2 @threads any @stream none */
 RELORA_API void relora_reader_release(relora_reader *reader);
 
 /** Number of tensors; -1 if `reader` is NULL. @since 0.2 @threads any @stream none */
@@ -118,7 +119,8 @@ RELORA_API const char *relora_reader_dtype(const relora_reader *reader, const ch
 RELORA_API relora_status relora_reader_shape(const relora_reader *reader, const char *name, int32_t *ndim,
                                              int64_t *shape, int32_t capacity);
 /** The bytes of a tensor in the mapped file, with any alignment. Borrowed: valid as long as `reader`.
- *  The checksum is not verified. @since 0.2 @threads any @stream none */
+ *  The checksum is not verified. RELORA_E_NOT_FOUND if there is no tensor of that name.
+ *  @since 0.2 @threads any @stream none */
 RELORA_API relora_status relora_reader_bytes(const relora_reader *reader, const char *name, const void **data,
                                              size_t *bytes);
 
@@ -132,23 +134,26 @@ RELORA_API const char *relora_reader_metadata_key(const relora_reader *reader, i
 RELORA_API const char *relora_reader_metadata(const relora_reader *reader, const char *key);
 
 /** Copy a tensor of the file into `target`, which must have the same shape and, without
- *  RELORA_READ_CONVERT, the same dtype. If the file has checksums, the bytes are verified first:
- *  RELORA_E_FORMAT if they differ, and `target` is not changed. A library built without xxHash cannot
- *  verify them, and says so in the log when the file is opened.
+ *  RELORA_READ_CONVERT, the same dtype. If the file has checksums, the bytes are verified first. After a
+ *  failure of these checks `target` has not changed. A library built without xxHash cannot verify checksums,
+ *  and says so in the log when the file is opened.
  *  @param flags RELORA_READ_CONVERT, RELORA_READ_FINITE, both or 0
+ *  @return RELORA_E_NOT_FOUND if there is no tensor of that name; RELORA_E_SHAPE or RELORA_E_DTYPE if it does
+ *          not fit; RELORA_E_FORMAT if its bytes differ from the checksum; RELORA_E_NOT_FINITE
  *  @since 0.2 @threads one @stream queues */
 RELORA_API relora_status relora_reader_read(relora_reader *reader, relora_stream *stream, const char *name,
                                             relora_tensor *target, uint32_t flags);
 /** Read the weights of a model by their names: "<name>.weight" and "<name>.bias" of each layer, and each
  *  parameter under its own name. (A layer in LOWRANK has no weight; its A, B and trainable scale are read
- *  as a state names them.) The A and B of other layers are not touched; what RELORA_LINEAR_KEEP_DELTA keeps
- *  becomes 0. Everything is checked first, and nothing is changed unless all fits.
+ *  as a state names them.) The A and B of other layers are not touched; a delta (RELORA_LINEAR_KEEP_DELTA)
+ *  becomes 0. Everything is checked first, and nothing changes unless all fits.
  *
  *  Names that only one side has are RELORA_E_NOT_FOUND without the flags that allow them. The text counts
- *  them and has the first of them; the log names each at RELORA_LOG_INFO, allowed or not.
+ *  them and shows the first few; the log names each at RELORA_LOG_INFO, allowed or not.
  *  @param flags   any of the RELORA_READ_* flags
- *  @param report  may be NULL; it is filled also for RELORA_E_NOT_FOUND, with 0 tensors read
- *  @return as relora_reader_read(); RELORA_E_STATE if a layer has no weight
+ *  @param report  may be NULL; it is also filled for RELORA_E_NOT_FOUND, with 0 tensors read
+ *  @return as relora_reader_read(); RELORA_E_STATE if a layer has no weight; RELORA_E_EXISTS if two members
+ *          read the same name
  *  @since 0.5 @threads one @stream queues */
 RELORA_API relora_status relora_reader_read_group(relora_reader *reader, relora_stream *stream,
                                                   const relora_group *group, uint32_t flags,

@@ -1,12 +1,13 @@
 /** @file relora/comm.h
- *  How one process of a training run talks to the others. The library itself links neither MPI nor NCCL: the
- *  host fills this table with functions of whatever it runs on, and an optimizer uses it. relora/comm_mpi.h
- *  and relora/comm_nccl.h fill one in a single call. A run of one process needs none of this.
+ *  How one process of a training run talks to the others. The library links neither MPI nor NCCL. The host
+ *  fills this table with functions of its transport, and an optimizer or a cycle calls them.
+ *  relora/comm_mpi.h and relora/comm_nccl.h fill one in a single call. A run of one process needs none of
+ *  this.
  *
- *  A process is a rank. All ranks of a table are equal: they make the same calls in the same order, with
- *  parameters, options and numbers that are the same. They differ in their data alone. A rank that fails
- *  before it has communicated, for example for want of memory, leaves the others waiting. It must end, or
- *  make the communicator fail, and a communicator should give up after a while. */
+ *  A process is a rank. All ranks make the same calls in the same order, with the same parameters, options
+ *  and numbers; only their data differ. A rank that fails before it has communicated, for example because
+ *  there is no memory, leaves the others waiting. It must end, or make the communicator fail, and a
+ *  communicator should give up after a while. */
 #ifndef RELORA_COMM_H
 #define RELORA_COMM_H
 
@@ -30,7 +31,7 @@ enum {
  *  @param data   elements at a multiple of 64 bytes, in the memory that relora_comm.memory names
  *  @param count  1 or more; its meaning is that of the function
  *  @return RELORA_OK, or any negative status. Then the call of the library fails with RELORA_E_COMM, and its
- *          stream is finished: nobody knows which ranks have which numbers. What holds for every callback is
+ *          stream is finished: nobody knows which ranks have which numbers. The rules for every callback are
  *          in relora/context.h */
 typedef relora_status (*relora_comm_fn)(void *user, void *native, void *data, int64_t count,
                                         relora_comm_type type);
@@ -42,17 +43,18 @@ typedef struct relora_comm {
     int32_t rank;              /**< 0 to size - 1 */
     int32_t size;              /**< number of ranks; default 1 */
     relora_device_kind memory; /**< where `data` of the functions is. CPU, the default: the library copies
-                                        what a GPU has to the host and waits for it. CUDA: it stays there */
+                                        data of a GPU to the host and waits for it. CUDA: data stays on the
+                                        GPU; refused for an optimizer on the CPU (RELORA_E_DEVICE) */
     relora_comm_fn sum;        /**< `count` elements become the sum over all ranks, with the same bits on
-                                        each of them, whatever they are */
+                                        each of them */
     relora_comm_fn
         reduce_scatter;         /**< `data` is `size` parts of `count` elements. Part `rank` becomes its sum
                                         over all ranks; the others may become anything */
     relora_comm_fn all_gather;  /**< `data` is `size` parts of `count` elements. Each rank has filled part
                                         `rank`; after the call each has all of them */
     relora_comm_error_fn error; /**< may be NULL */
-    void *user;                 /**< first argument of each function. It must stay valid as long as what was
-                                        made with this table */
+    void *user;                 /**< first argument of each function; must stay valid until the optimizers
+                                        and cycles made with this table are released */
 } relora_comm;
 
 /** Fill `comm` with the defaults, which are those of a run without other ranks, writing exactly `size` bytes.

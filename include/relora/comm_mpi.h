@@ -1,6 +1,6 @@
 /** @file relora/comm_mpi.h
- *  relora_comm over MPI, for whoever includes this file: it needs the host's <mpi.h>, and the library does
- *  not. It is not part of the binary interface.
+ *  relora_comm over MPI, as code that the host compiles with its own <mpi.h>. The library does not need MPI,
+ *  and this file is not part of the binary interface.
  *
  *      relora_comm_mpi mpi;
  *      relora_comm comm;
@@ -11,11 +11,11 @@
  *      relora_comm_mpi_close(&mpi);               // after what was made with it
  *      MPI_Finalize();
  *
- *  Floating-point numbers are added in the order of the ranks, so a run with the same number of ranks gives
+ *  Floating-point numbers are added in the order of the ranks, so runs with the same number of ranks give
  *  the same bits, whatever the network and the MPI. A rank that cannot go on calls relora_comm_mpi_leave();
- *  the others then have its sentence instead of waiting. If none comes, for example because a machine is
- *  gone, they give up after relora_comm_mpi.seconds. Then end the process: an exchange that is given up
- *  stays unfinished. */
+ *  the others then get its sentence instead of waiting. If none comes, for example because a machine is
+ *  gone, they give up after relora_comm_mpi.seconds. Then end the process, because MPI never finishes an
+ *  exchange that was given up. */
 #ifndef RELORA_COMM_MPI_H
 #define RELORA_COMM_MPI_H
 
@@ -30,7 +30,7 @@ enum { RELORA_COMM_MPI_TEXT = 256, RELORA_COMM_MPI_LEAVE = 1 /* tag of a message
 
 typedef struct relora_comm_mpi {
     MPI_Comm comm;  /**< a duplicate */
-    double seconds; /**< that an exchange may take; 600 at first */
+    double seconds; /**< that an exchange may take; 600 unless you change it */
     int rank, size;
     int *counts, *firsts; /* of the parts of an exchange */
     void *parts;          /* of one rank, from all */
@@ -60,7 +60,7 @@ static inline int relora_comm_mpi_is_left(relora_comm_mpi *mpi)
     return 1;
 }
 
-/* The exchange is done, or a rank has left, or it takes too long. */
+/* Until the exchange is done, a rank has left, or it takes too long. */
 static inline relora_status relora_comm_mpi_wait(relora_comm_mpi *mpi, MPI_Request request)
 {
     double begin = MPI_Wtime();
@@ -111,7 +111,7 @@ static inline void relora_comm_mpi_add(void *sum, const void *x, int count, relo
         for (i = 0; i < count; i++) ((uint64_t *)sum)[i] += ((const uint64_t *)x)[i];
 }
 
-/* Each rank gets its part of what mpi->counts says from all, and adds them in their order. */
+/* Each rank gets its part, as mpi->counts cuts them, from all ranks, and adds them in order. */
 static inline relora_status relora_comm_mpi_reduce(relora_comm_mpi *mpi, char *data, relora_comm_type type)
 {
     size_t item = relora_comm_mpi_item(type), part = (size_t)mpi->counts[mpi->rank] * item;
@@ -143,7 +143,7 @@ static inline relora_status relora_comm_mpi_reduce(relora_comm_mpi *mpi, char *d
     return RELORA_OK;
 }
 
-/* Each rank has its part; all get all. */
+/* Each rank has its part; afterwards all ranks have all parts. */
 static inline relora_status relora_comm_mpi_spread(relora_comm_mpi *mpi, char *data, relora_comm_type type)
 {
     MPI_Request request;
@@ -187,9 +187,9 @@ static inline const char *relora_comm_mpi_error(void *user)
     return ((relora_comm_mpi *)user)->error;
 }
 
-/** Fill `comm` for the ranks of `world`, which is duplicated: every one of them makes this call. `mpi` must
- *  stay where it is as long as `comm` is used.
- *  @return RELORA_E_IO if MPI fails, RELORA_E_NO_MEMORY; mpi->error has a sentence */
+/** Fill `comm` for the ranks of `world`, which is duplicated, so all its ranks must make this call. `mpi`
+ *  must stay where it is as long as `comm` is used.
+ *  @return RELORA_E_IO if MPI fails, or RELORA_E_NO_MEMORY; mpi->error then has a sentence */
 static inline relora_status relora_comm_mpi_open(relora_comm_mpi *mpi, relora_comm *comm, MPI_Comm world)
 {
     int code;
@@ -217,8 +217,8 @@ static inline relora_status relora_comm_mpi_open(relora_comm_mpi *mpi, relora_co
     return RELORA_OK;
 }
 
-/** Tell the other ranks that this one goes, and why. Each has the sentence in its next exchange, or the
- *  present one. This returns when all have it, or after `seconds`. Do not exchange anything after it. */
+/** Tell the other ranks that this one leaves, and why. Each gets the sentence in its present or next
+ *  exchange. Returns when all have it, or after `seconds`. Do not exchange anything afterwards. */
 static inline void relora_comm_mpi_leave(relora_comm_mpi *mpi, const char *why, double seconds)
 {
     double begin = MPI_Wtime();
@@ -236,6 +236,7 @@ static inline void relora_comm_mpi_leave(relora_comm_mpi *mpi, const char *why, 
     }
 }
 
+/** Free what relora_comm_mpi_open() made, after everything made with its table, and before MPI_Finalize(). */
 static inline void relora_comm_mpi_close(relora_comm_mpi *mpi)
 {
     free(mpi->counts);

@@ -1,6 +1,6 @@
 /** @file relora/comm_nccl.h
- *  relora_comm over NCCL, for whoever includes this file: it needs the host's <nccl.h>, and the library does
- *  not. It is not part of the binary interface.
+ *  relora_comm over NCCL, as code that the host compiles with its own <nccl.h>. The library does not need
+ *  NCCL, and this file is not part of the binary interface.
  *
  *      ncclComm_t nccl;                           // from ncclCommInitRank(), one rank for each GPU
  *      relora_comm_nccl table;
@@ -9,8 +9,8 @@
  *      options.comm = &comm;                      // of relora_adam_options_init(), for a CUDA device
  *
  *  The communicator must be a blocking one, as ncclCommInitRank() makes it. Exchanges are queued in the
- *  stream of the call, and the host does not wait. A rank that fails later is seen by a following exchange,
- *  or by ncclCommGetAsyncError(); ncclCommAbort() then lets the streams end. */
+ *  stream of the call, and the host does not wait. If a rank fails later, a following exchange or
+ *  ncclCommGetAsyncError() reports it; ncclCommAbort() then lets the streams end. */
 #ifndef RELORA_COMM_NCCL_H
 #define RELORA_COMM_NCCL_H
 
@@ -19,7 +19,7 @@
 #include "relora/comm.h"
 
 typedef struct relora_comm_nccl {
-    ncclComm_t nccl; /**< the host's, which closes it after what was made with the table */
+    ncclComm_t nccl; /**< of the host, which destroys it after everything made with the table */
     int rank;
     ncclResult_t result; /**< of the last exchange */
 } relora_comm_nccl;
@@ -75,7 +75,7 @@ static inline const char *relora_comm_nccl_error(void *user)
 }
 
 /** Fill `comm` for the ranks of `nccl`. `table` must stay where it is as long as `comm` is used.
- *  @return RELORA_E_IO if NCCL does not know its ranks */
+ *  @return RELORA_E_IO if NCCL reports an error; table->result has it */
 static inline relora_status relora_comm_nccl_open(relora_comm_nccl *table, relora_comm *comm, ncclComm_t nccl)
 {
     int size = 0;

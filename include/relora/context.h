@@ -12,8 +12,8 @@ RELORA_BEGIN
 
 /** Return `size` bytes (never 0) at a multiple of `alignment` (a power of two, at most 64), or NULL.
  *
- *  What follows holds for every callback in these headers. It is called on a thread that is inside a
- *  call of the library, and on several at once if several threads are. It must return: no C++
+ *  These rules hold for every callback in these headers. It is called on a thread that is inside a
+ *  call of the library, and on several at once if several threads are inside. It must return: no C++
  *  exception, longjmp or panic may leave it. The allocator and the log, with their user pointers, must
  *  stay valid until `on_destroy` of the same options is called, because an object keeps its context
  *  alive after relora_context_release(). */
@@ -22,7 +22,7 @@ typedef void *(*relora_alloc_fn)(void *user, size_t size, size_t alignment);
 typedef void (*relora_free_fn)(void *user, void *ptr, size_t size, size_t alignment);
 /** Receive one line without a newline; `message` is valid during the call only. */
 typedef void (*relora_log_fn)(void *user, int32_t level, const char *message);
-/** The context no longer exists. Nothing of it is used any more, including its allocator and its log. */
+/** The context no longer exists, and the library no longer uses its allocator and its log. */
 typedef void (*relora_destroy_fn)(void *user);
 
 enum {
@@ -36,11 +36,10 @@ enum {
 typedef struct relora_context_options {
     uint32_t struct_size;       /**< set by relora_context_options_init() */
     uint32_t flags;             /**< 0 */
-    int32_t threads;            /**< CPU threads including the caller, 1 to 1024; default 1. With
-                                     fewer, because OpenMP gives no more, results are the same. The
-                                     host's own OpenMP setting is not changed. With more than 1,
-                                     each calling thread has a pool of its own, and a forked child
-                                     makes one anew */
+    int32_t threads;            /**< CPU threads including the caller, 1 to 1024; default 1. If OpenMP
+                                     gives fewer, results are the same. The host's own OpenMP setting
+                                     does not change. With more than 1, OpenMP keeps a pool for each
+                                     calling thread; a forked child starts threads for each loop */
     int32_t log_level;          /**< default RELORA_LOG_OFF */
     relora_alloc_fn host_alloc; /**< NULL: aligned_alloc. Set both or neither */
     relora_free_fn host_free;
@@ -60,7 +59,7 @@ typedef struct relora_context_options {
  *  @since 0.1 @threads any @stream none */
 RELORA_API relora_status relora_context_options_init(relora_context_options *options, size_t size);
 
-/** Create a context. A failure leaves its text with options.log, if that is set and log_level allows
+/** Create a context. A failure passes its text to options.log, if that is set and log_level allows
  *  it, because there is no context yet to keep the text.
  *  @param options NULL for all defaults
  *  @since 0.1 @threads any @stream none */
@@ -86,6 +85,7 @@ RELORA_API relora_device_kind relora_device_get_kind(const relora_device *device
  *  @since 0.1 @threads any @stream none */
 RELORA_API const char *relora_device_name(const relora_device *device);
 /** Bytes of memory of the device, and how many of them are free now. Either pointer may be NULL.
+ *  RELORA_E_BACKEND if the device does not answer.
  *  @since 0.1 @threads any @stream none */
 RELORA_API relora_status relora_device_memory(const relora_device *device, uint64_t *free_bytes,
                                               uint64_t *total_bytes);

@@ -30,8 +30,8 @@ RELORA_API relora_status relora_tensor_from_dlpack(relora_tensor **out, relora_c
                                                    struct DLManagedTensorVersioned *managed);
 
 /** Share `tensor`. The result holds a reference until its deleter is called, which any thread may do once.
- *  Until then relora_adam_flatten_grads() does not move the memory. If the host exchanges it by
- *  relora_tensor_set_data(), the result keeps looking at the old memory, which must live on. Work that is
+ *  Until then relora_adam_flatten_grads() refuses to move the memory. If the host exchanges it by
+ *  relora_tensor_set_data(), the result keeps pointing to the old memory, which must stay valid. Work that is
  *  queued on `consumer` from now on runs after the work now queued on `producer`.
  *  @param producer the stream that last wrote the tensor; NULL if there is nothing to wait for
  *  @param consumer a cudaStream_t cast to void *; ignored on the CPU

@@ -21,22 +21,22 @@ RELORA_BEGIN
  *  @since 0.5 @threads any @stream none */
 RELORA_API relora_status relora_group_create(relora_group **out, relora_device *device);
 
-/** Release the group and its members. A layer lives on as long as an optimizer, a cycle or a state holds it.
- *  NULL is allowed. @since 0.5 @threads any @stream none */
+/** Free the group and release its members. A layer lives on as long as an optimizer, a cycle or a state holds
+ *  it. NULL is allowed. @since 0.5 @threads any @stream none */
 RELORA_API void relora_group_release(relora_group *group);
 
 /** Create a layer over a weight of the host and add it. This combines relora_linear_create() and
  *  relora_linear_set_weight(). One options struct serves many layers, because the group fills in the fields
- *  that differ: `layer` is the number of layers already in the group, and in_features, out_features and
- *  dtype come from `weight`. Features that you set must agree with it. RELORA_LINEAR_BIAS is set if `bias`
- *  is given. `options` itself does not change.
+ *  that differ: `layer` is the number of layers already in the group, whatever you set, and in_features,
+ *  out_features and dtype come from `weight`. Features that you set must agree with it (RELORA_E_SHAPE).
+ *  RELORA_LINEAR_BIAS is set if `bias` is given. `options` itself does not change.
  *  @param name    copied; must not be empty, nor be taken in the group (RELORA_E_EXISTS)
  *  @param weight  [out, in] ([in, out] with RELORA_LINEAR_IN_OUT), retained and used in place; must be NULL
  *                 in mode LOWRANK, and in no other
  *  @param bias    [out], F32 or (since 0.6) of the weight's dtype, retained and used in place. NULL means no
  *                 bias or, with RELORA_LINEAR_BIAS, an F32 bias that the layer allocates
  *  @param linear  receives the layer, which is borrowed and lives as long as the group. May be NULL
- *  @return RELORA_E_EXISTS also if the weight shares memory with a member
+ *  @return RELORA_E_EXISTS if the name is taken or the weight shares memory with a member
  *  @since 0.5 @threads one @stream none */
 RELORA_API relora_status relora_group_wrap(relora_group *group, const char *name, relora_tensor *weight,
                                            relora_tensor *bias, const relora_linear_options *options,
@@ -59,7 +59,7 @@ RELORA_API relora_status relora_group_add_param(relora_group *group, const char 
                                                 relora_tensor *grad);
 
 /** relora_group_wrap() over plain pointers to memory of the group's device, which must stay valid as long as
- *  the layer. The options give the shape and the dtype of W.
+ *  the layer. The options give the shape and the dtype of W, and `layer` is set as there.
  *  @param weight [out, in], or [in, out] with RELORA_LINEAR_IN_OUT, without gaps; NULL in mode LOWRANK, and
  *                in no other
  *  @param bias   [out] F32. NULL means no bias or, with RELORA_LINEAR_BIAS, one that the layer allocates
@@ -100,22 +100,23 @@ RELORA_API relora_tensor *relora_group_grad(const relora_group *group, int32_t i
 /** Call relora_linear_set_mode() for every layer that can take the mode: to LORA, at the end of a warm
  *  start, all layers in FULL whose rank is not 0; to FULL, since 0.6, all layers in LORA, which waits for
  *  the stream. Other layers stay as they are. Either all these layers change or none does: the memory is
- *  allocated and filled for every layer before the first one changes. What a mode needs therefore exists
- *  for a while beside what the other had. Optimizers that hold one of these layers refuse further steps:
- *  call relora_adam_refresh() or create a new one.
+ *  allocated and filled for every layer before the first one changes, so for a while the memory of both modes
+ *  exists. Optimizers that hold one of these layers refuse to step from now on: call relora_adam_refresh() or
+ *  create a new one.
  *  @param mode  RELORA_MODE_LORA or RELORA_MODE_FULL; LOWRANK is RELORA_E_UNSUPPORTED
- *  @return RELORA_E_STATE if there is no such layer
+ *  @return RELORA_E_STATE if there is no such layer; RELORA_E_NOT_FINITE as for relora_linear_set_mode()
  *  @since 0.5 @threads one @stream queues */
 RELORA_API relora_status relora_group_set_mode(relora_group *group, relora_stream *stream,
                                                relora_linear_mode mode);
 
 /** Call relora_linear_merge() for every layer in mode LORA or with a target (relora_linear_set_target). All
- *  layers are checked first. If a merge would put a NaN or an infinity into one of them
+ *  layers are checked first. If a merge would put a NaN or an infinity into one of them, or finds one there
  *  (RELORA_E_NOT_FINITE, with the name of the layer), no layer is merged. Call relora_group_reset() next.
  *  (A relora_cycle does both, and also resets the moments.)
  *  @param cycle   use each value once, beginning with 1
  *  @param report  receives totals over the layers; may be NULL
- *  @return RELORA_E_STATE if there is no such layer, or one of them has no weight
+ *  @return RELORA_E_STATE if there is no such layer, or one of them has no weight; the status of a
+ *          relora_merge_fn that fails
  *  @since 0.5 @threads one @stream synchronises */
 RELORA_API relora_status relora_group_merge(relora_group *group, relora_stream *stream, uint64_t cycle,
                                             relora_merge_report *report);

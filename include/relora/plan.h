@@ -16,8 +16,8 @@ enum {
     RELORA_ORDER_AUTO = 1,   /**< the cheapest for the shape; the default */
     RELORA_ORDER_SPLIT = 2,  /**< y = x W^T + (x A^T)(s B)^T and dx = g W + (s g B) A: the authors' */
     RELORA_ORDER_FOLD = 3,   /**< y = x V^T and dx = g V, with V = W + s B A made for the call */
-    RELORA_ORDER_THROUGH = 4 /**< backward only: as FOLD, and dA = s B^T G, dB = s G A^T, with
-                                  G = g^T x as if W were trained */
+    RELORA_ORDER_THROUGH = 4 /**< backward only: dx as in FOLD, and dA = s B^T G, dB = s G A^T, with
+                                  G = g^T x, as if W were trained */
 };
 
 typedef int32_t relora_provider;
@@ -34,7 +34,7 @@ enum {
     RELORA_ISA_BASE = 1,   /**< what every processor of the architecture has, such as SSE2 */
     RELORA_ISA_NEON = 2,   /**< of aarch64 */
     RELORA_ISA_AVX2 = 3,   /**< with FMA */
-    RELORA_ISA_AVX512 = 4, /**< BF16 by AVX512_BF16, where it does not convert */
+    RELORA_ISA_AVX512 = 4, /**< a BF16 product that does not convert uses AVX512_BF16 */
     RELORA_ISA_AMX = 5     /**< tiles of BF16 */
 };
 
@@ -47,14 +47,14 @@ typedef struct relora_plan_report {
     double backward_flops;             /**< with dx */
     int64_t forward_bytes;             /**< temporary memory, in the workspace of the stream */
     int64_t backward_bytes;            /**< with dx */
-    relora_provider forward_provider;  /**< of the product with W, or with A in LOWRANK; 0: not known, as on a
-                                            GPU. Since 0.6, as are the fields below */
+    relora_provider forward_provider;  /**< of the product of x with W, or with A in LOWRANK; 0 if not known,
+                                            as on a GPU. This and the fields below: since 0.6 */
     relora_provider backward_provider; /**< of the product that makes dx */
-    relora_isa forward_isa;            /**< 0: not known, as with a BLAS */
+    relora_isa forward_isa;            /**< 0 if not known, as with a BLAS */
     relora_isa backward_isa;
     int32_t forward_converts; /**< 1: BF16 operands are converted to F32 for the product; 0: none are */
     int32_t backward_converts;
-    int64_t product_bytes; /**< memory of the products beside, at most; the stream keeps it */
+    int64_t product_bytes; /**< the most that products take beside the workspace; the stream keeps it */
 } relora_plan_report;
 
 /** Prepare a report: 0 everywhere, and struct_size for the `size` bytes that the caller has. Setting
@@ -64,10 +64,10 @@ RELORA_API relora_status relora_plan_report_init(relora_plan_report *report, siz
 /** Report the order of products that forward and backward use for `rows` rows, and its cost. AUTO folds
  *  where that takes less time by a closed form of rows, in, out and rank (docs/performance.md), with costs
  *  that depend on what multiplies here (forward_provider, forward_isa). So another processor or build may use
- *  another order; relora_linear_set_order() settles it. AUTO never folds under dropout, nor a BF16 layer
+ *  another order; relora_linear_set_order() fixes it. AUTO never folds under dropout, nor in a BF16 layer
  *  that rounds to nearest, because small updates would be lost. FULL and LOWRANK have only one order,
- *  reported as SPLIT. The rounding of a folded BF16 pass depends on `call`, even without RELORA_TRAIN, so
- *  evaluate with the same `call`.
+ *  reported as SPLIT. The rounding of a folded BF16 pass depends on `call`, even without RELORA_TRAIN. To
+ *  repeat an evaluation bit for bit, use the same `call`.
  *  @param flags  RELORA_TRAIN, RELORA_SKETCH, both or 0
  *  @since 0.3 @threads any @stream none */
 RELORA_API relora_status relora_linear_plan(const relora_linear *linear, int64_t rows, uint32_t flags,

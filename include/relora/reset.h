@@ -1,6 +1,5 @@
 /** @file relora/reset.h
- *  How the moments of an optimizer are partially reset at a restart, and what a reset did.
- *  relora_adam_reset() does it, or a cycle. */
+ *  How relora_adam_reset(), relora_moments_reset() and cycles partially reset moments, and their report. */
 #ifndef RELORA_RESET_H
 #define RELORA_RESET_H
 
@@ -16,27 +15,27 @@ enum {
     RELORA_RESET_RANDOM = 2,    /**< each element with probability `ratio` */
     RELORA_RESET_MAGNITUDE = 3, /**< the `ratio` smallest by magnitude, per tensor */
     RELORA_RESET_KEEP = 4,      /**< nothing; `ratio` is ignored, STEP_COUNT refused. Since 0.6 */
-    RELORA_RESET_PROJECT = 5    /**< the moments of B go with A, as relora_moments_project() states; those of
-                                     A are zeroed, because its gradient begins at 0. `ratio` is ignored, and
-                                     STEP_COUNT restarts the count of A alone. Only for a relora_cycle whose
-                                     reset_every is its merge_every, because the old A has to be there
-                                     (RELORA_E_UNSUPPORTED elsewhere). Since 0.6 */
+    RELORA_RESET_PROJECT = 5    /**< the moments of B are carried to the new A, as by
+                                     relora_moments_project(); those of A are zeroed, because its gradient
+                                     begins at 0. `ratio` is ignored, and STEP_COUNT restarts the count of A
+                                     only. Only for a relora_cycle whose reset_every is its merge_every or 0,
+                                     because it needs the old A (RELORA_E_UNSUPPORTED elsewhere). Since 0.6 */
 };
 
 /** Without a flag both moments share one mask, made from the first moment (a joint reset), and the step
- *  count goes on. MAGNITUDE then zeroes exactly floor(ratio * n) elements of a product in double (0.29 of
- *  100 is 28), so all of them only if ratio is 1. Among equal magnitudes it keeps the lowest index. A NaN
- *  counts as the largest magnitude. */
+ *  count continues. MAGNITUDE then zeroes exactly floor(ratio * n) of n elements, with the product in double
+ *  (0.29 of 100 is 28), so all of them only if ratio is 1. Among equal magnitudes it keeps the lowest index.
+ *  A NaN counts as the largest magnitude. */
 /* relora_reset_options.flags; the authors' magnitude reset has INDEPENDENT | QUANTILE, their
  * default is RANDOM with 0.999 and INDEPENDENT */
 enum {
     RELORA_RESET_STEP_COUNT = 1,  /**< also restart the bias correction of these parameters */
     RELORA_RESET_INDEPENDENT = 2, /**< a separate mask for each moment */
     RELORA_RESET_QUANTILE = 4     /**< MAGNITUDE keeps what exceeds torch.quantile, as PyTorch up to 2.13
-                                       computes it, with the rank in F32. All ties go; elements are
-                                       multiplied by 0, and a NaN clears the others. A NaN that is
-                                       multiplied stays a NaN, whose bits depend on the device.
-                                       Refused with another mode */
+                                       computes it, with the rank in F32. It clears all ties. It multiplies
+                                       by 0 instead of storing 0, so a NaN stays a NaN, whose bits depend on
+                                       the device. One NaN clears all other elements. Refused with another
+                                       mode */
 };
 
 typedef struct relora_reset_options {
@@ -57,7 +56,7 @@ typedef struct relora_reset_report {
     int64_t zeroed_second; /**< elements of the second moment that are now zero */
     int64_t unpaired;      /**< elements whose first moment is not zero but whose second is. Such an
                                 element may move by thousands of learning rates (docs/method.md).
-                                0 after a joint reset, unless there were some before */
+                                0 after a joint reset, unless there were such elements before */
 } relora_reset_report;
 
 /** Prepare a report: 0 everywhere, and struct_size for the `size` bytes that the caller has. Setting

@@ -13,10 +13,16 @@ RELORA_BEGIN
  *
  *  After -10 to -29 nothing was changed. After -30, -40, -41 and -50 to -60 every object still exists and
  *  can be used and released. What the call was writing may hold part of its result, unless the
- *  comment of the function promises more. */
+ *  comment of the function promises more.
+ *
+ *  The comment of a function names a status if there is more to say than stands below. Any function may
+ *  return RELORA_E_ARGUMENT, RELORA_E_CONTEXT, RELORA_E_DEVICE or RELORA_E_NO_MEMORY; one with options or a
+ *  report RELORA_E_STRUCT_SIZE; one with tensors RELORA_E_SHAPE, RELORA_E_DTYPE, RELORA_E_LAYOUT,
+ *  RELORA_E_OVERFLOW or, if one has no memory yet or a layer no W, RELORA_E_STATE; one that reaches a device
+ *  RELORA_E_BACKEND; one that exchanges data with other ranks RELORA_E_COMM. */
 enum {
     RELORA_OK = 0,
-    RELORA_E_INTERNAL = -1, /**< a fault of the library itself; no release has returned it so far */
+    RELORA_E_INTERNAL = -1, /**< a fault of the library itself; no release returns it */
 
     /* the arguments are wrong; nothing was changed */
     RELORA_E_ARGUMENT = -10,    /**< NULL where an object is needed, or a value out of range */
@@ -29,11 +35,11 @@ enum {
     RELORA_E_OVERFLOW = -17,    /**< a size that does not fit into 63 bits */
 
     /* the object is not in a state that allows this; nothing was changed */
-    RELORA_E_STATE = -20,
-    RELORA_E_NOT_FOUND = -21,
-    RELORA_E_EXISTS = -22,
-    RELORA_E_READ_ONLY = -23, /**< memory that must not be written to; since 0.4 */
-    RELORA_E_UNSUPPORTED = -24,
+    RELORA_E_STATE = -20,       /**< not now, but perhaps after another call */
+    RELORA_E_NOT_FOUND = -21,   /**< no object, tensor or device of that name or number */
+    RELORA_E_EXISTS = -22,      /**< the name, or the memory, is taken */
+    RELORA_E_READ_ONLY = -23,   /**< memory that must not be written to; since 0.4 */
+    RELORA_E_UNSUPPORTED = -24, /**< this combination is not offered */
 
     RELORA_E_NO_MEMORY = -30,
 
@@ -65,8 +71,8 @@ RELORA_API const char *relora_status_text(relora_status status);
  *  relora_stream_error() then has the text of the caller's own call. The returned status is always
  *  exact. The log callback runs inside the failing call, so it always pairs a text with its call.
  *
- *  The text goes to the context of the first handle that a call is given. A call whose handles are
- *  all NULL leaves no text.
+ *  The text goes to the context of the first handle that is not NULL. A call whose handles are all NULL
+ *  leaves no text.
  *
  *  @param buffer    receives at most `capacity` bytes, always NUL-terminated; may be NULL
  *  @param capacity  size of `buffer` in bytes; 0 asks for the length only

@@ -24,19 +24,21 @@ RELORA_API relora_status relora_stream_wrap(relora_stream **out, relora_device *
  *  default stream, and if `stream` is NULL. @since 0.4 @threads any @stream none */
 RELORA_API void *relora_stream_native(const relora_stream *stream);
 
-/** Make later work on `stream` wait for all work that is now queued on `other`. Does not block.
+/** Make later work on `stream` wait for all work that is now queued on `other`. Does not block. If `other` is
+ *  finished, its status is returned, and `stream` stays usable.
  *  @since 0.1 @threads one @stream queues */
 RELORA_API relora_status relora_stream_wait(relora_stream *stream, relora_stream *other);
 
 /** Block until the queue is empty, and report any failure of the work in it. A failure of the device
- *  is permanent: every later call on the stream returns RELORA_E_BACKEND.
+ *  finishes the stream: every later call on it returns RELORA_E_BACKEND. A failed exchange with other ranks
+ *  does the same with RELORA_E_COMM.
  *  @since 0.1 @threads one @stream synchronises */
 RELORA_API relora_status relora_stream_synchronize(relora_stream *stream);
 
 /** Copy the text of the last failure of a call that was given `stream`, as relora_context_error() does.
- *  A stream is used by one thread at a time, so this is the text of the caller's own call, whatever
- *  fails on other streams of the context. If a call is also given an object of another context, its text
- *  goes to that context instead.
+ *  Only one thread at a time uses a stream, so this is the text of the caller's own call, whatever fails on
+ *  other streams of the context. If the call's first object belongs to another context, its text goes to that
+ *  context instead.
  *  @return RELORA_OK, or RELORA_E_ARGUMENT if `stream` is NULL
  *  @since 0.5 @threads any @stream none */
 RELORA_API relora_status relora_stream_error(const relora_stream *stream, char *buffer, size_t capacity,

@@ -15,14 +15,13 @@ RELORA_BEGIN
 
 enum { RELORA_MAX_DIMS = 8 };
 
-/** Called once for each borrowed buffer when the library no longer needs it. It is called, with no
- *  lock of the library held, by the thread that drops the last reference, possibly after the context
- *  was released. */
+/** Called once for each borrowed buffer when the library no longer needs it. The thread that drops the last
+ *  reference calls it, while the library holds no lock, and possibly after the context was released. */
 typedef void (*relora_deleter_fn)(void *user, void *data);
 
 /** Create a row-major tensor, aligned to 64 bytes, whose contents are undefined.
  *  @param ndim   0 (one element) to RELORA_MAX_DIMS
- *  @param shape  `ndim` sizes, each 0 or more; NULL if ndim is 0
+ *  @param shape  `ndim` sizes, each 0 or more; NULL if ndim is 0. RELORA_E_OVERFLOW above 2^61 elements
  *  @since 0.1 @threads any @stream none */
 RELORA_API relora_status relora_tensor_create(relora_tensor **out, relora_device *device, relora_dtype dtype,
                                               int32_t ndim, const int64_t *shape);
@@ -35,7 +34,7 @@ RELORA_API relora_status relora_tensor_create(relora_tensor **out, relora_device
  *  @param data    aligned to the element size. Since 0.6 it may be NULL for memory that does not exist yet,
  *                 such as activations: until relora_tensor_set_data() every use is RELORA_E_STATE, and the
  *                 text says what the tensor is
- *  @param deleter may be NULL; not called if this function fails. It is called for a `data` of NULL, too
+ *  @param deleter may be NULL; not called if this function fails. It is also called if `data` is NULL
  *  @since 0.1 @threads any @stream none */
 RELORA_API relora_status relora_tensor_borrow(relora_tensor **out, relora_device *device, relora_dtype dtype,
                                               int32_t ndim, const int64_t *shape, const int64_t *strides,
@@ -56,9 +55,9 @@ RELORA_API relora_status relora_tensor_borrow_matrix(relora_tensor **out, relora
 RELORA_API relora_status relora_tensor_set_data(relora_tensor *tensor, void *data);
 
 /** relora_tensor_set_data() with a separate owner for the new buffer. The old deleter is called at once
- *  with the user and the data it was given with, even if the data is the same. `deleter` and `user`
- *  take its place. Each pair of user and data is thus deleted exactly once. On a failure nothing is
- *  called, and `user` still belongs to the caller.
+ *  with its user and data, even if the data is the same. `deleter` and `user` replace the old ones. So each
+ *  pair of user and data is deleted exactly once. On a failure nothing is called, and `user` still belongs to
+ *  the caller.
  *  @param deleter may be NULL
  *  @since 0.5 @threads one @stream none */
 RELORA_API relora_status relora_tensor_set_data_owned(relora_tensor *tensor, void *data,

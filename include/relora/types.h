@@ -4,13 +4,13 @@
  *
  *  Each function in these headers carries three tags:
  *    @since    The release that added it.
- *    @threads  "any": it may be called from several threads at once.
- *              "one": each handle it is given, including the stream, may be used by only one
- *              thread at a time. Calls with different handles may run at once. A handle stands
- *              for everything it holds: an optimizer for the layers and tensors added to it, a
- *              cycle for its layers and its optimizer, a group for its members, a state for all
- *              its objects, a layer for its weight and bias. A step of an optimizer in one thread
- *              and a forward of one of its layers in another are therefore two uses of that layer.
+ *    @threads  "any": several threads may call it at once.
+ *              "one": only one thread at a time may use each handle it is given, including the
+ *              stream. Calls with different handles may run at once. A handle stands for
+ *              everything it holds: an optimizer for the layers and tensors added to it, a cycle
+ *              for its layers and its optimizer, a group for its members, a state for all its
+ *              objects, a layer for its weight and bias. A step of an optimizer in one thread and
+ *              a forward of one of its layers in another are therefore two uses of that layer.
  *              (A frozen W is only read until it is merged, so layers in several threads may share
  *              it.) A function tagged "any" may run at the same time on the same handle, unless
  *              the other call changes what it asks for.

@@ -102,6 +102,29 @@ START_TEST(test_everything)
 }
 END_TEST
 
+/* The sketch of a frozen A is no weight. */
+START_TEST(test_sketch)
+{
+    struct rnd r = rnd_seed(1);
+    relora_group *group = new_group();
+    relora_read_report report = {.struct_size = sizeof report};
+    relora_linear_options o = layer_options(RELORA_MODE_LOWRANK, IN, OUT, RANK);
+    o.flags = RELORA_LINEAR_BIAS | RELORA_LINEAR_TRAINABLE_SCALE | RELORA_LINEAR_FREEZE_A;
+    o.init = RELORA_INIT_GRADIENT;
+    relora_linear *l = new_filled_linear(&o, &r);
+    OK(relora_group_add_linear(group, "l", l));
+    relora_writer *w = new_writer();
+    put_in(w, "l.bias", 1, OUT, 0, 1);
+    put_in(w, "l.lora_A.weight", 2, RANK, IN, 2);
+    put_in(w, "l.lora_B.weight", 2, OUT, RANK, 3);
+    put_in(w, "l.scaling", 1, 1, 0, 4);
+    OK(relora_reader_read_group(saved(w), env.st, group, 0, &report));
+    ck_assert_int_eq(report.read, 4);
+    ck_assert_double_eq(first(l, RELORA_PARAM_A), 2);
+    ck_assert_double_eq(first(l, RELORA_PARAM_SCALE), 4);
+}
+END_TEST
+
 /* What relora_state_export_merged() writes goes back in. */
 START_TEST(test_export)
 {
@@ -272,6 +295,7 @@ Suite *group_reads(void)
     Suite *s = suite_create("reading groups");
     TCase *tc = env_case(s, "reads", 20);
     tcase_add_test(tc, test_everything);
+    tcase_add_test(tc, test_sketch);
     tcase_add_test(tc, test_export);
     tcase_add_loop_test(tc, test_missing, 0, PARTS);
     tcase_add_test(tc, test_left_over);

@@ -34,9 +34,22 @@ END_TEST
 
 /* ---- what shares do not allow ---- */
 
+static void carry_in_shares(struct rank *rank, struct world *w)
+{
+    relora_adam *plain, *sharded = w->adam;
+    RANK_OK(rank, relora_adam_create(&plain, rank->dev, NULL));
+    RANK_OK(rank, relora_adam_add(plain, "p0", w->value[0], w->grad[0], NULL));
+    RANK_TRUE(rank, relora_adam_carry(sharded, rank->st, plain, NULL, 0, NULL) == RELORA_E_UNSUPPORTED);
+    RANK_TRUE(rank, says(rank, "SHARD_STATE") && says(rank, "adam has"));
+    RANK_TRUE(rank, relora_adam_carry(plain, rank->st, sharded, NULL, 0, NULL) == RELORA_E_UNSUPPORTED);
+    RANK_TRUE(rank, says(rank, "SHARD_STATE") && says(rank, "from has"));
+    relora_adam_release(plain);
+}
+
 static void no_share(struct rank *rank, struct world *w)
 {
     double norm;
+    carry_in_shares(rank, w);
     RANK_TRUE(rank, relora_adam_grad_norm(w->adam, rank->st, &norm) == RELORA_E_UNSUPPORTED);
     RANK_TRUE(rank, says(rank, "SHARD_STATE"));
     RANK_TRUE(rank, relora_adam_set_moments(w->adam, 0, w->grad[0], w->value[0]) == RELORA_E_STATE);
