@@ -246,6 +246,9 @@ class OneAfterTheOther(Case):
             self.refused('--resume', 'x', '--out', 'p', says=['no checkpoint of this program'])
         self.with_texts('x', texts_sum=None, step='9', attempts='9')
         self.refused('--resume', 'x', '--out', 'p', says=['step 9', 'a run of 8'])
+        options = self.metadata('s', 'step-00000004.safetensors')['options']
+        self.with_texts('x', texts_sum=None, options=options + 'of-tomorrow=1\n')
+        self.refused('--resume', 'x', '--out', 'p', says=['made with --of-tomorrow'])
         self.with_texts('x', texts_sum=None)
         self.good('--resume', 'x', '--out', 'p')
         self.assertEqual(self.rows('p'), self.rows()[4:])
