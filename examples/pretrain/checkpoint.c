@@ -400,6 +400,10 @@ int checkpoint_find(struct trainer *t, struct options *o)
 int checkpoint_prepare(struct trainer *t)
 {
     t->place = (struct metrics_place){0, 0, 0, ""};
-    if (t->from) return restore(t);
+    const struct options *o = t->options;
+    int tidies = o->save && t->ranks->index == 0;
+    if (t->from && restore(t)) return -1;
+    if (tidies) saved_tidy(o->save, o->keep, t->resumed ? t->step : -1, t->ranks->count, &t->told_of_old);
+    if (t->resumed) return 0;
     return t->options->init ? llama_init(t) : 0;
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "report.h"
 
@@ -80,9 +81,7 @@ int saved_path_of_rank(char path[PATH_MAX], const char *first, int rank)
 static void drop_file(const char *path, int *told)
 {
     if (unlink(path) == 0 || errno == ENOENT) return;
-    if (!*told)
-        note("cannot remove the old checkpoint %s: %s; what --keep is to remove may stay", path,
-             strerror(errno));
+    if (!*told) note("cannot remove %s: %s; what --keep is to remove may stay", path, strerror(errno));
     *told = 1;
 }
 
@@ -103,4 +102,28 @@ void saved_drop_old(const char *folder, int64_t keep, int64_t last, int ranks, i
     for (int i = 0; i < count; i++)
         if (steps[i] <= last && keep && ++kept > keep) drop(folder, steps[i], ranks, told);
     free(steps);
+}
+
+/* "step-00000012.safetensors.tmp", or that of another process */
+static int is_unfinished(const char *name)
+{
+    static const char ending[] = ".safetensors.tmp";
+    size_t length = strlen(name), tail = sizeof ending - 1;
+    return strncmp(name, "step-", 5) == 0 && length > tail && strcmp(name + length - tail, ending) == 0;
+}
+
+void saved_tidy(const char *folder, int64_t keep, int64_t from, int ranks, int *told)
+{
+    char path[PATH_MAX];
+    struct stat info;
+    DIR *dir = opendir(folder);
+    if (!dir) return; /* the first save says why */
+    for (struct dirent *entry; (entry = readdir(dir));)
+        if (is_unfinished(entry->d_name) &&
+            snprintf(path, sizeof path, "%s/%s", folder, entry->d_name) < (int)sizeof path &&
+            lstat(path, &info) == 0 && S_ISREG(info.st_mode))
+            drop_file(path, told);
+    closedir(dir);
+    if (from >= 0 && saved_path(path, folder, from) == 0 && access(path, F_OK) == 0)
+        saved_drop_old(folder, keep, from, ranks, told);
 }

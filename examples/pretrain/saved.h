@@ -18,4 +18,8 @@ int saved_steps(const char *folder, int64_t **steps);
  * one cannot be removed, and sets *told. */
 void saved_drop_old(const char *folder, int64_t keep, int64_t last, int ranks, int *told);
 
+/* What a run that was killed while it saved has left in a folder that is ours now: files that are not complete, and one
+ * more than --keep, which may be all the room there is. `from` is the step that the run goes on from, or -1. */
+void saved_tidy(const char *folder, int64_t keep, int64_t from, int ranks, int *told);
+
 #endif

@@ -138,6 +138,22 @@ class AtOnce(Case):
         self.assertNotIn('note: ', err)
         self.assertEqual(len(self.checkpoints()), 2)
 
+    def test_what_a_killed_save_leaves(self):
+        """It may be all the room there is: no later save would fit."""
+        run = ['--steps', '6', '--save-every', '1', '--out', 'o', '--save', 's']
+        self.good(*run, '--keep', '0')
+        for name in ('step-00000004.safetensors.tmp', 'step-00000005.rank-1.safetensors.tmp', 'notes.tmp'):
+            self.write('s/' + name, b'half of it')
+        for step in (5, 6):
+            os.remove(self.path('s', 'step-%08d.safetensors' % step))
+        self.refused('--resume', 's', '--keep', '2', '--save', 's', '--out', 'o', '--steps', '5', says=['not shorter'])
+        self.assertEqual(len(os.listdir(self.path('s'))), 7)
+        self.good('--resume', 's', '--keep', '2', '--save', 's', '--out', 'o', '--save-every', '0')
+        self.assertEqual(sorted(os.listdir(self.path('s'))), ['notes.tmp', 'step-00000004.safetensors', 'step-00000006.safetensors'])
+        self.write('r/step-00000009.safetensors.tmp', b'half of it')
+        self.good('--steps', '2', '--save', 'r', '--out', 'p', '--save-every', '0')
+        self.assertEqual(os.listdir(self.path('r')), ['step-00000002.safetensors'])
+
     def test_config_that_no_longer_fits(self):
         """The one that is there is that of --init, and stays as it was."""
         self.good(*SHORT, '--hidden', '16', '--ffn', '16', '--heads', '2', '--layers', '1', '--rank', '4', '--out', 'o', '--export', 'x')
