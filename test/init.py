@@ -6,6 +6,7 @@ usage: init.py PRETRAIN_PROGRAM [NAME]...     (make check-init does it; NAME run
 """
 import copy
 import json
+import math
 import os
 import random
 import shutil
@@ -392,6 +393,31 @@ def test_files():
     refused('f', 'model.safetensors.index.json', 'pytorch_model.bin')
 
 
+def test_false_shapes():
+    """Found before a model of such a shape is made, which takes long or more memory than there is."""
+    for key, value, words in (('hidden_size', 1 << 20, ['model.embed_tokens.weight', '[256, 32]', '[256, 1048576]', 'config.json']),
+                              ('hidden_size', 16, ['[256, 32]', '[256, 16]']), ('vocab_size', 1 << 24, ['[256, 32]', '[16777216, 32]']),
+                              ('intermediate_size', 1 << 22, ['gate_proj', ', 32]', '[4194304, 32]']),
+                              ('num_hidden_layers', 1 << 14, ['no model.layers.2.'])):
+        refused(folder('f', config={key: value}), *words, options=ONCE + (['--vocab', str(value)] if key == 'vocab_size' else []))
+    t = weights()
+    norm = 'model.norm.weight'
+    for shape in ([1, HIDDEN], [HIDDEN, 1, 1], [HIDDEN // 2]):
+        refused(folder('f', dict(t, **{norm: [shape, t[norm][1][:math.prod(shape)]]})), norm, '[%d' % shape[0], 'has [32]')
+
+
+def test_pipes():
+    """Nobody writes to them."""
+    for name in 'config.json', 'model.safetensors', 'model.safetensors.index.json':
+        folder('f')
+        if name in os.listdir('f'):
+            os.remove('f/' + name)
+        if 'index' in name:
+            os.remove('f/model.safetensors')
+        os.mkfifo('f/' + name)
+        refused('f', name, 'regular file')
+
+
 def test_index():
     t = weights()
     index = 'f/model.safetensors.index.json'
@@ -490,7 +516,7 @@ def test_checkpoint():
     want(losses(*ONCE, '--init', path) == losses(*ONCE, '--init', 'whole'), 'first weights')
     refused(path, 'hidden_size', options=ONCE + ['--size', '20m'])
     header, data = read_header('saved/step-00000002.safetensors')
-    del header['__metadata__']['model']
+    del header['__metadata__']['model'], header['__metadata__']['texts_sum']  # as before 0.5
     text = json.dumps(header).encode()
     with open('old.safetensors', 'wb') as file:
         file.write(struct.pack('<Q', len(text)) + text + data)

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include "llama.h"
 #include "report.h"
 #include "saved.h"
@@ -29,11 +30,53 @@ static int is_apart(const struct trainer *t)
     return t->cycle && trainer_is_apart(t);
 }
 
-static relora_status set_number(relora_state *state, const char *key, int64_t value)
+/* The checksums of the library are of tensors, and it compares its own texts. Ours have a sum of their own. */
+static const char sum_key[] = "texts_sum";
+
+static uint64_t sum_of(const char *key, const char *value)
+{
+    uint64_t sum = 1469598103934665603u; /* FNV-1a, the zero between them included */
+    for (size_t i = 0; i <= strlen(key); i++) sum = (sum ^ (unsigned char)key[i]) * 1099511628211u;
+    for (size_t i = 0; value[i]; i++) sum = (sum ^ (unsigned char)value[i]) * 1099511628211u;
+    return sum;
+}
+
+struct texts { /* in the state, and the sum of their sums, whose order is of no matter */
+    relora_state *state;
+    uint64_t sum;
+};
+
+static relora_status set_text(struct texts *texts, const char *key, const char *value)
+{
+    texts->sum += sum_of(key, value);
+    return relora_state_set(texts->state, key, value);
+}
+
+static relora_status set_number(struct texts *texts, const char *key, int64_t value)
 {
     char text[32];
     snprintf(text, sizeof text, "%" PRId64, value);
-    return relora_state_set(state, key, text);
+    return set_text(texts, key, text);
+}
+
+static relora_status set_sum(const struct texts *texts)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%016" PRIx64, texts->sum);
+    return relora_state_set(texts->state, sum_key, text);
+}
+
+/* Checkpoints of before 0.6 have no sum. */
+static int texts_are_whole(const relora_reader *reader)
+{
+    char text[32];
+    const char *key, *sum = relora_reader_metadata(reader, sum_key);
+    uint64_t found = 0;
+    for (int32_t i = 0; (key = relora_reader_metadata_key(reader, i)); i++)
+        if (strncmp(key, "relora.", 7) != 0 && strcmp(key, sum_key) != 0)
+            found += sum_of(key, relora_reader_metadata(reader, key));
+    snprintf(text, sizeof text, "%016" PRIx64, found);
+    return !sum || strcmp(sum, text) == 0;
 }
 
 static relora_status add_objects(const struct trainer *t, relora_state *state)
@@ -48,6 +91,7 @@ static relora_status add_objects(const struct trainer *t, relora_state *state)
 static relora_status add_position(const struct trainer *t, relora_state *state)
 {
     char options[OPTIONS_TEXT], model[LLAMA_TEXT], seconds[40], health[160];
+    struct texts texts = {.state = state};
     health_write(&t->health, health, sizeof health);
     options_describe(t->options, options, sizeof options);
     llama_describe(model_get_config(t->model), model);
@@ -63,18 +107,20 @@ static relora_status add_position(const struct trainer *t, relora_state *state)
                    {"data_tokens", t->data->tokens},
                    {"data_sum", t->data->sum},
                    {"data_whole_sum", t->data->whole_sum},
+                   {"vocab", t->data->vocab},
                    {"threads", t->options->threads},
                    {"device", t->options->device}};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-        relora_status status = set_number(state, numbers[i].key, numbers[i].value);
+        relora_status status = set_number(&texts, numbers[i].key, numbers[i].value);
         if (status < 0) return status;
     }
-    relora_status status = is_apart(t) ? set_number(state, "apart", t->ranks->count) : RELORA_OK;
-    if (status >= 0) status = relora_state_set(state, "options", options);
-    if (status >= 0) status = relora_state_set(state, "model", model);
-    if (status >= 0) status = relora_state_set(state, "health", health);
-    if (status >= 0) status = relora_state_set(state, "row", t->metrics.train ? t->metrics.row : t->row);
-    return status < 0 ? status : relora_state_set(state, "seconds", seconds);
+    relora_status status = is_apart(t) ? set_number(&texts, "apart", t->ranks->count) : RELORA_OK;
+    if (status >= 0) status = set_text(&texts, "options", options);
+    if (status >= 0) status = set_text(&texts, "model", model);
+    if (status >= 0) status = set_text(&texts, "health", health);
+    if (status >= 0) status = set_text(&texts, "row", t->metrics.train ? t->metrics.row : t->row);
+    if (status >= 0) status = set_text(&texts, "seconds", seconds);
+    return status < 0 ? status : set_sum(&texts);
 }
 
 /* ---- saving ---- */
@@ -93,14 +139,16 @@ static int write_state(const struct trainer *t, const char *path)
 /* The file of the first process comes last: where it is, there are those of the others too. */
 static int write_apart(const struct trainer *t, const char *path)
 {
-    char own[PATH_MAX];
+    char own[PATH_MAX] = "";
     int rank = t->ranks->index, written = 0;
     if (rank) written = saved_path_of_rank(own, path, rank) || write_state(t, own);
-    if (ranks_agree(t->ranks, written)) return -1;
-    return ranks_agree(t->ranks, rank ? 0 : write_state(t, path));
+    if (ranks_agree(t->ranks, written) == 0 && ranks_agree(t->ranks, rank ? 0 : write_state(t, path)) == 0)
+        return 0;
+    if (rank && access(path, F_OK) != 0) unlink(own); /* nobody would find it, or remove it */
+    return -1;
 }
 
-int checkpoint_save(const struct trainer *t)
+int checkpoint_save(struct trainer *t)
 {
     char path[PATH_MAX];
     int first = t->ranks->index == 0; /* but all have a part in it */
@@ -108,7 +156,7 @@ int checkpoint_save(const struct trainer *t)
                 (first && folders_open(t->folders, "save", t->options->save)); /* it may be gone by now */
     if (ranks_agree(t->ranks, ready) || (is_apart(t) ? write_apart(t, path) : write_state(t, path)))
         return -1;
-    if (first) saved_drop_old(t->options->save, t->options->keep, t->step, t->ranks->count);
+    if (first) saved_drop_old(t->options->save, t->options->keep, t->step, t->ranks->count, &t->told_of_old);
     return 0;
 }
 
@@ -164,6 +212,25 @@ static int compare_ranks(const struct trainer *t)
                 " processes that train apart (--sync restart), each with "
                 "its own factors and moments, but %d %s started",
                 apart, t->ranks->count, t->ranks->count == 1 ? "was" : "were");
+}
+
+static int compare_end(const struct trainer *t)
+{
+    int64_t step = get_number(t->from, "step");
+    return step <= t->planned ? 0
+                              : fail("--resume: the checkpoint is of step %" PRId64 " of a run of %" PRId64,
+                                     step, t->planned);
+}
+
+/* The vocabulary may be the data's, or was given. Checkpoints of before 0.6 do not say it. */
+static int take_vocab(const struct trainer *t, struct options *o)
+{
+    int64_t vocab = get_number(t->from, "vocab");
+    if (vocab < 0) return 0;
+    if (o->vocab && o->vocab != vocab)
+        return fail("--vocab is %" PRId64 ", but the checkpoint was made with %" PRId64, o->vocab, vocab);
+    o->vocab = vocab;
+    return 0;
 }
 
 /* The data must be those that the checkpoint was trained on; its size is compared first. */
@@ -234,11 +301,12 @@ static relora_reader *open_whole(const struct trainer *t, const char *path)
     relora_reader *reader;
     if (check(t->ctx, relora_reader_open(&reader, t->ctx, path), "--resume")) return NULL;
     relora_status status = relora_reader_verify(reader);
-    if (status != RELORA_E_NOT_FOUND && check(t->ctx, status, path)) {
-        relora_reader_release(reader);
-        return NULL;
-    }
-    return reader;
+    int bad = status != RELORA_E_NOT_FOUND && check(t->ctx, status, path);
+    if (!bad && !texts_are_whole(reader))
+        bad = fail("%s is damaged: its texts are not those that were saved", path);
+    if (!bad) return reader;
+    relora_reader_release(reader);
+    return NULL;
 }
 
 /* The file of this process, if it is whole; NULL after saying why, or if another process does not have its own. */
@@ -300,17 +368,28 @@ static int find_file(struct trainer *t, const struct options *o)
                       : -1;
 }
 
+/* Numbers that a run can have. */
+static int check_position(const struct trainer *t)
+{
+    int64_t step = get_number(t->from, "step"), attempts = get_number(t->from, "attempts");
+    return step >= 0 && attempts >= step && get_number(t->from, "skipped") >= 0 &&
+                   get_number(t->from, "restarts") >= 0
+               ? 0
+               : -1;
+}
+
 int checkpoint_find(struct trainer *t, struct options *o)
 {
     if (o->resume && find_file(t, o)) return STATUS_FAILED;
     if (o->resume && !t->from && options_resolve(o)) return STATUS_USAGE;
     if (t->from) {
         const char *text = relora_reader_metadata(t->from, "options");
-        if (!text || !relora_reader_metadata(t->from, "seconds") || get_number(t->from, "step") < 0) {
+        if (!text || !relora_reader_metadata(t->from, "seconds") || check_position(t)) {
             fail("--resume: the file is not a checkpoint of this program");
             return STATUS_FAILED;
         }
-        if (compare_ranks(t) || options_adopt(o, text, &t->planned) || compare_model(t, o))
+        if (compare_ranks(t) || take_vocab(t, o) || options_adopt(o, text, &t->planned) || compare_end(t) ||
+            compare_model(t, o))
             return STATUS_FAILED;
     }
     if (o->save && check_folder(t, o, t->from ? get_number(t->from, "step") : -1)) return STATUS_FAILED;
@@ -320,6 +399,10 @@ int checkpoint_find(struct trainer *t, struct options *o)
 int checkpoint_prepare(struct trainer *t)
 {
     t->place = (struct metrics_place){0, 0, 0, ""};
-    if (t->from) return restore(t);
+    const struct options *o = t->options;
+    int tidies = o->save && t->ranks->index == 0;
+    if (t->from && restore(t)) return -1;
+    if (tidies) saved_tidy(o->save, o->keep, t->resumed ? t->step : -1, t->ranks->count, &t->told_of_old);
+    if (t->resumed) return 0;
     return t->options->init ? llama_init(t) : 0;
 }

@@ -5,7 +5,7 @@
 #include "train.h"
 
 /* Write step-N.safetensors into the folder of --save and drop the oldest beyond --keep. */
-int checkpoint_save(const struct trainer *trainer);
+int checkpoint_save(struct trainer *trainer);
 
 /* Find the checkpoint of --resume and take over its options, before anything is made by them. Returns a status
  * of stop.h, after a sentence if it is not STATUS_DONE. */

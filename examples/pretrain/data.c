@@ -154,7 +154,7 @@ int data_open(struct data *data, const struct names *given, const struct names *
     int result = find_files(given, validation, &files, &held_out);
     if (!result) result = open_sources(data, &files, &held_out);
     if (!result) result = scan(data, vocab);
-    if (!result) result = divide(data, seq);
+    if (!result && seq) result = divide(data, seq);
     if (!result) result = take_sums(data);
     names_free(&files);
     names_free(&held_out);

@@ -26,7 +26,7 @@ struct data {
 
 /* Everything is read once and looked at. `validation` empty: what --data has for it in files of their own, or
  * else the last tenth. vocab 0: 256 for text, otherwise the largest token + 1, rounded up to a multiple of 64.
- * There must be at least seq + 1 tokens in both parts. -1 after a sentence, or without one if stop_asked(). */
+ * There must be at least seq + 1 tokens in both parts; seq 0 asks for no parts. -1 after a sentence, or without one if stop_asked(). */
 int data_open(struct data *data, const struct names *given, const struct names *validation, int64_t vocab,
               int64_t seq);
 void data_close(struct data *data);

@@ -9,22 +9,47 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include "report.h"
 #include "train.h"
+
+/* Written beside its place and renamed: what is there may be that of --init, and must not be lost. */
+static int temporary(char path[PATH_MAX], const char *folder, const char *name)
+{
+    return snprintf(path, PATH_MAX, "%s/%s.tmp", folder, name) >= PATH_MAX
+               ? fail("the name %s is too long", folder)
+               : 0;
+}
 
 static FILE *create(const char *folder, const char *name)
 {
     char path[PATH_MAX];
-    FILE *file = NULL;
-    if (snprintf(path, sizeof path, "%s/%s", folder, name) < (int)sizeof path) file = fopen(path, "w");
-    if (!file) fail("cannot write %s/%s: %s", folder, name, strerror(errno));
+    if (temporary(path, folder, name)) return NULL;
+    FILE *file = fopen(path, "we");
+    if (!file) fail("cannot write %s: %s", path, strerror(errno));
+    errno = 0; /* a later one is that of a write */
     return file;
+}
+
+/* Is all of it on the disk? 0, or why not. Some file systems have no flush, and closing tells. */
+static int complete(FILE *file)
+{
+    int bad = fflush(file) != 0 || ferror(file), error = !bad ? 0 : errno ? errno : EIO;
+    if (!error && fsync(fileno(file)) != 0 && (errno == EIO || errno == ENOSPC || errno == EDQUOT))
+        error = errno;
+    return fclose(file) != 0 && !error ? errno : error;
 }
 
 static int finish(FILE *file, const char *folder, const char *name)
 {
-    int bad = ferror(file);
-    return fclose(file) != 0 || bad ? fail("cannot write %s/%s: %s", folder, name, strerror(errno)) : 0;
+    char from[PATH_MAX], to[PATH_MAX];
+    int error = complete(file);
+    if (temporary(from, folder, name)) return -1;
+    snprintf(to, sizeof to, "%.*s", (int)(strlen(from) - strlen(".tmp")), from);
+    if (!error && rename(from, to) != 0) error = errno;
+    if (!error) return 0;
+    unlink(from);
+    return fail("cannot write %s: %s", to, strerror(error));
 }
 
 static const char *dtype_of(const struct trainer *t)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "report.h"
+#include "stop.h"
 
 enum { BLOCK = 65536, LABEL_MOST = 1 << 20 };
 
@@ -15,7 +16,8 @@ struct line {
 /* What is known of the line that is being read. */
 struct reading {
     struct data *data;
-    int64_t classes, room, number; /* number: of the line, over all files */
+    const char *path;
+    int64_t classes, room, number; /* number: of the line in its file */
     struct line line;
     enum { IN_LABEL, IN_TEXT } part;
     int digits;
@@ -23,9 +25,9 @@ struct reading {
 
 static int refuse(const struct reading *r, const char *what)
 {
-    return fail("--classify: line %" PRId64 " of the data %s; expected is a whole number below %" PRId64
+    return fail("--classify: line %" PRId64 " of %s %s; expected is a whole number below %" PRId64
                 ", a tab and a text",
-                r->number + 1, what, r->classes);
+                r->number + 1, r->path, what, r->classes);
 }
 
 static int keep(struct reading *r)
@@ -70,13 +72,15 @@ static int read_file(struct reading *r, struct source *s)
 {
     int32_t bytes[BLOCK / sizeof(int32_t)];
     const int64_t block = (int64_t)(sizeof bytes / sizeof *bytes);
-    for (int64_t at = 0; at < s->tokens; at += block) {
+    r->path = s->path;
+    r->number = 0;
+    for (int64_t at = 0; at < s->tokens && !stop_asked(); at += block) {
         int64_t count = s->tokens - at < block ? s->tokens - at : block;
         if (source_read(s, at, count, bytes)) return -1;
         for (int64_t i = 0; i < count; i++)
             if (take_byte(r, bytes[i], s->first + at + i)) return -1;
     }
-    return r->digits ? keep(r) : 0;
+    return stop_asked() ? -1 : r->digits ? keep(r) : 0;
 }
 
 int lines_find(struct data *data, int64_t classes)

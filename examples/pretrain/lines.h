@@ -5,7 +5,7 @@
 #include "data.h"
 
 /* Find the lines of opened text, whose labels are whole numbers below `classes`. There must be files of their own
- * for validation. -1 after a sentence. */
+ * for validation. -1 after a sentence, or without one if stop_asked(). */
 int lines_find(struct data *data, int64_t classes);
 /* The first `seq` bytes of a text, then zeros. The label is the target of its last byte there; every other target
  * is -1, which is none. -1 after a sentence. */

@@ -45,9 +45,11 @@ int llama_above_0(const json_t *object, const char *path, const char *name, doub
 
 /* ---- llama_weights.c ---- */
 
-/* First weights for the model of a trainer from --init: every one of them from the file or its pieces, and
- * nothing left over that might be part of a model. */
-int llama_init(struct trainer *trainer);
+/* Does --init have every weight of such a model, in the file or its pieces, in the right shape, and nothing left over
+ * that might be part of a model? To be asked before a model is made: what config.json says may be false. */
+int llama_look(const struct trainer *trainer, const struct model_config *config);
+/* First weights for the model of a trainer from there. */
+int llama_init(const struct trainer *trainer);
 
 /* ---- export.c ---- */
 

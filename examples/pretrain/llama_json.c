@@ -7,12 +7,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include "report.h"
+
+/* To open a pipe would wait for somebody who writes. */
+static int is_regular(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) != 0 || S_ISREG(info.st_mode); /* if it is missing, opening says so */
+}
 
 int llama_is_stand_in(const char *path)
 {
     char begin[64] = "";
-    FILE *file = fopen(path, "rb");
+    FILE *file = is_regular(path) ? fopen(path, "rb") : NULL;
     if (!file) return 0;
     size_t count = fread(begin, 1, sizeof begin - 1, file);
     fclose(file);
@@ -27,6 +35,10 @@ int llama_is_stand_in(const char *path)
 json_t *llama_load(const char *path)
 {
     json_error_t error;
+    if (!is_regular(path)) {
+        fail("cannot read %s: it is no regular file", path);
+        return NULL;
+    }
     if (llama_is_stand_in(path)) return NULL;
     json_t *json = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
     if (!json && error.line < 1) fail("cannot read %s: %s", path, strerror(errno));

@@ -19,6 +19,7 @@ struct piece { /* a file */
 
 struct weights {
     const struct trainer *t;
+    const struct model_config *config;
     const char *from; /* of --init */
     struct piece *pieces;
     int count;
@@ -137,7 +138,7 @@ static int open_file(struct weights *w)
         return fail("--init %s: there is no config.json beside it, which says what its weights mean",
                     w->from);
     const char *model = relora_reader_metadata(reader, "model");
-    return w->checkpoint && model ? llama_compare(model_get_config(w->t->model), model) : 0;
+    return w->checkpoint && model ? llama_compare(w->config, model) : 0;
 }
 
 static void close_all(struct weights *w)
@@ -157,7 +158,7 @@ static struct piece *find(const struct weights *w, const char *name)
 
 static int is_tied(const struct weights *w)
 {
-    return model_get_config(w->t->model)->tied;
+    return w->config->tied;
 }
 
 /* What a weight of the model is called in the file: a head that is the embedding may stand for both. */
@@ -174,12 +175,12 @@ static int is_new(const struct weights *w, const char *name)
 
 static int check_missing(const struct weights *w)
 {
-    struct model_param param;
-    char first[sizeof param.name] = "";
+    struct model_name weight;
+    char first[sizeof weight.name] = "";
     int missing = 0;
-    for (int i = 0; model_weight_get(w->t->model, i, &param); i++) {
-        if (find(w, stored_name(w, param.name)) || is_new(w, param.name)) continue;
-        if (!missing++) memcpy(first, param.name, sizeof first);
+    for (int i = 0; model_name_get(w->config, i, &weight); i++) {
+        if (find(w, stored_name(w, weight.name)) || is_new(w, weight.name)) continue;
+        if (!missing++) memcpy(first, weight.name, sizeof first);
     }
     if (!missing) return 0;
     fail("--init %s: there is no %s", w->from, first);
@@ -188,9 +189,9 @@ static int check_missing(const struct weights *w)
 
 static int is_weight(const struct weights *w, const char *name)
 {
-    struct model_param param;
-    for (int i = 0; model_weight_get(w->t->model, i, &param); i++)
-        if (strcmp(stored_name(w, param.name), name) == 0) return 1;
+    struct model_name weight;
+    for (int i = 0; model_name_get(w->config, i, &weight); i++)
+        if (strcmp(stored_name(w, weight.name), name) == 0) return 1;
     return 0;
 }
 
@@ -238,6 +239,44 @@ static int check_left_over(const struct weights *w)
     return left == 1 ? -1 : fail("nor for %d other tensors of the files", left - 1);
 }
 
+/* ---- shapes ---- */
+
+enum { SHAPE_TEXT = 64 };
+
+static void print_shape(int32_t dims, const int64_t shape[2], char text[SHAPE_TEXT])
+{
+    if (dims == 0) snprintf(text, SHAPE_TEXT, "one number");
+    else if (dims == 1) snprintf(text, SHAPE_TEXT, "[%" PRId64 "]", shape[0]);
+    else
+        snprintf(text, SHAPE_TEXT, "[%" PRId64 ", %" PRId64 "%s]", shape[0], shape[1],
+                 dims > 2 ? ", ..." : "");
+}
+
+static int check_shape(const struct weights *w, const struct model_name *weight)
+{
+    const char *name = stored_name(w, weight->name);
+    const struct piece *piece = find(w, name);
+    const int64_t wanted[2] = {weight->rows ? weight->rows : weight->cols, weight->cols};
+    const int32_t dims = weight->rows ? 2 : 1;
+    int64_t shape[2] = {0, 0};
+    int32_t found = 0;
+    if (check(w->t->ctx, relora_reader_shape(piece->reader, name, &found, shape, 2), "--init")) return -1;
+    if (found == dims && shape[0] == wanted[0] && (dims == 1 || shape[1] == wanted[1])) return 0;
+    char ours[SHAPE_TEXT], theirs[SHAPE_TEXT];
+    print_shape(dims, wanted, ours);
+    print_shape(found, shape, theirs);
+    return fail("%s: %s is %s, but the model has %s%s", piece->path, name, theirs, ours,
+                w->t->options->config ? ", as config.json says" : "");
+}
+
+static int check_shapes(const struct weights *w)
+{
+    struct model_name weight;
+    for (int i = 0; model_name_get(w->config, i, &weight); i++)
+        if (!is_new(w, weight.name) && check_shape(w, &weight)) return -1;
+    return 0;
+}
+
 /* ---- values ---- */
 
 static int read_all(const struct weights *w)
@@ -260,7 +299,7 @@ static int read_all(const struct weights *w)
 static void print_model(const struct weights *w)
 {
     char text[LLAMA_TEXT];
-    llama_describe(model_get_config(w->t->model), text);
+    llama_describe(w->config, text);
     printf("config.json: ");
     for (const char *at = text; *at; at++) {
         if (*at != '=' && *at != '\n') putchar(*at);
@@ -269,15 +308,28 @@ static void print_model(const struct weights *w)
     putchar('\n');
 }
 
-int llama_init(struct trainer *t)
+static int open_all(struct weights *w)
 {
-    struct weights w = {.t = t, .from = t->options->init};
     struct stat info;
-    if (t->options->method == METHOD_LOWRANK)
+    if (w->t->options->method == METHOD_LOWRANK)
         return fail("--init: with --method lowrank there is no full-rank weight to start from");
-    int folder = stat(w.from, &info) == 0 && S_ISDIR(info.st_mode);
-    int result = folder ? open_folder(&w) : open_file(&w);
-    if (result == 0 && (check_missing(&w) || check_left_over(&w) || read_all(&w))) result = -1;
+    int folder = stat(w->from, &info) == 0 && S_ISDIR(info.st_mode);
+    if (folder ? open_folder(w) : open_file(w)) return -1;
+    return check_missing(w) || check_left_over(w) || check_shapes(w) ? -1 : 0;
+}
+
+int llama_look(const struct trainer *t, const struct model_config *config)
+{
+    struct weights w = {.t = t, .config = config, .from = t->options->init};
+    int result = open_all(&w);
+    close_all(&w);
+    return result;
+}
+
+int llama_init(const struct trainer *t)
+{
+    struct weights w = {.t = t, .config = model_get_config(t->model), .from = t->options->init};
+    int result = open_all(&w) || read_all(&w) ? -1 : 0;
     if (result == 0) {
         if (t->options->config) print_model(&w);
         printf("first weights from %s%s\n", w.count == 1 ? w.pieces[0].path : w.from,

@@ -186,7 +186,7 @@ static int open_data(const struct options *o, const struct ranks *ranks, struct 
     struct names bible = {0};
     char path[PATH_MAX];
     if (o->data.count)
-        return data_open(data, &o->data, &o->val_data, o->vocab, o->seq) ||
+        return data_open(data, &o->data, &o->val_data, o->vocab, o->classes ? 0 : o->seq) ||
                        (o->classes && lines_find(data, o->classes))
                    ? -1
                    : 0;
@@ -209,8 +209,8 @@ static int prepare(struct trainer *t, struct options *o, const struct ranks *ran
     if (ranks_agree(ranks, opened) || trainer_start(t, o, ranks, folders)) return STATUS_FAILED;
     int status = checkpoint_find(t, o);
     if (status != STATUS_DONE) return status;
-    if (open_data(o, ranks, data) || stop_asked() || trainer_open(t, data) || stop_asked() ||
-        checkpoint_prepare(t))
+    if (open_data(o, ranks, data) || sample_check(o, data) || stop_asked() || trainer_open(t, data) ||
+        stop_asked() || checkpoint_prepare(t))
         return STATUS_FAILED;
     return STATUS_DONE;
 }

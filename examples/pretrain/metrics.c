@@ -118,6 +118,15 @@ static int set_aside(const char *folder, char *moved, int size)
     return result;
 }
 
+/* Just after a row, with errno 0 before it: the reason is not known later. */
+static void look_for_error(struct metrics *m, FILE *file, const char *name)
+{
+    int error = errno ? errno : EIO;
+    if (!ferror(file) || m->error) return;
+    m->error = error;
+    note("cannot write to %s/%s: %s; training goes on", m->folder, name, strerror(error));
+}
+
 int metrics_open(struct metrics *m, const char *folder, const struct metrics_place *place)
 {
     struct kept train, eval, summary;
@@ -134,13 +143,20 @@ int metrics_open(struct metrics *m, const char *folder, const struct metrics_pla
     }
     if (same && train.more && train.last > place->most) { /* of a longer run that begins with ours */
         if (set_aside(folder, moved, sizeof moved) < 0) return -1;
+        errno = 0;
         m->train = take_over(folder, moved, TRAIN, &train);
+        if (m->train) look_for_error(m, m->train, files[TRAIN]);
         m->eval = take_over(folder, moved, EVAL, &eval);
     } else {
+        errno = 0;
         m->train = go_on(folder, TRAIN, &train);
+        if (m->train) look_for_error(m, m->train, files[TRAIN]);
         m->eval = m->train ? go_on(folder, EVAL, &eval) : NULL;
     }
-    if (m->train && m->eval) return 0;
+    if (m->train && m->eval) {
+        look_for_error(m, m->eval, files[EVAL]);
+        return 0;
+    }
     metrics_close(m);
     return -1;
 }
@@ -182,15 +198,6 @@ void metrics_keep(struct metrics *m)
     m->eval = write_again(m->eval, m->folder, files[EVAL]);
 }
 
-/* Just after a row: the reason is not known later. */
-static void look_for_error(struct metrics *m, FILE *file, const char *name)
-{
-    int error = errno;
-    if (!ferror(file) || m->error) return;
-    m->error = error;
-    note("cannot write to %s/%s: %s; training continues", m->folder, name, strerror(error));
-}
-
 /* Without the sign that a NaN may carry. */
 static double plain(double value)
 {
@@ -201,12 +208,14 @@ void metrics_step(struct metrics *metrics, const struct metrics_row *row)
 {
     snprintf(metrics->row, sizeof metrics->row, "%" PRId64 ",%.5f,%.6g,%.5g,%.5g", row->step,
              plain(row->loss), row->lr, plain(row->grad_norm), plain(row->clip));
+    errno = 0;
     fprintf(metrics->train, "%s,%.0f,%d,%s\n", metrics->row, row->tokens_per_s, row->skipped, row->event);
     look_for_error(metrics, metrics->train, files[TRAIN]);
 }
 
 void metrics_eval(struct metrics *metrics, int64_t step, double loss)
 {
+    errno = 0;
     fprintf(metrics->eval, "%" PRId64 ",%.5f,%.4f\n", step, plain(loss), plain(exp(loss)));
     look_for_error(metrics, metrics->eval, files[EVAL]);
 }
@@ -215,6 +224,10 @@ int metrics_summary(const char *folder, const char *line)
 {
     FILE *file = create(folder, files[SUMMARY], line);
     if (!file) return -1;
+    errno = 0;
     fputc('\n', file);
-    return finish(file) ? fail("cannot write %s/%s", folder, files[SUMMARY]) : 0;
+    int error = errno;
+    return finish(file)
+               ? fail("cannot write %s/%s: %s", folder, files[SUMMARY], strerror(error ? error : errno))
+               : 0;
 }

@@ -7,10 +7,6 @@
 #include "philox.h"
 #include "simd.h"
 
-static const char *const projection_names[PROJECTIONS] = {
-    "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
-    "mlp.gate_proj",    "mlp.up_proj",      "mlp.down_proj"};
-
 relora_status matrix_create(struct matrix *out, relora_device *device, relora_dtype dtype, int64_t rows,
                             int64_t cols)
 {
@@ -93,35 +89,13 @@ static relora_status create_arrays(struct model *model, relora_stream *stream)
     return fill_normal(c, stream, model->arrays[0].value.tensor, 0, c->init_std);
 }
 
-/* Size of layer `index`; the last one is the head. */
-static void linear_shape(const struct model *model, int index, int64_t *out, int64_t *in)
-{
-    const struct model_config *c = &model->config;
-    int which = index % PROJECTIONS, head = index == model->linear_count - 1;
-    *out = *in = c->hidden;
-    if (head) *out = model_outputs(c);
-    else if (which == Q) *out = c->heads * c->head_dim;
-    else if (which == K || which == V) *out = c->kv_heads * c->head_dim;
-    else if (which == O) *in = c->heads * c->head_dim;
-    else *(which == DOWN ? in : out) = c->ffn;
-}
-
-static void linear_name(const struct model *model, int index, char *name, size_t size)
-{
-    if (index == model->linear_count - 1)
-        snprintf(name, size, "%s", model->config.classes ? "score" : "lm_head");
-    else
-        snprintf(name, size, "model.layers.%d.%s", index / PROJECTIONS,
-                 projection_names[index % PROJECTIONS]);
-}
-
 /* Memory for the gradient of one W at a time. */
 static relora_status create_gradient(struct model *model)
 {
     int64_t out[PROJECTIONS], in[PROJECTIONS], most = 0;
     if (!model->config.full_rank || model->linear_count < PROJECTIONS) return RELORA_OK;
     for (int i = 0; i < PROJECTIONS; i++) {
-        linear_shape(model, i, &out[i], &in[i]);
+        linear_shape(&model->config, i, &out[i], &in[i]);
         most = out[i] * in[i] > most ? out[i] * in[i] : most;
     }
     TRY(matrix_create(&model->gradient, model->engine.device, RELORA_F32, 0, most));
@@ -150,7 +124,7 @@ static relora_status linear_create(struct model *model, relora_stream *stream, i
     TRY(relora_linear_options_init(&options, sizeof options));
     options.mode = head ? RELORA_MODE_FULL : c->mode;
     options.dtype = c->dtype;
-    linear_shape(model, index, &options.out_features, &options.in_features);
+    linear_shape(c, index, &options.out_features, &options.in_features);
     options.rank = head ? 0 : c->rank;
     options.alpha = c->alpha;
     options.init = head ? 0 : c->init_a;
@@ -173,18 +147,15 @@ static relora_status linear_create(struct model *model, relora_stream *stream, i
 /* Everything that has a name: a head that is the embedding is not a member of its own. */
 static relora_status fill_group(struct model *model)
 {
-    char name[64];
+    char name[MODEL_NAME];
     TRY(relora_group_create(&model->group, model->engine.device));
     for (int i = 0; i < model->array_count; i++) {
         struct array *array = &model->arrays[i];
-        if (i < 2) snprintf(name, sizeof name, "model.%s.weight", i ? "norm" : "embed_tokens");
-        else
-            snprintf(name, sizeof name, "model.layers.%d.%s.weight", (i - 2) / 2,
-                     i % 2 ? "post_attention_layernorm" : "input_layernorm");
+        array_name(i, name);
         TRY(relora_group_add_param(model->group, name, array->value.tensor, array->grad.tensor));
     }
     for (int i = 0; i < model->linear_count - (model->config.tied ? 1 : 0); i++) {
-        linear_name(model, i, name, sizeof name);
+        linear_name(&model->config, i, name);
         TRY(relora_group_add_linear(model->group, name, model->linears[i]));
     }
     return RELORA_OK;
@@ -221,8 +192,8 @@ relora_status model_create(struct model **out, relora_context *ctx, relora_strea
     struct model *model = calloc(1, sizeof *model);
     if (!model) return RELORA_E_NO_MEMORY;
     model->config = without_zeros(config);
-    model->array_count = 2 + 2 * (int)config->layers;
-    model->linear_count = PROJECTIONS * (int)config->layers + 1;
+    model->array_count = array_count(config);
+    model->linear_count = linear_count(config);
     model->arrays = calloc((size_t)model->array_count, sizeof *model->arrays);
     model->linears = calloc((size_t)model->linear_count, sizeof(relora_linear *));
     relora_status status = RELORA_E_NO_MEMORY;
@@ -344,7 +315,7 @@ int64_t model_count_all(const struct model *model)
     for (int i = 0; i < model->linear_count; i++)
         if (relora_linear_get_mode(model->linears[i]) == RELORA_MODE_LORA) {
             int64_t out, in;
-            linear_shape(model, i, &out, &in);
+            linear_shape(&model->config, i, &out, &in);
             count += out * in;
         }
     return count;
@@ -372,7 +343,7 @@ void model_memory(const struct model *model, struct model_memory *out)
         out->parameters += (model->arrays[i].rows ? model->arrays[i].rows : 1) * model->arrays[i].cols;
     for (int i = 0; i < model->linear_count - (model->config.tied ? 1 : 0); i++) {
         int64_t rows, cols;
-        linear_shape(model, i, &rows, &cols);
+        linear_shape(&model->config, i, &rows, &cols);
         out->parameters += rows * cols;
         add_frozen(model->linears[i], out);
     }

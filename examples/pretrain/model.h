@@ -56,6 +56,17 @@ static inline int64_t model_outputs(const struct model_config *config)
     return config->classes ? config->classes : config->vocab;
 }
 
+/* A weight of the plain model, which need not be there yet: every one that a file of it has, by the names that Hugging
+ * Face's Llama has. kv_heads and head_dim are not 0. 0 if there is no such index, else 1. */
+enum { MODEL_NAME = 96 };
+struct model_name {
+    char name[MODEL_NAME + 8]; /* "model.layers.0.self_attn.q_proj.weight" */
+    int64_t rows, cols;        /* a vector has 0 rows */
+};
+int model_name_get(const struct model_config *config, int index, struct model_name *out);
+/* Bytes that such a model takes in any case, with what trains it from the first update. */
+double model_least_bytes(const struct model_config *config);
+
 struct ops;
 struct model;       /* parameters and layers */
 struct activations; /* what one forward keeps for its backward, for one size of input */
@@ -83,8 +94,8 @@ struct model_param {
 int model_param_count(const struct model *model);
 /* Tensors are good until the next model_set_lora(). 0 if there is no such index, else 1. */
 int model_param_get(const struct model *model, int index, struct model_param *out);
-/* The same of the plain model, whatever is trained: every weight that a file of it has, by the names that Hugging
- * Face's Llama has. `grad` is NULL. Not for LOWRANK, which has no such weights. */
+/* The same of the plain model, whatever is trained, in the order of model_name_get(). `grad` is NULL. Not for LOWRANK,
+ * which has no such weights. */
 int model_weight_get(const struct model *model, int index, struct model_param *out);
 /* Bytes that parameters, their gradients and Adam's two moments take now, and a gradient of a frozen W; and the
  * number of parameters of the plain model, without A and B. */

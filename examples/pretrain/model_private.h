@@ -26,6 +26,13 @@ struct array {          /* an ordinary parameter: the embedding or a norm */
 
 enum projection { Q, K, V, O, GATE, UP, DOWN, PROJECTIONS };
 
+/* names.c: arrays and layers of a model that need not be there; the last layer is the head. */
+int array_count(const struct model_config *config);
+int linear_count(const struct model_config *config);
+void linear_shape(const struct model_config *config, int index, int64_t *out, int64_t *in);
+void linear_name(const struct model_config *config, int index, char name[MODEL_NAME]);
+void array_name(int index, char name[MODEL_NAME]);
+
 struct model {
     struct model_config config;
     struct engine engine;

@@ -28,6 +28,7 @@ struct option_row {
 
 #define UNSET (-1.0) /* no option accepts it */
 #define ANY 1e300    /* a real number without a limit */
+#define F32_MOST 3e38
 #define ABOVE_0 1e-30
 #define BELOW_1 0.9999999
 

@@ -70,6 +70,26 @@ static int find_value(const char *text, const char *name, char *value, size_t si
     return snprintf(value, size, "%.*s", count, line) < (int)size ? 0 : -1;
 }
 
+static int is_known(const char *name, size_t length)
+{
+    for (int i = 0; i < option_count; i++)
+        if (strlen(option_rows[i].name) == length && strncmp(option_rows[i].name, name, length) == 0)
+            return 1;
+    return length == strlen("prolonged") && strncmp(name, "prolonged", length) == 0;
+}
+
+/* A later release may have options that the numbers depend on. */
+static int check_names(const char *text)
+{
+    for (const char *line = text; *line; line += strcspn(line, "\n"), line += *line == '\n') {
+        size_t length = strcspn(line, "=\n");
+        if (!is_known(line, length))
+            return fail("--resume: the checkpoint was made with --%.*s, which this release does not know",
+                        (int)length, line);
+    }
+    return 0;
+}
+
 /* All that were not given, and the planned number of steps whatever was given. */
 static int take_over(struct options *o, const char *text)
 {
@@ -104,7 +124,7 @@ int options_adopt(struct options *o, const char *text, int64_t *planned)
 {
     char value[64];
     int64_t asked = options_given(o, "steps") ? o->steps : 0;
-    if (take_over(o, text)) return -1;
+    if (check_names(text) || take_over(o, text)) return -1;
     *planned = o->steps;
     if (find_value(text, "prolonged", value, sizeof value) == 0) *planned = strtoll(value, NULL, 10);
     o->end = asked > *planned ? asked : *planned;

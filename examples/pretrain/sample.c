@@ -53,23 +53,36 @@ static void print_text(const struct data *data, const int32_t *tokens, int64_t c
     putchar('\n');
 }
 
+/* How much of the prompt goes into a sequence: its end. */
+static const char *tail_of(const char *prompt, int64_t seq)
+{
+    int64_t length = (int64_t)strlen(prompt);
+    return length > seq ? prompt + length - seq : prompt;
+}
+
+int sample_check(const struct options *o, const struct data *data)
+{
+    const char *tail = tail_of(o->prompt, o->seq);
+    if (!o->sample || o->classes || data->token_bytes > 1) return 0;
+    for (int64_t i = 0; tail[i]; i++)
+        if ((unsigned char)tail[i] >= data->vocab)
+            return fail("--prompt has a byte of value %d, but the vocabulary has only %" PRId64
+                        "; give another one, or --sample 0",
+                        (unsigned char)tail[i], data->vocab);
+    return 0;
+}
+
 /* The prompt, or for a .bin, which has no letters, how its validation part begins. */
 static int64_t begin(const struct trainer *t, int32_t *tokens, int64_t seq)
 {
-    const char *prompt = t->options->prompt;
-    int64_t length = (int64_t)strlen(prompt);
+    const char *tail = tail_of(t->options->prompt, seq);
+    int64_t length = 0;
     if (t->data->token_bytes > 1) {
         length = seq < 8 ? seq : 8;
         return data_window(t->data, t->data->train_tokens, length, tokens, t->targets) ? -1 : length;
     }
-    const char *tail = length > seq ? prompt + length - seq : prompt;
-    for (int64_t i = 0; tail[i]; i++) {
-        tokens[i] = (unsigned char)tail[i];
-        if (tokens[i] >= t->data->vocab)
-            return fail("--prompt has a byte of value %" PRId32 ", but the vocabulary has only %" PRId64,
-                        tokens[i], t->data->vocab);
-    }
-    return length > seq ? seq : length;
+    for (; tail[length]; length++) tokens[length] = (unsigned char)tail[length];
+    return length;
 }
 
 /* `tokens` has room for seq + sample. The model sees the last seq of them; rotary positions only know

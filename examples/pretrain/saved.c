@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "report.h"
 
@@ -76,20 +77,53 @@ int saved_path_of_rank(char path[PATH_MAX], const char *first, int rank)
     return used >= PATH_MAX ? fail("the name %s is too long", first) : 0;
 }
 
-static void drop(const char *folder, int64_t step, int ranks)
+/* One that stays does no harm but to the disk, which is said once. */
+static void drop_file(const char *path, int *told)
+{
+    if (unlink(path) == 0 || errno == ENOENT) return;
+    if (!*told) note("cannot remove %s: %s; what --keep is to remove may stay", path, strerror(errno));
+    *told = 1;
+}
+
+/* Those of other processes are found by the name of the first one's, which therefore goes last. */
+static void drop(const char *folder, int64_t step, int ranks, int *told)
 {
     char path[PATH_MAX], other[PATH_MAX];
     if (saved_path(path, folder, step)) return;
-    unlink(path); /* one that stays does no harm */
     for (int rank = 1; rank < ranks; rank++)
-        if (saved_path_of_rank(other, path, rank) == 0) unlink(other);
+        if (saved_path_of_rank(other, path, rank) == 0) drop_file(other, told);
+    drop_file(path, told);
 }
 
-void saved_drop_old(const char *folder, int64_t keep, int64_t last, int ranks)
+void saved_drop_old(const char *folder, int64_t keep, int64_t last, int ranks, int *told)
 {
     int64_t *steps, kept = 0;
     int count = saved_steps(folder, &steps);
     for (int i = 0; i < count; i++)
-        if (steps[i] <= last && keep && ++kept > keep) drop(folder, steps[i], ranks);
+        if (steps[i] <= last && keep && ++kept > keep) drop(folder, steps[i], ranks, told);
     free(steps);
+}
+
+/* "step-00000012.safetensors.tmp", or that of another process */
+static int is_unfinished(const char *name)
+{
+    static const char ending[] = ".safetensors.tmp";
+    size_t length = strlen(name), tail = sizeof ending - 1;
+    return strncmp(name, "step-", 5) == 0 && length > tail && strcmp(name + length - tail, ending) == 0;
+}
+
+void saved_tidy(const char *folder, int64_t keep, int64_t from, int ranks, int *told)
+{
+    char path[PATH_MAX];
+    struct stat info;
+    DIR *dir = opendir(folder);
+    if (!dir) return; /* the first save says why */
+    for (struct dirent *entry; (entry = readdir(dir));)
+        if (is_unfinished(entry->d_name) &&
+            snprintf(path, sizeof path, "%s/%s", folder, entry->d_name) < (int)sizeof path &&
+            lstat(path, &info) == 0 && S_ISREG(info.st_mode))
+            drop_file(path, told);
+    closedir(dir);
+    if (from >= 0 && saved_path(path, folder, from) == 0 && access(path, F_OK) == 0)
+        saved_drop_old(folder, keep, from, ranks, told);
 }

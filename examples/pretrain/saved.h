@@ -14,7 +14,12 @@ int saved_path_of_rank(char path[PATH_MAX], const char *first, int rank);
 int saved_steps(const char *folder, int64_t **steps);
 
 /* Remove what is older than the `keep` newest up to `last`, which is our own. Later ones are not ours: a
- * run that had to go back may find damaged ones there, and writes over them in time. */
-void saved_drop_old(const char *folder, int64_t keep, int64_t last, int ranks);
+ * run that had to go back may find damaged ones there, and writes over them in time. A note says the first time that
+ * one cannot be removed, and sets *told. */
+void saved_drop_old(const char *folder, int64_t keep, int64_t last, int ranks, int *told);
+
+/* What a run that was killed while it saved has left in a folder that is ours now: files that are not complete, and one
+ * more than --keep, which may be all the room there is. `from` is the step that the run goes on from, or -1. */
+void saved_tidy(const char *folder, int64_t keep, int64_t from, int ranks, int *told);
 
 #endif

@@ -4,7 +4,9 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sysinfo.h>
 #include "checkpoint.h"
+#include "llama.h"
 #include "report.h"
 #include "stop.h"
 
@@ -13,6 +15,20 @@ static relora_linear_mode first_mode(const struct options *o)
 {
     if (o->method == METHOD_LOWRANK) return RELORA_MODE_LOWRANK;
     return o->method == METHOD_FULL || o->warm_start > 0 ? RELORA_MODE_FULL : RELORA_MODE_LORA;
+}
+
+/* The system gives memory away that it does not have, and ends those who use it. */
+static int check_memory(const struct model_config *config)
+{
+    struct sysinfo machine;
+    double wanted = model_least_bytes(config);
+    if (config->device != RELORA_DEVICE_CPU || sysinfo(&machine) != 0) return 0;
+    double there = ((double)machine.totalram + (double)machine.totalswap) * (double)machine.mem_unit;
+    if (wanted <= there) return 0;
+    return fail(
+        "the model takes %.0f GB at least, and this machine has %.0f GB; choose a smaller one (--size, "
+        "--hidden, --ffn, --layers, --vocab)",
+        wanted * 1e-9, there * 1e-9);
 }
 
 static int create_model(struct trainer *t)
@@ -42,6 +58,8 @@ static int create_model(struct trainer *t)
             "%s is text, whose tokens are bytes, but \"vocab_size\" of --init %s is %" PRId64 ": that "
             "model has a tokenizer's. Give tokens in a .bin; or, if its tokens are bytes, --vocab %" PRId64,
             t->data->name, o->init, o->vocab, o->vocab);
+    if (o->init && !t->from && llama_look(t, &config)) return -1;
+    if (check_memory(&config)) return -1;
     size_t window = (size_t)(t->batch * o->seq) * sizeof(int32_t);
     t->tokens = malloc(window);
     t->targets = malloc(window);

@@ -55,6 +55,7 @@ struct trainer {
     int stepped;      /* a step in full rank was told of */
     int skipping;     /* the update just tried was skipped */
     int save_failed;  /* the last checkpoint could not be written */
+    int told_of_old;  /* that an old one cannot be removed */
     int stopped;      /* an end was asked for and came before that of the run */
     int data_failed;  /* tokens could not be had */
     int died;         /* the run is complete, and no good */
@@ -91,7 +92,9 @@ int phase_prolong(struct trainer *trainer, int64_t end);
 /* "14.0 bytes per parameter (...), 12 MB; activations 34 MB", of the present phase */
 void trainer_memory(const struct trainer *trainer, char *text, size_t size);
 
-/* sample.c: continue the prompt on stdout; not to the end if an end is asked for. */
+/* sample.c: is the prompt one for this data? To be asked before a run that takes days. -1 after a sentence. */
+int sample_check(const struct options *options, const struct data *data);
+/* Continue the prompt on stdout; not to the end if an end is asked for. */
 int sample_print(struct trainer *trainer);
 
 /* classify.c: t->accuracy, the share of the validation's lines that are given their label. -1 after a sentence, or if

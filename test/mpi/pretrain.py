@@ -156,6 +156,15 @@ class Ranks(unittest.TestCase):
         self.assertEqual(sorted(os.listdir(self.path('run', 'saved'))),
                          ['step-%08d%s.safetensors' % (step, rank) for step in (12, 14) for rank in ('.rank-1', '')])
 
+    def test_apart_without_the_first(self):
+        """If the first process cannot save, the files of the others are of no use, and nobody would remove them."""
+        os.makedirs(self.path('run', 'saved', 'step-00000009.safetensors.tmp'))
+        text = self.run_in(2, 'run', '--sync', 'restart', '--keep', '2')
+        self.assertIn('cannot save a checkpoint', text)
+        self.assertEqual(sorted(os.listdir(self.path('run', 'saved'))),
+                         ['step-00000009.safetensors.tmp'] + ['step-%08d%s.safetensors' % (step, rank) for step in (12, 14)
+                                                              for rank in ('.rank-1', '')])
+
     def test_apart_killed_and_stopped(self):
         """The last checkpoint of processes that are apart is good, whenever one of them is killed or all are stopped."""
         run = ['--sync', 'restart', '--steps', '150', '--restarts', '20', '--save-every', '5', '--eval-every', '50']

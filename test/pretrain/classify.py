@@ -78,6 +78,15 @@ class Classify(Case):
             self.write('train.tsv', text + b'0\t' + 40 * b'long ' + b'\n')
             self.refused(*NET, *TASK, says=['line %d ' % number, 'a tab'])
 
+    def test_files_shorter_than_a_sequence(self):
+        self.write('test.tsv', b'0\txxx\n1\tyyy\n')
+        out, _ = self.good(*NET, *TASK, '--steps', '2', '--warmup', '1')
+        self.assertIn(' of 2 lines', out)
+
+    def test_line_of_which_file(self):
+        self.write('test.tsv', b'0\txxx\nno label\n')
+        self.refused(*NET, *TASK, says=['line 2 of test.tsv', 'a tab'])
+
     def test_what_it_needs(self):
         self.refused(*NET, *TASK[:2], '--classify', '3', '--out', 'o', says=['--val-data'])
         self.refused(*NET, *TASK, '--classify', '1', status=USAGE, says=['--classify 1', 'two'])

@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import signal
 import subprocess
 
@@ -59,7 +60,7 @@ class Command(Case):
 
     def test_numbers(self):
         for option, values, word in (('--batch', ('0', '-1', '3x', '1e1', '2.5', '', ' 3', '0x4', '99999999999999999999'), 'whole number'),
-                                     ('--lr', ('0', '-1', '1e-3x', '0,001', '', ' 1', 'nan', 'inf', '1e999'), 'a number above 0'),
+                                     ('--lr', ('0', '-1', '1e-3x', '0,001', '', ' 1', 'nan', 'inf', '1e999', '1e39'), 'a number above 0'),
                                      ('--min-lr-ratio', ('-0.1', '1.1', 'nan'), 'of at least 0 and at most 1'),
                                      ('--dropout', ('1', '-0.5'), 'below 1')):
             for value in values:
@@ -115,6 +116,30 @@ class Command(Case):
         self.good('--method', 'lora', '--steps', '6', '--warm-start', '2', '--save', 'kept')
         self.good('--resume', 'kept', '--steps', '16', '--out', 'o')
         self.assertNotIn('restart', self.column('event', 'o'))
+
+    def test_what_no_f32_can_hold(self):
+        for option in ('--lr', '--lora-lr', '--alpha', '--full-rank-strength'):
+            self.wrong(option, '4e38', says=[option, 'at most 3e+38'])
+
+    def test_model_beyond_the_machine(self):
+        self.refused('--hidden', '65536', '--ffn', '1048576', '--layers', '60000', '--out', 'o', says=['GB', 'this machine has', '--hidden'])
+
+    def test_prompt_beyond_the_vocabulary(self):
+        """Found before the run, not after it."""
+        run = [*SHORT, '--vocab', '123', '--prompt', 'z{']
+        self.refused(*run, '--sample', '5', says=['--prompt', '123'])
+        self.assertEqual(self.rows(), [])
+        self.good(*run, '--sample', '0')
+        self.good(*run, '--sample', '5', '--prompt', '{' + 40 * 'z')  # of which the model sees the end
+
+    def test_vocabulary_is_in_the_checkpoint(self):
+        run = ['--steps', '6', '--out', 'o', '--save', 's']
+        self.good(*run, '--vocab', '300', '--save-every', '2', '--keep', '0')
+        rows = self.rows()
+        for vocab in ([], ['--vocab', '300']):
+            self.good('--resume', 's/step-00000002.safetensors', *vocab, '--out', 'o')
+            self.assertEqual(self.rows(), rows)
+        self.refused('--resume', 's', '--vocab', '301', '--out', 'o', says=['--vocab is 301', 'made with 300'])
 
     def test_rank_beyond_the_matrix(self):
         self.wrong('--method', 'lowrank', '--rank', '129', says=['--rank 129', '128'])
@@ -193,6 +218,12 @@ class Command(Case):
             self.good(*SHORT, '--out', out, data=None, env=path, preexec_fn=prepare)
             self.assertEqual(self.read(out, 'kjv.txt'), self.read('t.txt'))
             self.assertEqual(self.rows(out), self.rows())
+
+        def little_room():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (10000, 10000))
+        self.write('bin/bible', b'#!/bin/sh\ncat "%s"\nexit 0\n' % self.path('t.txt').encode())  # it does not see that its text is cut
+        self.refused(*SHORT, '--out', 'r', data=None, env=path, preexec_fn=little_room, says=['r/kjv.txt', 'File too large'])
+        self.assertEqual(os.listdir(self.path('r')), [])
         for script, word in ((b'#!/bin/sh\nexit 3\n', 'status 3'), (b'#!/bin/sh\nkill -9 $$\n', 'ended by a signal')):
             self.write('bin/bible', script)
             self.refused(*SHORT, '--out', 'q', data=None, env=path, says=[word])

@@ -1,5 +1,6 @@
 """Folders that runs share: at once, one after the other, one inside the other, and gone."""
 
+import json
 import os
 import resource
 import shutil
@@ -45,6 +46,18 @@ int fsync(int file)
     int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
     if (fstat(file, &status) == 0 && S_ISDIR(status.st_mode)) { errno = EIO; return -1; }
     return real(file);
+}
+'''
+NOT_REMOVED = r'''
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <string.h>
+int unlink(const char *path)
+{
+    int (*real)(const char *) = (int (*)(const char *))dlsym(RTLD_NEXT, "unlink");
+    if (strstr(path, "step-")) { errno = EPERM; return -1; }
+    return real(path);
 }
 '''
 
@@ -109,6 +122,53 @@ class AtOnce(Case):
         self.assertEqual(len(notes), 1, err)
         self.assertIn('in place', notes[0])
         self.assertEqual(len(self.checkpoints()), 3)
+
+    def test_old_checkpoints_that_stay(self):
+        """They fill the disk, which is said once."""
+        self.write('unlink.c', NOT_REMOVED.encode())
+        subprocess.run(['cc', '-shared', '-fPIC', 'unlink.c', '-o', 'unlink.so', '-ldl'], cwd=self.folder, check=True)
+        _, err = self.good('--steps', '6', '--save-every', '1', '--keep', '2', '--out', 'o', '--save', 's',
+                           env={'LD_PRELOAD': self.path('unlink.so'), 'ASAN_OPTIONS': 'verify_asan_link_order=0'})
+        notes = [line for line in err.splitlines() if line.startswith('note: ')]
+        self.assertEqual(len(notes), 1, err)
+        for word in ('s/step-00000001.safetensors', 'Operation not permitted', '--keep'):
+            self.assertIn(word, notes[0])
+        self.assertEqual(len(self.checkpoints()), 6)
+        _, err = self.good('--steps', '7', '--resume', 's', '--keep', '2', '--out', 'o', '--save', 's')
+        self.assertNotIn('note: ', err)
+        self.assertEqual(len(self.checkpoints()), 2)
+
+    def test_what_a_killed_save_leaves(self):
+        """It may be all the room there is: no later save would fit."""
+        run = ['--steps', '6', '--save-every', '1', '--out', 'o', '--save', 's']
+        self.good(*run, '--keep', '0')
+        for name in ('step-00000004.safetensors.tmp', 'step-00000005.rank-1.safetensors.tmp', 'notes.tmp'):
+            self.write('s/' + name, b'half of it')
+        for step in (5, 6):
+            os.remove(self.path('s', 'step-%08d.safetensors' % step))
+        self.refused('--resume', 's', '--keep', '2', '--save', 's', '--out', 'o', '--steps', '5', says=['not shorter'])
+        self.assertEqual(len(os.listdir(self.path('s'))), 7)
+        self.good('--resume', 's', '--keep', '2', '--save', 's', '--out', 'o', '--save-every', '0')
+        self.assertEqual(sorted(os.listdir(self.path('s'))), ['notes.tmp', 'step-00000004.safetensors', 'step-00000006.safetensors'])
+        self.write('r/step-00000009.safetensors.tmp', b'half of it')
+        self.good('--steps', '2', '--save', 'r', '--out', 'p', '--save-every', '0')
+        self.assertEqual(os.listdir(self.path('r')), ['step-00000002.safetensors'])
+
+    def test_config_that_no_longer_fits(self):
+        """The one that is there is that of --init, and stays as it was."""
+        self.good(*SHORT, '--hidden', '16', '--ffn', '16', '--heads', '2', '--layers', '1', '--rank', '4', '--out', 'o', '--export', 'x')
+        config = json.loads(self.read('x', 'config.json'))
+        config['_comment'] = 200000 * 'x'
+        self.write('x/config.json', json.dumps(config).encode())
+        before = self.read('x', 'config.json')
+
+        def little_room():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100000, 100000))
+        self.refused(*SHORT, '--rank', '4', '--init', 'x', '--export', 'x', '--out', 'p', preexec_fn=little_room,
+                     says=['x/config.json', 'File too large'])
+        self.assertEqual(self.read('x', 'config.json'), before)
+        self.assertEqual([name for name in os.listdir(self.path('x')) if name.endswith('.tmp')], [])
+        self.good(*SHORT, '--rank', '4', '--init', 'x', '--export', 'x', '--out', 'p')
 
     def test_lock_file_of_another_user(self):
         """A killed run left it: it cannot be written, but locked."""
@@ -179,6 +239,38 @@ class OneAfterTheOther(Case):
         self.assertEqual(self.rows(), rows)
         self.assertEqual(self.read('o', 'eval.csv'), evaluations)
         self.assertFalse(os.path.exists(self.path('o', 'earlier-1')))
+
+    def with_texts(self, name, **texts):
+        """A copy of step 4 with other texts; None takes one out."""
+        data = self.read('s', 'step-00000004.safetensors')
+        size = int.from_bytes(data[:8], 'little')
+        header = json.loads(data[8:8 + size])
+        header['__metadata__'].update(texts)
+        header['__metadata__'] = {k: v for k, v in header['__metadata__'].items() if v is not None}
+        text = json.dumps(header).encode()
+        text += b' ' * (-len(text) % 8)
+        self.write(name, len(text).to_bytes(8, 'little') + text + data[8 + size:])
+
+    def test_damaged_texts(self):
+        """A digit that has changed is as bad as a weight that has; of files without a sum, no number leads astray."""
+        self.good('--steps', '8', '--save-every', '2', '--keep', '0', '--out', 'o', '--save', 's')
+        for texts in ({'step': '5'}, {'attempts': '5'}, {'seconds': '1.0'}, {'row': None}, {'data_sum': '0'}, {'another': ''}):
+            self.with_texts('x', **texts)
+            self.refused('--resume', 'x', '--out', 'p', says=['x is damaged', 'texts'])
+        for texts in ({'attempts': '-5'}, {'attempts': None}, {'attempts': '3'}, {'skipped': '-1'}, {'restarts': None}, {'step': '-1'}):
+            self.with_texts('x', texts_sum=None, **texts)
+            self.refused('--resume', 'x', '--out', 'p', says=['no checkpoint of this program'])
+        self.with_texts('x', texts_sum=None, step='9', attempts='9')
+        self.refused('--resume', 'x', '--out', 'p', says=['step 9', 'a run of 8'])
+        options = self.metadata('s', 'step-00000004.safetensors')['options']
+        self.with_texts('x', texts_sum=None, options=options + 'of-tomorrow=1\n')
+        self.refused('--resume', 'x', '--out', 'p', says=['made with --of-tomorrow'])
+        self.with_texts('x', texts_sum=None)
+        self.good('--resume', 'x', '--out', 'p')
+        self.assertEqual(self.rows('p'), self.rows()[4:])
+        self.with_texts('s/step-00000008.safetensors', step='8', attempts='8', row='8')
+        _, err = self.good('--resume', 's', '--out', 'o')
+        self.assertIn('s/step-00000008.safetensors is skipped', err)
 
 
 class InEachOther(Case):

@@ -5,6 +5,7 @@
 #include <check.h>
 
 Suite *program_health(void);
+Suite *program_metrics(void);
 Suite *program_processors(void);
 Suite *program_progress(void);
 
