@@ -259,7 +259,7 @@ class OneAfterTheOther(Case):
             self.refused('--resume', 'x', '--out', 'p', says=['x is damaged', 'texts'])
         for texts in ({'attempts': '-5'}, {'attempts': None}, {'attempts': '3'}, {'skipped': '-1'}, {'restarts': None}, {'step': '-1'}):
             self.with_texts('x', texts_sum=None, **texts)
-            self.refused('--resume', 'x', '--out', 'p', says=['no checkpoint of this program'])
+            self.refused('--resume', 'x', '--out', 'p', says=['not a checkpoint of this program'])
         self.with_texts('x', texts_sum=None, step='9', attempts='9')
         self.refused('--resume', 'x', '--out', 'p', says=['step 9', 'a run of 8'])
         options = self.metadata('s', 'step-00000004.safetensors')['options']
