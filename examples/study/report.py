@@ -79,7 +79,7 @@ class Page:
         """The table of README.md."""
         full, rows = self.full(), []
         for arm in ('full', 'lora', 'relora', 'cold-1'):
-            ranks = {rank: self.record.get(arm, rank) if rank else full if arm == 'full' else {} for rank in (0, *sorted(arms.RANKS, reverse=True))}
+            ranks = {rank: self.best(arm, rank) if rank else full if arm == 'full' else {} for rank in (0, *sorted(arms.RANKS, reverse=True))}
             losses = [stats.mean(run['val_loss'] for run in runs.values()) for runs in ranks.values()]
             shown = ranks[8] or ranks[0]
             if shown:
@@ -93,11 +93,11 @@ class Page:
     # ---- upstream ----
 
     def upstream(self):
-        task, get = self.task, self.record.get
+        task, get = self.task, self.best
         full, rows = self.full(), []
         for rank in (0, *sorted(arms.RANKS)):
             for arm in (arms.FULL if not rank else [*LOW_RANK, 'control', 'lowrank']):
-                runs = get(arm, rank)
+                runs = get(arm, rank) if rank else self.record.get(arm)
                 if runs:
                     line = next(iter(runs.values()))
                     rows.append([title(arm), rank or '', '%g' % line['lr'], len(runs), number(stats.mean(run['val_loss'] for run in runs.values())),
@@ -107,7 +107,7 @@ class Page:
         size = next(iter(full.values()))['parameters'] if full else 0
         rate = 'is that of the table of arms' if task.scale == 0 else 'is the best of its sweep with seed 1'
         if arms.UNSWEPT:
-            rate += '; ranks %s take that of rank 8' % ' and '.join(map(str, arms.UNSWEPT))
+            rate += '; ranks %s take that of rank 8, but LoRA at rank 4 the better of two' % ' and '.join(map(str, arms.UNSWEPT))
         return ['## Upstream: full rank and low rank', '',
                 '%s parameters, %d updates of %d bytes of the King James Bible, warm start %d. The learning rate of each row %s. %s.' %
                 ('{:,}'.format(size), task.steps, task.batch * task.seq, task.warm_start, rate, machines(self.lines('upstream'))), '',
@@ -122,7 +122,7 @@ class Page:
         for rank in sorted(arms.RANKS):
             panel = plot.Panel('rank %d' % rank, 'updates of %d bytes' % (task.batch * task.seq), 'loss above full rank', settings=shown, zero=True)
             for arm in (*LOW_RANK, 'control', 'lowrank'):
-                runs = self.record.get(arm, rank)
+                runs = self.best(arm, rank)
                 paired = {seed: runs[seed] for seed in runs if seed in full}
                 points = []
                 for i in range(len(next(iter(paired.values()))['eval']) if paired else 0):
@@ -141,7 +141,7 @@ class Page:
         """Means over the seeds that all arms have."""
         panel, shown = plot.Panel('rank 8', label, 'loss'), {}
         for arm in ('full', *LOW_RANK):
-            runs = self.record.get(arm, 8) if arm != 'full' else self.full()
+            runs = self.best(arm, 8) if arm != 'full' else self.full()
             if runs and any(run.get('cpu_seconds') for run in runs.values()):
                 shown[arm] = runs
         common = set.intersection(*(set(runs) for runs in shown.values())) if shown else set()
@@ -155,12 +155,12 @@ class Page:
 
     def around_restarts(self, rank):
         """The batches are the same, so the difference has little noise."""
-        lora, task = self.record.get('lora', rank), self.task
+        lora, task = self.best('lora', rank), self.task
         cycle = (task.steps - task.warm_start) // 4
         panel = plot.Panel('rank %d; restarts dashed' % rank, 'updates', 'training loss above LoRA', zero=True,
                            vertical=[task.warm_start + cycle * k for k in (1, 2, 3)], settings='set xrange [%d:%d]' % (task.warm_start, task.steps))
         for arm in LOW_RANK:
-            runs = self.record.get(arm, rank)
+            runs = self.best(arm, rank)
             paired = [(runs[seed], lora[seed]) for seed in runs if seed in lora]
             if arm == 'lora' or not paired:
                 continue
@@ -192,7 +192,7 @@ class Page:
 
     def spike(self, arm, rank):
         """How much the loss rises over a restart, less what LoRA does at the same updates on the same batches."""
-        lora, runs, task = self.record.get('lora', rank), self.record.get(arm, rank), self.task
+        lora, runs, task = self.best('lora', rank), self.best(arm, rank), self.task
         cycle = (task.steps - task.warm_start) // 4 // task.bin
         places = [task.warm_start // task.bin + cycle * k for k in (1, 2, 3)]
         return stats.mean(sum(a['train'][i] - a['train'][i - 1] - b['train'][i] + b['train'][i - 1] for i in places) / len(places)
@@ -201,10 +201,10 @@ class Page:
     def verdict(self):
         rows, full = [], self.full()
         for rank in sorted(arms.RANKS):
-            published = self.record.get('relora', rank)
+            published = self.best('relora', rank)
             far = stats.difference(published, full)
             for arm in LOW_RANK:
-                runs = self.record.get(arm, rank)
+                runs = self.best(arm, rank)
                 if not runs or not far:
                     continue
                 below = stats.difference(runs, published)
