@@ -81,7 +81,8 @@ int32_t relora_device_count(const relora_context *ctx, relora_device_kind kind)
 static relora_status device_cpu(const struct call *c, relora_device_kind kind, int32_t index)
 {
     if (kind != RELORA_DEVICE_CPU) FAIL(c, RELORA_E_NOT_FOUND, "kind is %d, not a RELORA_DEVICE", kind);
-    if (index) FAIL(c, RELORA_E_NOT_FOUND, "index is %d, but the one CPU has index 0", index);
+    if (index < 0 || index >= relora_device_count(c->ctx, kind))
+        FAIL(c, RELORA_E_NOT_FOUND, "index is %d, but the one CPU has index 0", index);
     return RELORA_OK;
 }
 
