@@ -302,7 +302,7 @@ class Page:
                 rows.append([title(arm), len(points), *('%.3g (%.3g to %.3g)' % values for values in law)])
         return ['## Scaling', '', 'In BF16, about 20 bytes for each parameter, rank an eighth of the width, one seed. Learning rates are those of the base '
                 'task times 64 / width; full rank is the best of that, 0.003 and 0.006, where they were run. The loss is that of the trained net on the same 2 MB of other text for '
-                'each size. %s.' % machines(self.lines('scaling')), '', *table(['arm', 'parameters', 'trained', 'rate', 'loss'], sizes),
+                'each size. Rates are not swept at each size, so the laws describe these runs and not the methods. %s.' % machines(self.lines('scaling')), '', *table(['arm', 'parameters', 'trained', 'rate', 'loss'], sizes),
                 *picture(self.folder, 'scaling', both, 'loss against parameters, all and trained'),
                 *(table(['arm', 'sizes', 'E', 'a', 'b of E + a N^-b, with bands of 90 %'], rows) if rows else [])]
 
