@@ -58,7 +58,7 @@ relora_status relora_adam_create(relora_adam **out, relora_device *device, const
     relora_context *ctx = device->ctx;
     struct comm comm;
     TRY(call_read_options(&c, "options", &adam_table, &o, options));
-    if ((float)o.eps <= 0) FAIL(&c, RELORA_E_ARGUMENT, "options.eps is %g, which is 0 as F32", o.eps);
+    if (o.eps <= 0x1p-150) FAIL(&c, RELORA_E_ARGUMENT, "options.eps is %g, which is 0 as F32", o.eps);
     TRY(comm_take(&c, "options.comm", &comm, device, o.comm));
     o.comm = NULL; /* it is copied */
     if (comm_has_others(&comm))

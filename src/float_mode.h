@@ -1,7 +1,6 @@
 /* The floating-point mode in which the library computes: what C starts a program with. A host, or a library
  * of its, may have set another one in a thread (flush-to-zero, a rounding, traps); numbers must not depend on
- * it, nor on which threads it was set in, and the host gets its own back, its flags included. A call
- * may raise the flag "inexact" alone, as a function of the C library may. */
+ * it, nor on which threads it was set in, and the host gets its own back, its flags included. */
 #ifndef RELORA_SRC_FLOAT_MODE_H
 #define RELORA_SRC_FLOAT_MODE_H
 
@@ -47,6 +46,12 @@ static inline double float_mode_root(double x)
     volatile double result = sqrt(square);
     float_mode_leave(&host);
     return result;
+}
+
+/* Whether it is finite as F32 too. Beyond half a step above the largest one it would round to infinity. */
+static inline int float_mode_fits_f32(double x)
+{
+    return fabs(x) < 0x1.ffffffp127;
 }
 
 #endif

@@ -62,8 +62,11 @@ static double length_of(const struct full_rank *f)
 /* No element of U V^T is more than its largest singular value, which is below 1.01. */
 static int is_bounded(relora_dtype dtype, uint32_t largest, double length)
 {
-    double range = (double)float_of_bits(merge_largest_finite(dtype));
-    return (double)float_of_bits(largest) + 1.01 * fabs(length) < range / 1.01;
+    volatile double step = length, range = (double)float_of_bits(merge_largest_finite(dtype));
+    fenv_t host = float_mode_enter();
+    volatile int bounded = (double)float_of_bits(largest) + 1.01 * fabs(step) < range / 1.01;
+    float_mode_leave(&host);
+    return bounded;
 }
 
 static relora_status check_largest(const struct call *c, const struct full_rank *f,
@@ -130,7 +133,7 @@ relora_status full_rank_run(const struct call *c, const struct full_rank *f, rel
     uint32_t largest[PARTS];
     double norms[2];
     char label[LABEL_TEXT];
-    if (!isfinite((float)length_of(f)))
+    if (!float_mode_fits_f32(length_of(f)))
         FAIL(c, RELORA_E_ARGUMENT, "lr is %g, too large for a step that is finite in F32", f->lr);
     TRY(open_memory(c, f, &memory));
     TRY(look(c, f, &memory, largest));

@@ -62,7 +62,7 @@ static relora_status check_options(const struct call *c, const relora_linear_opt
     if (o->mode != RELORA_MODE_FULL && o->rank < 1)
         FAIL(c, RELORA_E_ARGUMENT, "options.rank is %lld, but %s needs 1 or more", (long long)o->rank,
              linear_mode_name(o->mode));
-    if (!isfinite((float)(o->alpha / (double)(o->rank ? o->rank : 1))))
+    if (!float_mode_fits_f32(float_mode_quotient(o->alpha, (double)(o->rank ? o->rank : 1))))
         FAIL(c, RELORA_E_ARGUMENT, "options.alpha is %g, and alpha / rank is not finite in F32", o->alpha);
     if (o->mode == RELORA_MODE_LOWRANK && (o->flags & RELORA_LINEAR_KEEP_DELTA))
         FAIL(c, RELORA_E_ARGUMENT, "options.flags has KEEP_DELTA, but LOWRANK has no W");

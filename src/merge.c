@@ -166,8 +166,7 @@ static relora_status check_sums(const struct call *c, const struct update *u)
     return RELORA_OK;
 }
 
-/* By the largest elements alone: can no sum, in any order, leave the range? */
-static int is_bounded(const struct update *u, const uint32_t largest[PARTS])
+static int largest_fit(const struct update *u, const uint32_t largest[PARTS])
 {
     double rank = (double)u->a.rows;
     double room = 1.01 + 1e-7 * rank; /* more than rounding adds to a sum of so many */
@@ -177,6 +176,16 @@ static int is_bounded(const struct update *u, const uint32_t largest[PARTS])
     double s = u->scale.trainable ? 1 : fabs(u->scale.value); /* a tanh is less */
     return product < range && (double)float_of_bits(largest[PART_W]) + s * product < weight_range &&
            (double)float_of_bits(largest[PART_DELTA]) + s * product < range;
+}
+
+/* By the largest elements alone, in whatever mode the host's thread is: can no sum, in any order, leave the range? */
+static int is_bounded(const struct update *u, const uint32_t largest[PARTS])
+{
+    const struct update *volatile asked = u;
+    fenv_t host = float_mode_enter();
+    volatile int fit = largest_fit(asked, largest);
+    float_mode_leave(&host);
+    return fit;
 }
 
 static relora_status check_largest(const struct call *c, const struct update *u,

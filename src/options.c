@@ -35,7 +35,9 @@ struct option_value option_get(const struct option *row, const void *options)
 struct option_value option_default(const struct option *row)
 {
     if (row->type == OPTION_F64) return (struct option_value){.number = row->value};
-    return (struct option_value){.integer = (int64_t)row->value};
+    /* Or clang would convert a fraction before it knows, which raises a flag of the host's floating-point mode. */
+    volatile double whole = row->value;
+    return (struct option_value){.integer = (int64_t)whole};
 }
 
 static void put_default(const struct option *row, void *options)

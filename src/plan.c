@@ -14,6 +14,7 @@
  * passes over every element of W, and the second product of a SPLIT over every element of y or dx;
  * on a device, where memory is far slower than products, each product with a factor is such a pass. */
 #include "plan.h"
+#include "float_mode.h"
 
 /* In multiply-adds of the same time. */
 struct costs {
@@ -129,8 +130,10 @@ static struct cost backward_cost(const struct plan_case *c, relora_order order)
     }
 }
 
-static struct plan choose(const struct plan_case *c, relora_order wanted, relora_order last,
-                          struct cost (*cost_of)(const struct plan_case *, relora_order))
+typedef struct cost (*cost_fn)(const struct plan_case *, relora_order);
+
+static struct plan cheapest(const struct plan_case *c, relora_order wanted, relora_order last,
+                            cost_fn cost_of)
 {
     struct cost best = cost_of(c, RELORA_ORDER_SPLIT);
     relora_order order = RELORA_ORDER_SPLIT;
@@ -140,6 +143,16 @@ static struct plan choose(const struct plan_case *c, relora_order wanted, relora
         if (wanted == RELORA_ORDER_AUTO ? cost.time < best.time : wanted == o) best = cost, order = o;
     }
     return (struct plan){order, 2 * best.products};
+}
+
+/* The order must not depend on the mode of the host's thread. What is volatile is computed in between. */
+static struct plan choose(const struct plan_case *c, relora_order wanted, relora_order last, cost_fn cost_of)
+{
+    const struct plan_case *volatile asked = c;
+    fenv_t host = float_mode_enter();
+    volatile struct plan plan = cheapest(asked, wanted, last, cost_of);
+    float_mode_leave(&host);
+    return plan;
 }
 
 struct plan plan_forward(const struct plan_case *c, relora_order wanted)

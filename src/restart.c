@@ -107,7 +107,7 @@ static relora_status read_options(const struct call *c, relora_merge_options *o,
                                   const relora_merge_options *from)
 {
     TRY(call_read_options(c, "options", &merge_table, o, from));
-    if (!isfinite((float)o->scale))
+    if (!float_mode_fits_f32(o->scale))
         FAIL(c, RELORA_E_ARGUMENT, "options.scale is %g, not finite in F32", o->scale);
     return RELORA_OK;
 }

@@ -33,8 +33,7 @@ static void traps(void)
     _mm_setcsr(_mm_getcsr() & ~0x0E80u); /* invalid, division by zero, overflow, underflow */
 }
 
-/* All but the flag "inexact", which any call of a library may raise. */
-static uint32_t mode_now(void) { return _mm_getcsr() & ~0x20u; }
+static uint32_t mode_now(void) { return _mm_getcsr(); }
 #elif defined(__aarch64__)
 static void control(uint64_t more)
 {
