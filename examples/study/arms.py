@@ -7,8 +7,8 @@ same batches and the same first weights, so arms are compared pair by pair.
 
 from collections import namedtuple
 
-# `scale`: None sweeps learning rates; a number takes the best of the base task times this; 0 the first of the arm's.
-Task = namedtuple('Task', 'name shape steps warm_start batch seq evaluate bin scale data')
+# `rates`: None sweeps learning rates; another task lends its best ones; FIRST is the lowest of the arm's.
+Task = namedtuple('Task', 'name shape steps warm_start batch seq evaluate bin rates data')
 Arm = namedtuple('Arm', 'name title ranks rates options')
 Cell = namedtuple('Cell', 'task arm rank')
 Stage = namedtuple('Stage', 'part cells seeds')
@@ -17,6 +17,8 @@ Stage = namedtuple('Stage', 'part cells seeds')
 # `bin` updates, which divides the warm start and each cycle.
 BASE = Task('base', '--hidden 64 --ffn 176 --heads 4 --layers 4', 2000, 500, 8, 128, 200, 25, None, 'kjv.txt')
 SETTINGS = '--beta2 0.99 --init-std 0.05 --dropout 0 --eval-batches 40'
+
+FIRST = 'first'
 
 RANKS = (8, 4, 16)  # of a hidden size of 64: an eighth, a sixteenth, a quarter
 SEEDS = 5
@@ -50,6 +52,7 @@ ARMS = {arm.name: arm for arm in (
     # candidates for the best recipe: besides A and B, W takes a step along its orthogonalised gradient now and then
     Arm('dense-1',  'LoRA + full-rank steps, warm start',     RANKS, (1.5e-3, 3e-3), STEPS.format(1, 1) + '{warm}'),
     Arm('cold-1',   'LoRA + full-rank steps',                 RANKS, (6e-3, 1.2e-2), STEPS.format(1, 1) + '--warm-start 0'),
+    Arm('cold-half', 'LoRA + full-rank steps, at half the rate', RANKS, (3e-3,), STEPS.format(1, 1) + '--warm-start 0'),
     Arm('cold-1x2', 'LoRA + full-rank steps, twice as strong', RANKS, (3e-3, 6e-3),  STEPS.format(1, 2) + '--warm-start 0'),
     Arm('cold-2',   'LoRA + full-rank steps, every 2',        RANKS, 'cold-1',       STEPS.format(2, 1.5) + '--warm-start 0'),
     Arm('cold-4',   'LoRA + full-rank steps, every 4',        RANKS, 'cold-1',       STEPS.format(4, 2) + '--warm-start 0'),
@@ -65,6 +68,10 @@ ARMS = {arm.name: arm for arm in (
     Arm('restart-9', 'nine restarts',                         (8,),  'relora', PUBLISHED + ' --restarts 9 {warm}'),
     Arm('no-ramp',  'no climb of the rate after a restart',   (8,),  'relora',
         PUBLISHED + ' --restarts 3 {warm} --restart-warmup 0'),
+    Arm('gradient', 'A from the gradient',                    (8,),  'relora', PUBLISHED + ' --init-a gradient --restarts 3 {warm}'),
+    Arm('matched',  'A with orthonormal rows',                (8,),  'relora', PUBLISHED + ' --init-a matched --restarts 3 {warm}'),
+    Arm('gradient-b', 'B alone, A from the gradient, more restarts', (8,), 'matched-b',
+        PUBLISHED + ' --init-a gradient --factors b --reset project --restarts 14 --restart-warmup 0 {warm}'),
     Arm('zero',     'all moments cleared',                    (8,),  'relora', PUBLISHED + ' --restarts 3 {warm} --reset zero'),
     Arm('keep',     'no moment cleared',                      (8,),  'relora',
         PUBLISHED + ' --restarts 3 {warm} --reset-ratio 0'),
@@ -73,11 +80,12 @@ BEST = ('dense-1', 'cold-1', 'cold-1x2', 'cold-2', 'cold-4', 'cold-restarts')
 FULL = ('full', 'full-2x', 'full-4x')
 LORA = ('lora', 'lora-quarter', 'lora-half', 'lora-2x')
 RELORA = ('relora', 'relora-half', 'relora-2x')
-AT_RATES = {'full': FULL, 'lora': LORA, 'relora': RELORA}  # one arm at other rates
+COLD = ('cold-1', 'cold-half')
+AT_RATES = {'full': FULL, 'lora': LORA, 'relora': RELORA, 'cold-1': COLD}  # one arm at other rates
 RESTARTS = ('lora', 'relora', 'two-masks', 'matched-b')
 SPECTRUM = ('full', *RESTARTS, *BEST)
 STEP_ABLATION = ('dense-1', 'cold-1x2', 'cold-2', 'cold-4', 'cold-restarts', 'step-only')
-ABLATION = ('two-masks', 'warm-0', 'warm-10', 'restart-1', 'restart-9', 'no-ramp', 'zero', 'keep')
+ABLATION = ('two-masks', 'warm-0', 'warm-10', 'restart-1', 'restart-9', 'no-ramp', 'zero', 'keep', 'gradient', 'matched', 'gradient-b')
 
 
 def cells(names, ranks=RANKS, task=BASE):
@@ -85,24 +93,31 @@ def cells(names, ranks=RANKS, task=BASE):
 
 
 # The same nets for longer, at the rates of the base task.
-LONG = [BASE._replace(name='long-%d' % steps, steps=steps, warm_start=steps // 4, evaluate=steps // 10, bin=steps // 80, scale=1.0)
+LONG = [BASE._replace(name='long-%d' % steps, steps=steps, warm_start=steps // 4, evaluate=steps // 10, bin=steps // 80, rates=BASE)
         for steps in (4000, 8000, 16000)]
 
 
-def larger(name, hidden, ffn, heads, layers, steps, batch, seq=256):
+def larger(name, hidden, ffn, heads, layers, steps, batch, rates=None, seq=256):
     """20 tokens for each parameter, in BF16. Such a text needs more bytes than the Bible has: text.txt, which fetch.py makes."""
     shape = '--hidden %d --ffn %d --heads %d --layers %d --dtype bf16' % (hidden, ffn, heads, layers)
-    return Task(name, shape, steps, steps // 4, batch, seq, steps // 10, steps // 80, 64 / hidden, 'text.txt')
+    return Task(name, shape, steps, steps // 4, batch, seq, steps // 10, steps // 80, rates, 'text.txt')
 
 
-SCALING = [larger('0.2m', 64, 176, 4, 4, 2400, 8), larger('0.4m', 80, 224, 4, 4, 2400, 12), larger('0.5m', 96, 264, 4, 4, 2400, 16),
-           larger('0.9m', 128, 352, 4, 4, 2800, 24), larger('1.3m', 160, 440, 4, 4, 3200, 32), larger('1.9m', 192, 528, 4, 4, 3120, 48),
-           larger('3.3m', 256, 688, 4, 4, 4000, 64), larger('11m', 384, 1024, 8, 6, 6400, 128)]
+# Rates are swept at 0.4 M parameters, and the other sizes take them.
+SWEPT = larger('0.4m', 80, 224, 4, 4, 2400, 12)
+SCALING = [larger('0.2m', 64, 176, 4, 4, 2400, 8, SWEPT), SWEPT, larger('0.5m', 96, 264, 4, 4, 2400, 16, SWEPT),
+           larger('0.9m', 128, 352, 4, 4, 2800, 24, SWEPT), larger('1.3m', 160, 440, 4, 4, 3200, 32, SWEPT),
+           larger('1.9m', 192, 528, 4, 4, 3120, 48, SWEPT), larger('3.3m', 256, 688, 4, 4, 4000, 64, SWEPT),
+           larger('11m', 384, 1024, 8, 6, 6400, 128, SWEPT)]
 SCALED = ('full', 'lora', 'relora', 'cold-1')
 
 
+def hidden(task):
+    return int(task.shape.split()[1])
+
+
 def eighth(task):
-    return int(task.shape.split()[1]) // 8
+    return hidden(task) // 8
 
 
 def scaled(task, names=SCALED):
@@ -125,31 +140,30 @@ STAGES = [
     Stage('upstream', cells(('two-masks',), (8,)), 2),
     Stage('upstream', cells(('control', 'lowrank'), (8,)), SEEDS),
     Stage('downstream', (), SEEDS),
-    Stage('ablation', cells(('cold-4', 'cold-1x2', *ABLATION[1:]), (8,)), 2),
+    Stage('ablation', cells(('cold-4', 'cold-1x2', *ABLATION[1:8]), (8,)), 2),
     Stage('upstream', cells(('matched-b',), (8,)), 2),
     Stage('upstream', cells(('matched-b',), (4, 16)), 2),
     Stage('length', cells(('full-2x', 'lora', 'relora', 'cold-1'), (8, 4), LONG[0]), 2),
     Stage('upstream', cells(('matched-b',)), SEEDS),
     Stage('length', cells(('relora', 'lora', 'cold-1', 'full-2x'), (8, 4), LONG[1]), 1),
-    *[Stage('scaling', scaled(task), 1) for task in (SCALING[0], SCALING[2])],
     Stage('length', cells(('lora-half', 'lora-2x', 'cold-restarts', 'relora-half', 'relora-2x', 'lora-quarter'), (8,), LONG[1]), 1),
     Stage('length', cells(('lora-half',), (4,)), SEEDS),
     *[Stage('length', cells(('relora', 'lora-half'), (8, 4), task), 2) for task in LONG[:2]],
-    Stage('scaling', scaled(SCALING[3], ('full', 'cold-1')), 1),
-    Stage('scaling', scaled(SCALING[1]), 1),
-    Stage('scaling', scaled(SCALING[4], ('full', 'cold-1')), 1),
-    *[Stage('scaling', scaled(task, ('full-2x',)), 1) for task in reversed(SCALING[:5])],
-    *[Stage('scaling', scaled(task, ('full-4x',)), 1) for task in SCALING[:3]],
     Stage('length', cells(('relora', 'lora-half'), (8,), LONG[2]), 1),
     Stage('length', cells(('cold-1', 'full-2x'), (8, 4), LONG[1]), 2),
-    *[Stage('scaling', scaled(task), 1) for task in SCALING[3:5]],
-    Stage('length', cells(('relora-half', 'lora-quarter', 'cold-1', 'full-2x'), (8,), LONG[2]), 1),
     Stage('upstream', cells(('two-masks', 'control', 'lowrank'), (4, 16)), SEEDS),
-    *[Stage('scaling', scaled(task), 1) for task in SCALING[5:]],
+    Stage('upstream', cells(('two-masks',), (8,)), SEEDS),
+    Stage('ablation', cells(('gradient', 'matched', 'gradient-b'), (8,)), 2),
+    Stage('length', cells(('full', 'cold-half'), (8,), LONG[1]), 2),
+    *[Stage('scaling', scaled(task), 1) for task in (SWEPT, SCALING[0], SCALING[2])],
+    Stage('length', cells(('cold-1', 'full-2x'), (8,), LONG[2]), 1),
+    Stage('scaling', scaled(SCALING[3], ('full', 'cold-1', 'lora', 'relora')), 1),
+    Stage('length', cells(('relora-half', 'lora-quarter'), (8,), LONG[2]), 1),
+    *[Stage('scaling', scaled(task), 1) for task in SCALING[4:]],
 ]
 
 # Five to ten minutes on two cores: no sweep, one rank, somewhat shorter.
-QUICK_TASK = BASE._replace(name='quick', steps=1600, warm_start=400, evaluate=160, bin=20, scale=0)
+QUICK_TASK = BASE._replace(name='quick', steps=1600, warm_start=400, evaluate=160, bin=20, rates=FIRST)
 QUICK = [Stage('upstream', cells(['full', 'lora', 'relora', 'cold-1'], (8,), QUICK_TASK), 4)]
 
 

@@ -32,8 +32,8 @@ def read(path):
 
 
 def loss(run):
-    """One that died has none."""
-    return run['val_loss'] if run['val_loss'] is not None else float('inf')
+    """Of the same text for every size where that is known. One that died has none."""
+    return run.get('held_out', run['val_loss']) if run['val_loss'] is not None else float('inf')
 
 
 def full_rate(cell, done):
@@ -68,12 +68,11 @@ def rates(cell, done):
         return [], rates(cell._replace(rank=8), done)[1]
     if len(given) == 1:
         return [], given[0]
-    if task.scale == 0:
+    if task.rates == arms.FIRST:
         return [], min(given)
-    if task.scale:
-        rank = cell.rank if task.shape == arms.BASE.shape else (8 if cell.rank else 0)
-        best = rates(arms.Cell(arms.BASE, cell.arm, rank), done)[1]
-        return [], best and best * task.scale
+    if task.rates:
+        rank = cell.rank * arms.hidden(task.rates) // arms.hidden(task)
+        return [], rates(cell._replace(task=task.rates, rank=rank), done)[1]
     if not arms.is_full(arms.ARMS[cell.arm]) and full_rate(cell, done) is None:
         return [], None
     return sweep(cell, done)

@@ -105,7 +105,7 @@ class Page:
                                  difference(stats.difference(runs, get('lora', rank))) if rank and arm != 'lora' else '',
                                  '{:,}'.format(line['trained']), '%.1f' % (line['moments_bytes'] / line['parameters'])])
         size = next(iter(full.values()))['parameters'] if full else 0
-        rate = 'is that of the table of arms' if task.scale == 0 else 'is the best of its sweep with seed 1'
+        rate = 'is that of the table of arms' if task.rates == arms.FIRST else 'is the best of its sweep with seed 1'
         if arms.UNSWEPT:
             rate += '; ranks %s take that of rank 8, but LoRA at rank 4 the better of two' % ' and '.join(map(str, arms.UNSWEPT))
         return ['## Upstream: full rank and low rank', '',
@@ -260,7 +260,7 @@ class Page:
             panel.settings = 'set xtics (%s); set xrange [%g:%g]' % (', '.join(map(str, steps)), steps[0] / 1.3, steps[-1] * 1.3)
         if not any(panel.series for panel in panels + longer):
             return []
-        return ['## Where restarts begin to pay', '', 'ReLoRA against LoRA, by rank and by the length of the run. Longer runs have the rates of the base task, or the best of those in the table. %s.' %
+        return ['## Where restarts begin to pay', '', 'ReLoRA against LoRA, by rank and by the length of the run. Longer runs have the rates of the base task, or the best of those in the table; full rank, the best of up to three. %s.' %
                 machines(self.lines('upstream') + self.lines('length')), '',
                 *self.lengths(),
                 *picture(self.folder, 'ranks', panels, 'differences to LoRA and to full rank, by rank'),
@@ -270,7 +270,7 @@ class Page:
         rows = []
         for task, rank in ((task, rank) for task in (self.task, *arms.LONG) for rank in sorted(arms.RANKS, reverse=True)):
             lora = self.best('lora', rank, task)
-            for arm in (*arms.LORA, *arms.RELORA, 'cold-1', 'cold-restarts'):
+            for arm in (*arms.LORA, *arms.RELORA, *arms.COLD, 'cold-restarts'):
                 runs = self.record.get(arm, rank, task)
                 if runs and lora:
                     rows.append(['{:,}'.format(task.steps), rank, title(arm), '%g' % next(iter(runs.values()))['lr'], len(runs),
@@ -279,32 +279,42 @@ class Page:
                                  difference(stats.difference(runs, self.full(task)))])
         return table(['updates', 'rank', 'arm', 'rate', 'seeds', 'loss', 'above LoRA', 'above full rank'], rows) if rows else []
 
+    def at_size(self, arm, task):
+        """The recorded runs of an arm on a task of any size at the best of all rates tried, of those with the most seeds."""
+        tried = {}
+        for line in self.lines('scaling'):
+            if line['task'] == task.name and line['arm'] in arms.AT_RATES.get(arm, (arm,)) and line['val_loss'] is not None:
+                tried.setdefault(line['options'].rpartition(' --seed')[0], {})[line['seed']] = line
+        most = max(map(len, tried.values()), default=0)
+        best = [runs for runs in tried.values() if len(runs) == most]
+        return min(best, key=lambda runs: stats.mean(map(plan.loss, runs.values())).value, default={}), len(tried)
+
     def scaling(self):
         """Loss against parameters, with the power law L = E + a N^-b where there are enough sizes."""
-        both, sizes = [plot.Panel('', 'parameters', 'loss', log=True), plot.Panel('', 'trained parameters', 'loss', log=True)], []
+        both, rows = [plot.Panel('', 'parameters', 'loss', log=True), plot.Panel('', 'trained parameters', 'loss', log=True)], []
         for arm in arms.SCALED:
             points = [[], []]
             for task in arms.SCALING:
-                runs = [self.record.get(name, 0 if arm == 'full' else arms.eighth(task), task).get(1) for name in (arms.FULL if arm == 'full' else (arm,))]
-                line = min(filter(None, runs), key=lambda run: run['held_out'], default=None)
-                if line:
-                    points[0].append((line['parameters'], line['held_out']))
-                    points[1].append((line['trained'], line['held_out']))
-                    sizes.append([title(arm), '{:,}'.format(line['parameters']), '{:,}'.format(line['trained']), '%g' % line['lr'], '%.4f' % line['held_out']])
+                runs, tried = self.at_size(arm, task)
+                if runs:
+                    loss, line = stats.mean(map(plan.loss, runs.values())), next(iter(runs.values()))
+                    above = stats.difference(runs, self.at_size('full', task)[0], 'held_out') if arm != 'full' else None
+                    points[0].append((line['parameters'], loss.value))
+                    points[1].append((line['trained'], loss.value))
+                    rows.append([title(arm), '{:,}'.format(line['parameters']), '{:,}'.format(line['trained']), '%g' % line['lr'], tried,
+                                 len(runs), number(loss), difference(above)])
             for panel, found in zip(both, points):
                 panel.add(arm, found if len(found) > 1 else [])
-        if not self.lines('scaling'):
+        if not rows:
             return []
-        rows = []
-        for arm, points, _ in both[0].series:
-            law = stats.power_law(points)
-            if law:
-                rows.append([title(arm), len(points), *('%.3g (%.3g to %.3g)' % values for values in law)])
-        return ['## Scaling', '', 'In BF16, about 20 bytes for each parameter, rank an eighth of the width, one seed. Learning rates are those of the base '
-                'task times 64 / width; full rank is the best of that, 0.003 and 0.006, where they were run. The loss is that of the trained net on the same 2 MB of other text for '
-                'each size. Rates are not swept at each size, so the laws describe these runs and not the methods. %s.' % machines(self.lines('scaling')), '', *table(['arm', 'parameters', 'trained', 'rate', 'loss'], sizes),
+        laws = [(arm, points, stats.power_law(points)) for arm, points, _ in both[0].series]
+        laws = [[title(arm), len(points), *('%.3g (%.3g to %.3g)' % values for values in law)] for arm, points, law in laws if law]
+        return ['## Scaling', '', 'In BF16, about 20 bytes for each parameter, rank an eighth of the width. Learning rates are swept at %s; other sizes '
+                'have its best ones, or better ones that were tried. The loss is that of the trained net on the same 2 MB of other text for each size. %s.' %
+                (arms.SWEPT.name, machines(self.lines('scaling'))), '',
+                *table(['arm', 'parameters', 'trained', 'rate', 'rates tried', 'seeds', 'loss', 'above full rank'], rows),
                 *picture(self.folder, 'scaling', both, 'loss against parameters, all and trained'),
-                *(table(['arm', 'sizes', 'E', 'a', 'b of E + a N^-b, with bands of 90 %'], rows) if rows else [])]
+                *(table(['arm', 'sizes', 'E', 'a', 'b of E + a N^-b, with bands of 90 %'], laws) if laws else [])]
 
     def downstream(self):
         lines = self.lines('downstream')
