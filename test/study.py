@@ -14,11 +14,13 @@ import sys
 import tempfile
 import time
 import unittest
+from unittest import mock
 
 STUDY = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'examples', 'study')
 sys.path.insert(0, STUDY)
 sys.dont_write_bytecode = True
 import arms
+import downstream
 import plan
 import spectrum
 import stats
@@ -77,6 +79,16 @@ class Plan(unittest.TestCase):
         self.assertEqual({run.line['arm'] for run in runs}, {'full'})
         length = TINY.steps * TINY.batch * TINY.seq
         self.assertEqual(tokens, {'upstream': length * (2 + 1 + 2 * (3 + 1))})
+
+    def test_each_net_is_fine_tuned_at_its_own_rate(self):
+        wanted, done, best = {'full': 5e-4, 'cold-1': 4e-3}, {}, {}
+        with mock.patch.object(downstream, 'net', lambda init, *_: init):
+            for init, peak in wanted.items():
+                while init not in best:
+                    runs, rate = downstream.swept('trec', 'full', init, done, '')
+                    done.update((run.options, dict(run.line, accuracy=1 - abs(math.log(run.line['lr'] / peak)))) for run in runs)
+                    best.update({init: rate} if rate else {})
+        self.assertEqual(best, wanted)
 
     def test_every_cell_has_its_seeds(self):
         record = stats.Record(pretend(lambda line: line['seed'], STAGES), STAGES)

@@ -10,9 +10,9 @@ import plan
 LONGEST = {'trec': 64, 'wordnet': 96}  # bytes that are read of a text
 INITS = ('full', 'cold-1', 'lora', 'relora', 'random')  # arms at rank 8 of the base task; random: none of them
 RANK = 8
-WAYS = {  # and the rates to try with seed 1
-    'full': ('--method full --lr {rate:g}', (5e-4, 1e-3, 2e-3)),
-    'lora': ('--method lora --warm-start 0 --rank 8 --lora-lr {rate:g}', (1e-3, 2e-3, 4e-3)),
+WAYS = {  # and the rates to begin with
+    'full': ('--method full --lr {rate:g}', (1e-3, 2e-3)),
+    'lora': ('--method lora --warm-start 0 --rank 8 --lora-lr {rate:g}', (1e-3, 2e-3)),
 }
 STEPS, BATCH = 600, 16
 SEEDS = arms.SEEDS
@@ -46,34 +46,29 @@ def bag(data):
     return plan.Run(line, options, 0, 0, 25, data + '-bag')
 
 
+def ways(init):
+    """A net that was not trained has nothing that is worth freezing."""
+    return ('full',) if init == 'random' else tuple(WAYS)
+
+
 def swept(data, way, init, done, folder):
-    """Runs of the sweep, and the best rate or None. Trained nets share one sweep, that of full rank."""
-    init = init if init == 'random' else 'full'
+    """Runs of seed 1 that the sweep needs now, and the best rate or None."""
     path = net(init, 1, done, folder)
     if path is None:
         return [], None
-    runs = [make(data, way, init, rate, 1, path) for rate in WAYS[way][1]]
-    known = [done.get(run.options) for run in runs]
-    if not all(known):
-        return runs, None
-    return runs, max(known, key=lambda line: line.get('accuracy') or 0)['lr']
-
-
-def runs_of_a_set():
-    """Every net in every way, the other rates of the three sweeps, and the baseline."""
-    ways = [way for init in INITS for way in WAYS if init != 'random' or way == 'full']
-    swept_ways = [*WAYS, 'full']  # those of full rank, and the net that was not trained
-    return SEEDS * len(ways) + sum(len(WAYS[way][1]) - 1 for way in swept_ways) + 1
+    rates, best = plan.sweep(WAYS[way][1], lambda rate: done.get(make(data, way, init, rate, 1, path).options),
+                             lambda line: -(line.get('accuracy') or 0))
+    return [make(data, way, init, rate, 1, path) for rate in rates], best
 
 
 def runs(done, folder):
-    """All that can be done now, done ones among them: those of the first seeds first."""
+    """All that can be done now, of a sweep what is missing: those of the first seeds first."""
     sets = [data for data in fetch.CLASSES if os.path.exists(os.path.join(folder, data + '-test.tsv'))]
     found = {data + '-bag': bag(data) for data in sets}
     for seed in range(1, SEEDS + 1):
         for data in sets:
             for init in INITS:
-                for way in ('full',) if init == 'random' else WAYS:
+                for way in ways(init):
                     sweep, rate = swept(data, way, init, done, folder)
                     path = net(init, seed, done, folder)
                     chosen = [make(data, way, init, rate, seed, path)] if rate and path is not None else []

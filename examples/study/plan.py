@@ -43,15 +43,15 @@ def full_rate(cell, done):
     return rates(arms.Cell(cell.task, 'full', 0), done)[1]
 
 
-def sweep(cell, done):
-    warm = full_rate(cell, done)
-    tried = sorted(arms.ARMS[cell.arm].rates)
+def sweep(tried, line_of, loss):
+    """From neighbouring rates outwards. `line_of`: the recorded run of a rate, or None. (rates to try next, the best or None)"""
+    tried = sorted(tried)
     while True:
-        runs = {rate: done.get(arms.options(cell, rate, 1, warm)) for rate in tried}
-        missing = [rate for rate in tried if not runs[rate]]
+        lines = {rate: line_of(rate) for rate in tried}
+        missing = [rate for rate in tried if not lines[rate]]
         if missing:
             return missing, None
-        best = min(tried, key=lambda rate: loss(runs[rate]))
+        best = min(tried, key=lambda rate: loss(lines[rate]))
         if len(tried) >= arms.EXTENT or tried[0] < best < tried[-1]:
             return [], best
         tried = sorted(tried + [best / 2 if best == tried[0] else best * 2])
@@ -73,9 +73,10 @@ def rates(cell, done):
     if task.rates:
         rank = cell.rank * arms.hidden(task.rates) // arms.hidden(task)
         return [], rates(cell._replace(task=task.rates, rank=rank), done)[1]
-    if not arms.is_full(arms.ARMS[cell.arm]) and full_rate(cell, done) is None:
+    warm = full_rate(cell, done)
+    if warm is None and not arms.is_full(arms.ARMS[cell.arm]):
         return [], None
-    return sweep(cell, done)
+    return sweep(given, lambda rate: done.get(arms.options(cell, rate, 1, warm)), loss)
 
 
 def runs_of(part, cell, seeds, done):
