@@ -68,9 +68,10 @@ ARMS = {arm.name: arm for arm in (
     Arm('restart-9', 'nine restarts',                         (8,),  'relora', PUBLISHED + ' --restarts 9 {warm}'),
     Arm('no-ramp',  'no climb of the rate after a restart',   (8,),  'relora',
         PUBLISHED + ' --restarts 3 {warm} --restart-warmup 0'),
-    Arm('gradient', 'A from the gradient',                    (8,),  'relora', PUBLISHED + ' --init-a gradient --restarts 3 {warm}'),
-    Arm('matched',  'A with orthonormal rows',                (8,),  'relora', PUBLISHED + ' --init-a matched --restarts 3 {warm}'),
-    Arm('gradient-b', 'B alone, A from the gradient, more restarts', (8,), 'matched-b',
+    # their products are scaled by 1, so they have rates of their own
+    Arm('gradient', 'A from the gradient',                    (8,),  (3e-3, 6e-3), PUBLISHED + ' --init-a gradient --restarts 3 {warm}'),
+    Arm('matched',  'A with orthonormal rows',                (8,),  (3e-3, 6e-3), PUBLISHED + ' --init-a matched --restarts 3 {warm}'),
+    Arm('gradient-b', 'B alone, A from the gradient, more restarts', (8,), (1.5e-3, 3e-3),
         PUBLISHED + ' --init-a gradient --factors b --reset project --restarts 14 --restart-warmup 0 {warm}'),
     Arm('zero',     'all moments cleared',                    (8,),  'relora', PUBLISHED + ' --restarts 3 {warm} --reset zero'),
     Arm('keep',     'no moment cleared',                      (8,),  'relora',
