@@ -22,6 +22,7 @@ sys.dont_write_bytecode = True
 import arms
 import downstream
 import plan
+import report
 import spectrum
 import stats
 import study
@@ -154,6 +155,46 @@ class Numbers(unittest.TestCase):
         return vectors
 
 
+class Page(unittest.TestCase):
+    def lines(self, arm, rank, seeds, change):
+        """Of a task in 80 bins: the losses fall evenly; what `change` says of a bin is added."""
+        options = arms.options(arms.Cell(arms.BASE, arm, rank), 1e-3, 1, 1e-3)
+        return {seed: {'options': options, 'bin': 25, 'train': [2 - i / 100 + 0.01 * seed + change(i) for i in range(80)], 'val_loss': 1.2 + 0.1 * seed,
+                       'lr': 1e-3, 'moments_bytes': 8, 'parameters': 1} for seed in seeds}
+
+    def page(self, **runs):
+        page = report.Page(mock.Mock(task=arms.BASE), '')
+        page.best = lambda arm, rank=0, task=None: runs.get(arm.replace('-', '_'), {}) if rank in (0, 8) else {}
+        return page
+
+    def test_an_arm_restarts_where_its_options_say(self):
+        options = {arm: arms.options(arms.Cell(arms.BASE, arm, 8), 1e-3, 1, 1e-3) for arm in arms.ARMS}
+        self.assertEqual(report.restarts(options['relora']), [875, 1250, 1625])
+        self.assertEqual(report.restarts(options['matched-b']), list(range(600, 2000, 100)))
+        self.assertEqual(report.restarts(options['cold-restarts']), [500, 1000, 1500])
+        self.assertEqual(report.restarts(options['cold-1']), [])
+        self.assertEqual(report.restarts('--steps 105 --restarts 3 --warm-start 20'), [42, 63, 84])
+
+    def test_a_rise_is_found_at_the_restarts_of_the_arm_and_behind_the_climb(self):
+        page = self.page(lora=self.lines('lora', 8, (1, 2), lambda i: 0.0), relora=self.lines('relora', 8, (1, 2), lambda i: 0.03 * (i in (36, 51, 66))),
+                         matched_b=self.lines('matched-b', 8, (1, 2), lambda i: 0.02 * (i >= 24 and i % 4 == 0)))
+        for arm, rise, later in (('relora', 0.03, 1), ('matched-b', 0.02, 0)):
+            found = page.rise(arm, 8)
+            self.assertAlmostEqual(found[0].value, rise)
+            self.assertEqual(found[1], later)
+        self.assertIsNone(page.rise('lora', 8))
+
+    def test_a_share_is_that_of_the_same_seeds(self):
+        """The published recipe is 0.1 above full rank with seeds 1 and 2, and 0.4 with seed 3; the other arm is 0.05 above it with the first two."""
+        def above(arm, losses):
+            return {seed: dict(line, val_loss=losses[seed]) for seed, line in self.lines(arm, 8, losses, lambda i: 0.0).items()}
+        page = self.page(full=above('full', {1: 1.0, 2: 1.1, 3: 1.2}), lora=above('lora', {1: 1.1, 2: 1.2, 3: 1.3}),
+                         relora=above('relora', {1: 1.1, 2: 1.2, 3: 1.6}), two_masks=above('two-masks', {1: 1.15, 2: 1.25}))
+        row, = (line for line in page.verdict() if 'two masks' in line)
+        self.assertIn('| +0.0500 ± 0.0000 |', row)
+        self.assertIn('| 1.50 |', row)
+
+
 class Readme(unittest.TestCase):
     def test_its_table_is_that_of_the_results(self):
         root = os.path.join(STUDY, '..', '..')
@@ -175,6 +216,54 @@ class Runs(unittest.TestCase):
         with open(os.path.join(self.folder, 'work', 'kjv.txt'), 'w') as file:
             file.write(' '.join(r.choice(('in', 'the', 'beginning', 'was', 'word')) for _ in range(4000)))
         shutil.copy(__file__, os.path.join(self.folder, 'test_of_study.py'))
+
+    def study(self, *words, program=None):
+        words = [program or PROGRAM, 'work', 'runs.jsonl', 'results.md', *words]
+        done = subprocess.run([sys.executable, os.path.join(STUDY, 'study.py'), *words], cwd=self.folder, capture_output=True, text=True, timeout=60)
+        self.assertNotIn('Traceback', done.stderr)
+        return done.returncode, done.stderr
+
+    def test_what_cannot_be_done_is_said_at_once(self):
+        path = os.path.join(self.folder, 'runs.jsonl')
+        for words, program, sentence in (((), '/nowhere/pretrain', "study: [Errno 2] No such file or directory: '/nowhere/pretrain'"),
+                                         ((), shutil.which('false'), 'returned non-zero exit status 1'), (('--jobs', '0'), None, '--jobs 0: at least one')):
+            status, text = self.study(*words, program=program)
+            self.assertNotEqual(status, 0)
+            self.assertIn(sentence, text)
+        for line, sentence in (('{"options": "--lr 1"}', 'line 2 of runs.jsonl is no run of this study (no "arm")'), ('<<<<<<<', 'line 2 of runs.jsonl')):
+            with open(path, 'w') as file:
+                file.write('%s\n%s\n' % (json.dumps(self.line(1)), line))
+            status, text = self.study()
+            self.assertEqual(status, 1)
+            self.assertIn(sentence, text)
+        os.remove(path)
+        os.mkdir(path)
+        self.assertIn("Is a directory: 'runs.jsonl'", self.study()[1])
+
+    @staticmethod
+    def line(seed):
+        return dict(dict.fromkeys(plan.NEEDED, 1), options='--seed %d' % seed)
+
+    def test_half_a_line_is_dropped_and_nothing_else(self):
+        path = os.path.join(self.folder, 'runs.jsonl')
+        study.append(path, self.line(1))
+        study.append(path, self.line(2))
+        with open(path, 'rb+') as file:
+            file.truncate(os.path.getsize(path) - 9)
+        self.assertEqual(self.runs(), [self.line(1)])
+        study.append(path, self.line(3))
+        self.assertEqual(self.runs(), [self.line(1), self.line(3)])
+
+    def test_a_run_that_could_not_be_recorded_is_not_trained_again(self):
+        at_work = study.Study(PROGRAM, os.path.join(self.folder, 'work'), os.path.join(self.folder, 'runs.jsonl'), STAGES, 1)
+        run = plan.missing(STAGES, {}, {})[0][0]
+        with mock.patch.object(study, 'append', side_effect=OSError('the disk is full')), self.assertRaises(OSError):
+            at_work.train(run)
+        at_work.train(run)
+        with open(os.path.join(self.folder, 'work', run.name, 'log')) as file:
+            self.assertIn('resumed', file.read())
+        self.assertEqual([line['updates'] for line in self.runs()], [TINY.steps])
+        self.assertFalse(os.path.exists(os.path.join(self.folder, 'work', run.name, 'save')))
 
     def start(self):
         return subprocess.Popen([sys.executable, '-c', CHILD % (self.folder, STUDY), PROGRAM, 'work', 'runs.jsonl', 'results.md', '--jobs', '2'],
