@@ -3,8 +3,11 @@
 import hashlib
 import json
 import os
+import sys
 
 import arms
+
+NEEDED = {'part', 'task', 'arm', 'rank', 'lr', 'seed', 'tokens', 'val_loss', 'processor', 'options'}  # of each line of the record
 
 
 class Run:
@@ -24,11 +27,21 @@ def make(part, cell, rate, seed, warm):
 
 
 def read(path):
-    """Finished runs by their options."""
+    """Finished runs by their options. A last line without its end was cut short, and does not count."""
     if not os.path.exists(path):
         return {}
     with open(path) as file:
-        return {run['options']: run for run in map(json.loads, file)}
+        lines = file.read().split('\n')[:-1]
+    done = {}
+    for number, text in enumerate(lines, 1):
+        try:
+            run = json.loads(text)
+            if not NEEDED <= set(run):
+                raise ValueError('no "%s"' % min(NEEDED - set(run)))
+        except ValueError as error:
+            sys.exit('study: line %d of %s is no run of this study (%s); mend or remove it' % (number, path, error))
+        done[run['options']] = run
+    return done
 
 
 def loss(run):

@@ -27,12 +27,18 @@ import spectrum
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SPECTRUM_SEED = 2
+FOREIGN = OSError, subprocess.SubprocessError  # failures whose own sentence says enough: a full disk, a program that is not there
 KEYS = ('tokens_per_s', 'trained', 'parameters', 'moments_bytes', 'peak_mb', 'accuracy')
 
 
 def append(path, run):
-    with open(path, 'a') as file:
-        file.write(json.dumps(run, separators=(',', ':')) + '\n')
+    """In place of a last line that a kill or a full disk has cut short. Studies of other folders may write to the same file."""
+    with open(path, 'ab+') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        short = len(file.read().rpartition(b'\n')[2])
+        file.truncate(file.tell() - short)
+        file.write(json.dumps(run, separators=(',', ':')).encode() + b'\n')
 
 
 # ---- one run ----
@@ -72,13 +78,11 @@ def record(run, out, version, seconds, usage, status):
     return line
 
 
-def clean_up(run, folder, line):
-    """Of a finished run the trained model stays, and what the spectrum is made of."""
-    saved, last = os.path.join(folder, 'save'), os.path.join(folder, 'model', 'model.safetensors')
-    first = os.path.join(saved, 'step-%08d.safetensors' % run.save_every)
+def add_spectrum(run, folder, line):
+    first = os.path.join(folder, 'save', 'step-%08d.safetensors' % run.save_every)
+    last = os.path.join(folder, 'model', 'model.safetensors')
     if line['seed'] == SPECTRUM_SEED and line['part'] != 'downstream' and line['arm'] in arms.SPECTRUM and os.path.exists(last):
         line['spectrum'] = spectrum.of_update(first, last)
-    shutil.rmtree(saved, ignore_errors=True)
 
 
 def need(program):
@@ -161,11 +165,12 @@ class Study:
             died = status == 1 and 'died' in log.read()
         if status == 0 or died:
             line = record(run, os.path.join(folder, 'out'), self.version, seconds, usage, status)
-            clean_up(run, folder, line)
+            add_spectrum(run, folder, line)
             if line['part'] == 'scaling' and not died:
                 line['held_out'] = self.held_out(run)
             with self.lock:
                 append(self.path, line)
+            shutil.rmtree(os.path.join(folder, 'save'), ignore_errors=True)  # the trained model stays
         elif not self.stopping and status != 3:
             print('%s ended with status %d: %s/log says why' % (run.name, status, folder), file=sys.stderr, flush=True)
             self.failed.add(run.options)
@@ -180,8 +185,9 @@ class Study:
                 continue
             try:
                 self.train(run)
-            except Exception:  # one run is no reason to lose the others
-                traceback.print_exc()
+            except Exception as error:  # one run is no reason to lose the others
+                reason = error if isinstance(error, FOREIGN) else traceback.format_exc()
+                print('%s is not recorded: %s' % (run.name, reason), file=sys.stderr, flush=True)
                 self.failed.add(run.options)
             self.running.discard(run.options)
 
@@ -216,9 +222,14 @@ def main():
     parser.add_argument('--quick', action='store_true')
     parser.add_argument('--jobs', type=int, default=len(os.sched_getaffinity(0)))
     given = parser.parse_args()
+    if given.jobs < 1:
+        parser.error('--jobs %d: at least one process trains' % given.jobs)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     need('gnuplot')
-    os.makedirs(given.folder, exist_ok=True)
+    for folder in (given.folder, os.path.dirname(given.results) or '.'):
+        os.makedirs(folder, exist_ok=True)
+    open(given.runs, 'a').close()  # what cannot be written is said before anything is trained
+    plan.read(given.runs)
     lock = open(os.path.join(given.folder, 'lock'), 'w')
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -231,4 +242,7 @@ def main():
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except FOREIGN as error:
+        sys.exit('study: %s' % error)
