@@ -18,7 +18,7 @@ enum method {
 enum recipe {
     RECIPE_NONE,
     RECIPE_PAPER, /* ReLoRA as published */
-    RECIPE_BEST   /* what docs/results.md found to train best */
+    RECIPE_BEST   /* what has the least loss after 2,000 updates in docs/results.md */
 };
 
 /* A row of the table: the shape, and what the authors train it with (method.md 6.1), or for `demo`

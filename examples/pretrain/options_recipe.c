@@ -13,7 +13,7 @@ static const struct setting {
     {RECIPE_BEST, "warm-start", "0"},
     {RECIPE_BEST, "full-rank-every", "1"},
     /* A quarter of the run in full rank, then three restarts. One mask clears both moments: with two, as in the authors'
-     * code, small models lose what they had learned (docs/results.md). */
+     * code, small models need a low rate, and learn less (docs/results.md). */
     {RECIPE_PAPER, "method", "relora"},
 };
 

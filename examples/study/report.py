@@ -17,8 +17,8 @@ This page and its pictures are written by `make study` from the recorded runs, [
 run with its options, so `pretrain` repeats it. [The study](%(study)s) says how to add runs.
 A loss is the validation loss in nats per byte, of the same windows in the last tenth of the text. After ± stands the standard
 error of the mean over seeds. A difference is the mean of the differences between runs with the same seed, hence the same
-batches and, in nets of one shape, the same first weights. In 95 %% of such experiments it is within 2.8 errors of the truth with five seeds, but
-with two seeds only within 12.7: they give a hint. Nobody has corrected for the number of comparisons.
+batches and, in nets of one shape, the same first weights. With five seeds the truth is within 2.8 such errors in 95 %% of
+cases, with two seeds only within 12.7, so two seeds give a hint. The number of comparisons is not corrected for.
 '''
 
 
@@ -117,12 +117,15 @@ class Page:
                                  difference(stats.difference(runs, get('lora', rank))) if rank and arm != 'lora' else '',
                                  '{:,}'.format(line['trained']), '%.1f' % (line['moments_bytes'] / line['parameters'])])
         size = next(iter(full.values()))['parameters'] if full else 0
+        warm = plan.rates(arms.Cell(task, 'full', 0), self.record.done)[1] or 'the best of full rank'
         rate = 'is that of the table of arms' if task.rates == arms.FIRST else 'is the best of its sweep with seed 1, which also counts in the mean'
         if arms.UNSWEPT:
             rate += '; ranks %s take that of rank 8, but LoRA at rank 4 the better of two' % ' and '.join(map(str, arms.UNSWEPT))
         return ['## Upstream: full rank and low rank', '',
                 '%s parameters, %d updates of %d bytes of the King James Bible, warm start %d. The learning rate of each row %s. %s.' %
                 ('{:,}'.format(size), task.steps, task.batch * task.seq, task.warm_start, rate, machines(self.lines('upstream'))), '',
+                'Everything that an arm trains has its one rate: A and B, embedding, head and norms. A warm start has %s. B A is multiplied by 32 / rank, '
+                'with an orthonormal A by 1. There is neither dropout nor weight decay. Gradients are clipped at a norm of 1.' % warm, '',
                 'Full rank is AdamW, and what is above it is above its best row. A full-rank step, beside LoRA, moves W against the orthogonalised gradient of the last batch, as Muon does '
                 'but without momentum, and keeps no state.', '',
                 *table(['arm', 'rank', 'rate', 'seeds', 'loss', 'above full rank', 'above LoRA', 'trained at the end', 'moments, bytes per parameter'], rows),
@@ -349,7 +352,7 @@ class Page:
             rows.append([data, name, way, '%g' % next(iter(runs.values()))['lr'] if way else '', len(runs),
                          number(stats.mean(100 * run['accuracy'] for run in runs.values()), '%.1f')])
         return ['## Downstream: fine-tuning on labelled texts', '', 'Nets of rank 8, fine-tuned on questions (trec, 6 classes) and on definitions of nouns '
-                '(wordnet, 26 classes), seed by seed. Each net has the rate that is best with seed 1. Accuracy in %% on a held-out fifth. %s.' %
+                '(wordnet, 26 classes), seed by seed. Each net has the rate that is best with seed 1 on the same texts. Accuracy in %% on a held-out fifth. %s.' %
                 machines(self.lines('downstream')), '',
                 *table(['set', 'first weights', 'fine-tuned', 'rate', 'seeds', 'accuracy, %'], rows)] if rows else []
 
@@ -367,7 +370,7 @@ class Page:
                           for i in range(min(len(kind['values']) for kind in kinds))]
                 panel.add(arm, [(i + 1, max(value, 1e-5)) for i, value in enumerate(values)], 'lines')
                 if arm != 'full' or rank == min(arms.RANKS):
-                    rows.append([title(arm), '' if arm == 'full' else rank, *('%.1f' % stats.mean(kind[key] for kind in kinds).value
+                    rows.append([title(arm), '' if arm == 'full' else rank, '%g' % line['lr'], *('%.1f' % stats.mean(kind[key] for kind in kinds).value
                                                                              for key in ('stable', 'effective')),
                                  sum(value > 0.1 for value in values), sum(value > 0.01 for value in values)])
             panels += [panel] if len(panel.series) > 1 else []
@@ -377,7 +380,7 @@ class Page:
                 'Singular values of W + s B A at the end less the same after %d updates, where a warm start ends; seed %d, means over all projections. The stable rank is the '
                 'sum of squares over the largest square. The effective rank is the exponential of the entropy of the values. A projection has %d '
                 'singular values. %s.' % (self.task.warm_start, 2, 64, machines(line for line in self.record.done.values() if 'spectrum' in line)), '',
-                *table(['arm', 'rank', 'stable rank', 'effective rank', 'values above 0.1 of the largest', 'above 0.01'], rows),
+                *table(['arm', 'rank', 'rate', 'stable rank', 'effective rank', 'values above 0.1 of the largest', 'above 0.01'], rows),
                 *picture(self.folder, 'spectrum', panels, 'singular values of the learned update')]
 
     def cost(self):
