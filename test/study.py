@@ -21,6 +21,7 @@ sys.path.insert(0, STUDY)
 sys.dont_write_bytecode = True
 import arms
 import downstream
+import fetch
 import plan
 import report
 import spectrum
@@ -193,6 +194,18 @@ class Page(unittest.TestCase):
         row, = (line for line in page.verdict() if 'two masks' in line)
         self.assertIn('| +0.0500 ± 0.0000 |', row)
         self.assertIn('| 1.50 |', row)
+
+
+class Texts(unittest.TestCase):
+    def test_one_that_cannot_be_fetched_leaves_no_file(self):
+        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+            with mock.patch.object(fetch, 'download', side_effect=OSError('no network')), self.assertRaises(OSError):
+                fetch.main(folder)
+            self.assertEqual(os.listdir(folder), [])
+            fetch.write(folder, 'trec', [(i % 6, 'text %d' % i) for i in range(10)])
+            self.assertEqual(sorted(os.listdir(folder)), ['trec-test.tsv', 'trec-train.tsv'])
+            with open(os.path.join(folder, 'trec-test.tsv')) as test, open(os.path.join(folder, 'trec-train.tsv')) as train:
+                self.assertEqual((len(test.readlines()), len(train.readlines())), (2, 8))
 
 
 class Readme(unittest.TestCase):

@@ -82,20 +82,35 @@ def wordnet():
             yield int(fields.split()[1]) - 3, gloss.split(';')[0].strip()
 
 
+def keep(folder, name, data):
+    """The whole of it, or nothing."""
+    path = os.path.join(folder, name)
+    with open(path + '.new', 'wb') as file:
+        file.write(data)
+    os.replace(path + '.new', path)
+
+
 def write(folder, name, texts):
     """The same text once. The order is that of a hash; a fifth is for the test."""
     unique = {text: label for label, text in texts if text}
     order = sorted(unique, key=lambda text: hashlib.sha256(text.encode()).digest())[:MOST]
     test = len(order) // 5
-    for part, chosen in (('test', order[:test]), ('train', order[test:])):
-        with open(os.path.join(folder, '%s-%s.tsv' % (name, part)), 'w') as file:
-            file.writelines('%d\t%s\n' % (unique[text], text) for text in chosen)
+    for part, chosen in (('train', order[test:]), ('test', order[:test])):  # the study looks for the last one
+        keep(folder, '%s-%s.tsv' % (name, part), ''.join('%d\t%s\n' % (unique[text], text) for text in chosen).encode())
     print('%s: %d texts to train on, %d to test' % (name, len(order) - test, test))
 
 
+def main(folder):
+    os.makedirs(folder, exist_ok=True)
+    text = prose()
+    keep(folder, 'text.txt', text)
+    print('text.txt: %d bytes' % len(text))
+    write(folder, 'trec', trec())
+    write(folder, 'wordnet', wordnet())
+
+
 if __name__ == '__main__':
-    os.makedirs(sys.argv[1], exist_ok=True)
-    with open(os.path.join(sys.argv[1], 'text.txt'), 'wb') as file:
-        print('text.txt: %d bytes' % file.write(prose()))
-    write(sys.argv[1], 'trec', trec())
-    write(sys.argv[1], 'wordnet', wordnet())
+    try:
+        main(sys.argv[1])
+    except (OSError, subprocess.SubprocessError) as error:
+        sys.exit('fetch.py: %s' % error)
