@@ -154,6 +154,7 @@ STAGES = [
     Stage('length', cells(('cold-1', 'full-2x'), (8, 4), LONG[1]), 2),
     Stage('upstream', cells(('two-masks', 'control', 'lowrank'), (4, 16)), SEEDS),
     Stage('upstream', cells(('two-masks',), (8,)), SEEDS),
+    Stage('upstream', cells(('lora-half', 'relora-2x'), (16,)), SEEDS),
     Stage('ablation', cells(('gradient', 'matched', 'gradient-b'), (8,)), 2),
     Stage('length', cells(('full', 'cold-half'), (8,), LONG[1]), 2),
     *[Stage('scaling', scaled(task), 1) for task in (SWEPT, SCALING[0], SCALING[2])],
