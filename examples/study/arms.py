@@ -157,6 +157,7 @@ STAGES = [
     Stage('upstream', cells(('lora-half', 'relora-2x'), (16,)), SEEDS),
     Stage('ablation', cells(('gradient', 'matched', 'gradient-b'), (8,)), 2),
     Stage('length', cells(('full', 'cold-half'), (8,), LONG[1]), 2),
+    Stage('length', cells(('relora', 'lora-half'), (8,), LONG[1]), 4),
     *[Stage('scaling', scaled(task), 1) for task in (SWEPT, SCALING[0], SCALING[2])],
     Stage('length', cells(('cold-1', 'full-2x'), (8,), LONG[2]), 1),
     Stage('scaling', scaled(SCALING[3], ('full', 'cold-1', 'lora', 'relora')), 1),
