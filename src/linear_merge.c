@@ -293,6 +293,7 @@ relora_status relora_linear_reset(relora_linear *linear, relora_stream *stream, 
         FAIL(&c, RELORA_E_STATE, "linear is in mode FULL and has no factors");
     struct linear_reset reset = {.cycle = cycle};
     TRY(linear_check_memory(&c, linear, RELORA_PARAM_A));
+    TRY(linear_reset_reserve(&c, linear, &reset));
     return linear_reset_run(&c, linear, &reset);
 }
 
