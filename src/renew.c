@@ -1,6 +1,8 @@
 /* How A begins, and what it has in common with the A before. The matrices are as small as factors. */
 #include "renew.h"
 
+#include <math.h>
+
 #include "float_mode.h"
 #include "merge.h"
 
@@ -134,5 +136,5 @@ relora_status renew(const struct call *c, const struct renewal *r, const struct 
 
 double renew_share(const double sums[2])
 {
-    return sums[1] > 0 ? float_mode_quotient(sums[0], sums[1]) : 0;
+    return isfinite(sums[1]) && sums[1] > 0 ? float_mode_quotient(sums[0], sums[1]) : 0;
 }

@@ -36,7 +36,7 @@ relora_status renew(const struct call *c, const struct renewal *r, const struct 
 /* UNIFORM alone; dead means that both factors become 0, and then nothing can train. */
 relora_status renew_uniform(const struct call *c, const struct renewal *r, int dead);
 
-/* The share that a pair of sums gives; 0 without any. */
+/* The share that a pair of sums gives; 0 without any, and of what is not finite. */
 double renew_share(const double sums[2]);
 
 /* Is A drawn by the init alone? */

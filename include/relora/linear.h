@@ -147,15 +147,16 @@ typedef struct relora_merge_report {
     double delta_norm;    /**< L2 norm of the change of W, as stored after rounding */
     double weight_norm;   /**< L2 norm of W afterwards */
     /* Since 0.6, filled by a relora_cycle and relora_factors_renew(), and 0 elsewhere. Shares of sums of
-     * squares over all layers but those with RELORA_INIT_UNIFORM; 0 if there is no such layer, or no
-     * gradient */
+     * squares over all layers but those with RELORA_INIT_UNIFORM and those that a callback merges; 0 if there
+     * is no such layer or no gradient, or if one is not finite */
     double overlap;         /**< share of the new A that lies in the row space of the old one. The rows of the
                                  new one are orthonormal, so this is the mean squared cosine between the two
                                  spaces */
     double gradient_before; /**< share of the gradient of A (of the sketch, if A is frozen) that lies in the
                                  row space of the old A: how much of the gradient of W, as seen through B, the
                                  old A could still follow */
-    double gradient_after;  /**< the same for the new A: 1 with GRADIENT, about rank / in with MATCHED */
+    double gradient_after;  /**< the same for the new A: about rank / in with MATCHED. 1 with GRADIENT; 0 says
+                                 that there was no gradient, so that A is that of MATCHED */
 } relora_merge_report;
 
 /** Prepare a report: 0 everywhere, and struct_size for the `size` bytes that the caller has. Setting
