@@ -145,6 +145,7 @@ static struct renewal renewal_at(const relora_linear *linear, const struct linea
 {
     struct renewal r = renewal_of(linear, reset->cycle);
     r.measures = reset->measures;
+    r.forgets = reset->apart;
     r.keeps = reset->transport.first.data != NULL;
     return r;
 }

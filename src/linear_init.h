@@ -12,6 +12,7 @@ relora_status linear_start_factors(const struct call *c, relora_linear *linear);
 struct linear_reset {
     uint64_t cycle;
     int32_t measures;           /* into the sums of a merge */
+    int32_t apart;              /* other ranks have another A */
     struct transport transport; /* of the moments of B, all but the two A; without data: none */
 };
 

@@ -92,7 +92,7 @@ static struct linear_reset reset_of(const struct merge_job *job, int32_t index)
 {
     /* what the host merges comes before the sums are there */
     int measures = job->measures && own_layer_at(job, index);
-    struct linear_reset reset = {.cycle = job->cycle, .measures = measures};
+    struct linear_reset reset = {.cycle = job->cycle, .measures = measures, .apart = job->comm != NULL};
     if (job->moments) job->moments(job->user, index, &reset.transport);
     return reset;
 }

@@ -71,7 +71,8 @@ static relora_status span_matched(const struct call *c, const struct renewal *r,
                      .complete = 1,
                      .length = float_mode_root(ratio),
                      .terms = memory->terms};
-    if (r->init == RELORA_INIT_GRADIENT) s.first = r->gradient, s.then = r->a;
+    if (r->init == RELORA_INIT_GRADIENT) s.first = r->gradient;
+    if (r->init == RELORA_INIT_GRADIENT && !r->forgets) s.then = r->a;
     return span_groups(c, s, memory->basis);
 }
 

@@ -13,6 +13,7 @@ struct renewal {
     int32_t draws_b;  /* the other way round: A = 0, with UNIFORM alone */
     int32_t measures; /* what A has in common: see below; never for UNIFORM */
     int32_t keeps;    /* the A before, for moments that go with it */
+    int32_t forgets;  /* the A before: the new one must not depend on it */
 };
 
 enum {
