@@ -126,8 +126,8 @@ RELORA_API relora_status relora_cycle_due(const relora_cycle *cycle, int64_t ste
  *          its type. RELORA_E_STATE if no layer was added. RELORA_E_NOT_FOUND if the optimizer does not hold
  *          the factors that a layer trains now: call relora_adam_refresh(). The status of a relora_merge_fn
  *          that fails. Since 0.6 also RELORA_E_STATE if something is due and, with other ranks of the
- *          optimizer, W or a trained parameter has other bits on one of them or, with other ranks of the
- *          cycle, W has, or all layers are in FULL. The text names it, and nothing is done
+ *          optimizer, W, a target or a trained parameter has other bits on one of them or, with other ranks
+ *          of the cycle, W or a target has, or all layers are in FULL. The text names it, and nothing is done
  *  @since 0.1 @threads one @stream synchronises */
 RELORA_API relora_status relora_cycle_advance(relora_cycle *cycle, relora_stream *stream, int64_t step,
                                               uint32_t *events, relora_merge_report *merge,

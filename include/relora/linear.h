@@ -78,11 +78,12 @@ enum {
                                    the reset. dA = s B^T (dy^T x) sees the gradient of W through B, so this is
                                    half a step of subspace iteration, at no cost and with nothing of the size
                                    of W. If the gradient has fewer independent rows, the old A completes the
-                                   space, then the draw of MATCHED. Without a gradient this is MATCHED. Do
-                                   not zero the gradients between the last backward and the reset. With
-                                   RELORA_LINEAR_FREEZE_A there is no dA, and the sketch of RELORA_SKETCH
-                                   replaces it. At the end of a warm start A spans the leading row space of
-                                   the gradient of W, by a randomised method with one power step */
+                                   space (not among ranks that train apart), then the draw of MATCHED.
+                                   Without a gradient this is MATCHED. Do not zero the gradients between the
+                                   last backward and the reset. With RELORA_LINEAR_FREEZE_A there is no dA,
+                                   and the sketch of RELORA_SKETCH replaces it. At the end of a warm start A
+                                   spans the leading row space of the gradient of W, by a randomised method
+                                   with one power step */
     RELORA_INIT_GIVEN = 4     /**< A stays what it is, so the host may write its own after a reset. The first
                                    one is that of MATCHED */
 };
