@@ -287,7 +287,7 @@ static relora_status work_on_layers(const struct call *c, relora_cycle *cycle, i
     for (int32_t i = 0; i < cycle->layers.count && restarts; i++)
         if (is_due(cycle, step, i)) cycle_note_sketch(c, cycle, layer_at(cycle, i));
     TRY(linear_merge_all(c, &job, report));
-    if (merges && job.comm) TRY(cycle_average_rest(c, cycle, (uint64_t)number));
+    if (merges && job.comm) TRY(cycle_average_rest(c, cycle, &job));
     if (merges)
         call_log(c, RELORA_LOG_INFO, "merge %lld: %d layers, |dW| %g, |W| %g", (long long)number,
                  report->layers, report->delta_norm, report->weight_norm);

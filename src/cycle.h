@@ -8,6 +8,8 @@
 #include "relora/cycle.h"
 #include "text.h"
 
+struct merge_job; /* linear_merge.h */
+
 struct relora_cycle {
     relora_context *ctx;
     relora_cycle_options options;
@@ -52,6 +54,7 @@ relora_status cycle_check_ranks(const struct call *c, relora_cycle *cycle);
 relora_status cycle_check_meeting(const struct call *c, const relora_cycle *cycle);
 
 /* After a merge of ranks that train apart: what was not merged and drawn afresh becomes its mean. */
-relora_status cycle_average_rest(const struct call *c, relora_cycle *cycle, uint64_t number);
+relora_status cycle_average_rest(const struct call *c, const relora_cycle *cycle,
+                                 const struct merge_job *job);
 
 #endif

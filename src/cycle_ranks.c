@@ -1,6 +1,7 @@
 /* A cycle among other ranks: those that train together, and those that meet at merges alone. */
 #include "adam_comm.h"
 #include "cycle.h"
+#include "linear_merge.h"
 
 relora_status cycle_take_comm(const struct call *c, struct comm *apart, const relora_cycle_options *o,
                               const relora_reset_options *reset, const relora_adam *adam)
@@ -15,12 +16,11 @@ relora_status cycle_take_comm(const struct call *c, struct comm *apart, const re
     return comm_has_others(apart) ? comm_reserve(c, apart) : RELORA_OK;
 }
 
-/* What the optimizer trains; then W, A and B of each layer, of which some may be frozen. */
+/* What the optimizer trains; then W, or what stands for it, A and B of each layer, of which some may be frozen. */
 static const relora_tensor *compared_at(void *user, int32_t index, const char **name)
 {
-    static const relora_param parts[] = {RELORA_PARAM_WEIGHT, RELORA_PARAM_A, RELORA_PARAM_B};
     const relora_cycle *cycle = user;
-    int32_t trained = cycle->adam->registry.count;
+    int32_t trained = cycle->adam->registry.count, part = (index - trained) % 3;
     if (index < trained) {
         const struct adam_entry *e = adam_at(cycle->adam, index);
         *name = e->is.name;
@@ -28,16 +28,16 @@ static const relora_tensor *compared_at(void *user, int32_t index, const char **
     }
     const struct member *m = registry_at(&cycle->layers, (index - trained) / 3);
     *name = m->linear->name;
-    return m->linear->param[parts[(index - trained) % 3]];
+    return part ? m->linear->param[part == 1 ? RELORA_PARAM_A : RELORA_PARAM_B] : linear_weight(m->linear);
 }
 
-/* The frozen W of each layer. */
+/* What each layer is merged into; in FULL it is none. */
 static const relora_tensor *weight_at(void *user, int32_t index, const char **name)
 {
     const relora_cycle *cycle = user;
     const struct member *m = registry_at(&cycle->layers, index);
     *name = m->linear->name;
-    return m->linear->options.mode == RELORA_MODE_LORA ? m->linear->param[RELORA_PARAM_WEIGHT] : NULL;
+    return m->linear->options.mode == RELORA_MODE_FULL ? NULL : linear_weight(m->linear);
 }
 
 relora_status cycle_check_meeting(const struct call *c, const relora_cycle *cycle)
@@ -61,18 +61,26 @@ relora_status cycle_check_ranks(const struct call *c, relora_cycle *cycle)
                            compared_at, cycle);
 }
 
-/* All but A and B of the layers of the cycle, and a trainable scale; but an A that stays is trained like the rest. */
+struct rest {
+    const relora_cycle *cycle;
+    const struct merge_job *job;
+};
+
+/* All but A and B of the layers of the cycle, and a trainable scale; but an A that stays when its layer is merged is
+ * trained like the rest. */
 static int is_of_the_rest(void *user, const struct adam_entry *e)
 {
-    const relora_cycle *cycle = user;
-    if (e->role == RELORA_PARAM_A && e->is.linear->options.init == RELORA_INIT_GIVEN) return 1;
+    const struct rest *rest = user;
     if (e->role != RELORA_PARAM_A && e->role != RELORA_PARAM_B && e->role != RELORA_PARAM_SCALE) return 1;
-    for (int32_t i = 0; i < cycle->layers.count; i++)
-        if (((const struct member *)registry_at(&cycle->layers, i))->linear == e->is.linear) return 0;
+    for (int32_t i = 0; i < rest->cycle->layers.count; i++)
+        if (((const struct member *)registry_at(&rest->cycle->layers, i))->linear == e->is.linear)
+            return e->role == RELORA_PARAM_A && e->is.linear->options.init == RELORA_INIT_GIVEN &&
+                   rest->job->includes(rest->job->user, i);
     return 1;
 }
 
-relora_status cycle_average_rest(const struct call *c, relora_cycle *cycle, uint64_t number)
+relora_status cycle_average_rest(const struct call *c, const relora_cycle *cycle, const struct merge_job *job)
 {
-    return adam_average(c, &cycle->apart, cycle->adam, number, is_of_the_rest, cycle);
+    struct rest rest = {cycle, job};
+    return adam_average(c, &cycle->apart, cycle->adam, job->cycle, is_of_the_rest, &rest);
 }

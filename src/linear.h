@@ -106,8 +106,10 @@ void linear_set_name(relora_linear *linear, const char *name);
 /* The layer in a sentence, `layer "head"`, or `layer 3` by its option before it has a name. Returns `text`. */
 const char *linear_label(const relora_linear *linear, char text[LABEL_TEXT]);
 
-/* Have the parameters from `first` on their memory, and have the gradients? What the layer lacks is not looked at. */
+/* Have the parameters from `first` on their memory, and have the gradients, or one of them? What the layer lacks is not
+ * looked at. */
 relora_status linear_check_memory(const struct call *c, const relora_linear *linear, relora_param first);
+relora_status linear_check_grad(const struct call *c, const relora_linear *linear, relora_param param);
 relora_status linear_check_grads(const struct call *c, const relora_linear *linear);
 
 /* s as a number, or where the trainable one stands. */

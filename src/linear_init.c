@@ -88,6 +88,7 @@ static relora_status start_by_init(const struct call *c, const relora_linear *li
     struct scratch scratch = {0};
     relora_tensor *room;
     if (start.renewal.init == RELORA_INIT_GIVEN) start.renewal.init = RELORA_INIT_MATCHED;
+    if (start.renewal.init == RELORA_INIT_GRADIENT) TRY(linear_check_grad(c, linear, RELORA_PARAM_WEIGHT));
     lay_out_start(&start, linear, &scratch);
     if (scratch.used == SIZE_MAX) return call_fail_memory(c, scratch.used);
     int64_t floats = (int64_t)(scratch.used / sizeof(float));
@@ -144,6 +145,7 @@ static struct renewal renewal_at(const relora_linear *linear, const struct linea
 {
     struct renewal r = renewal_of(linear, reset->cycle);
     r.measures = reset->measures;
+    r.forgets = reset->apart;
     r.keeps = reset->transport.first.data != NULL;
     return r;
 }
@@ -153,6 +155,7 @@ relora_status linear_reset_reserve(const struct call *c, const relora_linear *li
 {
     struct renewal r = renewal_at(linear, reset);
     struct scratch scratch = {0};
+    if (r.init == RELORA_INIT_GRADIENT) TRY(linear_check_grad(c, linear, RELORA_PARAM_A));
     if (renew_is_uniform(r.init) && !r.keeps) return RELORA_OK;
     lay_out_reset(&r, &scratch);
     return scratch_open(c, &scratch);

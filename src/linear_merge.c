@@ -92,7 +92,7 @@ static struct linear_reset reset_of(const struct merge_job *job, int32_t index)
 {
     /* what the host merges comes before the sums are there */
     int measures = job->measures && own_layer_at(job, index);
-    struct linear_reset reset = {.cycle = job->cycle, .measures = measures};
+    struct linear_reset reset = {.cycle = job->cycle, .measures = measures, .apart = job->comm != NULL};
     if (job->moments) job->moments(job->user, index, &reset.transport);
     return reset;
 }
@@ -293,6 +293,7 @@ relora_status relora_linear_reset(relora_linear *linear, relora_stream *stream, 
         FAIL(&c, RELORA_E_STATE, "linear is in mode FULL and has no factors");
     struct linear_reset reset = {.cycle = cycle};
     TRY(linear_check_memory(&c, linear, RELORA_PARAM_A));
+    TRY(linear_reset_reserve(&c, linear, &reset));
     return linear_reset_run(&c, linear, &reset);
 }
 

@@ -24,11 +24,17 @@ static const struct member *layer_at(const struct registry *layers, int32_t inde
     return linear_takes_mode(m, mode) ? m : NULL;
 }
 
+static int goes_to_full(void *user, int32_t index)
+{
+    const struct registry *const *layers = user;
+    return layer_at(*layers, index, RELORA_MODE_FULL) != NULL;
+}
+
 /* W += s B A of each layer in mode LORA. Cycle 0 is no merge's. */
 static relora_status merge_all(const struct call *c, const struct registry *layers)
 {
     relora_merge_report r = {.struct_size = sizeof r};
-    struct merge_job job = {.layers = layers, .lora_only = 1, .merges = 1};
+    struct merge_job job = {.layers = layers, .merges = 1, .includes = goes_to_full, .user = &layers};
     TRY(linear_merge_all(c, &job, &r));
     call_log(c, RELORA_LOG_INFO, "%d layers to FULL: |dW| %g, |W| %g", r.layers, r.delta_norm, r.weight_norm);
     return RELORA_OK;

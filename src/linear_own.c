@@ -18,11 +18,16 @@ relora_status linear_check_memory(const struct call *c, const relora_linear *lin
     return RELORA_OK;
 }
 
+relora_status linear_check_grad(const struct call *c, const relora_linear *linear, relora_param param)
+{
+    if (linear->grad[param] && tensor_lacks_memory(linear->grad[param]))
+        return fail_memory(c, linear, "the gradient of ", param);
+    return RELORA_OK;
+}
+
 relora_status linear_check_grads(const struct call *c, const relora_linear *linear)
 {
-    for (relora_param p = RELORA_PARAM_WEIGHT; p < PARAM_COUNT; p++)
-        if (linear->grad[p] && tensor_lacks_memory(linear->grad[p]))
-            return fail_memory(c, linear, "the gradient of ", p);
+    for (relora_param p = RELORA_PARAM_WEIGHT; p < PARAM_COUNT; p++) TRY(linear_check_grad(c, linear, p));
     return RELORA_OK;
 }
 

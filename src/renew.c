@@ -1,6 +1,8 @@
 /* How A begins, and what it has in common with the A before. The matrices are as small as factors. */
 #include "renew.h"
 
+#include <math.h>
+
 #include "float_mode.h"
 #include "merge.h"
 
@@ -69,7 +71,8 @@ static relora_status span_matched(const struct call *c, const struct renewal *r,
                      .complete = 1,
                      .length = float_mode_root(ratio),
                      .terms = memory->terms};
-    if (r->init == RELORA_INIT_GRADIENT) s.first = r->gradient, s.then = r->a;
+    if (r->init == RELORA_INIT_GRADIENT) s.first = r->gradient;
+    if (r->init == RELORA_INIT_GRADIENT && !r->forgets) s.then = r->a;
     return span_groups(c, s, memory->basis);
 }
 
@@ -134,5 +137,5 @@ relora_status renew(const struct call *c, const struct renewal *r, const struct 
 
 double renew_share(const double sums[2])
 {
-    return sums[1] > 0 ? float_mode_quotient(sums[0], sums[1]) : 0;
+    return isfinite(sums[1]) && sums[1] > 0 ? float_mode_quotient(sums[0], sums[1]) : 0;
 }

@@ -13,6 +13,7 @@ struct renewal {
     int32_t draws_b;  /* the other way round: A = 0, with UNIFORM alone */
     int32_t measures; /* what A has in common: see below; never for UNIFORM */
     int32_t keeps;    /* the A before, for moments that go with it */
+    int32_t forgets;  /* the A before: the new one must not depend on it */
 };
 
 enum {
@@ -36,7 +37,7 @@ relora_status renew(const struct call *c, const struct renewal *r, const struct 
 /* UNIFORM alone; dead means that both factors become 0, and then nothing can train. */
 relora_status renew_uniform(const struct call *c, const struct renewal *r, int dead);
 
-/* The share that a pair of sums gives; 0 without any. */
+/* The share that a pair of sums gives; 0 without any, and of what is not finite. */
 double renew_share(const double sums[2]);
 
 /* Is A drawn by the init alone? */

@@ -127,7 +127,8 @@ RELORA_API relora_status relora_adam_add_group(relora_adam *adam, const relora_g
  *  0, where relora_adam_add_linear() would have put it. Everything else keeps its moments, step count and
  *  factors, but may have another index. The order is that of a new optimizer to which the same is added, so
  *  states fit both. Names and moments that were borrowed before are no longer valid. New gradients are not in
- *  the buffer of relora_adam_flatten_grads().
+ *  the buffer of relora_adam_flatten_grads(). For other options, or to keep the moments of some parameters
+ *  only, make a new optimizer and call relora_adam_carry().
  *  @return RELORA_E_EXISTS if memory would be registered twice; RELORA_E_UNSUPPORTED with
  *          RELORA_ADAM_SHARD_STATE. After any failure nothing has changed
  *  @since 0.6 @threads one @stream queues */

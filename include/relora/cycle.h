@@ -43,9 +43,10 @@ typedef struct relora_cycle_options {
     int64_t stagger;             /**< number of groups of layers that restart one after the other, so that
                                       few layers at a time are cold. Layer i, in the order of adding, restarts
                                       (i mod stagger) / stagger of a cycle after its beginning, rounded down
-                                      to whole updates. Default 0: all at once. Otherwise reset_every must be
-                                      merge_every, or 0. A jagged learning rate does not fit: use a schedule
-                                      without restarts. At most 4096. Since 0.6 */
+                                      to whole updates. A state does not hold this order: a resumed run adds
+                                      its layers in the same one. Default 0: all at once. Otherwise
+                                      reset_every must be merge_every, or 0. A jagged learning rate does not
+                                      fit: use a schedule without restarts. At most 4096. Since 0.6 */
     const relora_comm *comm;     /**< other ranks that train apart: between merges each has its own data,
                                       factors and optimizer. A merge adds to W the exact mean over all ranks,
                                       W += 1/N sum of s B A. A and B are drawn afresh, and everything else
@@ -90,8 +91,9 @@ RELORA_API relora_status relora_cycle_create(relora_cycle **out, relora_context 
  *  @since 0.1 @threads one @stream none */
 RELORA_API relora_status relora_cycle_add(relora_cycle *cycle, relora_linear *linear);
 /** relora_cycle_add() for every layer of the group that is in mode LORA or has a target; all of them or, on
- *  a failure, none. Other layers, such as a head in mode FULL, are left out. RELORA_E_STATE if there is no
- *  such layer.
+ *  a failure, none. Other layers, such as a head in mode FULL, are left out, and so is a layer whose turn at
+ *  full rank it is: to resume a run there, add its layers by relora_cycle_add(). RELORA_E_STATE if there is
+ *  no layer to add.
  *  @since 0.5 @threads one @stream none */
 RELORA_API relora_status relora_cycle_add_group(relora_cycle *cycle, const relora_group *group);
 /** Free the cycle. Its layers and its optimizer live on if somebody else holds them. NULL is allowed.
@@ -124,8 +126,8 @@ RELORA_API relora_status relora_cycle_due(const relora_cycle *cycle, int64_t ste
  *          its type. RELORA_E_STATE if no layer was added. RELORA_E_NOT_FOUND if the optimizer does not hold
  *          the factors that a layer trains now: call relora_adam_refresh(). The status of a relora_merge_fn
  *          that fails. Since 0.6 also RELORA_E_STATE if something is due and, with other ranks of the
- *          optimizer, W or a trained parameter has other bits on one of them or, with other ranks of the
- *          cycle, W has, or all layers are in FULL. The text names it, and nothing is done
+ *          optimizer, W, a target or a trained parameter has other bits on one of them or, with other ranks
+ *          of the cycle, W or a target has, or all layers are in FULL. The text names it, and nothing is done
  *  @since 0.1 @threads one @stream synchronises */
 RELORA_API relora_status relora_cycle_advance(relora_cycle *cycle, relora_stream *stream, int64_t step,
                                               uint32_t *events, relora_merge_report *merge,

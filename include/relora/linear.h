@@ -78,11 +78,12 @@ enum {
                                    the reset. dA = s B^T (dy^T x) sees the gradient of W through B, so this is
                                    half a step of subspace iteration, at no cost and with nothing of the size
                                    of W. If the gradient has fewer independent rows, the old A completes the
-                                   space, then the draw of MATCHED. Without a gradient this is MATCHED. Do
-                                   not zero the gradients between the last backward and the reset. With
-                                   RELORA_LINEAR_FREEZE_A there is no dA, and the sketch of RELORA_SKETCH
-                                   replaces it. At the end of a warm start A spans the leading row space of
-                                   the gradient of W, by a randomised method with one power step */
+                                   space (not among ranks that train apart), then the draw of MATCHED.
+                                   Without a gradient this is MATCHED. Do not zero the gradients between the
+                                   last backward and the reset. With RELORA_LINEAR_FREEZE_A there is no dA,
+                                   and the sketch of RELORA_SKETCH replaces it. At the end of a warm start A
+                                   spans the leading row space of the gradient of W, by a randomised method
+                                   with one power step */
     RELORA_INIT_GIVEN = 4     /**< A stays what it is, so the host may write its own after a reset. The first
                                    one is that of MATCHED */
 };
@@ -147,15 +148,16 @@ typedef struct relora_merge_report {
     double delta_norm;    /**< L2 norm of the change of W, as stored after rounding */
     double weight_norm;   /**< L2 norm of W afterwards */
     /* Since 0.6, filled by a relora_cycle and relora_factors_renew(), and 0 elsewhere. Shares of sums of
-     * squares over all layers but those with RELORA_INIT_UNIFORM; 0 if there is no such layer, or no
-     * gradient */
+     * squares over all layers but those with RELORA_INIT_UNIFORM and those that a callback merges; 0 if there
+     * is no such layer or no gradient, or if one is not finite */
     double overlap;         /**< share of the new A that lies in the row space of the old one. The rows of the
                                  new one are orthonormal, so this is the mean squared cosine between the two
                                  spaces */
     double gradient_before; /**< share of the gradient of A (of the sketch, if A is frozen) that lies in the
                                  row space of the old A: how much of the gradient of W, as seen through B, the
                                  old A could still follow */
-    double gradient_after;  /**< the same for the new A: 1 with GRADIENT, about rank / in with MATCHED */
+    double gradient_after;  /**< the same for the new A: about rank / in with MATCHED. 1 with GRADIENT; 0 says
+                                 that there was no gradient, so that A is that of MATCHED */
 } relora_merge_report;
 
 /** Prepare a report: 0 everywhere, and struct_size for the `size` bytes that the caller has. Setting

@@ -212,6 +212,41 @@ START_TEST(test_weight_and_bias)
 }
 END_TEST
 
+/* The gradient that a new A is made of, at the end of a warm start or at a restart; no other gradient is needed there. */
+START_TEST(test_gradient_init)
+{
+    relora_param p = _i ? RELORA_PARAM_A : RELORA_PARAM_WEIGHT;
+    relora_linear_options o = layer_options(_i ? RELORA_MODE_LORA : RELORA_MODE_FULL, IN, OUT, RANK);
+    struct rnd r = rnd_seed(1);
+    relora_group *g = new_group();
+    relora_cycle_options co = cycle_options(2, 0);
+    relora_cycle *cycle = new_cycle(&co, NULL, NULL);
+    char role[128];
+    o.flags = RELORA_LINEAR_BIAS, o.init = RELORA_INIT_GRADIENT;
+    relora_linear *l = new_filled_linear(&o, &r);
+    relora_tensor *t = hollow_like(relora_linear_grad(l, p));
+    OK(relora_linear_set_grad(l, p, t));
+    OK(relora_linear_set_grad(l, RELORA_PARAM_BIAS, hollow(RELORA_F32, 1, 1, OUT)));
+    OK(relora_group_add_linear(g, "l", l));
+    OK(relora_cycle_add(cycle, l));
+    void *w = snapshot(relora_linear_param(l, RELORA_PARAM_WEIGHT));
+    role_of(role, "the gradient of ", p, "layer \"l\"");
+    if (_i) {
+        FAILS(RELORA_E_STATE, relora_linear_reset(l, env.st, 1), role);
+        FAILS(RELORA_E_STATE, relora_group_reset(g, env.st, 1), role);
+        FAILS(RELORA_E_STATE, relora_cycle_advance(cycle, env.st, 3, NULL, NULL, NULL), role);
+    } else {
+        FAILS(RELORA_E_STATE, relora_linear_set_mode(l, env.st, RELORA_MODE_LORA), role);
+        FAILS(RELORA_E_STATE, relora_group_set_mode(g, env.st, RELORA_MODE_LORA), role);
+        ck_assert_int_eq(relora_linear_get_mode(l), RELORA_MODE_FULL);
+    }
+    UNCHANGED(relora_linear_param(l, RELORA_PARAM_WEIGHT), w);
+    fill(t);
+    if (!_i) OK(relora_group_set_mode(g, env.st, RELORA_MODE_LORA));
+    OK(relora_cycle_advance(cycle, env.st, 3, NULL, NULL, NULL));
+}
+END_TEST
+
 /* ---- optimizers and cycles ---- */
 
 START_TEST(test_adam)
@@ -352,6 +387,7 @@ Suite *placeholder_arguments(void)
     tcase_add_loop_test(tc, test_params, RELORA_PARAM_WEIGHT, RELORA_PARAM_DELTA);
     tcase_add_loop_test(tc, test_grads, RELORA_PARAM_WEIGHT, RELORA_PARAM_DELTA);
     tcase_add_test(tc, test_weight_and_bias);
+    tcase_add_loop_test(tc, test_gradient_init, 0, 2);
     tcase_add_loop_test(tc, test_adam, 0, 4);
     tcase_add_loop_test(tc, test_cycle, 0, 2);
     tcase_add_test(tc, test_restart);

@@ -326,6 +326,23 @@ START_TEST(test_report_extremes)
 }
 END_TEST
 
+/* Of what is not finite there is no share. */
+START_TEST(test_report_not_finite)
+{
+    static const double odd[] = {INFINITY, -INFINITY, NAN};
+    struct factors f = new_factors(sizes[0], 1);
+    relora_merge_report r = {.struct_size = sizeof r};
+    double *gradient = get(f.gradient), *a = get(f.a);
+    gradient[7] = odd[_i], a[9] = odd[_i];
+    put(f.gradient, gradient);
+    renewed(f, RELORA_INIT_GRADIENT, 5, &r);
+    ck_assert(r.overlap > 0 && r.gradient_before == 0 && r.gradient_after == 0);
+    put(f.a, a);
+    renewed(f, RELORA_INIT_GIVEN, 5, &r);
+    ck_assert(r.overlap == 0 && r.gradient_before == 0 && r.gradient_after == 0);
+}
+END_TEST
+
 Suite *init_suite(void)
 {
     Suite *s = suite_create("inits of A");
@@ -345,5 +362,6 @@ Suite *init_suite(void)
     tc = env_case(s, "report", 20);
     tcase_add_loop_test(tc, test_report, 0, 4);
     tcase_add_test(tc, test_report_extremes);
+    tcase_add_loop_test(tc, test_report_not_finite, 0, 3);
     return s;
 }

@@ -269,6 +269,19 @@ START_TEST(test_failed_after_agreeing)
 }
 END_TEST
 
+/* When the layers in LORA go over to full rank, a branch stays what it was, and nobody is asked to merge it. */
+START_TEST(test_group_to_full)
+{
+    struct world *w = new_world();
+    struct bytes all[3 * BRANCHES + 3];
+    int n = all_tensors(w, all);
+    OK(relora_group_set_mode(w->group, env.st, RELORA_MODE_FULL));
+    ck_assert_int_eq(relora_linear_get_mode(first_layer), RELORA_MODE_FULL);
+    ck_assert_int_eq(calls.count, 0);
+    for (int i = 3; i < n; i++) UNCHANGED(all[i].tensor, all[i].was);
+}
+END_TEST
+
 /* ---- a target that goes, and what is no target ---- */
 
 START_TEST(test_without)
@@ -319,6 +332,7 @@ Suite *target_suite(void)
     tcase_add_loop_test(tc, test_not_finite, 0, BRANCHES);
     tcase_add_test(tc, test_range);
     tcase_add_test(tc, test_failed_after_agreeing);
+    tcase_add_test(tc, test_group_to_full);
     tcase_add_test(tc, test_without);
     tcase_add_test(tc, test_shared);
     return s;

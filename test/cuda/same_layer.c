@@ -83,6 +83,35 @@ static void draw(struct results *out, int variant)
 START_TEST(test_draw) { same_on_both(draw, _i); }
 END_TEST
 
+/* ---- a new A that is made of what there is, and moments that go with it ---- */
+
+static void renew(struct results *out, int variant)
+{
+    static const int64_t shapes[][2] = {{5, 70}, {70, 5}, {33, 1500}}; /* rank, in */
+    const int64_t rank = shapes[variant / 3][0], in = shapes[variant / 3][1], rows = 9;
+    struct rnd r = rnd_seed(8);
+    relora_merge_report report = {.struct_size = sizeof report};
+    relora_factors_options o;
+    relora_tensor *old = new_matrix(RELORA_F32, rank, in), *a = new_matrix(RELORA_F32, rank, in);
+    relora_tensor *gradient = new_matrix(RELORA_F32, rank, in), *b = new_matrix(RELORA_F32, rows, rank);
+    relora_tensor *m = new_matrix(RELORA_F32, rows, rank), *v = new_matrix(RELORA_F32, rows, rank);
+    relora_tensor *filled[] = {old, b, gradient, m, v};
+    for (int i = 0; i < 5; i++) put_normal(filled[i], &r, 1);
+    put(a, get(old));
+    OK(relora_factors_options_init(&o, sizeof o));
+    o.init = RELORA_INIT_MATCHED + variant % 3, o.seed = 5, o.layer = 6, o.cycle = UINT64_C(3) << 32;
+    OK(relora_factors_renew(env.st, a, b, gradient, &o, &report));
+    OK(relora_moments_project(env.st, m, v, old, a, 0.9, 0.99, 7));
+    keep(out, "A", a);
+    keep(out, "B", b);
+    keep(out, "m", m);
+    keep(out, "v", v);
+    keep_bytes(out, "report", &report, sizeof report);
+}
+
+START_TEST(test_renew) { same_on_both(renew, _i); }
+END_TEST
+
 /* ---- merges and folds ---- */
 
 enum { IN = 301, OUT = 213, RANK = 5 };
@@ -226,5 +255,8 @@ Suite *same_layer(void)
     tcase_add_loop_test(tc, test_fold, 0, 2);
     tcase_add_loop_test(tc, test_whole, 0, 18);
     tcase_add_test(tc, test_tf32);
+    tc = env_case(s, "a new A", 60);
+    tcase_set_tags(tc, "sanitize");
+    tcase_add_loop_test(tc, test_renew, 0, 9);
     return s;
 }

@@ -158,6 +158,67 @@ START_TEST(test_inits_apart)
 }
 END_TEST
 
+/* Too few rows to make an A of. The old one cannot complete it: each rank has another. */
+static void few_rows(struct rank *rank, struct world *w)
+{
+    relora_cycle *cycle = cycle_of(rank, w, 1);
+    for (int64_t step = 1; step < 4; step++) {
+        world_step(rank, w, step, NULL);
+        for (int i = 0; i < LAYERS; i++) {
+            float *gradient = relora_tensor_data(relora_linear_grad(w->layer[i], RELORA_PARAM_A));
+            memset(gradient + IN, 0, (RANK - 1) * IN * sizeof *gradient);
+        }
+        RANK_OK(rank, relora_cycle_advance(cycle, rank->st, step, NULL, NULL, NULL));
+    }
+    world_keep(rank, w);
+    relora_cycle_release(cycle);
+}
+
+START_TEST(test_few_rows)
+{
+    struct plan plan = {.apart = 1, .init = RELORA_INIT_GRADIENT, .work = few_rows};
+    world_run(3, NULL, &plan);
+    world_same(&plan, 3, &plan);
+    world_free(&plan);
+}
+END_TEST
+
+/* Groups that restart one after the other: an A that stays becomes its mean when its own layer is merged, not before. */
+static void given_in_turn(struct rank *rank, struct world *w)
+{
+    relora_cycle_options o;
+    relora_cycle *cycle;
+    relora_cycle_options_init(&o, sizeof o);
+    o.merge_every = 4, o.stagger = LAYERS, o.comm = &rank->comm;
+    RANK_OK(rank, relora_cycle_create(&cycle, rank->ctx, &o, w->adam, NULL));
+    for (int i = 0; i < LAYERS; i++) RANK_OK(rank, relora_cycle_add(cycle, w->layer[i]));
+    for (int64_t step = 1; step < 8; step++) {
+        const void *a[LAYERS];
+        float was[LAYERS][RANK * IN];
+        world_step(rank, w, step, NULL);
+        for (int i = 0; i < LAYERS; i++) {
+            a[i] = relora_tensor_data(relora_linear_param(w->layer[i], RELORA_PARAM_A));
+            memcpy(was[i], a[i], sizeof was[i]);
+        }
+        RANK_OK(rank, relora_cycle_advance(cycle, rank->st, step, NULL, NULL, NULL));
+        for (int i = 0; i < LAYERS; i++) {
+            int restarts = step == (i ? 7 : 5);
+            RANK_TRUE(rank, restarts || memcmp(a[i], was[i], sizeof was[i]) == 0);
+            if (restarts) world_keep_bytes(rank, a[i], sizeof was[i]);
+        }
+    }
+    relora_cycle_release(cycle);
+}
+
+START_TEST(test_given_in_turn)
+{
+    struct plan plan = {.apart = 1, .init = RELORA_INIT_GIVEN, .work = given_in_turn};
+    world_run(2, NULL, &plan);
+    world_same(&plan, 2, &plan);
+    world_free(&plan);
+}
+END_TEST
+
 /* A frozen A has no gradient that a step could sum: a restart sums its sketch. Moments may lie in shares then. */
 START_TEST(test_frozen)
 {
@@ -241,6 +302,38 @@ START_TEST(test_all_in_full)
 }
 END_TEST
 
+/* What a branch is merged into must be the same everywhere, like a W. */
+static void drifted_target(struct rank *rank, struct world *w)
+{
+    int apart = ((struct plan *)rank->user)->apart;
+    relora_linear_options o;
+    relora_cycle_options co;
+    relora_linear *branch;
+    relora_cycle *cycle;
+    relora_linear_options_init(&o, sizeof o);
+    relora_cycle_options_init(&co, sizeof co);
+    o.mode = RELORA_MODE_LOWRANK, o.in_features = IN, o.out_features = OUT, o.rank = RANK;
+    co.merge_every = 2, co.comm = apart ? &rank->comm : NULL;
+    RANK_OK(rank, relora_linear_create(&branch, rank->dev, &o));
+    RANK_OK(rank, relora_linear_set_target(branch, w->weight[0], NULL, NULL));
+    RANK_OK(rank, relora_adam_add_linear(w->adam, "branch", branch));
+    RANK_OK(rank, relora_cycle_create(&cycle, rank->ctx, &co, w->adam, NULL));
+    RANK_OK(rank, relora_cycle_add(cycle, branch));
+    if (rank->comm.rank == 1) *(float *)relora_tensor_data(w->weight[0]) += 1;
+    world_step(rank, w, 1, NULL);
+    RANK_TRUE(rank, relora_cycle_advance(cycle, rank->st, 3, NULL, NULL, NULL) == RELORA_E_STATE);
+    RANK_TRUE(rank, says(rank, "\"branch\" of rank 1 differs"));
+    relora_cycle_release(cycle);
+    relora_linear_release(branch);
+}
+
+START_TEST(test_drifted_target)
+{
+    struct plan plan = {.apart = _i, .work = drifted_target};
+    world_run(2, NULL, &plan);
+}
+END_TEST
+
 /* A gradient in shares is no gradient to make an A of. */
 static void in_shares(struct rank *rank, struct world *w)
 {
@@ -280,10 +373,13 @@ Suite *ranks_turns(void)
     tcase_add_test(tc, test_rank_that_leaves);
     tcase_add_loop_test(tc, test_inits, 0, 4 * INITS);
     tcase_add_loop_test(tc, test_inits_apart, 0, 4 * INITS);
+    tcase_add_test(tc, test_few_rows);
+    tcase_add_test(tc, test_given_in_turn);
     tcase_add_loop_test(tc, test_frozen, 0, 6);
     tcase_add_loop_test(tc, test_turns, 0, 2 * INITS);
     tcase_add_test(tc, test_one_in_full);
     tcase_add_test(tc, test_all_in_full);
+    tcase_add_loop_test(tc, test_drifted_target, 0, 2);
     tcase_add_test(tc, test_in_shares);
     suite_add_tcase(s, tc);
     return s;
