@@ -283,6 +283,19 @@ static double percent(int64_t part, int64_t whole)
     return whole ? 100.0 * (double)part / (double)whole : 0.0;
 }
 
+/* A uniform A is drawn without a look at the old one, and where B alone is trained there may be no gradient. */
+static void tell_new_a(struct trainer *t, const relora_merge_report *merge)
+{
+    if (merge->overlap > 0)
+        progress_line(&t->progress,
+                      "step %" PRId64 ": of the new A %.0f %% lies in the row space of the old one", t->step,
+                      100 * merge->overlap);
+    if (merge->gradient_after > 0)
+        progress_line(&t->progress,
+                      "step %" PRId64 ": of the gradient the old A kept %.0f %%, the new one keeps %.0f %%",
+                      t->step, 100 * merge->gradient_before, 100 * merge->gradient_after);
+}
+
 /* Merge and reset if the update just done is one that they follow. */
 static int advance(struct trainer *t, const char **event)
 {
@@ -300,6 +313,7 @@ static int advance(struct trainer *t, const char **event)
                   "reset %d moments, %.1f %% of m and %.1f %% of v are zero",
                   t->step, t->restarts, merge.layers, merge.delta_norm / merge.weight_norm, reset.params,
                   percent(reset.zeroed_first, reset.elements), percent(reset.zeroed_second, reset.elements));
+    tell_new_a(t, &merge);
     return 0;
 }
 

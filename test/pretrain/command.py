@@ -175,6 +175,8 @@ class Command(Case):
                 losses[init, factors] = self.column('loss')
                 trained[factors] = int(re.search(r'trainable parameters (\d+) of', out).group(1))
                 self.assertEqual(self.column('event').count('restart'), 2)
+                self.assertEqual((out + err).count('of the new A '), 0 if init == 'uniform' else 2)
+                self.assertEqual((out + err).count('the new one keeps 100 %'), 2 if init == 'gradient' else 0)
         self.assertEqual(len({tuple(loss) for loss in losses.values()}), len(losses))
         self.assertLess(trained['a'], trained['both'])
         self.assertLess(trained['b'], trained['both'])
