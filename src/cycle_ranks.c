@@ -28,7 +28,8 @@ static const relora_tensor *compared_at(void *user, int32_t index, const char **
     }
     const struct member *m = registry_at(&cycle->layers, (index - trained) / 3);
     *name = m->linear->name;
-    return m->linear->param[parts[(index - trained) % 3]];
+    relora_param part = parts[(index - trained) % 3];
+    return part == RELORA_PARAM_WEIGHT ? linear_weight(m->linear) : m->linear->param[part];
 }
 
 /* The frozen W of each layer. */
@@ -37,7 +38,7 @@ static const relora_tensor *weight_at(void *user, int32_t index, const char **na
     const relora_cycle *cycle = user;
     const struct member *m = registry_at(&cycle->layers, index);
     *name = m->linear->name;
-    return m->linear->options.mode == RELORA_MODE_LORA ? m->linear->param[RELORA_PARAM_WEIGHT] : NULL;
+    return m->linear->options.mode != RELORA_MODE_FULL ? linear_weight(m->linear) : NULL;
 }
 
 relora_status cycle_check_meeting(const struct call *c, const relora_cycle *cycle)

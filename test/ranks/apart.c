@@ -178,7 +178,7 @@ START_TEST(test_nan)
 }
 END_TEST
 
-/* W must be equal before. */
+/* W must be equal before, also where it is the target of a layer beside a product of the host. */
 static void drifted(struct rank *rank, struct world *w)
 {
     relora_cycle *cycle = cycle_of(rank, w);
@@ -192,8 +192,42 @@ static void drifted(struct rank *rank, struct world *w)
 
 START_TEST(test_drift)
 {
-    struct plan plan = {.apart = 1, .work = drifted};
+    struct plan plan = {.apart = 1, .mode = _i ? RELORA_MODE_LOWRANK : RELORA_MODE_LORA, .work = drifted};
     world_run(3, NULL, &plan);
+}
+END_TEST
+
+/* What the host merges cannot become a mean: it is asked, but merges nothing. */
+static relora_status only_asked(void *user, relora_stream *stream, const relora_tensor *a,
+                                const relora_tensor *b, const relora_merge_options *options,
+                                relora_merge_report *report)
+{
+    (void)stream, (void)a, (void)b, (void)report;
+    RANK_TRUE(user, (options->flags & RELORA_MERGE_LOOK) != 0);
+    return RELORA_OK;
+}
+
+static void merged_by_the_host(struct rank *rank, struct world *w)
+{
+    relora_cycle *cycle = cycle_of(rank, w);
+    train(rank, w, cycle);
+    float before = floats(w->weight[0])[5];
+    RANK_OK(rank, relora_linear_set_target(w->layer[1], NULL, only_asked, rank));
+    relora_status status = relora_cycle_advance(cycle, rank->st, FIRST_MERGE, NULL, NULL, NULL);
+    RANK_TRUE(rank, status == RELORA_E_UNSUPPORTED && says(rank, "merged by a callback"));
+    RANK_TRUE(rank, floats(w->weight[0])[5] == before);
+    RANK_OK(rank, relora_linear_set_target(w->layer[1], w->weight[1], NULL, NULL));
+    RANK_OK(rank, relora_cycle_advance(cycle, rank->st, FIRST_MERGE, NULL, NULL, NULL));
+    world_keep(rank, w);
+    relora_cycle_release(cycle);
+}
+
+START_TEST(test_callback)
+{
+    struct plan plan = {.apart = 1, .mode = RELORA_MODE_LOWRANK, .work = merged_by_the_host};
+    world_run(2, NULL, &plan);
+    world_same(&plan, 2, &plan);
+    world_free(&plan);
 }
 END_TEST
 
@@ -383,7 +417,8 @@ Suite *ranks_apart(void)
     tcase_add_loop_test(tc, test_restarts, 1, 5);
     tcase_add_test(tc, test_bytes);
     tcase_add_test(tc, test_nan);
-    tcase_add_test(tc, test_drift);
+    tcase_add_loop_test(tc, test_drift, 0, 2);
+    tcase_add_test(tc, test_callback);
     tcase_add_test(tc, test_one_starves);
     tcase_add_loop_test(tc, test_rank_that_leaves, 0, 4);
     tcase_add_loop_test(tc, test_pieces, 0, SIZES);

@@ -267,7 +267,8 @@ static void drifts(struct rank *rank, struct world *w)
 START_TEST(test_drift)
 {
     struct plan plan = {.flags = ways[_i % WAYS], .work = drifts};
-    int which = _i / WAYS;
+    int which = _i / WAYS % 3;
+    if (_i / WAYS / 3) plan.mode = RELORA_MODE_LOWRANK; /* and W is the target */
     plan.more = &which;
     world_run(3, NULL, &plan);
     world_free(&plan);
@@ -285,7 +286,7 @@ Suite *ranks_states(void)
     tcase_add_loop_test(tc, test_one_starves, 0, 2 * WAYS);
     tcase_add_loop_test(tc, test_rank_that_leaves, 0, 6);
     tcase_add_loop_test(tc, test_restarts, 0, 3 * WAYS);
-    tcase_add_loop_test(tc, test_drift, 0, 3 * WAYS);
+    tcase_add_loop_test(tc, test_drift, 0, 2 * 3 * WAYS);
     suite_add_tcase(s, tc);
     return s;
 }

@@ -76,7 +76,9 @@ static void make_layer(struct rank *rank, struct world *w, int i)
     w->weight[i] = make(rank, o.dtype, 2, shape);
     fill(rank, w->weight[i], 20 + i, 0, NULL);
     RANK_OK(rank, relora_linear_create(&w->layer[i], rank->dev, &o));
-    RANK_OK(rank, relora_linear_set_weight(w->layer[i], w->weight[i], NULL));
+    if (o.mode == RELORA_MODE_LOWRANK)
+        RANK_OK(rank, relora_linear_set_target(w->layer[i], w->weight[i], NULL, NULL));
+    else RANK_OK(rank, relora_linear_set_weight(w->layer[i], w->weight[i], NULL));
 }
 
 relora_adam *world_adam(struct rank *rank, struct world *w)
