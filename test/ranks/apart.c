@@ -231,6 +231,30 @@ START_TEST(test_callback)
 }
 END_TEST
 
+/* A stream of another device than that of the exchanges is refused before the first of them. */
+static void other_stream(struct rank *rank, struct world *w)
+{
+    relora_stream *cpu;
+    relora_cycle *cycle = cycle_every(rank, w, 1000); /* no moments to look at first */
+    train(rank, w, cycle);
+    RANK_OK(rank, relora_stream_create(&cpu, relora_device_get(rank->ctx, RELORA_DEVICE_CPU, 0)));
+    RANK_TRUE(rank, relora_cycle_advance(cycle, cpu, FIRST_MERGE, NULL, NULL, NULL) == RELORA_E_DEVICE);
+    RANK_TRUE(rank, says(rank, "adam on fake 0") && rank->exchanges == 0);
+    RANK_OK(rank, relora_cycle_advance(cycle, rank->st, FIRST_MERGE, NULL, NULL, NULL));
+    world_keep(rank, w);
+    relora_stream_release(cpu);
+    relora_cycle_release(cycle);
+}
+
+START_TEST(test_other_stream)
+{
+    struct plan plan = {.apart = 1, .work = other_stream};
+    world_run(2, world_on_fake, &plan);
+    world_same(&plan, 2, &plan);
+    world_free(&plan);
+}
+END_TEST
+
 /* Memory refused on rank 1 alone, at each request of a merge. */
 static void one_starves(struct rank *rank, struct world *w)
 {
@@ -419,6 +443,7 @@ Suite *ranks_apart(void)
     tcase_add_test(tc, test_nan);
     tcase_add_loop_test(tc, test_drift, 0, 2);
     tcase_add_test(tc, test_callback);
+    tcase_add_test(tc, test_other_stream);
     tcase_add_test(tc, test_one_starves);
     tcase_add_loop_test(tc, test_rank_that_leaves, 0, 4);
     tcase_add_loop_test(tc, test_pieces, 0, SIZES);

@@ -133,6 +133,8 @@ static void run_body(struct rank *rank)
     free(w.gapped);
 }
 
+void world_on_fake(struct rank *rank) { rank->module_dir = RELORA_TEST_MODULES "/fake"; }
+
 struct rank *world_run(int32_t size, rank_fn prepare, struct plan *plan)
 {
     struct rank *ranks = ranks_run(size, prepare, run_body, plan);
