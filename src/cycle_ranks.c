@@ -53,10 +53,10 @@ relora_status cycle_check_meeting(const struct call *c, const relora_cycle *cycl
 
 relora_status cycle_check_ranks(const struct call *c, relora_cycle *cycle)
 {
-    if (comm_has_others(&cycle->apart))
-        return comm_check_same(c, &cycle->apart, cycle->layers.count, weight_at, cycle);
-    if (!cycle->adam || !comm_has_others(&cycle->adam->comm)) return RELORA_OK;
+    int apart = comm_has_others(&cycle->apart);
+    if (!apart && (!cycle->adam || !comm_has_others(&cycle->adam->comm))) return RELORA_OK;
     TRY(call_check_device(c, "adam", cycle->adam->device));
+    if (apart) return comm_check_same(c, &cycle->apart, cycle->layers.count, weight_at, cycle);
     return comm_check_same(c, &cycle->adam->comm, 3 * cycle->layers.count + cycle->adam->registry.count,
                            compared_at, cycle);
 }

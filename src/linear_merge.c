@@ -13,8 +13,7 @@ static struct update update_of(const relora_linear *linear)
 {
     const relora_linear_options *o = &linear->options;
     return (struct update){.name = linear->name,
-                           .weight =
-                               view_of(linear->target ? linear->target : linear->param[RELORA_PARAM_WEIGHT]),
+                           .weight = view_of(linear_weight(linear)),
                            .delta = view_of(linear->param[RELORA_PARAM_DELTA]),
                            .a = view_of(linear->param[RELORA_PARAM_A]),
                            .b = view_of(linear->param[RELORA_PARAM_B]),

@@ -44,27 +44,40 @@ relora_status together_look(const struct call *c, const struct together *t, cons
     return merge_look(c, &all, 1);
 }
 
-/* A factor that is more than the wire takes, of each rank, times its scale, into `to`: stacked, or side by side. As many
- * rows at once as fit. */
-static relora_status gather(const struct call *c, const struct together *t, struct view from,
-                            struct scale scale, struct view to, int stacked)
+/* A block of a factor of each rank, times its scale, into `to` and on: `step` elements from one rank's to the next. */
+static relora_status gather_block(const struct call *c, const struct together *t, struct view from,
+                                  struct scale scale, struct view to, int64_t step)
 {
     const relora_comm *table = &t->comm->table;
     float *wire = t->comm->wire;
-    int64_t most = comm_part(t->comm) / from.cols;
-    if (!most) FAIL(c, RELORA_E_UNSUPPORTED, "a row of a factor exceeds what can be sent at once");
-    for (int64_t row = 0; row < from.rows; row += most) {
-        int64_t rows = at_most(from.rows - row, most), n = rows * from.cols;
-        struct view own = {wire + table->rank * n, rows, from.cols, from.cols, RELORA_F32};
-        TRY(call_convert(c, own, view_rows(from, row, rows), scale));
-        TRY(comm_all_gather(c, t->comm, "factors", n));
-        for (int32_t r = 0; r < table->size; r++) {
-            struct view part = {wire + r * n, rows, from.cols, from.cols, RELORA_F32};
-            struct view place = stacked ? view_rows(to, r * from.rows + row, rows)
-                                        : view_cols(view_rows(to, row, rows), r * from.cols, from.cols);
-            TRY(call_copy(c, place, part));
-        }
+    int64_t n = from.rows * from.cols;
+    struct view part = {wire + table->rank * n, from.rows, from.cols, from.cols, RELORA_F32};
+    TRY(call_convert(c, part, from, scale));
+    TRY(comm_all_gather(c, t->comm, "factors", n));
+    for (int32_t r = 0; r < table->size; r++) {
+        part.data = wire + r * n;
+        TRY(call_copy(c, view_cols(to, r * step, to.cols), part));
     }
+    return RELORA_OK;
+}
+
+static struct view block_at(struct view v, int64_t row, int64_t rows, int64_t col, int64_t cols)
+{
+    return view_cols(view_rows(v, row, at_most(v.rows - row, rows)), col, at_most(v.cols - col, cols));
+}
+
+/* A factor that is more than the wire takes, of each rank, into `to`: stacked, or side by side. As many rows at once
+ * as fit, or a part of a row. */
+static relora_status gather(const struct call *c, const struct together *t, struct view from,
+                            struct scale scale, struct view to, int stacked)
+{
+    int64_t cols = at_most(from.cols, comm_part(t->comm)), rows = comm_part(t->comm) / cols;
+    int64_t step = stacked ? from.rows * to.ld : from.cols;
+    to.rows = from.rows, to.cols = from.cols; /* of rank 0 */
+    for (int64_t row = 0; row < from.rows; row += rows)
+        for (int64_t col = 0; col < from.cols; col += cols)
+            TRY(gather_block(c, t, block_at(from, row, rows, col, cols), scale,
+                             block_at(to, row, rows, col, cols), step));
     return RELORA_OK;
 }
 

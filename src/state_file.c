@@ -337,6 +337,7 @@ relora_status relora_state_save(relora_state *state, relora_stream *stream, cons
     struct gathered gathered = {0};
     struct walk w = {.state = state, .call = &c, .gathered = &gathered};
     if (!comm) return save(&w, path, flags);
+    TRY(call_check_device(&c, "adam", comm->device));
     relora_status status = state_gather(&c, state, comm, &gathered);
     if (status >= 0 && comm->table.rank == 0) status = save(&w, path, flags);
     state_gather_free(state, &gathered);

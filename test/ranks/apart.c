@@ -178,7 +178,7 @@ START_TEST(test_nan)
 }
 END_TEST
 
-/* W must be equal before. */
+/* W must be equal before, also where it is the target of a layer beside a product of the host. */
 static void drifted(struct rank *rank, struct world *w)
 {
     relora_cycle *cycle = cycle_of(rank, w);
@@ -192,8 +192,66 @@ static void drifted(struct rank *rank, struct world *w)
 
 START_TEST(test_drift)
 {
-    struct plan plan = {.apart = 1, .work = drifted};
+    struct plan plan = {.apart = 1, .mode = _i ? RELORA_MODE_LOWRANK : RELORA_MODE_LORA, .work = drifted};
     world_run(3, NULL, &plan);
+}
+END_TEST
+
+/* What the host merges cannot become a mean: it is asked, but merges nothing. */
+static relora_status only_asked(void *user, relora_stream *stream, const relora_tensor *a,
+                                const relora_tensor *b, const relora_merge_options *options,
+                                relora_merge_report *report)
+{
+    (void)stream, (void)a, (void)b, (void)report;
+    RANK_TRUE(user, (options->flags & RELORA_MERGE_LOOK) != 0);
+    return RELORA_OK;
+}
+
+static void merged_by_the_host(struct rank *rank, struct world *w)
+{
+    relora_cycle *cycle = cycle_of(rank, w);
+    train(rank, w, cycle);
+    float before = floats(w->weight[0])[5];
+    RANK_OK(rank, relora_linear_set_target(w->layer[1], NULL, only_asked, rank));
+    relora_status status = relora_cycle_advance(cycle, rank->st, FIRST_MERGE, NULL, NULL, NULL);
+    RANK_TRUE(rank, status == RELORA_E_UNSUPPORTED && says(rank, "merged by a callback"));
+    RANK_TRUE(rank, floats(w->weight[0])[5] == before);
+    RANK_OK(rank, relora_linear_set_target(w->layer[1], w->weight[1], NULL, NULL));
+    RANK_OK(rank, relora_cycle_advance(cycle, rank->st, FIRST_MERGE, NULL, NULL, NULL));
+    world_keep(rank, w);
+    relora_cycle_release(cycle);
+}
+
+START_TEST(test_callback)
+{
+    struct plan plan = {.apart = 1, .mode = RELORA_MODE_LOWRANK, .work = merged_by_the_host};
+    world_run(2, NULL, &plan);
+    world_same(&plan, 2, &plan);
+    world_free(&plan);
+}
+END_TEST
+
+/* A stream of another device than that of the exchanges is refused before the first of them. */
+static void other_stream(struct rank *rank, struct world *w)
+{
+    relora_stream *cpu;
+    relora_cycle *cycle = cycle_every(rank, w, 1000); /* no moments to look at first */
+    train(rank, w, cycle);
+    RANK_OK(rank, relora_stream_create(&cpu, relora_device_get(rank->ctx, RELORA_DEVICE_CPU, 0)));
+    RANK_TRUE(rank, relora_cycle_advance(cycle, cpu, FIRST_MERGE, NULL, NULL, NULL) == RELORA_E_DEVICE);
+    RANK_TRUE(rank, says(rank, "adam on fake 0") && rank->exchanges == 0);
+    RANK_OK(rank, relora_cycle_advance(cycle, rank->st, FIRST_MERGE, NULL, NULL, NULL));
+    world_keep(rank, w);
+    relora_stream_release(cpu);
+    relora_cycle_release(cycle);
+}
+
+START_TEST(test_other_stream)
+{
+    struct plan plan = {.apart = 1, .work = other_stream};
+    world_run(2, world_on_fake, &plan);
+    world_same(&plan, 2, &plan);
+    world_free(&plan);
 }
 END_TEST
 
@@ -251,7 +309,15 @@ END_TEST
 
 /* ---- more than goes at once ---- */
 
-enum { TALL = 33000, NARROW = 64, SMALL = 70, LONG = 5 << 20, WIDE_RANK = 64 };
+enum { SMALL = 70, LONG = 5 << 20 };
+
+static const struct sizes {
+    int64_t out, in, rank;
+} sizes[] = {
+    {33000, 64, 64},        /* factors that are more than the wire takes */
+    {3, (2 << 20) + 70, 2}, /* and so is a row of A */
+};
+enum { SIZES = sizeof sizes / sizeof *sizes };
 
 static float value_of(int64_t i, int32_t r) { return (float)((i * 7 + r * 5) % 9 - 4) / 64; }
 
@@ -272,17 +338,18 @@ static relora_tensor *vector(struct rank *rank, int64_t n)
 static double mean_of(int64_t i) { return ((double)value_of(i, 0) + (double)value_of(i, 1)) / 2; }
 
 /* Every value is a small multiple of 1/64, so means and products are exact. */
-static void check_pieces(struct rank *rank, relora_tensor *w, relora_tensor *const *values)
+static void check_pieces(struct rank *rank, const struct sizes *s, relora_tensor *w,
+                         relora_tensor *const *values)
 {
     const float *x = relora_tensor_data(w);
-    for (int64_t i = 0; i < TALL; i += 997)
-        for (int64_t j = 0; j < NARROW; j++) {
-            double sum = 0;
-            for (int32_t r = 0; r < 2; r++)
-                for (int64_t k = 0; k < WIDE_RANK; k++)
-                    sum += (double)value_of(i * WIDE_RANK + k, r) * (double)value_of(k * NARROW + j, r);
-            RANK_TRUE(rank, (double)x[i * NARROW + j] == sum / 2);
-        }
+    for (int64_t at = 0; at < s->out * s->in; at += 997) {
+        double sum = 0;
+        for (int32_t r = 0; r < 2; r++)
+            for (int64_t k = 0; k < s->rank; k++)
+                sum += (double)value_of(at / s->in * s->rank + k, r) *
+                       (double)value_of(k * s->in + at % s->in, r);
+        RANK_TRUE(rank, (double)x[at] == sum / 2);
+    }
     for (int v = 0; v <= SMALL; v++) {
         const float *y = relora_tensor_data(values[v]);
         for (int64_t i = 0; i < relora_tensor_count(values[v]); i++)
@@ -293,7 +360,8 @@ static void check_pieces(struct rank *rank, relora_tensor *w, relora_tensor *con
 /* Factors and a parameter that are more than the wire takes, and more parameters than go together. */
 static void pieces(struct rank *rank)
 {
-    const int64_t shape[] = {TALL, NARROW};
+    const struct sizes *s = rank->user;
+    const int64_t shape[] = {s->out, s->in};
     relora_tensor *w, *values[SMALL + 1], *grads[SMALL + 1];
     relora_linear *layer;
     relora_linear_options lo;
@@ -304,7 +372,7 @@ static void pieces(struct rank *rank)
     RANK_OK(rank, relora_tensor_create(&w, rank->dev, RELORA_F32, 2, shape));
     RANK_OK(rank, relora_tensor_fill(w, rank->st, 0));
     relora_linear_options_init(&lo, sizeof lo);
-    lo.in_features = NARROW, lo.out_features = TALL, lo.rank = WIDE_RANK, lo.alpha = WIDE_RANK;
+    lo.in_features = s->in, lo.out_features = s->out, lo.rank = s->rank, lo.alpha = (double)s->rank;
     RANK_OK(rank, relora_linear_create(&layer, rank->dev, &lo));
     RANK_OK(rank, relora_linear_set_weight(layer, w, NULL));
     RANK_OK(rank, relora_adam_create(&adam, rank->dev, NULL));
@@ -323,7 +391,7 @@ static void pieces(struct rank *rank)
     RANK_OK(rank, relora_cycle_create(&cycle, rank->ctx, &co, adam, NULL));
     RANK_OK(rank, relora_cycle_add(cycle, layer));
     RANK_OK(rank, relora_cycle_finish(cycle, rank->st, 1, NULL));
-    check_pieces(rank, w, values);
+    check_pieces(rank, s, w, values);
     relora_cycle_release(cycle);
     relora_adam_release(adam);
     relora_linear_release(layer);
@@ -333,7 +401,8 @@ static void pieces(struct rank *rank)
 
 START_TEST(test_pieces)
 {
-    const struct rank *ranks = ranks_run(2, NULL, pieces, NULL);
+    struct sizes s = sizes[_i];
+    const struct rank *ranks = ranks_run(2, NULL, pieces, &s);
     for (int r = 0; r < 2; r++) ck_assert_int_eq(ranks[r].bad_memory, 0);
 }
 END_TEST
@@ -372,10 +441,12 @@ Suite *ranks_apart(void)
     tcase_add_loop_test(tc, test_restarts, 1, 5);
     tcase_add_test(tc, test_bytes);
     tcase_add_test(tc, test_nan);
-    tcase_add_test(tc, test_drift);
+    tcase_add_loop_test(tc, test_drift, 0, 2);
+    tcase_add_test(tc, test_callback);
+    tcase_add_test(tc, test_other_stream);
     tcase_add_test(tc, test_one_starves);
     tcase_add_loop_test(tc, test_rank_that_leaves, 0, 4);
-    tcase_add_test(tc, test_pieces);
+    tcase_add_loop_test(tc, test_pieces, 0, SIZES);
     tcase_add_test(tc, test_arguments);
     suite_add_tcase(s, tc);
     return s;

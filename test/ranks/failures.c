@@ -46,10 +46,25 @@ static void carry_in_shares(struct rank *rank, struct world *w)
     relora_adam_release(plain);
 }
 
+static void project_in_shares(struct rank *rank, struct world *w)
+{
+    relora_cycle *cycle;
+    relora_cycle_options o;
+    relora_reset_options reset;
+    relora_cycle_options_init(&o, sizeof o);
+    relora_reset_options_init(&reset, sizeof reset);
+    o.merge_every = 2;
+    reset.mode = RELORA_RESET_PROJECT;
+    RANK_TRUE(rank,
+              relora_cycle_create(&cycle, rank->ctx, &o, w->adam, &reset) == RELORA_E_UNSUPPORTED && !cycle);
+    RANK_TRUE(rank, says(rank, "PROJECT") && says(rank, "shares"));
+}
+
 static void no_share(struct rank *rank, struct world *w)
 {
     double norm;
     carry_in_shares(rank, w);
+    project_in_shares(rank, w);
     RANK_TRUE(rank, relora_adam_grad_norm(w->adam, rank->st, &norm) == RELORA_E_UNSUPPORTED);
     RANK_TRUE(rank, says(rank, "SHARD_STATE"));
     RANK_TRUE(rank, relora_adam_set_moments(w->adam, 0, w->grad[0], w->value[0]) == RELORA_E_STATE);

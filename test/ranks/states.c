@@ -134,6 +134,26 @@ START_TEST(test_cannot_save)
 }
 END_TEST
 
+/* A stream of another device than that of the exchanges is refused before the first of them. */
+static void other_stream(struct rank *rank, struct world *w)
+{
+    relora_stream *cpu;
+    relora_state *state = state_of(rank, w);
+    RANK_OK(rank, relora_stream_create(&cpu, relora_device_get(rank->ctx, RELORA_DEVICE_CPU, 0)));
+    RANK_TRUE(rank, relora_state_save(state, cpu, path, 0) == RELORA_E_DEVICE);
+    RANK_TRUE(rank, says(rank, "adam on fake 0") && rank->exchanges == 0);
+    RANK_OK(rank, relora_state_save(state, rank->st, path, 0));
+    relora_stream_release(cpu);
+    relora_state_release(state);
+}
+
+START_TEST(test_other_stream)
+{
+    struct plan plan = {.flags = ways[_i], .work = other_stream};
+    world_run(2, world_on_fake, &plan);
+}
+END_TEST
+
 /* Memory refused on one rank alone, at each request: all ranks have a status and go on together. */
 static void one_starves(struct rank *rank, struct world *w)
 {
@@ -267,7 +287,8 @@ static void drifts(struct rank *rank, struct world *w)
 START_TEST(test_drift)
 {
     struct plan plan = {.flags = ways[_i % WAYS], .work = drifts};
-    int which = _i / WAYS;
+    int which = _i / WAYS % 3;
+    if (_i / WAYS / 3) plan.mode = RELORA_MODE_LOWRANK; /* and W is the target */
     plan.more = &which;
     world_run(3, NULL, &plan);
     world_free(&plan);
@@ -282,10 +303,11 @@ Suite *ranks_states(void)
     tcase_add_checked_fixture(tc, open_folder, close_folder);
     tcase_add_loop_test(tc, test_other_number, 0, 20);
     tcase_add_loop_test(tc, test_cannot_save, 0, WAYS);
+    tcase_add_loop_test(tc, test_other_stream, 0, WAYS);
     tcase_add_loop_test(tc, test_one_starves, 0, 2 * WAYS);
     tcase_add_loop_test(tc, test_rank_that_leaves, 0, 6);
     tcase_add_loop_test(tc, test_restarts, 0, 3 * WAYS);
-    tcase_add_loop_test(tc, test_drift, 0, 3 * WAYS);
+    tcase_add_loop_test(tc, test_drift, 0, 2 * 3 * WAYS);
     suite_add_tcase(s, tc);
     return s;
 }

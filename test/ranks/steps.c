@@ -52,14 +52,12 @@ static void steps_and_reset(struct rank *rank, struct world *w)
     world_keep(rank, w);
 }
 
-/* A module that passes the CPU off as a GPU: what it has goes to the host and back. */
-static void on_fake(struct rank *rank) { rank->module_dir = RELORA_TEST_MODULES "/fake"; }
-
+/* What it has goes to the host and back. */
 START_TEST(test_by_way_of_the_host)
 {
     struct plan plan = {.flags = ways[_i], .max_norm = 0.5, .work = steps_and_reset};
     struct plan alone = {.max_norm = 0.5, .work = steps_and_reset, .of = 3};
-    world_as_one(3, on_fake, &plan, &alone);
+    world_as_one(3, world_on_fake, &plan, &alone);
 }
 END_TEST
 

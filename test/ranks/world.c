@@ -76,7 +76,9 @@ static void make_layer(struct rank *rank, struct world *w, int i)
     w->weight[i] = make(rank, o.dtype, 2, shape);
     fill(rank, w->weight[i], 20 + i, 0, NULL);
     RANK_OK(rank, relora_linear_create(&w->layer[i], rank->dev, &o));
-    RANK_OK(rank, relora_linear_set_weight(w->layer[i], w->weight[i], NULL));
+    if (o.mode == RELORA_MODE_LOWRANK)
+        RANK_OK(rank, relora_linear_set_target(w->layer[i], w->weight[i], NULL, NULL));
+    else RANK_OK(rank, relora_linear_set_weight(w->layer[i], w->weight[i], NULL));
 }
 
 relora_adam *world_adam(struct rank *rank, struct world *w)
@@ -130,6 +132,8 @@ static void run_body(struct rank *rank)
     }
     free(w.gapped);
 }
+
+void world_on_fake(struct rank *rank) { rank->module_dir = RELORA_TEST_MODULES "/fake"; }
 
 struct rank *world_run(int32_t size, rank_fn prepare, struct plan *plan)
 {

@@ -32,6 +32,8 @@ struct plan { /* of a run; `user` of each rank */
     void *more;
 };
 
+/** To prepare ranks: their device is that of a module that passes the CPU off as a GPU. */
+void world_on_fake(struct rank *rank);
 /** Run plan->work in `size` ranks. With one, it has the data of plan->of ranks. */
 struct rank *world_run(int32_t size, rank_fn prepare, struct plan *plan);
 /** The same in this process, as the rank of `comm`. */

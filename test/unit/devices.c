@@ -73,7 +73,7 @@ START_TEST(test_optimizers)
 {
     struct twin *t = new_twin();
     struct rnd r = rnd_seed(1);
-    relora_adam *adam = new_adam(NULL);
+    relora_adam *adam = new_adam(NULL), *far;
     relora_tensor *p, *g, *grad = new_matrix(RELORA_F32, 3, 5);
     add_vector(adam, "p", 9, &r, &p, &g);
     void *was = snapshot(p);
@@ -81,6 +81,10 @@ START_TEST(test_optimizers)
           env.dev->name);
     FAILS(RELORA_E_DEVICE, relora_adam_add(adam, "far", grad, t->matrix, NULL), "grad", "the twin");
     FAILS(RELORA_E_DEVICE, relora_adam_step(adam, t->st, 0.1, 1, NULL), "stream", "the twin", env.dev->name);
+    OK(relora_adam_create(&far, &t->device, NULL));
+    FAILS(RELORA_E_DEVICE, relora_adam_carry(adam, env.st, far, NULL, 0, NULL), "from", "the twin",
+          env.dev->name);
+    relora_adam_release(far);
     ck_assert_int_eq(relora_adam_count(adam), 1);
     UNCHANGED(p, was);
 }
