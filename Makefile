@@ -33,13 +33,13 @@ DEPS := gcc g++ make pkg-config libdnnl-dev libjansson-dev libxxhash-dev \
         gnuplot-nox bible-kjv
 
 # Toolchains of other languages and package managers; `make deps-bindings` installs them. What is not here is skipped.
-BINDING_DEPS := rustc cargo golang-go cmake debhelper lintian gcc-aarch64-linux-gnu \
+BINDING_DEPS := rustc cargo golang-go cmake debhelper lintian gcc-aarch64-linux-gnu libc6-dev-arm64-cross \
                 python3-pip python3-setuptools python3-wheel python3-venv
 
 # A BLAS, for BLAS=openblas or blis and check-blas. What check-aarch64 and check-musl need beside test/aarch64.sh and
 # test/musl.sh.
 BLAS_DEPS    := libopenblas-dev libblis-dev
-AARCH64_DEPS := gcc-aarch64-linux-gnu qemu-user
+AARCH64_DEPS := gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
 MUSL_DEPS    := musl-tools cmake
 
 # For lint, check-long and fuzzing; `make deps-dev` installs them.
