@@ -162,6 +162,7 @@ STAGES = [
     Stage('length', cells(('cold-1', 'full-2x'), (8,), LONG[2]), 1),
     Stage('scaling', scaled(SCALING[3], ('full', 'cold-1', 'lora', 'relora')), 1),
     Stage('length', cells(('relora-half', 'lora-quarter'), (8,), LONG[2]), 1),
+    Stage('length', cells(('cold-1', 'full'), (8,), LONG[1]), 4),
     *[Stage('scaling', scaled(task), 1) for task in SCALING[4:]],
 ]
 
