@@ -37,7 +37,7 @@ case $said in *"64-bit processor"*) ;; *) fault "a 32-bit build says: $said" ;; 
 
 # The compiler alone says for which processor: its objcopy, and no -march=native.
 cross=aarch64-linux-gnu-gcc
-if echo '#include <stdint.h>' | $cross -E - > /dev/null 2>&1; then
+if command -v $cross > /dev/null; then
     mkdir -p $work/headers # those of our dependencies are the same on both
     for header in jansson.h jansson_config.h xxhash.h; do
         find /usr/include -maxdepth 2 -name $header -exec cp {} $work/headers \; -quit
@@ -47,7 +47,7 @@ if echo '#include <stdint.h>' | $cross -E - > /dev/null 2>&1; then
     case $(aarch64-linux-gnu-objdump -f $work/arm/librelora.a) in *aarch64*) ;; *) fault "$cross made something else" ;; esac
     echo "$cross: builds the archive"
 else
-    echo "no $cross with the headers of a C library: not tried"
+    echo "no $cross: not tried"
 fi
 
 # The release archive is the same twice, holds what it is made from, and Debian's packages come from it.
